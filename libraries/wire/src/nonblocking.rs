@@ -1,0 +1,99 @@
+//! Frames over tokio: a thin shell that bounds every pause inside a frame.
+
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+
+use crate::{Frame, FrameDecoder, ReceivedFrame, WireError};
+
+/// Small frames come with one system call; larger reads go past this buffer, straight to their segment.
+const READ_AHEAD: usize = 4096;
+
+/// Reads frames from a stream.
+pub struct FrameReader<R> {
+    stream: BufReader<R>,
+    decoder: FrameDecoder,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    pub fn new(stream: R, decoder: FrameDecoder) -> Self {
+        Self {
+            stream: BufReader::with_capacity(READ_AHEAD, stream),
+            decoder,
+        }
+    }
+
+    pub fn decoder(&self) -> &FrameDecoder {
+        &self.decoder
+    }
+
+    /// The next frame; `None` if the peer closed the stream between two frames. Waits without end for a frame to start,
+    /// and at most the progress time-out for each next byte of it. Safe to cancel: call again to go on.
+    pub async fn read_frame(&mut self) -> Result<Option<ReceivedFrame>, WireError> {
+        loop {
+            let started = !self.decoder.is_between_frames();
+            let timeout = self.decoder.limits().progress_timeout;
+            let window = self.decoder.unfilled()?;
+            let reading = self.stream.read(window);
+            let result = if started {
+                in_time("reading a frame", timeout, reading).await?
+            } else {
+                reading.await
+            };
+            let bytes = result.map_err(|source| WireError::Io {
+                doing: "reading a frame",
+                source,
+            })?;
+            if bytes == 0 {
+                return self.decoder.end_of_stream().map_or(Ok(None), Err);
+            }
+            if let Some(frame) = self.decoder.advance(bytes)? {
+                return Ok(Some(frame));
+            }
+        }
+    }
+}
+
+/// Sends a whole frame with vectored writes, each of which must make progress within `progress_timeout`.
+pub async fn write_frame<W, P>(
+    stream: &mut W,
+    frame: &Frame<P>,
+    progress_timeout: Duration,
+) -> Result<(), WireError>
+where
+    W: AsyncWrite + Unpin,
+    P: AsRef<[u8]>,
+{
+    let mut cursor = frame.cursor();
+    while !cursor.is_done() {
+        let writing = stream.write_vectored(cursor.remaining());
+        let source = match in_time("sending a frame", progress_timeout, writing).await? {
+            Ok(0) => io::Error::from(ErrorKind::WriteZero),
+            Ok(bytes) => {
+                cursor.advance(bytes);
+                continue;
+            }
+            Err(error) => error,
+        };
+        return Err(WireError::Io {
+            doing: "sending a frame",
+            source,
+        });
+    }
+    Ok(())
+}
+
+async fn in_time<T>(
+    doing: &'static str,
+    timeout: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, WireError> {
+    tokio::time::timeout(timeout, work)
+        .await
+        .map_err(|_| WireError::Stalled {
+            doing,
+            seconds: timeout.as_secs_f64(),
+        })
+}
