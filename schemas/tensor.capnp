@@ -1,0 +1,315 @@
+@0xc1f6a0d3b7e94852;
+# The contract between all processes of a Pangea run.
+#
+# A connection carries standard Cap'n Proto stream frames; each frame is one `Message`. The connecting side (always a
+# worker) sends requests; the accepting side answers each request, in order, on the same connection. A reply echoes the
+# `requestId` of its request. A logical message too large for one frame is sent as several consecutive frames of the same
+# type and `requestId`; the last one has `final = true`.
+#
+# Usage, with the `capnp` tool (prints a captured frame):
+#
+#     capnp decode --quiet schemas/tensor.capnp Message < frame.bin
+#
+# Rules for changing this file: fields are only added, at the end; a field that is no longer used is renamed `obsoleteX` and
+# stays. An enum value or union member that a reader does not know is an `unsupported` error for that one message, never a crash.
+# All hashes are SHA-256, 32 bytes. All times are seconds. All counters start at 0 unless their comment says otherwise.
+
+using Go = import "/go.capnp";
+$Go.package("tensor");
+$Go.import("pangea.example/pangea/schemas/tensor");
+
+const protocolVersion :UInt16 = 1;
+# Raised when an old reader could misunderstand a new writer. Additions that an old reader may ignore do not raise it.
+
+const maxChunkBytes :UInt32 = 4194304;
+# Most tensor bytes (4 MiB) that a service puts into one frame. Larger tensors travel as several pieces.
+
+const maxFrameBytes :UInt32 = 16777216;
+# Largest frame (16 MiB) that a service accepts by default.
+
+# ---------------------------------------------------------------------------------------------------------------- tensors
+
+enum DataType {
+  # Element type of a tensor, in the names of torch. Elements are little-endian and stored row-major (C order).
+  unspecified @0;   # Never valid in a tensor: a writer forgot to set the field.
+  float32 @1;       # 4 bytes, IEEE 754
+  float64 @2;       # 8 bytes, IEEE 754
+  bfloat16 @3;      # 2 bytes, the upper half of a float32
+  float16 @4;       # 2 bytes, IEEE 754
+  int32 @5;         # 4 bytes, two's complement
+  int64 @6;         # 8 bytes, two's complement
+  uint8 @7;         # 1 byte
+  bool @8;          # 1 byte, 0 or 1
+  int8 @9;          # 1 byte, two's complement
+  int16 @10;        # 2 bytes, two's complement
+}
+
+struct Tensor {
+  # A dense tensor, or one contiguous piece of it.
+  #
+  # `data` holds the bytes [byteOffset, byteOffset + len(data)) of the whole tensor. A tensor sent whole has
+  # byteOffset = 0 and len(data) = product(shape) * itemsize. A scalar has an empty shape. A tensor with a zero in its shape
+  # has no data. At most 8 dimensions; product(shape) * itemsize must fit 63 bits; pieces start and end on whole elements.
+  # Writers put `data` into a segment of its own, behind a double-far pointer, so that it can be sent from the memory of
+  # the tensor; readers must accept it anywhere.
+
+  name @0 :Text;              # Name in the model's state (as `named_parameters` gives it); empty where the field name says it all.
+  dtype @1 :DataType;
+  shape @2 :List(UInt64);     # Elements per dimension, outermost first, of the whole tensor.
+  byteOffset @3 :UInt64;      # Where this piece starts, in bytes.
+  data @4 :Data;              # Raw little-endian elements. Less than 512 MiB (a limit of Cap'n Proto).
+}
+
+struct TensorSpec {
+  # What a tensor looks like, without its data.
+  name @0 :Text;
+  dtype @1 :DataType;
+  shape @2 :List(UInt64);
+}
+
+# -------------------------------------------------------------------------------------------------------- data service
+
+enum Split {
+  # Which part of a dataset.
+  train @0;      # The samples that are trained on, in the order that (seed, epoch) gives.
+  heldOut @1;    # The samples kept aside for evaluation, always in dataset order.
+}
+
+struct DatasetRequest {
+  # worker -> data service: what is being served? Answered with `DatasetInfo`.
+}
+
+struct DatasetInfo {
+  name @0 :Text;                  # Such as "digits".
+  hash @1 :Data;                  # SHA-256 over the preprocessed samples: equal hashes mean equal data.
+  trainSamples @2 :UInt64;        # At least 1.
+  heldOutSamples @3 :UInt64;
+  classes @4 :UInt32;             # Number of labels; 0 where the labels are no classes.
+  features @5 :TensorSpec;        # Of one sample, without the batch dimension.
+  labels @6 :TensorSpec;          # Of one sample, without the batch dimension.
+}
+
+struct BatchRequest {
+  # worker -> data service. Answered with `TrainingBatch`. The answer is a pure function of these fields and the dataset, so any
+  # replica gives the same bytes, and asking again is always safe.
+  split @0 :Split;
+  seed @1 :UInt64;             # Seed of the sample order. Not used for `heldOut`.
+  epoch @2 :UInt32;            # Not used for `heldOut`.
+  step @3 :UInt32;             # Step within the epoch, below ceil(samples / batchSize).
+  batchSize @4 :UInt32;        # Samples of a whole step, over all shards. 1 to 1,048,576.
+  shard @5 :UInt32;            # Below `shards`.
+  shards @6 :UInt32;           # A power of two, 1 to 1,024.
+}
+
+struct TrainingBatch {
+  # data service -> worker: the samples of one shard of one step, preprocessed and ready to train on.
+  # With n samples in the step, shard s of S holds positions [n*s/S, n*(s+1)/S) (integer division) of the step; it may be empty.
+  split @0 :Split;
+  epoch @1 :UInt32;
+  step @2 :UInt32;             # Step within the epoch.
+  shard @3 :UInt32;
+  sampleIds @4 :Tensor;        # int64 [n]: positions in the raw dataset.
+  features @5 :Tensor;         # [n, ...sample shape]
+  labels @6 :Tensor;           # [n, ...label shape]
+  hash @7 :Data;               # SHA-256 over the data bytes of sampleIds, features, labels, in this order: the identity of the batch.
+  epochSteps @8 :UInt32;       # ceil(samples / batchSize): steps of an epoch.
+}
+
+# --------------------------------------------------------------------------------------------------------- joining a run
+
+struct RunSettings {
+  # Fixed for the life of a run; the orchestrator's word is final.
+  seed @0 :UInt64;             # Of sample order, initial parameters and every random number in training.
+  shards @1 :UInt32;           # Micro-batches of a step; a power of two, 1 to 1,024.
+  batchSize @2 :UInt32;        # Samples of a step, over all shards.
+  epochs @3 :UInt32;           # At least 1.
+}
+
+struct JoinRequest {
+  # worker -> orchestrator: the first message of a connection. Answered with `JoinReply`.
+  protocolVersion @0 :UInt16;
+  workerName @1 :Text;              # For people; need not be unique. At most 128 bytes.
+  software @2 :Text;                # Build of torch and kind of processor; workers of one run should agree. At most 256 bytes.
+  parameters @3 :List(TensorSpec);  # The trainable parameters in the order of their gradients. At most 65,536.
+  parametersHash @4 :Data;          # Of the parameters that the worker holds (see WorkRequest).
+  step @5 :UInt64;                  # Steps applied to them; 0 for freshly initialised ones.
+  dataset @6 :DatasetInfo;          # As the worker's data service describes it.
+  processId @7 :UInt32;             # Of the worker, for people and for fault injection. 0 if unknown.
+}
+
+struct JoinReply {
+  runId @0 :Text;
+  workerId @1 :UInt32;         # Unique in the run, never used again. Starts at 1.
+  settings @2 :RunSettings;
+  step @3 :UInt64;             # The open step. A worker that holds an earlier one gets a `Snapshot` for its next WorkRequest.
+  totalSteps @4 :UInt64;       # epochs * ceil(trainSamples / batchSize)
+}
+
+# ------------------------------------------------------------------------------------------------------------- training
+
+struct Timings {
+  # Where a worker's time went since its last WorkRequest, in seconds.
+  data @0 :Float64;            # Waiting for batches.
+  compute @1 :Float64;         # Forward, backward and optimizer.
+  exchange @2 :Float64;        # Sending gradients, waiting for the aggregate.
+}
+
+struct WorkRequest {
+  # worker -> orchestrator: "my parameters have `step` steps applied; what now?" The answer is held back until there is one:
+  # `ShardLease`, `Aggregate`, `SnapshotRequest`, `Snapshot`, `RunFinished` or `ErrorReply`.
+  step @0 :UInt64;
+  parametersHash @1 :Data;     # SHA-256 over the bytes of all trainable parameters, then all buffers, in model order.
+  timings @2 :Timings;
+}
+
+struct ShardLease {
+  # orchestrator -> worker: compute these shards of the open step and submit their gradient sums.
+  step @0 :UInt64;             # Of the run: epoch * epochSteps + step in the epoch.
+  epoch @1 :UInt32;
+  epochStep @2 :UInt32;        # Step within the epoch.
+  shards @3 :List(UInt32);     # Ascending, at least one.
+}
+
+struct ShardReport {
+  # What went into the gradient sum of one shard.
+  shard @0 :UInt32;
+  samples @1 :UInt32;
+  lossSum @2 :Float64;         # Sum (not mean) of the loss over the samples.
+  batchHash @3 :Data;          # TrainingBatch.hash
+}
+
+struct GradientUpdate {
+  # worker -> orchestrator: the gradient sum over the samples of the shards [firstShard, firstShard + shardCount), added in the fixed
+  # binary tree over the shard numbers. The range is one node of that tree: shardCount is a power of two that divides firstShard.
+  # Sent as one or more frames; the last one is answered with `GradientAck`.
+  step @0 :UInt64;
+  firstShard @1 :UInt32;
+  shardCount @2 :UInt32;
+  gradients @3 :List(Tensor);       # Pieces, in the order of JoinRequest.parameters and of their bytes, without gap or overlap.
+  final @4 :Bool;                   # The last frame of this update.
+  reports @5 :List(ShardReport);    # Only in the final frame: one for each shard, ascending.
+}
+
+enum Verdict {
+  # What became of a GradientUpdate. It never waits for other workers.
+  unspecified @0;
+  accepted @1;      # It is part of the open step.
+  duplicate @2;     # The same bytes for these shards were there already. Nothing to do.
+  conflict @3;      # Other bytes for these shards were there already. The update was dropped and the event reported.
+  stale @4;         # The step is closed. Nothing to do but ask for work.
+  tooEarly @5;      # The step is not open yet: the worker is ahead of the run, which is an error in the worker.
+  refused @6;       # Malformed: NaN or Inf, wrong name, shape, dtype, count. `detail` names tensor and reason.
+}
+
+struct GradientAck {
+  verdict @0 :Verdict;
+  detail @1 :Text;             # For people; empty for `accepted`.
+}
+
+struct Aggregate {
+  # orchestrator -> worker: the gradient sum over all shards of a step. The gradient of the mean loss is this divided by `samples`.
+  # One or more frames; counts and sums are the same in each.
+  step @0 :UInt64;
+  samples @1 :UInt64;          # In the step. At least 1.
+  lossSum @2 :Float64;         # Added in the same tree.
+  gradients @3 :List(Tensor);  # Pieces, as in GradientUpdate.
+  final @4 :Bool;
+  hash @5 :Data;               # SHA-256 over all gradient bytes; only in the final frame.
+}
+
+struct SnapshotRequest {
+  # orchestrator -> worker: send your state (parameters, optimizer, step) as `Snapshot` frames, then ask for work again. Another worker needs it.
+  step @0 :UInt64;             # The step that the worker holds.
+}
+
+struct Snapshot {
+  # The whole state of a worker after `step` steps, as the bytes of a safetensors file, in one or more frames. Not answered.
+  step @0 :UInt64;
+  parametersHash @1 :Data;     # As in WorkRequest: checked by the receiver after loading.
+  totalBytes @2 :UInt64;       # Of the file.
+  byteOffset @3 :UInt64;       # Of `data` in the file. Pieces come in order.
+  data @4 :Data;
+  hash @5 :Data;               # SHA-256 over the file; only in the final frame.
+  final @6 :Bool;
+}
+
+struct RunFinished {
+  # orchestrator -> worker: all steps are committed.
+  steps @0 :UInt64;
+  parametersHash @1 :Data;     # That the workers agreed on.
+}
+
+struct Leave {
+  # worker -> orchestrator: I am going (graceful stop); lease my shards to others now. Answered with `Leave`.
+  reason @0 :Text;
+}
+
+# --------------------------------------------------------------------------------------------------------------- errors
+
+enum ErrorAction {
+  # What the receiver of an error should do.
+  unspecified @0;
+  fixRequest @1;    # The request is wrong; the same one will always be refused.
+  retryLater @2;    # Busy or starting; the same request may succeed after `retryAfter` seconds.
+  reconnect @3;     # This connection is no longer usable; open a new one and join again.
+  resync @4;        # The worker's parameters are not those of the run; drop them and join again with step 0.
+  stop @5;          # The run cannot use this worker; exit and tell a person.
+}
+
+struct ErrorReply {
+  action @0 :ErrorAction;
+  detail @1 :Text;             # What went wrong, where, and what to do; one sentence for people.
+  refused @2 :MessageType;     # The type of the refused message; `unspecified` if it could not be read.
+  retryAfter @3 :Float64;      # Seconds; only for `retryLater`.
+}
+
+# -------------------------------------------------------------------------------------------------------------- envelope
+
+enum MessageType {
+  # Names a kind of message in errors, logs and metrics. The same order as the union in Message, so that
+  # `Message.type` can be checked against it.
+  unspecified @0;
+  datasetRequest @1;
+  datasetInfo @2;
+  batchRequest @3;
+  trainingBatch @4;
+  joinRequest @5;
+  joinReply @6;
+  workRequest @7;
+  shardLease @8;
+  gradientUpdate @9;
+  gradientAck @10;
+  aggregate @11;
+  snapshotRequest @12;
+  snapshot @13;
+  runFinished @14;
+  leave @15;
+  errorReply @16;
+}
+
+struct Message {
+  # The root of every frame. `type` must agree with the member of the union that is set; a reader that finds otherwise refuses the
+  # message as malformed.
+  type @0 :MessageType;
+  requestId @1 :UInt64;        # Chosen by the requester, ascending; echoed in replies.
+
+  union {
+    unspecified @2 :Void;
+    datasetRequest @3 :DatasetRequest;
+    datasetInfo @4 :DatasetInfo;
+    batchRequest @5 :BatchRequest;
+    trainingBatch @6 :TrainingBatch;
+    joinRequest @7 :JoinRequest;
+    joinReply @8 :JoinReply;
+    workRequest @9 :WorkRequest;
+    shardLease @10 :ShardLease;
+    gradientUpdate @11 :GradientUpdate;
+    gradientAck @12 :GradientAck;
+    aggregate @13 :Aggregate;
+    snapshotRequest @14 :SnapshotRequest;
+    snapshot @15 :Snapshot;
+    runFinished @16 :RunFinished;
+    leave @17 :Leave;
+    errorReply @18 :ErrorReply;
+  }
+}

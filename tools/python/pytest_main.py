@@ -1,0 +1,22 @@
+"""Runs pytest over the files that a `pytest_test` names, and writes the XML report that Bazel collects."""
+
+import os
+import sys
+
+import pytest
+
+
+def main() -> int:
+    """Exit code of pytest; a run that collected no test counts as failed."""
+    options = ["-p", "no:cacheprovider", "-p", "no:typeguard", "--import-mode=importlib", "--strict-markers", "-ra"]
+    if report := os.environ.get("XML_OUTPUT_FILE"):
+        options.append(f"--junitxml={report}")
+    if only := os.environ.get("TESTBRIDGE_TEST_ONLY"):
+        options.append(f"-k={only}")
+    if temporary := os.environ.get("TEST_TMPDIR"):
+        options.append(f"--basetemp={temporary}/pytest")
+    return int(pytest.main(options + sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Rewrites third_party/python/*.lock from the *.in files beside them: `./bazelw run //:update_locks`.
+
+pip resolves for the toolchain's own interpreter and platform, wheels only, and reports the hash of each wheel that it would take. A lock is a plain
+requirements file with one hash a line, as `pip install --require-hashes` reads it.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+# Wheels that we take files from but never import: what they depend on is not wanted.
+WITHOUT_DEPENDENCIES = {"datasets"}
+
+
+def resolve(wanted: pathlib.Path, pip: pathlib.Path) -> list[str]:
+    """Lock lines for the requirements in `wanted`, sorted by name."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--only-binary", ":all:", "--report", "-", "-r", str(wanted)]
+    if wanted.stem in WITHOUT_DEPENDENCIES:
+        command.append("--no-deps")
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(pip)})
+    if result.returncode != 0:
+        sys.exit(f"update_lock: pip cannot resolve {wanted.name}: {result.stderr.strip()}")
+    lines = []
+    for item in json.loads(result.stdout)["install"]:
+        name, version = item["metadata"]["name"].lower(), item["metadata"]["version"]
+        lines.append(f"{name}=={version} --hash=sha256:{item['download_info']['archive_info']['hashes']['sha256']}")
+    return sorted(lines)
+
+
+def main() -> None:
+    workspace = pathlib.Path(os.environ.get("BUILD_WORKSPACE_DIRECTORY", "."))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=pathlib.Path, default=workspace / "third_party" / "python")
+    parser.add_argument("--pip", type=pathlib.Path, help="pip's own wheel; default: that of the Debian lock", default=None)
+    arguments = parser.parse_args()
+    pip = arguments.pip or next(pathlib.Path(sys.prefix, "share", "python-wheels").glob("pip-*.whl"))
+    for wanted in sorted(arguments.folder.glob("*.in")):
+        lines = resolve(wanted, pip)
+        header = f"# Made from {wanted.name} by ./bazelw run //:update_locks; do not edit.\n"
+        wanted.with_suffix(".lock").write_text(header + "\n".join(lines) + "\n")
+        print(f"{wanted.stem}: {len(lines)} wheels")
+
+
+if __name__ == "__main__":
+    main()
