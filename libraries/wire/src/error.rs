@@ -32,6 +32,9 @@ pub enum WireError {
     /// A text in the message is not UTF-8.
     #[error("malformed message: {field} is not UTF-8")]
     NotUtf8 { field: &'static str },
+    /// A field breaks the rules of the schema.
+    #[error("malformed message: {field} {reason}")]
+    Field { field: &'static str, reason: String },
     /// An enum value or union member of a newer schema.
     #[error(
         "unsupported: {what} has the unknown value {value}; the peer is newer than this program"

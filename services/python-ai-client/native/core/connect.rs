@@ -1,0 +1,126 @@
+//! Connecting: tried again with a growing, jittered pause until the time is over, and interruptible all along.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::mpsc::{channel, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::{CoreError, Waiter, TICK};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Connects to `address` (host:port) within `timeout`. Socket reads and writes wake up each [`TICK`].
+pub(crate) fn connect(
+    address: &str,
+    timeout: Duration,
+    waiter: &mut impl Waiter,
+) -> Result<TcpStream, CoreError> {
+    check_address(address)?;
+    let deadline = Instant::now() + timeout;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let error = match attempt(address, left.min(LONGEST_ATTEMPT), waiter)? {
+            Ok(stream) => match prepare(&stream) {
+                Ok(()) => return Ok(stream),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        let wait = jittered(pause);
+        if Instant::now() + wait >= deadline {
+            return Err(CoreError::Connect {
+                address: address.to_owned(),
+                seconds: timeout.as_secs_f64(),
+                source: error,
+            });
+        }
+        sleep(wait, waiter)?;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn check_address(address: &str) -> Result<(), CoreError> {
+    let port = address
+        .rsplit_once(':')
+        .map(|(_, port)| port.parse::<u16>());
+    if matches!(port, Some(Ok(_))) {
+        return Ok(());
+    }
+    Err(CoreError::Argument(format!(
+        "address `{address}` is not host:port, such as 127.0.0.1:8080"
+    )))
+}
+
+/// Resolving and connecting block in the system, so a helper thread does them; it ends by itself in bounded time.
+fn attempt(
+    address: &str,
+    timeout: Duration,
+    waiter: &mut impl Waiter,
+) -> Result<io::Result<TcpStream>, CoreError> {
+    let (sender, receiver) = channel();
+    let target = address.to_owned();
+    let started = thread::Builder::new()
+        .name("pangea-connect".to_owned())
+        .spawn(move || {
+            // The receiver is gone when the caller was interrupted: then nobody wants the stream.
+            let _ = sender.send(connect_once(&target, timeout.max(Duration::from_millis(1))));
+        });
+    if let Err(error) = started {
+        return Ok(Err(error));
+    }
+    loop {
+        match receiver.recv_timeout(TICK) {
+            Ok(result) => return Ok(result),
+            Err(RecvTimeoutError::Timeout) => waiter.tick()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Ok(Err(io::Error::other("the connecting thread ended")))
+            }
+        }
+    }
+}
+
+fn connect_once(address: &str, timeout: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for resolved in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&resolved, timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(TICK))?;
+    stream.set_write_timeout(Some(TICK))?;
+    // A peer whose machine vanished without closing is noticed within about a minute, however long a reply may take.
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(20))
+        .with_interval(Duration::from_secs(10));
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Between half and all of `pause`, so that workers that lost a service together do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() as u32;
+    pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
+}
+
+fn sleep(pause: Duration, waiter: &mut impl Waiter) -> Result<(), CoreError> {
+    let end = Instant::now() + pause;
+    loop {
+        waiter.tick()?;
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        thread::sleep(left.min(TICK));
+    }
+}

@@ -1,0 +1,268 @@
+//! One connection: sends requests, receives the replies to them in order.
+
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use capnp::message::Reader;
+use pangea_wire::blocking::{poll_write, FrameReader, Polled};
+use pangea_wire::schema::{message, MessageType};
+use pangea_wire::{
+    message_type, Attachments, Frame, FrameDecoder, Limits, Pool, ReceivedFrame, WireError,
+};
+
+use crate::connect::connect;
+use crate::values::read_error;
+use crate::{CoreError, Options, Waiter};
+
+/// How long to look for the reason why a peer closed the connection while we were sending.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A checked reply: its type agrees with its union, and it answers the current request.
+pub(crate) struct Received {
+    pub(crate) kind: MessageType,
+    pub(crate) reader: Reader<ReceivedFrame>,
+}
+
+pub(crate) struct Connection {
+    address: String,
+    writer: TcpStream,
+    reader: FrameReader<TcpStream>,
+    limits: Limits,
+    last_request: u64,
+    /// Why it is of no more use, once it is.
+    broken: Option<String>,
+}
+
+impl Connection {
+    pub(crate) fn open(
+        address: &str,
+        options: Options,
+        pool: &Pool,
+        waiter: &mut impl Waiter,
+    ) -> Result<Self, CoreError> {
+        let writer = connect(address, options.timeout, waiter)?;
+        let stream = writer.try_clone().map_err(|source| CoreError::Wire {
+            address: address.to_owned(),
+            source: WireError::Io {
+                doing: "sharing the socket",
+                source,
+            },
+        })?;
+        let limits = options.limits();
+        Ok(Self {
+            address: address.to_owned(),
+            writer,
+            reader: FrameReader::new(stream, FrameDecoder::new(pool.clone(), limits)),
+            limits,
+            last_request: 0,
+            broken: None,
+        })
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// A second handle to the socket, for shutting it down from elsewhere.
+    pub(crate) fn socket(&self) -> std::io::Result<TcpStream> {
+        self.writer.try_clone()
+    }
+
+    pub(crate) fn next_request_id(&mut self) -> u64 {
+        self.last_request += 1;
+        self.last_request
+    }
+
+    pub(crate) fn close(&mut self) {
+        // It may be closed already; nothing else can go wrong.
+        let _ = self.writer.shutdown(Shutdown::Both);
+        self.broken = Some("closed by this program".to_owned());
+    }
+
+    pub(crate) fn protocol_error(&self, reason: impl Into<String>) -> CoreError {
+        CoreError::Protocol {
+            address: self.address.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn wire_error(&self, source: WireError) -> CoreError {
+        CoreError::Wire {
+            address: self.address.clone(),
+            source,
+        }
+    }
+
+    /// Runs one exchange. After an error inside it the position in the stream is unknown: no more exchanges then.
+    pub(crate) fn exchange<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, CoreError>,
+    ) -> Result<T, CoreError> {
+        if let Some(reason) = &self.broken {
+            return Err(CoreError::Lost {
+                address: self.address.clone(),
+                reason: format!("{reason}; open a new connection"),
+            });
+        }
+        let result = work(self);
+        if let Err(error) = &result {
+            if !error.leaves_connection_usable() {
+                let _ = self.writer.shutdown(Shutdown::Both);
+                self.broken = Some(format!("unusable after an earlier error ({error})"));
+            }
+        }
+        result
+    }
+
+    pub(crate) fn send<P: AsRef<[u8]>>(
+        &mut self,
+        message: &capnp::message::Builder<capnp::message::HeapAllocator>,
+        attachments: Attachments<P>,
+        waiter: &mut impl Waiter,
+    ) -> Result<(), CoreError> {
+        let frame =
+            Frame::new(message, attachments, &self.limits).map_err(|e| self.wire_error(e))?;
+        match self.send_frame(&frame, waiter) {
+            Err(error @ CoreError::Wire { .. }) => Err(self.last_words(waiter).unwrap_or(error)),
+            result => result,
+        }
+    }
+
+    fn send_frame<P: AsRef<[u8]>>(
+        &mut self,
+        frame: &Frame<P>,
+        waiter: &mut impl Waiter,
+    ) -> Result<(), CoreError> {
+        let mut cursor = frame.cursor();
+        let mut progress = Progress::new(self.limits.progress_timeout);
+        loop {
+            match poll_write(&mut self.writer, &mut cursor) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    if let Err(error) = waiter.tick() {
+                        self.broken = Some("interrupted inside a frame".to_owned());
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(self.wire_error(error)),
+            }
+            let left = cursor
+                .remaining()
+                .iter()
+                .map(|slice| slice.len() as u64)
+                .sum();
+            if let Some(seconds) = progress.stalled(left) {
+                let doing = "sending a frame";
+                return Err(self.wire_error(WireError::Stalled { doing, seconds }));
+            }
+        }
+    }
+
+    /// A peer that refuses a request in the middle says why before it closes.
+    fn last_words(&mut self, waiter: &mut impl Waiter) -> Option<CoreError> {
+        let request = self.last_request;
+        match self.receive_reply(request, Some(LAST_WORDS), waiter) {
+            Err(error @ CoreError::Peer { .. }) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The reply to `request`; an `ErrorReply` becomes an error. `patience` bounds the wait for it to start; without one
+    /// it is waited for as long as the connection lives.
+    pub(crate) fn receive_reply(
+        &mut self,
+        request: u64,
+        patience: Option<Duration>,
+        waiter: &mut impl Waiter,
+    ) -> Result<Received, CoreError> {
+        loop {
+            let reader = self.receive(patience, waiter)?.into_reader(&self.limits);
+            let (kind, id) = {
+                let root = reader.get_root::<message::Reader<'_>>();
+                let root = root.map_err(|error| self.wire_error(error.into()))?;
+                let kind = message_type(root).map_err(|error| self.wire_error(error))?;
+                let id = root.get_request_id();
+                // An error about a request that could not be read carries no id.
+                if kind == MessageType::ErrorReply && (id == request || id == 0) {
+                    return Err(read_error(root).map_err(|error| self.wire_error(error))?);
+                }
+                (kind, id)
+            };
+            if id == request {
+                return Ok(Received { kind, reader });
+            }
+            if id > request {
+                return Err(
+                    self.protocol_error(format!("reply to request {id}, which was not sent yet"))
+                );
+            }
+            // The answer to an earlier request whose wait was given up: skipped.
+        }
+    }
+
+    fn receive(
+        &mut self,
+        patience: Option<Duration>,
+        waiter: &mut impl Waiter,
+    ) -> Result<ReceivedFrame, CoreError> {
+        let mut inside = Progress::new(self.limits.progress_timeout);
+        let mut before = patience.map(Progress::new);
+        loop {
+            match self.reader.poll_frame() {
+                Ok(Polled::Frame(frame)) => return Ok(frame),
+                Ok(Polled::Idle) => waiter.tick()?,
+                Ok(Polled::Closed) => {
+                    return Err(CoreError::Lost {
+                        address: self.address.clone(),
+                        reason: "closed by the other side".to_owned(),
+                    })
+                }
+                Err(error) => return Err(self.wire_error(error)),
+            }
+            let decoder = self.reader.decoder();
+            let received = decoder.received_bytes();
+            let (doing, stalled) = if decoder.is_between_frames() {
+                let stalled = before
+                    .as_mut()
+                    .and_then(|progress| progress.stalled(received));
+                ("waiting for a reply", stalled)
+            } else {
+                ("reading a frame", inside.stalled(received))
+            };
+            if let Some(seconds) = stalled {
+                return Err(self.wire_error(WireError::Stalled { doing, seconds }));
+            }
+        }
+    }
+}
+
+/// Notices when a count has stopped changing.
+pub(crate) struct Progress {
+    timeout: Duration,
+    last: Option<u64>,
+    since: Instant,
+}
+
+impl Progress {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            last: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// The time-out in seconds, if the count has not changed for that long.
+    pub(crate) fn stalled(&mut self, count: u64) -> Option<f64> {
+        if self.last != Some(count) {
+            self.last = Some(count);
+            self.since = Instant::now();
+            return None;
+        }
+        (self.since.elapsed() >= self.timeout).then_some(self.timeout.as_secs_f64())
+    }
+}

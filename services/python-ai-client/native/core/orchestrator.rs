@@ -1,0 +1,347 @@
+//! The client of an orchestrator: join, ask for work, submit gradients, leave.
+
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use pangea_wire::schema::{
+    gradient_update, message, MessageType, Verdict, MAX_CHUNK_BYTES, PROTOCOL_VERSION,
+};
+use pangea_wire::{
+    write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, TensorSpec, WireError,
+};
+
+use crate::connection::{Connection, Received};
+use crate::snapshot::send_snapshot;
+use crate::values::{check_hash, text};
+use crate::{CoreError, DatasetInfo, JoinReply, Options, Seconds, ShardReport, Waiter, WorkReply};
+
+const MAX_WORKER_NAME_BYTES: usize = 128;
+const MAX_SOFTWARE_BYTES: usize = 256;
+const MAX_PARAMETERS: usize = 65_536;
+/// How long to wait for the answer to a goodbye: a stopping worker has better things to do.
+const FAREWELL: Duration = Duration::from_secs(2);
+type Builder = capnp::message::Builder<capnp::message::HeapAllocator>;
+
+/// Ends a client from another thread: its waiting calls return with an error.
+pub struct Stopper(TcpStream);
+
+impl Stopper {
+    pub fn stop(&self) {
+        // It may be closed already; nothing else can go wrong.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+/// One connection to an orchestrator.
+pub struct OrchestratorClient {
+    connection: Connection,
+    pool: Pool,
+    /// Of the gradients; known once joined.
+    layout: Option<FlatLayout>,
+}
+
+impl OrchestratorClient {
+    pub fn connect(
+        address: &str,
+        options: Options,
+        pool: &Pool,
+        waiter: &mut impl Waiter,
+    ) -> Result<Self, CoreError> {
+        Ok(Self {
+            connection: Connection::open(address, options, pool, waiter)?,
+            pool: pool.clone(),
+            layout: None,
+        })
+    }
+
+    pub fn stopper(&self) -> std::io::Result<Stopper> {
+        self.connection.socket().map(Stopper)
+    }
+
+    /// Introduces the worker. `parameters` are the trainable ones, in the order of their gradients.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of JoinRequest, each of them needed"
+    )]
+    pub fn join(
+        &mut self,
+        worker_name: &str,
+        software: &str,
+        parameters: &[TensorSpec],
+        parameters_hash: &[u8],
+        step: u64,
+        dataset: &DatasetInfo,
+        waiter: &mut impl Waiter,
+    ) -> Result<JoinReply, CoreError> {
+        at_most(
+            "worker_name",
+            "bytes",
+            worker_name.len(),
+            MAX_WORKER_NAME_BYTES,
+        )?;
+        at_most("software", "bytes", software.len(), MAX_SOFTWARE_BYTES)?;
+        at_most("parameters", "tensors", parameters.len(), MAX_PARAMETERS)?;
+        check_hash(parameters_hash, "parameters_hash")?;
+        check_hash(&dataset.hash, "dataset.hash")?;
+        let layout = FlatLayout::new(parameters.iter().cloned());
+        let layout = layout.map_err(|error| CoreError::Argument(error.to_string()))?;
+        let reply = self.connection.exchange(|connection| {
+            let mut builder = Builder::new_default();
+            let (request, root) = start(connection, &mut builder, MessageType::JoinRequest);
+            let mut join = root.init_join_request();
+            join.set_protocol_version(PROTOCOL_VERSION);
+            join.set_worker_name(worker_name);
+            join.set_software(software);
+            join.set_parameters_hash(parameters_hash);
+            join.set_step(step);
+            join.set_process_id(std::process::id());
+            let specs = join.reborrow().init_parameters(parameters.len() as u32);
+            write_specs(specs, parameters).map_err(|error| connection.wire_error(error))?;
+            let written = dataset.write(join.init_dataset());
+            written.map_err(|error| connection.wire_error(error))?;
+            send_plain(connection, &builder, waiter)?;
+            let received = receive(connection, request, MessageType::JoinReply, waiter)?;
+            read_join(&received).map_err(|error| connection.wire_error(error))
+        })?;
+        self.layout = Some(layout);
+        Ok(reply)
+    }
+
+    /// Asks what to do, holding parameters after `step` steps. Waits as long as the connection lives.
+    pub fn request_work(
+        &mut self,
+        step: u64,
+        parameters_hash: &[u8],
+        seconds: Seconds,
+        waiter: &mut impl Waiter,
+    ) -> Result<WorkReply, CoreError> {
+        check_hash(parameters_hash, "parameters_hash")?;
+        let layout = joined(&self.layout)?;
+        let pool = &self.pool;
+        self.connection.exchange(|connection| {
+            let mut builder = Builder::new_default();
+            let (request, root) = start(connection, &mut builder, MessageType::WorkRequest);
+            let mut work = root.init_work_request();
+            work.set_step(step);
+            work.set_parameters_hash(parameters_hash);
+            let mut timings = work.init_timings();
+            timings.set_data(seconds.data);
+            timings.set_compute(seconds.compute);
+            timings.set_exchange(seconds.exchange);
+            send_plain(connection, &builder, waiter)?;
+            WorkReply::receive(connection, request, layout, pool, waiter)
+        })
+    }
+
+    /// Sends the gradient sum of the shards [first_shard, first_shard + shard_count), straight from `gradients`: the flat
+    /// little-endian float32 vector over all parameters. Gives the verdict and its detail.
+    pub fn submit(
+        &mut self,
+        step: u64,
+        first_shard: u32,
+        shard_count: u32,
+        gradients: &[u8],
+        reports: &[ShardReport],
+        waiter: &mut impl Waiter,
+    ) -> Result<(&'static str, String), CoreError> {
+        let layout = joined(&self.layout)?;
+        if gradients.len() != layout.total_bytes() {
+            return Err(CoreError::Argument(format!(
+                "gradients has {} bytes, the parameters need {} (float32, in the order given to join)",
+                gradients.len(),
+                layout.total_bytes()
+            )));
+        }
+        for report in reports {
+            check_hash(&report.batch_hash, "the batch hash of a report")?;
+        }
+        self.connection.exchange(|connection| {
+            let request = connection.next_request_id();
+            let frames = layout.frames(MAX_CHUNK_BYTES as usize);
+            let last = frames.len() - 1;
+            for (index, pieces) in frames.iter().enumerate() {
+                let mut builder = Builder::new_default();
+                let root = envelope(&mut builder, request, MessageType::GradientUpdate);
+                let mut update = root.init_gradient_update();
+                update.set_step(step);
+                update.set_first_shard(first_shard);
+                update.set_shard_count(shard_count);
+                if index == last {
+                    update.set_final(true);
+                    write_reports(update.reborrow(), reports);
+                }
+                let written = write_pieces(update, layout, pieces, gradients);
+                let attachments = written.map_err(|error| connection.wire_error(error))?;
+                connection.send(&builder, attachments, waiter)?;
+            }
+            let received = receive(connection, request, MessageType::GradientAck, waiter)?;
+            read_verdict(&received).map_err(|error| connection.wire_error(error))
+        })
+    }
+
+    /// Sends the whole state, the bytes of a safetensors file, straight from `data`. It is not answered.
+    pub fn send_snapshot(
+        &mut self,
+        step: u64,
+        parameters_hash: &[u8],
+        data: &[u8],
+        waiter: &mut impl Waiter,
+    ) -> Result<(), CoreError> {
+        check_hash(parameters_hash, "parameters_hash")?;
+        self.connection
+            .exchange(|connection| send_snapshot(connection, step, parameters_hash, data, waiter))
+    }
+
+    /// Says goodbye and closes: the shards of this worker go to others at once.
+    pub fn leave(&mut self, reason: &str, waiter: &mut impl Waiter) -> Result<(), CoreError> {
+        let result = self.connection.exchange(|connection| {
+            let mut builder = Builder::new_default();
+            let (request, root) = start(connection, &mut builder, MessageType::Leave);
+            root.init_leave().set_reason(reason);
+            send_plain(connection, &builder, waiter)?;
+            connection
+                .receive_reply(request, Some(FAREWELL), waiter)
+                .map(drop)
+        });
+        self.connection.close();
+        match result {
+            // Closing frees the shards as well, so nothing is lost without the answer.
+            Err(CoreError::Lost { .. } | CoreError::Wire { .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    pub fn close(&mut self) {
+        self.connection.close();
+    }
+
+    pub fn address(&self) -> &str {
+        self.connection.address()
+    }
+}
+
+fn joined(layout: &Option<FlatLayout>) -> Result<&FlatLayout, CoreError> {
+    layout
+        .as_ref()
+        .ok_or_else(|| CoreError::Argument("join the run before anything else".to_owned()))
+}
+
+fn at_most(what: &str, unit: &str, asked: usize, limit: usize) -> Result<(), CoreError> {
+    if asked > limit {
+        let reason = format!("{what} has {asked} {unit}, the limit is {limit}");
+        return Err(CoreError::Argument(reason));
+    }
+    Ok(())
+}
+
+fn start<'b>(
+    connection: &mut Connection,
+    builder: &'b mut Builder,
+    kind: MessageType,
+) -> (u64, message::Builder<'b>) {
+    let request = connection.next_request_id();
+    (request, envelope(builder, request, kind))
+}
+
+fn envelope(builder: &mut Builder, request: u64, kind: MessageType) -> message::Builder<'_> {
+    let mut root = builder.init_root::<message::Builder<'_>>();
+    root.set_type(kind);
+    root.set_request_id(request);
+    root
+}
+
+fn send_plain(
+    connection: &mut Connection,
+    builder: &Builder,
+    waiter: &mut impl Waiter,
+) -> Result<(), CoreError> {
+    connection.send(builder, Attachments::<&[u8]>::new(), waiter)
+}
+
+/// The reply to a request that is answered at once, which must be of the type `kind`.
+fn receive(
+    connection: &mut Connection,
+    request: u64,
+    kind: MessageType,
+    waiter: &mut impl Waiter,
+) -> Result<Received, CoreError> {
+    let patience = Some(connection.limits().progress_timeout);
+    let received = connection.receive_reply(request, patience, waiter)?;
+    if received.kind != kind {
+        let reason = format!("a reply of type {:?} where {kind:?} is due", received.kind);
+        return Err(connection.protocol_error(reason));
+    }
+    Ok(received)
+}
+
+fn write_specs(
+    mut specs: capnp::struct_list::Builder<'_, pangea_wire::schema::tensor_spec::Owned>,
+    parameters: &[TensorSpec],
+) -> Result<(), WireError> {
+    for (parameter, index) in parameters.iter().zip(0..) {
+        parameter.write(specs.reborrow().get(index))?;
+    }
+    Ok(())
+}
+
+fn write_reports(update: gradient_update::Builder<'_>, reports: &[ShardReport]) {
+    let mut list = update.init_reports(reports.len() as u32);
+    for (report, index) in reports.iter().zip(0..) {
+        let mut builder = list.reborrow().get(index);
+        builder.set_shard(report.shard);
+        builder.set_samples(report.samples);
+        builder.set_loss_sum(report.loss_sum);
+        builder.set_batch_hash(&report.batch_hash);
+    }
+}
+
+fn write_pieces<'g>(
+    update: gradient_update::Builder<'_>,
+    layout: &FlatLayout,
+    pieces: &[Piece],
+    gradients: &'g [u8],
+) -> Result<Attachments<&'g [u8]>, WireError> {
+    let mut attachments = Attachments::new();
+    let mut list = update.init_gradients(pieces.len() as u32);
+    for (piece, index) in pieces.iter().zip(0..) {
+        let spec = &layout.specs()[piece.tensor];
+        let bytes = &gradients[piece.flat.clone()];
+        let builder = list.reborrow().get(index);
+        write_tensor_bytes(builder, spec, piece.byte_offset, bytes, &mut attachments)?;
+    }
+    Ok(attachments)
+}
+
+fn read_join(received: &Received) -> Result<JoinReply, WireError> {
+    match received.reader.get_root::<message::Reader<'_>>()?.which() {
+        Ok(message::JoinReply(reply)) => JoinReply::read(reply?),
+        _ => Err(WireError::MalformedHeader("a join reply without a reply")),
+    }
+}
+
+fn read_verdict(received: &Received) -> Result<(&'static str, String), WireError> {
+    let root = received.reader.get_root::<message::Reader<'_>>()?;
+    let Ok(message::GradientAck(ack)) = root.which() else {
+        return Err(WireError::MalformedHeader(
+            "a gradient ack without a verdict",
+        ));
+    };
+    let ack = ack?;
+    let verdict = match ack.get_verdict() {
+        Ok(Verdict::Accepted) => "accepted",
+        Ok(Verdict::Duplicate) => "duplicate",
+        Ok(Verdict::Conflict) => "conflict",
+        Ok(Verdict::Stale) => "stale",
+        Ok(Verdict::TooEarly) => "tooEarly",
+        Ok(Verdict::Refused) => "refused",
+        Ok(Verdict::Unspecified) => {
+            let (what, value) = ("verdict", Verdict::Unspecified as u16);
+            return Err(WireError::Unsupported { what, value });
+        }
+        Err(capnp::NotInSchema(value)) => {
+            let what = "verdict";
+            return Err(WireError::Unsupported { what, value });
+        }
+    };
+    Ok((verdict, text(ack.get_detail()?, "the detail of a verdict")?))
+}

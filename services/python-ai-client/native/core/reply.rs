@@ -1,0 +1,187 @@
+//! Replies to a request for work: a lease, an aggregate or a snapshot in pieces, a request, or the end.
+
+use pangea_wire::schema::{aggregate, message, shard_lease, MessageType};
+use pangea_wire::{AlignedBuffer, FlatAssembler, FlatLayout, Pool, TensorData, WireError};
+use sha2::{Digest, Sha256};
+
+use crate::connection::{Connection, Received};
+use crate::snapshot::SnapshotAssembler;
+use crate::values::hash;
+use crate::{CoreError, Waiter};
+
+/// What to do next.
+pub enum WorkReply {
+    /// Compute these shards of the open step.
+    ShardLease {
+        step: u64,
+        epoch: u32,
+        epoch_step: u32,
+        shards: Vec<u32>,
+    },
+    /// Apply the gradient sum of a closed step: one flat float32 vector. The hash has been verified.
+    Aggregate {
+        step: u64,
+        samples: u64,
+        loss_sum: f64,
+        gradients: AlignedBuffer,
+        hash: Vec<u8>,
+    },
+    /// Send the state after `step` steps.
+    SnapshotRequest { step: u64 },
+    /// Take over this state: the bytes of a safetensors file. The hash has been verified.
+    Snapshot {
+        step: u64,
+        parameters_hash: Vec<u8>,
+        data: AlignedBuffer,
+    },
+    /// All steps are committed.
+    RunFinished {
+        steps: u64,
+        parameters_hash: Vec<u8>,
+    },
+}
+
+impl WorkReply {
+    /// Receives the whole reply to `request`, however long it is held back.
+    pub(crate) fn receive(
+        connection: &mut Connection,
+        request: u64,
+        layout: &FlatLayout,
+        pool: &Pool,
+        waiter: &mut impl Waiter,
+    ) -> Result<Self, CoreError> {
+        let mut received = connection.receive_reply(request, None, waiter)?;
+        let (mut aggregate, mut snapshot) = (None, None);
+        loop {
+            let kind = received.kind;
+            let whole = match kind {
+                MessageType::Aggregate => add_aggregate(&mut aggregate, received, layout, pool),
+                MessageType::Snapshot => {
+                    let assembler = snapshot.get_or_insert_with(SnapshotAssembler::default);
+                    assembler.add(received, pool)
+                }
+                _ => read_single(received).map(Some),
+            };
+            if let Some(whole) = whole.map_err(|error| connection.wire_error(error))? {
+                return Ok(whole);
+            }
+            // More frames of the same reply follow each other closely.
+            let patience = Some(connection.limits().progress_timeout);
+            received = connection.receive_reply(request, patience, waiter)?;
+            if received.kind != kind {
+                return Err(connection.protocol_error("a reply in pieces is mixed with another"));
+            }
+        }
+    }
+}
+
+fn read_single(received: Received) -> Result<WorkReply, WireError> {
+    let root = received.reader.get_root::<message::Reader<'_>>()?;
+    match root.which() {
+        Ok(message::ShardLease(lease)) => read_lease(lease?),
+        Ok(message::SnapshotRequest(request)) => Ok(WorkReply::SnapshotRequest {
+            step: request?.get_step(),
+        }),
+        Ok(message::RunFinished(finished)) => {
+            let finished = finished?;
+            Ok(WorkReply::RunFinished {
+                steps: finished.get_steps(),
+                parameters_hash: hash(
+                    finished.get_parameters_hash()?,
+                    "RunFinished.parametersHash",
+                )?,
+            })
+        }
+        _ => Err(WireError::Field {
+            field: "the reply to a request for work",
+            reason: "is of a type that does not answer one".to_owned(),
+        }),
+    }
+}
+
+fn read_lease(lease: shard_lease::Reader<'_>) -> Result<WorkReply, WireError> {
+    let shards: Vec<u32> = lease.get_shards()?.iter().collect();
+    let ascending = shards.windows(2).all(|pair| pair[0] < pair[1]);
+    if shards.is_empty() || !ascending {
+        return Err(WireError::Field {
+            field: "shardLease.shards",
+            reason: format!("{shards:?} is not ascending with at least one shard"),
+        });
+    }
+    Ok(WorkReply::ShardLease {
+        step: lease.get_step(),
+        epoch: lease.get_epoch(),
+        epoch_step: lease.get_epoch_step(),
+        shards,
+    })
+}
+
+/// An aggregate of which some frames are there.
+pub(crate) struct PartialAggregate<'l> {
+    gradients: FlatAssembler<'l>,
+    digest: Sha256,
+    /// step, samples and bits of lossSum: the same in each frame.
+    counts: (u64, u64, u64),
+}
+
+fn counts(frame: aggregate::Reader<'_>) -> (u64, u64, u64) {
+    (
+        frame.get_step(),
+        frame.get_samples(),
+        frame.get_loss_sum().to_bits(),
+    )
+}
+
+fn add_aggregate<'l>(
+    partial: &mut Option<PartialAggregate<'l>>,
+    received: Received,
+    layout: &'l FlatLayout,
+    pool: &Pool,
+) -> Result<Option<WorkReply>, WireError> {
+    let malformed = |reason: &str| WireError::Field {
+        field: "aggregate",
+        reason: reason.to_owned(),
+    };
+    let root = received.reader.get_root::<message::Reader<'_>>()?;
+    let Ok(message::Aggregate(frame)) = root.which() else {
+        return Err(malformed("is not what the union holds"));
+    };
+    let frame = frame?;
+    let mut current = match partial.take() {
+        Some(partial) => partial,
+        None => PartialAggregate {
+            gradients: layout.assembler(pool)?,
+            digest: Sha256::new(),
+            counts: counts(frame),
+        },
+    };
+    if current.counts != counts(frame) {
+        return Err(malformed(
+            "has frames that differ in step, samples or lossSum",
+        ));
+    }
+    for piece in frame.get_gradients()? {
+        let piece = TensorData::read(piece)?;
+        current.digest.update(piece.data);
+        current.gradients.push(&piece)?;
+    }
+    if !frame.get_final() {
+        *partial = Some(current);
+        return Ok(None);
+    }
+    let expected = hash(frame.get_hash()?, "Aggregate.hash")?;
+    let gradients = current.gradients.finish()?;
+    if current.digest.finalize().as_slice() != expected {
+        return Err(malformed("has bytes that do not give its hash"));
+    }
+    if frame.get_samples() == 0 {
+        return Err(malformed("has no samples"));
+    }
+    Ok(Some(WorkReply::Aggregate {
+        step: frame.get_step(),
+        samples: frame.get_samples(),
+        loss_sum: frame.get_loss_sum(),
+        gradients,
+        hash: expected,
+    }))
+}

@@ -1,0 +1,279 @@
+//! The data service for Python: `DataClient`, and what it gives.
+
+use native_core::{BatchKey, DataStopper, Options, Split};
+use pangea_wire::{DType, TensorSpec};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use crate::buffer::Buffer;
+use crate::errors::WireError;
+use crate::waiting::{options, pool, without_gil, Slot};
+
+/// A dtype by name, or an error that lists the names.
+pub(crate) fn dtype(name: &str) -> PyResult<DType> {
+    DType::from_name(name).ok_or_else(|| {
+        let names = DType::ALL.map(DType::name).join(", ");
+        PyValueError::new_err(format!("dtype `{name}` is not one of {names}"))
+    })
+}
+
+pub(crate) fn spec(name: String, dtype_name: &str, shape: Vec<u64>) -> PyResult<TensorSpec> {
+    let spec = TensorSpec::new(name, dtype(dtype_name)?, shape);
+    spec.map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// A tensor over received memory: `torch.frombuffer(view.buffer, dtype=...).reshape(view.shape)`.
+#[pyclass(module = "pangea._native", frozen)]
+pub(crate) struct TensorView {
+    spec: TensorSpec,
+    #[pyo3(get)]
+    buffer: Py<Buffer>,
+}
+
+impl TensorView {
+    fn new(py: Python<'_>, tensor: native_core::Tensor) -> PyResult<Py<Self>> {
+        let buffer = Py::new(py, Buffer::new(tensor.memory))?;
+        let spec = tensor.spec;
+        Py::new(py, Self { spec, buffer })
+    }
+}
+
+#[pymethods]
+impl TensorView {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    #[getter]
+    fn dtype(&self) -> &'static str {
+        self.spec.dtype.name()
+    }
+
+    #[getter]
+    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.spec.shape)
+    }
+
+    fn __repr__(&self) -> String {
+        let TensorSpec { name, dtype, shape } = &self.spec;
+        format!("<TensorView {name}: {} {shape:?}>", dtype.name())
+    }
+}
+
+/// What a data service serves.
+#[pyclass(module = "pangea._native", frozen)]
+pub(crate) struct DatasetInfo {
+    pub(crate) info: native_core::DatasetInfo,
+}
+
+type DTypeAndShape<'py> = (&'static str, Bound<'py, PyTuple>);
+
+fn dtype_and_shape<'py>(py: Python<'py>, spec: &TensorSpec) -> PyResult<DTypeAndShape<'py>> {
+    Ok((spec.dtype.name(), PyTuple::new(py, &spec.shape)?))
+}
+
+#[pymethods]
+impl DatasetInfo {
+    #[new]
+    #[pyo3(signature = (*, name, hash, train_samples, held_out_samples, classes, features, labels))]
+    fn new(
+        name: String,
+        hash: &[u8],
+        train_samples: u64,
+        held_out_samples: u64,
+        classes: u32,
+        features: (String, Vec<u64>),
+        labels: (String, Vec<u64>),
+    ) -> PyResult<Self> {
+        let info = native_core::DatasetInfo {
+            name,
+            hash: hash.to_vec(),
+            train_samples,
+            held_out_samples,
+            classes,
+            features: spec("features".to_owned(), &features.0, features.1)?,
+            labels: spec("labels".to_owned(), &labels.0, labels.1)?,
+        };
+        Ok(Self { info })
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        &self.info.name
+    }
+
+    #[getter]
+    fn hash<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.info.hash)
+    }
+
+    #[getter]
+    fn train_samples(&self) -> u64 {
+        self.info.train_samples
+    }
+
+    #[getter]
+    fn held_out_samples(&self) -> u64 {
+        self.info.held_out_samples
+    }
+
+    #[getter]
+    fn classes(&self) -> u32 {
+        self.info.classes
+    }
+
+    #[getter]
+    fn features<'py>(&self, py: Python<'py>) -> PyResult<DTypeAndShape<'py>> {
+        dtype_and_shape(py, &self.info.features)
+    }
+
+    #[getter]
+    fn labels<'py>(&self, py: Python<'py>) -> PyResult<DTypeAndShape<'py>> {
+        dtype_and_shape(py, &self.info.labels)
+    }
+
+    fn __repr__(&self) -> String {
+        let info = &self.info;
+        let (name, train, held_out) = (&info.name, info.train_samples, info.held_out_samples);
+        format!("<DatasetInfo {name}: {train} to train on, {held_out} held out>")
+    }
+}
+
+/// The samples of one shard of one step. The hash has been verified.
+#[pyclass(module = "pangea._native", frozen, get_all)]
+pub(crate) struct Batch {
+    split: &'static str,
+    epoch: u32,
+    step: u32,
+    shard: u32,
+    epoch_steps: u32,
+    sample_ids: Py<TensorView>,
+    features: Py<TensorView>,
+    labels: Py<TensorView>,
+    hash: Py<PyBytes>,
+}
+
+impl Batch {
+    fn new(py: Python<'_>, batch: native_core::Batch) -> PyResult<Self> {
+        Ok(Self {
+            split: batch.split.name(),
+            epoch: batch.epoch,
+            step: batch.step,
+            shard: batch.shard,
+            epoch_steps: batch.epoch_steps,
+            sample_ids: TensorView::new(py, batch.sample_ids)?,
+            features: TensorView::new(py, batch.features)?,
+            labels: TensorView::new(py, batch.labels)?,
+            hash: PyBytes::new(py, &batch.hash).unbind(),
+        })
+    }
+}
+
+/// One connection to a data service.
+#[pyclass(module = "pangea._native", frozen)]
+pub(crate) struct DataClient {
+    slot: Slot<native_core::DataClient>,
+    stopper: DataStopper,
+}
+
+fn key(
+    split: &str,
+    seed: u64,
+    epoch: u32,
+    step: u32,
+    batch_size: u32,
+    shard: u32,
+    shards: u32,
+) -> PyResult<BatchKey> {
+    let split = Split::from_name(split).ok_or_else(|| {
+        PyValueError::new_err(format!("split `{split}` is neither `train` nor `heldOut`"))
+    })?;
+    Ok(BatchKey {
+        split,
+        seed,
+        epoch,
+        step,
+        batch_size,
+        shard,
+        shards,
+    })
+}
+
+#[pymethods]
+impl DataClient {
+    #[new]
+    #[pyo3(signature = (address, timeout = 30.0, *, max_frame_bytes = Options::default().max_frame_bytes))]
+    fn new(py: Python<'_>, address: &str, timeout: f64, max_frame_bytes: u64) -> PyResult<Self> {
+        let options = options(timeout, max_frame_bytes)?;
+        let client = without_gil(py, |signals| {
+            native_core::DataClient::connect(address, options, pool(), signals)
+        })?;
+        let stopper = client.stopper();
+        Ok(Self {
+            stopper: stopper.map_err(|error| WireError::new_err(format!("{address}: {error}")))?,
+            slot: Slot::new(address.to_owned(), client),
+        })
+    }
+
+    /// What the service serves.
+    fn dataset(&self, py: Python<'_>) -> PyResult<DatasetInfo> {
+        let info = self
+            .slot
+            .with(py, |client, signals| client.dataset(signals))?;
+        Ok(DatasetInfo { info })
+    }
+
+    /// Asks for a batch that a later `batch` collects.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of a batch request, each of them needed"
+    )]
+    fn prefetch(
+        &self,
+        py: Python<'_>,
+        split: &str,
+        seed: u64,
+        epoch: u32,
+        step: u32,
+        batch_size: u32,
+        shard: u32,
+        shards: u32,
+    ) -> PyResult<()> {
+        let key = key(split, seed, epoch, step, batch_size, shard, shards)?;
+        self.slot
+            .with(py, |client, signals| client.prefetch(key, signals))
+    }
+
+    /// The batch, asked for now if it was not before.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of a batch request, each of them needed"
+    )]
+    fn batch(
+        &self,
+        py: Python<'_>,
+        split: &str,
+        seed: u64,
+        epoch: u32,
+        step: u32,
+        batch_size: u32,
+        shard: u32,
+        shards: u32,
+    ) -> PyResult<Batch> {
+        let key = key(split, seed, epoch, step, batch_size, shard, shards)?;
+        let batch = self
+            .slot
+            .with(py, |client, signals| client.batch(key, signals))?;
+        Batch::new(py, batch)
+    }
+
+    /// Closes the connection; a waiting call in another thread ends with a `WireError`. Batches stay valid.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| {
+            self.stopper.stop();
+            self.slot.clear();
+        });
+    }
+}

@@ -1,0 +1,144 @@
+//! The orchestrator for Python: `OrchestratorClient`.
+
+use native_core::{Options, Seconds, ShardReport, Stopper};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+
+use crate::buffer::Held;
+use crate::data::{spec, DatasetInfo};
+use crate::errors::WireError;
+use crate::replies::{to_python, JoinReply};
+use crate::waiting::{options, pool, without_gil, Slot};
+
+/// One connection to an orchestrator.
+#[pyclass(module = "pangea._native", frozen)]
+pub(crate) struct OrchestratorClient {
+    slot: Slot<native_core::OrchestratorClient>,
+    stopper: Stopper,
+}
+
+#[pymethods]
+impl OrchestratorClient {
+    #[new]
+    #[pyo3(signature = (address, timeout = 30.0, *, max_frame_bytes = Options::default().max_frame_bytes))]
+    fn new(py: Python<'_>, address: &str, timeout: f64, max_frame_bytes: u64) -> PyResult<Self> {
+        let options = options(timeout, max_frame_bytes)?;
+        let client = without_gil(py, |signals| {
+            native_core::OrchestratorClient::connect(address, options, pool(), signals)
+        })?;
+        let stopper = client.stopper();
+        Ok(Self {
+            stopper: stopper.map_err(|error| WireError::new_err(format!("{address}: {error}")))?,
+            slot: Slot::new(address.to_owned(), client),
+        })
+    }
+
+    /// Introduces the worker; the first call of a connection.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of a join request, each of them needed"
+    )]
+    fn join(
+        &self,
+        py: Python<'_>,
+        worker_name: &str,
+        software: &str,
+        parameters: Vec<(String, String, Vec<u64>)>,
+        parameters_hash: &[u8],
+        step: u64,
+        dataset: &DatasetInfo,
+    ) -> PyResult<JoinReply> {
+        let parameters = parameters
+            .into_iter()
+            .map(|(name, dtype, shape)| spec(name, &dtype, shape))
+            .collect::<PyResult<Vec<_>>>()?;
+        let dataset = &dataset.info;
+        let reply = self.slot.with(py, |client, signals| {
+            client.join(
+                worker_name,
+                software,
+                &parameters,
+                parameters_hash,
+                step,
+                dataset,
+                signals,
+            )
+        })?;
+        Ok(reply.into())
+    }
+
+    /// Asks what to do, holding parameters after `step` steps. Waits as long as the connection lives.
+    fn request_work(
+        &self,
+        py: Python<'_>,
+        step: u64,
+        parameters_hash: &[u8],
+        data_seconds: f64,
+        compute_seconds: f64,
+        exchange_seconds: f64,
+    ) -> PyResult<Py<PyAny>> {
+        let seconds = Seconds {
+            data: data_seconds,
+            compute: compute_seconds,
+            exchange: exchange_seconds,
+        };
+        let reply = self.slot.with(py, |client, signals| {
+            client.request_work(step, parameters_hash, seconds, signals)
+        })?;
+        to_python(py, reply)
+    }
+
+    /// Sends a gradient sum straight from the memory of `gradients`, which must not change until this returns.
+    fn submit(
+        &self,
+        py: Python<'_>,
+        step: u64,
+        first_shard: u32,
+        shard_count: u32,
+        gradients: &Bound<'_, PyAny>,
+        reports: Vec<(u32, u32, f64, PyBackedBytes)>,
+    ) -> PyResult<(&'static str, String)> {
+        let gradients = Held::floats(gradients)?;
+        let bytes = gradients.as_slice();
+        let report =
+            |(shard, samples, loss_sum, batch_hash): (u32, u32, f64, PyBackedBytes)| ShardReport {
+                shard,
+                samples,
+                loss_sum,
+                batch_hash: batch_hash.to_vec(),
+            };
+        let reports: Vec<_> = reports.into_iter().map(report).collect();
+        self.slot.with(py, |client, signals| {
+            client.submit(step, first_shard, shard_count, bytes, &reports, signals)
+        })
+    }
+
+    /// Sends the whole state straight from the memory of `data`. It is not answered.
+    fn send_snapshot(
+        &self,
+        py: Python<'_>,
+        step: u64,
+        parameters_hash: &[u8],
+        data: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let data = Held::bytes(data)?;
+        let bytes = data.as_slice();
+        self.slot.with(py, |client, signals| {
+            client.send_snapshot(step, parameters_hash, bytes, signals)
+        })
+    }
+
+    /// Says goodbye and closes; the shards of this worker go to others at once.
+    fn leave(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+        self.slot
+            .with(py, |client, signals| client.leave(reason, signals))
+    }
+
+    /// Closes the connection; a waiting call in another thread ends with a `WireError`.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| {
+            self.stopper.stop();
+            self.slot.clear();
+        });
+    }
+}

@@ -1,0 +1,138 @@
+//! What the orchestrator answers, as Python values.
+
+use native_core::WorkReply;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::buffer::Buffer;
+
+/// What a worker learns when it joins.
+#[pyclass(module = "pangea._native", frozen, get_all)]
+pub(crate) struct JoinReply {
+    run_id: String,
+    worker_id: u32,
+    seed: u64,
+    shards: u32,
+    batch_size: u32,
+    epochs: u32,
+    step: u64,
+    total_steps: u64,
+}
+
+impl From<native_core::JoinReply> for JoinReply {
+    fn from(reply: native_core::JoinReply) -> Self {
+        Self {
+            run_id: reply.run_id,
+            worker_id: reply.worker_id,
+            seed: reply.seed,
+            shards: reply.shards,
+            batch_size: reply.batch_size,
+            epochs: reply.epochs,
+            step: reply.step,
+            total_steps: reply.total_steps,
+        }
+    }
+}
+
+/// Compute these shards of the open step and submit their gradient sums.
+#[pyclass(module = "pangea._native", frozen, get_all)]
+pub(crate) struct ShardLease {
+    step: u64,
+    epoch: u32,
+    epoch_step: u32,
+    shards: Vec<u32>,
+}
+
+/// The gradient sum of a closed step, one flat float32 vector. The hash has been verified.
+#[pyclass(module = "pangea._native", frozen, get_all)]
+pub(crate) struct Aggregate {
+    step: u64,
+    samples: u64,
+    loss_sum: f64,
+    gradients: Py<Buffer>,
+    hash: Py<PyBytes>,
+}
+
+/// Send the state after `step` steps: another worker needs it.
+#[pyclass(module = "pangea._native", frozen, get_all)]
+pub(crate) struct SnapshotRequest {
+    step: u64,
+}
+
+/// The whole state of a worker after `step` steps. The hash of the bytes has been verified.
+#[pyclass(module = "pangea._native", frozen, get_all)]
+pub(crate) struct Snapshot {
+    step: u64,
+    parameters_hash: Py<PyBytes>,
+    data: Py<Buffer>,
+}
+
+/// All steps are committed.
+#[pyclass(module = "pangea._native", frozen, get_all)]
+pub(crate) struct RunFinished {
+    steps: u64,
+    parameters_hash: Py<PyBytes>,
+}
+
+/// The Python value of a reply.
+pub(crate) fn to_python(py: Python<'_>, reply: WorkReply) -> PyResult<Py<PyAny>> {
+    let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
+    match reply {
+        WorkReply::ShardLease {
+            step,
+            epoch,
+            epoch_step,
+            shards,
+        } => {
+            let lease = ShardLease {
+                step,
+                epoch,
+                epoch_step,
+                shards,
+            };
+            Ok(Py::new(py, lease)?.into_any())
+        }
+        WorkReply::Aggregate {
+            step,
+            samples,
+            loss_sum,
+            gradients,
+            hash,
+        } => {
+            let aggregate = Aggregate {
+                step,
+                samples,
+                loss_sum,
+                gradients: Py::new(py, Buffer::new(gradients))?,
+                hash: bytes(&hash),
+            };
+            Ok(Py::new(py, aggregate)?.into_any())
+        }
+        WorkReply::SnapshotRequest { step } => {
+            Ok(Py::new(py, SnapshotRequest { step })?.into_any())
+        }
+        WorkReply::Snapshot {
+            step,
+            parameters_hash,
+            data,
+        } => {
+            let snapshot = Snapshot {
+                step,
+                parameters_hash: bytes(&parameters_hash),
+                data: Py::new(py, Buffer::new(data))?,
+            };
+            Ok(Py::new(py, snapshot)?.into_any())
+        }
+        WorkReply::RunFinished {
+            steps,
+            parameters_hash,
+        } => {
+            let parameters_hash = bytes(&parameters_hash);
+            let finished = RunFinished {
+                steps,
+                parameters_hash,
+            };
+            Ok(Py::new(py, finished)?.into_any())
+        }
+    }
+}

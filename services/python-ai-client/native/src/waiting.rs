@@ -1,0 +1,110 @@
+//! Waiting without the GIL, with Python's signal handlers run at least each tenth of a second.
+
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
+
+use native_core::{CoreError, Options, Waiter};
+use pangea_wire::Pool;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::errors::{to_python, WireError};
+
+/// Runs signal handlers; keeps what one of them raises.
+pub(crate) struct Signals {
+    raised: Option<PyErr>,
+}
+
+impl Waiter for Signals {
+    fn tick(&mut self) -> Result<(), CoreError> {
+        Python::attach(|py| py.check_signals()).map_err(|error| {
+            self.raised = Some(error);
+            CoreError::Interrupted
+        })
+    }
+}
+
+/// Runs `work` without the GIL.
+pub(crate) fn without_gil<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(&mut Signals) -> Result<T, CoreError> + Send,
+) -> PyResult<T> {
+    let mut signals = Signals { raised: None };
+    let result = py.detach(|| work(&mut signals));
+    result.map_err(|error| to_python(py, error, signals.raised))
+}
+
+/// A client that is used by one call at a time, and gone after `close`.
+pub(crate) struct Slot<C> {
+    address: String,
+    client: Mutex<Option<C>>,
+}
+
+impl<C: Send> Slot<C> {
+    pub(crate) fn new(address: String, client: C) -> Self {
+        Self {
+            address,
+            client: Mutex::new(Some(client)),
+        }
+    }
+
+    /// Runs `work` on the client, without the GIL.
+    pub(crate) fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut C, &mut Signals) -> Result<T, CoreError> + Send,
+    ) -> PyResult<T> {
+        // Never waits for the lock: a signal handler that runs inside a call of the same thread would wait forever.
+        let Some(mut guard) = self.try_lock() else {
+            let address = &self.address;
+            return Err(PyRuntimeError::new_err(format!(
+                "the connection to {address} is in use by another call; make one call at a time"
+            )));
+        };
+        let Some(client) = guard.as_mut() else {
+            let address = &self.address;
+            return Err(WireError::new_err(format!(
+                "the connection to {address} was closed by `close`"
+            )));
+        };
+        without_gil(py, |signals| work(client, signals))
+    }
+
+    /// Drops the client, unless a call is using it: then it is dropped with this slot.
+    pub(crate) fn clear(&self) {
+        if let Some(mut guard) = self.try_lock() {
+            guard.take();
+        }
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, Option<C>>> {
+        match self.client.try_lock() {
+            Ok(guard) => Some(guard),
+            // A panic in an earlier call became a Python exception; the connection in there refuses further use by itself.
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// Checks the settings of a connection.
+pub(crate) fn options(timeout: f64, max_frame_bytes: u64) -> PyResult<Options> {
+    let timeout = Duration::try_from_secs_f64(timeout).ok();
+    let timeout = timeout.filter(|timeout| !timeout.is_zero() && timeout.as_secs() < 1 << 32);
+    let timeout = timeout
+        .ok_or_else(|| PyValueError::new_err("timeout must be a number of seconds above 0"))?;
+    Ok(Options {
+        timeout,
+        max_frame_bytes,
+    })
+}
+
+/// Bytes kept for reuse, so that steady training takes no fresh memory.
+const IDLE_BYTES: usize = 512 << 20;
+
+/// The memory of this process. A worker bounds what is in flight by the number of batches that it asks for and by the size
+/// of its own model, and memory is taken only as bytes arrive, so the pool sets no bound of its own.
+pub(crate) fn pool() -> &'static Pool {
+    static POOL: std::sync::OnceLock<Pool> = std::sync::OnceLock::new();
+    POOL.get_or_init(|| Pool::new(usize::MAX, IDLE_BYTES))
+}

@@ -1,0 +1,210 @@
+"""The worker's side of the wire, in Rust: sockets, prefetch, zero-copy views, hashes.
+
+Every call that waits releases the GIL and runs Python's signal handlers at least each 100 ms; what a handler raises ends the
+call. A client serves one call at a time. Wrong arguments raise ValueError or TypeError before anything is sent.
+"""
+
+from collections.abc import Buffer as SupportsBuffer, Sequence
+from typing import Final, Literal, final
+
+DType = Literal[
+    "float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"
+]
+Split = Literal["train", "heldOut"]
+Action = Literal["fixRequest", "retryLater", "reconnect", "resync", "stop"]
+Verdict = Literal["accepted", "duplicate", "conflict", "stale", "tooEarly", "refused"]
+
+class WireError(Exception):
+    """A broken frame, a limit, a lost or refused connection; the message names the address. The client is of no more use."""
+
+class PeerError(Exception):
+    """The other side refused a request."""
+
+    action: Action
+    """What to do; `unspecified` and actions of a newer schema come as "stop"."""
+    detail: str
+    """What went wrong, where, and what to do; one sentence for people."""
+    retry_after: float
+    """Seconds; only for "retryLater"."""
+
+@final
+class Buffer:
+    """Writable memory, 64-byte aligned, seen through the buffer protocol (format "B"). Lives as long as any view of it."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class TensorView:
+    """A tensor over received memory. `torch.frombuffer(view.buffer, dtype=...)` shares it (but refuses 0 bytes)."""
+
+    name: Final[str]
+    dtype: Final[DType]
+    shape: Final[tuple[int, ...]]
+    buffer: Final[Buffer]
+
+@final
+class DatasetInfo:
+    """What a data service serves. `features` and `labels` are (dtype, shape) of one sample, without the batch dimension."""
+
+    name: Final[str]
+    hash: Final[bytes]
+    train_samples: Final[int]
+    held_out_samples: Final[int]
+    classes: Final[int]
+    features: Final[tuple[DType, tuple[int, ...]]]
+    labels: Final[tuple[DType, tuple[int, ...]]]
+    def __new__(
+        cls,
+        *,
+        name: str,
+        hash: bytes,
+        train_samples: int,
+        held_out_samples: int,
+        classes: int,
+        features: tuple[DType, Sequence[int]],
+        labels: tuple[DType, Sequence[int]],
+    ) -> DatasetInfo: ...
+
+@final
+class Batch:
+    """The samples of one shard of one step. The hash has been verified. Each tensor owns its memory."""
+
+    split: Final[Split]
+    epoch: Final[int]
+    step: Final[int]
+    shard: Final[int]
+    epoch_steps: Final[int]
+    sample_ids: Final[TensorView]
+    features: Final[TensorView]
+    labels: Final[TensorView]
+    hash: Final[bytes]
+
+@final
+class DataClient:
+    """One connection to a data service.
+
+    `timeout` (seconds) bounds connecting, progress inside a frame, and the wait for an answer to start.
+    """
+
+    def __new__(
+        cls, address: str, timeout: float = 30.0, *, max_frame_bytes: int = 16_777_216
+    ) -> DataClient: ...
+    def dataset(self) -> DatasetInfo: ...
+    def prefetch(
+        self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int
+    ) -> None:
+        """Asks for a batch that a later `batch` with the same arguments collects. At most 256 wait for that."""
+
+    def batch(
+        self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int
+    ) -> Batch:
+        """The batch, asked for now if it was not before. A batch is collected once."""
+
+    def close(self) -> None:
+        """Closes the connection; a waiting call in another thread ends with WireError. Batches stay valid."""
+
+@final
+class JoinReply:
+    run_id: Final[str]
+    worker_id: Final[int]
+    seed: Final[int]
+    shards: Final[int]
+    batch_size: Final[int]
+    epochs: Final[int]
+    step: Final[int]
+    total_steps: Final[int]
+
+@final
+class ShardLease:
+    """Compute these shards of the open step and submit their gradient sums."""
+
+    step: Final[int]
+    epoch: Final[int]
+    epoch_step: Final[int]
+    shards: Final[list[int]]
+
+@final
+class Aggregate:
+    """The gradient sum of a closed step: one flat float32 vector. The hash has been verified."""
+
+    step: Final[int]
+    samples: Final[int]
+    loss_sum: Final[float]
+    gradients: Final[Buffer]
+    hash: Final[bytes]
+
+@final
+class SnapshotRequest:
+    """Send the state after `step` steps: another worker needs it."""
+
+    step: Final[int]
+
+@final
+class Snapshot:
+    """The whole state of a worker after `step` steps: the bytes of a safetensors file. Their hash has been verified."""
+
+    step: Final[int]
+    parameters_hash: Final[bytes]
+    data: Final[Buffer]
+
+@final
+class RunFinished:
+    """All steps are committed."""
+
+    steps: Final[int]
+    parameters_hash: Final[bytes]
+
+@final
+class OrchestratorClient:
+    """One connection to an orchestrator. `timeout` (seconds) bounds connecting and progress inside a frame."""
+
+    def __new__(
+        cls, address: str, timeout: float = 30.0, *, max_frame_bytes: int = 16_777_216
+    ) -> OrchestratorClient: ...
+    def join(
+        self,
+        worker_name: str,
+        software: str,
+        parameters: Sequence[tuple[str, DType, Sequence[int]]],
+        parameters_hash: bytes,
+        step: int,
+        dataset: DatasetInfo,
+    ) -> JoinReply:
+        """Introduces the worker; the first call of a connection."""
+
+    def request_work(
+        self,
+        step: int,
+        parameters_hash: bytes,
+        data_seconds: float,
+        compute_seconds: float,
+        exchange_seconds: float,
+    ) -> ShardLease | Aggregate | SnapshotRequest | Snapshot | RunFinished:
+        """Asks what to do, holding parameters after `step` steps. Waits as long as the connection lives.
+
+        After an exception from a signal handler the connection can still be used, for `leave` above all.
+        """
+
+    def submit(
+        self,
+        step: int,
+        first_shard: int,
+        shard_count: int,
+        gradients: SupportsBuffer,
+        reports: Sequence[tuple[int, int, float, bytes]],
+    ) -> tuple[Verdict, str]:
+        """Sends a gradient sum from the memory of `gradients` without copying it; gives the verdict and its detail.
+
+        `gradients` is flat, C-contiguous float32 (an array, or a Buffer); it must not change until this returns. A report is
+        (shard, samples, sum of the loss, batch hash).
+        """
+
+    def send_snapshot(self, step: int, parameters_hash: bytes, data: SupportsBuffer) -> None:
+        """Sends the whole state from the memory of `data` without copying it. It is not answered."""
+
+    def leave(self, reason: str) -> None:
+        """Says goodbye, waits at most 2 s for the answer, and closes. The shards of this worker go to others at once."""
+
+    def close(self) -> None:
+        """Closes the connection; a waiting call in another thread ends with WireError."""
