@@ -9,6 +9,7 @@ import subprocess
 
 from .errors import DoorError
 from .provision import Provision
+from .truststore import PASSWORD, write_truststore
 
 # Folders that are the system; all else of the machine (homes, data, scratch) is seen inside at its own place.
 SYSTEM = {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "lost+found", "proc", "run", "sbin", "snap", "sys", "usr", "var", ".old"}
@@ -18,6 +19,12 @@ PASSED = re.compile(
     r"SSL_CERT_\w+|REQUESTS_CA_BUNDLE|NETRC|PANGEA_\w+|BAZEL_\w+"
 )
 CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem")
+
+
+def certificate_bundle() -> pathlib.Path | None:
+    """The machine's certificate authorities."""
+    named = [os.environ.get("SSL_CERT_FILE", ""), *CERTIFICATES]
+    return next((pathlib.Path(file).resolve() for file in named if file and os.path.isfile(file)), None)
 
 
 def write_rc(provision: Provision) -> pathlib.Path:
@@ -36,10 +43,16 @@ def write_rc(provision: Provision) -> pathlib.Path:
         "rules_rust": "rules/rust",
         "rules_shell": "rules/shell",
     }
+    trust: list[str] = []
+    bundle = certificate_bundle()
+    if bundle:
+        write_truststore(bundle, cache / "truststore.jks")
+        trust = [f"startup --host_jvm_args=-Djavax.net.ssl.trustStore={cache / 'truststore.jks'}", f"startup --host_jvm_args=-Djavax.net.ssl.trustStorePassword={PASSWORD}"]
     lines = [
         "# Written by bazelw; changes are lost.",
         "startup --install_base=/usr/share/bazel --trust_install_base --server_javabase=/usr/lib/jvm/bazel",
         f"startup --output_user_root={cache / 'bazel'}",
+        *trust,
         # Modules from Debian and the Go module proxy instead of the Central Registry, and stubs for names that are never used.
         *(f"common --override_module={name}={rules}/{place}" for name, place in debian.items()),
         *(f"common --override_module={name}={provision.modules / name}" for name in ("gazelle", "rules_go")),
@@ -87,9 +100,9 @@ def enter_command(provision: Provision, inner: list[str], rc: pathlib.Path) -> l
     for file in ("/etc/resolv.conf", "/etc/hosts", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/pip.conf"):
         if os.path.exists(file):
             command += ["--ro-bind", os.path.realpath(file), file]
-    certificates = next((file for file in CERTIFICATES if os.path.exists(file)), None)
-    if certificates:
-        command += ["--ro-bind", os.path.realpath(certificates), CERTIFICATES[0]]
+    bundle = certificate_bundle()
+    if bundle:
+        command += ["--ro-bind", str(bundle), CERTIFICATES[0]]
     command += ["--ro-bind", str(rc), "/etc/bazel/bazelrc", "--clearenv"]
     for name, value in sorted(environment().items()):
         command += ["--setenv", name, value]
