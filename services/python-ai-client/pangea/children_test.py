@@ -1,0 +1,46 @@
+"""Children are started, watched and stopped; what they say when they fail reaches the user."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pangea.children import Child, ChildFailed
+
+READY = "import pathlib, sys, time\npathlib.Path(sys.argv[1]).write_text('{\"listen\": \"127.0.0.1:1\"}')\ntime.sleep(600)\n"
+
+
+def child(tmp_path: Path, code: str, *arguments: str) -> Child:
+    return Child("service", [sys.executable, "-c", code, *arguments], tmp_path / "log")
+
+
+def test_a_service_is_ready_when_it_has_written_its_addresses(tmp_path: Path) -> None:
+    service = child(tmp_path, READY, str(tmp_path / "ports"))
+    assert service.wait_ready(tmp_path / "ports", 30) == {"listen": "127.0.0.1:1"}
+    assert service.exit_code() is None
+    assert service.stop() == -15
+
+
+def test_a_service_that_dies_at_its_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    service = child(tmp_path, "import sys; print('port 9090 is taken', file=sys.stderr); sys.exit(3)")
+    with pytest.raises(ChildFailed, match=r"(?s)service ended with exit code 3.*port 9090 is taken"):
+        service.wait_ready(tmp_path / "ports", 30)
+
+
+def test_a_service_that_never_gets_ready_is_stopped(tmp_path: Path) -> None:
+    service = child(tmp_path, "import time; time.sleep(600)")
+    with pytest.raises(ChildFailed, match="not ready after"):
+        service.wait_ready(tmp_path / "ports", 0.1)
+    assert service.exit_code() is not None
+
+
+def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
+    ignoring = READY.replace("import pathlib", "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport pathlib")
+    service = child(tmp_path, ignoring, str(tmp_path / "ports"))
+    service.wait_ready(tmp_path / "ports", 30)
+    assert service.stop(timeout=0.1) == -9
+
+
+def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ChildFailed, match="cannot start ghost"):
+        Child("ghost", [str(tmp_path / "ghost")], tmp_path / "log")

@@ -1,0 +1,8 @@
+"""`./bazelw run //:demo`: trains a digit classifier on 1,797 real images with two workers. Takes the options of `pangea train`."""
+
+import sys
+
+from pangea.cli import main
+
+if __name__ == "__main__":
+    main(args=["train", *sys.argv[1:]], prog_name="demo")

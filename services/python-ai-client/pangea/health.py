@@ -1,0 +1,74 @@
+"""A worker's answers over HTTP: /healthz (alive), /readyz (takes part in a run), /metrics (Prometheus text)."""
+
+from __future__ import annotations
+
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pangea.worker import Worker
+
+
+class HealthServer:
+    """Serves on one address, in a thread of its own."""
+
+    def __init__(self, address: str) -> None:
+        """Args:
+        address: host:port; port 0 takes a free one.
+        """
+        host, _, port = address.rpartition(":")
+        self._worker: Worker | None = None
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status, text = server._answer(self.path)
+                body = text.encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                """Probes are no news."""
+
+        try:
+            self._server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), Handler)
+        except (OSError, ValueError) as error:
+            raise OSError(f"cannot serve health on PANGEA_HTTP={address}: {error}; choose another port, or 0 for a free one") from error
+        self._thread = threading.Thread(target=self._server.serve_forever, name="pangea-health", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def from_environment(cls) -> HealthServer | None:
+        """The server that PANGEA_HTTP asks for, if it is set."""
+        address = os.environ.get("PANGEA_HTTP")
+        return cls(address) if address else None
+
+    @property
+    def port(self) -> int:
+        """The port that it serves on."""
+        return int(self._server.server_address[1])
+
+    def ready(self, worker: Worker) -> None:
+        """From now on /readyz says yes."""
+        self._worker = worker
+
+    def _answer(self, path: str) -> tuple[int, str]:
+        worker = self._worker
+        if path == "/healthz":
+            return 200, "ok\n"
+        if path == "/readyz":
+            return (200, "ok\n") if worker is not None else (503, "has not joined a run yet\n")
+        if path == "/metrics":
+            step = worker.step if worker is not None else 0
+            return 200, f"# TYPE pangea_worker_step gauge\npangea_worker_step {step}\n# TYPE pangea_worker_joined gauge\npangea_worker_joined {int(worker is not None)}\n"
+        return 404, "no such page; there are /healthz, /readyz and /metrics\n"
+
+    def close(self) -> None:
+        """Stops serving."""
+        self._server.shutdown()
+        self._server.server_close()

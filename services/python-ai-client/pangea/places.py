@@ -1,0 +1,64 @@
+"""Where the programs and data that come with the package lie."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
+
+class MissingFile(FileNotFoundError):
+    """Something that belongs to the package is not there."""
+
+
+def _find(folder: Path, name: str, variable: str) -> Path:
+    place = folder / name
+    if not place.exists():
+        raise MissingFile(f"{place} is missing; build it with Bazel (./bazelw build //services/...), or set {variable} to the folder that holds {name}")
+    return place
+
+
+def program(name: str) -> Path:
+    """A service's program: `go-orchestrator` or `rust-compute`."""
+    return _find(Path(os.environ.get("PANGEA_BIN_DIR", _PACKAGE / "bin")), name, "PANGEA_BIN_DIR")
+
+
+def data_file(name: str) -> Path:
+    """A data file that is shipped, such as `digits.csv.gz`."""
+    return _find(Path(os.environ.get("PANGEA_DATA_DIR", _PACKAGE / "data")), name, "PANGEA_DATA_DIR")
+
+
+def example(name: str) -> Path:
+    """A training script that is shipped."""
+    return _find(_PACKAGE / "examples", name, "nothing")
+
+
+def python_command(script: Path) -> list[str]:
+    """The command that runs a Python script with this interpreter and its import path."""
+    return [os.environ.get("PANGEA_PYTHON", sys.executable), str(script)]
+
+
+def python_environment() -> dict[str, str]:
+    """This process's environment, with its import path for children."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry), "PYTHONUNBUFFERED": "1"}
+
+
+def caller_folder() -> Path:
+    """The folder that the user called from; `bazel run` changes into another one."""
+    return Path(os.environ.get("BUILD_WORKING_DIRECTORY") or Path.cwd())
+
+
+def new_run_dir(wanted: str | os.PathLike[str] | None, seed: int) -> Path:
+    """Makes the run directory: `wanted`, or `pangea-runs/TIME-SEED` in the caller's folder.
+
+    Raises:
+        FileExistsError: if there is a run in it already.
+    """
+    run_dir = caller_folder() / (wanted if wanted is not None else f"pangea-runs/{time.strftime('%Y%m%d-%H%M%S')}-{seed}-{os.getpid()}")
+    if (run_dir / "run.json").exists():
+        raise FileExistsError(f"{run_dir} holds a run already; choose another --run-dir, or remove it")
+    (run_dir / "logs").mkdir(parents=True, exist_ok=True)
+    return run_dir
