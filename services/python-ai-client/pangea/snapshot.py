@@ -13,6 +13,9 @@ import safetensors.torch
 import torch
 
 
+_FORMAT = "pangea/snapshot/1"
+
+
 class BadSnapshot(ValueError):
     """The bytes are no snapshot of this model and optimizer."""
 
@@ -53,15 +56,19 @@ def encode(model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int) 
             if isinstance(value, torch.Tensor):
                 tensors[f"optimizer.group.{number}.{key}"] = value
         groups.append({key: _to_json(value) for key, value in group.items() if not isinstance(value, torch.Tensor)})
-    metadata = {"format": "pangea/snapshot/1", "step": str(step), "optimizer": json.dumps({"state": numbers, "groups": groups})}
+    # One key: safetensors writes several in no fixed order, and the same state shall be the same bytes.
+    metadata = {"pangea": json.dumps({"format": _FORMAT, "step": step, "state": numbers, "groups": groups})}
     # A tensor may share memory with another (tied weights); the file holds each on its own.
     return safetensors.torch.save({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, metadata)
 
 
-def _metadata(data: bytes) -> dict[str, str]:
+def _metadata(data: bytes) -> dict[str, Any]:
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])
-    return dict(header.get("__metadata__", {}))
+    metadata: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("pangea", "{}"))
+    if metadata.get("format") != _FORMAT:
+        raise BadSnapshot(f"not a snapshot: its format is {metadata.get('format')!r}, wanted {_FORMAT!r}")
+    return metadata
 
 
 def decode_into(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
@@ -77,10 +84,7 @@ def decode_into(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Opti
     """
     try:
         tensors = safetensors.torch.load(data)
-        metadata = _metadata(data)
-        if metadata.get("format") != "pangea/snapshot/1":
-            raise BadSnapshot(f"not a snapshot: its format is {metadata.get('format')!r}")
-        rest = json.loads(metadata["optimizer"])
+        rest = _metadata(data)
         model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")})
         state: dict[int, dict[str, Any]] = {}
         for name, tensor in tensors.items():
@@ -95,7 +99,7 @@ def decode_into(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Opti
                 number, key = name.removeprefix("optimizer.group.").split(".", 1)
                 groups[int(number)][key] = tensor
         optimizer.load_state_dict({"state": state, "param_groups": groups})
-        return int(metadata["step"])
+        return int(rest["step"])
     except BadSnapshot:
         raise
     except Exception as error:

@@ -1,0 +1,354 @@
+"""The native extension as Python and torch see it: shared memory, lifetimes, signals, errors."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from typing import Any
+
+import _native
+import numpy as np
+import pytest
+import torch
+from peer import Peer, send_batch, service
+
+DTYPES = ["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
+HASH = bytes(range(32))
+
+
+def pattern(size: int, seed: int) -> bytes:
+    """Bytes that are 0 or 1 (right for any dtype), different for each seed."""
+    return np.random.default_rng(seed).integers(0, 2, size, np.uint8).tobytes()
+
+
+def batch_script(dtype: str, shape: tuple[int, ...]) -> Any:
+    """Serves batches whose features are the pattern of their step."""
+    size = math.prod(shape) * getattr(torch, dtype).itemsize
+
+    def script(peer: Peer) -> None:
+        while True:
+            request = peer.receive()
+            step = request["batchRequest"]["step"]
+            send_batch(peer, request, dtype, shape, pattern(size, step))
+
+    return script
+
+
+def arguments(step: int) -> tuple[Any, ...]:
+    return ("train", 7, 0, step, 64, 0, 8)
+
+
+def as_tensor(view: _native.TensorView) -> torch.Tensor:
+    return torch.frombuffer(view.buffer, dtype=getattr(torch, view.dtype)).reshape(view.shape)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tensors_share_the_received_memory(dtype: str) -> None:
+    shape = (5, 3, 7)
+    with service(batch_script(dtype, shape)) as address:
+        client = _native.DataClient(address)
+        batch = client.batch(*arguments(4))
+        client.close()
+    view = batch.features
+    assert (view.dtype, view.shape, len(view.buffer)) == (dtype, shape, math.prod(shape) * getattr(torch, dtype).itemsize)
+    features = as_tensor(view)
+    raw = np.frombuffer(view.buffer, np.uint8)
+    assert raw.tobytes() == pattern(len(view.buffer), 4)
+    assert features.data_ptr() == raw.ctypes.data, "torch uses the buffer's own memory"
+    assert features.data_ptr() % 64 == 0
+    assert as_tensor(batch.sample_ids).tolist() == list(range(5))
+    # Writable: torch operations in place are seen through any other view.
+    features.zero_()
+    assert not raw.any()
+    with memoryview(view.buffer) as memory:
+        assert (memory.format, memory.readonly, memory.nbytes) == ("B", False, raw.nbytes)
+
+
+def test_an_empty_shard() -> None:
+    with service(batch_script("float32", (0, 4))) as address:
+        batch = _native.DataClient(address).batch(*arguments(0))
+        assert (batch.features.shape, len(batch.features.buffer)) == ((0, 4), 0)
+        assert bytes(batch.features.buffer) == b""
+
+
+def test_views_outlive_batches_and_connections() -> None:
+    shape = (64, 784)
+    with service(batch_script("float32", shape)) as address:
+        client = _native.DataClient(address)
+        kept = as_tensor(client.batch(*arguments(1)).features)
+        memory = memoryview(client.batch(*arguments(2)).labels.buffer)
+        for step in range(3, 40):
+            client.prefetch(*arguments(step))
+        # In the middle of what was asked for.
+        client.batch(*arguments(3))
+        del client
+        gc.collect()
+        other = _native.DataClient(address)
+        for step in range(40, 80):
+            other.batch(*arguments(step))
+        other.close()
+    gc.collect()
+    assert kept.numpy().tobytes() == pattern(kept.nbytes, 1)
+    assert memory.tobytes() == b"\1" * 64
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_no_leak_and_no_corruption_under_stress() -> None:
+    """Thousands of batches, some kept for a while, over connections that come and go."""
+    shape = (64, 784)
+    size = math.prod(shape) * 4
+    with service(batch_script("float32", shape)) as address:
+        client = _native.DataClient(address)
+        window: list[tuple[int, torch.Tensor]] = []
+        settled = 0
+        for step in range(2000):
+            if step % 100 == 99:
+                client = _native.DataClient(address)
+            client.prefetch(*arguments(step + 1))
+            window.append((step, as_tensor(client.batch(*arguments(step)).features)))
+            if len(window) > 16:
+                # Not the oldest first: memory comes back in another order than it was taken.
+                kept_step, kept = window.pop(step * 7 % len(window))
+                if step % 5 == 0:
+                    assert kept.numpy().tobytes() == pattern(size, kept_step)
+            if step == 500:
+                settled = resident_bytes()
+        growth = resident_bytes() - settled
+        for kept_step, kept in window:
+            assert kept.numpy().tobytes() == pattern(size, kept_step)
+        del client
+    # 1500 batches of 200 KB would be 300 MB.
+    assert growth < 40 << 20, f"grew by {growth >> 20} MiB"
+
+
+class Stop(Exception):
+    pass
+
+
+def joined(address: str, parameters: list[tuple[str, str, tuple[int, ...]]]) -> _native.OrchestratorClient:
+    client = _native.OrchestratorClient(address)
+    dataset = _native.DatasetInfo(
+        name="digits",
+        hash=HASH,
+        train_samples=1438,
+        held_out_samples=359,
+        classes=10,
+        features=("float32", (1, 8, 8)),
+        labels=("int64", ()),
+    )
+    reply = client.join("worker", "torch", parameters, HASH, 0, dataset)
+    assert (reply.run_id, reply.worker_id, reply.seed, reply.shards, reply.total_steps) == ("r", 1, 5, 8, 46)
+    return client
+
+
+def accept_join(peer: Peer) -> dict[str, Any]:
+    request = peer.receive()
+    assert request["type"] == "joinRequest" and request["joinRequest"]["processId"] == os.getpid()
+    settings = {"seed": 5, "shards": 8, "batchSize": 64, "epochs": 2}
+    peer.send("joinReply", request["requestId"], runId="r", workerId=1, settings=settings, totalSteps=46)
+    return request["joinRequest"]
+
+
+def test_gradients_go_out_and_come_back() -> None:
+    flat = np.arange(1_500_000, dtype=np.float32)
+    parameters = [("weight", "float32", (1_400_000,)), ("none", "float32", (0,)), ("bias", "bfloat16", (10, 10_000))]
+    chunks: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        accept_join(peer)
+        for verdict in ["accepted", "stale"]:
+            chunks.clear()
+            while True:
+                request = peer.receive()
+                update = request["gradientUpdate"]
+                sizes = [len(piece["data"]) for piece in update["gradients"]]
+                assert 0 < sum(sizes) <= 4 << 20
+                chunks.extend(piece["data"] for piece in update["gradients"])
+                if update["final"]:
+                    break
+            assert update["reports"][0]["batchHash"] == HASH
+            peer.send("gradientAck", request["requestId"], verdict=verdict, detail="")
+        request = peer.receive()
+        assert request["workRequest"]["timings"] == {"data": 0.25, "compute": 1.0, "exchange": 0.5}
+        data = flat.tobytes()
+        pieces = [
+            {"name": "weight", "dtype": "float32", "shape": [1_400_000], "data": data[:4_000_000]},
+            {"name": "weight", "dtype": "float32", "shape": [1_400_000], "byteOffset": 4_000_000, "data": data[4_000_000:5_600_000]},
+            {"name": "bias", "dtype": "float32", "shape": [10, 10_000], "data": data[5_600_000:]},
+        ]
+        counts = {"step": 3, "samples": 64, "lossSum": 1.25}
+        peer.send("aggregate", request["requestId"], **counts, gradients=pieces[:1])
+        digest = hashlib.sha256(data).digest()
+        peer.send("aggregate", request["requestId"], **counts, gradients=pieces[1:], final=True, hash=digest)
+
+    with service(script) as address:
+        client = joined(address, parameters)
+        report = [(0, 8, 1.5, HASH)]
+        assert client.submit(3, 0, 1, flat, report) == ("accepted", "")
+        assert b"".join(chunks) == flat.tobytes()
+        with pytest.raises(ValueError, match="gradients has 8 bytes, the parameters need 6000000"):
+            client.submit(3, 0, 1, flat[:2], report)
+        with pytest.raises(ValueError, match="not C-contiguous"):
+            client.submit(3, 0, 1, np.zeros(3_000_000, np.float32)[::2], report)
+        with pytest.raises(TypeError, match=r"no buffer of float32 elements .*tensor.numpy\(\)"):
+            client.submit(3, 0, 1, torch.zeros(1_500_000), report)
+        with pytest.raises(TypeError, match="no buffer of float32 elements"):
+            client.submit(3, 0, 1, np.zeros(750_000, np.float64), report)
+        with pytest.raises(ValueError, match="31 bytes, a SHA-256 has 32"):
+            client.submit(3, 0, 1, flat, [(0, 8, 1.5, HASH[1:])])
+        assert client.submit(3, 0, 1, torch.from_numpy(flat).numpy(), report) == ("stale", "")
+        aggregate = client.request_work(3, HASH, 0.25, 1.0, 0.5)
+        assert isinstance(aggregate, _native.Aggregate)
+        assert (aggregate.step, aggregate.samples, aggregate.loss_sum) == (3, 64, 1.25)
+        assert aggregate.hash == hashlib.sha256(flat).digest()
+        client.close()
+    gradients = torch.frombuffer(aggregate.gradients, dtype=torch.float32)
+    del aggregate
+    gc.collect()
+    assert gradients.data_ptr() % 64 == 0
+    assert torch.equal(gradients, torch.from_numpy(flat))
+
+
+def test_other_answers_to_a_request_for_work() -> None:
+    snapshot = pattern(3_000_000, 1)
+
+    def script(peer: Peer) -> None:
+        accept_join(peer)
+        request = peer.receive()
+        peer.send("shardLease", request["requestId"], step=4, epoch=1, epochStep=2, shards=[0, 1, 5])
+        request = peer.receive()
+        peer.send("snapshotRequest", request["requestId"], step=4)
+        received = peer.receive()["snapshot"]
+        assert (received["data"], received["hash"], received["final"]) == (snapshot, hashlib.sha256(snapshot).digest(), True)
+        request = peer.receive()
+        peer.send("snapshot", request["requestId"], **received)
+        request = peer.receive()
+        peer.send("errorReply", request["requestId"], action="retryLater", detail="starting", retryAfter=0.5)
+        request = peer.receive()
+        peer.send("runFinished", request["requestId"], steps=46, parametersHash=HASH)
+
+    with service(script) as address:
+        client = joined(address, [])
+
+        def ask() -> Any:
+            return client.request_work(4, HASH, 0.0, 0.0, 0.0)
+
+        lease = ask()
+        assert isinstance(lease, _native.ShardLease)
+        assert (lease.step, lease.epoch, lease.epoch_step, lease.shards) == (4, 1, 2, [0, 1, 5])
+        asked = ask()
+        assert isinstance(asked, _native.SnapshotRequest) and asked.step == 4
+        client.send_snapshot(4, HASH, snapshot)
+        received = ask()
+        assert isinstance(received, _native.Snapshot) and bytes(received.data) == snapshot
+        with pytest.raises(_native.PeerError, match="retryLater: starting") as refused:
+            ask()
+        assert (refused.value.action, refused.value.detail, refused.value.retry_after) == ("retryLater", "starting", 0.5)
+        finished = ask()
+        assert isinstance(finished, _native.RunFinished) and (finished.steps, finished.parameters_hash) == (46, HASH)
+        client.close()
+
+
+def test_waiting_is_quiet_and_signals_end_it() -> None:
+    left = threading.Event()
+
+    def script(peer: Peer) -> None:
+        accept_join(peer)
+        assert peer.receive()["type"] == "workRequest"
+        request = peer.receive()
+        assert request["leave"]["reason"] == "stopped"
+        left.set()
+        peer.send("leave", request["requestId"])
+
+    def stop(_number: int, _frame: object) -> None:
+        raise Stop
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    try:
+        with service(script) as address:
+            client = joined(address, [])
+            started, used = time.monotonic(), time.process_time()
+            signal.setitimer(signal.ITIMER_REAL, 1.0)
+            with pytest.raises(Stop):
+                client.request_work(0, HASH, 0.0, 0.0, 0.0)
+            assert time.monotonic() - started < 5.0
+            assert time.process_time() - used < 0.25, "waiting must not use the processor"
+            client.leave("stopped")
+            assert left.is_set()
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+
+
+def test_close_ends_a_wait_of_another_thread() -> None:
+    asked = threading.Event()
+
+    def script(peer: Peer) -> None:
+        accept_join(peer)
+        peer.receive()
+        asked.set()
+        peer.receive()
+
+    raised: list[BaseException] = []
+    with service(script) as address:
+        client = joined(address, [])
+
+        def wait() -> None:
+            try:
+                client.request_work(0, HASH, 0.0, 0.0, 0.0)
+            except _native.WireError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        asked.wait()
+        with pytest.raises(RuntimeError, match="in use by another call"):
+            client.request_work(0, HASH, 0.0, 0.0, 0.0)
+        client.close()
+        thread.join()
+        assert address in str(raised[0])
+        with pytest.raises(_native.WireError):
+            client.request_work(0, HASH, 0.0, 0.0, 0.0)
+
+
+def test_errors_say_what_and_where() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = "127.0.0.1:%d" % listener.getsockname()[1]
+    with pytest.raises(_native.WireError, match=f"cannot connect to {address} within 0.2 s: Connection refused"):
+        _native.DataClient(address, timeout=0.2)
+    with pytest.raises(ValueError, match="`nowhere` is not host:port"):
+        _native.OrchestratorClient("nowhere")
+    for timeout in [0.0, -1.0, math.nan, math.inf]:
+        with pytest.raises(ValueError, match="timeout must be a number of seconds above 0"):
+            _native.DataClient(address, timeout)
+    with service(batch_script("float32", (1, 2))) as address:
+        client = _native.DataClient(address, max_frame_bytes=400)
+        with pytest.raises(ValueError, match="split `test` is neither"):
+            client.batch("test", 7, 0, 0, 64, 0, 8)
+        with pytest.raises(OverflowError):
+            client.batch("train", 7, -1, 0, 64, 0, 8)
+        assert len(client.batch(*arguments(0)).features.buffer) == 8
+        client.close()
+        with pytest.raises(_native.WireError, match=f"{address} was closed"):
+            client.batch(*arguments(0))
+    with service(batch_script("float32", (1, 2000))) as address:
+        with pytest.raises(_native.WireError, match=f"{address}: bytes of a frame: .* the limit is 400"):
+            _native.DataClient(address, max_frame_bytes=400).batch(*arguments(0))
+    with pytest.raises(ValueError, match="dtype `float` is not one of float32, float64"):
+        _native.DatasetInfo(
+            name="", hash=HASH, train_samples=1, held_out_samples=0, classes=0, features=("float", ()), labels=("int64", ())
+        )
+
+
+def test_types_name_their_module() -> None:
+    for kind in [_native.Buffer, _native.Batch, _native.WireError, _native.PeerError, _native.OrchestratorClient]:
+        assert kind.__module__ == "pangea._native"
