@@ -1,0 +1,68 @@
+// Package budget counts bytes against a limit, so that no peer can make the process take more memory than it was given.
+package budget
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// Budget is a number of bytes that may be in use. It is safe for use by several goroutines.
+type Budget struct {
+	name   string
+	limit  int64
+	used   atomic.Int64
+	parent *Budget
+}
+
+// New makes a budget. name says in errors what is short, such as "memory of the process".
+func New(name string, limit int64) *Budget { return &Budget{name: name, limit: limit} }
+
+// Child makes a budget whose bytes count against this one as well.
+func (b *Budget) Child(name string, limit int64) *Budget {
+	return &Budget{name: name, limit: limit, parent: b}
+}
+
+// Exhausted is the error of Take.
+type Exhausted struct {
+	Name               string
+	Asked, Used, Limit int64
+}
+
+// Error names the budget and its figures.
+func (e *Exhausted) Error() string {
+	return fmt.Sprintf("%s: %d bytes more do not fit, %d of %d are in use", e.Name, e.Asked, e.Used, e.Limit)
+}
+
+// Take counts bytes as used, or changes nothing and returns an *Exhausted.
+func (b *Budget) Take(bytes int64) error {
+	for {
+		used := b.used.Load()
+		if bytes > b.limit-used {
+			return &Exhausted{b.name, bytes, used, b.limit}
+		}
+		if b.used.CompareAndSwap(used, used+bytes) {
+			break
+		}
+	}
+	if b.parent != nil {
+		if err := b.parent.Take(bytes); err != nil {
+			b.used.Add(-bytes)
+			return err
+		}
+	}
+	return nil
+}
+
+// Give counts bytes as free again.
+func (b *Budget) Give(bytes int64) {
+	b.used.Add(-bytes)
+	if b.parent != nil {
+		b.parent.Give(bytes)
+	}
+}
+
+// Used is how many bytes are taken.
+func (b *Budget) Used() int64 { return b.used.Load() }
+
+// Limit is how many bytes there are.
+func (b *Budget) Limit() int64 { return b.limit }

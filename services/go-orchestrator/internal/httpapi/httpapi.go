@@ -1,0 +1,50 @@
+// Package httpapi answers people and probes: /healthz, /readyz, /metrics and /status.
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/run"
+)
+
+// Source is what the pages are made from.
+type Source interface {
+	// Ready says why the service takes no workers; nil when it does.
+	Ready() error
+	// Status of the run now.
+	Status(context.Context) (run.Status, error)
+}
+
+// New makes a server; the caller gives it a listener. Slow clients are cut off.
+func New(source Source, metrics http.Handler) *http.Server {
+	pages := http.NewServeMux()
+	pages.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
+	pages.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := source.Ready(); err != nil {
+			text(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		text(w, http.StatusOK, "ok")
+	})
+	pages.Handle("GET /metrics", metrics)
+	pages.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		status, err := source.Status(r.Context())
+		if err != nil {
+			text(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		// The client may be gone; there is nobody else to tell.
+		_ = json.NewEncoder(w).Encode(status)
+	})
+	return &http.Server{Handler: pages, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+}
+
+func text(w http.ResponseWriter, code int, line string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = w.Write([]byte(line + "\n"))
+}

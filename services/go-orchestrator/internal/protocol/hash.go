@@ -1,0 +1,25 @@
+package protocol
+
+import (
+	"encoding/hex"
+	"fmt"
+)
+
+// Hash is a SHA-256 digest.
+type Hash [32]byte
+
+// ParseHash takes a digest from a message. what names the field in the error.
+func ParseHash(what string, data []byte) (Hash, error) {
+	var hash Hash
+	if len(data) != len(hash) {
+		return hash, fmt.Errorf("%s has %d bytes; a SHA-256 has %d", what, len(data), len(hash))
+	}
+	copy(hash[:], data)
+	return hash, nil
+}
+
+// String gives the digest in hexadecimal, as the run's files show it.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// Short gives the first 12 hexadecimal digits, enough for a person to compare two.
+func (h Hash) Short() string { return hex.EncodeToString(h[:6]) }

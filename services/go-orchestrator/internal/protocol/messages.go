@@ -1,0 +1,134 @@
+// Package protocol holds the messages of a run as plain Go values: what schemas/tensor.capnp says, without its encoding.
+// The state machine speaks only these; package wire turns them into frames and back.
+package protocol
+
+// Version of the protocol that this build speaks.
+const Version = 1
+
+// Limits of the schema that are checked when a worker joins.
+const (
+	MaxWorkerName = 128
+	MaxSoftware   = 256
+	MaxShards     = 1_024
+	MaxBatchSize  = 1_048_576
+)
+
+// Dataset is what a data service says of its data.
+type Dataset struct {
+	Name            string
+	Hash            Hash
+	TrainSamples    uint64
+	HeldOutSamples  uint64
+	Classes         uint32
+	Features, Label Spec
+}
+
+// Settings are fixed for the life of a run.
+type Settings struct {
+	Seed      uint64
+	Shards    uint32
+	BatchSize uint32
+	Epochs    uint32
+}
+
+// Timings say where a worker's time went since its last request for work, in seconds.
+type Timings struct{ Data, Compute, Exchange float64 }
+
+// Join is a worker's first message.
+type Join struct {
+	Version        uint16
+	WorkerName     string
+	Software       string
+	Parameters     []Spec
+	ParametersHash Hash
+	Step           uint64
+	Dataset        Dataset
+	ProcessID      uint32
+}
+
+// Work asks what to do next: the worker's parameters have Step steps applied.
+type Work struct {
+	Step           uint64
+	ParametersHash Hash
+	Timings        Timings
+}
+
+// Report says what went into the gradient sum of one shard.
+type Report struct {
+	Shard     uint32
+	Samples   uint32
+	LossSum   float64
+	BatchHash Hash
+}
+
+// Leave says that a worker goes.
+type Leave struct{ Reason string }
+
+// Reply is an answer of the orchestrator: one of the types below, *Aggregate or *Snapshot.
+type Reply interface{ Kind() Kind }
+
+// Joined answers Join.
+type Joined struct {
+	RunID      string
+	WorkerID   uint32
+	Settings   Settings
+	Step       uint64
+	TotalSteps uint64
+}
+
+// Lease answers Work: compute these shards, ascending.
+type Lease struct {
+	Step      uint64
+	Epoch     uint32
+	EpochStep uint32
+	Shards    []uint32
+}
+
+// Ack answers a gradient update.
+type Ack struct {
+	Verdict Verdict
+	Detail  string
+}
+
+// SnapshotRequest answers Work: send your state, another worker needs it.
+type SnapshotRequest struct{ Step uint64 }
+
+// Finished answers Work: all steps are done.
+type Finished struct {
+	Steps          uint64
+	ParametersHash Hash
+}
+
+// Left answers Leave.
+type Left struct{ Reason string }
+
+// Kind names the message.
+func (Joined) Kind() Kind          { return KindJoinReply }
+func (Lease) Kind() Kind           { return KindShardLease }
+func (Ack) Kind() Kind             { return KindGradientAck }
+func (SnapshotRequest) Kind() Kind { return KindSnapshotRequest }
+func (Finished) Kind() Kind        { return KindRunFinished }
+func (Left) Kind() Kind            { return KindLeave }
+
+// Verdict says what became of a gradient update, with the numbers of the schema.
+type Verdict uint16
+
+// The verdicts of the schema.
+const (
+	VerdictUnspecified Verdict = iota
+	Accepted
+	Duplicate
+	Conflict
+	Stale
+	TooEarly
+	Refused
+)
+
+// String gives the schema's name.
+func (v Verdict) String() string {
+	names := [...]string{"unspecified", "accepted", "duplicate", "conflict", "stale", "tooEarly", "refused"}
+	if int(v) < len(names) {
+		return names[v]
+	}
+	return "unknown"
+}

@@ -1,0 +1,165 @@
+package run
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+)
+
+func (m *Machine) onJoin(e JoinAsked) {
+	if m.state == Stopped {
+		m.refuse(e.Peer, e.Request, protocol.KindJoinRequest, m.stopping(protocol.KindJoinRequest))
+		return
+	}
+	if w := m.find(e.Peer); w != nil {
+		m.refuse(e.Peer, e.Request, protocol.KindJoinRequest,
+			protocol.Errorf(protocol.FixRequest, "this connection has joined already, as worker %d; open another one for another worker", w.id))
+		return
+	}
+	join := e.Join
+	join.WorkerName = strings.ToValidUTF8(join.WorkerName, "?")
+	if err := m.admit(&join); err != nil {
+		m.note(slog.LevelWarn, "refused a worker", "worker", join.WorkerName, "action", err.Action.String(), "reason", err.Detail)
+		m.refuse(e.Peer, e.Request, protocol.KindJoinRequest, err)
+		return
+	}
+	m.lastID++
+	w := &worker{id: m.lastID, peer: e.Peer, name: join.WorkerName, pid: join.ProcessID, step: join.Step, hash: join.ParametersHash}
+	w.lost = join.Step < m.step.number
+	m.workers = append(m.workers, w)
+	m.note(slog.LevelInfo, "worker joined", "id", w.id, "worker", w.name, "pid", w.pid, "holds_step", w.step, "open_step", m.step.number, "workers", len(m.workers))
+	if join.Software != m.software {
+		m.note(slog.LevelWarn, "worker runs other software than the first one; its parameters may differ in the last bits",
+			"id", w.id, "worker", w.name, "software", join.Software, "first", m.software)
+	}
+	m.send(e.Peer, e.Request, protocol.Joined{
+		RunID: m.config.RunID, WorkerID: w.id, Settings: m.config.Settings, Step: m.step.number, TotalSteps: m.schedule.TotalSteps,
+	})
+}
+
+// admit says why a worker cannot take part, or nil. The first worker that can fixes model, data and first parameters of the run.
+func (m *Machine) admit(join *protocol.Join) *protocol.Error {
+	if join.Version != protocol.Version {
+		return protocol.Errorf(protocol.Stop, "the worker speaks protocol version %d and this orchestrator %d; use the same release of both", join.Version, protocol.Version)
+	}
+	if len(join.WorkerName) > protocol.MaxWorkerName || len(join.Software) > protocol.MaxSoftware {
+		return protocol.Errorf(protocol.FixRequest, "workerName may have %d bytes and software %d; they have %d and %d",
+			protocol.MaxWorkerName, protocol.MaxSoftware, len(join.WorkerName), len(join.Software))
+	}
+	if m.layout == nil {
+		return m.begin(join)
+	}
+	if difference := firstDifference(m.layout.Specs, join.Parameters); difference != "" {
+		return protocol.Errorf(protocol.Stop, "the worker's model is not that of the run: %s; start all workers with the same script and arguments", difference)
+	}
+	if join.Dataset.Hash != m.dataset.Hash || join.Dataset.TrainSamples != m.dataset.TrainSamples {
+		return protocol.Errorf(protocol.Stop, "the worker's data is not that of the run: %s with %d training samples and hash %s, where the run has %s with %d and %s; point all workers to the same data",
+			join.Dataset.Name, join.Dataset.TrainSamples, join.Dataset.Hash.Short(), m.dataset.Name, m.dataset.TrainSamples, m.dataset.Hash.Short())
+	}
+	if join.Step > m.step.number {
+		return m.ahead(join)
+	}
+	if reference, known := m.references[join.Step]; known && join.Step == m.step.number && reference != join.ParametersHash {
+		return protocol.Errorf(protocol.Stop, "the worker's parameters after %d steps have hash %s, those of the run %s; use the same seed, script, torch build and kind of processor",
+			join.Step, join.ParametersHash.Short(), reference.Short())
+	}
+	return nil
+}
+
+func (m *Machine) ahead(join *protocol.Join) *protocol.Error {
+	return protocol.Errorf(protocol.Resync, "the worker holds step %d, but run %s is at step %d; drop the parameters and join with step 0",
+		join.Step, m.config.RunID, m.step.number)
+}
+
+func (m *Machine) begin(join *protocol.Join) *protocol.Error {
+	// A step needs one vector for each side of a sum, one that arrives and one that leaves.
+	const vectors = 4
+	layout, err := protocol.NewLayout(join.Parameters, uint64(m.config.MemoryBytes)/4)
+	if err != nil {
+		return protocol.Errorf(protocol.FixRequest, "%v", err)
+	}
+	if need := layout.Bytes() * vectors; need > m.config.MemoryBytes {
+		return protocol.Errorf(protocol.Stop, "gradients of %d bytes need at least %d bytes of memory here, but --max-memory-bytes is %d; raise it",
+			layout.Bytes(), need, m.config.MemoryBytes)
+	}
+	schedule, err := NewSchedule(m.config.Settings, join.Dataset.TrainSamples)
+	if err != nil {
+		return protocol.Errorf(protocol.Stop, "%v", err)
+	}
+	if join.Step > 0 {
+		return m.ahead(join)
+	}
+	m.layout, m.schedule, m.dataset, m.software = layout, schedule, join.Dataset, join.Software
+	m.references[0] = join.ParametersHash
+	m.agreed.hash = join.ParametersHash
+	m.started = m.now
+	m.state = Running
+	m.note(slog.LevelInfo, "run begins", "run", m.config.RunID, "parameters", len(layout.Specs), "elements", layout.Elements(),
+		"dataset", join.Dataset.Name, "train_samples", join.Dataset.TrainSamples, "steps", schedule.TotalSteps)
+	m.writeRecord()
+	return nil
+}
+
+func firstDifference(run, worker []protocol.Spec) string {
+	for i := range min(len(run), len(worker)) {
+		if !run[i].Equal(worker[i]) {
+			return fmt.Sprintf("parameter %d is %s, where the run has %s", i, worker[i], run[i])
+		}
+	}
+	if len(run) != len(worker) {
+		return fmt.Sprintf("it has %d parameters, where the run has %d", len(worker), len(run))
+	}
+	return ""
+}
+
+func (m *Machine) onLeave(e LeaveAsked) {
+	if w := m.find(e.Peer); w != nil {
+		// A request for work that is held back is withdrawn by this: it gets no answer of its own.
+		m.note(slog.LevelInfo, "worker leaves", "id", w.id, "worker", w.name, "reason", strings.ToValidUTF8(e.Leave.Reason, "?"), "workers", len(m.workers)-1)
+		m.remove(w)
+	}
+	m.send(e.Peer, e.Request, protocol.Left{Reason: "as you asked"})
+}
+
+func (m *Machine) onGone(e PeerGone) {
+	if w := m.find(e.Peer); w != nil {
+		level := slog.LevelWarn
+		if m.state == Finished || m.state == Stopped {
+			level = slog.LevelInfo
+		}
+		m.note(level, "worker is gone", "id", w.id, "worker", w.name, "reason", e.Reason, "workers", len(m.workers)-1)
+		m.remove(w)
+	}
+}
+
+// remove frees what a worker had; settle gives it to others.
+func (m *Machine) remove(w *worker) {
+	for i, other := range m.workers {
+		if other == w {
+			m.workers = append(m.workers[:i:i], m.workers[i+1:]...)
+			break
+		}
+	}
+	for shard, owner := range m.step.owners {
+		if owner == w.id && !m.step.tree.Has(uint32(shard)) {
+			m.step.owners[shard] = 0
+		}
+	}
+	if m.donor == w {
+		m.donor = nil
+	}
+}
+
+func (m *Machine) onStop(e StopAsked) {
+	if m.state == Stopped {
+		return
+	}
+	m.note(slog.LevelInfo, "run stops", "run", m.config.RunID, "reason", e.Reason, "step", m.step.number, "workers", len(m.workers))
+	if m.state != Finished {
+		m.state = Stopped
+		m.finished = m.now
+	}
+	m.writeRecord()
+}

@@ -1,0 +1,48 @@
+package run
+
+import (
+	"fmt"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+)
+
+// Schedule says which samples belong to which step and shard: a pure function of the settings and the size of the data.
+type Schedule struct {
+	Samples    uint64 // of an epoch
+	BatchSize  uint64
+	Shards     uint64
+	EpochSteps uint64 // ceil(Samples / BatchSize)
+	TotalSteps uint64
+}
+
+// NewSchedule refuses a dataset whose steps cannot be counted.
+func NewSchedule(settings protocol.Settings, samples uint64) (Schedule, error) {
+	const most = 1 << 52
+	if samples == 0 || samples > most {
+		return Schedule{}, fmt.Errorf("a dataset of %d training samples cannot be trained on; 1 to %d are possible", samples, uint64(most))
+	}
+	s := Schedule{Samples: samples, BatchSize: uint64(settings.BatchSize), Shards: uint64(settings.Shards)}
+	s.EpochSteps = (samples + s.BatchSize - 1) / s.BatchSize
+	if s.EpochSteps > 1<<32-1 {
+		return Schedule{}, fmt.Errorf("%d training samples in batches of %d make %d steps an epoch; choose a larger --batch-size", samples, s.BatchSize, s.EpochSteps)
+	}
+	s.TotalSteps = s.EpochSteps * uint64(settings.Epochs)
+	return s, nil
+}
+
+// Locate gives the epoch of a step of the run, and its place there.
+func (s Schedule) Locate(step uint64) (epoch, epochStep uint32) {
+	return uint32(step / s.EpochSteps), uint32(step % s.EpochSteps)
+}
+
+// StepSamples is how many samples a step has; the last one of an epoch may have fewer.
+func (s Schedule) StepSamples(step uint64) uint64 {
+	first := step % s.EpochSteps * s.BatchSize
+	return min(s.BatchSize, s.Samples-first)
+}
+
+// ShardSamples is how many of them a shard has; it may be 0.
+func (s Schedule) ShardSamples(step uint64, shard uint32) uint64 {
+	n := s.StepSamples(step)
+	return n*(uint64(shard)+1)/s.Shards - n*uint64(shard)/s.Shards
+}

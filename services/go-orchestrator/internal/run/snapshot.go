@@ -1,0 +1,63 @@
+package run
+
+import (
+	"log/slog"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+)
+
+// snapshotWanted says whether a worker has to be asked for its state: another one waits for it, and nobody has been asked yet.
+func (m *Machine) snapshotWanted() bool {
+	if m.snapshot != nil || m.donor != nil {
+		return false
+	}
+	for _, w := range m.workers {
+		if w.lost && w.waiting {
+			return true
+		}
+	}
+	return false
+}
+
+// donorInSight says whether a worker is there that holds the open step, or will when it has applied the aggregates.
+func (m *Machine) donorInSight() bool {
+	for _, w := range m.workers {
+		if !w.lost && !w.unfit {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Machine) onSnapshot(e SnapshotCame) {
+	const kind = protocol.KindSnapshot
+	s := e.Snapshot
+	w := m.find(e.Peer)
+	if w == nil || w != m.donor {
+		s.Release()
+		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest, "a snapshot of step %d came that nobody asked for", s.Step))
+		return
+	}
+	m.donor = nil
+	if reference := m.references[s.Step]; s.Step != w.step || s.ParametersHash != reference {
+		m.note(slog.LevelError, "worker sent a snapshot that is not of the run", "id", w.id, "worker", w.name, "step", s.Step, "asked_step", w.step,
+			"hash", s.ParametersHash.String(), "run_hash", reference.String())
+		w.unfit = true
+		s.Release()
+		return
+	}
+	if !m.reachable(s.Step) {
+		s.Release() // The run has gone on too far; settle asks again.
+		return
+	}
+	m.note(slog.LevelInfo, "worker sent its state", "id", w.id, "worker", w.name, "step", s.Step, "bytes", s.TotalBytes)
+	m.dropSnapshot()
+	m.snapshot = s
+}
+
+func (m *Machine) dropSnapshot() {
+	if m.snapshot != nil {
+		m.snapshot.Release()
+		m.snapshot = nil
+	}
+}

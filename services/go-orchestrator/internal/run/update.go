@@ -1,0 +1,95 @@
+package run
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/tree"
+)
+
+func (m *Machine) onUpdate(e UpdateCame) {
+	const kind = protocol.KindGradientUpdate
+	gradients := e.Update.Gradients
+	w := m.find(e.Peer)
+	if w == nil || m.state == Stopped {
+		if gradients != nil {
+			gradients.Release()
+		}
+		err := m.stopping(kind)
+		if m.state != Stopped {
+			err = protocol.Errorf(protocol.FixRequest, "this connection has not joined the run; send a JoinRequest first")
+		}
+		m.refuse(e.Peer, e.Request, kind, err)
+		return
+	}
+	verdict, detail := m.judge(w, &e.Update)
+	if verdict == protocol.Accepted {
+		node := tree.Node{First: e.Update.FirstShard, Count: e.Update.ShardCount}
+		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports}, gradients)
+	} else {
+		if gradients != nil {
+			gradients.Release()
+		}
+		level := slog.LevelWarn
+		if verdict == protocol.Conflict {
+			level = slog.LevelError
+		}
+		m.note(level, "gradient update was not taken", "verdict", verdict.String(), "id", w.id, "worker", w.name, "step", e.Update.Step, "detail", detail)
+	}
+	m.send(e.Peer, e.Request, protocol.Ack{Verdict: verdict, Detail: detail})
+	m.closeStep()
+}
+
+// judge says what an update is to the open step. Nothing but Accepted may touch the sum.
+func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string) {
+	refused := func(format string, args ...any) (protocol.Verdict, string) {
+		return protocol.Refused, fmt.Sprintf("worker %d (%s): ", w.id, w.name) + fmt.Sprintf(format, args...)
+	}
+	switch {
+	case u.Step < m.step.number:
+		return protocol.Stale, fmt.Sprintf("step %d is closed; step %d is open", u.Step, m.step.number)
+	case u.Step > m.step.number || u.Step >= m.schedule.TotalSteps:
+		return protocol.TooEarly, fmt.Sprintf("step %d is not open; the run is at step %d of %d", u.Step, m.step.number, m.schedule.TotalSteps)
+	case u.Refusal != "":
+		return refused("%s", u.Refusal)
+	case w.lost || w.step != u.Step || !m.hasReference(u.Step):
+		return refused("it reported parameters of step %d and sends gradients of step %d; it must ask for work first", w.step, u.Step)
+	}
+	node := tree.Node{First: u.FirstShard, Count: u.ShardCount}
+	if err := node.Check(m.config.Settings.Shards); err != nil {
+		return refused("%v", err)
+	}
+	if len(u.Reports) != int(node.Count) {
+		return refused("%s come with %d reports; each shard needs one", node, len(u.Reports))
+	}
+	for i, report := range u.Reports {
+		shard := node.First + uint32(i)
+		if report.Shard != shard {
+			return refused("report %d is for shard %d; it must be for shard %d", i, report.Shard, shard)
+		}
+		if want := m.schedule.ShardSamples(u.Step, shard); uint64(report.Samples) != want {
+			return refused("shard %d reports %d samples; it has %d", shard, report.Samples, want)
+		}
+		if math.IsNaN(report.LossSum) || math.IsInf(report.LossSum, 0) {
+			return refused("the loss of shard %d is %v", shard, report.LossSum)
+		}
+	}
+	contribution := &tree.Contribution{Node: node, Digest: u.Digest, Reports: u.Reports}
+	switch outcome, earlier := m.step.tree.Compare(contribution); outcome {
+	case tree.Same:
+		return protocol.Duplicate, fmt.Sprintf("%s came already, from worker %d", node, earlier.Worker)
+	case tree.Differs:
+		return protocol.Conflict, fmt.Sprintf("%s came already with other bits from worker %d; those of worker %d (%s) are dropped", node, earlier.Worker, w.id, w.name)
+	case tree.Overlaps:
+		return refused("%s overlap %s, which came from worker %d; ask for work to learn what is missing", node, earlier.Node, earlier.Worker)
+	}
+	return protocol.Accepted, ""
+}
+
+// hasReference says whether a worker has reported the hash of its parameters after that many steps.
+func (m *Machine) hasReference(step uint64) bool {
+	_, known := m.references[step]
+	return known
+}

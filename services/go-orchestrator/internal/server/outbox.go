@@ -1,0 +1,138 @@
+package server
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/wire"
+)
+
+// Most replies that may wait for a peer to read them; one that lets more pile up is cut off.
+const maxUnread = 64
+
+// How long a peer may take to read one frame.
+const sendTimeout = 30 * time.Second
+
+// outgoing is a reply on its way.
+type outgoing struct {
+	frames  frames
+	request uint64
+	release func() // gives up what the frames share; called once, sent or not
+}
+
+// frames of a message: one, or those of a wire.Bulk.
+type frames interface {
+	Frames() int
+	Frame(i int) (wire.Frame, error)
+}
+
+type oneFrame wire.Frame
+
+func (oneFrame) Frames() int                     { return 1 }
+func (f oneFrame) Frame(int) (wire.Frame, error) { return wire.Frame(f), nil }
+
+// outbox is the queue of replies to one peer. Putting never waits, so that a slow peer holds up nobody else.
+type outbox struct {
+	mutex    sync.Mutex
+	queue    []outgoing
+	finished bool
+	wake     chan struct{}
+	done     chan struct{} // closed when the writer has ended
+}
+
+func newOutbox() *outbox {
+	return &outbox{wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// put queues a reply; false means that it was dropped, because the peer does not read or the connection ends.
+func (o *outbox) put(reply outgoing) bool {
+	o.mutex.Lock()
+	taken := !o.finished && len(o.queue) < maxUnread
+	if taken {
+		o.queue = append(o.queue, reply)
+	}
+	o.mutex.Unlock()
+	if !taken {
+		reply.release()
+		return false
+	}
+	o.signal()
+	return true
+}
+
+// finish lets the writer end once everything is sent.
+func (o *outbox) finish() {
+	o.mutex.Lock()
+	o.finished = true
+	o.mutex.Unlock()
+	o.signal()
+}
+
+func (o *outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next waits for a reply; false when there will be none.
+func (o *outbox) next() (outgoing, bool) {
+	for {
+		o.mutex.Lock()
+		if len(o.queue) > 0 {
+			reply := o.queue[0]
+			o.queue = o.queue[1:]
+			o.mutex.Unlock()
+			return reply, true
+		}
+		finished := o.finished
+		o.mutex.Unlock()
+		if finished {
+			return outgoing{}, false
+		}
+		<-o.wake
+	}
+}
+
+// write sends what is queued until finish. After an error it closes the connection, so that the reading side learns of it, and drops the rest.
+func (o *outbox) write(connection *net.TCPConn, sent prometheus.Counter) {
+	defer close(o.done)
+	var failed error
+	for {
+		reply, more := o.next()
+		if !more {
+			return
+		}
+		if failed == nil {
+			if failed = send(connection, reply, sent); failed != nil {
+				_ = connection.Close()
+			}
+		}
+		reply.release()
+	}
+}
+
+func send(connection *net.TCPConn, reply outgoing, sent prometheus.Counter) error {
+	for i := range reply.frames.Frames() {
+		frame, err := reply.frames.Frame(i)
+		if err != nil {
+			return err
+		}
+		buffers, err := frame.Buffers(reply.request)
+		if err != nil {
+			return err
+		}
+		if err := connection.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+			return err
+		}
+		bytes, err := buffers.WriteTo(connection)
+		sent.Add(float64(bytes))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package server
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/run"
+	"pangea.example/pangea/services/go-orchestrator/internal/wire"
+)
+
+// peer is one connection.
+type peer struct {
+	server     *Server
+	id         run.Peer
+	connection *net.TCPConn
+	out        *outbox
+	assembly   assembly
+}
+
+// close ends both directions at once. An error means that it is closed already.
+func (p *peer) close() { _ = p.connection.Close() }
+
+// put queues a reply. A peer that reads none of its replies is cut off.
+func (p *peer) put(reply outgoing) {
+	if !p.out.put(reply) {
+		p.close()
+	}
+}
+
+// reply queues a reply of one frame.
+func (p *peer) reply(request uint64, reply protocol.Reply) {
+	if refusal, is := reply.(*protocol.Error); is {
+		p.server.config.Metrics.Refusals.WithLabelValues(refusal.Action.String()).Inc()
+	}
+	frame, err := wire.Encode(reply)
+	if err != nil {
+		p.server.config.Log.Error("cannot encode a reply", "kind", reply.Kind().String(), "error", err.Error())
+		p.close()
+		return
+	}
+	p.put(outgoing{oneFrame(frame), request, func() {}})
+}
+
+// hangUp sends what is queued and closes. It reads on for a moment: a connection that is closed over unread bytes loses its last reply.
+func (p *peer) hangUp() {
+	p.out.finish()
+	<-p.out.done
+	if p.connection.CloseWrite() == nil && p.connection.SetReadDeadline(time.Now().Add(farewell)) == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(p.connection, 64<<20))
+	}
+	p.close()
+}
+
+// read handles what comes until the connection ends.
+func (p *peer) read() {
+	source := &progress{connection: p.connection, received: p.server.config.Metrics.BytesReceived}
+	buffered := bufio.NewReaderSize(source, 4096)
+	reader := wire.NewReader(buffered, p.server.limits, p.server.config.Memory)
+	reason := ""
+	for reason == "" {
+		frame, err := reader.Next()
+		if err != nil {
+			reason = p.ended(err)
+			break
+		}
+		message, err := wire.Open(frame)
+		if err != nil {
+			p.refuse(message, protocol.Errorf(protocol.FixRequest, "%v", err))
+		} else if err := p.handle(message); err != nil {
+			p.server.config.Log.Warn("a connection cannot be used any more", "peer", p.connection.RemoteAddr().String(), "error", err.Error())
+			p.refuse(message, asRefusal(err))
+			reason = err.Error()
+		}
+		// A frame may come at any time, but once it has begun it has to go on.
+		source.idle = buffered.Buffered() == 0
+	}
+	reader.Close()
+	p.assembly.discard()
+	p.server.post(run.PeerGone{Peer: p.id, Reason: reason})
+	p.hangUp()
+}
+
+// ended says why no more frames can be read, and tells the peer if it is its fault.
+func (p *peer) ended(err error) string {
+	var malformed *wire.FrameError
+	switch {
+	case errors.Is(err, io.EOF):
+		return "closed its connection"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "closed its connection inside a frame"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = fmt.Errorf("nothing came for %v where a frame had to go on", progressTimeout)
+	case errors.As(err, &malformed):
+		err = fmt.Errorf("bytes came that are no frame: %w", err)
+	}
+	p.refuse(wire.Message{}, asRefusal(err))
+	return err.Error()
+}
+
+// asRefusal tells a peer of an error after which its connection is closed.
+func asRefusal(err error) *protocol.Error {
+	var exhausted *budget.Exhausted
+	if errors.As(err, &exhausted) {
+		refusal := protocol.Errorf(protocol.RetryLater, "the orchestrator is short of memory (%v); connect again, or raise --max-memory-bytes", err)
+		refusal.RetryAfter = 1
+		return refusal
+	}
+	return protocol.Errorf(protocol.Reconnect, "%v; the connection is closed", err)
+}
+
+func (p *peer) refuse(message wire.Message, refusal *protocol.Error) {
+	if message.Kind.Known() {
+		refusal.Refused = message.Kind
+	}
+	p.reply(message.RequestID, refusal)
+}

@@ -1,0 +1,109 @@
+package server
+
+import (
+	"fmt"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/run"
+	"pangea.example/pangea/services/go-orchestrator/internal/wire"
+)
+
+// assembly is a message in several frames that is not whole yet. At most one of both is set.
+type assembly struct {
+	update   *wire.UpdateAssembly
+	snapshot *wire.SnapshotAssembly
+}
+
+func (a *assembly) discard() {
+	if a.update != nil {
+		a.update.Discard()
+	}
+	if a.snapshot != nil {
+		a.snapshot.Discard()
+	}
+	*a = assembly{}
+}
+
+// open says which message's frames have to follow; unspecified if none.
+func (a *assembly) open() (protocol.Kind, uint64) {
+	switch {
+	case a.update != nil:
+		return protocol.KindGradientUpdate, a.update.RequestID
+	case a.snapshot != nil:
+		return protocol.KindSnapshot, a.snapshot.RequestID
+	}
+	return protocol.KindUnspecified, 0
+}
+
+// handle turns a message into an event. A wrong request is refused and the connection goes on; an error means that it cannot.
+func (p *peer) handle(m wire.Message) error {
+	if kind, request := p.assembly.open(); kind != protocol.KindUnspecified && (m.Kind != kind || m.RequestID != request) {
+		return fmt.Errorf("the frames of a %s (request %d) are mixed with a %s (request %d)", kind, request, m.Kind, m.RequestID)
+	}
+	var err error
+	switch m.Kind {
+	case protocol.KindGradientUpdate:
+		return p.update(m)
+	case protocol.KindSnapshot:
+		return p.snapshot(m)
+	case protocol.KindJoinRequest:
+		var join protocol.Join
+		if join, err = m.Join(); err == nil {
+			p.server.post(run.JoinAsked{Peer: p.id, Request: m.RequestID, Join: join})
+		}
+	case protocol.KindWorkRequest:
+		var work protocol.Work
+		if work, err = m.Work(); err == nil {
+			p.server.post(run.WorkAsked{Peer: p.id, Request: m.RequestID, Work: work})
+		}
+	case protocol.KindLeave:
+		var leave protocol.Leave
+		if leave, err = m.Leave(); err == nil {
+			p.server.post(run.LeaveAsked{Peer: p.id, Request: m.RequestID, Leave: leave})
+		}
+	default:
+		err = fmt.Errorf("unsupported: an orchestrator takes no %s; workers send joinRequest, workRequest, gradientUpdate, snapshot and leave", m.Kind)
+	}
+	if err != nil {
+		p.refuse(m, protocol.Errorf(protocol.FixRequest, "%s: %v", m.Kind, err))
+	}
+	return nil
+}
+
+func (p *peer) update(m wire.Message) error {
+	layout := p.server.layout.Load()
+	if layout == nil {
+		return fmt.Errorf("a gradientUpdate came before a worker has joined; send a JoinRequest first")
+	}
+	if p.assembly.update == nil {
+		p.assembly.update = wire.NewUpdateAssembly(m, layout, p.server.pool)
+	}
+	update, err := p.assembly.update.Add(m)
+	if err != nil {
+		return fmt.Errorf("gradientUpdate: %w", err)
+	}
+	if update != nil {
+		p.assembly = assembly{}
+		p.server.post(run.UpdateCame{Peer: p.id, Request: m.RequestID, Update: *update})
+	}
+	return nil
+}
+
+func (p *peer) snapshot(m wire.Message) error {
+	if p.assembly.snapshot == nil {
+		started, err := wire.NewSnapshotAssembly(m, p.server.config.Memory)
+		if err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		p.assembly.snapshot = started
+	}
+	whole, err := p.assembly.snapshot.Add(m)
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	if whole != nil {
+		p.assembly = assembly{}
+		p.server.post(run.SnapshotCame{Peer: p.id, Request: m.RequestID, Snapshot: whole})
+	}
+	return nil
+}

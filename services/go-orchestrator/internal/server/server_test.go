@@ -1,0 +1,364 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"capnproto.org/go/capnp/v3"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/clock"
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/run"
+	"pangea.example/pangea/services/go-orchestrator/internal/server"
+	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
+	"pangea.example/pangea/services/go-orchestrator/internal/tree"
+	"pangea.example/pangea/services/go-orchestrator/internal/wire"
+	"pangea.example/pangea/services/go-orchestrator/internal/wiretest"
+)
+
+// files keeps what a run writes.
+type files struct {
+	mutex   sync.Mutex
+	lines   []run.MetricsLine
+	records []run.Record
+	failure error
+}
+
+func (f *files) Append(line run.MetricsLine) error {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.lines = append(f.lines, line)
+	return f.failure
+}
+
+func (f *files) Write(record run.Record) error {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.records = append(f.records, record)
+	return nil
+}
+
+func (f *files) last() run.Record {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	return f.records[len(f.records)-1]
+}
+
+// started is a server on a free port of the loopback.
+type started struct {
+	*server.Server
+	files   *files
+	address string
+	stop    context.CancelFunc
+	ended   chan error
+}
+
+func start(t *testing.T, connections int) *started {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory := budget.New("test", 64<<20)
+	s := &started{files: &files{}, address: listener.Addr().String(), ended: make(chan error, 1)}
+	s.Server = server.New(server.Config{
+		RunID: "test", Settings: protocol.Settings{Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2}, MaxConnections: connections,
+		ExitWhenFinished: true, Memory: memory, Files: s.files, Clock: clock.System{},
+		Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewMetrics(memory.Used),
+	})
+	var ctx context.Context
+	ctx, s.stop = context.WithCancel(context.Background())
+	t.Cleanup(s.stop)
+	go func() { s.ended <- s.Run(ctx, listener) }()
+	return s
+}
+
+func (s *started) wait(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-s.ended:
+		return err
+	case <-time.After(30 * time.Second):
+		t.Fatal("the server does not end")
+		return nil
+	}
+}
+
+// worker is the other end of a connection.
+type worker struct {
+	connection net.Conn
+	reader     *wire.Reader
+	layout     *protocol.Layout
+	requests   uint64
+}
+
+func connect(t *testing.T, address string) *worker {
+	t.Helper()
+	connection, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = connection.Close() })
+	layout, err := protocol.NewLayout(testJoin().Parameters, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &worker{connection, wire.NewReader(connection, wire.DefaultLimits(16<<20), budget.New("worker", 64<<20)), layout, 0}
+}
+
+func testJoin() protocol.Join {
+	return protocol.Join{
+		Version: protocol.Version, WorkerName: "w", Software: "test",
+		Parameters: []protocol.Spec{{Name: "weight", DType: protocol.Float32, Shape: []uint64{40, 25}}, {Name: "bias", DType: protocol.Float32, Shape: []uint64{7}}},
+		Dataset:    protocol.Dataset{Name: "d", TrainSamples: 40},
+	}
+}
+
+func (w *worker) send(frames ...wire.Frame) error {
+	w.requests++
+	for _, frame := range frames {
+		buffers, err := frame.Buffers(w.requests)
+		if err != nil {
+			return err
+		}
+		if _, err := buffers.WriteTo(w.connection); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *worker) ask(frames ...wire.Frame) (any, error) {
+	if err := w.send(frames...); err != nil {
+		return nil, err
+	}
+	_, reply, err := wiretest.Reply(func() (*capnp.Message, error) { return w.reader.Next() })
+	return reply, err
+}
+
+// samples of a shard: 40 samples in steps of 16 over 8 shards make steps of 16, 16 and 8 samples.
+func samples(epochStep uint32) uint32 {
+	if epochStep == 2 {
+		return 1
+	}
+	return 2
+}
+
+// gradient of a node of the tree: added from its shards in the tree's order.
+func gradient(step uint64, node tree.Node, elements int) []float32 {
+	if node.Count > 1 {
+		half := node.Count / 2
+		left := gradient(step, tree.Node{First: node.First, Count: half}, elements)
+		for i, value := range gradient(step, tree.Node{First: node.First + half, Count: half}, elements) {
+			left[i] += value
+		}
+		return left
+	}
+	values := make([]float32, elements)
+	for i := range values {
+		values[i] = float32(step+1) / float32(3+7*int(node.First)+i)
+	}
+	return values
+}
+
+// train plays a worker to the end of the run, whose parameters are nothing but the number of steps. It gives the hashes of the aggregates.
+func (w *worker) train() (hashes []protocol.Hash, err error) {
+	if reply, err := w.ask(wiretest.Join(testJoin())); err != nil {
+		return nil, err
+	} else if _, is := reply.(protocol.Joined); !is {
+		return nil, fmt.Errorf("%T: %v", reply, reply)
+	}
+	step := uint64(0)
+	for {
+		parameters := protocol.Hash{}
+		binary.LittleEndian.PutUint64(parameters[:], step)
+		reply, err := w.ask(wiretest.Work(protocol.Work{Step: step, ParametersHash: parameters}))
+		if err != nil {
+			return nil, err
+		}
+		switch r := reply.(type) {
+		case protocol.Lease:
+			for _, node := range tree.Cover(r.Shards) {
+				update := wiretest.Update{Step: step, FirstShard: node.First, Gradients: gradient(step, node, w.layout.Elements())}
+				for shard := node.First; shard < node.First+node.Count; shard++ {
+					update.Reports = append(update.Reports, protocol.Report{Shard: shard, Samples: samples(r.EpochStep), LossSum: 0.1 * float64(shard+1)})
+				}
+				if reply, err := w.ask(update.Frames(w.layout, 300, 2)...); err != nil {
+					return nil, err
+				} else if ack, is := reply.(protocol.Ack); !is || ack.Verdict != protocol.Accepted {
+					return nil, fmt.Errorf("%T: %v", reply, reply)
+				}
+			}
+		case *wiretest.Aggregate:
+			hashes = append(hashes, r.Hash)
+			step++
+		case *wiretest.State:
+			step = r.Step
+		case protocol.SnapshotRequest:
+			if err := w.send(wiretest.Snapshot(step, parameters, []byte("state"), 3)...); err != nil {
+				return nil, err
+			}
+		case protocol.Finished:
+			return hashes, w.connection.Close()
+		default:
+			return nil, fmt.Errorf("%T: %v", reply, reply)
+		}
+	}
+}
+
+func TestAnyNumberOfWorkersGetsTheSameAggregates(t *testing.T) {
+	var first []protocol.Hash
+	for _, workers := range []int{1, 2, 3, 5} {
+		t.Run(fmt.Sprint(workers), func(t *testing.T) {
+			s := start(t, 100)
+			type outcome struct {
+				hashes []protocol.Hash
+				err    error
+			}
+			outcomes := make(chan outcome)
+			for range workers {
+				w := connect(t, s.address)
+				go func() {
+					hashes, err := w.train()
+					outcomes <- outcome{hashes, err}
+				}()
+			}
+			for range workers {
+				o := <-outcomes
+				if o.err != nil {
+					t.Fatal(o.err)
+				}
+				if first == nil {
+					first = o.hashes
+				}
+				// One that joined late has the last ones only.
+				if len(o.hashes) > 0 && !slices.Equal(o.hashes, first[len(first)-len(o.hashes):]) {
+					t.Fatal("other aggregates")
+				}
+			}
+			if err := s.wait(t); err != nil {
+				t.Fatal(err)
+			}
+			if len(s.files.lines) != 6 || s.files.last().State != run.Finished {
+				t.Fatalf("%d lines, state %s", len(s.files.lines), s.files.last().State)
+			}
+		})
+	}
+}
+
+func TestWrongRequestsAreRefusedAndTheConnectionGoesOn(t *testing.T) {
+	s := start(t, 100)
+	w := connect(t, s.address)
+	for _, test := range []struct {
+		frame  wire.Frame
+		detail string
+	}{
+		{wiretest.Work(protocol.Work{}), "has not joined"},
+		{frameOf(t, protocol.Joined{}), "takes no joinReply"},
+	} {
+		reply, err := w.ask(test.frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if refusal, is := reply.(*protocol.Error); !is || refusal.Action != protocol.FixRequest || !strings.Contains(refusal.Detail, test.detail) {
+			t.Fatalf("%T: %v", reply, reply)
+		}
+	}
+	if reply, err := w.ask(wiretest.Join(testJoin())); err != nil {
+		t.Fatal(err)
+	} else if _, is := reply.(protocol.Joined); !is {
+		t.Fatalf("%T: %v", reply, reply)
+	}
+}
+
+func frameOf(t *testing.T, reply protocol.Reply) wire.Frame {
+	t.Helper()
+	frame, err := wire.Encode(reply)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frame
+}
+
+func TestBytesThatAreNoFrameEndTheirConnectionAlone(t *testing.T) {
+	s := start(t, 100)
+	good, bad := connect(t, s.address), connect(t, s.address)
+	if _, err := bad.connection.Write(bytes.Repeat([]byte{0xff}, 64)); err != nil {
+		t.Fatal(err)
+	}
+	_, reply, err := wiretest.Reply(bad.reader.Next)
+	if refusal, is := reply.(*protocol.Error); err != nil || !is || refusal.Action != protocol.Reconnect {
+		t.Fatalf("%T: %v %v", reply, reply, err)
+	}
+	if _, err := bad.reader.Next(); err != io.EOF {
+		t.Fatalf("the connection is still open: %v", err)
+	}
+	if _, err := good.train(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAConnectionTooManyIsToldToComeLater(t *testing.T) {
+	s := start(t, 1)
+	first := connect(t, s.address)
+	if _, err := first.ask(wiretest.Join(testJoin())); err != nil {
+		t.Fatal(err)
+	}
+	reply, err := connect(t, s.address).ask(wiretest.Join(testJoin()))
+	if refusal, is := reply.(*protocol.Error); err != nil || !is || refusal.Action != protocol.RetryLater {
+		t.Fatalf("%T: %v %v", reply, reply, err)
+	}
+}
+
+func TestStopTellsWorkersAndWritesTheRecord(t *testing.T) {
+	s := start(t, 100)
+	w := connect(t, s.address)
+	other := connect(t, s.address)
+	for _, worker := range []*worker{w, other} {
+		if _, err := worker.ask(wiretest.Join(testJoin())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	// One that asks while the server stops is answered; one that computes sees its connection end.
+	reply, err := w.ask(wiretest.Work(protocol.Work{}))
+	if refusal, is := reply.(*protocol.Error); err != nil || (is && refusal.Action != protocol.Reconnect) {
+		t.Fatalf("%T: %v %v", reply, reply, err)
+	}
+	if err := s.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	if s.Ready() == nil || s.files.last().State != run.Stopped {
+		t.Fatalf("ready: %v, state %s", s.Ready(), s.files.last().State)
+	}
+	if _, err := other.reader.Next(); err != io.EOF {
+		t.Fatal(err)
+	}
+}
+
+func TestAFileThatCannotBeWrittenStopsTheRun(t *testing.T) {
+	s := start(t, 100)
+	s.files.mutex.Lock()
+	s.files.failure = fmt.Errorf("no space left on device")
+	s.files.mutex.Unlock()
+	if _, err := connect(t, s.address).train(); err == nil {
+		t.Fatal("the run went on")
+	}
+	if err := s.wait(t); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Fatal(err)
+	}
+}

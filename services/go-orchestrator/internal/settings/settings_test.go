@@ -1,0 +1,48 @@
+package settings
+
+import (
+	"errors"
+	"flag"
+	"strings"
+	"testing"
+)
+
+func TestDefaultsComeFromTheRunDirectory(t *testing.T) {
+	s, err := Parse([]string{"--run-dir", "/runs/first/", "--seed", "7"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.RunID != "first" || s.Run.Seed != 7 || s.Run.Shards != 8 || s.Listen != "127.0.0.1:8080" {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestWrongArgumentsAreNamed(t *testing.T) {
+	for _, test := range []struct{ arguments, reason string }{
+		{"", "--run-dir is missing"},
+		{"--run-dir r --shards 6", "--shards is 6"},
+		{"--run-dir r --shards 2048", "--shards is 2048"},
+		{"--run-dir r --batch-size 0", "--batch-size is 0"},
+		{"--run-dir r --epochs 0", "--epochs is 0"},
+		{"--run-dir r --log-format xml", `--log-format is "xml"`},
+		{"--run-dir r --max-memory-bytes 5", "--max-memory-bytes is 5"},
+		{"--run-dir r --max-connections 0", "--max-connections is 0"},
+		{"--run-dir r extra", `"extra"`},
+		{"--run-dir r --nonsense", "nonsense"},
+	} {
+		_, err := Parse(strings.Fields(test.arguments), nil)
+		if err == nil || !strings.Contains(err.Error(), test.reason) {
+			t.Errorf("%s: error is %v; want %q", test.arguments, err, test.reason)
+		}
+	}
+}
+
+func TestHelpListsTheFlags(t *testing.T) {
+	var text strings.Builder
+	if _, err := Parse([]string{"--help"}, &text); !errors.Is(err, flag.ErrHelp) {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "run-dir") {
+		t.Fatal(text.String())
+	}
+}

@@ -1,0 +1,15 @@
+// Package telemetry is what the process says of itself: structured logs and Prometheus metrics.
+package telemetry
+
+import (
+	"io"
+	"log/slog"
+)
+
+// NewLogger writes a line an event, as JSON or as text.
+func NewLogger(format string, to io.Writer) *slog.Logger {
+	if format == "text" {
+		return slog.New(slog.NewTextHandler(to, nil))
+	}
+	return slog.New(slog.NewJSONHandler(to, nil))
+}

@@ -1,0 +1,128 @@
+package tree
+
+import (
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/vector"
+)
+
+// Contribution is one gradient sum that a worker sent.
+type Contribution struct {
+	Node    Node
+	Worker  uint32
+	Digest  vector.Digest
+	Reports []protocol.Report
+}
+
+// Tree holds what has come of one step.
+type Tree struct {
+	shards uint32
+	sums   map[Node]*vector.Vector // nodes whose sibling is missing
+	from   []*Contribution         // by shard; nil where nothing has come
+}
+
+// New makes an empty tree over a power of two of shards.
+func New(shards uint32) *Tree {
+	return &Tree{shards, map[Node]*vector.Vector{}, make([]*Contribution, shards)}
+}
+
+// Outcome of Compare.
+type Outcome int
+
+// What a contribution is to those that came before.
+const (
+	Fresh    Outcome = iota // none of its shards has come
+	Same                    // it has come before, with the same bits
+	Differs                 // it has come before, with other bits
+	Overlaps                // some of its shards have come in another grouping, so bits cannot be compared
+)
+
+// Compare looks for earlier contributions to the same shards. It gives the first one that it found, if any.
+func (t *Tree) Compare(c *Contribution) (Outcome, *Contribution) {
+	for shard := c.Node.First; shard < c.Node.First+c.Node.Count; shard++ {
+		earlier := t.from[shard]
+		switch {
+		case earlier == nil:
+			continue
+		case earlier.Node != c.Node:
+			return Overlaps, earlier
+		case !earlier.Digest.Equal(c.Digest) || !sameReports(earlier.Reports, c.Reports):
+			return Differs, earlier
+		default:
+			return Same, earlier
+		}
+	}
+	return Fresh, nil
+}
+
+func sameReports(a, b []protocol.Report) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Insert adds a new contribution and takes over the caller's hold on its sum. The node must be one of the tree, and Compare must have said
+// Fresh. Sums of complete siblings are added at once, left operand first, so at most half the shards are ever held.
+func (t *Tree) Insert(c *Contribution, sum *vector.Vector) {
+	for shard := c.Node.First; shard < c.Node.First+c.Node.Count; shard++ {
+		t.from[shard] = c
+	}
+	node := c.Node
+	for {
+		other, both := t.sums[node.sibling()]
+		if !both {
+			t.sums[node] = sum
+			return
+		}
+		delete(t.sums, node.sibling())
+		left, right := sum, other
+		if !node.left() {
+			left, right = other, sum
+		}
+		vector.Add(left, right)
+		right.Release()
+		sum, node = left, node.parent()
+	}
+}
+
+// Has says whether the shard has come.
+func (t *Tree) Has(shard uint32) bool { return t.from[shard] != nil }
+
+// Root gives the sum over all shards, which then belongs to the caller, or nil while some are missing.
+func (t *Tree) Root() *vector.Vector {
+	root := Node{0, t.shards}
+	sum := t.sums[root]
+	delete(t.sums, root)
+	return sum
+}
+
+// Reports of all shards, in their order. Call it only when the root is there.
+func (t *Tree) Reports() []protocol.Report {
+	reports := make([]protocol.Report, t.shards)
+	for shard, contribution := range t.from {
+		reports[shard] = contribution.Reports[shard-int(contribution.Node.First)]
+	}
+	return reports
+}
+
+// Discard releases the sums of a step that will not be finished.
+func (t *Tree) Discard() {
+	for node, sum := range t.sums {
+		sum.Release()
+		delete(t.sums, node)
+	}
+}
+
+// Losses adds the losses of shards in the same tree. The length must be a power of two.
+func Losses(reports []protocol.Report) float64 {
+	if len(reports) == 1 {
+		return reports[0].LossSum
+	}
+	half := len(reports) / 2
+	return Losses(reports[:half]) + Losses(reports[half:])
+}

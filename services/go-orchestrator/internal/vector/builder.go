@@ -1,0 +1,91 @@
+package vector
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+)
+
+// Digest tells whether two vectors have the same bits. It is seeded anew in each process: compare it, never keep it.
+type Digest []uint64
+
+// Equal says whether the digests are those of the same bits.
+func (d Digest) Equal(other Digest) bool { return slices.Equal(d, other) }
+
+var digestSeed = maphash.MakeSeed()
+
+// Builder fills a vector from bytes in order, taking a block from the pool only when bytes for it have come.
+type Builder struct {
+	vector *Vector
+	digest Digest
+	filled int // elements
+}
+
+// Build starts a vector of that many elements.
+func (p *Pool) Build(elements int) *Builder {
+	return &Builder{vector: &Vector{elements: elements, pool: p}}
+}
+
+// NotFiniteError is the error of Write for a NaN or an Inf.
+type NotFiniteError struct {
+	Position int // in the vector
+	Value    float32
+}
+
+// Error names position and value.
+func (e *NotFiniteError) Error() string { return fmt.Sprintf("element %d is %v", e.Position, e.Value) }
+
+// Write appends whole elements. It fails on NaN and Inf (*NotFiniteError), when the vector is full, and when the pool's budget is
+// spent; after that the builder can only be discarded.
+func (b *Builder) Write(data []byte) error {
+	if len(data)%4 != 0 {
+		return fmt.Errorf("%d bytes are not whole float32 elements", len(data))
+	}
+	if len(data)/4 > b.vector.elements-b.filled {
+		return fmt.Errorf("%d elements more than the vector has", len(data)/4-(b.vector.elements-b.filled))
+	}
+	for len(data) > 0 {
+		at := b.filled % BlockElements
+		if at == 0 {
+			block, err := b.vector.pool.take(min(BlockElements, b.vector.elements-b.filled))
+			if err != nil {
+				return err
+			}
+			b.vector.blocks = append(b.vector.blocks, block)
+		}
+		block := b.vector.blocks[len(b.vector.blocks)-1]
+		// A part of this size is still in the processor's cache when it is looked at after it was copied.
+		part := block[at:min(len(block), at+16<<10)]
+		part = part[:copy(Bytes(part), data)/4]
+		if bad := NotFinite(part); bad >= 0 {
+			return &NotFiniteError{b.filled + bad, part[bad]}
+		}
+		data = data[len(part)*4:]
+		b.filled += len(part)
+		if at+len(part) == len(block) {
+			b.digest = append(b.digest, maphash.Bytes(digestSeed, Bytes(block)))
+		}
+	}
+	return nil
+}
+
+// Filled is how many elements have come.
+func (b *Builder) Filled() int { return b.filled }
+
+// Finish gives the full vector, with one holder. It panics when elements are missing: the caller has counted them.
+func (b *Builder) Finish() (*Vector, Digest) {
+	if b.filled != b.vector.elements {
+		panic("vector: finished before it is full")
+	}
+	vector := b.vector
+	b.vector = nil
+	return vector.Retain(), b.digest
+}
+
+// Discard gives the blocks back.
+func (b *Builder) Discard() {
+	if b.vector != nil {
+		b.vector.pool.put(b.vector.blocks)
+		b.vector = nil
+	}
+}

@@ -1,0 +1,115 @@
+//go:build amd64 || arm64 || riscv64 || loong64 || ppc64le
+
+// Package vector holds model-sized float32 vectors in pooled blocks: memory is taken as bytes arrive, is used again from step
+// to step, and goes to sockets without a copy. The build tag lists little-endian machines, because the wire's elements are
+// little-endian and are viewed in place.
+package vector
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// BlockElements is how many elements a block holds (4 MiB: the most tensor bytes in one frame). The last block of a vector is
+// as short as the vector needs.
+const BlockElements = 1 << 20
+
+// Vector is a flat float32 vector that several holders share. New ones come from Pool.Build.
+type Vector struct {
+	blocks   [][]float32
+	elements int
+	pool     *Pool
+	holders  atomic.Int32
+}
+
+// Elements in the vector.
+func (v *Vector) Elements() int { return v.elements }
+
+// Blocks gives the memory itself. Only a sole holder may write to it.
+func (v *Vector) Blocks() [][]float32 { return v.blocks }
+
+// Retain adds a holder.
+func (v *Vector) Retain() *Vector {
+	v.holders.Add(1)
+	return v
+}
+
+// Release drops a holder; after the last one the blocks go back to the pool.
+func (v *Vector) Release() {
+	switch left := v.holders.Add(-1); {
+	case left == 0:
+		v.pool.put(v.blocks)
+		v.blocks = nil
+	case left < 0:
+		panic("vector: released more often than retained")
+	}
+}
+
+// Add puts left + right into left, element by element. Both must have the same length.
+func Add(left, right *Vector) {
+	if left.elements != right.elements {
+		panic("vector: sum of vectors of different length")
+	}
+	for i, block := range left.blocks {
+		add(block, right.blocks[i])
+	}
+}
+
+// add is unrolled: it runs at the speed of memory, three times as fast as the plain loop.
+func add(left, right []float32) {
+	for len(left) >= 8 && len(right) >= 8 {
+		l, r := (*[8]float32)(left), (*[8]float32)(right)
+		l[0] += r[0]
+		l[1] += r[1]
+		l[2] += r[2]
+		l[3] += r[3]
+		l[4] += r[4]
+		l[5] += r[5]
+		l[6] += r[6]
+		l[7] += r[7]
+		left, right = left[8:], right[8:]
+	}
+	for i := range left {
+		left[i] += right[i]
+	}
+}
+
+// Bytes views floats as the bytes that travel.
+func Bytes(floats []float32) []byte {
+	if len(floats) == 0 {
+		return nil
+	}
+	// SAFETY: a float32 has 4 bytes without padding, any alignment of bytes is fine, and the view has the length of its source.
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(floats))), len(floats)*4)
+}
+
+// NotFinite gives the position of the first NaN or Inf, or -1. It looks at two elements at a time: the exponent bits of such a
+// number are all ones, so adding one to the exponent's lowest bit carries into the sign's place.
+func NotFinite(floats []float32) int {
+	const exponents, one, carried = 0x7f800000_7f800000, 0x00800000_00800000, 0x80000000_80000000
+	if len(floats) == 0 {
+		return -1
+	}
+	start := unsafe.Pointer(unsafe.SliceData(floats))
+	head := 0
+	if uintptr(start)%8 != 0 {
+		head = 1
+	}
+	found := uint64(0)
+	if pairs := (len(floats) - head) / 2; pairs > 0 {
+		// SAFETY: `head` makes the address a multiple of 8, and pairs*2 elements lie behind it.
+		for _, pair := range unsafe.Slice((*uint64)(unsafe.Add(start, head*4)), pairs) {
+			found |= pair&exponents + one
+		}
+	}
+	odd := func(i int) bool { return floats[i]-floats[i] != 0 }
+	if found&carried == 0 && (head == 0 || !odd(0)) && !odd(len(floats)-1) {
+		return -1
+	}
+	for i := range floats {
+		if odd(i) {
+			return i
+		}
+	}
+	return -1
+}

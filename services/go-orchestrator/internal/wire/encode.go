@@ -1,0 +1,140 @@
+package wire
+
+import (
+	"fmt"
+
+	"capnproto.org/go/capnp/v3"
+
+	"pangea.example/pangea/schemas/tensor"
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+)
+
+// Which pointer of its struct a bulk field is: the generated setters copy, so NewFrame's payloads are set by number. The tests read them
+// back by name.
+const (
+	tensorData   = 2
+	snapshotData = 1
+)
+
+// WriteTensor sets a tensor, or a piece of it that starts at byteOffset. data comes from Payload.At.
+func WriteTensor(t tensor.Tensor, spec protocol.Spec, byteOffset uint64, data capnp.Ptr) error {
+	if err := t.SetName(spec.Name); err != nil {
+		return err
+	}
+	t.SetDtype(tensor.DataType(spec.DType))
+	t.SetByteOffset(byteOffset)
+	dims, err := t.NewShape(int32(len(spec.Shape)))
+	if err != nil {
+		return err
+	}
+	for i, dim := range spec.Shape {
+		dims.Set(i, dim)
+	}
+	return capnp.Struct(t).SetPtr(tensorData, data)
+}
+
+// Encode makes the frame of a reply that fits one: all but aggregates and snapshots.
+func Encode(reply protocol.Reply) (Frame, error) {
+	return NewFrame(sizeHint(reply), nil, func(root tensor.Message, _ Payload) error {
+		root.SetType(tensor.MessageType(reply.Kind()))
+		switch r := reply.(type) {
+		case protocol.Joined:
+			return writeJoined(root, r)
+		case protocol.Lease:
+			return writeLease(root, r)
+		case protocol.Ack:
+			ack, err := root.NewGradientAck()
+			if err != nil {
+				return err
+			}
+			ack.SetVerdict(tensor.Verdict(r.Verdict))
+			return ack.SetDetail(r.Detail)
+		case protocol.SnapshotRequest:
+			request, err := root.NewSnapshotRequest()
+			if err != nil {
+				return err
+			}
+			request.SetStep(r.Step)
+			return nil
+		case protocol.Finished:
+			finished, err := root.NewRunFinished()
+			if err != nil {
+				return err
+			}
+			finished.SetSteps(r.Steps)
+			return finished.SetParametersHash(r.ParametersHash[:])
+		case protocol.Left:
+			leave, err := root.NewLeave()
+			if err != nil {
+				return err
+			}
+			return leave.SetReason(r.Reason)
+		case *protocol.Error:
+			return writeError(root, r)
+		}
+		return fmt.Errorf("a %s takes more than one frame", reply.Kind())
+	})
+}
+
+func sizeHint(reply protocol.Reply) int {
+	switch r := reply.(type) {
+	case protocol.Lease:
+		return 256 + 4*len(r.Shards)
+	case protocol.Ack:
+		return 256 + len(r.Detail)
+	case *protocol.Error:
+		return 256 + len(r.Detail)
+	}
+	return 512
+}
+
+func writeJoined(root tensor.Message, r protocol.Joined) error {
+	reply, err := root.NewJoinReply()
+	if err != nil {
+		return err
+	}
+	reply.SetWorkerId(r.WorkerID)
+	reply.SetStep(r.Step)
+	reply.SetTotalSteps(r.TotalSteps)
+	if err := reply.SetRunId(r.RunID); err != nil {
+		return err
+	}
+	settings, err := reply.NewSettings()
+	if err != nil {
+		return err
+	}
+	settings.SetSeed(r.Settings.Seed)
+	settings.SetShards(r.Settings.Shards)
+	settings.SetBatchSize(r.Settings.BatchSize)
+	settings.SetEpochs(r.Settings.Epochs)
+	return nil
+}
+
+func writeLease(root tensor.Message, r protocol.Lease) error {
+	lease, err := root.NewShardLease()
+	if err != nil {
+		return err
+	}
+	lease.SetStep(r.Step)
+	lease.SetEpoch(r.Epoch)
+	lease.SetEpochStep(r.EpochStep)
+	shards, err := lease.NewShards(int32(len(r.Shards)))
+	if err != nil {
+		return err
+	}
+	for i, shard := range r.Shards {
+		shards.Set(i, shard)
+	}
+	return nil
+}
+
+func writeError(root tensor.Message, r *protocol.Error) error {
+	reply, err := root.NewErrorReply()
+	if err != nil {
+		return err
+	}
+	reply.SetAction(tensor.ErrorAction(r.Action))
+	reply.SetRefused(tensor.MessageType(r.Refused))
+	reply.SetRetryAfter(r.RetryAfter)
+	return reply.SetDetail(r.Detail)
+}

@@ -1,0 +1,163 @@
+package wire
+
+import (
+	"fmt"
+
+	"capnproto.org/go/capnp/v3"
+
+	"pangea.example/pangea/schemas/tensor"
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+)
+
+// Message is a frame whose envelope has been read.
+type Message struct {
+	Kind      protocol.Kind // may be one that this build does not know
+	RequestID uint64
+	root      tensor.Message
+}
+
+// Open reads the envelope. The request id is set even when the rest is malformed, if it could be read.
+func Open(frame *capnp.Message) (message Message, err error) {
+	defer guard(&err)
+	root, err := tensor.ReadRootMessage(frame)
+	if err != nil {
+		return message, fmt.Errorf("read the root of a frame: %w", err)
+	}
+	message = Message{protocol.Kind(root.Type()), root.RequestId(), root}
+	if which := protocol.Kind(root.Which()); which != message.Kind {
+		return message, fmt.Errorf("a message of type %s holds a %s", message.Kind, which)
+	}
+	if message.Kind == protocol.KindUnspecified {
+		return message, fmt.Errorf("a message says neither what it is nor holds anything")
+	}
+	return message, nil
+}
+
+// guard makes a malformed message of a panic in the Cap'n Proto library: a peer's bytes must not be able to end the process.
+func guard(err *error) {
+	if reason := recover(); reason != nil {
+		*err = fmt.Errorf("decode a message: %v", reason)
+	}
+}
+
+// Join reads a JoinRequest.
+func (m Message) Join() (join protocol.Join, err error) {
+	defer guard(&err)
+	request, err := m.root.JoinRequest()
+	if err != nil {
+		return join, err
+	}
+	join.Version, join.Step, join.ProcessID = request.ProtocolVersion(), request.Step(), request.ProcessId()
+	if join.WorkerName, err = request.WorkerName(); err != nil {
+		return join, err
+	}
+	if join.Software, err = request.Software(); err != nil {
+		return join, err
+	}
+	if join.ParametersHash, err = parseHash("parametersHash", request.ParametersHash); err != nil {
+		return join, err
+	}
+	specs, err := request.Parameters()
+	if err != nil {
+		return join, err
+	}
+	if specs.Len() > protocol.MaxParameters {
+		return join, fmt.Errorf("the model has %d parameters; at most %d are allowed", specs.Len(), protocol.MaxParameters)
+	}
+	join.Parameters = make([]protocol.Spec, specs.Len())
+	for i := range join.Parameters {
+		if join.Parameters[i], err = readSpec(specs.At(i)); err != nil {
+			return join, fmt.Errorf("parameter %d: %w", i, err)
+		}
+	}
+	dataset, err := request.Dataset()
+	if err != nil {
+		return join, err
+	}
+	join.Dataset, err = readDataset(dataset)
+	return join, err
+}
+
+func readDataset(info tensor.DatasetInfo) (dataset protocol.Dataset, err error) {
+	dataset.TrainSamples, dataset.HeldOutSamples, dataset.Classes = info.TrainSamples(), info.HeldOutSamples(), info.Classes()
+	if dataset.Name, err = info.Name(); err != nil {
+		return dataset, err
+	}
+	if dataset.Hash, err = parseHash("dataset.hash", info.Hash); err != nil {
+		return dataset, err
+	}
+	features, err := info.Features()
+	if err != nil {
+		return dataset, err
+	}
+	if dataset.Features, err = readSpec(features); err != nil {
+		return dataset, fmt.Errorf("dataset.features: %w", err)
+	}
+	labels, err := info.Labels()
+	if err != nil {
+		return dataset, err
+	}
+	if dataset.Label, err = readSpec(labels); err != nil {
+		return dataset, fmt.Errorf("dataset.labels: %w", err)
+	}
+	return dataset, nil
+}
+
+func readSpec(given tensor.TensorSpec) (spec protocol.Spec, err error) {
+	spec.DType = protocol.DType(given.Dtype())
+	if spec.Name, err = given.Name(); err != nil {
+		return spec, err
+	}
+	dims, err := given.Shape()
+	if err != nil {
+		return spec, err
+	}
+	spec.Shape, err = shape(dims)
+	return spec, err
+}
+
+func shape(dims capnp.UInt64List) ([]uint64, error) {
+	if dims.Len() > protocol.MaxDimensions {
+		return nil, fmt.Errorf("the shape has %d dimensions; at most %d are allowed", dims.Len(), protocol.MaxDimensions)
+	}
+	shape := make([]uint64, dims.Len())
+	for i := range shape {
+		shape[i] = dims.At(i)
+	}
+	return shape, nil
+}
+
+func parseHash(what string, get func() ([]byte, error)) (protocol.Hash, error) {
+	data, err := get()
+	if err != nil {
+		return protocol.Hash{}, fmt.Errorf("%s: %w", what, err)
+	}
+	return protocol.ParseHash(what, data)
+}
+
+// Work reads a WorkRequest.
+func (m Message) Work() (work protocol.Work, err error) {
+	defer guard(&err)
+	request, err := m.root.WorkRequest()
+	if err != nil {
+		return work, err
+	}
+	work.Step = request.Step()
+	if work.ParametersHash, err = parseHash("parametersHash", request.ParametersHash); err != nil {
+		return work, err
+	}
+	timings, err := request.Timings()
+	work.Timings = protocol.Timings{Data: timings.Data(), Compute: timings.Compute(), Exchange: timings.Exchange()}
+	return work, err
+}
+
+// Leave reads a Leave.
+func (m Message) Leave() (leave protocol.Leave, err error) {
+	defer guard(&err)
+	request, err := m.root.Leave()
+	if err != nil {
+		return leave, err
+	}
+	leave.Reason, err = request.Reason()
+	return leave, err
+}

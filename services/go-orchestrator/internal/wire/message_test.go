@@ -1,0 +1,230 @@
+package wire_test
+
+import (
+	"bytes"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"capnproto.org/go/capnp/v3"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/vector"
+	"pangea.example/pangea/services/go-orchestrator/internal/wire"
+	"pangea.example/pangea/services/go-orchestrator/internal/wiretest"
+)
+
+func testPool() *vector.Pool { return vector.NewPool(budget.New("test", 1<<30)) }
+
+func layoutOf(t *testing.T, specs ...protocol.Spec) *protocol.Layout {
+	t.Helper()
+	layout, err := protocol.NewLayout(specs, 1<<40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return layout
+}
+
+// testLayout has odd lengths, a scalar and an empty tensor, and a parameter in a narrow type.
+func testLayout(t *testing.T) *protocol.Layout {
+	return layoutOf(t,
+		protocol.Spec{Name: "conv.weight", DType: protocol.Float32, Shape: []uint64{3, 1, 3, 3}},
+		protocol.Spec{Name: "none", DType: protocol.Float32, Shape: []uint64{0, 4}},
+		protocol.Spec{Name: "scale", DType: protocol.Float32, Shape: nil},
+		protocol.Spec{Name: "fc.bias", DType: protocol.BFloat16, Shape: []uint64{5}},
+	)
+}
+
+func testUpdate(layout *protocol.Layout, seed uint64) wiretest.Update {
+	source := rand.New(rand.NewPCG(seed, 3))
+	update := wiretest.Update{Step: 4, FirstShard: 2, Gradients: make([]float32, layout.Elements())}
+	for i := range update.Gradients {
+		update.Gradients[i] = float32(source.NormFloat64())
+	}
+	for shard := range uint32(2) {
+		update.Reports = append(update.Reports, protocol.Report{Shard: 2 + shard, Samples: 8, LossSum: source.Float64(), BatchHash: protocol.Hash{1, byte(shard)}})
+	}
+	return update
+}
+
+func testJoin(layout *protocol.Layout) protocol.Join {
+	return protocol.Join{
+		Version: 1, WorkerName: "wörker", Software: "torch 2.6", Parameters: layout.Specs, ParametersHash: protocol.Hash{1, 2}, Step: 5, ProcessID: 77,
+		Dataset: protocol.Dataset{Name: "digits", Hash: protocol.Hash{3}, TrainSamples: 1438, HeldOutSamples: 359, Classes: 10,
+			Features: protocol.Spec{Name: "features", DType: protocol.Float32, Shape: []uint64{1, 8, 8}}, Label: protocol.Spec{Name: "labels", DType: protocol.Int64, Shape: []uint64{}}},
+	}
+}
+
+func open(t *testing.T, frames ...wire.Frame) []wire.Message {
+	t.Helper()
+	r := reader(bytes.NewReader(stream(t, 1, frames...)), 1<<30)
+	var messages []wire.Message
+	for range frames {
+		frame, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The reader's buffer is used again, and this helper gives all messages at once.
+		var segments [][]byte
+		for i := range frame.NumSegments() {
+			segment, err := frame.Segment(capnp.SegmentID(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			segments = append(segments, slices.Clone(segment.Data()))
+		}
+		message, err := wire.Open(&capnp.Message{Arena: capnp.MultiSegment(segments), TraverseLimit: 1 << 40})
+		if err != nil {
+			t.Fatal(err)
+		}
+		messages = append(messages, message)
+	}
+	return messages
+}
+
+func TestRequestsComeThrough(t *testing.T) {
+	join := testJoin(testLayout(t))
+	for i, spec := range join.Parameters {
+		join.Parameters[i].Shape = append([]uint64{}, spec.Shape...)
+	}
+	if got, err := open(t, wiretest.Join(join))[0].Join(); err != nil || !reflect.DeepEqual(got, join) {
+		t.Fatalf("got %+v, %v\nwant %+v", got, err, join)
+	}
+	work := protocol.Work{Step: 1 << 40, ParametersHash: protocol.Hash{9}, Timings: protocol.Timings{Data: 1, Compute: 2, Exchange: 3}}
+	if got, err := open(t, wiretest.Work(work))[0].Work(); err != nil || got != work {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	if got, err := open(t, wiretest.Leave("done"))[0].Leave(); err != nil || got.Reason != "done" {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+}
+
+func TestRepliesComeThrough(t *testing.T) {
+	for _, reply := range []protocol.Reply{
+		protocol.Joined{RunID: "r", WorkerID: 3, Step: 7, TotalSteps: 70, Settings: protocol.Settings{Seed: 1 << 60, Shards: 8, BatchSize: 64, Epochs: 2}},
+		protocol.Lease{Step: 9, Epoch: 1, EpochStep: 2, Shards: []uint32{3, 4, 5}},
+		protocol.Lease{Step: 9, Shards: slices.Repeat([]uint32{1}, 1024)},
+		protocol.Ack{Verdict: protocol.Conflict, Detail: strings.Repeat("long ", 10_000)},
+		protocol.SnapshotRequest{Step: 12},
+		protocol.Finished{Steps: 70, ParametersHash: protocol.Hash{4}},
+		protocol.Left{Reason: "bye"},
+		&protocol.Error{Action: protocol.RetryLater, Detail: "busy", Refused: protocol.KindWorkRequest, RetryAfter: 0.5},
+	} {
+		frame, err := wire.Encode(reply)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request, got, err := wiretest.Reply(reader(bytes.NewReader(stream(t, 41, frame)), 1<<20).Next)
+		if err != nil || request != 41 || !reflect.DeepEqual(got, any(reply)) {
+			t.Errorf("got %d %+v, %v\nwant %+v", request, got, err, reply)
+		}
+	}
+	if _, err := wire.Encode(&protocol.Aggregate{}); err == nil {
+		t.Error("an aggregate must not be encoded as one frame")
+	}
+}
+
+func TestUpdateIsPutTogetherFromAnyCut(t *testing.T) {
+	layout := testLayout(t)
+	want := testUpdate(layout, 1)
+	for _, cut := range [][2]int{{1000, 256}, {1, 1}, {1, 7}, {4, 2}, {5, 1}} {
+		assembly := (*wire.UpdateAssembly)(nil)
+		messages := open(t, want.Frames(layout, cut[0], cut[1])...)
+		for i, message := range messages {
+			if assembly == nil {
+				assembly = wire.NewUpdateAssembly(message, layout, testPool())
+			}
+			got, err := assembly.Add(message)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i < len(messages)-1 {
+				if got != nil {
+					t.Fatal("an update before its last frame")
+				}
+				continue
+			}
+			if got.Refusal != "" || got.Step != 4 || got.FirstShard != 2 || got.ShardCount != 2 || !slices.Equal(got.Reports, want.Reports) {
+				t.Fatalf("cut %v: %+v", cut, got)
+			}
+			if !slices.Equal(slices.Concat(got.Gradients.Blocks()...), want.Gradients) {
+				t.Fatalf("cut %v: other gradients", cut)
+			}
+		}
+	}
+}
+
+func TestUpdateThatIsNoGradientOfTheModelIsRefused(t *testing.T) {
+	layout := testLayout(t)
+	with := func(change func([]protocol.Spec) []protocol.Spec) []wire.Frame {
+		other := layoutOf(t, change(slices.Clone(layout.Specs))...)
+		return testUpdate(other, 1).Frames(other, 10, 1)
+	}
+	value := func(at int, value float32) []wire.Frame {
+		update := testUpdate(layout, 1)
+		update.Gradients[at] = value
+		return update.Frames(layout, 10, 1)
+	}
+	frames := testUpdate(layout, 1).Frames(layout, 10, 1)
+	reorder := func(order ...int) []wire.Frame {
+		var out []wire.Frame
+		for _, i := range order {
+			out = append(out, frames[i])
+		}
+		return out
+	}
+	for _, test := range []struct {
+		scenario string
+		frames   []wire.Frame
+		detail   string
+	}{
+		{"NaN", value(28, float32(math.NaN())), "fc.bias has NaN at element 0"},
+		{"Inf in the middle of a tensor", value(11, float32(math.Inf(1))), "conv.weight has +Inf at element 11"},
+		{"-Inf in the last element", value(32, float32(math.Inf(-1))), "fc.bias has -Inf at element 4"},
+		{"a wrong name", with(func(s []protocol.Spec) []protocol.Spec { s[2].Name = "scales"; return s }), `"scales" comes where scale is to be`},
+		{"a wrong shape", with(func(s []protocol.Spec) []protocol.Spec { s[0].Shape = []uint64{27}; return s }), "conv.weight has shape [27]"},
+		{"a tensor is missing in the middle", with(func(s []protocol.Spec) []protocol.Spec { return append(s[:2], s[3]) }), `"fc.bias" comes where scale is to be`},
+		{"a tensor is missing at the end", with(func(s []protocol.Spec) []protocol.Spec { return s[:3] }), "tensor fc.bias lacks its elements from 0 on"},
+		{"a tensor too many", with(func(s []protocol.Spec) []protocol.Spec {
+			return append(s, protocol.Spec{Name: "more", DType: protocol.Float32, Shape: []uint64{1}})
+		}), `"more" comes after all`},
+		{"a gap", reorder(0, 2, 3, 4), "starts at byte 80; the next byte is 40"},
+		{"a piece twice", reorder(0, 0, 1, 2, 3, 4), "starts at byte 0; the next byte is 40"},
+	} {
+		t.Run(test.scenario, func(t *testing.T) {
+			pool := testPool()
+			messages := open(t, test.frames...)
+			assembly := wire.NewUpdateAssembly(messages[0], layout, pool)
+			for i, message := range messages {
+				update, err := assembly.Add(message)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if last := i == len(messages)-1; !last && update != nil {
+					t.Fatal("a refused update must still be read to its end")
+				} else if last && (update == nil || !strings.Contains(update.Refusal, test.detail) || update.Gradients != nil) {
+					t.Fatalf("update is %+v; want a refusal with %q", update, test.detail)
+				}
+			}
+			if pool.Trim(); pool.Budget().Used() != 0 {
+				t.Fatalf("%d bytes are still held", pool.Budget().Used())
+			}
+		})
+	}
+	t.Run("frames of different shards are malformed", func(t *testing.T) {
+		other := testUpdate(layout, 1)
+		other.FirstShard = 0
+		messages := open(t, frames[0], other.Frames(layout, 10, 1)[1])
+		assembly := wire.NewUpdateAssembly(messages[0], layout, testPool())
+		if _, err := assembly.Add(messages[0]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := assembly.Add(messages[1]); err == nil {
+			t.Fatal("accepted")
+		}
+	})
+}

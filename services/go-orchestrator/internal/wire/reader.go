@@ -1,0 +1,127 @@
+// Package wire turns frames into the messages of package protocol and back. Frames are those of Cap'n Proto streams; nothing that a
+// peer writes into one makes the process take memory before as many bytes have come.
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"capnproto.org/go/capnp/v3"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+)
+
+// Limits of what is read from a peer.
+type Limits struct {
+	FrameBytes int64  // of all segments of a frame
+	Segments   int    // in a frame
+	Depth      uint   // of pointers
+	Traversal  uint64 // bytes that reading one frame may visit
+}
+
+// DefaultLimits for frames of at most that many bytes.
+func DefaultLimits(frameBytes int64) Limits {
+	return Limits{FrameBytes: frameBytes, Segments: 511, Depth: 16, Traversal: 4 * uint64(frameBytes)}
+}
+
+// FrameError says that bytes are no frame, or one beyond the limits. The stream cannot be read on.
+type FrameError struct{ Reason string }
+
+// Error gives the reason.
+func (e *FrameError) Error() string { return e.Reason }
+
+// Reader reads frames from a stream. It keeps one buffer, which grows with the largest frame that has come.
+type Reader struct {
+	source io.Reader
+	limits Limits
+	memory *budget.Budget
+	buffer []byte
+}
+
+// NewReader makes a Reader whose buffer counts against memory. Close gives it back.
+func NewReader(source io.Reader, limits Limits, memory *budget.Budget) *Reader {
+	return &Reader{source: source, limits: limits, memory: memory}
+}
+
+// Close gives the buffer back to its budget. Messages that were read must not be used any more.
+func (r *Reader) Close() {
+	r.memory.Give(int64(len(r.buffer)))
+	r.buffer = nil
+}
+
+// Next reads a frame. The message is valid until the next call. The error is io.EOF when the stream ends between frames, and
+// io.ErrUnexpectedEOF when it ends inside one.
+func (r *Reader) Next() (*capnp.Message, error) {
+	sizes, err := r.table()
+	if err != nil {
+		return nil, err
+	}
+	total := int64(0)
+	for _, size := range sizes {
+		total += size
+	}
+	if total > r.limits.FrameBytes {
+		return nil, &FrameError{fmt.Sprintf("a frame of %d bytes is larger than the %d that are allowed", total, r.limits.FrameBytes)}
+	}
+	if err := r.fill(total); err != nil {
+		return nil, err
+	}
+	segments, rest := make([][]byte, len(sizes)), r.buffer
+	for i, size := range sizes {
+		segments[i], rest = rest[:size:size], rest[size:]
+	}
+	return &capnp.Message{Arena: capnp.MultiSegment(segments), TraverseLimit: r.limits.Traversal, DepthLimit: r.limits.Depth}, nil
+}
+
+// table reads the sizes of the segments, in bytes.
+func (r *Reader) table() ([]int64, error) {
+	var count [4]byte
+	if _, err := io.ReadFull(r.source, count[:]); err != nil {
+		return nil, err // io.EOF only when not a byte has come
+	}
+	segments := int64(binary.LittleEndian.Uint32(count[:])) + 1
+	if segments > int64(r.limits.Segments) {
+		return nil, &FrameError{fmt.Sprintf("a frame of %d segments has more than the %d that are allowed", segments, r.limits.Segments)}
+	}
+	entries := make([]byte, (segments|1)*4) // padded, so that segments start on a word
+	if _, err := io.ReadFull(r.source, entries); err != nil {
+		return nil, inside(err)
+	}
+	sizes := make([]int64, segments)
+	for i := range sizes {
+		sizes[i] = int64(binary.LittleEndian.Uint32(entries[i*4:])) * 8
+	}
+	return sizes, nil
+}
+
+// fill reads that many bytes into the buffer, which at most doubles with each part that has come.
+func (r *Reader) fill(total int64) error {
+	const start = 64 << 10
+	for have := int64(0); have < total; {
+		if have == int64(len(r.buffer)) {
+			larger := min(total, max(start, 2*have))
+			if err := r.memory.Take(larger - have); err != nil {
+				return err
+			}
+			buffer := make([]byte, larger)
+			copy(buffer, r.buffer[:have])
+			r.buffer = buffer
+		}
+		n, err := io.ReadFull(r.source, r.buffer[have:min(total, int64(len(r.buffer)))])
+		have += int64(n)
+		if err != nil {
+			return inside(err)
+		}
+	}
+	return nil
+}
+
+// inside makes an end of the stream one in the middle of a frame.
+func inside(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,116 @@
+// Go-orchestrator leads one training run: workers join it, lease shards of each step, and send gradient sums; it adds them in a fixed tree
+// and gives everyone the same aggregate.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/clock"
+	"pangea.example/pangea/services/go-orchestrator/internal/httpapi"
+	"pangea.example/pangea/services/go-orchestrator/internal/rundir"
+	"pangea.example/pangea/services/go-orchestrator/internal/server"
+	"pangea.example/pangea/services/go-orchestrator/internal/settings"
+	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
+)
+
+// Exit codes of the process.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	s, err := settings.Parse(os.Args[1:], os.Stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fail(exitUsage, err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := serve(ctx, s); err != nil {
+		fail(exitFailed, err)
+	}
+}
+
+func fail(code int, err error) {
+	fmt.Fprintln(os.Stderr, "go-orchestrator:", err)
+	os.Exit(code)
+}
+
+// serve runs until ctx ends or the run does.
+func serve(ctx context.Context, s settings.Settings) (err error) {
+	listener, err := listen("--listen", s.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	pages, err := listen("--http", s.HTTP)
+	if err != nil {
+		return err
+	}
+	defer pages.Close()
+	files, err := rundir.Create(s.RunDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, files.Close()) }()
+
+	log := telemetry.NewLogger(s.LogFormat, os.Stderr)
+	memory := budget.New("memory of the process", s.MaxMemoryBytes)
+	metrics := telemetry.NewMetrics(memory.Used)
+	workers := server.New(server.Config{
+		RunID: s.RunID, Settings: s.Run, MaxConnections: s.MaxConnections, ExitWhenFinished: s.ExitWhenFinished,
+		Memory: memory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics,
+	})
+	api := httpapi.New(workers, metrics.Handler())
+	go func() {
+		if err := api.Serve(pages); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the HTTP pages are gone", "error", err.Error())
+		}
+	}()
+	log.Info("ready", "run", s.RunID, "listen", listener.Addr().String(), "http", pages.Addr().String(), "run_dir", s.RunDir)
+	if s.PortFile != "" {
+		if err := writePorts(s.PortFile, listener, pages); err != nil {
+			return fmt.Errorf("cannot write --port-file: %w", err)
+		}
+	}
+	err = workers.Run(ctx, listener)
+	closing, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	// A page that is still being read is cut off.
+	_ = api.Shutdown(closing)
+	log.Info("stopped", "run", s.RunID)
+	return err
+}
+
+func listen(option, address string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("cannot listen on %s: another process does already; stop it, or choose another %s (port 0 takes a free one)", address, option)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w; choose another %s", address, err, option)
+	}
+	return listener, nil
+}
+
+func writePorts(file string, workers, pages net.Listener) error {
+	text, err := json.Marshal(map[string]string{"listen": workers.Addr().String(), "http": pages.Addr().String()})
+	if err != nil {
+		return err
+	}
+	return rundir.WriteFile(file, append(text, '\n'))
+}
