@@ -137,9 +137,10 @@ class Provision:
             run([str(go), "mod", "download", module], f"download {module}", cwd=work, env=environment)
             source = run([str(go), "list", "-m", "-f", "{{.Dir}}", module], f"find {module}", cwd=work, env=environment).strip()
             shutil.copytree(source, folder / name)
-            # A module archive carries no run bits.
-            for script in (folder / name).rglob("*.sh"):
-                script.chmod(0o755)
+            # Go's cache is read-only, and a module archive carries no run bits.
+            for file in (folder / name).rglob("*"):
+                if file.is_file():
+                    file.chmod(0o755 if file.suffix == ".sh" else 0o644)
         self._trim_rules_go(folder / "rules_go")
         self._vendor_gazelle(folder / "gazelle", go, environment, folder / ".aside")
         for scratch in (".go", ".work", ".gopath", ".gocache", ".aside"):
