@@ -1,0 +1,99 @@
+//! Batches: the tensors of one shard of one step, as a frame that is ready to be sent.
+
+use std::sync::Arc;
+
+use bytemuck::cast_slice;
+use pangea_wire::schema::{message, MessageType, Split as WireSplit};
+use pangea_wire::{write_tensor, AlignedBuffer, Attachments, DType, Frame, Limits, Pool, TensorSpec, WireError};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::dataset::Dataset;
+use crate::orders::Orders;
+use crate::request::{Part, Request};
+
+/// Fewer samples than this are copied by one thread: handing them out would take longer.
+const SAMPLES_PER_TASK: usize = 256;
+
+/// Makes batches of one dataset. Shared by all connections.
+pub struct Batches {
+    pub dataset: Dataset,
+    orders: Orders,
+    pool: Pool,
+}
+
+impl Batches {
+    pub fn new(dataset: Dataset, pool: Pool) -> Self {
+        Self {
+            dataset,
+            orders: Orders::default(),
+            pool,
+        }
+    }
+
+    /// The batch as a frame: a pure function of the request and the dataset.
+    pub fn frame(&self, request_id: u64, request: &Request, limits: &Limits) -> Result<Frame<AlignedBuffer>, WireError> {
+        let order;
+        let ids = match request.part {
+            Part::Train { seed, epoch } => {
+                order = self.order(seed, epoch);
+                &order[request.start..request.end]
+            }
+            Part::HeldOut => &self.dataset.split.held_out[request.start..request.end],
+        };
+        let (sample_ids, features, labels) = self.tensors(ids)?;
+        let hash = Sha256::new()
+            .chain_update(&sample_ids)
+            .chain_update(&features)
+            .chain_update(&labels)
+            .finalize();
+
+        let mut message = capnp::message::Builder::new_default();
+        let mut attachments = Attachments::new();
+        let mut root = message.init_root::<message::Builder<'_>>();
+        root.set_type(MessageType::TrainingBatch);
+        root.set_request_id(request_id);
+        let mut batch = root.init_training_batch();
+        batch.set_split(match request.part {
+            Part::Train { .. } => WireSplit::Train,
+            Part::HeldOut => WireSplit::HeldOut,
+        });
+        batch.set_epoch(request.epoch);
+        batch.set_step(request.step);
+        batch.set_shard(request.shard);
+        batch.set_epoch_steps(request.epoch_steps);
+        batch.set_hash(&hash);
+        let count = ids.len() as u64;
+        let of = |dtype: DType, sample: &[u64]| TensorSpec::new("", dtype, [&[count], sample].concat());
+        write_tensor(batch.reborrow().init_sample_ids(), &of(DType::Int64, &[])?, sample_ids, &mut attachments)?;
+        let shape = &self.dataset.features_spec.shape;
+        write_tensor(batch.reborrow().init_features(), &of(DType::Float32, shape)?, features, &mut attachments)?;
+        write_tensor(batch.reborrow().init_labels(), &of(DType::Int64, &[])?, labels, &mut attachments)?;
+        Frame::new(&message, attachments, limits)
+    }
+
+    fn order(&self, seed: u64, epoch: u32) -> Arc<Vec<u32>> {
+        let dataset = &self.dataset;
+        self.orders.get(&dataset.hash, &dataset.split.train, seed, epoch)
+    }
+
+    /// Sample ids, features and labels as bytes.
+    fn tensors(&self, ids: &[u32]) -> Result<(AlignedBuffer, AlignedBuffer, AlignedBuffer), WireError> {
+        let dataset = &self.dataset;
+        let row_bytes = dataset.features_spec.byte_len()? as usize;
+        let mut features = self.pool.zeroed(ids.len() * row_bytes)?;
+        features
+            .as_mut_slice()
+            .par_chunks_exact_mut(row_bytes)
+            .with_min_len(SAMPLES_PER_TASK)
+            .zip(ids)
+            .for_each(|(row, id)| row.copy_from_slice(cast_slice(dataset.features_of(*id))));
+        let wide: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
+        let labels: Vec<i64> = ids.iter().map(|id| dataset.label_of(*id)).collect();
+        Ok((self.pool.copy_of(cast_slice(&wide))?, features, self.pool.copy_of(cast_slice(&labels))?))
+    }
+}
+
+#[cfg(test)]
+#[path = "batch_test.rs"]
+mod tests;

@@ -1,0 +1,23 @@
+//! The data service: reads a dataset once, preprocesses it in parallel, and serves training batches.
+//!
+//! Responsible for: reading, normalising, the held-out split, batches, their hashes. Not responsible for: who asks, and what a run is;
+//! every answer is a pure function of the request and the dataset, so any replica gives the same bytes.
+
+mod batch;
+mod connection;
+mod csv_file;
+mod dataset;
+mod http;
+mod orders;
+mod ports;
+mod reply;
+mod request;
+mod serve;
+mod settings;
+mod telemetry;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use serve::serve;
+pub use settings::Settings;

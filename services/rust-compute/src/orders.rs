@@ -1,0 +1,60 @@
+//! The orders of the last epochs, so that the shards of an epoch do not each shuffle it again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pangea_order::train_order;
+
+/// Workers of a run are in one epoch or the next; a few runs may share a service.
+const KEPT: usize = 8;
+
+type Key = (u64, u32);
+
+/// Sample ids of a dataset by (seed, epoch), in the order of the epoch.
+#[derive(Default)]
+pub struct Orders {
+    /// The last used one is last.
+    kept: Mutex<Vec<(Key, Arc<Vec<u32>>)>>,
+}
+
+impl Orders {
+    /// The training ids in the order of an epoch.
+    pub fn get(&self, dataset_hash: &[u8; 32], train: &[u32], seed: u64, epoch: u32) -> Arc<Vec<u32>> {
+        let key = (seed, epoch);
+        // Computed under the lock: others that wait for it mostly want the same one. A panic elsewhere leaves the list whole.
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let order = match kept.iter().position(|(known, _)| *known == key) {
+            Some(index) => kept.remove(index).1,
+            None => {
+                let positions = train_order(dataset_hash, seed, epoch, train.len() as u32);
+                Arc::new(positions.into_iter().map(|position| train[position as usize]).collect())
+            }
+        };
+        if kept.len() == KEPT {
+            kept.remove(0);
+        }
+        kept.push((key, order.clone()));
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_the_same_whether_kept_or_not() {
+        let orders = Orders::default();
+        let train: Vec<u32> = (0..50).map(|i| i * 2).collect();
+        let first = orders.get(&[1; 32], &train, 3, 0);
+        assert!(Arc::ptr_eq(&first, &orders.get(&[1; 32], &train, 3, 0)));
+        for epoch in 1..20 {
+            assert_ne!(first, orders.get(&[1; 32], &train, 3, epoch));
+        }
+        let again = orders.get(&[1; 32], &train, 3, 0);
+        assert!(!Arc::ptr_eq(&first, &again));
+        assert_eq!(first, again);
+        let mut sorted = again.to_vec();
+        sorted.sort_unstable();
+        assert_eq!(sorted, train);
+    }
+}

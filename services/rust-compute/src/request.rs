@@ -1,0 +1,121 @@
+//! What a worker asks for, checked against the dataset before anything is computed.
+
+use pangea_order::StepPlan;
+use pangea_wire::schema::{batch_request, Split as WireSplit};
+
+use crate::dataset::Dataset;
+
+/// Largest answer: a frame that every reader accepts, with room for its head.
+const MAX_BATCH_BYTES: u64 = 15 << 20;
+const MAX_BATCH_SIZE: u32 = 1 << 20;
+const MAX_SHARDS: u32 = 1 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Train { seed: u64, epoch: u32 },
+    HeldOut,
+}
+
+/// A request that can be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub part: Part,
+    pub epoch: u32,
+    pub step: u32,
+    pub shard: u32,
+    pub epoch_steps: u32,
+    /// First position in the order of the part, and the one after the last.
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Request {
+    /// Reads a request. The error names the field, what it is, and what it may be.
+    pub fn read(reader: batch_request::Reader<'_>, dataset: &Dataset) -> Result<Self, String> {
+        let (seed, epoch, step, shard) = (reader.get_seed(), reader.get_epoch(), reader.get_step(), reader.get_shard());
+        let (batch_size, shards) = (reader.get_batch_size(), reader.get_shards());
+        let (part, samples) = match reader.get_split() {
+            Ok(WireSplit::Train) => (Part::Train { seed, epoch }, dataset.split.train.len()),
+            Ok(WireSplit::HeldOut) => (Part::HeldOut, dataset.split.held_out.len()),
+            Err(unknown) => return Err(format!("split has the unknown value {}; it must be train or heldOut", unknown.0)),
+        };
+        if !(1..=MAX_BATCH_SIZE).contains(&batch_size) {
+            return Err(format!("batchSize is {batch_size}; it must be from 1 to {MAX_BATCH_SIZE}"));
+        }
+        if !(1..=MAX_SHARDS).contains(&shards) || !shards.is_power_of_two() {
+            return Err(format!("shards is {shards}; it must be a power of two from 1 to {MAX_SHARDS}"));
+        }
+        if shard >= shards {
+            return Err(format!("shard is {shard}; it must be below shards, which is {shards}"));
+        }
+        let plan = StepPlan::new(samples as u64, batch_size, shards).ok_or("batchSize and shards must not be 0")?;
+        let Some(range) = plan.shard(u64::from(step), u64::from(shard)) else {
+            return Err(format!("step is {step}; it must be below {}, the steps of an epoch of {samples} samples", plan.steps()));
+        };
+        // A sample has at most 2^20 features, a shard at most 2^20 samples: no overflow.
+        let sample_bytes = dataset.features_spec.byte_len().map_err(|error| error.to_string())? + 16;
+        let bytes = (range.end - range.start) * sample_bytes;
+        if bytes > MAX_BATCH_BYTES {
+            return Err(format!("batchSize is {batch_size} over {shards} shards: a shard has {bytes} bytes, more than {MAX_BATCH_BYTES}; use more shards"));
+        }
+        Ok(Self {
+            part,
+            epoch,
+            step,
+            shard,
+            // At most one step a sample, of which there are less than 2^32.
+            epoch_steps: plan.steps() as u32,
+            start: range.start as usize,
+            end: range.end as usize,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::small;
+
+    fn read(change: impl Fn(batch_request::Builder<'_>)) -> Result<Request, String> {
+        let mut message = capnp::message::Builder::new_default();
+        let mut builder = message.init_root::<batch_request::Builder<'_>>();
+        builder.set_batch_size(8);
+        builder.set_shards(4);
+        change(builder.reborrow());
+        Request::read(builder.into_reader(), &small())
+    }
+
+    #[test]
+    fn a_request_becomes_positions() {
+        let request = read(|mut b| {
+            b.set_step(1);
+            b.set_shard(3);
+            b.set_seed(5);
+            b.set_epoch(2);
+        })
+        .expect("valid");
+        assert_eq!((request.start, request.end, request.epoch_steps), (14, 16, 2));
+        assert_eq!(request.part, Part::Train { seed: 5, epoch: 2 });
+        let held_out = read(|mut b| b.set_split(WireSplit::HeldOut)).expect("valid");
+        assert_eq!((held_out.part, held_out.start, held_out.end), (Part::HeldOut, 0, 1));
+    }
+
+    type Change = fn(batch_request::Builder<'_>);
+
+    #[test]
+    fn a_wrong_field_is_named() {
+        let cases: [(&str, Change); 7] = [
+            ("batchSize is 0", |mut b| b.set_batch_size(0)),
+            ("batchSize is 1048577", |mut b| b.set_batch_size(1_048_577)),
+            ("shards is 3", |mut b| b.set_shards(3)),
+            ("shards is 0", |mut b| b.set_shards(0)),
+            ("shards is 2048", |mut b| b.set_shards(2048)),
+            ("shard is 4", |mut b| b.set_shard(4)),
+            ("step is 2; it must be below 2", |mut b| b.set_step(2)),
+        ];
+        for (reason, change) in cases {
+            let error = read(change).expect_err("refused");
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

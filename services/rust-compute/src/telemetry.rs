@@ -1,0 +1,37 @@
+//! Logs and metrics.
+
+use anyhow::{Context, Result};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::LogFormat;
+
+/// Logs to stderr; RUST_LOG chooses what, by default everything from `info` on.
+pub fn start_logging(format: LogFormat) -> Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+    }
+    .map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+}
+
+/// Installs the process's metrics. Counters are there from the start, at 0.
+pub fn start_metrics() -> Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new().install_recorder().context("cannot start the metrics")?;
+    for (name, help) in [
+        ("pangea_compute_batches_total", "Batches served."),
+        ("pangea_compute_samples_total", "Samples in served batches."),
+        ("pangea_compute_sent_bytes_total", "Bytes to workers."),
+        ("pangea_compute_refusals_total", "Refused requests."),
+    ] {
+        describe_counter!(name, help);
+        counter!(name).increment(0);
+    }
+    describe_gauge!("pangea_compute_connections", "Open connections.");
+    gauge!("pangea_compute_connections").set(0.0);
+    describe_histogram!("pangea_compute_reply_seconds", "Time to make an answer.");
+    Ok(handle)
+}
