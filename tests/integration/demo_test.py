@@ -1,0 +1,45 @@
+"""The demo as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pangea
+
+
+def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "BUILD_WORKING_DIRECTORY": str(folder)}
+    return subprocess.run([sys.executable, str(Path(pangea.__file__).with_name("demo.py")), *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_the_demo_reaches_97_percent_on_samples_that_it_never_saw(tmp_path: Path) -> None:
+    ended = demo(tmp_path, "--epochs", "8", "--run-dir", "run", "--json")
+    assert ended.returncode == 0, ended.stderr
+    figures = json.loads(ended.stdout)
+    assert figures["held_out_accuracy"] >= 0.97
+    assert figures["steps"] == 8 * 23
+    assert figures["failed_workers"] == []
+    assert abs(sum(figures[f"{part}_share"] for part in ("data", "compute", "exchange")) - 1) < 1e-6
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["state"] == "finished"
+    assert run["params_hash"] == figures["params_hash"]
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["params_hash"] == figures["params_hash"]
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == figures["steps"]
+
+
+def test_a_directory_with_a_run_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    ended = demo(tmp_path, "--run-dir", "run")
+    assert ended.returncode == 1
+    assert "holds a run already" in ended.stderr
+
+
+def test_a_script_that_fails_shows_why(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("raise SystemExit('no such layer')\n")
+    ended = demo(tmp_path, "broken.py", "--workers", "1")
+    assert ended.returncode == 1
+    assert "no such layer" in ended.stderr

@@ -1,0 +1,84 @@
+"""Workers come and go in the middle of a run; the bits stay those of an undisturbed one."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cluster import Cluster, cluster, eventually, undisturbed
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    return undisturbed(tmp_path_factory.mktemp("alone"), epochs=2)
+
+
+def test_a_late_joiner_gets_the_state_of_the_run_and_takes_part(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, epochs=2) as run:
+        run.start_worker("first", gate_step=3)
+        run.wait_gate("first")
+        run.start_worker("late", gate_step=4)
+        run.wait_workers(2)
+        run.open_gate("first")
+        # The late one reaches a batch of a later step only if it was given the parameters.
+        run.wait_gate("late")
+        run.open_gate("late")
+        run.wait_exit("first")
+        run.wait_exit("late")
+    assert {line["workers"] for line in run.metrics()} == {1, 2}
+    assert run.hashes() == alone.hashes()
+    assert run.final() == alone.final()
+
+
+def test_a_killed_workers_shards_are_computed_by_another(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, epochs=2) as run:
+        run.start_worker("survivor", gate_step=0)
+        run.wait_gate("survivor")
+        run.start_worker("victim", gate_step=2)
+        run.wait_workers(2)
+        run.open_gate("survivor")
+        run.wait_gate("victim")
+        run.workers["victim"].process.send_signal(signal.SIGKILL)
+        run.wait_exit("survivor")
+    assert run.hashes() == alone.hashes()
+    assert run.final() == alone.final()
+
+
+def test_a_worker_that_is_asked_to_stop_hands_its_shards_over_and_exits_with_0(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, epochs=2) as run:
+        run.start_worker("staying", gate_step=0)
+        run.wait_gate("staying")
+        run.start_worker("leaving", gate_step=2)
+        run.wait_workers(2)
+        run.open_gate("staying")
+        run.wait_gate("leaving")
+        run.workers["leaving"].process.send_signal(signal.SIGTERM)
+        run.open_gate("leaving")
+        run.wait_exit("leaving")
+        run.wait_exit("staying")
+    assert run.hashes() == alone.hashes()
+
+
+def test_a_waiting_worker_stops_at_once(tmp_path: Path) -> None:
+    with cluster(tmp_path, epochs=2) as run:
+        run.start_worker("holding", gate_step=1)
+        run.wait_gate("holding")
+        run.start_worker("waiting")
+        run.wait_workers(2)
+        run.workers["waiting"].process.send_signal(signal.SIGTERM)
+        run.wait_exit("waiting")
+        eventually(lambda: len(run.status()["workers"]) == 1, "the leaver is gone from the run")
+
+
+def test_a_worker_with_another_model_is_refused_by_name_and_the_run_goes_on(tmp_path: Path) -> None:
+    other = tmp_path / "other.py"
+    other.write_text("import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(), lr=1.0))\n")
+    with cluster(tmp_path / "cluster", epochs=1) as run:
+        run.start_worker("good", gate_step=1)
+        run.wait_gate("good")
+        run.start_worker("stranger", script=other)
+        run.wait_exit("stranger", code=1)
+        assert "PeerError" in run.workers["stranger"].log_tail()
+        run.open_gate("good")
+        run.wait_exit("good")
+    assert len(run.hashes()) == 6

@@ -1,0 +1,31 @@
+"""Promise 1: the parameters after every step are the same bytes for any number of workers."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cluster import Cluster, undisturbed
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    return undisturbed(tmp_path_factory.mktemp("alone"))
+
+
+def test_a_run_has_a_hash_for_every_step_and_they_all_differ(alone: Cluster) -> None:
+    # 1,438 training samples in batches of 256: the last step is uneven.
+    assert [line["samples"] for line in alone.metrics()] == [256] * 5 + [158]
+    assert len(set(alone.hashes())) == 6
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_several_workers_end_every_step_with_the_bits_of_one(alone: Cluster, workers: int, tmp_path: Path) -> None:
+    together = undisturbed(tmp_path, workers=workers)
+    assert max(line["workers"] for line in together.metrics()) == workers, "the workers did not work together"
+    assert together.hashes() == alone.hashes()
+    assert together.final() == alone.final()
+
+
+def test_another_number_of_shards_is_another_run(alone: Cluster, tmp_path: Path) -> None:
+    other = undisturbed(tmp_path, shards=4)
+    assert other.hashes()[-1] != alone.hashes()[-1], "the number of shards is part of the arithmetic"

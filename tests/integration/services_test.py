@@ -1,0 +1,84 @@
+"""The services as an operator meets them: health, taken ports, missing files, graceful stop."""
+
+import json
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from pangea.places import data_file, program
+
+from tests.integration.cluster import cluster, eventually, http_get
+
+
+def test_services_answer_health_readiness_and_metrics(tmp_path: Path) -> None:
+    with cluster(tmp_path) as run:
+        data_http = json.loads((run.run_dir / "logs" / "rust-compute.ports.json").read_text())["http"]
+        for address in (run.services.status, data_http):
+            assert http_get(address, "/healthz")[0] == 200
+            assert http_get(address, "/readyz")[0] == 200
+            code, text = http_get(address, "/metrics")
+            assert code == 200
+            assert "# TYPE" in text
+        assert run.status()["state"] == "waiting"
+
+
+def test_a_worker_answers_health_and_readiness(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with cluster(tmp_path) as run:
+        run.start_worker("worker", gate_step=1, PANGEA_HTTP=address)
+        run.wait_gate("worker")
+        assert http_get(address, "/healthz")[0] == 200
+        assert http_get(address, "/readyz")[0] == 200
+        assert "pangea_worker_step 1" in http_get(address, "/metrics")[1]
+
+
+@pytest.mark.parametrize("name", ["go-orchestrator", "rust-compute"])
+def test_a_taken_port_is_named(name: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [str(program(name)), "--listen", address, "--http", "127.0.0.1:0"]
+        if name == "rust-compute":
+            command += ["--dataset-name", "digits", "--csv", str(data_file("digits.csv.gz")), "--label-column", "last", "--feature-shape", "1,8,8"]
+        else:
+            command += ["--run-dir", str(tmp_path / "run"), "--run-id", "r", "--seed", "0", "--epochs", "1"]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert address in ended.stderr
+
+
+def test_a_missing_data_file_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "nothing.csv"
+    command = [str(program("rust-compute")), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dataset-name", "x", "--csv", str(missing), "--label-column", "last", "--feature-shape", "4"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert str(missing) in ended.stderr
+
+
+def test_services_stop_on_sigterm_with_exit_code_0_while_workers_are_connected(tmp_path: Path) -> None:
+    with cluster(tmp_path, epochs=50) as run:
+        run.start_worker("worker", gate_step=3)
+        run.wait_gate("worker")
+        orchestrator, data = run.services.orchestrator_child, run.services.data_child
+        for service in (orchestrator, data):
+            service.process.send_signal(signal.SIGTERM)
+        for service in (orchestrator, data):
+            assert service.process.wait(10) == 0, service.log_tail()
+        assert json.loads((run.run_dir / "run.json").read_text())["state"] == "stopped"
+        run.open_gate("worker")
+        # The worker tells that its peers are gone instead of hanging.
+        eventually(lambda: run.workers["worker"].exit_code() == 1, "the worker ends with an error")
+        assert "Error" in run.workers["worker"].log_tail()
+
+
+def test_a_worker_without_an_orchestrator_says_which_address_it_tried(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    script = tmp_path / "impatient.py"
+    script.write_text("import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(), lr=1.0), timeout=1.0)\n")
+    with cluster(tmp_path / "cluster") as run:
+        run.start_worker("lost", script=script, PANGEA_ORCHESTRATOR=address)
+        run.wait_exit("lost", code=1)
+        assert address in run.workers["lost"].log_tail()
