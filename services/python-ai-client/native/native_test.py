@@ -12,10 +12,10 @@ import threading
 import time
 from typing import Any
 
-import _native
 import numpy as np
 import pytest
 import torch
+from pangea import _native
 from peer import Peer, send_batch, service
 
 DTYPES = ["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
