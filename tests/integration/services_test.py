@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pangea.places import data_file, program
 
+from pangea.places import data_file, program
 from tests.integration.cluster import cluster, eventually, http_get
 
 
@@ -51,7 +51,21 @@ def test_a_taken_port_is_named(name: str, tmp_path: Path) -> None:
 
 def test_a_missing_data_file_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "nothing.csv"
-    command = [str(program("rust-compute")), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dataset-name", "x", "--csv", str(missing), "--label-column", "last", "--feature-shape", "4"]
+    command = [
+        str(program("rust-compute")),
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--dataset-name",
+        "x",
+        "--csv",
+        str(missing),
+        "--label-column",
+        "last",
+        "--feature-shape",
+        "4",
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert str(missing) in ended.stderr

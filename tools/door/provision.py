@@ -19,10 +19,35 @@ from .apt import Apt, unpack
 from .errors import DoorError, run, say
 
 # bazel-rules-*: the rule sets that Debian has. apt: repository rules download the locked packages with it. No compiler, no Python: nothing can leak into actions.
-ROOT_PACKAGES = (
-    "bazel-bootstrap bazel-features bazel-rules-cc bazel-rules-python bazel-rules-rust bazel-rules-shell bazel-skylib "
-    "apt bash bubblewrap ca-certificates coreutils dash debian-archive-keyring diffutils dpkg findutils git grep gzip mawk patch sed tar unzip util-linux zip"
-).split()
+ROOT_PACKAGES = [
+    "bazel-bootstrap",
+    "bazel-features",
+    "bazel-rules-cc",
+    "bazel-rules-python",
+    "bazel-rules-rust",
+    "bazel-rules-shell",
+    "bazel-skylib",
+    "apt",
+    "bash",
+    "bubblewrap",
+    "ca-certificates",
+    "coreutils",
+    "dash",
+    "debian-archive-keyring",
+    "diffutils",
+    "dpkg",
+    "findutils",
+    "git",
+    "grep",
+    "gzip",
+    "mawk",
+    "patch",
+    "sed",
+    "tar",
+    "unzip",
+    "util-linux",
+    "zip",
+]
 LEFT_OUT = re.compile(
     r"(gcc|g\+\+|cpp).*|.*binutils.*|build-essential|dpkg-dev|make|perl|perl-modules.*|libperl.*|.*-dev|openjdk-.*-jdk-headless|default-jdk-headless|python3.*|libpython3.*"
 )
@@ -71,6 +96,7 @@ def once(target: pathlib.Path, what: str, make: Callable[[pathlib.Path], None]) 
 
 
 def key(*parts: bytes) -> str:
+    """A short name for a version of these inputs."""
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
 

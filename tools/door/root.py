@@ -74,10 +74,10 @@ def write_rc(provision: Provision) -> pathlib.Path:
     return file
 
 
-def environment() -> dict[str, str]:
+def environment(provision: Provision) -> dict[str, str]:
     """The environment inside."""
     kept = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name)}
-    return {**kept, "PATH": "/usr/bin:/bin", "HOME": os.path.expanduser("~")}
+    return {**kept, "PATH": "/usr/bin:/bin", "HOME": os.path.expanduser("~"), "PANGEA_APT_DIR": str(provision.apt.folder)}
 
 
 def enter_command(provision: Provision, inner: list[str], rc: pathlib.Path) -> list[str]:
@@ -104,7 +104,7 @@ def enter_command(provision: Provision, inner: list[str], rc: pathlib.Path) -> l
     if bundle:
         command += ["--ro-bind", str(bundle), CERTIFICATES[0]]
     command += ["--ro-bind", str(rc), "/etc/bazel/bazelrc", "--clearenv"]
-    for name, value in sorted(environment().items()):
+    for name, value in sorted(environment(provision).items()):
         command += ["--setenv", name, value]
     return [*command, "--chdir", os.getcwd(), "--", *inner]
 
@@ -131,7 +131,9 @@ def run_bazel(provision: Provision, arguments: list[str]) -> int:
         # Asked once: a refusal deserves a sentence, not bubblewrap's.
         problem = probe_sandbox(provision)
         if problem:
-            raise DoorError(f"this machine refuses user namespaces to ordinary users ({problem}); allow them (sysctl kernel.unprivileged_userns_clone=1, or the AppArmor restriction off), or run as root")
+            raise DoorError(
+                f"this machine refuses user namespaces to ordinary users ({problem}); allow them (sysctl kernel.unprivileged_userns_clone=1, or the AppArmor restriction off), or run as root"
+            )
         (provision.cache / "namespaces.ok").touch()
     command = enter_command(provision, ["/usr/bin/bazel", *arguments], write_rc(provision))
     os.execv(command[0], command)

@@ -43,7 +43,13 @@ mod tests {
 
     #[test]
     fn shards_follow_each_other_without_gap() {
-        for (samples, batch_size, shards) in [(1438, 64, 8), (7, 3, 4), (1, 1, 1024), (64, 64, 1), (5, 1_048_576, 2)] {
+        for (samples, batch_size, shards) in [
+            (1438, 64, 8),
+            (7, 3, 4),
+            (1, 1, 1024),
+            (64, 64, 1),
+            (5, 1_048_576, 2),
+        ] {
             let plan = StepPlan::new(samples, batch_size, shards).expect("valid");
             let mut next = 0;
             for step in 0..plan.steps() {

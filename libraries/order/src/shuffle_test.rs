@@ -3,8 +3,14 @@ use super::*;
 /// Computed by an independent implementation in Python (ChaCha20 after RFC 8439, with a counter of 64 bits).
 #[test]
 fn the_order_of_this_version_never_changes() {
-    assert_eq!(train_order(&[0; 32], 0, 0, 10), [0, 3, 2, 6, 9, 8, 7, 5, 1, 4]);
-    assert_eq!(train_order(&[9; 32], 5, 3, 10), [2, 3, 5, 0, 1, 7, 6, 9, 8, 4]);
+    assert_eq!(
+        train_order(&[0; 32], 0, 0, 10),
+        [0, 3, 2, 6, 9, 8, 7, 5, 1, 4]
+    );
+    assert_eq!(
+        train_order(&[9; 32], 5, 3, 10),
+        [2, 3, 5, 0, 1, 7, 6, 9, 8, 4]
+    );
     let long = train_order(&[1; 32], 123, 1, 1438);
     assert_eq!(long[..6], [763, 537, 1260, 62, 1357, 1268]);
 }
@@ -41,6 +47,9 @@ fn draws_that_would_bias_are_thrown_away() {
         fn fill_bytes(&mut self, _: &mut [u8]) {}
     }
     let bound = 3 << 62;
-    assert_eq!(bounded(&mut Draws(vec![u64::MAX, bound, bound - 1]), bound), bound - 1);
+    assert_eq!(
+        bounded(&mut Draws(vec![u64::MAX, bound, bound - 1]), bound),
+        bound - 1
+    );
     assert_eq!(bounded(&mut Draws(vec![u64::MAX]), 1 << 32), (1 << 32) - 1);
 }

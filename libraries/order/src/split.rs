@@ -34,7 +34,9 @@ mod tests {
 
     #[test]
     fn every_sample_is_in_one_part() {
-        for (samples, fraction, expected) in [(1797, 0.2, 359), (10, 0.0, 0), (10, 1.0, 10), (0, 0.5, 0)] {
+        for (samples, fraction, expected) in
+            [(1797, 0.2, 359), (10, 0.0, 0), (10, 1.0, 10), (0, 0.5, 0)]
+        {
             let parts = split(&[7; 32], samples, fraction);
             assert_eq!(parts.held_out.len(), expected);
             assert!(parts.held_out.is_sorted() && parts.train.is_sorted());

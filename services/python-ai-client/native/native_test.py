@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pangea import _native
 from peer import Peer, send_batch, service
+
+from pangea import _native
 
 DTYPES = ["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
 HASH = bytes(range(32))
@@ -322,7 +323,7 @@ def test_close_ends_a_wait_of_another_thread() -> None:
 
 def test_errors_say_what_and_where() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = "127.0.0.1:%d" % listener.getsockname()[1]
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
     with pytest.raises(_native.WireError, match=f"cannot connect to {address} within 0.2 s: Connection refused"):
         _native.DataClient(address, timeout=0.2)
     with pytest.raises(ValueError, match="`nowhere` is not host:port"):
@@ -340,13 +341,10 @@ def test_errors_say_what_and_where() -> None:
         client.close()
         with pytest.raises(_native.WireError, match=f"{address} was closed"):
             client.batch(*arguments(0))
-    with service(batch_script("float32", (1, 2000))) as address:
-        with pytest.raises(_native.WireError, match=f"{address}: bytes of a frame: .* the limit is 400"):
-            _native.DataClient(address, max_frame_bytes=400).batch(*arguments(0))
+    with service(batch_script("float32", (1, 2000))) as address, pytest.raises(_native.WireError, match=f"{address}: bytes of a frame: .* the limit is 400"):
+        _native.DataClient(address, max_frame_bytes=400).batch(*arguments(0))
     with pytest.raises(ValueError, match="dtype `float` is not one of float32, float64"):
-        _native.DatasetInfo(
-            name="", hash=HASH, train_samples=1, held_out_samples=0, classes=0, features=("float", ()), labels=("int64", ())
-        )
+        _native.DatasetInfo(name="", hash=HASH, train_samples=1, held_out_samples=0, classes=0, features=("float", ()), labels=("int64", ()))
 
 
 def test_types_name_their_module() -> None:

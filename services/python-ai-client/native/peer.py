@@ -58,7 +58,7 @@ def _message(kind: str, request_id: int, fields: dict[str, Any]) -> bytes:
 
 def _with_payloads(frame: bytes, payloads: list[bytes]) -> bytes:
     """Turns null data pointers into double-far pointers, the way the wire library does, written down a second time."""
-    segments, words = struct.unpack_from("<II", frame)
+    segments, _words = struct.unpack_from("<II", frame)
     assert segments == 0, "the small message fits one segment"
     segment = bytearray(frame[8:])
     sizes, body = [], b""
@@ -121,9 +121,7 @@ def tensor(dtype: str, shape: tuple[int, ...], index: int) -> dict[str, Any]:
     return {"dtype": dtype, "shape": list(shape), "byteOffset": SENTINEL + index}
 
 
-def send_batch(
-    peer: Peer, request: dict[str, Any], dtype: str, shape: tuple[int, ...], features: bytes
-) -> None:
+def send_batch(peer: Peer, request: dict[str, Any], dtype: str, shape: tuple[int, ...], features: bytes) -> None:
     """Answers a batch request: n = shape[0] samples with these features, ids counted from 0, labels all 1."""
     asked, samples = request["batchRequest"], shape[0]
     payloads = [

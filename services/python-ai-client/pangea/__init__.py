@@ -1,12 +1,12 @@
 """Pangea: train PyTorch models on many machines. Kill anything, same bits, every sample once.
 
-    pangea.seed_everything()
-    model = ...
-    optimizer = torch.optim.AdamW(model.parameters())
-    run = pangea.join(model, optimizer)
-    for batch in run.batches():
-        run.step(loss_fn(model(batch.x), batch.y))
-    run.finish()
+pangea.seed_everything()
+model = ...
+optimizer = torch.optim.AdamW(model.parameters())
+run = pangea.join(model, optimizer)
+for batch in run.batches():
+    run.step(loss_fn(model(batch.x), batch.y))
+run.finish()
 """
 
 from pangea._native import PeerError, WireError

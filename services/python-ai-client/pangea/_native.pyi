@@ -4,12 +4,11 @@ Every call that waits releases the GIL and runs Python's signal handlers at leas
 call. A client serves one call at a time. Wrong arguments raise ValueError or TypeError before anything is sent.
 """
 
-from collections.abc import Buffer as SupportsBuffer, Sequence
+from collections.abc import Buffer as SupportsBuffer
+from collections.abc import Sequence
 from typing import Final, Literal, final
 
-DType = Literal[
-    "float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"
-]
+DType = Literal["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
 Split = Literal["train", "heldOut"]
 Action = Literal["fixRequest", "retryLater", "reconnect", "resync", "stop"]
 Verdict = Literal["accepted", "duplicate", "conflict", "stale", "tooEarly", "refused"]
@@ -87,18 +86,12 @@ class DataClient:
     `timeout` (seconds) bounds connecting, progress inside a frame, and the wait for an answer to start.
     """
 
-    def __new__(
-        cls, address: str, timeout: float = 30.0, *, max_frame_bytes: int = 16_777_216
-    ) -> DataClient: ...
+    def __new__(cls, address: str, timeout: float = 30.0, *, max_frame_bytes: int = 16_777_216) -> DataClient: ...
     def dataset(self) -> DatasetInfo: ...
-    def prefetch(
-        self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int
-    ) -> None:
+    def prefetch(self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int) -> None:
         """Asks for a batch that a later `batch` with the same arguments collects. At most 256 wait for that."""
 
-    def batch(
-        self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int
-    ) -> Batch:
+    def batch(self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int) -> Batch:
         """The batch, asked for now if it was not before. A batch is collected once."""
 
     def close(self) -> None:
@@ -159,9 +152,7 @@ class RunFinished:
 class OrchestratorClient:
     """One connection to an orchestrator. `timeout` (seconds) bounds connecting and progress inside a frame."""
 
-    def __new__(
-        cls, address: str, timeout: float = 30.0, *, max_frame_bytes: int = 16_777_216
-    ) -> OrchestratorClient: ...
+    def __new__(cls, address: str, timeout: float = 30.0, *, max_frame_bytes: int = 16_777_216) -> OrchestratorClient: ...
     def join(
         self,
         worker_name: str,

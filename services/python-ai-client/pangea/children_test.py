@@ -7,7 +7,7 @@ import pytest
 
 from pangea.children import Child, ChildFailed
 
-READY = "import pathlib, sys, time\npathlib.Path(sys.argv[1]).write_text('{\"listen\": \"127.0.0.1:1\"}')\ntime.sleep(600)\n"
+READY = 'import pathlib, sys, time\npathlib.Path(sys.argv[1]).write_text(\'{"listen": "127.0.0.1:1"}\')\ntime.sleep(600)\n'
 
 
 def child(tmp_path: Path, code: str, *arguments: str) -> Child:

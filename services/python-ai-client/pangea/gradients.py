@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from pangea.hashing import tensors_hash
@@ -37,7 +39,7 @@ class Parameters:
                 raise UnsupportedModel(f"{name} is not contiguous in memory; store `parameter.data.contiguous()`")
         self.elements = sum(parameter.numel() for parameter in self.trainable.values())
 
-    def specs(self) -> list[tuple[str, str, tuple[int, ...]]]:
+    def specs(self) -> list[tuple[str, Literal["float32"], tuple[int, ...]]]:
         """(name, dtype, shape) of each trainable parameter, in gradient order."""
         return [(name, "float32", tuple(parameter.shape)) for name, parameter in self.trainable.items()]
 

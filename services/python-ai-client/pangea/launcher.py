@@ -107,7 +107,9 @@ def train(settings: Settings, on_progress: Callable[[dict[str, Any], int], None]
     return Outcome(services.run_dir, run, result, metrics.lines, time.perf_counter() - started, failed)
 
 
-def _follow(services: EmbeddedServices, workers: list[Child], metrics: MetricsFile, on_progress: Callable[[dict[str, Any], int], None], on_event: Callable[[str], None]) -> list[str]:
+def _follow(
+    services: EmbeddedServices, workers: list[Child], metrics: MetricsFile, on_progress: Callable[[dict[str, Any], int], None], on_event: Callable[[str], None]
+) -> list[str]:
     """Waits until every worker has ended; gives the names of those that failed."""
     failed: dict[str, Child] = {}
     total = 0

@@ -1,8 +1,8 @@
 """The training API: three lines turn a script into a worker.
 
-    run = pangea.join(model, optimizer)
-    for batch in run.batches():
-        run.step(loss_fn(model(batch.x), batch.y))
+run = pangea.join(model, optimizer)
+for batch in run.batches():
+    run.step(loss_fn(model(batch.x), batch.y))
 """
 
 from __future__ import annotations
@@ -200,7 +200,8 @@ def join(
     orchestrator, data = os.environ.get("PANGEA_ORCHESTRATOR"), os.environ.get("PANGEA_DATA")
     if bool(orchestrator) != bool(data):
         raise ValueError("set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or none of them for a run of its own")
-    embedded = None
+    embedded: EmbeddedServices | None = None
+    directory: Path | None = None
     if not orchestrator or not data:
         embedded = EmbeddedServices.start(run_dir=run_dir, epochs=epochs, batch_size=batch_size, shards=shards, seed=seed)
         orchestrator, data, directory = embedded.orchestrator, embedded.data, embedded.run_dir

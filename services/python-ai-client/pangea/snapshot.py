@@ -12,7 +12,6 @@ from typing import Any
 import safetensors.torch
 import torch
 
-
 _FORMAT = "pangea/snapshot/1"
 
 

@@ -17,7 +17,9 @@ OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
     "rmsprop": lambda model: torch.optim.RMSprop(model.parameters(), momentum=0.5, centered=True),
     "adagrad": lambda model: torch.optim.Adagrad(model.parameters()),
     "nadam": lambda model: torch.optim.NAdam(model.parameters()),
-    "two groups": lambda model: torch.optim.AdamW([{"params": [p for p in model.parameters() if p.ndim > 1]}, {"params": [p for p in model.parameters() if p.ndim == 1], "lr": 0.5}]),
+    "two groups": lambda model: torch.optim.AdamW(
+        [{"params": [p for p in model.parameters() if p.ndim > 1]}, {"params": [p for p in model.parameters() if p.ndim == 1], "lr": 0.5}]
+    ),
 }
 
 

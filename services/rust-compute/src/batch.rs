@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 use pangea_wire::schema::{message, MessageType, Split as WireSplit};
-use pangea_wire::{write_tensor, AlignedBuffer, Attachments, DType, Frame, Limits, Pool, TensorSpec, WireError};
+use pangea_wire::{
+    write_tensor, AlignedBuffer, Attachments, DType, Frame, Limits, Pool, TensorSpec, WireError,
+};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -32,7 +34,12 @@ impl Batches {
     }
 
     /// The batch as a frame: a pure function of the request and the dataset.
-    pub fn frame(&self, request_id: u64, request: &Request, limits: &Limits) -> Result<Frame<AlignedBuffer>, WireError> {
+    pub fn frame(
+        &self,
+        request_id: u64,
+        request: &Request,
+        limits: &Limits,
+    ) -> Result<Frame<AlignedBuffer>, WireError> {
         let order;
         let ids = match request.part {
             Part::Train { seed, epoch } => {
@@ -64,21 +71,41 @@ impl Batches {
         batch.set_epoch_steps(request.epoch_steps);
         batch.set_hash(&hash);
         let count = ids.len() as u64;
-        let of = |dtype: DType, sample: &[u64]| TensorSpec::new("", dtype, [&[count], sample].concat());
-        write_tensor(batch.reborrow().init_sample_ids(), &of(DType::Int64, &[])?, sample_ids, &mut attachments)?;
+        let of =
+            |dtype: DType, sample: &[u64]| TensorSpec::new("", dtype, [&[count], sample].concat());
+        write_tensor(
+            batch.reborrow().init_sample_ids(),
+            &of(DType::Int64, &[])?,
+            sample_ids,
+            &mut attachments,
+        )?;
         let shape = &self.dataset.features_spec.shape;
-        write_tensor(batch.reborrow().init_features(), &of(DType::Float32, shape)?, features, &mut attachments)?;
-        write_tensor(batch.reborrow().init_labels(), &of(DType::Int64, &[])?, labels, &mut attachments)?;
+        write_tensor(
+            batch.reborrow().init_features(),
+            &of(DType::Float32, shape)?,
+            features,
+            &mut attachments,
+        )?;
+        write_tensor(
+            batch.reborrow().init_labels(),
+            &of(DType::Int64, &[])?,
+            labels,
+            &mut attachments,
+        )?;
         Frame::new(&message, attachments, limits)
     }
 
     fn order(&self, seed: u64, epoch: u32) -> Arc<Vec<u32>> {
         let dataset = &self.dataset;
-        self.orders.get(&dataset.hash, &dataset.split.train, seed, epoch)
+        self.orders
+            .get(&dataset.hash, &dataset.split.train, seed, epoch)
     }
 
     /// Sample ids, features and labels as bytes.
-    fn tensors(&self, ids: &[u32]) -> Result<(AlignedBuffer, AlignedBuffer, AlignedBuffer), WireError> {
+    fn tensors(
+        &self,
+        ids: &[u32],
+    ) -> Result<(AlignedBuffer, AlignedBuffer, AlignedBuffer), WireError> {
         let dataset = &self.dataset;
         let row_bytes = dataset.features_spec.byte_len()? as usize;
         let mut features = self.pool.zeroed(ids.len() * row_bytes)?;
@@ -90,7 +117,11 @@ impl Batches {
             .for_each(|(row, id)| row.copy_from_slice(cast_slice(dataset.features_of(*id))));
         let wide: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
         let labels: Vec<i64> = ids.iter().map(|id| dataset.label_of(*id)).collect();
-        Ok((self.pool.copy_of(cast_slice(&wide))?, features, self.pool.copy_of(cast_slice(&labels))?))
+        Ok((
+            self.pool.copy_of(cast_slice(&wide))?,
+            features,
+            self.pool.copy_of(cast_slice(&labels))?,
+        ))
     }
 }
 

@@ -22,12 +22,18 @@ fn request(part: Part, start: usize, end: usize) -> Request {
 }
 
 fn bytes(batches: &Batches, request: &Request) -> Vec<u8> {
-    batches.frame(9, request, &Limits::default()).expect("a frame").to_bytes()
+    batches
+        .frame(9, request, &Limits::default())
+        .expect("a frame")
+        .to_bytes()
 }
 
 /// The bytes as numbers, wherever they lie.
 fn elements<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Vec<T> {
-    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
+    bytes
+        .chunks_exact(size_of::<T>())
+        .map(bytemuck::pod_read_unaligned)
+        .collect()
 }
 
 /// Ids, features and labels as a reader gets them.
@@ -38,8 +44,16 @@ fn read(bytes: &[u8]) -> (Vec<i64>, Vec<f32>, Vec<i64>, Vec<u64>) {
     let Ok(message::TrainingBatch(Ok(batch))) = root.which() else {
         panic!("another message")
     };
-    let tensors = [batch.get_sample_ids(), batch.get_features(), batch.get_labels()].map(|tensor| TensorData::read_whole(tensor.expect("set")).expect("whole"));
-    let hash = tensors.iter().fold(Sha256::new(), |hash, tensor| hash.chain_update(tensor.data)).finalize();
+    let tensors = [
+        batch.get_sample_ids(),
+        batch.get_features(),
+        batch.get_labels(),
+    ]
+    .map(|tensor| TensorData::read_whole(tensor.expect("set")).expect("whole"));
+    let hash = tensors
+        .iter()
+        .fold(Sha256::new(), |hash, tensor| hash.chain_update(tensor.data))
+        .finalize();
     assert_eq!(batch.get_hash().expect("set"), hash.as_slice());
     (
         elements(tensors[0].data),
@@ -54,7 +68,10 @@ fn an_epoch_has_every_training_sample_once_with_its_features_and_label() {
     let batches = batches();
     let mut seen = BTreeSet::new();
     for start in (0..16).step_by(4) {
-        let (ids, features, labels, shape) = read(&bytes(&batches, &request(Part::Train { seed: 1, epoch: 0 }, start, start + 4)));
+        let (ids, features, labels, shape) = read(&bytes(
+            &batches,
+            &request(Part::Train { seed: 1, epoch: 0 }, start, start + 4),
+        ));
         assert_eq!(shape, [4, 2, 2]);
         for (row, id) in ids.iter().enumerate() {
             let id = *id as u32;
@@ -78,7 +95,16 @@ fn any_replica_gives_the_same_bytes() {
 fn held_out_samples_come_in_their_own_order() {
     let batches = batches();
     let (ids, ..) = read(&bytes(&batches, &request(Part::HeldOut, 0, 4)));
-    assert_eq!(ids, batches.dataset.split.held_out.iter().map(|id| i64::from(*id)).collect::<Vec<_>>());
+    assert_eq!(
+        ids,
+        batches
+            .dataset
+            .split
+            .held_out
+            .iter()
+            .map(|id| i64::from(*id))
+            .collect::<Vec<_>>()
+    );
 }
 
 #[test]

@@ -26,7 +26,11 @@ pub struct Service {
 }
 
 /// Serves one connection until the worker closes it, an error ends it, or the service stops. Requests that have come are answered.
-pub async fn serve(service: Arc<Service>, mut stream: TcpStream, mut stopping: watch::Receiver<bool>) -> Result<(), WireError> {
+pub async fn serve(
+    service: Arc<Service>,
+    mut stream: TcpStream,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<(), WireError> {
     let limits = Limits::with_frame_bytes(MAX_REQUEST_BYTES);
     let (reading, mut writing) = stream.split();
     let mut frames = FrameReader::new(reading, FrameDecoder::new(service.pool.clone(), limits));
@@ -58,7 +62,11 @@ pub async fn serve(service: Arc<Service>, mut stream: TcpStream, mut stopping: w
                 Ok(Some(frame)) => compute(shared.clone(), frame, answer),
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    let refusal = Refusal::new(ErrorAction::Reconnect, MessageType::Unspecified, format!("{error}; the connection is closed"));
+                    let refusal = Refusal::new(
+                        ErrorAction::Reconnect,
+                        MessageType::Unspecified,
+                        format!("{error}; the connection is closed"),
+                    );
                     if let Ok(reply) = refusal.frame(0, reply_limits) {
                         // The sending side may have ended already.
                         let _ = answer.send(reply);
@@ -77,7 +85,8 @@ fn compute(service: Arc<Service>, frame: ReceivedFrame, answer: oneshot::Sender<
     rayon::spawn(move || {
         let started = Instant::now();
         if let Some(reply) = reply_to(&service, frame) {
-            metrics::histogram!("pangea_compute_reply_seconds").record(started.elapsed().as_secs_f64());
+            metrics::histogram!("pangea_compute_reply_seconds")
+                .record(started.elapsed().as_secs_f64());
             // A worker that is gone needs no answer.
             let _ = answer.send(reply);
         }
@@ -92,7 +101,11 @@ fn reply_to(service: &Service, frame: ReceivedFrame) -> Option<Reply> {
         Ok(root) => root,
         Err(error) => {
             let detail = format!("malformed message: {error}");
-            return refuse(0, &Refusal::new(ErrorAction::FixRequest, MessageType::Unspecified, detail), limits);
+            return refuse(
+                0,
+                &Refusal::new(ErrorAction::FixRequest, MessageType::Unspecified, detail),
+                limits,
+            );
         }
     };
     let id = root.get_request_id();
@@ -106,27 +119,48 @@ fn reply_to(service: &Service, frame: ReceivedFrame) -> Option<Reply> {
 fn refuse(id: u64, refusal: &Refusal, limits: &Limits) -> Option<Reply> {
     metrics::counter!("pangea_compute_refusals_total").increment(1);
     tracing::warn!(reason = refusal.detail, "refused a request");
-    refusal.frame(id, limits).inspect_err(|error| tracing::error!(%error, "cannot encode a refusal")).ok()
+    refusal
+        .frame(id, limits)
+        .inspect_err(|error| tracing::error!(%error, "cannot encode a refusal"))
+        .ok()
 }
 
 fn answer(service: &Service, root: message::Reader<'_>, id: u64) -> Result<Reply, Refusal> {
-    let kind = message_type(root).map_err(|error| Refusal::new(ErrorAction::FixRequest, MessageType::Unspecified, error.to_string()))?;
+    let kind = message_type(root).map_err(|error| {
+        Refusal::new(
+            ErrorAction::FixRequest,
+            MessageType::Unspecified,
+            error.to_string(),
+        )
+    })?;
     let wrong = |detail: String| Refusal::new(ErrorAction::FixRequest, kind, detail);
     let failed = |error: WireError| match error {
-        WireError::OutOfMemory { .. } | WireError::LimitExceeded { .. } => Refusal::new(ErrorAction::RetryLater, kind, format!("no memory for the answer now: {error}")),
+        WireError::OutOfMemory { .. } | WireError::LimitExceeded { .. } => Refusal::new(
+            ErrorAction::RetryLater,
+            kind,
+            format!("no memory for the answer now: {error}"),
+        ),
         other => wrong(other.to_string()),
     };
     match root.which() {
-        Ok(message::DatasetRequest(_)) => dataset_info(id, &service.batches.dataset, &service.reply_limits).map_err(failed),
+        Ok(message::DatasetRequest(_)) => {
+            dataset_info(id, &service.batches.dataset, &service.reply_limits).map_err(failed)
+        }
         Ok(message::BatchRequest(request)) => {
             let request = request.map_err(|error| wrong(format!("malformed message: {error}")))?;
             let request = Request::read(request, &service.batches.dataset).map_err(wrong)?;
-            let reply = service.batches.frame(id, &request, &service.reply_limits).map_err(failed)?;
+            let reply = service
+                .batches
+                .frame(id, &request, &service.reply_limits)
+                .map_err(failed)?;
             metrics::counter!("pangea_compute_batches_total").increment(1);
-            metrics::counter!("pangea_compute_samples_total").increment((request.end - request.start) as u64);
+            metrics::counter!("pangea_compute_samples_total")
+                .increment((request.end - request.start) as u64);
             Ok(reply)
         }
-        _ => Err(wrong("a data service takes datasetRequest and batchRequest; this is neither".to_owned())),
+        _ => Err(wrong(
+            "a data service takes datasetRequest and batchRequest; this is neither".to_owned(),
+        )),
     }
 }
 

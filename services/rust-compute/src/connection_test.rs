@@ -12,7 +12,11 @@ use crate::fixtures::small;
 type Client = (BlockingStream, blocking::FrameReader<BlockingStream>);
 
 /// A service for one connection, and the connection's other end. `stop` makes the service stop.
-fn start() -> (Client, watch::Sender<bool>, thread::JoinHandle<Result<(), WireError>>) {
+fn start() -> (
+    Client,
+    watch::Sender<bool>,
+    thread::JoinHandle<Result<(), WireError>>,
+) {
     let pool = Pool::new(1 << 26, 1 << 20);
     let service = Arc::new(Service {
         batches: Batches::new(small(), pool.clone()),
@@ -25,8 +29,18 @@ fn start() -> (Client, watch::Sender<bool>, thread::JoinHandle<Result<(), WireEr
     let (accepted, _) = listener.accept().expect("connected");
     accepted.set_nonblocking(true).expect("supported");
     let serving = thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async { serve(service, TcpStream::from_std(accepted).expect("a socket"), stopping).await })
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            serve(
+                service,
+                TcpStream::from_std(accepted).expect("a socket"),
+                stopping,
+            )
+            .await
+        })
     });
     let reading = client.try_clone().expect("a socket can be shared");
     let frames = blocking::FrameReader::new(reading, FrameDecoder::new(pool, Limits::default()));
@@ -54,15 +68,27 @@ fn batch(id: u64, shard: u32, shards: u32) -> Frame<AlignedBuffer> {
 
 /// What came: request id, and the type or the error's detail.
 fn next(frames: &mut blocking::FrameReader<BlockingStream>) -> Option<(u64, String)> {
-    let reader = frames.read_frame().expect("a frame").map(|frame| frame.into_reader(&Limits::default()))?;
+    let reader = frames
+        .read_frame()
+        .expect("a frame")
+        .map(|frame| frame.into_reader(&Limits::default()))?;
     let root = reader.get_root::<message::Reader<'_>>().expect("a message");
     let text = match root.which().expect("known") {
         message::ErrorReply(error) => {
             let error = error.expect("set");
-            format!("{:?} {}", error.get_action().expect("known"), error.get_detail().expect("set").to_str().expect("UTF-8"))
+            format!(
+                "{:?} {}",
+                error.get_action().expect("known"),
+                error.get_detail().expect("set").to_str().expect("UTF-8")
+            )
         }
         message::TrainingBatch(_) => "batch".to_owned(),
-        message::DatasetInfo(info) => info.expect("set").get_name().expect("set").to_string().expect("UTF-8"),
+        message::DatasetInfo(info) => info
+            .expect("set")
+            .get_name()
+            .expect("set")
+            .to_string()
+            .expect("UTF-8"),
         _ => "another message".to_owned(),
     };
     Some((root.get_request_id(), text))
@@ -107,8 +133,14 @@ fn bytes_that_are_no_frame_end_the_connection_with_a_reason() {
     let ((mut stream, mut frames), _stop, serving) = start();
     stream.write_all(&[0xff; 64]).expect("sent");
     let (_, text) = next(&mut frames).expect("an answer");
-    assert!(text.starts_with("Reconnect") && text.contains("segments"), "{text}");
-    serving.join().expect("no panic").expect_err("a broken connection");
+    assert!(
+        text.starts_with("Reconnect") && text.contains("segments"),
+        "{text}"
+    );
+    serving
+        .join()
+        .expect("no panic")
+        .expect_err("a broken connection");
 }
 
 #[test]

@@ -32,11 +32,15 @@ pub fn read_csv(file: &Path, label_column: LabelColumn, features: usize) -> Resu
         { stream }.read_to_end(&mut text)
     };
     unpacked.with_context(|| format!("cannot read {}", file.display()))?;
-    parse(&text, label_column, features).with_context(|| format!("{} is not usable", file.display()))
+    parse(&text, label_column, features)
+        .with_context(|| format!("{} is not usable", file.display()))
 }
 
 fn parse(text: &[u8], label_column: LabelColumn, features: usize) -> Result<RawSamples> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text);
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(text);
     let records: Vec<ByteRecord> = reader.byte_records().collect::<Result<_, _>>()?;
     if records.is_empty() {
         bail!("there is no row in it");
@@ -47,7 +51,9 @@ fn parse(text: &[u8], label_column: LabelColumn, features: usize) -> Result<RawS
     let rows: Vec<(Vec<f64>, i64)> = records
         .par_iter()
         .enumerate()
-        .map(|(row, record)| parse_row(record, label_column, features).with_context(|| format!("row {}", row + 1)))
+        .map(|(row, record)| {
+            parse_row(record, label_column, features).with_context(|| format!("row {}", row + 1))
+        })
         .collect::<Result<_>>()?;
     let labels = rows.iter().map(|(_, label)| *label).collect();
     let features = rows.into_iter().flat_map(|(values, _)| values).collect();
@@ -58,9 +64,17 @@ fn parse(text: &[u8], label_column: LabelColumn, features: usize) -> Result<RawS
     })
 }
 
-fn parse_row(record: &ByteRecord, label_column: LabelColumn, features: usize) -> Result<(Vec<f64>, i64)> {
+fn parse_row(
+    record: &ByteRecord,
+    label_column: LabelColumn,
+    features: usize,
+) -> Result<(Vec<f64>, i64)> {
     if record.len() != features + 1 {
-        bail!("it has {} columns; --feature-shape and the label make {}", record.len(), features + 1);
+        bail!(
+            "it has {} columns; --feature-shape and the label make {}",
+            record.len(),
+            features + 1
+        );
     }
     let (label_at, first) = match label_column {
         LabelColumn::First => (0, 1),
@@ -76,9 +90,14 @@ fn parse_row(record: &ByteRecord, label_column: LabelColumn, features: usize) ->
     let label = number(label_at)?;
     // Beyond 2^53 a float64 does not hold every integer.
     if label.fract() != 0.0 || !(0.0..=9e15).contains(&label) {
-        bail!("column {}: the label {label} is not an integer of at least 0", label_at + 1);
+        bail!(
+            "column {}: the label {label} is not an integer of at least 0",
+            label_at + 1
+        );
     }
-    let values = (first..first + features).map(number).collect::<Result<_>>()?;
+    let values = (first..first + features)
+        .map(number)
+        .collect::<Result<_>>()?;
     Ok((values, label as i64))
 }
 
@@ -91,7 +110,10 @@ mod tests {
     #[test]
     fn the_label_is_first_or_last() {
         let last = parse(b"1,2.5,7\n-3, 4e1 ,0\n", LabelColumn::Last, 2).expect("valid");
-        assert_eq!((last.features, last.labels), (vec![1.0, 2.5, -3.0, 40.0], vec![7, 0]));
+        assert_eq!(
+            (last.features, last.labels),
+            (vec![1.0, 2.5, -3.0, 40.0], vec![7, 0])
+        );
         let first = parse(b"1,2.5,7\n", LabelColumn::First, 2).expect("valid");
         assert_eq!((first.features, first.labels), (vec![2.5, 7.0], vec![1]));
     }
@@ -100,7 +122,10 @@ mod tests {
     fn what_is_wrong_is_named_with_row_and_column() {
         for (text, reason) in [
             ("", "no row"),
-            ("1,2,3\n1,2\n", "row 2: it has 2 columns; --feature-shape and the label make 3"),
+            (
+                "1,2,3\n1,2\n",
+                "row 2: it has 2 columns; --feature-shape and the label make 3",
+            ),
             ("1,x,3\n", "row 1: column 2: \"x\" is not a finite number"),
             ("1,2,0\n1,inf,0\n", "row 2: column 2: \"inf\""),
             ("1,2,0.5\n", "row 1: column 3: the label 0.5"),
@@ -116,10 +141,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (plain, packed) = (folder.path().join("a.csv"), folder.path().join("a.csv.gz"));
         std::fs::write(&plain, "1,2,3\n").expect("written");
-        let mut encoder = flate2::write::GzEncoder::new(File::create(&packed).expect("created"), flate2::Compression::fast());
+        let mut encoder = flate2::write::GzEncoder::new(
+            File::create(&packed).expect("created"),
+            flate2::Compression::fast(),
+        );
         encoder.write_all(b"1,2,3\n").expect("written");
         encoder.finish().expect("written");
-        let hashes = [&plain, &packed].map(|file| read_csv(file, LabelColumn::Last, 2).expect("valid").hash);
+        let hashes =
+            [&plain, &packed].map(|file| read_csv(file, LabelColumn::Last, 2).expect("valid").hash);
         assert_eq!(hashes[0], hashes[1]);
     }
 
@@ -129,7 +158,10 @@ mod tests {
         let damaged = folder.path().join("damaged.csv.gz");
         std::fs::write(&damaged, "no gzip").expect("written");
         for file in [damaged, folder.path().join("nothing.csv")] {
-            let error = format!("{:#}", read_csv(&file, LabelColumn::Last, 2).expect_err("refused"));
+            let error = format!(
+                "{:#}",
+                read_csv(&file, LabelColumn::Last, 2).expect_err("refused")
+            );
             assert!(error.contains(&file.display().to_string()), "{error}");
         }
     }

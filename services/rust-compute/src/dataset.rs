@@ -30,16 +30,27 @@ impl Dataset {
     pub fn load(settings: &Settings) -> Result<Self> {
         let width = width(&settings.feature_shape)?;
         let raw = read_csv(&settings.csv, settings.label_column, width)?;
-        Self::prepare(&settings.dataset_name, raw, &settings.feature_shape, settings.held_out)
+        Self::prepare(
+            &settings.dataset_name,
+            raw,
+            &settings.feature_shape,
+            settings.held_out,
+        )
     }
 
     /// Splits, normalises and hashes.
-    pub fn prepare(name: &str, raw: RawSamples, feature_shape: &[u64], held_out: f64) -> Result<Self> {
+    pub fn prepare(
+        name: &str,
+        raw: RawSamples,
+        feature_shape: &[u64],
+        held_out: f64,
+    ) -> Result<Self> {
         let features_spec = TensorSpec::new("", DType::Float32, feature_shape.to_vec())?;
         let labels_spec = TensorSpec::new("", DType::Int64, Vec::new())?;
         let samples = u32::try_from(raw.labels.len()).context("more than 2^32 - 1 samples")?;
         let largest = raw.labels.iter().copied().max().unwrap_or(0);
-        let classes = u32::try_from(largest + 1).with_context(|| format!("the label {largest} is too large for a class"))?;
+        let classes = u32::try_from(largest + 1)
+            .with_context(|| format!("the label {largest} is too large for a class"))?;
         let split = split(&raw.hash, samples, held_out);
         if split.train.is_empty() {
             bail!("none of {samples} samples is left to train on");
@@ -74,8 +85,14 @@ impl Dataset {
     fn compute_hash(&self) -> [u8; 32] {
         let mut hash = Sha256::new_with_prefix(b"pangea/dataset/1");
         let parts: [(usize, &[u8]); 4] = [
-            (self.split.train.len(), bytemuck::cast_slice(&self.split.train)),
-            (self.split.held_out.len(), bytemuck::cast_slice(&self.split.held_out)),
+            (
+                self.split.train.len(),
+                bytemuck::cast_slice(&self.split.train),
+            ),
+            (
+                self.split.held_out.len(),
+                bytemuck::cast_slice(&self.split.held_out),
+            ),
             (self.features.len(), bytemuck::cast_slice(&self.features)),
             (self.labels.len(), bytemuck::cast_slice(&self.labels)),
         ];
@@ -92,21 +109,33 @@ fn width(shape: &[u64]) -> Result<usize> {
     let elements = TensorSpec::new("features", DType::Float32, shape.to_vec())?.elements()?;
     match usize::try_from(elements) {
         Ok(width) if (1..=1 << 20).contains(&width) => Ok(width),
-        _ => bail!("--feature-shape {shape:?} has {elements} elements; it must have 1 to {}", 1 << 20),
+        _ => bail!(
+            "--feature-shape {shape:?} has {elements} elements; it must have 1 to {}",
+            1 << 20
+        ),
     }
 }
 
 /// (x - mean) / standard deviation, both over all training features together. Their sums are added in the order of the data, in float64, so that
 /// every replica has the same bits.
 fn normalised(features: &[f64], train: &[u32], width: usize) -> Result<Vec<f32>> {
-    let training = || train.iter().flat_map(|id| &features[*id as usize * width..][..width]);
+    let training = || {
+        train
+            .iter()
+            .flat_map(|id| &features[*id as usize * width..][..width])
+    };
     let count = (train.len() * width) as f64;
     let mean = training().sum::<f64>() / count;
     let deviation = (training().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count).sqrt();
     if deviation == 0.0 || !deviation.is_finite() {
-        bail!("the training features cannot be normalised: their standard deviation is {deviation}");
+        bail!(
+            "the training features cannot be normalised: their standard deviation is {deviation}"
+        );
     }
-    Ok(features.par_iter().map(|x| ((x - mean) / deviation) as f32).collect())
+    Ok(features
+        .par_iter()
+        .map(|x| ((x - mean) / deviation) as f32)
+        .collect())
 }
 
 #[cfg(test)]
@@ -117,17 +146,37 @@ mod tests {
     #[test]
     fn training_features_have_mean_0_and_deviation_1() {
         let dataset = small();
-        let values: Vec<f64> = dataset.split.train.iter().flat_map(|id| dataset.features_of(*id)).map(|x| f64::from(*x)).collect();
+        let values: Vec<f64> = dataset
+            .split
+            .train
+            .iter()
+            .flat_map(|id| dataset.features_of(*id))
+            .map(|x| f64::from(*x))
+            .collect();
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
         let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
-        assert!(mean.abs() < 1e-6 && (variance - 1.0).abs() < 1e-5, "{mean} {variance}");
-        assert_eq!((dataset.split.train.len(), dataset.split.held_out.len(), dataset.classes), (16, 4, 3));
+        assert!(
+            mean.abs() < 1e-6 && (variance - 1.0).abs() < 1e-5,
+            "{mean} {variance}"
+        );
+        assert_eq!(
+            (
+                dataset.split.train.len(),
+                dataset.split.held_out.len(),
+                dataset.classes
+            ),
+            (16, 4, 3)
+        );
     }
 
     #[test]
     fn the_hash_tells_data_and_split_apart() {
-        let hash = |rows, fraction| Dataset::prepare("d", raw(rows), &[2, 2], fraction).expect("valid").hash;
+        let hash = |rows, fraction| {
+            Dataset::prepare("d", raw(rows), &[2, 2], fraction)
+                .expect("valid")
+                .hash
+        };
         assert_eq!(hash(20, 0.2), hash(20, 0.2));
         assert_ne!(hash(20, 0.2), hash(20, 0.25));
         assert_ne!(hash(20, 0.2), hash(21, 0.2));

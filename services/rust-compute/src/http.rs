@@ -14,7 +14,10 @@ pub fn pages(ready: Arc<AtomicBool>, metrics: PrometheusHandle) -> Router {
         if ready.load(Ordering::Relaxed) {
             (StatusCode::OK, "ok\n")
         } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "the dataset is being read, or the service stops\n")
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the dataset is being read, or the service stops\n",
+            )
         }
     };
     Router::new()

@@ -18,7 +18,13 @@ pub struct Orders {
 
 impl Orders {
     /// The training ids in the order of an epoch.
-    pub fn get(&self, dataset_hash: &[u8; 32], train: &[u32], seed: u64, epoch: u32) -> Arc<Vec<u32>> {
+    pub fn get(
+        &self,
+        dataset_hash: &[u8; 32],
+        train: &[u32],
+        seed: u64,
+        epoch: u32,
+    ) -> Arc<Vec<u32>> {
         let key = (seed, epoch);
         // Computed under the lock: others that wait for it mostly want the same one. A panic elsewhere leaves the list whole.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -26,7 +32,12 @@ impl Orders {
             Some(index) => kept.remove(index).1,
             None => {
                 let positions = train_order(dataset_hash, seed, epoch, train.len() as u32);
-                Arc::new(positions.into_iter().map(|position| train[position as usize]).collect())
+                Arc::new(
+                    positions
+                        .into_iter()
+                        .map(|position| train[position as usize])
+                        .collect(),
+                )
             }
         };
         if kept.len() == KEPT {

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 
 /// Writes {"listen": "host:port", "http": "host:port"} at once: a reader sees no file or a whole one.
 pub fn write_ports(file: &Path, listen: SocketAddr, http: SocketAddr) -> Result<()> {
-    let text = serde_json::json!({"listen": listen.to_string(), "http": http.to_string()}).to_string();
+    let text =
+        serde_json::json!({"listen": listen.to_string(), "http": http.to_string()}).to_string();
     let mut temporary = file.as_os_str().to_owned();
     temporary.push(".tmp");
     fs::write(&temporary, text + "\n")

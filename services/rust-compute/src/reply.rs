@@ -8,7 +8,11 @@ use crate::dataset::Dataset;
 /// Any reply of this service.
 pub type Reply = Frame<AlignedBuffer>;
 
-pub fn dataset_info(request_id: u64, dataset: &Dataset, limits: &Limits) -> Result<Reply, WireError> {
+pub fn dataset_info(
+    request_id: u64,
+    dataset: &Dataset,
+    limits: &Limits,
+) -> Result<Reply, WireError> {
     let mut message = capnp::message::Builder::new_default();
     let mut root = message.init_root::<message::Builder<'_>>();
     root.set_type(MessageType::DatasetInfo);
@@ -19,7 +23,9 @@ pub fn dataset_info(request_id: u64, dataset: &Dataset, limits: &Limits) -> Resu
     info.set_train_samples(dataset.split.train.len() as u64);
     info.set_held_out_samples(dataset.split.held_out.len() as u64);
     info.set_classes(dataset.classes);
-    dataset.features_spec.write(info.reborrow().init_features())?;
+    dataset
+        .features_spec
+        .write(info.reborrow().init_features())?;
     dataset.labels_spec.write(info.reborrow().init_labels())?;
     Frame::new(&message, Attachments::new(), limits)
 }

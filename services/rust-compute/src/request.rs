@@ -32,28 +32,52 @@ pub struct Request {
 impl Request {
     /// Reads a request. The error names the field, what it is, and what it may be.
     pub fn read(reader: batch_request::Reader<'_>, dataset: &Dataset) -> Result<Self, String> {
-        let (seed, epoch, step, shard) = (reader.get_seed(), reader.get_epoch(), reader.get_step(), reader.get_shard());
+        let (seed, epoch, step, shard) = (
+            reader.get_seed(),
+            reader.get_epoch(),
+            reader.get_step(),
+            reader.get_shard(),
+        );
         let (batch_size, shards) = (reader.get_batch_size(), reader.get_shards());
         let (part, samples) = match reader.get_split() {
             Ok(WireSplit::Train) => (Part::Train { seed, epoch }, dataset.split.train.len()),
             Ok(WireSplit::HeldOut) => (Part::HeldOut, dataset.split.held_out.len()),
-            Err(unknown) => return Err(format!("split has the unknown value {}; it must be train or heldOut", unknown.0)),
+            Err(unknown) => {
+                return Err(format!(
+                    "split has the unknown value {}; it must be train or heldOut",
+                    unknown.0
+                ))
+            }
         };
         if !(1..=MAX_BATCH_SIZE).contains(&batch_size) {
-            return Err(format!("batchSize is {batch_size}; it must be from 1 to {MAX_BATCH_SIZE}"));
+            return Err(format!(
+                "batchSize is {batch_size}; it must be from 1 to {MAX_BATCH_SIZE}"
+            ));
         }
         if !(1..=MAX_SHARDS).contains(&shards) || !shards.is_power_of_two() {
-            return Err(format!("shards is {shards}; it must be a power of two from 1 to {MAX_SHARDS}"));
+            return Err(format!(
+                "shards is {shards}; it must be a power of two from 1 to {MAX_SHARDS}"
+            ));
         }
         if shard >= shards {
-            return Err(format!("shard is {shard}; it must be below shards, which is {shards}"));
+            return Err(format!(
+                "shard is {shard}; it must be below shards, which is {shards}"
+            ));
         }
-        let plan = StepPlan::new(samples as u64, batch_size, shards).ok_or("batchSize and shards must not be 0")?;
+        let plan = StepPlan::new(samples as u64, batch_size, shards)
+            .ok_or("batchSize and shards must not be 0")?;
         let Some(range) = plan.shard(u64::from(step), u64::from(shard)) else {
-            return Err(format!("step is {step}; it must be below {}, the steps of an epoch of {samples} samples", plan.steps()));
+            return Err(format!(
+                "step is {step}; it must be below {}, the steps of an epoch of {samples} samples",
+                plan.steps()
+            ));
         };
         // A sample has at most 2^20 features, a shard at most 2^20 samples: no overflow.
-        let sample_bytes = dataset.features_spec.byte_len().map_err(|error| error.to_string())? + 16;
+        let sample_bytes = dataset
+            .features_spec
+            .byte_len()
+            .map_err(|error| error.to_string())?
+            + 16;
         let bytes = (range.end - range.start) * sample_bytes;
         if bytes > MAX_BATCH_BYTES {
             return Err(format!("batchSize is {batch_size} over {shards} shards: a shard has {bytes} bytes, more than {MAX_BATCH_BYTES}; use more shards"));
@@ -94,10 +118,16 @@ mod tests {
             b.set_epoch(2);
         })
         .expect("valid");
-        assert_eq!((request.start, request.end, request.epoch_steps), (14, 16, 2));
+        assert_eq!(
+            (request.start, request.end, request.epoch_steps),
+            (14, 16, 2)
+        );
         assert_eq!(request.part, Part::Train { seed: 5, epoch: 2 });
         let held_out = read(|mut b| b.set_split(WireSplit::HeldOut)).expect("valid");
-        assert_eq!((held_out.part, held_out.start, held_out.end), (Part::HeldOut, 0, 1));
+        assert_eq!(
+            (held_out.part, held_out.start, held_out.end),
+            (Part::HeldOut, 0, 1)
+        );
     }
 
     type Change = fn(batch_request::Builder<'_>);

@@ -68,7 +68,14 @@ async fn run(settings: &Settings) -> Result<()> {
     if let Some(file) = &settings.port_file {
         write_ports(file, listen_address, http_address)?;
     }
-    accept(service, listener, stopping, settings.max_connections, &ready).await;
+    accept(
+        service,
+        listener,
+        stopping,
+        settings.max_connections,
+        &ready,
+    )
+    .await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -84,7 +91,13 @@ async fn bind(option: &str, address: &str) -> Result<TcpListener> {
 }
 
 /// Takes connections until the service stops, then waits for their last answers.
-async fn accept(service: Arc<Service>, listener: TcpListener, mut stopping: watch::Receiver<bool>, most: usize, ready: &AtomicBool) {
+async fn accept(
+    service: Arc<Service>,
+    listener: TcpListener,
+    mut stopping: watch::Receiver<bool>,
+    most: usize,
+    ready: &AtomicBool,
+) {
     let places = Arc::new(Semaphore::new(most));
     let mut connections = JoinSet::new();
     let mut stop = stopping.clone();
@@ -114,11 +127,19 @@ async fn accept(service: Arc<Service>, listener: TcpListener, mut stopping: watc
     drop(listener);
     let all = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(FAREWELL, all).await.is_err() {
-        tracing::warn!(seconds = FAREWELL.as_secs(), "some workers did not take their last answers");
+        tracing::warn!(
+            seconds = FAREWELL.as_secs(),
+            "some workers did not take their last answers"
+        );
     }
 }
 
-async fn talk(service: Arc<Service>, stream: TcpStream, stopping: watch::Receiver<bool>, peer: &str) {
+async fn talk(
+    service: Arc<Service>,
+    stream: TcpStream,
+    stopping: watch::Receiver<bool>,
+    peer: &str,
+) {
     let connections = metrics::gauge!("pangea_compute_connections");
     connections.increment(1.0);
     // Answers are whole frames; waiting to fill a packet only delays them.

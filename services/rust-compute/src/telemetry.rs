@@ -10,7 +10,9 @@ use crate::settings::LogFormat;
 /// Logs to stderr; RUST_LOG chooses what, by default everything from `info` on.
 pub fn start_logging(format: LogFormat) -> Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => builder.with_ansi(false).try_init(),
@@ -20,7 +22,9 @@ pub fn start_logging(format: LogFormat) -> Result<()> {
 
 /// Installs the process's metrics. Counters are there from the start, at 0.
 pub fn start_metrics() -> Result<PrometheusHandle> {
-    let handle = PrometheusBuilder::new().install_recorder().context("cannot start the metrics")?;
+    let handle = PrometheusBuilder::new()
+        .install_recorder()
+        .context("cannot start the metrics")?;
     for (name, help) in [
         ("pangea_compute_batches_total", "Batches served."),
         ("pangea_compute_samples_total", "Samples in served batches."),

@@ -1,10 +1,9 @@
-"""Rewrites third_party/debian/debian.lock.json from packages.json: `./bazelw run //:update_locks`.
+"""Rewrites third_party/debian/debian.lock.json from packages.json; part of tools/update_locks.
 
 For each group it asks apt for the closure of the root packages in the suite's current, signed index (into an empty system, without
 recommendations), takes out the excluded names, and records version, sha256 and size of what is left.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -48,19 +47,15 @@ def describe(names: list[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def main() -> None:
-    workspace = pathlib.Path(os.environ.get("BUILD_WORKSPACE_DIRECTORY", "."))
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=pathlib.Path, default=workspace / "third_party" / "debian")
-    folder: pathlib.Path = parser.parse_args().folder
-
+def update(folder: pathlib.Path) -> None:
+    """Writes debian.lock.json in `folder` from packages.json beside it."""
+    if "PANGEA_APT_DIR" not in os.environ:
+        sys.exit("update_lock: PANGEA_APT_DIR is not set; start it through ./bazelw, which makes a private apt configuration")
+    os.environ["APT_CONFIG"] = os.environ["PANGEA_APT_DIR"] + "/apt.conf"
+    apt("apt-get", "-q", "update")
     wanted = json.loads((folder / "packages.json").read_text())
     groups = {name: closure(group["roots"], group["exclude"]) for name, group in wanted["groups"].items()}
     packages = describe(sorted({name for names in groups.values() for name in names}))
     lock = {"suite": wanted["suite"], "groups": groups, "packages": dict(sorted(packages.items()))}
     (folder / "debian.lock.json").write_text(json.dumps(lock, indent=1) + "\n")
     print(f"{len(packages)} packages, {sum(p['size'] for p in packages.values()) >> 20} MiB")
-
-
-if __name__ == "__main__":
-    main()

@@ -11,4 +11,5 @@ for import in $imports; do path=$path:$runfiles/$import; done
 unset IFS
 export PYTHONPATH="$path" PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 RUNFILES_DIR="$runfiles"
 case "%python_binary%" in /*) python=%python_binary% ;; *) python=$runfiles/%python_binary% ;; esac
-exec "$python" "$runfiles/%main%" "$@"
+# -P: the folder of the program itself, which its real path would name, is no place of modules.
+exec "$python" -P "$runfiles/%main%" "$@"

@@ -1,10 +1,9 @@
-"""Rewrites third_party/python/*.lock from the *.in files beside them: `./bazelw run //:update_locks`.
+"""Rewrites third_party/python/*.lock from the *.in files beside them; part of tools/update_locks.
 
 pip resolves for the toolchain's own interpreter and platform, wheels only, and reports the hash of each wheel that it would take. A lock is a plain
 requirements file with one hash a line, as `pip install --require-hashes` reads it.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -17,7 +16,21 @@ WITHOUT_DEPENDENCIES = {"datasets"}
 
 def resolve(wanted: pathlib.Path, pip: pathlib.Path) -> list[str]:
     """Lock lines for the requirements in `wanted`, sorted by name."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--only-binary", ":all:", "--report", "-", "-r", str(wanted)]
+    command = [
+        os.environ.get("PANGEA_PYTHON", sys.executable),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--dry-run",
+        "--ignore-installed",
+        "--only-binary",
+        ":all:",
+        "--report",
+        "-",
+        "-r",
+        str(wanted),
+    ]
     if wanted.stem in WITHOUT_DEPENDENCIES:
         command.append("--no-deps")
     result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(pip)})
@@ -30,19 +43,11 @@ def resolve(wanted: pathlib.Path, pip: pathlib.Path) -> list[str]:
     return sorted(lines)
 
 
-def main() -> None:
-    workspace = pathlib.Path(os.environ.get("BUILD_WORKSPACE_DIRECTORY", "."))
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=pathlib.Path, default=workspace / "third_party" / "python")
-    parser.add_argument("--pip", type=pathlib.Path, help="pip's own wheel; default: that of the Debian lock", default=None)
-    arguments = parser.parse_args()
-    pip = arguments.pip or next(pathlib.Path(sys.prefix, "share", "python-wheels").glob("pip-*.whl"))
-    for wanted in sorted(arguments.folder.glob("*.in")):
+def update(folder: pathlib.Path) -> None:
+    """Writes the *.lock files in `folder`, with the pip of the Debian lock."""
+    pip = next(pathlib.Path(sys.prefix, "share", "python-wheels").glob("pip-*.whl"))
+    for wanted in sorted(folder.glob("*.in")):
         lines = resolve(wanted, pip)
         header = f"# Made from {wanted.name} by ./bazelw run //:update_locks; do not edit.\n"
         wanted.with_suffix(".lock").write_text(header + "\n".join(lines) + "\n")
         print(f"{wanted.stem}: {len(lines)} wheels")
-
-
-if __name__ == "__main__":
-    main()

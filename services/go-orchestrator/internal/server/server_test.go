@@ -227,8 +227,12 @@ func TestAnyNumberOfWorkersGetsTheSameAggregates(t *testing.T) {
 				err    error
 			}
 			outcomes := make(chan outcome)
+			// All connect before the first one begins: alone it could reach the end, and the server with it.
+			var all []*worker
 			for range workers {
-				w := connect(t, s.address)
+				all = append(all, connect(t, s.address))
+			}
+			for _, w := range all {
 				go func() {
 					hashes, err := w.train()
 					outcomes <- outcome{hashes, err}

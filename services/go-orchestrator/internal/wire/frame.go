@@ -28,6 +28,7 @@ func (p Payload) At(i int) (capnp.Ptr, error) { return p.pointers.At(i) }
 // The Go library copies whatever is set as Data. What it does not copy is a pointer to an object that lies in another segment of
 // the same message: to that it makes a double-far pointer, just as the schema wants tensors to be sent. So the first segment starts with a
 // list of hand-made pointers to the payloads; they are read, set again in the message, and the list is left unused (24 bytes a payload).
+// An empty payload is a null pointer and no segment: the C++ readers refuse a far pointer into an empty one.
 func NewFrame(hint int, payload [][]byte, fill func(tensor.Message, Payload) error) (Frame, error) {
 	for size := max(hint, 64); ; size *= 2 {
 		frame, err := newFrame(size, payload, fill)
@@ -41,7 +42,7 @@ func NewFrame(hint int, payload [][]byte, fill func(tensor.Message, Payload) err
 const maxFirstSegment = 16 << 20
 
 func newFrame(size int, payload [][]byte, fill func(tensor.Message, Payload) error) (Frame, error) {
-	start := payloadList(payload)
+	start, payload := payloadList(payload)
 	first := make([]byte, len(start), (len(start)+size+7)&^7)
 	copy(first, start)
 	segments := make([][]byte, 1, 1+len(payload))
@@ -68,23 +69,27 @@ func newFrame(size int, payload [][]byte, fill func(tensor.Message, Payload) err
 	return Frame{segment.Data(), payload}, nil
 }
 
-// payloadList is a first segment whose root is a list of pointers, one to the whole of each following segment.
-func payloadList(payload [][]byte) []byte {
+// payloadList is a first segment whose root is a list of pointers, one to the whole of each following segment; and those segments.
+func payloadList(payload [][]byte) (first []byte, segments [][]byte) {
 	const pointerList, byteList, list, far, doubleFar = 6, 2, 1, 2, 6
 	n := uint64(len(payload))
 	words := make([]uint64, 1+3*n)
 	words[0] = list | pointerList<<32 | n<<35
 	for i, bytes := range payload {
+		if len(bytes) == 0 {
+			continue
+		}
+		segments = append(segments, bytes)
 		pad := 1 + n + 2*uint64(i)
 		words[1+i] = doubleFar | pad<<3
-		words[pad] = far | uint64(i+1)<<32
+		words[pad] = far | uint64(len(segments))<<32
 		words[pad+1] = list | byteList<<32 | uint64(len(bytes))<<35
 	}
-	segment := make([]byte, 0, len(words)*8)
+	first = make([]byte, 0, len(words)*8)
 	for _, word := range words {
-		segment = binary.LittleEndian.AppendUint64(segment, word)
+		first = binary.LittleEndian.AppendUint64(first, word)
 	}
-	return segment
+	return first, segments
 }
 
 // Size of the frame in bytes, as it travels.

@@ -23,6 +23,7 @@ def module_names(request: Request, package: str) -> dict[int, str]:
 
 
 def main() -> None:
+    """Writes module and stub of each file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--request", type=pathlib.Path, required=True)
     parser.add_argument("--package", required=True)

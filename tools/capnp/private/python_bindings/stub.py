@@ -116,7 +116,9 @@ class StubWriter:
         names = ", ".join(repr(str(field.name)) for field in fields)
         init = f"    def init(self, field: Literal[{names}], size: int = ...) -> Any: ...\n" if fields else ""
         builder += which + init
-        builder += f"    def as_reader(self) -> {self._own(node)}.Reader: ...\n    def to_bytes(self) -> bytes: ...\n    def to_dict(self, verbose: bool = ...) -> dict[str, Any]: ...\n"
+        builder += (
+            f"    def as_reader(self) -> {self._own(node)}.Reader: ...\n    def to_bytes(self) -> bytes: ...\n    def to_dict(self, verbose: bool = ...) -> dict[str, Any]: ...\n"
+        )
         builder += "    def write(self, file: IO[bytes]) -> None: ...\n"
 
         keywords = "".join(f", {_safe(str(field.name))}: {self._accepted(field)} = ..." for field in fields)

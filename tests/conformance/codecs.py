@@ -1,0 +1,118 @@
+"""The four implementations behind one face, and the frames that they exchange."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from schemas import tensor_capnp
+from tests.conformance.python_codec import pattern
+
+Update = dict[str, Any]
+ITEM_BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2, "int32": 4, "int64": 8, "uint8": 1, "bool": 1, "int8": 1, "int16": 2}
+CODECS = ["go", "rust", "python", "capnp"]
+
+
+class Unreadable(Exception):
+    """A codec refused its input with a message; a crash is no such thing."""
+
+
+def run(command: list[str], given: bytes) -> bytes:
+    """Output of a program. Raises Unreadable if it exits with 1 and says why, AssertionError if it crashes."""
+    result = subprocess.run(command, input=given, capture_output=True, check=False)
+    if result.returncode == 0:
+        return result.stdout
+    said = result.stderr.decode(errors="replace")
+    assert result.returncode == 1, f"{command[0]} crashed ({result.returncode}): {said}"
+    assert said.strip(), f"{command[0]} refused without a word"
+    assert "panic" not in said, said
+    raise Unreadable(said)
+
+
+def command(codec: str) -> list[str]:
+    """How a codec is started; a verb follows."""
+    if codec == "python":
+        return [os.environ.get("PANGEA_PYTHON", sys.executable), str(Path(__file__).with_name("python_codec.py"))]
+    return [os.environ[f"{codec.upper()}_CODEC"]]
+
+
+def capnp_tool(verb: list[str], schema: str, given: bytes) -> bytes:
+    """Runs the capnp tool on messages of a schema file."""
+    imports = ["--no-standard-import", f"--import-path={Path(os.environ['GO_ANNOTATIONS']).parent}"]
+    return run([os.environ["CAPNP"], *verb, *imports, schema, "Message"], given)
+
+
+def write(codec: str, updates: list[Update]) -> bytes:
+    """Frames of the updates, as this codec writes them."""
+    if codec == "capnp":
+        return capnp_tool(["encode"], os.environ["SCHEMA"], "\n".join(map(as_text, updates)).encode())
+    return run([*command(codec), "write"], "".join(json.dumps(update) + "\n" for update in updates).encode())
+
+
+def read(codec: str, frames: bytes) -> list[Update]:
+    """What this codec reads in the frames. Raises Unreadable."""
+    if codec == "capnp":
+        return [from_tool(value) for value in json_values(capnp_tool(["convert", "binary:json"], os.environ["SCHEMA"], frames).decode())]
+    return [json.loads(line) for line in run([*command(codec), "read"], frames).splitlines()]
+
+
+def as_text(update: Update) -> str:
+    """The update in the tool's own language."""
+    tensors = [
+        f"(name = {json.dumps(t['name'])}, dtype = {t['dtype']}, shape = {t['shape']}, byteOffset = {t['byteOffset']}, data = {as_data(pattern(t))})" for t in update["tensors"]
+    ]
+    body = f"(step = {update['step']}, final = {str(update['final']).lower()}, gradients = [{', '.join(tensors)}])"
+    return f"(type = gradientUpdate, requestId = {update['requestId']}, gradientUpdate = {body})"
+
+
+def as_data(data: bytes) -> str:
+    """Bytes in the tool's own language, which has no empty hexadecimal text."""
+    return f'0x"{data.hex()}"' if data else '""'
+
+
+def json_values(text: str) -> list[Any]:
+    """The values that stand one behind the other."""
+    values, decoder, at = [], json.JSONDecoder(), 0
+    text = text.strip()
+    while at < len(text):
+        value, at = decoder.raw_decode(text, at)
+        values.append(value)
+        at += len(text[at:]) - len(text[at:].lstrip())
+    return values
+
+
+def from_tool(value: dict[str, Any]) -> Update:
+    """The tool's JSON (64-bit numbers are text, data a list of bytes, defaults may be missing) as the other codecs say it."""
+    assert value["type"] == "gradientUpdate"
+    update = value["gradientUpdate"]
+    tensors = []
+    for tensor in update.get("gradients", []):
+        data = bytes(tensor.get("data", []))
+        described = {"name": tensor.get("name", ""), "dtype": tensor["dtype"], "shape": [int(n) for n in tensor.get("shape", [])], "byteOffset": int(tensor.get("byteOffset", 0))}
+        tensors.append({**described, "length": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+    return {"requestId": int(value.get("requestId", 0)), "step": int(update.get("step", 0)), "final": update.get("final", False), "tensors": tensors}
+
+
+def tensor(name: str, dtype: str, shape: list[int], seed: int, offset: int = 0, length: int | None = None) -> dict[str, Any]:
+    """Description of a tensor, or of a piece of one."""
+    size = ITEM_BYTES[dtype]
+    for dim in shape:
+        size *= dim
+    return {"name": name, "dtype": dtype, "shape": shape, "byteOffset": offset, "length": size if length is None else length, "seed": seed}
+
+
+def expected(updates: list[Update]) -> list[Update]:
+    """What every reader must say of the updates."""
+    digest: Callable[[dict[str, Any]], str] = lambda t: hashlib.sha256(pattern(t)).hexdigest()  # noqa: E731
+    return [{**update, "tensors": [{**{k: v for k, v in t.items() if k != "seed"}, "sha256": digest(t)} for t in update["tensors"]]} for update in updates]
+
+
+def every_dtype() -> list[str]:
+    """Of the schema, without `unspecified`."""
+    return [name for name in tensor_capnp.DataType.schema.enumerants if name != "unspecified"]  # type: ignore[attr-defined]

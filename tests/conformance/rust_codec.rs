@@ -1,0 +1,149 @@
+//! The Rust side of the conformance tests: descriptions of gradient updates into frames and back, with the code that services use.
+//!
+//!     rust_codec write    JSON lines on stdin -> frames on stdout
+//!     rust_codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a sentence on stderr for what cannot be read
+//!     rust_codec cut      one frame on stdin -> for each of its beginnings a line: what reading it comes to
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, BufRead, Read, Write};
+use std::process::ExitCode;
+
+use pangea_wire::blocking::{write_frame, FrameReader};
+use pangea_wire::schema::{message, MessageType};
+use pangea_wire::{
+    message_type, write_tensor_bytes, Attachments, DType, Frame, FrameDecoder, Limits, Pool,
+    ReceivedFrame, TensorData, TensorSpec,
+};
+use serde_json::{json, Value};
+use sha2::{Digest, Sha256};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let result = match std::env::args().nth(1).as_deref() {
+        Some("write") => write(),
+        Some("read") => read(),
+        Some("cut") => cut(),
+        _ => Err("one of write, read, cut".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rust_codec: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn number(value: &Value, field: &str) -> Result<u64> {
+    value[field]
+        .as_u64()
+        .ok_or_else(|| format!("{field} is no number").into())
+}
+
+/// The data of a piece: a cycle of 251 bytes that the seed shifts; 0 and 1 for bool.
+fn pattern(dtype: DType, length: u64, seed: u64) -> Vec<u8> {
+    let modulus = if dtype == DType::Bool { 2 } else { 256 };
+    (0..length)
+        .map(|i| ((i % 251 * 7 + seed) % modulus) as u8)
+        .collect()
+}
+
+fn write() -> Result<()> {
+    let mut out = io::stdout().lock();
+    for line in io::stdin().lock().lines() {
+        let update: Value = serde_json::from_str(&line?)?;
+        let mut message = capnp::message::Builder::new_default();
+        let mut attachments = Attachments::new();
+        let mut root = message.init_root::<message::Builder<'_>>();
+        root.set_type(MessageType::GradientUpdate);
+        root.set_request_id(number(&update, "requestId")?);
+        let mut gradient = root.init_gradient_update();
+        gradient.set_step(number(&update, "step")?);
+        gradient.set_final(update["final"].as_bool().unwrap_or_default());
+        let tensors = update["tensors"].as_array().ok_or("tensors is no list")?;
+        let mut list = gradient.init_gradients(tensors.len() as u32);
+        for (index, tensor) in tensors.iter().enumerate() {
+            let dtype = DType::from_name(tensor["dtype"].as_str().unwrap_or_default())
+                .ok_or("unknown dtype")?;
+            let shape = tensor["shape"]
+                .as_array()
+                .ok_or("shape is no list")?
+                .iter()
+                .filter_map(Value::as_u64)
+                .collect();
+            let spec = TensorSpec::new(tensor["name"].as_str().unwrap_or_default(), dtype, shape)?;
+            let data = pattern(dtype, number(tensor, "length")?, number(tensor, "seed")?);
+            write_tensor_bytes(
+                list.reborrow().get(index as u32),
+                &spec,
+                number(tensor, "byteOffset")?,
+                data,
+                &mut attachments,
+            )?;
+        }
+        write_frame(
+            &mut out,
+            &Frame::new(&message, attachments, &Limits::default())?,
+        )?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn frames<R: Read>(source: R) -> FrameReader<R> {
+    FrameReader::new(
+        source,
+        FrameDecoder::new(Pool::new(64 << 20, 16 << 20), Limits::default()),
+    )
+}
+
+fn read() -> Result<()> {
+    let mut frames = frames(io::stdin().lock());
+    while let Some(frame) = frames.read_frame()? {
+        println!("{}", describe(frame)?);
+    }
+    Ok(())
+}
+
+fn describe(frame: ReceivedFrame) -> Result<Value> {
+    let reader = frame.into_reader(&Limits::default());
+    let root = reader.get_root::<message::Reader<'_>>()?;
+    message_type(root)?;
+    let message::GradientUpdate(update) = root.which()? else {
+        return Err("unsupported: another message".into());
+    };
+    let update = update?;
+    let mut tensors = Vec::new();
+    for tensor in update.get_gradients()? {
+        let tensor = TensorData::read(tensor)?;
+        let digest = Sha256::digest(tensor.data)
+            .iter()
+            .try_fold(String::new(), |mut text, byte| {
+                write!(text, "{byte:02x}").map(|()| text)
+            })?;
+        tensors.push(json!({
+            "name": tensor.name, "dtype": tensor.dtype.name(), "shape": tensor.shape, "byteOffset": tensor.byte_offset,
+            "length": tensor.data.len(), "sha256": digest,
+        }));
+    }
+    Ok(
+        json!({"requestId": root.get_request_id(), "step": update.get_step(), "final": update.get_final(), "tensors": tensors}),
+    )
+}
+
+fn cut() -> Result<()> {
+    let mut whole = Vec::new();
+    io::stdin().read_to_end(&mut whole)?;
+    for length in 0..whole.len() {
+        let outcome = match frames(&whole[..length]).read_frame() {
+            Ok(None) => "end".to_owned(),
+            Ok(Some(frame)) => describe(frame)
+                .map_or_else(|error| format!("error: {error}"), |_| "frame".to_owned()),
+            Err(error) => format!("error: {error}"),
+        };
+        println!("{outcome}");
+    }
+    Ok(())
+}

@@ -1,0 +1,17 @@
+"""Which files the linters see."""
+
+from pathlib import Path
+
+from tools.lint.files import source_files, with_interpreter, with_suffix
+
+
+def test_only_our_sources_are_seen(tmp_path: Path) -> None:
+    for name in ["a.py", "sub/b.py", ".ci/run", ".git/config", "pangea-runs/x/c.py", "sub/__pycache__/d.py", "bazel-out/e.py"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("#!/usr/bin/env python3\n")
+    (tmp_path / "link.py").symlink_to(tmp_path / "a.py")
+    files = source_files(tmp_path)
+    assert [str(file) for file in files] == [".ci/run", "a.py", "sub/b.py"]
+    assert with_suffix(files, ".py") == ["a.py", "sub/b.py"]
+    assert with_interpreter(tmp_path, files, "python3") == [".ci/run"]
+    assert with_interpreter(tmp_path, files, "bash") == []

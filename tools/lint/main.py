@@ -1,0 +1,40 @@
+"""`./bazelw run //:lint` looks at every source file; `./bazelw run //:format` mends what a tool can mend. All tools come from the locks.
+
+Prints a line a tool, what is wrong below it, and last `N passed, N failed`; exits with 1 if a tool found something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from tools.lint.tools import all_tools, run
+
+
+def main() -> int:
+    """Runs all tools."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fix", action="store_true", help="mend files instead of complaining")
+    for name in ("buildifier", "gofmt", "ruff", "rustfmt", "shellcheck"):
+        parser.add_argument(f"--{name}", type=os.path.abspath, required=True)
+    arguments = vars(parser.parse_args())
+    fix = arguments.pop("fix")
+    folder = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
+    if not folder:
+        sys.exit("lint: start it with ./bazelw run //:lint, so that it knows the workspace")
+    tools = all_tools(Path(folder), arguments)
+    failed = 0
+    for tool in tools:
+        problem = run(tool, Path(folder), fix)
+        failed += bool(problem)
+        print(f"{'FAILED' if problem else 'ok    '} {tool.name} ({len(tool.files)} files)", flush=True)
+        if problem:
+            print(problem, flush=True)
+    print(f"{len(tools) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
