@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pangea.children import Child
+from pangea.children import Child, wait_for
 from pangea.embedded import EmbeddedServices
 from pangea.places import python_command, python_environment
 
@@ -23,12 +22,9 @@ PATIENCE_SECONDS = 120.0
 
 def eventually(condition: Callable[[], Found | None], what: str) -> Found:
     """Waits until `condition` gives something true, and gives that."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"waited {PATIENCE_SECONDS:.0f} s in vain: {what}")
+    found = wait_for(lambda: condition() or None, PATIENCE_SECONDS)
+    assert found is not None, f"waited {PATIENCE_SECONDS:.0f} s in vain: {what}"
+    return found
 
 
 def http_get(address: str, path: str) -> tuple[int, str]:

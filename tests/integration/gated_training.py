@@ -4,7 +4,6 @@ GATE_STEP: at the first batch of this step (or a later one) the worker writes th
 """
 
 import os
-import time
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 import pangea
+from pangea.children import wait_for
 
 
 def pass_gate(step: int) -> None:
@@ -21,8 +21,8 @@ def pass_gate(step: int) -> None:
         return
     folder = Path(os.environ["GATE_DIR"])
     (folder / f"{name}.reached").touch()
-    while not (folder / f"{name}.open").exists():
-        time.sleep(0.01)
+    if wait_for(lambda: (folder / f"{name}.open").exists() or None, timeout=120) is None:
+        raise TimeoutError(f"nobody opened the gate of {name}")
 
 
 def main() -> None:

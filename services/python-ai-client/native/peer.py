@@ -81,6 +81,7 @@ def service(script: Callable[[Peer], None]) -> Iterator[str]:
     """Runs `script` for each connection; gives the address. What a script raises is raised at the end."""
     errors: list[BaseException] = []
     threads: list[threading.Thread] = []
+    connections: list[socket.socket] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve(connection: socket.socket) -> None:
@@ -98,6 +99,7 @@ def service(script: Callable[[Peer], None]) -> Iterator[str]:
                 connection, _ = listener.accept()
             except OSError:
                 return
+            connections.append(connection)
             threads.append(threading.Thread(target=serve, args=(connection,)))
             threads[-1].start()
 
@@ -106,6 +108,12 @@ def service(script: Callable[[Peer], None]) -> Iterator[str]:
     host, port = listener.getsockname()
     try:
         yield f"{host}:{port}"
+    except BaseException:
+        # A test that failed has left its client open; the scripts would wait for it.
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        raise
     finally:
         # Closing alone does not wake a thread in accept.
         listener.shutdown(socket.SHUT_RDWR)

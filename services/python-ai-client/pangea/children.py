@@ -7,6 +7,9 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+Found = TypeVar("Found")
 
 # How often a condition is looked at while waiting for it.
 _TICK_SECONDS = 0.02
@@ -65,7 +68,7 @@ class Child:
         return self.process.wait()
 
 
-def wait_for(condition: Callable[[], dict[str, str] | None], timeout: float) -> dict[str, str] | None:
+def wait_for(condition: Callable[[], Found | None], timeout: float) -> Found | None:
     """Looks at `condition` until it gives something; None after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:

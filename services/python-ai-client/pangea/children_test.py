@@ -7,7 +7,7 @@ import pytest
 
 from pangea.children import Child, ChildFailed
 
-READY = 'import pathlib, sys, time\npathlib.Path(sys.argv[1]).write_text(\'{"listen": "127.0.0.1:1"}\')\ntime.sleep(600)\n'
+READY = 'import pathlib, sys, threading\npathlib.Path(sys.argv[1]).write_text(\'{"listen": "127.0.0.1:1"}\')\nthreading.Event().wait()\n'
 
 
 def child(tmp_path: Path, code: str, *arguments: str) -> Child:
@@ -28,7 +28,7 @@ def test_a_service_that_dies_at_its_start_shows_the_end_of_its_log(tmp_path: Pat
 
 
 def test_a_service_that_never_gets_ready_is_stopped(tmp_path: Path) -> None:
-    service = child(tmp_path, "import time; time.sleep(600)")
+    service = child(tmp_path, "import threading; threading.Event().wait()")
     with pytest.raises(ChildFailed, match="not ready after"):
         service.wait_ready(tmp_path / "ports", 0.1)
     assert service.exit_code() is not None
