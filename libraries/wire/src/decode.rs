@@ -176,7 +176,7 @@ impl FrameDecoder {
             sizes.push(
                 size.iter()
                     .rev()
-                    .fold(0, |sum, byte| sum << 8 | u32::from(*byte)),
+                    .fold(0, |sum, byte| (sum << 8) | u32::from(*byte)),
             );
         }
         // At most 2^32 segments of 2^35 bytes: the sum cannot overflow.

@@ -228,13 +228,13 @@ fn find(segments: &[&[u8]], starts: &[usize], slot: DataSlot) -> Option<usize> {
 
 /// A pointer to the landing pad at word `pad` of segment 0: kind 2 (far), bit 2 (the pad has two words), offset from bit 3.
 fn double_far_pointer(pad: usize) -> [u8; WORD] {
-    ((pad as u64) << 3 | 0b110).to_le_bytes()
+    (((pad as u64) << 3) | 0b110).to_le_bytes()
 }
 
 /// A far pointer to word 0 of `segment`, then a list pointer: kind 1, element size 2 (bytes) from bit 32, count from bit 35.
 fn landing_pad(segment: usize, bytes: usize) -> [u8; PAD_WORDS * WORD] {
-    let far = (segment as u64) << 32 | 0b010;
-    let list = (bytes as u64) << 35 | 2 << 32 | 1;
+    let far = ((segment as u64) << 32) | 0b010;
+    let list = ((bytes as u64) << 35) | (2 << 32) | 1;
     let mut pad = [0; PAD_WORDS * WORD];
     pad[..WORD].copy_from_slice(&far.to_le_bytes());
     pad[WORD..].copy_from_slice(&list.to_le_bytes());

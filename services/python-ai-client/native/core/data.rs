@@ -295,7 +295,7 @@ impl Receiver {
                     let decoder = self.frames.decoder();
                     let asked = !self.shared.lock().asked.is_empty();
                     // Frames are counted in the upper half, the bytes of the current one in the lower.
-                    let count = frames << 40 | decoder.received_bytes();
+                    let count = (frames << 40) | decoder.received_bytes();
                     if !asked && decoder.is_between_frames() {
                         progress = Progress::new(self.limits.progress_timeout);
                     } else if let Some(seconds) = progress.stalled(count) {
