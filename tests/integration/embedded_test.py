@@ -1,0 +1,41 @@
+"""A script that is simply started, with no address given, brings orchestrator and data service with it."""
+
+import contextlib
+import json
+import subprocess
+from pathlib import Path
+
+from pangea.places import python_command, python_environment
+
+SCRIPT = """
+import os, torch, pangea
+pangea.seed_everything()
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+run = pangea.join(model, torch.optim.SGD(model.parameters(), lr=0.1), epochs=1, run_dir="run")
+for batch in run.batches():
+    run.step(torch.nn.functional.cross_entropy(model(batch.x), batch.y))
+run.finish(pid=os.getpid())
+"""
+
+
+def test_a_script_without_addresses_runs_alone_and_leaves_no_process(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = {name: value for name, value in python_environment().items() if name not in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA", "PANGEA_RUN_DIR")}
+    environment["BUILD_WORKING_DIRECTORY"] = str(tmp_path)
+    ended = subprocess.run(python_command(tmp_path / "script.py"), env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert ended.returncode == 0, ended.stderr
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (run["state"], run["steps"]) == ("finished", run["total_steps"])
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == run["total_steps"]
+    assert (tmp_path / "run" / "final.safetensors").stat().st_size > 640 * 4
+    assert not [command for command in command_lines() if str(tmp_path).encode() in command], "a service outlived its run"
+
+
+def command_lines() -> list[bytes]:
+    """Of all processes that this one sees."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        # It may end while it is looked at.
+        with contextlib.suppress(OSError):
+            found.append(entry.read_bytes())
+    return found
