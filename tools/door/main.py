@@ -10,7 +10,7 @@ import sys
 from .doctor import doctor
 from .errors import DoorError
 from .provision import Provision
-from .root import run_bazel
+from .root import check_place, run_bazel
 
 
 def shell_environment(provision: Provision, workspace: pathlib.Path) -> str:
@@ -38,6 +38,8 @@ def main(workspace: pathlib.Path, arguments: list[str]) -> int:
             # Startup options stay in front; the configuration follows the command.
             os.environ.update(PANGEA_APT_DIR=str(provision.apt.folder), PANGEA_DIST_DIR=str(provision.dist))
             os.execvp(host, [host, *arguments])
+        # Before anything is fetched to a place that cannot be used.
+        check_place(provision)
         provision.ensure()
         return run_bazel(provision, arguments)
     except DoorError as error:

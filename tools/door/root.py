@@ -126,7 +126,6 @@ def check_place(provision: Provision) -> None:
 
 def run_bazel(provision: Provision, arguments: list[str]) -> int:
     """Replaces this process by Bazel."""
-    check_place(provision)
     if os.geteuid() != 0 and not (provision.cache / "namespaces.ok").exists():
         # Asked once: a refusal deserves a sentence, not bubblewrap's.
         problem = probe_sandbox(provision)
