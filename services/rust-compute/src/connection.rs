@@ -1,5 +1,6 @@
 //! One worker's connection: requests are read ahead, answered on the compute threads, and the answers sent in order.
 
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -39,7 +40,7 @@ pub async fn serve(
 
     let sending = async {
         while let Some(answer) = answers.recv().await {
-            // The compute thread always answers, unless it panicked; then nothing more can be said in order.
+            // Without an answer (not even a refusal could be made), nothing more can be said in order.
             let Ok(reply) = answer.await else { break };
             metrics::counter!("pangea_compute_sent_bytes_total").increment(reply.len() as u64);
             write_frame(&mut writing, &reply, timeout).await?;
@@ -76,8 +77,13 @@ pub async fn serve(
             }
         }
     };
-    let (received, sent) = tokio::join!(receiving, sending);
-    received.and(sent)
+    tokio::pin!(sending);
+    // Sending ends first only if it cannot go on: then nobody takes answers, and there is no use in waiting for requests.
+    let received = tokio::select! {
+        received = receiving => received,
+        sent = &mut sending => return sent,
+    };
+    received.and(sending.await)
 }
 
 /// Answers a request on the compute threads.
@@ -109,11 +115,17 @@ fn reply_to(service: &Service, frame: ReceivedFrame) -> Option<Reply> {
         }
     };
     let id = root.get_request_id();
-    let result = match answer(service, root, id) {
-        Ok(reply) => return Some(reply),
-        Err(refusal) => refusal,
+    // A panic on a compute thread would end the process, and with it the connections of all other workers.
+    let refusal = match catch_unwind(AssertUnwindSafe(|| answer(service, root, id))) {
+        Ok(Ok(reply)) => return Some(reply),
+        Ok(Err(refusal)) => refusal,
+        Err(_) => Refusal::new(
+            ErrorAction::FixRequest,
+            root.get_type().unwrap_or(MessageType::Unspecified),
+            "the data service has an error that this request triggers; its log tells where, please report it",
+        ),
     };
-    refuse(id, &result, limits)
+    refuse(id, &refusal, limits)
 }
 
 fn refuse(id: u64, refusal: &Refusal, limits: &Limits) -> Option<Reply> {

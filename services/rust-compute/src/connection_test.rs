@@ -7,6 +7,8 @@ use pangea_wire::schema::Split;
 use pangea_wire::{AlignedBuffer, Attachments, Frame};
 
 use super::*;
+use crate::csv_file::RawSamples;
+use crate::dataset::Dataset;
 use crate::fixtures::small;
 
 type Client = (BlockingStream, blocking::FrameReader<BlockingStream>);
@@ -17,11 +19,22 @@ fn start() -> (
     watch::Sender<bool>,
     thread::JoinHandle<Result<(), WireError>>,
 ) {
+    start_with(small(), Limits::default())
+}
+
+fn start_with(
+    dataset: Dataset,
+    reply_limits: Limits,
+) -> (
+    Client,
+    watch::Sender<bool>,
+    thread::JoinHandle<Result<(), WireError>>,
+) {
     let pool = Pool::new(1 << 26, 1 << 20);
     let service = Arc::new(Service {
-        batches: Batches::new(small(), pool.clone()),
+        batches: Batches::new(dataset, pool.clone()),
         pool: pool.clone(),
-        reply_limits: Limits::default(),
+        reply_limits,
     });
     let (stop, stopping) = watch::channel(false);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -150,5 +163,78 @@ fn a_stopping_service_answers_what_it_has_read() {
     assert_eq!(next(&mut frames), Some((1, "batch".to_owned())));
     stop.send(true).expect("the service is there");
     assert_eq!(next(&mut frames), None);
+    serving.join().expect("no panic").expect("a clean end");
+}
+
+#[test]
+fn a_frame_larger_than_any_request_is_refused_before_it_is_read() {
+    let ((mut stream, mut frames), _stop, serving) = start();
+    // One segment of 64 KiB: too large together with its table.
+    stream.write_all(&[0, 0, 0, 0, 0, 32, 0, 0]).expect("sent");
+    let (_, text) = next(&mut frames).expect("an answer");
+    assert!(
+        text.starts_with("Reconnect") && text.contains("65536"),
+        "{text}"
+    );
+    serving.join().expect("no panic").expect_err("too large");
+}
+
+/// 10 MiB a batch: more than a socket holds.
+#[test]
+fn a_worker_that_does_not_take_its_answers_is_given_up() {
+    let width = 1 << 17;
+    let raw = RawSamples {
+        features: (0..20 * width).map(|i| f64::from(i % 5)).collect(),
+        labels: vec![0; 20],
+        hash: [1; 32],
+    };
+    let wide = Dataset::prepare("wide", raw, &[width as u64], 0.0).expect("valid");
+    let impatient = Limits {
+        progress_timeout: std::time::Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let ((mut stream, _frames), _stop, serving) = start_with(wide, impatient);
+    for id in 0..3 {
+        let all = request(id, |mut root| {
+            root.set_type(MessageType::BatchRequest);
+            let mut batch = root.init_batch_request();
+            batch.set_batch_size(20);
+            batch.set_shards(1);
+        });
+        send(&mut stream, &all).expect("sent");
+    }
+    let error = serving.join().expect("no panic").expect_err("given up");
+    assert!(
+        matches!(
+            error,
+            WireError::Stalled {
+                doing: "sending a frame",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+/// A panic is an error of this program; it must not take the other workers' connections along.
+#[test]
+fn a_panic_refuses_one_request() {
+    let mut damaged = small();
+    damaged.split.held_out[0] = u32::MAX;
+    let ((mut stream, mut frames), _stop, serving) = start_with(damaged, Limits::default());
+    let panicking = request(1, |mut root| {
+        root.set_type(MessageType::BatchRequest);
+        let mut batch = root.init_batch_request();
+        batch.set_split(Split::HeldOut);
+        batch.set_batch_size(4);
+        batch.set_shards(1);
+    });
+    send(&mut stream, &panicking).expect("sent");
+    send(&mut stream, &batch(2, 0, 1)).expect("sent");
+    let (id, text) = next(&mut frames).expect("an answer");
+    assert_eq!(id, 1);
+    assert!(text.starts_with("FixRequest the data service"), "{text}");
+    assert_eq!(next(&mut frames), Some((2, "batch".to_owned())));
+    stream.shutdown(std::net::Shutdown::Write).expect("open");
     serving.join().expect("no panic").expect("a clean end");
 }

@@ -48,13 +48,15 @@ fn parse(text: &[u8], label_column: LabelColumn, features: usize) -> Result<RawS
     if u32::try_from(records.len()).is_err() {
         bail!("{} rows are more than 2^32 - 1", records.len());
     }
-    let rows: Vec<(Vec<f64>, i64)> = records
+    // Joined in order afterwards: of several wrong rows, it is always the first that is told.
+    let parsed: Vec<Result<(Vec<f64>, i64)>> = records
         .par_iter()
         .enumerate()
         .map(|(row, record)| {
             parse_row(record, label_column, features).with_context(|| format!("row {}", row + 1))
         })
-        .collect::<Result<_>>()?;
+        .collect();
+    let rows: Vec<(Vec<f64>, i64)> = parsed.into_iter().collect::<Result<_>>()?;
     let labels = rows.iter().map(|(_, label)| *label).collect();
     let features = rows.into_iter().flat_map(|(values, _)| values).collect();
     Ok(RawSamples {
@@ -133,6 +135,23 @@ mod tests {
         ] {
             let error = parse(text.as_bytes(), LabelColumn::Last, 2).expect_err("refused");
             assert!(format!("{error:#}").contains(reason), "{text:?}: {error:#}");
+        }
+    }
+
+    /// Rows are parsed in parallel; which error is told must not depend on who is fastest.
+    #[test]
+    fn the_first_wrong_row_is_named() {
+        let rows = (0..20_000).map(|row| {
+            if row % 5000 == 4321 {
+                "x,2,0\n"
+            } else {
+                "1,2,0\n"
+            }
+        });
+        let text: String = rows.collect();
+        for _ in 0..20 {
+            let error = parse(text.as_bytes(), LabelColumn::Last, 2).expect_err("refused");
+            assert!(format!("{error:#}").contains("row 4322"), "{error:#}");
         }
     }
 

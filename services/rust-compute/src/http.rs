@@ -25,3 +25,7 @@ pub fn pages(ready: Arc<AtomicBool>, metrics: PrometheusHandle) -> Router {
         .route("/readyz", get(readiness))
         .route("/metrics", get(move || async move { metrics.render() }))
 }
+
+#[cfg(test)]
+#[path = "http_test.rs"]
+mod tests;

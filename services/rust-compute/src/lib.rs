@@ -18,6 +18,8 @@ mod telemetry;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod golden_test;
 
 pub use serve::serve;
 pub use settings::Settings;

@@ -148,4 +148,38 @@ mod tests {
             assert!(error.contains(reason), "{error}");
         }
     }
+
+    /// A writer of a newer schema may know more splits than this program.
+    #[test]
+    fn an_unknown_split_is_named() {
+        let mut message = capnp::message::Builder::new_default();
+        message.init_root::<batch_request::Builder<'_>>();
+        let mut bytes = capnp::serialize::write_message_to_words(&message);
+        // One word of segment table, one of root pointer; `split` is the first field.
+        bytes[16] = 7;
+        let reader = capnp::serialize::read_message(bytes.as_slice(), Default::default());
+        let reader = reader.expect("a frame");
+        let error = Request::read(reader.get_root().expect("a request"), &small());
+        let error = error.expect_err("refused");
+        assert!(error.contains("split has the unknown value 7"), "{error}");
+    }
+
+    #[test]
+    fn a_shard_too_large_for_a_frame_is_refused() {
+        let width = 1 << 18;
+        let raw = crate::csv_file::RawSamples {
+            features: (0..20 * width).map(|i| f64::from(i % 5)).collect(),
+            labels: vec![0; 20],
+            hash: [1; 32],
+        };
+        let wide = Dataset::prepare("wide", raw, &[width as u64], 0.0).expect("valid");
+        let mut message = capnp::message::Builder::new_default();
+        let mut builder = message.init_root::<batch_request::Builder<'_>>();
+        builder.set_batch_size(20);
+        builder.set_shards(1);
+        let error = Request::read(builder.reborrow_as_reader(), &wide).expect_err("refused");
+        assert!(error.contains("batchSize is 20 over 1 shards"), "{error}");
+        builder.set_shards(2);
+        assert!(Request::read(builder.into_reader(), &wide).is_ok());
+    }
 }

@@ -18,7 +18,7 @@ use crate::dataset::Dataset;
 use crate::http::pages;
 use crate::ports::write_ports;
 use crate::settings::Settings;
-use crate::telemetry::{start_logging, start_metrics};
+use crate::telemetry::{keep_metrics_small, start_logging, start_metrics};
 
 /// How long a stopping service waits for answers to be sent.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -29,12 +29,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub fn serve(settings: &Settings) -> Result<()> {
     start_logging(settings.log_format)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(run(settings))
+    let result = runtime.block_on(run(settings));
+    // A stop while the data is being read does not wait for the thread that reads.
+    runtime.shutdown_background();
+    result
 }
 
 async fn run(settings: &Settings) -> Result<()> {
     // Signals count from here on, also while the data is being read.
-    let (stop, stopping) = watch::channel(false);
+    let (stop, mut stopping) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     tokio::spawn(async move {
@@ -48,7 +51,9 @@ async fn run(settings: &Settings) -> Result<()> {
     let (listen_address, http_address) = (listener.local_addr()?, http.local_addr()?);
 
     let ready = Arc::new(AtomicBool::new(false));
-    let router = pages(ready.clone(), start_metrics()?);
+    let metrics = start_metrics()?;
+    tokio::spawn(keep_metrics_small(metrics.clone()));
+    let router = pages(ready.clone(), metrics);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(http, router).await {
             tracing::error!(%error, "the HTTP pages are gone");
@@ -56,7 +61,13 @@ async fn run(settings: &Settings) -> Result<()> {
     });
 
     let owned = settings.clone();
-    let dataset = tokio::task::spawn_blocking(move || Dataset::load(&owned)).await??;
+    let dataset = tokio::select! {
+        loaded = tokio::task::spawn_blocking(move || Dataset::load(&owned)) => loaded??,
+        _ = stopping.wait_for(|stop| *stop) => {
+            tracing::info!("stopped while the dataset was being read");
+            return Ok(());
+        }
+    };
     tracing::info!(dataset = dataset.name, train = dataset.split.train.len(), held_out = dataset.split.held_out.len(), listen = %listen_address, http = %http_address, "ready");
     let pool = Pool::new(settings.max_memory_bytes, settings.max_memory_bytes / 4);
     let service = Arc::new(Service {

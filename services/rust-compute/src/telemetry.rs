@@ -1,11 +1,16 @@
 //! Logs and metrics.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::LogFormat;
+
+/// How often single measurements are summed up.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Logs to stderr; RUST_LOG chooses what, by default everything from `info` on.
 pub fn start_logging(format: LogFormat) -> Result<()> {
@@ -38,4 +43,12 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
     gauge!("pangea_compute_connections").set(0.0);
     describe_histogram!("pangea_compute_reply_seconds", "Time to make an answer.");
     Ok(handle)
+}
+
+/// Sums up measurements for as long as the process lives: histograms keep each one until then, also if nobody reads /metrics.
+pub async fn keep_metrics_small(handle: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        handle.run_upkeep();
+    }
 }
