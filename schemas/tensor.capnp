@@ -22,7 +22,8 @@ const protocolVersion :UInt16 = 1;
 # Raised when an old reader could misunderstand a new writer. Additions that an old reader may ignore do not raise it.
 
 const maxChunkBytes :UInt32 = 4194304;
-# Most tensor bytes (4 MiB) that a service puts into one frame. Larger tensors travel as several pieces.
+# Most tensor bytes (4 MiB) that a service puts into one frame. Larger tensors travel as several pieces. A TrainingBatch is always one frame: it
+# may fill that up to `maxFrameBytes`, and a request for a larger one is refused.
 
 const maxFrameBytes :UInt32 = 16777216;
 # Largest frame (16 MiB) that a service accepts by default.
