@@ -7,7 +7,14 @@ import pytest
 
 from pangea.children import Child, ChildFailed
 
-READY = 'import pathlib, sys, threading\npathlib.Path(sys.argv[1]).write_text(\'{"listen": "127.0.0.1:1"}\')\nthreading.Event().wait()\n'
+# As services do: the file appears whole.
+READY = """
+import pathlib, sys, threading
+file = pathlib.Path(sys.argv[1])
+file.with_suffix(".tmp").write_text('{"listen": "127.0.0.1:1"}')
+file.with_suffix(".tmp").rename(file)
+threading.Event().wait()
+"""
 
 
 def child(tmp_path: Path, code: str, *arguments: str) -> Child:

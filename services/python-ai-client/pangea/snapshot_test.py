@@ -1,6 +1,7 @@
 """A snapshot carries the whole state: training goes on from it with the same bits."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -17,10 +18,12 @@ OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
     "rmsprop": lambda model: torch.optim.RMSprop(model.parameters(), momentum=0.5, centered=True),
     "adagrad": lambda model: torch.optim.Adagrad(model.parameters()),
     "nadam": lambda model: torch.optim.NAdam(model.parameters()),
-    "two groups": lambda model: torch.optim.AdamW(
-        [{"params": [p for p in model.parameters() if p.ndim > 1]}, {"params": [p for p in model.parameters() if p.ndim == 1], "lr": 0.5}]
-    ),
+    "two groups": lambda model: torch.optim.AdamW(two_groups(model)),
 }
+
+
+def two_groups(model: nn.Module) -> list[dict[str, Any]]:
+    return [{"params": [p for p in model.parameters() if p.ndim > 1]}, {"params": [p for p in model.parameters() if p.ndim == 1], "lr": 0.5}]
 
 
 def build(seed: int) -> nn.Module:
