@@ -1,4 +1,4 @@
-"""A test sees no compiler of the machine, no file of the workspace that it did not ask for, and nothing of who started it."""
+"""A test has no compiler of the machine, no file in its tree that it did not ask for, no place to write but its own, and no environment of who started it."""
 
 import os
 import shutil
@@ -37,8 +37,28 @@ def test_undeclared_files_of_the_workspace_are_not_there() -> None:
     assert not [folder for folder in [working, *working.parents] if (folder / "MODULE.bazel").exists()]
 
 
+def writable(file: Path) -> bool:
+    """Whether the file can be made; it is taken away again."""
+    try:
+        file.touch()
+    except OSError:
+        return False
+    file.unlink()
+    return True
+
+
+def test_nothing_can_be_written_outside() -> None:
+    # A link to an input leads out of the sandbox, into the workspace itself.
+    beside = Path(__file__).resolve().with_name("canary.tmp")
+    outside = [beside, Path.home() / "canary.tmp", Path("/usr/canary.tmp"), Path("/var/tmp/canary.tmp")]
+    assert [file for file in outside if writable(file)] == []
+    assert writable(Path(os.environ["TEST_TMPDIR"], "canary.tmp"))
+
+
 def test_the_callers_environment_is_not_there() -> None:
-    foreign = {"USERNAME", "SSH_AUTH_SOCK", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONSTARTUP", "GOPATH", "GOROOT", "CARGO_HOME", "RUSTUP_HOME", "JAVA_HOME", "VIRTUAL_ENV"}
-    assert not foreign & os.environ.keys()
+    # Without USER: Bazel itself sets it for every test.
+    who = {"HOME", "LOGNAME", "USERNAME", "SSH_AUTH_SOCK"}
+    languages = {"PYTHONSTARTUP", "VIRTUAL_ENV", "GOPATH", "GOROOT", "CARGO_HOME", "RUSTUP_HOME", "JAVA_HOME"}
+    assert not (who | languages | {"LD_LIBRARY_PATH", "LD_PRELOAD"}) & os.environ.keys()
     # Bazel's test wrapper puts the working folder in front.
     assert set(os.environ["PATH"].split(":")) <= {".", "/bin", "/usr/bin", "/usr/local/bin"}

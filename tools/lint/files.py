@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,3 +43,8 @@ def with_interpreter(workspace: Path, files: list[Path], interpreter: str) -> li
             if first.startswith(b"#!") and interpreter.encode() in first:
                 found.append(str(file))
     return found
+
+
+def imports_bindings(file: Path) -> bool:
+    """Whether a Python file imports bindings that the build makes of a schema (`from schemas import tensor_capnp`)."""
+    return re.search(r"^from \S+ import \w+_capnp$", file.read_text(), re.MULTILINE) is not None

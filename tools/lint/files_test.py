@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tools.lint.files import source_files, with_interpreter, with_suffix
+from tools.lint.files import imports_bindings, source_files, with_interpreter, with_suffix
 
 
 def test_only_our_sources_are_seen(tmp_path: Path) -> None:
@@ -15,3 +15,10 @@ def test_only_our_sources_are_seen(tmp_path: Path) -> None:
     assert with_suffix(files, ".py") == ["a.py", "sub/b.py"]
     assert with_interpreter(tmp_path, files, "python3") == [".ci/run"]
     assert with_interpreter(tmp_path, files, "bash") == []
+
+
+def test_a_file_that_imports_generated_bindings_is_known(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import os\nfrom schemas import tensor_capnp\n")
+    (tmp_path / "b.py").write_text("import capnp as _capnp\n# from schemas import tensor_capnp\n")
+    assert imports_bindings(tmp_path / "a.py")
+    assert not imports_bindings(tmp_path / "b.py")
