@@ -24,9 +24,9 @@ def test_a_frame_cut_at_any_byte_is_refused(writer: str, reader: str) -> None:
 
 
 @pytest.mark.parametrize("writer", ["go", "rust"])
-def test_the_capnp_tool_refuses_a_cut_frame(writer: str) -> None:
+def test_the_capnp_tool_refuses_a_frame_cut_at_any_byte(writer: str) -> None:
     frame = write(writer, [UPDATE])
-    for length in range(1, len(frame), 7):
+    for length in range(len(frame)):
         with pytest.raises(Unreadable):
             capnp_tool(["convert", "binary:json"], os.environ["SCHEMA"], frame[:length])
 
@@ -59,5 +59,14 @@ def test_an_old_reader_passes_over_new_fields(reader: str, future: str) -> None:
 @pytest.mark.parametrize("reader", ["go", "rust", "python"])
 @pytest.mark.parametrize("text", [as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '(type = ping, requestId = 1, ping = "hello")'])
 def test_an_old_reader_says_that_it_does_not_know_a_new_value(reader: str, text: str, future: str) -> None:
-    with pytest.raises(Unreadable, match="unsupported|not in schema|Enumerant|unknown|message type 17"):
+    with pytest.raises(Unreadable, match="unsupported"):
         read(reader, capnp_tool(["encode"], future, text.encode()))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [(as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '"dtype": 11'), ('(type = ping, requestId = 1, ping = "hello")', '"type": 17')],
+)
+def test_the_capnp_tool_shows_a_new_value_as_its_number(text: str, shown: str, future: str) -> None:
+    frame = capnp_tool(["encode"], future, text.encode())
+    assert shown in capnp_tool(["convert", "binary:json"], os.environ["SCHEMA"], frame).decode()
