@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Continuous integration: the README's test command, then the lint. Ends with `N passed, N failed`; exits with 1 if anything failed.
+
+The count is that of Bazel's test targets, of clippy and of the lint's tools, from Bazel's own record of events, so that a test that did not run is no success.
+"""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+WORKSPACE = pathlib.Path(__file__).resolve().parents[1]
+
+
+def run_tests(events: pathlib.Path) -> "tuple[int, int]":
+    """Passed and failed test targets of `./bazelw test //...`; a build that breaks counts as one failure."""
+    code = subprocess.run(["./bazelw", "test", "//...", "--config=ci", "--keep_going", f"--build_event_json_file={events}"], cwd=WORKSPACE, check=False).returncode
+    passed = failed = 0
+    for line in events.read_text().splitlines() if events.exists() else []:
+        summary = json.loads(line).get("testSummary")
+        if summary:
+            good = summary.get("overallStatus") == "PASSED"
+            passed, failed = passed + good, failed + (not good)
+    return passed, failed or int(code != 0)
+
+
+def run_lint() -> "tuple[int, int]":
+    """Passed and failed tools of `./bazelw run //:lint`, from its last line."""
+    result = subprocess.run(["./bazelw", "run", "--config=ci", "//:lint"], cwd=WORKSPACE, stdout=subprocess.PIPE, text=True, check=False)
+    print(result.stdout, end="")
+    counts = re.search(r"^(\d+) passed, (\d+) failed$", result.stdout, re.MULTILINE)
+    passed, failed = (int(counts[1]), int(counts[2])) if counts else (0, 1)
+    return passed, failed or int(result.returncode != 0)
+
+
+def run_clippy() -> "tuple[int, int]":
+    """One passed or one failed: clippy is a part of the build."""
+    code = subprocess.run(["./bazelw", "build", "//...", "--config=ci", "--config=clippy", "--keep_going"], cwd=WORKSPACE, check=False).returncode
+    return (0, 1) if code else (1, 0)
+
+
+def main() -> int:
+    """Runs all and prints the sum."""
+    # Not under /tmp: what runs Bazel has one of its own.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        tests = run_tests(pathlib.Path(folder) / "events.json")
+    counts = [tests, run_clippy(), run_lint()]
+    passed, failed = sum(count[0] for count in counts), sum(count[1] for count in counts)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
