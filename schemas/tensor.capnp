@@ -4,7 +4,7 @@
 # A connection carries standard Cap'n Proto stream frames; each frame is one `Message`. The connecting side (always a
 # worker) sends requests; the accepting side answers each request, in order, on the same connection. A reply echoes the
 # `requestId` of its request. A logical message too large for one frame is sent as several consecutive frames of the same
-# type and `requestId`; the last one has `final = true`.
+# type and `requestId`; the last one has `final = true`. Only a `Heartbeat` may come between them.
 #
 # Usage, with the `capnp` tool (prints a captured frame):
 #
@@ -131,11 +131,15 @@ struct JoinRequest {
   protocolVersion @0 :UInt16;
   workerName @1 :Text;              # For people; need not be unique. At most 128 bytes.
   software @2 :Text;                # Build of torch and kind of processor; workers of one run should agree. At most 256 bytes.
-  parameters @3 :List(TensorSpec);  # The trainable parameters in the order of their gradients. At most 65,536.
+  parameters @3 :List(TensorSpec);  # What is added up in a step: the gradients of the trainable parameters, in model order, then whatever else of the
+                                    # model changes in a forward pass. At most 65,536.
   parametersHash @4 :Data;          # Of the parameters that the worker holds (see WorkRequest).
   step @5 :UInt64;                  # Steps applied to them; 0 for freshly initialised ones.
   dataset @6 :DatasetInfo;          # As the worker's data service describes it.
   processId @7 :UInt32;             # Of the worker, for people and for fault injection. 0 if unknown.
+  runId @8 :Text;                   # JoinReply.runId of an earlier connection of this worker, which connects again; empty at the first time.
+  heartbeatSeconds @9 :Float64;     # At most so long between two frames of this worker, whatever it does; 0 where it promises nothing. A worker that is
+                                    # silent for several times as long keeps its connection, but its shards are leased to others.
 }
 
 struct JoinReply {
@@ -169,6 +173,7 @@ struct ShardLease {
   epoch @1 :UInt32;
   epochStep @2 :UInt32;        # Step within the epoch.
   shards @3 :List(UInt32);     # Ascending, at least one.
+  separate @4 :List(UInt32);   # Those of them that are to be submitted as updates of one shard each: their bits are compared with another worker's.
 }
 
 struct ShardReport {
@@ -197,7 +202,7 @@ enum Verdict {
   accepted @1;      # It is part of the open step.
   duplicate @2;     # The same bytes for these shards were there already. Nothing to do.
   conflict @3;      # Other bytes for these shards were there already. The update was dropped and the event reported.
-  stale @4;         # The step is closed. Nothing to do but ask for work.
+  stale @4;         # The step is closed, or these shards have come in another grouping. Nothing to do but ask for work.
   tooEarly @5;      # The step is not open yet: the worker is ahead of the run, which is an error in the worker.
   refused @6;       # Malformed: NaN or Inf, wrong name, shape, dtype, count. `detail` names tensor and reason.
 }
@@ -238,6 +243,10 @@ struct RunFinished {
   # orchestrator -> worker: all steps are committed.
   steps @0 :UInt64;
   parametersHash @1 :Data;     # That the workers agreed on.
+}
+
+struct Heartbeat {
+  # worker -> orchestrator: I am alive. Sent between other frames, also between those of one logical message, with requestId 0. Not answered.
 }
 
 struct Leave {
@@ -286,6 +295,7 @@ enum MessageType {
   runFinished @14;
   leave @15;
   errorReply @16;
+  heartbeat @17;
 }
 
 struct Message {
@@ -312,5 +322,6 @@ struct Message {
     runFinished @16 :RunFinished;
     leave @17 :Leave;
     errorReply @18 :ErrorReply;
+    heartbeat @19 :Heartbeat;
   }
 }
