@@ -23,3 +23,15 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
 // Short gives the first 12 hexadecimal digits, enough for a person to compare two.
 func (h Hash) Short() string { return hex.EncodeToString(h[:6]) }
+
+// MarshalText gives the hexadecimal form, for files.
+func (h Hash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
+
+// UnmarshalText reads the hexadecimal form.
+func (h *Hash) UnmarshalText(text []byte) error {
+	if len(text) != 2*len(h) {
+		return fmt.Errorf("a SHA-256 has %d hexadecimal digits; %q has %d", 2*len(h), text, len(text))
+	}
+	_, err := hex.Decode(h[:], text)
+	return err
+}

@@ -1,0 +1,40 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Name of the ledger in a run directory.
+const Name = "ledger.jsonl"
+
+// Disk is a ledger's file in a run directory, held by this process alone.
+type Disk struct{ *os.File }
+
+// OpenDisk opens the file, or creates it, and locks it.
+func OpenDisk(folder string) (*Disk, error) {
+	path := filepath.Join(folder, Name)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the ledger: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = errors.New("another orchestrator leads this run; stop it first, or choose another --run-dir")
+		}
+		return nil, errors.Join(fmt.Errorf("cannot lock %s: %w", path, err), file.Close())
+	}
+	return &Disk{file}, nil
+}
+
+// Size of the file.
+func (d *Disk) Size() (int64, error) {
+	info, err := d.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}

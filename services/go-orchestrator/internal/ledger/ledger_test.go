@@ -1,0 +1,210 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+)
+
+// memory is a file that can be cut, flipped and made to fail.
+type memory struct {
+	data    []byte
+	failing error
+}
+
+func (m *memory) ReadAt(to []byte, at int64) (int, error) {
+	n := copy(to, m.data[min(at, int64(len(m.data))):])
+	if n < len(to) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (m *memory) WriteAt(data []byte, at int64) (int, error) {
+	if m.failing != nil {
+		return 0, m.failing
+	}
+	for int64(len(m.data)) < at+int64(len(data)) {
+		m.data = append(m.data, 0)
+	}
+	return copy(m.data[at:], data), nil
+}
+
+func (m *memory) Size() (int64, error)      { return int64(len(m.data)), nil }
+func (m *memory) Truncate(size int64) error { m.data = m.data[:size]; return nil }
+func (m *memory) Sync() error               { return m.failing }
+
+func nowhere(string) {}
+
+func samples() []Record {
+	when := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	return []Record{
+		&Settings{Format: Format, RunID: "r", Seed: 7, Shards: 2, BatchSize: 4, Epochs: 1},
+		&Start{Time: when},
+		&Model{Software: "torch", Dataset: Dataset{Name: "d", TrainSamples: 6}, Parameters: []Spec{{"a", "float32", []uint64{3}}}, EpochSteps: 2, TotalSteps: 2},
+		&Worker{ID: 1, Name: "w <&> \"x\"", Time: when},
+		&Step{Step: 0, Samples: 4, LossSum: 0.1, Time: when, Contributions: []Contribution{{0, 2, 1, []Shard{{0, 0, 2, 0.3, protocol.Hash{1}}, {1, 2, 4, 1e300, protocol.Hash{2}}}}}},
+		&Checkpoint{Step: 1, File: "checkpoints/x", Bytes: 9},
+		&Incident{Kind: Conflict, Detail: "d", Time: when},
+		&Finished{Steps: 2},
+	}
+}
+
+func written(t *testing.T, records ...Record) *memory {
+	t.Helper()
+	file := &memory{}
+	l, old, err := Open(file, nowhere)
+	if err != nil || len(old) != 0 {
+		t.Fatal(old, err)
+	}
+	for _, record := range records {
+		if err := l.Append(record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return file
+}
+
+func copied(file *memory) *memory { return &memory{data: append([]byte{}, file.data...)} }
+
+func TestWhatWasAppendedIsReadAgain(t *testing.T) {
+	file := written(t, samples()...)
+	for range 3 {
+		_, records, err := Open(file, nowhere)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := show(t, records), show(t, samples()); got != want {
+			t.Fatalf("got\n%s\nwant\n%s", got, want)
+		}
+	}
+}
+
+func show(t *testing.T, records []Record) string {
+	t.Helper()
+	var text strings.Builder
+	for _, record := range records {
+		body, err := encode(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&text, "%s\n", body)
+	}
+	return text.String()
+}
+
+func TestEveryCutIsNoticed(t *testing.T) {
+	file := written(t, samples()...)
+	for size := range len(file.data) {
+		_, records, err := Open(&memory{data: append([]byte{}, file.data[:size]...)}, nowhere)
+		var damaged *Damaged
+		// Nothing at all, or the beginning of two empty slots, is what a crash at the very start leaves; these slots are not empty.
+		if size > 0 && !errors.As(err, &damaged) && !(size < 40 && len(records) == 0) {
+			t.Fatalf("cut to %d bytes: %d records, error %v", size, len(records), err)
+		}
+	}
+}
+
+func TestEveryFlippedByteIsNoticedOrHarmless(t *testing.T) {
+	file := written(t, samples()...)
+	want := show(t, samples())
+	for at := range file.data {
+		flipped := copied(file)
+		flipped.data[at] ^= 0x20
+		_, records, err := Open(flipped, nowhere)
+		var damaged *Damaged
+		if at < recordsFrom {
+			// One spoilt slot is what a crash may leave: nothing is lost by it.
+			if err != nil || show(t, records) != want {
+				t.Fatalf("byte %d of a slot: %v", at, err)
+			}
+		} else if !errors.As(err, &damaged) || damaged.Offset > int64(at) {
+			t.Fatalf("byte %d: %v", at, err)
+		}
+	}
+}
+
+func TestWhatWasNotAcknowledgedIsTakenOverWholeOrDropped(t *testing.T) {
+	all := samples()
+	before, after := written(t, all[:4]...), written(t, all[:5]...)
+	for size := len(before.data); size <= len(after.data); size++ {
+		torn := copied(before) // its slots know of four records
+		torn.data = append(torn.data, after.data[len(before.data):size]...)
+		l, records, err := Open(torn, nowhere)
+		if err != nil {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		want := 4
+		if size == len(after.data) {
+			want = 5
+		}
+		if len(records) != want {
+			t.Fatalf("%d bytes: %d records", size, len(records))
+		}
+		if err := l.Append(all[5]); err != nil {
+			t.Fatal(err)
+		}
+		if _, records, err = Open(torn, nowhere); err != nil || len(records) != want+1 {
+			t.Fatalf("%d bytes, after one more: %d records, %v", size, len(records), err)
+		}
+	}
+}
+
+func TestNothingIsAppendedAfterAnError(t *testing.T) {
+	file := written(t, samples()[:4]...)
+	l, _, err := Open(file, nowhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.failing = errors.New("no space left on device")
+	if err := l.Append(samples()[4]); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Fatal(err)
+	}
+	file.failing = nil
+	if err := l.Append(samples()[4]); err == nil {
+		t.Fatal("it went on after an error")
+	}
+	if _, records, err := Open(file, nowhere); err != nil || len(records) != 4 {
+		t.Fatal(len(records), err)
+	}
+}
+
+func TestPointsArePassedInOrder(t *testing.T) {
+	var passed []string
+	l, _, err := Open(&memory{}, func(point string) { passed = append(passed, point) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Append(&Start{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(passed, " "); got != "ledger.before-append ledger.after-append ledger.after-sync ledger.after-commit" {
+		t.Fatal(got)
+	}
+}
+
+func TestTwoProcessesCannotHoldOneLedger(t *testing.T) {
+	folder := t.TempDir()
+	disk, err := OpenDisk(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenDisk(folder); err == nil || !strings.Contains(err.Error(), "another orchestrator") {
+		t.Fatal(err)
+	}
+	if err := disk.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if disk, err = OpenDisk(folder); err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	if l, _, err := Open(disk, nowhere); err != nil || l.Append(samples()...) != nil || l.Bytes() <= recordsFrom {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,191 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+)
+
+// Format of the ledger that this build writes.
+const Format = 1
+
+// Record is one line of the ledger: one of the types below.
+type Record interface{ kind() string }
+
+// Settings are the first record: what the run is.
+type Settings struct {
+	Format    int    `json:"format"`
+	RunID     string `json:"run_id"`
+	Seed      uint64 `json:"seed"`
+	Shards    uint32 `json:"shards"`
+	BatchSize uint32 `json:"batch_size"`
+	Epochs    uint32 `json:"epochs"`
+}
+
+// Start says that the orchestrator was started.
+type Start struct {
+	Time time.Time `json:"time"`
+	Step uint64    `json:"step"` // steps in the ledger then
+}
+
+// Model is what the first worker brought: it is fixed from then on.
+type Model struct {
+	Software   string        `json:"software"`
+	Dataset    Dataset       `json:"dataset"`
+	Parameters []Spec        `json:"parameters"`
+	ParamsHash protocol.Hash `json:"params_hash"` // of the initial parameters
+	EpochSteps uint64        `json:"epoch_steps"`
+	TotalSteps uint64        `json:"total_steps"`
+}
+
+// Dataset of a run.
+type Dataset struct {
+	Name           string        `json:"name"`
+	Hash           protocol.Hash `json:"hash"`
+	TrainSamples   uint64        `json:"train_samples"`
+	HeldOutSamples uint64        `json:"held_out_samples"`
+	Classes        uint32        `json:"classes"`
+	Features       Spec          `json:"features"`
+	Labels         Spec          `json:"labels"`
+}
+
+// Spec of a tensor.
+type Spec struct {
+	Name  string   `json:"name"`
+	DType string   `json:"dtype"`
+	Shape []uint64 `json:"shape"`
+}
+
+// Worker says that a worker has joined.
+type Worker struct {
+	ID       uint32    `json:"id"`
+	Name     string    `json:"name"`
+	PID      uint32    `json:"pid"`
+	Software string    `json:"software"`
+	Step     uint64    `json:"step"` // that it holds
+	Time     time.Time `json:"time"`
+}
+
+// Step says that a step's sum is complete. It is written before any worker gets the sum.
+type Step struct {
+	Step          uint64         `json:"step"`
+	Epoch         uint32         `json:"epoch"`
+	EpochStep     uint32         `json:"epoch_step"`
+	Samples       uint64         `json:"samples"`
+	LossSum       Float          `json:"loss_sum"`
+	AggregateHash protocol.Hash  `json:"aggregate_hash"`
+	ParamsHash    protocol.Hash  `json:"params_hash"` // of the parameters before the step
+	Seconds       Float          `json:"seconds"`     // from opening to closing
+	Workers       int            `json:"workers"`     // that were there at its opening
+	Time          time.Time      `json:"time"`
+	Contributions []Contribution `json:"contributions"` // ascending; they cover all shards
+}
+
+// Contribution is a gradient sum that a worker sent.
+type Contribution struct {
+	First  uint32  `json:"first"`
+	Count  uint32  `json:"count"`
+	Worker uint32  `json:"worker"`
+	Shards []Shard `json:"shards"`
+}
+
+// Shard of a step: the samples at the positions [From, To) of the epoch's order.
+type Shard struct {
+	Shard     uint32        `json:"shard"`
+	From      uint64        `json:"from"`
+	To        uint64        `json:"to"`
+	LossSum   Float         `json:"loss_sum"`
+	BatchHash protocol.Hash `json:"batch_hash"`
+}
+
+// Checkpoint says that a checkpoint is complete on the disk.
+type Checkpoint struct {
+	Step       uint64        `json:"step"`
+	File       string        `json:"file"` // relative to the run directory
+	Bytes      uint64        `json:"bytes"`
+	SHA256     protocol.Hash `json:"sha256"`
+	ParamsHash protocol.Hash `json:"params_hash"`
+}
+
+// Kinds of an Incident.
+const (
+	Conflict   = "conflict"   // two workers computed other bits for the same shards
+	Divergence = "divergence" // a worker's parameters are not those of the run
+	Quarantine = "quarantine" // a worker was proven wrong and may not come back
+	Replay     = "replay"     // a step that was computed again had other bits than the first time
+)
+
+// Incident is something that ought not to happen, and what was done about it.
+type Incident struct {
+	Kind   string    `json:"kind"`
+	Step   uint64    `json:"step"`
+	First  uint32    `json:"first"`
+	Count  uint32    `json:"count"` // of shards; 0 where it is about none
+	Worker uint32    `json:"worker"`
+	Name   string    `json:"name"`
+	Detail string    `json:"detail"`
+	Time   time.Time `json:"time"`
+}
+
+// Finished says that all steps are closed and applied.
+type Finished struct {
+	Steps      uint64        `json:"steps"`
+	ParamsHash protocol.Hash `json:"params_hash"`
+}
+
+func (*Settings) kind() string   { return "settings" }
+func (*Start) kind() string      { return "start" }
+func (*Model) kind() string      { return "model" }
+func (*Worker) kind() string     { return "worker" }
+func (*Step) kind() string       { return "step" }
+func (*Checkpoint) kind() string { return "checkpoint" }
+func (*Incident) kind() string   { return "incident" }
+func (*Finished) kind() string   { return "finished" }
+
+// Float is a float64 in its shortest exact form; NaN and Inf, which JSON cannot hold, become null and are read as NaN.
+type Float float64
+
+// MarshalJSON writes it.
+func (f Float) MarshalJSON() ([]byte, error) {
+	if v := float64(f); !math.IsNaN(v) && !math.IsInf(v, 0) {
+		return json.Marshal(v)
+	}
+	return []byte("null"), nil
+}
+
+// UnmarshalJSON reads it.
+func (f *Float) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		*f = Float(math.NaN())
+		return nil
+	}
+	return json.Unmarshal(text, (*float64)(f))
+}
+
+// encode gives the body of a record's line.
+func encode(record Record) ([]byte, error) {
+	fields, err := json.Marshal(record)
+	if err != nil {
+		return nil, fmt.Errorf("encode a %s record: %w", record.kind(), err)
+	}
+	return append([]byte(`{"type":"`+record.kind()+`",`), fields[1:]...), nil
+}
+
+// decode reads a body. A type that this build does not know is an error: going on without it might repeat or lose something.
+func decode(body []byte) (Record, error) {
+	var head struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(body, &head); err != nil {
+		return nil, err
+	}
+	for _, record := range []Record{&Settings{}, &Start{}, &Model{}, &Worker{}, &Step{}, &Checkpoint{}, &Incident{}, &Finished{}} {
+		if record.kind() == head.Type {
+			return record, json.Unmarshal(body, record)
+		}
+	}
+	return nil, fmt.Errorf("the record type %q is not known here; use the release that wrote this ledger", head.Type)
+}
