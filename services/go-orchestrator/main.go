@@ -17,7 +17,9 @@ import (
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
+	"pangea.example/pangea/services/go-orchestrator/internal/crash"
 	"pangea.example/pangea/services/go-orchestrator/internal/httpapi"
+	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/rundir"
 	"pangea.example/pangea/services/go-orchestrator/internal/server"
 	"pangea.example/pangea/services/go-orchestrator/internal/settings"
@@ -62,7 +64,11 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 		return err
 	}
 	defer pages.Close()
-	files, err := rundir.Create(s.RunDir)
+	pass, err := crash.Parse(os.Getenv(crash.Variable))
+	if err != nil {
+		return err
+	}
+	files, past, err := rundir.Open(s.RunDir, pass)
 	if err != nil {
 		return err
 	}
@@ -71,10 +77,18 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	log := telemetry.NewLogger(s.LogFormat, os.Stderr)
 	memory := budget.New("memory of the process", s.MaxMemoryBytes)
 	metrics := telemetry.NewMetrics(memory.Used)
-	workers := server.New(server.Config{
-		RunID: s.RunID, Settings: s.Run, MaxConnections: s.MaxConnections, ExitWhenFinished: s.ExitWhenFinished,
-		Memory: memory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics,
-	})
+	workers, err := server.New(server.Config{
+		Run: run.Config{
+			RunID: s.RunID, Settings: s.Run, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
+			CheckpointSteps: s.CheckpointSteps, CheckpointEvery: s.CheckpointEvery, KeepCheckpoints: s.KeepCheckpoints,
+			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,
+		},
+		MaxConnections: s.MaxConnections, ExitWhenFinished: s.ExitWhenFinished,
+		Memory: memory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Pass: pass,
+	}, past)
+	if err != nil {
+		return fmt.Errorf("cannot go on with the run in %s: %w", s.RunDir, err)
+	}
 	api := httpapi.New(workers, metrics.Handler())
 	go func() {
 		if err := api.Serve(pages); !errors.Is(err, http.ErrServerClosed) {

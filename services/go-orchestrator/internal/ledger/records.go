@@ -189,3 +189,13 @@ func decode(body []byte) (Record, error) {
 	}
 	return nil, fmt.Errorf("the record type %q is not known here; use the release that wrote this ledger", head.Type)
 }
+
+// SpecOf gives the ledger's form of a spec.
+func SpecOf(s protocol.Spec) Spec {
+	return Spec{s.Name, s.DType.String(), append([]uint64{}, s.Shape...)}
+}
+
+// Protocol gives the spec as messages have it; a type that this build does not know becomes unspecified.
+func (s Spec) Protocol() protocol.Spec {
+	return protocol.Spec{Name: s.Name, DType: protocol.ParseDType(s.DType), Shape: s.Shape}
+}

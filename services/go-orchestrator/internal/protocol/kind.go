@@ -24,11 +24,12 @@ const (
 	KindRunFinished
 	KindLeave
 	KindErrorReply
+	KindHeartbeat
 )
 
 var kindNames = [...]string{
 	"unspecified", "datasetRequest", "datasetInfo", "batchRequest", "trainingBatch", "joinRequest", "joinReply", "workRequest",
-	"shardLease", "gradientUpdate", "gradientAck", "aggregate", "snapshotRequest", "snapshot", "runFinished", "leave", "errorReply",
+	"shardLease", "gradientUpdate", "gradientAck", "aggregate", "snapshotRequest", "snapshot", "runFinished", "leave", "errorReply", "heartbeat",
 }
 
 // Known says whether this build has heard of the message.

@@ -2,6 +2,8 @@
 // The state machine speaks only these; package wire turns them into frames and back.
 package protocol
 
+import "time"
+
 // Version of the protocol that this build speaks.
 const Version = 1
 
@@ -44,6 +46,8 @@ type Join struct {
 	Step           uint64
 	Dataset        Dataset
 	ProcessID      uint32
+	RunID          string        // of an earlier connection; empty at the first
+	Heartbeat      time.Duration // longest silence of the worker; 0 where it promises none
 }
 
 // Work asks what to do next: the worker's parameters have Step steps applied.
@@ -82,6 +86,7 @@ type Lease struct {
 	Epoch     uint32
 	EpochStep uint32
 	Shards    []uint32
+	Separate  []uint32 // of them: to be submitted one by one
 }
 
 // Ack answers a gradient update.

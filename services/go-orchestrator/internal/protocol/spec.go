@@ -39,6 +39,11 @@ func (d DType) String() string {
 	return fmt.Sprintf("dtype(%d)", uint16(d))
 }
 
+// ParseDType knows a type by its name; Unspecified if there is none.
+func ParseDType(name string) DType {
+	return DType(max(0, slices.Index(dtypeNames[:], name)))
+}
+
 // Size of one element in bytes; 0 for a type that this build does not know.
 func (d DType) Size() uint64 {
 	if int(d) < len(dtypeSizes) {

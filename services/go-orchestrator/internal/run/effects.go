@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -24,11 +25,27 @@ type WriteMetrics struct{ Line MetricsLine }
 // WriteRecord writes run.json anew.
 type WriteRecord struct{ Record Record }
 
-// Closed says that a step's sum is complete. A shell may use it to compute the sum's hash ahead of its use.
+// Closed says that a step's sum is complete and committed.
 type Closed struct{ Aggregate *protocol.Aggregate }
 
 // Dropped says that the aggregate of a step will not be sent again.
 type Dropped struct{ Step uint64 }
+
+// Commit appends records to the ledger. Nothing that follows may be done before they are on the disk, and nothing at all if they cannot be.
+type Commit struct{ Records []ledger.Record }
+
+// WriteCheckpoint writes a worker's state to the disk, whole or not at all, and is answered with CheckpointWritten. The shell releases the snapshot.
+type WriteCheckpoint struct {
+	Snapshot  *protocol.Snapshot
+	Epoch     uint32
+	EpochStep uint32
+}
+
+// LoadCheckpoint reads a checkpoint back, and is answered with CheckpointLoaded.
+type LoadCheckpoint struct{ Checkpoint ledger.Checkpoint }
+
+// RemoveCheckpoint deletes one that is no longer needed.
+type RemoveCheckpoint struct{ Checkpoint ledger.Checkpoint }
 
 // Note is for the log.
 type Note struct {
@@ -37,12 +54,16 @@ type Note struct {
 	Args    []any // as slog takes them
 }
 
-func (Send) isEffect()         {}
-func (WriteMetrics) isEffect() {}
-func (WriteRecord) isEffect()  {}
-func (Closed) isEffect()       {}
-func (Dropped) isEffect()      {}
-func (Note) isEffect()         {}
+func (Send) isEffect()             {}
+func (WriteMetrics) isEffect()     {}
+func (WriteRecord) isEffect()      {}
+func (Closed) isEffect()           {}
+func (Dropped) isEffect()          {}
+func (Note) isEffect()             {}
+func (Commit) isEffect()           {}
+func (WriteCheckpoint) isEffect()  {}
+func (LoadCheckpoint) isEffect()   {}
+func (RemoveCheckpoint) isEffect() {}
 
 // Number is a figure in a file; NaN and Inf, which JSON cannot hold, become null.
 type Number float64

@@ -1,6 +1,9 @@
 package run
 
-import "pangea.example/pangea/services/go-orchestrator/internal/protocol"
+import (
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+)
 
 // Peer identifies a connection. The shell never uses a number again.
 type Peer uint64
@@ -49,13 +52,39 @@ type PeerGone struct {
 	Reason string
 }
 
-// StopAsked says that the process is to end.
-type StopAsked struct{ Reason string }
+// Heard says that a peer has sent something, if only a heartbeat. Every other event of a peer says so as well.
+type Heard struct{ Peer Peer }
 
-func (JoinAsked) isEvent()    {}
-func (WorkAsked) isEvent()    {}
-func (UpdateCame) isEvent()   {}
-func (SnapshotCame) isEvent() {}
-func (LeaveAsked) isEvent()   {}
-func (PeerGone) isEvent()     {}
-func (StopAsked) isEvent()    {}
+// Tick says that time has passed. It has to come several times a second.
+type Tick struct{}
+
+// CheckpointWritten answers WriteCheckpoint.
+type CheckpointWritten struct {
+	Checkpoint ledger.Checkpoint
+	Err        error
+}
+
+// CheckpointLoaded answers LoadCheckpoint. The machine releases the snapshot, which is nil after an error.
+type CheckpointLoaded struct {
+	Checkpoint ledger.Checkpoint
+	Snapshot   *protocol.Snapshot
+	Err        error
+}
+
+// StopAsked says that the process is to end: after a last checkpoint if one can be had (see Machine.Ending), or at once.
+type StopAsked struct {
+	Reason string
+	AtOnce bool
+}
+
+func (JoinAsked) isEvent()         {}
+func (WorkAsked) isEvent()         {}
+func (UpdateCame) isEvent()        {}
+func (SnapshotCame) isEvent()      {}
+func (LeaveAsked) isEvent()        {}
+func (PeerGone) isEvent()          {}
+func (StopAsked) isEvent()         {}
+func (Heard) isEvent()             {}
+func (Tick) isEvent()              {}
+func (CheckpointWritten) isEvent() {}
+func (CheckpointLoaded) isEvent()  {}

@@ -3,8 +3,10 @@ package run
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -26,8 +28,14 @@ func (m *Machine) onJoin(e JoinAsked) {
 		return
 	}
 	m.lastID++
-	w := &worker{id: m.lastID, peer: e.Peer, name: join.WorkerName, pid: join.ProcessID, step: join.Step, hash: join.ParametersHash}
-	w.lost = join.Step < m.step.number
+	w := &worker{id: m.lastID, peer: e.Peer, name: join.WorkerName, pid: join.ProcessID, step: join.Step, hash: join.ParametersHash,
+		beat: join.Heartbeat, heard: m.now}
+	reference, known := m.reference(w.step)
+	w.sound = known && reference == w.hash
+	// One that comes back is brought on by the aggregates since then; a new one is given the state, which is one message.
+	back := join.RunID != "" && m.reachable(w.step)
+	w.lost = known && !w.sound || w.step < m.step.number && !back
+	m.commit(&ledger.Worker{ID: w.id, Name: w.name, PID: w.pid, Software: strings.ToValidUTF8(join.Software, "?"), Step: w.step, Time: m.now.UTC()})
 	m.workers = append(m.workers, w)
 	m.note(slog.LevelInfo, "worker joined", "id", w.id, "worker", w.name, "pid", w.pid, "holds_step", w.step, "open_step", m.step.number, "workers", len(m.workers))
 	if join.Software != m.software {
@@ -48,6 +56,12 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 		return protocol.Errorf(protocol.FixRequest, "workerName may have %d bytes and software %d; they have %d and %d",
 			protocol.MaxWorkerName, protocol.MaxSoftware, len(join.WorkerName), len(join.Software))
 	}
+	if why, is := m.quarantined[join.WorkerName]; is {
+		return protocol.Errorf(protocol.Stop, "worker %s is in quarantine for the rest of the run: %s; check its machine", join.WorkerName, why)
+	}
+	if join.RunID != "" && join.RunID != m.config.RunID {
+		return protocol.Errorf(protocol.Stop, "the worker belongs to run %s; this is run %s; start it anew, or give it the address of its own orchestrator", join.RunID, m.config.RunID)
+	}
 	if m.layout == nil {
 		return m.begin(join)
 	}
@@ -58,10 +72,11 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 		return protocol.Errorf(protocol.Stop, "the worker's data is not that of the run: %s with %d training samples and hash %s, where the run has %s with %d and %s; point all workers to the same data",
 			join.Dataset.Name, join.Dataset.TrainSamples, join.Dataset.Hash.Short(), m.dataset.Name, m.dataset.TrainSamples, m.dataset.Hash.Short())
 	}
-	if join.Step > m.step.number {
+	if join.Step > m.committed() {
 		return m.ahead(join)
 	}
-	if reference, known := m.references[join.Step]; known && join.Step == m.step.number && reference != join.ParametersHash {
+	// One that comes back after it was told to drop its parameters is given others; a new one has to begin as the run did.
+	if reference, known := m.reference(join.Step); known && reference != join.ParametersHash && join.RunID == "" {
 		return protocol.Errorf(protocol.Stop, "the worker's parameters after %d steps have hash %s, those of the run %s; use the same seed, script, torch build and kind of processor",
 			join.Step, join.ParametersHash.Short(), reference.Short())
 	}
@@ -69,8 +84,8 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 }
 
 func (m *Machine) ahead(join *protocol.Join) *protocol.Error {
-	return protocol.Errorf(protocol.Resync, "the worker holds step %d, but run %s is at step %d; drop the parameters and join with step 0",
-		join.Step, m.config.RunID, m.step.number)
+	return protocol.Errorf(protocol.Stop, "the worker holds %d steps, but the ledger of run %s only %d: the worker is of another run, or the ledger is an older copy; put back the right run directory, or start the worker anew",
+		join.Step, m.config.RunID, m.committed())
 }
 
 func (m *Machine) begin(join *protocol.Join) *protocol.Error {
@@ -92,14 +107,28 @@ func (m *Machine) begin(join *protocol.Join) *protocol.Error {
 		return m.ahead(join)
 	}
 	m.layout, m.schedule, m.dataset, m.software = layout, schedule, join.Dataset, join.Software
-	m.references[0] = join.ParametersHash
+	m.tip = &join.ParametersHash
 	m.agreed.hash = join.ParametersHash
 	m.started = m.now
 	m.state = Running
 	m.note(slog.LevelInfo, "run begins", "run", m.config.RunID, "parameters", len(layout.Specs), "elements", layout.Elements(),
 		"dataset", join.Dataset.Name, "train_samples", join.Dataset.TrainSamples, "steps", schedule.TotalSteps)
+	m.commit(m.modelRecord())
 	m.writeRecord()
 	return nil
+}
+
+func (m *Machine) modelRecord() *ledger.Model {
+	d := m.dataset
+	record := &ledger.Model{
+		Software: strings.ToValidUTF8(m.software, "?"), ParamsHash: *m.tip, EpochSteps: m.schedule.EpochSteps, TotalSteps: m.schedule.TotalSteps,
+		Dataset: ledger.Dataset{Name: d.Name, Hash: d.Hash, TrainSamples: d.TrainSamples, HeldOutSamples: d.HeldOutSamples, Classes: d.Classes,
+			Features: ledger.SpecOf(d.Features), Labels: ledger.SpecOf(d.Label)},
+	}
+	for _, spec := range m.layout.Specs {
+		record.Parameters = append(record.Parameters, ledger.SpecOf(spec))
+	}
+	return record
 }
 
 func firstDifference(run, worker []protocol.Spec) string {
@@ -124,6 +153,7 @@ func (m *Machine) onLeave(e LeaveAsked) {
 }
 
 func (m *Machine) onGone(e PeerGone) {
+	delete(m.barred, e.Peer)
 	if w := m.find(e.Peer); w != nil {
 		level := slog.LevelWarn
 		if m.state == Finished || m.state == Stopped {
@@ -136,30 +166,33 @@ func (m *Machine) onGone(e PeerGone) {
 
 // remove frees what a worker had; settle gives it to others.
 func (m *Machine) remove(w *worker) {
-	for i, other := range m.workers {
-		if other == w {
-			m.workers = append(m.workers[:i:i], m.workers[i+1:]...)
-			break
+	m.workers = slices.DeleteFunc(m.workers, func(other *worker) bool { return other == w })
+	m.free(w)
+}
+
+// free gives up a worker's leases.
+func (m *Machine) free(w *worker) {
+	for i := range m.step.shards {
+		s := &m.step.shards[i]
+		if s.owner == w.id && !m.step.tree.Has(uint32(i)) {
+			s.owner = 0
+		}
+		if s.second == w.id {
+			s.second = 0
 		}
 	}
-	for shard, owner := range m.step.owners {
-		if owner == w.id && !m.step.tree.Has(uint32(shard)) {
-			m.step.owners[shard] = 0
-		}
+	if d := m.step.dispute; d != nil && d.third == w.id {
+		d.third = 0
 	}
 	if m.donor == w {
 		m.donor = nil
 	}
 }
 
-func (m *Machine) onStop(e StopAsked) {
-	if m.state == Stopped {
-		return
+// notJoined says why a connection that is no worker's may not ask.
+func (m *Machine) notJoined(peer Peer) *protocol.Error {
+	if why, is := m.barred[peer]; is {
+		return protocol.Errorf(protocol.Stop, "%s", why)
 	}
-	m.note(slog.LevelInfo, "run stops", "run", m.config.RunID, "reason", e.Reason, "step", m.step.number, "workers", len(m.workers))
-	if m.state != Finished {
-		m.state = Stopped
-		m.finished = m.now
-	}
-	m.writeRecord()
+	return protocol.Errorf(protocol.FixRequest, "this connection has not joined the run; send a JoinRequest first")
 }

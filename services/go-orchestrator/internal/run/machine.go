@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
@@ -28,6 +29,12 @@ type Config struct {
 	Settings    protocol.Settings
 	MemoryBytes int64 // that gradients and snapshots may take
 	KeepBytes   int64 // of aggregates that are kept for workers that lag; two steps are always kept
+
+	CheckpointSteps uint64        // take one each so many steps; 0 for none
+	CheckpointEvery time.Duration // and each so long; 0 for none
+	KeepCheckpoints int           // the newest ones; at least 1
+	VerifyFraction  float64       // share of the shards that two workers compute
+	StragglerK      float64       // a shard is late after median + k * MAD
 }
 
 // Machine is the state of one run. It is not safe for use by several goroutines.
@@ -49,9 +56,13 @@ type Machine struct {
 	software string // of the first worker
 
 	step       step
-	aggregates []*protocol.Aggregate    // of the last closed steps, without a gap
-	references map[uint64]protocol.Hash // of the parameters after as many steps, as first reported; as far back as aggregates go
-	closed     *MetricsLine             // of the last closed step, until its parameters' hash is known
+	history    []committedStep       // the steps in the ledger
+	tip        *protocol.Hash        // of the parameters after all of them; nil until a worker reports it
+	aggregates []*protocol.Aggregate // of the last closed steps, up to the open one, without a gap
+	recent     []closedStep          // who sent what of the last closed steps
+	lateness   lateness
+	closed     *MetricsLine // of the last committed step, until its parameters' hash is known
+	lines      uint64       // of metrics.jsonl
 	timings    timings
 	agreed     struct { // the last step whose parameters' hash is known
 		steps uint64
@@ -60,8 +71,16 @@ type Machine struct {
 	}
 	rate rate
 
-	donor    *worker // has been asked for its state
-	snapshot *protocol.Snapshot
+	donor       *worker // has been asked for its state
+	snapshot    *protocol.Snapshot
+	checkpoints []ledger.Checkpoint // on the disk, ascending
+	saving      saving
+	loading     bool // a checkpoint
+	ending      bool // only a last checkpoint is waited for
+
+	quarantined map[string]string // why, by the worker's name
+	diverged    map[string]int    // how often, by the worker's name
+	barred      map[Peer]string   // connections of workers that were sent away, and why
 }
 
 // step is the open step.
@@ -70,8 +89,19 @@ type step struct {
 	opened  time.Time // zero until the first lease of the run
 	divided bool      // shards have owners
 	present int       // workers at the division
-	owners  []uint32  // worker id by shard; 0 is nobody
+	shards  []shard
 	tree    *tree.Tree
+	dispute *dispute
+	again   int // computed again because a replay had other bits
+}
+
+// shard of the open step.
+type shard struct {
+	owner  uint32    // the worker that has it; 0 is nobody
+	second uint32    // the worker that computes it as well; 0 is nobody
+	since  time.Time // when it was leased to its owner
+	of     int       // how many shards that lease had
+	check  bool      // is to be computed by two workers, and only one has
 }
 
 // worker is one that has joined.
@@ -89,14 +119,11 @@ type worker struct {
 	lost   bool // holds parameters that the run has left behind, and needs a snapshot
 	served bool // lost, and has been sent one
 	unfit  bool // was asked for a snapshot and gave none that can be used
-}
+	sound  bool // its hash is that of the run's parameters after as many steps
 
-// New makes the machine of a run that waits for its first worker.
-func New(config Config) *Machine {
-	m := &Machine{config: config, state: Waiting, references: map[uint64]protocol.Hash{}}
-	m.openStep(0)
-	m.step.opened = time.Time{}
-	return m
+	beat   time.Duration // longest silence that it promised; 0 for none
+	heard  time.Time
+	silent bool
 }
 
 // Handle takes one event at a time and says what is to be done.
@@ -106,15 +133,26 @@ func (m *Machine) Handle(now time.Time, event Event) []Effect {
 	case JoinAsked:
 		m.onJoin(e)
 	case WorkAsked:
+		m.hear(e.Peer)
 		m.onWork(e)
 	case UpdateCame:
+		m.hear(e.Peer)
 		m.onUpdate(e)
 	case SnapshotCame:
+		m.hear(e.Peer)
 		m.onSnapshot(e)
 	case LeaveAsked:
 		m.onLeave(e)
 	case PeerGone:
 		m.onGone(e)
+	case Heard:
+		m.hear(e.Peer)
+	case Tick:
+		m.onTick()
+	case CheckpointWritten:
+		m.onWritten(e)
+	case CheckpointLoaded:
+		m.onLoaded(e)
 	case StopAsked:
 		m.onStop(e)
 	}
@@ -131,19 +169,21 @@ func (m *Machine) State() State { return m.state }
 // Workers is how many have joined and are still there.
 func (m *Machine) Workers() int { return len(m.workers) }
 
-// settle answers every held back request that can be answered now. An answer may make another one possible.
+// settle goes on as far as it can: it closes the open step, finds the step to work on, and answers every held back request that can be
+// answered now. Each of these may make another one possible.
 func (m *Machine) settle() {
-	for answered := true; answered; {
-		answered = false
+	for changed := true; changed; {
+		changed = m.closeStep()
+		m.rebase()
 		for _, w := range slices.Clone(m.workers) {
-			if !w.waiting {
+			if !w.waiting || m.find(w.peer) != w {
 				continue
 			}
 			reply := m.answer(w)
 			if reply == nil {
 				continue
 			}
-			answered, w.waiting = true, false
+			changed, w.waiting = true, false
 			m.send(w.peer, w.request, reply)
 			if _, refused := reply.(*protocol.Error); refused {
 				m.remove(w)
@@ -161,34 +201,39 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 		w.lost = true
 	}
 	if w.lost {
-		switch {
-		case m.state == Finished:
-			return m.finishedReply()
-		case m.snapshot != nil:
-			w.served = true
-			return m.snapshot
-		case m.donorInSight():
-			return nil
-		case m.references[w.step] != w.hash || !m.reachable(w.step):
-			err := protocol.Errorf(protocol.Stop, "no worker holds the parameters of step %d any more, and worker %d (%s) comes with those of step %d; start a new run",
-				m.step.number, w.id, w.name, w.step)
-			err.Refused = protocol.KindWorkRequest
-			return err
-		}
-		// Nobody else is left, but what it holds is of this run, and the aggregates since then are still here.
-		w.lost = false
+		return m.answerLost(w)
 	}
 	if aggregate := m.kept(w.step); aggregate != nil {
 		return aggregate
 	}
-	if m.state == Finished {
-		return m.finishedReply()
-	}
-	if m.snapshotWanted() && !w.unfit {
+	if m.donor == nil && !w.unfit && (m.saving.wanted || m.snapshotWanted()) {
 		m.donor = w
 		return protocol.SnapshotRequest{Step: m.step.number}
 	}
+	switch {
+	case m.ending:
+		return nil // until the checkpoint is written; then everyone is told
+	case m.state == Finished && m.step.number == m.schedule.TotalSteps:
+		return m.finishedReply()
+	}
 	return m.lease(w)
+}
+
+// answerLost gives a worker whose parameters the run cannot use those of another, or of a checkpoint.
+func (m *Machine) answerLost(w *worker) protocol.Reply {
+	switch {
+	case m.ending:
+		return nil
+	case m.snapshot != nil && m.reachable(m.snapshot.Step):
+		w.served = true
+		return m.snapshot
+	case m.loading || m.donorInSight():
+		return nil
+	}
+	err := protocol.Errorf(protocol.Stop, "no worker and no checkpoint holds parameters of run %s that worker %d (%s) could go on with, and its own (after %d steps) are not those of the run; start it anew",
+		m.config.RunID, w.id, w.name, w.step)
+	err.Refused = protocol.KindWorkRequest
+	return err
 }
 
 func (m *Machine) finishedReply() protocol.Reply {

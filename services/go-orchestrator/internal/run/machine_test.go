@@ -27,9 +27,13 @@ type bench struct {
 // Two parameters of 3 elements; 20 samples in steps of 8 over 4 shards: 3 steps, the last one of 4 samples.
 func newBench(t *testing.T) *bench {
 	settings := protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1}
+	machine, _, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, KeepBytes: 0, StragglerK: 5}, time.Unix(1000, 0), Past{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return &bench{
 		t:       t,
-		machine: New(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, KeepBytes: 0}),
+		machine: machine,
 		pool:    vector.NewPool(budget.New("test", 1<<20)),
 		now:     time.Unix(1000, 0),
 		replies: map[Peer][]protocol.Reply{},
@@ -186,7 +190,7 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 	}{
 		{"the same bits again", func(b *bench) protocol.Update { return b.update(1, 0, 2, 5) }, protocol.Duplicate, "came already"},
 		{"other bits", func(b *bench) protocol.Update { return b.update(1, 0, 2, 6) }, protocol.Conflict, "other bits"},
-		{"another grouping", func(b *bench) protocol.Update { return b.update(1, 0, 1, 5) }, protocol.Refused, "overlap"},
+		{"another grouping", func(b *bench) protocol.Update { return b.update(1, 0, 1, 5) }, protocol.Stale, "overlap"},
 		{"a closed step", func(b *bench) protocol.Update { return b.update(0, 0, 2, 5) }, protocol.Stale, "step 0 is closed"},
 		{"a step that is not open", func(b *bench) protocol.Update { return b.update(2, 0, 2, 5) }, protocol.TooEarly, "step 2 is not open"},
 		{"no node of the tree", func(b *bench) protocol.Update { return b.update(1, 1, 2, 5) }, protocol.Refused, "no node"},
@@ -302,7 +306,8 @@ func TestJoinsThatAreRefused(t *testing.T) {
 		{"a parameter more", func(j *protocol.Join) { j.Parameters = append(j.Parameters, protocol.Spec{Name: "c"}) }, protocol.Stop, "3 parameters"},
 		{"other data", func(j *protocol.Join) { j.Dataset.Hash = protocol.Hash{8} }, protocol.Stop, "data"},
 		{"other first parameters", func(j *protocol.Join) { j.ParametersHash = protocol.Hash{9} }, protocol.Stop, "same seed"},
-		{"a step ahead", func(j *protocol.Join) { j.Step = 2 }, protocol.Resync, "holds step 2"},
+		{"a step ahead", func(j *protocol.Join) { j.Step = 2 }, protocol.Stop, "holds 2 steps, but the ledger"},
+		{"another run", func(j *protocol.Join) { j.RunID = "other" }, protocol.Stop, "belongs to run other"},
 	} {
 		t.Run(test.scenario, func(t *testing.T) {
 			b := newBench(t)
@@ -331,7 +336,7 @@ func TestRequestsOutOfOrderAreRefused(t *testing.T) {
 		t.Fatalf("%+v", err)
 	}
 	b.ask(1, 3)
-	if err := one[*protocol.Error](b, 1); !strings.Contains(err.Detail, "step 0 is still open") {
+	if err := one[*protocol.Error](b, 1); !strings.Contains(err.Detail, "only 0 are closed") {
 		t.Fatalf("%+v", err)
 	}
 }

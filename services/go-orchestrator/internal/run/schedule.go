@@ -41,8 +41,14 @@ func (s Schedule) StepSamples(step uint64) uint64 {
 	return min(s.BatchSize, s.Samples-first)
 }
 
-// ShardSamples is how many of them a shard has; it may be 0.
+// ShardRange gives the positions [from, to) in the epoch's order of the samples of a shard; there may be none.
+func (s Schedule) ShardRange(step uint64, shard uint32) (from, to uint64) {
+	first, n := step%s.EpochSteps*s.BatchSize, s.StepSamples(step)
+	return first + n*uint64(shard)/s.Shards, first + n*(uint64(shard)+1)/s.Shards
+}
+
+// ShardSamples is how many they are.
 func (s Schedule) ShardSamples(step uint64, shard uint32) uint64 {
-	n := s.StepSamples(step)
-	return n*(uint64(shard)+1)/s.Shards - n*uint64(shard)/s.Shards
+	from, to := s.ShardRange(step, shard)
+	return to - from
 }

@@ -22,7 +22,7 @@ func (m *Machine) snapshotWanted() bool {
 // donorInSight says whether a worker is there that holds the open step, or will when it has applied the aggregates.
 func (m *Machine) donorInSight() bool {
 	for _, w := range m.workers {
-		if !w.lost && !w.unfit {
+		if !w.lost && !w.unfit && !w.silent {
 			return true
 		}
 	}
@@ -33,24 +33,31 @@ func (m *Machine) onSnapshot(e SnapshotCame) {
 	const kind = protocol.KindSnapshot
 	s := e.Snapshot
 	w := m.find(e.Peer)
-	if w == nil || w != m.donor {
+	if w == nil {
 		s.Release()
-		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest, "a snapshot of step %d came that nobody asked for", s.Step))
+		m.refuse(e.Peer, e.Request, kind, m.notJoined(e.Peer))
+		return
+	}
+	if w != m.donor {
+		// It may have been silent for so long that another one was asked.
+		m.note(slog.LevelWarn, "worker sent its state, which is not waited for any more", "id", w.id, "worker", w.name, "step", s.Step)
+		s.Release()
 		return
 	}
 	m.donor = nil
-	if reference := m.references[s.Step]; s.Step != w.step || s.ParametersHash != reference {
+	if reference, _ := m.reference(s.Step); s.Step != w.step || s.ParametersHash != reference {
 		m.note(slog.LevelError, "worker sent a snapshot that is not of the run", "id", w.id, "worker", w.name, "step", s.Step, "asked_step", w.step,
 			"hash", s.ParametersHash.String(), "run_hash", reference.String())
 		w.unfit = true
 		s.Release()
 		return
 	}
+	m.note(slog.LevelInfo, "worker sent its state", "id", w.id, "worker", w.name, "step", s.Step, "bytes", s.TotalBytes)
+	m.writeCheckpoint(s)
 	if !m.reachable(s.Step) {
 		s.Release() // The run has gone on too far; settle asks again.
 		return
 	}
-	m.note(slog.LevelInfo, "worker sent its state", "id", w.id, "worker", w.name, "step", s.Step, "bytes", s.TotalBytes)
 	m.dropSnapshot()
 	m.snapshot = s
 }

@@ -10,7 +10,9 @@ import (
 type Status struct {
 	RunID            string         `json:"run_id"`
 	State            State          `json:"state"`
-	Step             uint64         `json:"step"` // the open one
+	Step             uint64         `json:"step"`      // the open one
+	Committed        uint64         `json:"committed"` // steps in the ledger
+	Replaying        bool           `json:"replaying"` // the open step is one of them: it is computed again
 	TotalSteps       uint64         `json:"total_steps"`
 	Epoch            uint32         `json:"epoch"`
 	Loss             Number         `json:"loss"` // mean over the samples of the last step that was applied
@@ -25,13 +27,14 @@ type WorkerStatus struct {
 	Name   string   `json:"name"`
 	PID    uint32   `json:"pid"`
 	Step   uint64   `json:"step"`
+	Silent bool     `json:"silent"` // no heartbeat for a while
 	Shards []uint32 `json:"shards"` // of the open step, not yet submitted
 }
 
 // Status of the run now.
 func (m *Machine) Status() Status {
 	s := Status{
-		RunID: m.config.RunID, State: m.state, Step: m.step.number, TotalSteps: m.schedule.TotalSteps,
+		RunID: m.config.RunID, State: m.state, Step: m.step.number, Committed: m.committed(), Replaying: m.replaying(), TotalSteps: m.schedule.TotalSteps,
 		Loss: m.agreed.loss, SamplesPerSecond: m.rate.perSecond(), Workers: []WorkerStatus{},
 	}
 	if m.layout != nil {
@@ -39,7 +42,7 @@ func (m *Machine) Status() Status {
 		s.Epoch, _ = m.schedule.Locate(min(s.Step, s.TotalSteps-1))
 	}
 	for _, w := range m.workers {
-		s.Workers = append(s.Workers, WorkerStatus{w.id, w.name, w.pid, w.step, append([]uint32{}, m.unfinished(w.id)...)})
+		s.Workers = append(s.Workers, WorkerStatus{w.id, w.name, w.pid, w.step, w.silent, append([]uint32{}, m.unfinished(w.id)...)})
 	}
 	return s
 }

@@ -19,27 +19,31 @@ func (m *Machine) onUpdate(e UpdateCame) {
 		}
 		err := m.stopping(kind)
 		if m.state != Stopped {
-			err = protocol.Errorf(protocol.FixRequest, "this connection has not joined the run; send a JoinRequest first")
+			err = m.notJoined(e.Peer)
 		}
 		m.refuse(e.Peer, e.Request, kind, err)
 		return
 	}
 	verdict, detail := m.judge(w, &e.Update)
+	node := tree.Node{First: e.Update.FirstShard, Count: e.Update.ShardCount}
 	if verdict == protocol.Accepted {
-		node := tree.Node{First: e.Update.FirstShard, Count: e.Update.ShardCount}
+		m.lateness.add(m.now, m.step.shards[node.First])
 		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports}, gradients)
 	} else {
 		if gradients != nil {
 			gradients.Release()
 		}
 		level := slog.LevelWarn
-		if verdict == protocol.Conflict {
+		switch verdict {
+		case protocol.Conflict:
 			level = slog.LevelError
+		case protocol.Duplicate, protocol.Stale:
+			level = slog.LevelInfo // what a second lease ends with
 		}
 		m.note(level, "gradient update was not taken", "verdict", verdict.String(), "id", w.id, "worker", w.name, "step", e.Update.Step, "detail", detail)
 	}
 	m.send(e.Peer, e.Request, protocol.Ack{Verdict: verdict, Detail: detail})
-	m.closeStep()
+	m.compared(w, node, verdict, &e.Update)
 }
 
 // judge says what an update is to the open step. Nothing but Accepted may touch the sum.
@@ -49,12 +53,17 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	}
 	switch {
 	case u.Step < m.step.number:
+		if earlier := m.differs(u); earlier != nil {
+			return protocol.Conflict, fmt.Sprintf("step %d is closed; %s came with other bits from worker %d than now from worker %d (%s)", u.Step, earlier.Node, earlier.Worker, w.id, w.name)
+		}
 		return protocol.Stale, fmt.Sprintf("step %d is closed; step %d is open", u.Step, m.step.number)
+	case m.ending:
+		return protocol.Stale, "the orchestrator is stopping"
 	case u.Step > m.step.number || u.Step >= m.schedule.TotalSteps:
 		return protocol.TooEarly, fmt.Sprintf("step %d is not open; the run is at step %d of %d", u.Step, m.step.number, m.schedule.TotalSteps)
 	case u.Refusal != "":
 		return refused("%s", u.Refusal)
-	case w.lost || w.step != u.Step || !m.hasReference(u.Step):
+	case w.lost || w.step != u.Step || !w.sound:
 		return refused("it reported parameters of step %d and sends gradients of step %d; it must ask for work first", w.step, u.Step)
 	}
 	node := tree.Node{First: u.FirstShard, Count: u.ShardCount}
@@ -83,13 +92,7 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	case tree.Differs:
 		return protocol.Conflict, fmt.Sprintf("%s came already with other bits from worker %d; those of worker %d (%s) are dropped", node, earlier.Worker, w.id, w.name)
 	case tree.Overlaps:
-		return refused("%s overlap %s, which came from worker %d; ask for work to learn what is missing", node, earlier.Node, earlier.Worker)
+		return protocol.Stale, fmt.Sprintf("%s overlap %s, which came from worker %d; ask for work to learn what is missing", node, earlier.Node, earlier.Worker)
 	}
 	return protocol.Accepted, ""
-}
-
-// hasReference says whether a worker has reported the hash of its parameters after that many steps.
-func (m *Machine) hasReference(step uint64) bool {
-	_, known := m.references[step]
-	return known
 }

@@ -3,6 +3,7 @@ package run
 import (
 	"log/slog"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -14,14 +15,14 @@ func (m *Machine) onWork(e WorkAsked) {
 		m.refuse(e.Peer, e.Request, kind, m.stopping(kind))
 		return
 	case w == nil:
-		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest, "this connection has not joined the run; send a JoinRequest first"))
+		m.refuse(e.Peer, e.Request, kind, m.notJoined(e.Peer))
 		return
 	case w.waiting:
 		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest, "worker %d asks for work twice; wait for the answer to request %d", w.id, w.request))
 		return
-	case e.Work.Step > m.step.number:
-		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest, "worker %d (%s) says that it holds step %d, but step %d is still open",
-			w.id, w.name, e.Work.Step, m.step.number))
+	case e.Work.Step > m.committed():
+		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest, "worker %d (%s) says that it holds step %d, but only %d are closed",
+			w.id, w.name, e.Work.Step, m.committed()))
 		return
 	}
 	if m.donor == w {
@@ -30,44 +31,35 @@ func (m *Machine) onWork(e WorkAsked) {
 	}
 	m.timings.add(w.id, e.Work.Timings)
 	w.step, w.hash = e.Work.Step, e.Work.ParametersHash
-	if w.lost && w.served && m.reachable(w.step) {
+	w.sound = m.agree(w)
+	if w.lost && w.served && w.sound && m.reachable(w.step) {
 		w.lost, w.served = false, false
 	}
-	if !w.lost && !m.agree(w) {
-		reference := m.references[w.step]
-		m.note(slog.LevelError, "worker's parameters differ from those of the run", "id", w.id, "worker", w.name, "pid", w.pid,
-			"step", w.step, "hash", w.hash.String(), "run_hash", reference.String())
-		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.Resync, "the parameters of worker %d (%s) after %d steps have hash %s, those of the run %s; drop them and join again",
-			w.id, w.name, w.step, w.hash.Short(), reference.Short()))
-		m.remove(w)
+	if !w.lost && !w.sound {
+		m.diverge(w, e.Request)
 		return
 	}
 	w.waiting, w.request = true, e.Request
 }
 
-// agree compares a worker's parameters with those that the first worker reported after as many steps. The first report of the open step
-// completes the step before it.
+// agree compares a worker's parameters with those of the run after as many steps. The first report after the last committed step says what
+// the run's are, and completes that step's line of metrics.
 func (m *Machine) agree(w *worker) bool {
-	if reference, known := m.references[w.step]; known {
+	if reference, known := m.reference(w.step); known {
 		return reference == w.hash
 	}
-	if w.step != m.step.number {
-		return true // too long ago to tell; it needs a snapshot
+	if w.lost {
+		return false
 	}
-	m.references[w.step] = w.hash
+	hash := w.hash
+	m.tip = &hash
 	m.agreed.steps, m.agreed.hash = w.step, w.hash
-	if line := m.closed; line != nil {
-		m.closed = nil
-		line.ParamsHash = w.hash.String()
-		line.AggregateHash = m.kept(line.Step).Hash().String()
-		line.DataSeconds, line.ComputeSeconds, line.ExchangeSeconds = m.timings.means()
-		m.agreed.loss = line.Loss
-		m.effects = append(m.effects, WriteMetrics{*line})
-	}
+	m.completeLine(w.hash)
 	if w.step == m.schedule.TotalSteps {
 		m.state = Finished
 		m.finished = m.now
 		m.note(slog.LevelInfo, "run is finished", "run", m.config.RunID, "steps", w.step, "params_hash", w.hash.String(), "seconds", m.now.Sub(m.started).Seconds())
+		m.commit(&ledger.Finished{Steps: w.step, ParamsHash: w.hash})
 		m.writeRecord()
 	}
 	return true
@@ -87,15 +79,20 @@ func (m *Machine) lease(w *worker) protocol.Reply {
 			}
 		}
 		shards = free[:(len(free)+idle-1)/idle]
-		for _, shard := range shards {
-			m.step.owners[shard] = w.id
-		}
 	}
-	if len(shards) == 0 {
+	if len(shards) > 0 {
+		for _, number := range shards {
+			s := &m.step.shards[number]
+			s.owner, s.since, s.of = w.id, m.now, len(shards)
+			if s.second == w.id {
+				s.second = 0
+			}
+		}
+	} else if shards = m.secondLease(w); len(shards) == 0 {
 		return nil
 	}
 	epoch, epochStep := m.schedule.Locate(m.step.number)
-	return protocol.Lease{Step: m.step.number, Epoch: epoch, EpochStep: epochStep, Shards: shards}
+	return protocol.Lease{Step: m.step.number, Epoch: epoch, EpochStep: epochStep, Shards: shards, Separate: m.separate(shards)}
 }
 
 // divide gives the shards of a new step to the workers that are there, contiguous and even, ascending by worker id.
@@ -109,15 +106,15 @@ func (m *Machine) divide() {
 	}
 	var present []*worker
 	for _, w := range m.workers {
-		if !w.lost {
+		if !w.lost && !w.silent {
 			present = append(present, w)
 		}
 	}
 	m.step.present = len(present)
-	shards := len(m.step.owners)
+	shards := len(m.step.shards)
 	for i, w := range present {
 		for shard := shards * i / len(present); shard < shards*(i+1)/len(present); shard++ {
-			m.step.owners[shard] = w.id
+			m.step.shards[shard].owner = w.id
 		}
 	}
 }
@@ -125,8 +122,8 @@ func (m *Machine) divide() {
 // unfinished gives the shards of an owner that have not come.
 func (m *Machine) unfinished(owner uint32) []uint32 {
 	var shards []uint32
-	for shard, of := range m.step.owners {
-		if of == owner && !m.step.tree.Has(uint32(shard)) {
+	for shard, s := range m.step.shards {
+		if s.owner == owner && !m.step.tree.Has(uint32(shard)) {
 			shards = append(shards, uint32(shard))
 		}
 	}

@@ -1,7 +1,8 @@
-// Package rundir writes the files of a run: run.json, always whole, and metrics.jsonl, which only grows.
+// Package rundir keeps the files of a run: the ledger, run.json, always whole, metrics.jsonl, which only grows, and the checkpoints.
 package rundir
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,34 +10,96 @@ import (
 	"os"
 	"path/filepath"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 )
 
-// Dir is the directory of one run.
+// Dir is the directory of one run, held by this process alone.
 type Dir struct {
 	path    string
+	pass    func(point string)
+	disk    *ledger.Disk
+	ledger  *ledger.Ledger
 	metrics *os.File
 }
 
-// Create makes the directory where it is missing. It refuses one that holds a run.
-func Create(path string) (*Dir, error) {
+// Open makes the directory where it is missing, and reads what an earlier process has left in it. pass is called at the points where a crash is
+// of interest.
+func Open(path string, pass func(point string)) (dir *Dir, past run.Past, err error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
-		return nil, fmt.Errorf("cannot make the run directory: %w; choose another --run-dir", err)
+		return nil, past, fmt.Errorf("cannot make the run directory: %w; choose another --run-dir", err)
 	}
-	for _, name := range []string{"run.json", "metrics.jsonl"} {
-		if _, err := os.Stat(filepath.Join(path, name)); !errors.Is(err, fs.ErrNotExist) {
-			if err != nil {
-				return nil, fmt.Errorf("cannot look into the run directory: %w", err)
-			}
-			return nil, fmt.Errorf("%s holds a run already (%s is there); choose another --run-dir", path, name)
+	d := &Dir{path: path, pass: pass}
+	if d.disk, err = ledger.OpenDisk(path); err != nil {
+		return nil, past, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	if d.ledger, past.Records, err = ledger.Open(d.disk, pass); err != nil {
+		return nil, past, fmt.Errorf("%s: %w", filepath.Join(path, ledger.Name), err)
+	}
+	if len(past.Records) == 0 {
+		if err := d.mustBeNew(); err != nil {
+			return nil, past, err
 		}
 	}
-	metrics, err := os.OpenFile(filepath.Join(path, "metrics.jsonl"), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("cannot write into the run directory: %w", err)
+	past.Checkpoints = func(c ledger.Checkpoint) bool {
+		info, err := os.Stat(filepath.Join(path, c.File))
+		return err == nil && info.Mode().IsRegular()
 	}
-	return &Dir{path, metrics}, nil
+	past.Lines, err = d.openMetrics()
+	return d, past, err
 }
+
+// mustBeNew refuses to start a run over the files of another one.
+func (d *Dir) mustBeNew() error {
+	for _, name := range []string{"run.json", "metrics.jsonl", checkpoints} {
+		info, err := os.Stat(filepath.Join(d.path, name))
+		if err == nil && (info.IsDir() || info.Size() > 0) {
+			return fmt.Errorf("%s holds a run already (%s is there), but its ledger is empty or gone; put the ledger back, or choose another --run-dir", d.path, name)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot look into the run directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// openMetrics counts the whole lines for the steps from 0 on, and cuts off what follows them: it is written again from the ledger.
+func (d *Dir) openMetrics() (lines uint64, err error) {
+	path := filepath.Join(d.path, "metrics.jsonl")
+	content, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("cannot read metrics.jsonl: %w", err)
+	}
+	good := 0
+	for {
+		end := bytes.IndexByte(content[good:], '\n')
+		var line struct{ Step *uint64 }
+		if end < 0 || json.Unmarshal(content[good:good+end], &line) != nil || line.Step == nil || *line.Step != lines {
+			break
+		}
+		good += end + 1
+		lines++
+	}
+	d.metrics, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err == nil && good < len(content) {
+		err = d.metrics.Truncate(int64(good))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("cannot write into the run directory: %w", err)
+	}
+	return lines, nil
+}
+
+// Commit appends to the ledger; when it returns without an error, the records are on the disk.
+func (d *Dir) Commit(records []ledger.Record) error { return d.ledger.Append(records...) }
+
+// LedgerBytes that are committed.
+func (d *Dir) LedgerBytes() int64 { return d.ledger.Bytes() }
 
 // Append adds a line to metrics.jsonl with one write, so that a reader never sees half of one.
 func (d *Dir) Append(line run.MetricsLine) error {
@@ -57,29 +120,11 @@ func (d *Dir) Write(record run.Record) error {
 	return WriteFile(filepath.Join(d.path, "run.json"), append(text, '\n'))
 }
 
-// Close flushes what was written to the disk.
+// Close flushes what was written to the disk, and lets others open the directory.
 func (d *Dir) Close() error {
-	return errors.Join(d.metrics.Sync(), d.metrics.Close())
-}
-
-// WriteFile replaces a file at once: whoever reads it, even after a crash, sees the old bytes or the new ones.
-func WriteFile(path string, data []byte) error {
-	folder := filepath.Dir(path)
-	temporary, err := os.CreateTemp(folder, filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return err
+	var err error
+	if d.metrics != nil {
+		err = errors.Join(d.metrics.Sync(), d.metrics.Close())
 	}
-	_, err = temporary.Write(data)
-	err = errors.Join(err, temporary.Chmod(0o644), temporary.Sync(), temporary.Close())
-	if err == nil {
-		err = os.Rename(temporary.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temporary.Name()))
-	}
-	parent, err := os.Open(folder)
-	if err != nil {
-		return err
-	}
-	return errors.Join(parent.Sync(), parent.Close())
+	return errors.Join(err, d.disk.Close())
 }

@@ -1,73 +1,158 @@
 package rundir
 
 import (
-	"encoding/json"
-	"math"
+	"bytes"
+	"crypto/sha256"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 )
 
-func TestFilesOfARun(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "runs", "one")
-	dir, err := Create(path)
+func nowhere(string) {}
+
+func open(t *testing.T, path string) (*Dir, run.Past) {
+	t.Helper()
+	d, past, err := Open(path, nowhere)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for step := range uint64(3) {
-		if err := dir.Append(run.MetricsLine{Step: step, Loss: run.Number(math.NaN())}); err != nil {
-			t.Fatal(err)
-		}
+	return d, past
+}
+
+func started(t *testing.T, path string) *Dir {
+	t.Helper()
+	d, past := open(t, path)
+	if len(past.Records) != 0 || past.Lines != 0 {
+		t.Fatal("a new directory has a past")
 	}
-	for _, state := range []run.State{run.Waiting, run.Finished} {
-		if err := dir.Write(run.Record{RunID: "one", State: state}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := dir.Close(); err != nil {
+	if err := errors.Join(d.Commit([]ledger.Record{&ledger.Settings{RunID: "r"}}), d.Append(run.MetricsLine{Step: 0}), d.Append(run.MetricsLine{Step: 1})); err != nil {
 		t.Fatal(err)
 	}
-	metrics, err := os.ReadFile(filepath.Join(path, "metrics.jsonl"))
-	if err != nil {
+	return d
+}
+
+func TestWhatWasWrittenIsFoundAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "deep", "run")
+	d := started(t, path)
+	if err := errors.Join(d.Write(run.Record{RunID: "one"}), d.Write(run.Record{RunID: "r"}), d.Close()); err != nil {
 		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSpace(string(metrics)), "\n")
-	if len(lines) != 3 || !strings.Contains(lines[2], `"step":2,`) || !strings.Contains(lines[2], `"loss":null`) {
-		t.Fatal(lines)
 	}
 	text, err := os.ReadFile(filepath.Join(path, "run.json"))
+	if err != nil || !bytes.Contains(text, []byte(`"run_id": "r"`)) {
+		t.Fatal(string(text), err)
+	}
+	d, past := open(t, path)
+	defer d.Close()
+	if len(past.Records) != 1 || past.Lines != 2 {
+		t.Fatalf("%+v", past)
+	}
+	if files, _ := filepath.Glob(filepath.Join(path, "*.tmp")); len(files) != 0 {
+		t.Fatal("temporary files are left", files)
+	}
+}
+
+func TestATornLineOfMetricsIsCutOff(t *testing.T) {
+	path := t.TempDir()
+	if err := started(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
+	metrics := filepath.Join(path, "metrics.jsonl")
+	whole, err := os.ReadFile(metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var record run.Record
-	if err := json.Unmarshal(text, &record); err != nil || record.State != run.Finished {
-		t.Fatal(record, err)
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil || len(entries) != 2 {
-		t.Fatalf("%v are left in the directory: %v", entries, err)
+	first := bytes.IndexByte(whole, '\n') + 1
+	for size := range len(whole) {
+		if err := os.WriteFile(metrics, whole[:size], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		d, past := open(t, path)
+		want := uint64(0)
+		if size >= first {
+			want = 1
+		}
+		if past.Lines != want {
+			t.Fatalf("%d bytes: %d lines", size, past.Lines)
+		}
+		if err := errors.Join(d.Append(run.MetricsLine{Step: want}), d.Close()); err != nil {
+			t.Fatal(err)
+		}
+		d, past = open(t, path)
+		if past.Lines != want+1 {
+			t.Fatalf("%d bytes, after one more: %d lines", size, past.Lines)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
-func TestADirectoryWithARunIsRefused(t *testing.T) {
+func TestARunWithoutItsLedgerIsRefused(t *testing.T) {
 	path := t.TempDir()
-	if _, err := Create(path); err != nil {
+	if err := started(t, path).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Create(path); err == nil || !strings.Contains(err.Error(), "holds a run already") {
+	if err := os.Remove(filepath.Join(path, ledger.Name)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Open(path, nowhere); err == nil || !strings.Contains(err.Error(), "its ledger is empty or gone") {
 		t.Fatal(err)
 	}
 }
 
-func TestAFileInThePlaceOfTheDirectoryIsNamed(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
+func TestAPathThatIsNoDirectoryIsRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Create(path); err == nil || !strings.Contains(err.Error(), path) {
+	if _, _, err := Open(file, nowhere); err == nil || !strings.Contains(err.Error(), "--run-dir") {
 		t.Fatal(err)
+	}
+}
+
+func TestACheckpointIsReadBackOrRefused(t *testing.T) {
+	path := t.TempDir()
+	d := started(t, path)
+	defer d.Close()
+	content := bytes.Repeat([]byte("0123456789"), 1_000_000)
+	freed := false
+	s := protocol.NewSnapshot(7, protocol.Hash{1}, [][]byte{content[:5_000_000], content[5_000_000:]}, uint64(len(content)), sha256.Sum256(content), func() { freed = true })
+	c, err := d.SaveCheckpoint("r", s, 0, 7)
+	s.Release()
+	if err != nil || !freed {
+		t.Fatal(err)
+	}
+	memory := budget.New("test", 1<<30)
+	loaded, err := d.LoadCheckpoint(c, memory)
+	if err != nil || !bytes.Equal(bytes.Join(loaded.Blocks, nil), content) || loaded.Step != 7 || loaded.Hash != s.Hash || memory.Used() != int64(len(content)) {
+		t.Fatal(err)
+	}
+	loaded.Release()
+	file := filepath.Join(path, c.File)
+	for name, bad := range map[string][]byte{
+		"flipped": append(append([]byte{}, content[:len(content)-1]...), 'x'), "cut": content[:len(content)-1], "longer": append(append([]byte{}, content...), 'x'), "empty": nil,
+	} {
+		if err := os.WriteFile(file, bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.LoadCheckpoint(c, memory); err == nil || !strings.Contains(err.Error(), c.File) || !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if memory.Used() != 0 {
+		t.Errorf("%d bytes are still taken", memory.Used())
+	}
+	if err := errors.Join(d.RemoveCheckpoint(c), d.RemoveCheckpoint(c)); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(filepath.Join(path, checkpoints)); len(left) != 0 {
+		t.Fatal(left)
 	}
 }

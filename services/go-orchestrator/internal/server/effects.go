@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"time"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
@@ -10,41 +12,84 @@ import (
 
 // handle gives the machine an event and carries out what it wants done.
 func (s *Server) handle(event run.Event) {
-	for _, effect := range s.machine.Handle(s.config.Clock.Now(), event) {
-		switch e := effect.(type) {
-		case run.Send:
-			s.send(e)
-		case run.WriteMetrics:
-			s.config.Metrics.StepSeconds.Observe(float64(e.Line.Seconds))
-			s.check("metrics.jsonl", s.config.Files.Append(e.Line))
-		case run.WriteRecord:
-			s.write(e.Record)
-		case run.Closed:
-			s.config.Metrics.Step.Set(float64(e.Aggregate.Step + 1))
-			s.config.Metrics.Samples.Add(float64(e.Aggregate.Samples))
-			hashAhead(e.Aggregate)
-		case run.Dropped:
-			delete(s.bulks, e.Step)
-		case run.Note:
-			s.config.Log.Log(context.Background(), e.Level, e.Message, e.Args...)
-		}
-	}
+	s.carryOut(s.machine.Handle(s.config.Clock.Now(), event))
 	if gone, is := event.(run.PeerGone); is {
 		s.forget(gone.Peer)
+		if _, told := s.told[gone.Peer]; told {
+			delete(s.told, gone.Peer)
+			s.farewells++
+		}
 	}
 	s.config.Metrics.Workers.Set(float64(s.machine.Workers()))
+	s.learnLayout()
+}
+
+// learnLayout lets the readers of connections know the model, once the machine does.
+func (s *Server) learnLayout() {
 	if s.layout.Load() == nil && s.machine.Layout() != nil {
 		s.cut = wire.Cut(s.machine.Layout())
 		s.layout.Store(s.machine.Layout())
 	}
 }
 
-// hashAhead computes the hash while the first frames are on their way.
-func hashAhead(aggregate *protocol.Aggregate) {
-	gradients := aggregate.Gradients.Retain()
+// carryOut does what the machine wants, in its order. When something cannot be committed, nothing that follows may happen.
+func (s *Server) carryOut(effects []run.Effect) {
+	aggregate := false
+	for _, effect := range effects {
+		if s.failure != nil {
+			return
+		}
+		switch e := effect.(type) {
+		case run.Send:
+			if e.Reply.Kind() == protocol.KindAggregate && !aggregate {
+				aggregate = true
+				s.config.Pass("step.before-send")
+			}
+			s.send(e)
+		case run.Commit:
+			started := time.Now()
+			s.check("the ledger", s.config.Files.Commit(e.Records))
+			s.config.Metrics.CommitSeconds.Observe(time.Since(started).Seconds())
+			s.config.Metrics.LedgerBytes.Set(float64(s.config.Files.LedgerBytes()))
+		case run.WriteMetrics:
+			s.config.Metrics.StepSeconds.Observe(float64(e.Line.Seconds))
+			s.check("metrics.jsonl", s.config.Files.Append(e.Line))
+		case run.WriteRecord:
+			s.write(e.Record)
+		case run.WriteCheckpoint:
+			s.saveCheckpoint(e)
+		case run.LoadCheckpoint:
+			s.loadCheckpoint(e.Checkpoint)
+		case run.RemoveCheckpoint:
+			if err := s.config.Files.RemoveCheckpoint(e.Checkpoint); err != nil {
+				s.config.Log.Warn("cannot remove an old checkpoint", "file", e.Checkpoint.File, "error", err.Error())
+			}
+		case run.Closed:
+			s.config.Metrics.Step.Set(float64(e.Aggregate.Step + 1))
+			s.config.Metrics.Samples.Add(float64(e.Aggregate.Samples))
+		case run.Dropped:
+			delete(s.bulks, e.Step)
+		case run.Note:
+			s.config.Log.Log(context.Background(), e.Level, e.Message, e.Args...)
+		}
+	}
+	if aggregate {
+		s.config.Pass("step.after-send")
+	}
+}
+
+func (s *Server) saveCheckpoint(e run.WriteCheckpoint) {
 	go func() {
-		aggregate.Hash()
-		gradients.Release()
+		checkpoint, err := s.config.Files.SaveCheckpoint(s.config.Run.RunID, e.Snapshot, e.Epoch, e.EpochStep)
+		e.Snapshot.Release()
+		s.post(run.CheckpointWritten{Checkpoint: checkpoint, Err: err})
+	}()
+}
+
+func (s *Server) loadCheckpoint(c ledger.Checkpoint) {
+	go func() {
+		snapshot, err := s.config.Files.LoadCheckpoint(c, s.config.Memory)
+		s.post(run.CheckpointLoaded{Checkpoint: c, Snapshot: snapshot, Err: err})
 	}()
 }
 
@@ -67,6 +112,9 @@ func (s *Server) send(e run.Send) {
 		return
 	}
 	switch reply := e.Reply.(type) {
+	case protocol.Finished:
+		s.told[e.Peer] = struct{}{}
+		p.reply(e.Request, reply)
 	case *protocol.Aggregate:
 		bulk := s.bulks[reply.Step]
 		if bulk == nil {

@@ -60,7 +60,8 @@ func (p *peer) hangUp() {
 
 // read handles what comes until the connection ends.
 func (p *peer) read() {
-	source := &progress{connection: p.connection, received: p.server.config.Metrics.BytesReceived}
+	source := &progress{connection: p.connection, received: p.server.config.Metrics.BytesReceived,
+		heard: func() { p.server.post(run.Heard{Peer: p.id}) }}
 	buffered := bufio.NewReaderSize(source, 4096)
 	reader := wire.NewReader(buffered, p.server.limits, p.server.config.Memory)
 	reason := ""

@@ -10,11 +10,16 @@ import (
 // Longest pause inside a frame, and before the first one.
 const progressTimeout = 30 * time.Second
 
+// The machine learns no more often that a peer is alive.
+const hearingInterval = 90 * time.Millisecond
+
 // progress reads from a connection under a time limit, except while it is idle between two frames.
 type progress struct {
 	connection *net.TCPConn
 	received   prometheus.Counter
 	idle       bool
+	heard      func() // called when something came, not more often than each interval
+	last       time.Time
 }
 
 func (r *progress) Read(to []byte) (int, error) {
@@ -28,5 +33,9 @@ func (r *progress) Read(to []byte) (int, error) {
 	n, err := r.connection.Read(to)
 	r.idle = false
 	r.received.Add(float64(n))
+	if now := time.Now(); n > 0 && now.Sub(r.last) >= hearingInterval {
+		r.last = now
+		r.heard()
+	}
 	return n, err
 }

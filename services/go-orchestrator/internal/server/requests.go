@@ -37,6 +37,9 @@ func (a *assembly) open() (protocol.Kind, uint64) {
 
 // handle turns a message into an event. A wrong request is refused and the connection goes on; an error means that it cannot.
 func (p *peer) handle(m wire.Message) error {
+	if m.Kind == protocol.KindHeartbeat {
+		return nil // that something came was noticed when it did
+	}
 	if kind, request := p.assembly.open(); kind != protocol.KindUnspecified && (m.Kind != kind || m.RequestID != request) {
 		return fmt.Errorf("the frames of a %s (request %d) are mixed with a %s (request %d)", kind, request, m.Kind, m.RequestID)
 	}
@@ -62,7 +65,7 @@ func (p *peer) handle(m wire.Message) error {
 			p.server.post(run.LeaveAsked{Peer: p.id, Request: m.RequestID, Leave: leave})
 		}
 	default:
-		err = fmt.Errorf("unsupported: an orchestrator takes no %s; workers send joinRequest, workRequest, gradientUpdate, snapshot and leave", m.Kind)
+		err = fmt.Errorf("unsupported: an orchestrator takes no %s; workers send joinRequest, workRequest, gradientUpdate, snapshot, heartbeat and leave", m.Kind)
 	}
 	if err != nil {
 		p.refuse(m, protocol.Errorf(protocol.FixRequest, "%s: %v", m.Kind, err))

@@ -14,6 +14,7 @@ import (
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
@@ -25,12 +26,18 @@ import (
 type Files interface {
 	Append(run.MetricsLine) error
 	Write(run.Record) error
+	// Commit returns when the records are on the disk.
+	Commit([]ledger.Record) error
+	LedgerBytes() int64
+	// The checkpoints' methods are called on goroutines of their own.
+	SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochStep uint32) (ledger.Checkpoint, error)
+	LoadCheckpoint(c ledger.Checkpoint, memory *budget.Budget) (*protocol.Snapshot, error)
+	RemoveCheckpoint(c ledger.Checkpoint) error
 }
 
 // Config of a Server.
 type Config struct {
-	RunID            string
-	Settings         protocol.Settings
+	Run              run.Config
 	MaxConnections   int
 	ExitWhenFinished bool
 	Memory           *budget.Budget // of gradients, snapshots and arriving frames
@@ -38,6 +45,7 @@ type Config struct {
 	Clock            clock.Clock
 	Log              *slog.Logger
 	Metrics          *telemetry.Metrics
+	Pass             func(point string) // called at the points where a crash is of interest; nil for none
 }
 
 // Server serves the workers of one run.
@@ -53,14 +61,18 @@ type Server struct {
 	layout   atomic.Pointer[protocol.Layout] // the machine's, once it has one
 	stopping atomic.Bool
 	failure  error // why files could not be written
+	failed   atomic.Pointer[string]
+	left     time.Time // when the last worker of the finished run went
 
 	mutex    sync.Mutex
 	peers    map[run.Peer]*peer
 	lastPeer run.Peer
 
 	// Of aggregates that are still sent, by step; used by the loop alone.
-	bulks map[uint64]*wire.Bulk
-	cut   [][]wire.Piece
+	bulks     map[uint64]*wire.Bulk
+	cut       [][]wire.Piece
+	farewells int // workers that were told of the end and then closed their connections
+	told      map[run.Peer]struct{}
 }
 
 // Longest that a stopping server waits for workers to take their leave, and then for what is still to be sent.
@@ -69,21 +81,39 @@ const (
 	flushing = 2 * time.Second
 )
 
-// New makes a server that has not begun.
-func New(config Config) *Server {
-	memory := config.Memory
-	return &Server{
-		config: config,
-		limits: wire.DefaultLimits(16 << 20),
-		pool:   vector.NewPool(memory),
-		machine: run.New(run.Config{RunID: config.RunID, Settings: config.Settings,
-			MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4}),
-		events: make(chan run.Event, 64),
-		asked:  make(chan chan run.Status),
-		done:   make(chan struct{}),
-		peers:  map[run.Peer]*peer{},
-		bulks:  map[uint64]*wire.Bulk{},
+// Longest that a stopping server waits for a last checkpoint.
+const lastCheckpoint = 6 * time.Second
+
+// How often the machine is told the time.
+const tick = 50 * time.Millisecond
+
+// How long a finished run is kept open without workers: one that lost its connection just then comes back to learn of the end.
+const lingering = 3 * time.Second
+
+// New makes a server that has not begun. It goes on with the past of a run, or refuses to.
+func New(config Config, past run.Past) (*Server, error) {
+	if config.Pass == nil {
+		config.Pass = func(string) {}
 	}
+	machine, effects, err := run.Open(config.Run, config.Clock.Now(), past)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		config:  config,
+		limits:  wire.DefaultLimits(16 << 20),
+		pool:    vector.NewPool(config.Memory),
+		machine: machine,
+		events:  make(chan run.Event, 64),
+		asked:   make(chan chan run.Status),
+		done:    make(chan struct{}),
+		peers:   map[run.Peer]*peer{},
+		bulks:   map[uint64]*wire.Bulk{},
+		told:    map[run.Peer]struct{}{},
+	}
+	s.carryOut(effects)
+	s.learnLayout()
+	return s, s.failure
 }
 
 // Run serves until ctx ends or, with ExitWhenFinished, the run does. It closes the listener. The error is that of files that could not be
@@ -92,13 +122,23 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	defer close(s.done)
 	accepting := make(chan error, 1)
 	go func() { accepting <- s.accept(listener) }()
-	s.write(s.machine.Record())
+	ticks := time.NewTicker(tick)
+	defer ticks.Stop()
 	reason := "asked to stop"
+	ending := false
+	stop, patience := ctx.Done(), (<-chan time.Time)(nil)
 loop:
 	for s.failure == nil {
 		select {
-		case <-ctx.Done():
+		case <-stop:
+			// A last checkpoint, if a worker is there that can give one.
+			s.handle(run.StopAsked{Reason: reason})
+			ending, stop, patience = true, nil, time.After(lastCheckpoint)
+		case <-patience:
+			s.config.Log.Warn("no worker gave its state in time; the run stops without a last checkpoint")
 			break loop
+		case <-ticks.C:
+			s.handle(run.Tick{})
 		case err := <-accepting:
 			s.failure = err
 		case event := <-s.events:
@@ -106,20 +146,37 @@ loop:
 		case answer := <-s.asked:
 			answer <- s.machine.Status()
 		}
-		if s.config.ExitWhenFinished && s.machine.State() == run.Finished && s.connections() == 0 {
+		if ending && !s.machine.Saving() {
+			break
+		}
+		if s.config.ExitWhenFinished && s.deserted() {
 			reason = "the run is finished"
 			break
 		}
 	}
 	if s.failure != nil {
 		reason = s.failure.Error()
+		s.failed.Store(&reason)
 	}
 	s.stopping.Store(true)
-	s.handle(run.StopAsked{Reason: reason})
+	s.handle(run.StopAsked{Reason: reason, AtOnce: true})
 	// Nothing is accepted from here on; an error of closing would change nothing.
 	_ = listener.Close()
 	s.sayFarewell()
 	return s.failure
+}
+
+// deserted says whether the run is finished and nobody needs this process any more.
+func (s *Server) deserted() bool {
+	if s.machine.State() != run.Finished || s.connections() > 0 || s.machine.Saving() {
+		s.left = time.Time{}
+		return false
+	}
+	now := s.config.Clock.Now()
+	if s.left.IsZero() {
+		s.left = now
+	}
+	return s.farewells > 0 || now.Sub(s.left) > lingering
 }
 
 // sayFarewell lets workers take their answers and close, for a moment, and closes the rest.
@@ -231,6 +288,9 @@ func (s *Server) post(event run.Event) {
 
 // Ready says why no worker can join.
 func (s *Server) Ready() error {
+	if reason := s.failed.Load(); reason != nil {
+		return errors.New(*reason)
+	}
 	if s.stopping.Load() {
 		return errors.New("the orchestrator is stopping")
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/server"
@@ -33,6 +35,9 @@ type files struct {
 	lines   []run.MetricsLine
 	records []run.Record
 	failure error
+
+	ledger        []ledger.Record
+	commitFailure error
 }
 
 func (f *files) Append(line run.MetricsLine) error {
@@ -48,6 +53,25 @@ func (f *files) Write(record run.Record) error {
 	f.records = append(f.records, record)
 	return nil
 }
+
+func (f *files) Commit(records []ledger.Record) error {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.ledger = append(f.ledger, records...)
+	return f.commitFailure
+}
+
+func (f *files) LedgerBytes() int64 { return 0 }
+
+func (f *files) SaveCheckpoint(string, *protocol.Snapshot, uint32, uint32) (ledger.Checkpoint, error) {
+	return ledger.Checkpoint{}, errors.New("no checkpoints in this test")
+}
+
+func (f *files) LoadCheckpoint(ledger.Checkpoint, *budget.Budget) (*protocol.Snapshot, error) {
+	return nil, errors.New("no checkpoints in this test")
+}
+
+func (f *files) RemoveCheckpoint(ledger.Checkpoint) error { return nil }
 
 func (f *files) last() run.Record {
 	f.mutex.Lock()
@@ -72,11 +96,16 @@ func start(t *testing.T, connections int) *started {
 	}
 	memory := budget.New("test", 64<<20)
 	s := &started{files: &files{}, address: listener.Addr().String(), ended: make(chan error, 1)}
-	s.Server = server.New(server.Config{
-		RunID: "test", Settings: protocol.Settings{Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2}, MaxConnections: connections,
+	made, err := server.New(server.Config{
+		Run:              run.Config{RunID: "test", Settings: protocol.Settings{Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2}, MemoryBytes: 64 << 20, KeepBytes: 16 << 20, StragglerK: 5},
+		MaxConnections:   connections,
 		ExitWhenFinished: true, Memory: memory, Files: s.files, Clock: clock.System{},
 		Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewMetrics(memory.Used),
-	})
+	}, run.Past{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Server = made
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())
 	t.Cleanup(s.stop)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/bits"
 	"path/filepath"
+	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -22,17 +23,23 @@ type Settings struct {
 	ExitWhenFinished bool
 	MaxMemoryBytes   int64 // of gradients, snapshots and frames that arrive
 	MaxConnections   int
+	CheckpointSteps  uint64        // 0 for none
+	CheckpointEvery  time.Duration // 0 for none
+	KeepCheckpoints  int
+	VerifyFraction   float64
+	StragglerK       float64
 }
 
 // Parse reads the arguments after the program's name. The error says what to change; flag.ErrHelp means that help was printed to output.
 func Parse(arguments []string, output io.Writer) (Settings, error) {
 	var s Settings
 	var shards, batchSize, epochs uint
+	var checkpointSeconds float64
 	flags := flag.NewFlagSet("go-orchestrator", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are printed by the caller, once
 	flags.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "address for workers")
 	flags.StringVar(&s.HTTP, "http", "127.0.0.1:8081", "address of /healthz, /readyz, /metrics and /status")
-	flags.StringVar(&s.RunDir, "run-dir", "", "folder for run.json and metrics.jsonl (required)")
+	flags.StringVar(&s.RunDir, "run-dir", "", "folder for the ledger, run.json, metrics.jsonl and checkpoints; a run that is in it goes on (required)")
 	flags.StringVar(&s.RunID, "run-id", "", "name of the run (default: the name of the run directory)")
 	flags.Uint64Var(&s.Run.Seed, "seed", 0, "seed of sample order, initial parameters and all randomness")
 	flags.UintVar(&shards, "shards", 8, "micro-batches of a step, a power of two")
@@ -43,6 +50,11 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 	flags.BoolVar(&s.ExitWhenFinished, "exit-when-finished", false, "exit once the run is finished and all workers have left")
 	flags.Int64Var(&s.MaxMemoryBytes, "max-memory-bytes", 4<<30, "memory that gradients, snapshots and arriving frames may take")
 	flags.IntVar(&s.MaxConnections, "max-connections", 1024, "most workers at a time")
+	flags.Uint64Var(&s.CheckpointSteps, "checkpoint-steps", 0, "steps between two checkpoints; 0 for none")
+	flags.Float64Var(&checkpointSeconds, "checkpoint-seconds", 0, "seconds between two checkpoints; 0 for none")
+	flags.IntVar(&s.KeepCheckpoints, "keep-checkpoints", 3, "newest checkpoints that are kept")
+	flags.Float64Var(&s.VerifyFraction, "verify-fraction", 0, "share of the shards that two workers compute and whose bits are compared, 0 to 1")
+	flags.Float64Var(&s.StragglerK, "straggler-k", 5, "a shard is late, and leased a second time, after median + k * MAD of the others")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(output, "go-orchestrator leads one training run: it leases shards to workers and adds their gradients.")
@@ -67,10 +79,19 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 		return s, fmt.Errorf("--log-format is %q; it must be json or text", s.LogFormat)
 	case s.MaxMemoryBytes < 1<<20:
 		return s, fmt.Errorf("--max-memory-bytes is %d; it must be at least %d", s.MaxMemoryBytes, 1<<20)
+	case !(checkpointSeconds >= 0 && checkpointSeconds <= 1e9):
+		return s, fmt.Errorf("--checkpoint-seconds is %v; it must be from 0 to 1e9", checkpointSeconds)
+	case s.KeepCheckpoints < 1:
+		return s, fmt.Errorf("--keep-checkpoints is %d; it must be at least 1", s.KeepCheckpoints)
+	case !(s.VerifyFraction >= 0 && s.VerifyFraction <= 1):
+		return s, fmt.Errorf("--verify-fraction is %v; it must be from 0 to 1", s.VerifyFraction)
+	case !(s.StragglerK >= 0):
+		return s, fmt.Errorf("--straggler-k is %v; it must be at least 0", s.StragglerK)
 	case s.MaxConnections < 1:
 		return s, fmt.Errorf("--max-connections is %d; it must be at least 1", s.MaxConnections)
 	}
 	s.Run.Shards, s.Run.BatchSize, s.Run.Epochs = uint32(shards), uint32(batchSize), uint32(epochs)
+	s.CheckpointEvery = time.Duration(checkpointSeconds * float64(time.Second))
 	if s.RunID == "" {
 		s.RunID = filepath.Base(filepath.Clean(s.RunDir))
 	}

@@ -20,6 +20,8 @@ type Metrics struct {
 	StepSeconds   prometheus.Histogram
 	Verdicts      *prometheus.CounterVec // by verdict
 	Refusals      *prometheus.CounterVec // by action
+	CommitSeconds prometheus.Histogram
+	LedgerBytes   prometheus.Gauge
 	BytesReceived prometheus.Counter
 	BytesSent     prometheus.Counter
 }
@@ -48,6 +50,9 @@ func NewMetrics(memory func() int64) *Metrics {
 		Samples:     counter("samples_total", "Samples in closed steps."),
 		StepSeconds: with.NewHistogram(prometheus.HistogramOpts{Namespace: "pangea", Subsystem: "orchestrator", Name: "step_seconds",
 			Help: "Time from opening to closing of a step.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16)}),
+		CommitSeconds: with.NewHistogram(prometheus.HistogramOpts{Namespace: "pangea", Subsystem: "orchestrator", Name: "ledger_commit_seconds",
+			Help: "Time to bring records to the disk.", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16)}),
+		LedgerBytes:   gauge("ledger_bytes", "Committed bytes of the ledger."),
 		Verdicts:      vector("updates_total", "Gradient updates by verdict.", "verdict"),
 		Refusals:      vector("refusals_total", "Refused requests by what the worker is to do.", "action"),
 		BytesReceived: counter("received_bytes_total", "Bytes from workers."),

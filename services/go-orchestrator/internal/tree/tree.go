@@ -110,6 +110,23 @@ func (t *Tree) Reports() []protocol.Report {
 	return reports
 }
 
+// At gives what has come of a shard, or nil.
+func (t *Tree) At(shard uint32) *Contribution { return t.from[shard] }
+
+// Complete says whether all shards have come.
+func (t *Tree) Complete() bool { return t.sums[Node{0, t.shards}] != nil }
+
+// Contributions that have come, ascending.
+func (t *Tree) Contributions() []*Contribution {
+	var all []*Contribution
+	for _, contribution := range t.from {
+		if contribution != nil && (len(all) == 0 || all[len(all)-1] != contribution) {
+			all = append(all, contribution)
+		}
+	}
+	return all
+}
+
 // Discard releases the sums of a step that will not be finished.
 func (t *Tree) Discard() {
 	for node, sum := range t.sums {

@@ -79,7 +79,7 @@ func Encode(reply protocol.Reply) (Frame, error) {
 func sizeHint(reply protocol.Reply) int {
 	switch r := reply.(type) {
 	case protocol.Lease:
-		return 256 + 4*len(r.Shards)
+		return 256 + 4*(len(r.Shards)+len(r.Separate))
 	case protocol.Ack:
 		return 256 + len(r.Detail)
 	case *protocol.Error:
@@ -124,6 +124,13 @@ func writeLease(root tensor.Message, r protocol.Lease) error {
 	}
 	for i, shard := range r.Shards {
 		shards.Set(i, shard)
+	}
+	separate, err := lease.NewSeparate(int32(len(r.Separate)))
+	if err != nil {
+		return err
+	}
+	for i, shard := range r.Separate {
+		separate.Set(i, shard)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"time"
 
 	"capnproto.org/go/capnp/v3"
 
@@ -69,6 +70,13 @@ func (m Message) Join() (join protocol.Join, err error) {
 		if join.Parameters[i], err = readSpec(specs.At(i)); err != nil {
 			return join, fmt.Errorf("parameter %d: %w", i, err)
 		}
+	}
+	if join.RunID, err = request.RunId(); err != nil {
+		return join, err
+	}
+	// What no clock can mean is taken for no promise.
+	if beat := request.HeartbeatSeconds(); beat > 0 && beat < 3600 {
+		join.Heartbeat = time.Duration(beat * float64(time.Second))
 	}
 	dataset, err := request.Dataset()
 	if err != nil {

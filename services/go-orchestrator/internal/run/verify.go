@@ -1,0 +1,207 @@
+package run
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/tree"
+	"pangea.example/pangea/services/go-orchestrator/internal/vector"
+)
+
+// closedStep is who sent what of a step that is closed.
+type closedStep struct {
+	number        uint64
+	contributions []*tree.Contribution
+}
+
+// dispute is about shards of the open step for which two workers sent other bits. A third one computes them.
+type dispute struct {
+	first  *tree.Contribution // the one that is part of the sum
+	other  uint32             // the worker that sent other bits
+	digest vector.Digest      // of these
+	third  uint32             // who computes them now; 0 is nobody
+}
+
+// chosen says whether a shard is to be computed by two workers: a pure function of seed, step and shard.
+func (m *Machine) chosen(step uint64, number uint32) bool {
+	if m.config.VerifyFraction <= 0 {
+		return false
+	}
+	var key [24]byte
+	binary.LittleEndian.PutUint64(key[0:], m.config.Settings.Seed)
+	binary.LittleEndian.PutUint64(key[8:], step)
+	binary.LittleEndian.PutUint64(key[16:], uint64(number))
+	sum := sha256.Sum256(key[:])
+	return float64(binary.LittleEndian.Uint64(sum[:8])) < m.config.VerifyFraction*math.MaxUint64
+}
+
+// separate gives those of the shards whose bits are compared one by one.
+func (m *Machine) separate(shards []uint32) []uint32 {
+	var chosen []uint32
+	for _, number := range shards {
+		if m.chosen(m.step.number, number) {
+			chosen = append(chosen, number)
+		}
+	}
+	return chosen
+}
+
+// computes gives the worker whose bits of a shard are, or will be, part of the sum.
+func (m *Machine) computes(number uint32) uint32 {
+	if c := m.step.tree.At(number); c != nil {
+		return c.Worker
+	}
+	return m.step.shards[number].owner
+}
+
+// another says whether a worker could compute shards of the open step that is none of those named.
+func (m *Machine) another(than ...uint32) bool {
+	return slices.ContainsFunc(m.workers, func(w *worker) bool {
+		return !w.lost && !w.silent && m.reachable(w.step) && !slices.Contains(than, w.id)
+	})
+}
+
+// inDoubt says whether a complete sum has to wait for a comparison that somebody can make.
+func (m *Machine) inDoubt() bool {
+	if d := m.step.dispute; d != nil {
+		if m.another(d.first.Worker, d.other) {
+			return true
+		}
+		m.note(slog.LevelError, "nobody is left to settle a dispute; the first result counts", "step", m.step.number, "shards", d.first.Node.String())
+		m.step.dispute = nil
+	}
+	for number, s := range m.step.shards {
+		if s.check && m.another(m.computes(uint32(number))) {
+			return true
+		}
+	}
+	return false
+}
+
+// thirdLease gives the shards of a dispute to a worker that has no part in it.
+func (m *Machine) thirdLease(w *worker) []uint32 {
+	d := m.step.dispute
+	if d == nil || d.third != 0 || w.id == d.first.Worker || w.id == d.other {
+		return nil
+	}
+	d.third = w.id
+	var shards []uint32
+	for number := d.first.Node.First; number < d.first.Node.First+d.first.Node.Count; number++ {
+		shards = append(shards, number)
+	}
+	return shards
+}
+
+// differs looks whether an update of a closed step has other bits than the one that counted; it gives that one.
+func (m *Machine) differs(u *protocol.Update) *tree.Contribution {
+	for _, step := range m.recent {
+		for _, c := range step.contributions {
+			if step.number == u.Step && c.Node.First == u.FirstShard && c.Node.Count == u.ShardCount && u.Refusal == "" && !c.Digest.Equal(u.Digest) {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+// compared draws the conclusions from an update of shards that had come before.
+func (m *Machine) compared(w *worker, node tree.Node, verdict protocol.Verdict, u *protocol.Update) {
+	switch {
+	case verdict == protocol.Conflict && u.Step < m.step.number:
+		m.incident(ledger.Conflict, node.First, node.Count, w, fmt.Sprintf("%s of closed step %d came with other bits than those that count; nobody can tell any more who is wrong", node, u.Step))
+	case verdict == protocol.Conflict:
+		m.onConflict(w, node, u)
+	case verdict == protocol.Duplicate:
+		first := m.step.tree.At(node.First)
+		if w.id != first.Worker {
+			for number := node.First; number < node.First+node.Count; number++ {
+				m.step.shards[number].check = false
+			}
+		}
+		if d := m.step.dispute; d != nil && d.third == w.id && d.first == first {
+			m.step.dispute = nil
+			m.quarantine(d.other, fmt.Sprintf("worker %d sent other bits for %s of step %d than workers %d and %d", d.other, node, u.Step, first.Worker, w.id))
+		}
+	}
+}
+
+func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
+	first := m.step.tree.At(node.First)
+	for number := node.First; number < node.First+node.Count; number++ {
+		m.step.shards[number].check = false
+	}
+	d := m.step.dispute
+	if d == nil || d.first != first {
+		m.incident(ledger.Conflict, node.First, node.Count, w, fmt.Sprintf("workers %d and %d sent other bits for %s of step %d", first.Worker, w.id, node, u.Step))
+		if d == nil && w.id != first.Worker {
+			m.step.dispute = &dispute{first: first, other: w.id, digest: u.Digest}
+		}
+		return
+	}
+	if d.third != w.id {
+		return
+	}
+	m.step.dispute = nil
+	if !d.digest.Equal(u.Digest) {
+		m.incident(ledger.Conflict, node.First, node.Count, w, fmt.Sprintf("three workers (%d, %d, %d) sent three results for %s of step %d; an operation of the model is not deterministic", first.Worker, d.other, w.id, node, u.Step))
+		return
+	}
+	m.restartStep()
+	m.quarantine(first.Worker, fmt.Sprintf("worker %d sent other bits for %s of step %d than workers %d and %d; the step is computed again without it", first.Worker, node, u.Step, d.other, w.id))
+}
+
+// diverge sends a worker away whose parameters are not those of the run: to be given others the first time, for good the second.
+func (m *Machine) diverge(w *worker, request uint64) {
+	reference, _ := m.reference(w.step)
+	detail := fmt.Sprintf("the parameters of worker %d (%s) after %d steps have hash %s, those of the run %s", w.id, w.name, w.step, w.hash.Short(), reference.Short())
+	m.note(slog.LevelError, "worker's parameters differ from those of the run", "id", w.id, "worker", w.name, "pid", w.pid,
+		"step", w.step, "hash", w.hash.String(), "run_hash", reference.String())
+	m.incident(ledger.Divergence, 0, 0, w, detail)
+	m.diverged[w.name]++
+	if m.diverged[w.name] > 1 {
+		w.waiting, w.request = true, request
+		m.quarantine(w.id, detail+", and not for the first time")
+		return
+	}
+	m.refuse(w.peer, request, protocol.KindWorkRequest, protocol.Errorf(protocol.Resync, "%s; drop them and join again", detail))
+	m.remove(w)
+}
+
+// quarantine keeps a worker out of the run for good.
+func (m *Machine) quarantine(id uint32, detail string) {
+	at := slices.IndexFunc(m.workers, func(w *worker) bool { return w.id == id })
+	if at < 0 {
+		m.note(slog.LevelError, "a worker that is gone was wrong", "id", id, "detail", detail)
+		return
+	}
+	w := m.workers[at]
+	m.quarantined[w.name] = detail
+	m.incident(ledger.Quarantine, 0, 0, w, detail)
+	m.sendAway(w, fmt.Sprintf("worker %s is in quarantine for the rest of the run: %s; check its machine", w.name, detail))
+}
+
+// sendAway ends a worker's part in the run.
+func (m *Machine) sendAway(w *worker, why string) {
+	if w.waiting {
+		m.refuse(w.peer, w.request, protocol.KindWorkRequest, protocol.Errorf(protocol.Stop, "%s", why))
+	} else {
+		m.barred[w.peer] = why
+	}
+	m.remove(w)
+}
+
+// incident writes down what ought not to happen. w is nil where it is nobody's.
+func (m *Machine) incident(kind string, first, count uint32, w *worker, detail string) {
+	record := &ledger.Incident{Kind: kind, Step: m.step.number, First: first, Count: count, Detail: detail, Time: m.now.UTC()}
+	if w != nil {
+		record.Worker, record.Name = w.id, w.name
+	}
+	m.note(slog.LevelError, kind, "step", m.step.number, "detail", detail)
+	m.commit(record)
+}

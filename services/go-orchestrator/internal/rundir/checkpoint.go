@@ -1,0 +1,113 @@
+package rundir
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+)
+
+// The folder of the checkpoints in a run directory.
+const checkpoints = "checkpoints"
+
+// Bytes of a checkpoint that are held in one piece of memory.
+const blockBytes = 4 << 20
+
+// note is the file beside a checkpoint, for people and for `pangea export`.
+type note struct {
+	Format     int           `json:"format"`
+	RunID      string        `json:"run_id"`
+	Step       uint64        `json:"step"`
+	Epoch      uint32        `json:"epoch"`
+	EpochStep  uint32        `json:"epoch_step"`
+	ParamsHash protocol.Hash `json:"params_hash"`
+	SHA256     protocol.Hash `json:"sha256"`
+	Bytes      uint64        `json:"bytes"`
+}
+
+// SaveCheckpoint writes a worker's state: whole under its name, or not at all. It may be called beside the other methods.
+func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochStep uint32) (ledger.Checkpoint, error) {
+	name := filepath.Join(checkpoints, fmt.Sprintf("step-%010d", s.Step))
+	c := ledger.Checkpoint{Step: s.Step, File: name + ".safetensors", Bytes: s.TotalBytes, SHA256: s.Hash, ParamsHash: s.ParametersHash}
+	if err := os.MkdirAll(filepath.Join(d.path, checkpoints), 0o755); err != nil {
+		return c, err
+	}
+	text, err := json.MarshalIndent(note{1, runID, s.Step, epoch, epochStep, s.ParametersHash, s.Hash, s.TotalBytes}, "", "  ")
+	if err != nil {
+		return c, err
+	}
+	if err := WriteFile(filepath.Join(d.path, name+".json"), append(text, '\n')); err != nil {
+		return c, err
+	}
+	err = replace(filepath.Join(d.path, c.File), func() { d.pass("checkpoint.before-rename") }, func(file *os.File) error {
+		for _, block := range s.Blocks {
+			if _, err := file.Write(block); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		d.pass("checkpoint.after-rename")
+	}
+	return c, err
+}
+
+// LoadCheckpoint reads one back. Its bytes count against memory until the snapshot is released. A file that is not the one that was written is refused.
+func (d *Dir) LoadCheckpoint(c ledger.Checkpoint, memory *budget.Budget) (*protocol.Snapshot, error) {
+	file, err := os.Open(filepath.Join(d.path, c.File))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if err := memory.Take(int64(c.Bytes)); err != nil {
+		return nil, err
+	}
+	blocks, err := readBlocks(file, c)
+	if err != nil {
+		memory.Give(int64(c.Bytes))
+		return nil, fmt.Errorf("%s: %w", c.File, err)
+	}
+	return protocol.NewSnapshot(c.Step, c.ParamsHash, blocks, c.Bytes, c.SHA256, func() { memory.Give(int64(c.Bytes)) }), nil
+}
+
+func readBlocks(file io.Reader, c ledger.Checkpoint) ([][]byte, error) {
+	var blocks [][]byte
+	sum := sha256.New()
+	for left := c.Bytes; left > 0; {
+		block := make([]byte, min(left, blockBytes))
+		if _, err := io.ReadFull(file, block); err != nil {
+			return nil, fmt.Errorf("it is damaged: it has fewer than its %d bytes (%w)", c.Bytes, err)
+		}
+		sum.Write(block)
+		blocks = append(blocks, block)
+		left -= uint64(len(block))
+	}
+	if n, _ := file.Read(make([]byte, 1)); n != 0 {
+		return nil, fmt.Errorf("it is damaged: it has more than its %d bytes", c.Bytes)
+	}
+	if got := protocol.Hash(sum.Sum(nil)); got != c.SHA256 {
+		return nil, fmt.Errorf("it is damaged: its bytes have hash %s, not %s as the ledger says", got.Short(), c.SHA256.Short())
+	}
+	return blocks, nil
+}
+
+// RemoveCheckpoint deletes one, and the file beside it.
+func (d *Dir) RemoveCheckpoint(c ledger.Checkpoint) error {
+	file := filepath.Join(d.path, c.File)
+	for _, path := range []string{file, strings.TrimSuffix(file, ".safetensors") + ".json"} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

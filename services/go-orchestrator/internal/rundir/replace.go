@@ -1,0 +1,37 @@
+package rundir
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// WriteFile replaces a file at once: whoever reads it, even after a crash, sees the old bytes or the new ones.
+func WriteFile(path string, data []byte) error {
+	return replace(path, func() {}, func(file *os.File) error {
+		_, err := file.Write(data)
+		return err
+	})
+}
+
+// replace writes a file under another name, syncs it, and renames it; ready is called between.
+func replace(path string, ready func(), write func(file *os.File) error) error {
+	folder := filepath.Dir(path)
+	temporary, err := os.CreateTemp(folder, filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	err = errors.Join(write(temporary), temporary.Chmod(0o644), temporary.Sync(), temporary.Close())
+	if err == nil {
+		ready()
+		err = os.Rename(temporary.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary.Name()))
+	}
+	parent, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(parent.Sync(), parent.Close())
+}
