@@ -16,10 +16,12 @@ func (m *Machine) hear(peer Peer) {
 	if w == nil {
 		return
 	}
-	if w.silent {
-		m.note(slog.LevelInfo, "worker is heard again", "id", w.id, "worker", w.name, "seconds", m.now.Sub(w.heard).Seconds())
-	}
+	pause, was := m.now.Sub(w.heard), w.silent
 	w.heard, w.silent = m.now, false
+	if was {
+		m.note(slog.LevelInfo, "worker is heard again", "id", w.id, "worker", w.name, "seconds", pause.Seconds())
+		m.rebase() // It may be further than the others, and what it now says is of its own step.
+	}
 }
 
 // onTick looks for workers that have fallen silent. Their connections stay, their shards go to others.

@@ -3,6 +3,8 @@ package run
 import (
 	"slices"
 	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
 // lateness knows how long a shard takes.
@@ -74,4 +76,20 @@ func (m *Machine) secondLease(w *worker) []uint32 {
 		return open
 	}
 	return nil
+}
+
+// overtaken notes that shards have come from another worker than their owner: it owns them now, and the one that was to compute them is the
+// second, if it has begun.
+func (m *Machine) overtaken(w *worker, node tree.Node) {
+	for number := node.First; number < node.First+node.Count; number++ {
+		s := &m.step.shards[number]
+		if s.owner == w.id {
+			continue
+		}
+		s.second = 0
+		if !s.since.IsZero() {
+			s.second = s.owner
+		}
+		s.owner = w.id
+	}
 }

@@ -28,6 +28,7 @@ func (m *Machine) onUpdate(e UpdateCame) {
 	node := tree.Node{First: e.Update.FirstShard, Count: e.Update.ShardCount}
 	if verdict == protocol.Accepted {
 		m.lateness.add(m.now, m.step.shards[node.First])
+		m.overtaken(w, node)
 		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports}, gradients)
 	} else {
 		if gradients != nil {

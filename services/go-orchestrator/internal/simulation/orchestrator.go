@@ -1,0 +1,181 @@
+package simulation
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/run"
+	"pangea.example/pangea/services/go-orchestrator/internal/vector"
+)
+
+// orchestrator is one process: the state machine, its ledger, and its end of the connections.
+type orchestrator struct {
+	world   *world
+	machine *run.Machine
+	ledger  *ledger.Ledger
+	pool    *vector.Pool
+	peers   map[run.Peer]*connection
+	dead    bool
+}
+
+// died is thrown where the process is killed in the middle of something.
+type died struct{}
+
+// start a process on what the disk holds.
+func (w *world) startOrchestrator() {
+	o := &orchestrator{world: w, peers: map[run.Peer]*connection{}, pool: vector.NewPool(budget.New("simulation", 1<<30))}
+	w.orchestrator = nil
+	defer o.survive()
+	opened, records, err := ledger.Open(w.disk, o.pass)
+	if err != nil {
+		if !w.disk.full {
+			w.violate("the ledger cannot be opened after a crash: %v", err)
+			return
+		}
+		w.clock.after(200*time.Millisecond, w.startOrchestrator)
+		return
+	}
+	o.ledger = opened
+	past := run.Past{Records: records, Lines: uint64(len(w.metrics)), Checkpoints: func(c ledger.Checkpoint) bool { return w.checkpoints[c.File] != nil }}
+	machine, effects, err := run.Open(w.config(), w.clock.now, past)
+	if err != nil {
+		w.violate("the run cannot be opened after a crash: %v", err)
+		return
+	}
+	o.machine = machine
+	w.orchestrator = o
+	o.carryOut(effects)
+	o.tick()
+}
+
+// pass kills the process at one of the ledger's points now and then.
+func (o *orchestrator) pass(string) {
+	if o.world.faulty() && o.world.clock.chance(o.world.crashes) {
+		panic(died{})
+	}
+}
+
+// survive turns the death of the process into that of this orchestrator alone.
+func (o *orchestrator) survive() {
+	if reason := recover(); reason != nil {
+		if _, is := reason.(died); !is {
+			panic(reason)
+		}
+		o.die()
+	}
+}
+
+// die as kill -9 has it: connections break, what was not synced may be gone, and someone starts another process after a while.
+func (o *orchestrator) die() {
+	if o.dead {
+		return
+	}
+	w := o.world
+	o.dead = true
+	w.orchestrator = nil
+	w.kills++
+	w.disk.crash()
+	// metrics.jsonl is not synced.
+	w.metrics = w.metrics[:w.clock.dice.IntN(len(w.metrics)+1)]
+	for _, id := range sorted(o.peers) {
+		c := o.peers[id]
+		c.toWorker(func() { c.worker.lost(c) })
+	}
+	w.clock.after(w.clock.between(10*time.Millisecond, 800*time.Millisecond), w.startOrchestrator)
+}
+
+func (o *orchestrator) tick() {
+	if o.dead {
+		return
+	}
+	o.handle(run.Tick{})
+	o.world.clock.after(50*time.Millisecond, o.tick)
+}
+
+func (o *orchestrator) handle(event run.Event) {
+	if o.dead {
+		return
+	}
+	defer o.survive()
+	o.carryOut(o.machine.Handle(o.world.clock.now, event))
+}
+
+func (o *orchestrator) carryOut(effects []run.Effect) {
+	w := o.world
+	for _, effect := range effects {
+		switch e := effect.(type) {
+		case run.Send:
+			if c := o.peers[e.Peer]; c != nil {
+				c.reply(e)
+			}
+		case run.Commit:
+			if err := o.ledger.Append(e.Records...); err != nil {
+				panic(died{}) // the shell stops the process; what it had not said is never said
+			}
+		case run.WriteMetrics:
+			w.metrics = append(w.metrics, e.Line)
+		case run.WriteCheckpoint:
+			o.save(e)
+		case run.LoadCheckpoint:
+			w.clock.after(w.clock.between(time.Millisecond, 100*time.Millisecond), func() { o.load(e.Checkpoint) })
+		case run.RemoveCheckpoint:
+			delete(w.checkpoints, e.Checkpoint.File)
+		case run.Note:
+			w.note("%s %v", e.Message, e.Args)
+		}
+	}
+}
+
+func (o *orchestrator) save(e run.WriteCheckpoint) {
+	w, s := o.world, e.Snapshot
+	c := ledger.Checkpoint{Step: s.Step, File: fmt.Sprintf("checkpoints/%d", s.Step), Bytes: s.TotalBytes, SHA256: s.Hash, ParamsHash: s.ParametersHash}
+	content := append([]byte{}, s.Blocks[0]...)
+	s.Release()
+	w.clock.after(w.clock.between(time.Millisecond, 150*time.Millisecond), func() {
+		if o.dead {
+			return
+		}
+		if w.faulty() && w.clock.chance(0.1) {
+			o.handle(run.CheckpointWritten{Checkpoint: c, Err: errFull})
+			return
+		}
+		w.checkpoints[c.File] = content
+		o.handle(run.CheckpointWritten{Checkpoint: c})
+	})
+}
+
+func (o *orchestrator) load(c ledger.Checkpoint) {
+	content := o.world.checkpoints[c.File]
+	if len(content) > 0 && o.world.faulty() && o.world.clock.chance(0.1) {
+		content = append([]byte{}, content...)
+		content[o.world.clock.dice.IntN(len(content))] ^= 1
+	}
+	if sha256.Sum256(content) != c.SHA256 {
+		o.handle(run.CheckpointLoaded{Checkpoint: c, Err: fmt.Errorf("%s is damaged", c.File)})
+		return
+	}
+	o.handle(run.CheckpointLoaded{Checkpoint: c, Snapshot: protocol.NewSnapshot(c.Step, c.ParamsHash, [][]byte{content}, c.Bytes, c.SHA256, func() {})})
+}
+
+// gradients of an aggregate, as they would arrive at a worker.
+func gradients(a *protocol.Aggregate) []float32 {
+	var all []float32
+	for _, block := range a.Gradients.Blocks() {
+		all = append(all, block...)
+	}
+	return all
+}
+
+func (w *world) delivered(a *protocol.Aggregate, sum []float32) {
+	key := fmt.Sprintf("%d %s", a.Step, a.Hash())
+	if _, known := w.seen[key]; known {
+		return
+	}
+	w.seen[key] = struct{}{}
+	w.history.Deliveries = append(w.history.Deliveries, Delivery{a.Step, hex.EncodeToString(encode(sum)), a.Hash().String()})
+}

@@ -1,0 +1,337 @@
+package simulation
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/run"
+	"pangea.example/pangea/services/go-orchestrator/internal/tree"
+	"pangea.example/pangea/services/go-orchestrator/internal/vector"
+)
+
+// connection between a worker and an orchestrator. Messages arrive in order, each after a delay of its own.
+type connection struct {
+	world        *world
+	worker       *worker
+	orchestrator *orchestrator
+	peer         run.Peer
+	broken       bool
+	up, down     time.Time // when the last message arrives
+}
+
+func (c *connection) deliver(last *time.Time, do func()) {
+	at := c.world.clock.now.Add(c.world.clock.between(100*time.Microsecond, c.world.latency))
+	if at.Before(*last) {
+		at = *last
+	}
+	*last = at
+	c.world.clock.at(at, do)
+}
+
+func (c *connection) toOrchestrator(event func() run.Event) {
+	c.deliver(&c.up, func() {
+		if !c.broken && !c.orchestrator.dead {
+			c.orchestrator.handle(event())
+		}
+	})
+}
+
+// toWorker reaches a worker that is stopped only when it goes on.
+func (c *connection) toWorker(do func()) {
+	c.deliver(&c.down, func() { c.worker.awake(do) })
+}
+
+// close is noticed by the orchestrator, sooner or later.
+func (c *connection) close(notice time.Duration) {
+	if c.broken {
+		return
+	}
+	c.broken = true
+	c.world.clock.after(notice, func() {
+		if !c.orchestrator.dead {
+			delete(c.orchestrator.peers, c.peer)
+			c.orchestrator.handle(run.PeerGone{Peer: c.peer, Reason: "closed"})
+		}
+	})
+}
+
+// reply copies what it shares with the machine, now.
+func (c *connection) reply(e run.Send) {
+	w := c.worker
+	switch r := e.Reply.(type) {
+	case *protocol.Aggregate:
+		sum := gradients(r)
+		c.world.delivered(r, sum)
+		c.toWorker(func() { w.on(c, func() { w.apply(r.Step, sum) }) })
+	case *protocol.Snapshot:
+		content := append([]byte{}, r.Blocks[0]...)
+		step, hash := r.Step, r.ParametersHash
+		c.toWorker(func() { w.on(c, func() { w.load(step, hash, content) }) })
+	default:
+		c.toWorker(func() { w.on(c, func() { w.receive(r) }) })
+	}
+}
+
+// worker is one process; a restarted one is another worker with the same name.
+type worker struct {
+	world      *world
+	name       string
+	connection *connection
+	step       uint64
+	params     []float32
+	joined     bool // once at least
+	dead, done bool
+	stopped    time.Time // by SIGSTOP, until then
+	liar       bool
+	nodes      []tree.Node // of the lease, still to be sent
+	lease      protocol.Lease
+}
+
+func (w *world) startWorker(name string, liar bool) {
+	worker := &worker{world: w, name: name, params: initial(w.elements), liar: liar}
+	w.workers = append(w.workers, worker)
+	worker.connect()
+	worker.beat()
+}
+
+// awake does something now, or when the process is no longer stopped.
+func (w *worker) awake(do func()) {
+	if now := w.world.clock.now; w.stopped.After(now) {
+		w.world.clock.at(w.stopped, func() { w.awake(do) })
+		return
+	}
+	if !w.dead && !w.done {
+		do()
+	}
+}
+
+// on does something for a connection, unless it is another one by now.
+func (w *worker) on(c *connection, do func()) {
+	if w.connection == c && !c.broken {
+		do()
+	}
+}
+
+func (w *worker) after(pause time.Duration, do func()) {
+	w.world.clock.after(pause, func() { w.awake(do) })
+}
+
+func (w *worker) connect() {
+	if w.connection != nil {
+		return
+	}
+	o := w.world.orchestrator
+	if o == nil {
+		w.after(w.world.clock.between(20*time.Millisecond, 300*time.Millisecond), w.connect)
+		return
+	}
+	w.world.lastPeer++
+	c := &connection{world: w.world, worker: w, orchestrator: o, peer: w.world.lastPeer}
+	o.peers[c.peer] = c
+	w.connection, w.nodes = c, nil
+	join := protocol.Join{
+		Version: protocol.Version, WorkerName: w.name, Software: "simulated", ParametersHash: hashOf(w.params), Step: w.step, ProcessID: 1, Heartbeat: 100 * time.Millisecond,
+		Parameters: []protocol.Spec{{Name: "p", DType: protocol.Float32, Shape: []uint64{uint64(w.world.elements)}}},
+		Dataset:    protocol.Dataset{Name: "simulated", Hash: protocol.Hash{1}, TrainSamples: w.world.samples},
+	}
+	if w.joined {
+		join.RunID = "simulated"
+	}
+	c.toOrchestrator(func() run.Event { return run.JoinAsked{Peer: c.peer, Join: join} })
+}
+
+// lost says that a connection has ended; another one is opened.
+func (w *worker) lost(c *connection) {
+	if w.connection == c {
+		w.connection = nil
+		w.after(w.world.clock.between(20*time.Millisecond, 300*time.Millisecond), w.connect)
+	}
+}
+
+func (w *worker) beat() {
+	if w.dead || w.done {
+		return
+	}
+	w.awake(func() {
+		if c := w.connection; c != nil {
+			c.toOrchestrator(func() run.Event { return run.Heard{Peer: c.peer} })
+		}
+	})
+	w.world.clock.after(100*time.Millisecond, w.beat)
+}
+
+func (w *worker) ask() {
+	c := w.connection
+	if c == nil {
+		return
+	}
+	step, hash := w.step, hashOf(w.params)
+	w.world.reported(step, hash)
+	c.toOrchestrator(func() run.Event {
+		return run.WorkAsked{Peer: c.peer, Work: protocol.Work{Step: step, ParametersHash: hash}}
+	})
+}
+
+func (w *worker) receive(reply protocol.Reply) {
+	c := w.connection
+	switch r := reply.(type) {
+	case protocol.Joined:
+		w.joined = true
+		w.ask()
+	case protocol.Lease:
+		if r.Step != w.step {
+			w.world.violate("%s holds step %d and was leased shards of step %d", w.name, w.step, r.Step)
+		}
+		w.lease, w.nodes = r, nodes(r)
+		pause := w.world.clock.between(time.Millisecond, w.world.slowness)
+		if w.world.faulty() && w.world.clock.chance(0.03) {
+			pause *= 50 // a straggler
+		}
+		w.after(pause, func() { w.on(c, w.submit) })
+	case protocol.Ack:
+		if r.Verdict == protocol.Refused || r.Verdict == protocol.TooEarly || r.Verdict == protocol.Conflict && !w.world.lies {
+			w.world.violate("an update of %s was not taken: %s %s", w.name, r.Verdict, r.Detail)
+		}
+		w.submit()
+	case protocol.SnapshotRequest:
+		content := encode(w.params)
+		snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)), sha256.Sum256(content), func() {})
+		c.toOrchestrator(func() run.Event { return run.SnapshotCame{Peer: c.peer, Snapshot: snapshot} })
+		w.ask()
+	case protocol.Finished:
+		w.done = true
+		w.world.finished(w, r)
+		c.close(time.Millisecond)
+	case *protocol.Error:
+		w.refused(c, r)
+	}
+}
+
+func (w *worker) refused(c *connection, err *protocol.Error) {
+	switch err.Action {
+	case protocol.Resync:
+		w.step = 0
+		c.close(time.Millisecond)
+		w.lost(c)
+	case protocol.Reconnect, protocol.RetryLater:
+		c.close(time.Millisecond)
+		w.lost(c)
+	default:
+		if !w.liar {
+			w.world.violate("%s was sent away: %s", w.name, err.Detail)
+		}
+		w.world.sentAway++
+		w.dead = true
+		c.close(time.Millisecond)
+	}
+}
+
+// nodes of a lease, as a worker groups its shards.
+func nodes(lease protocol.Lease) []tree.Node {
+	var all []tree.Node
+	var together []uint32
+	flush := func() {
+		all = append(all, tree.Cover(together)...)
+		together = nil
+	}
+	separate := map[uint32]bool{}
+	for _, shard := range lease.Separate {
+		separate[shard] = true
+	}
+	for _, shard := range lease.Shards {
+		if separate[shard] {
+			flush()
+			all = append(all, tree.Node{First: shard, Count: 1})
+		} else {
+			together = append(together, shard)
+		}
+	}
+	flush()
+	return all
+}
+
+// submit sends the next node of the lease, or asks for work after the last.
+func (w *worker) submit() {
+	c := w.connection
+	if c == nil {
+		return
+	}
+	if len(w.nodes) == 0 {
+		w.ask()
+		return
+	}
+	node := w.nodes[0]
+	w.nodes = w.nodes[1:]
+	u := protocol.Update{Step: w.lease.Step, FirstShard: node.First, ShardCount: node.Count}
+	sums := make([][]float32, node.Count)
+	for i := range node.Count {
+		shard := node.First + i
+		samples := w.world.schedule.ShardSamples(w.lease.Step, shard)
+		sums[i] = gradient(w.world.seed, w.lease.Step, shard, samples, w.params)
+		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: uint32(samples), LossSum: lossSum(w.lease.Step, shard, samples),
+			BatchHash: batchHash(w.world.seed, w.lease.Epoch, w.lease.EpochStep, shard)})
+	}
+	for len(sums) > 1 {
+		for i := range len(sums) / 2 {
+			for j := range sums[2*i] {
+				sums[2*i][j] += sums[2*i+1][j]
+			}
+			sums[i] = sums[2*i]
+		}
+		sums = sums[:len(sums)/2]
+	}
+	if w.liar && w.world.clock.chance(0.3) {
+		sums[0][0]++
+	}
+	data := encode(sums[0])
+	c.toOrchestrator(func() run.Event {
+		builder := c.orchestrator.pool.Build(w.world.elements)
+		if err := builder.Write(data); err != nil {
+			panic(fmt.Sprint("a simulated gradient cannot be built: ", err))
+		}
+		var digest vector.Digest
+		u.Gradients, digest = builder.Finish()
+		u.Digest = digest
+		return run.UpdateCame{Peer: c.peer, Update: u}
+	})
+}
+
+func (w *worker) apply(step uint64, sum []float32) {
+	if step != w.step {
+		w.world.violate("%s holds step %d and was given the sum of step %d", w.name, w.step, step)
+		return
+	}
+	w.params = update(w.params, sum)
+	w.step++
+	w.ask()
+}
+
+func (w *worker) load(step uint64, hash protocol.Hash, content []byte) {
+	w.params, w.step = decode(content), step
+	if hashOf(w.params) != hash {
+		w.world.violate("%s was given a snapshot of step %d that is not what it says", w.name, step)
+	}
+	w.ask()
+}
+
+// kill -9, and a new process with the same name after a while.
+func (w *worker) kill() {
+	w.dead = true
+	w.world.kills++
+	if c := w.connection; c != nil {
+		c.close(w.world.clock.between(100*time.Microsecond, 5*time.Millisecond))
+	}
+	w.world.clock.after(w.world.clock.between(50*time.Millisecond, 3*time.Second), func() { w.world.startWorker(w.name, false) })
+}
+
+// partition breaks the connection; the orchestrator may not notice for long.
+func (w *worker) partition() {
+	c := w.connection
+	if c == nil {
+		return
+	}
+	c.close(w.world.clock.between(time.Millisecond, 20*time.Second))
+	w.after(w.world.clock.between(time.Millisecond, time.Second), func() { w.lost(c) })
+}

@@ -1,0 +1,202 @@
+package simulation
+
+import (
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/run"
+)
+
+// History is what happened in one simulated run, for a checker that knows nothing of this code.
+type History struct {
+	Seed         uint64            `json:"seed"`
+	Ledger       string            `json:"ledger"`
+	Shards       uint32            `json:"shards"`
+	BatchSize    uint32            `json:"batch_size"`
+	Epochs       uint32            `json:"epochs"`
+	TrainSamples uint64            `json:"train_samples"`
+	Elements     int               `json:"elements"`
+	Final        string            `json:"final"`
+	Deliveries   []Delivery        `json:"deliveries"`
+	Hashes       map[string]string `json:"hashes"`
+	Metrics      []run.MetricsLine `json:"metrics"`
+	Violations   []string          `json:"violations"`
+	Kills        int               `json:"kills"`
+	SentAway     int               `json:"sent_away"` // workers that lied and were caught
+	Seconds      float64           `json:"seconds"`   // simulated
+}
+
+// Delivery is an aggregate that a worker was given.
+type Delivery struct {
+	Step      uint64 `json:"step"`
+	Aggregate string `json:"aggregate"`
+	Hash      string `json:"hash"`
+}
+
+// How long things go wrong, and how long the run then has to end.
+const (
+	faultySeconds = 15 * time.Second
+	limit         = 300 * time.Second
+)
+
+type world struct {
+	clock    *clock
+	seed     uint64
+	settings protocol.Settings
+	schedule run.Schedule
+	samples  uint64
+	elements int
+
+	latency, slowness time.Duration
+	crashes           float64 // chance of a death at each of the ledger's points
+	lies              bool    // one worker computes wrong bits
+	verify            float64
+	checkpointSteps   uint64
+
+	disk         *disk
+	checkpoints  map[string][]byte
+	metrics      []run.MetricsLine
+	orchestrator *orchestrator
+	workers      []*worker
+	lastPeer     run.Peer
+
+	kills, sentAway int
+	began           time.Time
+	ended           bool
+	seen            map[string]struct{}
+	history         History
+	log             func(string)
+}
+
+// Simulate plays the history of a seed. log takes what happens, line by line; nil for none.
+func Simulate(seed uint64, log func(string)) History {
+	c := newClock(seed)
+	w := &world{clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{}, log: log, began: c.now}
+	w.disk = &disk{dice: c.dice}
+	w.settings = protocol.Settings{Seed: seed, Shards: 1 << c.dice.IntN(4), BatchSize: uint32(4 + c.dice.IntN(13)), Epochs: uint32(1 + c.dice.IntN(3))}
+	w.samples = uint64(w.settings.BatchSize)*uint64(2+c.dice.IntN(4)) + uint64(c.dice.IntN(int(w.settings.BatchSize)))
+	w.elements = 1 + c.dice.IntN(6)
+	w.latency = c.between(time.Millisecond, 30*time.Millisecond)
+	w.slowness = c.between(5*time.Millisecond, 300*time.Millisecond)
+	w.crashes = []float64{0, 0.002, 0.01, 0.03}[c.dice.IntN(4)]
+	w.verify = []float64{0, 0, 0.1, 1}[c.dice.IntN(4)]
+	w.checkpointSteps = uint64(c.dice.IntN(5))
+	count := 1 + c.dice.IntN(4)
+	if w.lies = seed%10 == 9; w.lies {
+		// Who is wrong can be told only while others are there to compute the same: nobody else dies here.
+		w.crashes, w.verify, count = 0, 1, 4
+	}
+	schedule, err := run.NewSchedule(w.settings, w.samples)
+	if err != nil {
+		panic(err)
+	}
+	w.schedule = schedule
+	w.history = History{Seed: seed, Shards: w.settings.Shards, BatchSize: w.settings.BatchSize, Epochs: w.settings.Epochs, TrainSamples: w.samples, Elements: w.elements,
+		Hashes: map[string]string{}, Violations: []string{}}
+	w.startOrchestrator()
+	for i := range count {
+		name := fmt.Sprintf("worker-%d", i+1)
+		c.after(c.between(0, 300*time.Millisecond), func() { w.startWorker(name, w.lies && name == "worker-1") })
+	}
+	if !w.lies {
+		c.after(c.between(0, 500*time.Millisecond), w.disturb)
+	}
+	c.run(limit, func() bool { return w.ended || len(w.history.Violations) > 0 })
+	w.close()
+	return w.history
+}
+
+func (w *world) config() run.Config {
+	return run.Config{RunID: "simulated", Settings: w.settings, MemoryBytes: 1 << 30, KeepBytes: int64(w.seed % 3 * 40), CheckpointSteps: w.checkpointSteps,
+		KeepCheckpoints: 2, VerifyFraction: w.verify, StragglerK: 5}
+}
+
+// faulty says whether things still go wrong.
+func (w *world) faulty() bool { return !w.lies && w.clock.now.Sub(w.began) < faultySeconds }
+
+// disturb does one thing that ought not to happen, and comes again.
+func (w *world) disturb() {
+	if !w.faulty() {
+		return
+	}
+	c := w.clock
+	alive := slices.DeleteFunc(slices.Clone(w.workers), func(worker *worker) bool { return worker.dead || worker.done })
+	switch dice := c.dice.IntN(100); {
+	case dice < 10 && w.orchestrator != nil:
+		w.note("the orchestrator is killed")
+		w.orchestrator.die()
+	case dice < 14:
+		w.note("the disk is full")
+		w.disk.full = true
+		c.after(c.between(10*time.Millisecond, time.Second), func() { w.disk.full = false })
+	case dice < 18:
+		w.note("all workers are killed")
+		for _, worker := range alive {
+			worker.kill()
+		}
+	case len(alive) == 0:
+	case dice < 50:
+		worker := alive[c.dice.IntN(len(alive))]
+		w.note("%s is killed", worker.name)
+		worker.kill()
+	case dice < 65:
+		worker := alive[c.dice.IntN(len(alive))]
+		w.note("%s is stopped", worker.name)
+		worker.stopped = c.now.Add(c.between(50*time.Millisecond, 10*time.Second))
+	case dice < 85:
+		worker := alive[c.dice.IntN(len(alive))]
+		w.note("%s is cut off", worker.name)
+		worker.partition()
+	default:
+		w.note("a worker more")
+		w.startWorker(fmt.Sprintf("worker-%d", len(w.workers)+1), false)
+	}
+	c.after(c.between(10*time.Millisecond, 1500*time.Millisecond), w.disturb)
+}
+
+// reported keeps the hash of the parameters after a step; all workers have to say the same.
+func (w *world) reported(step uint64, hash protocol.Hash) {
+	key := fmt.Sprint(step)
+	if known, is := w.history.Hashes[key]; is && known != hash.String() {
+		w.violate("after %d steps one worker has parameters %s, another %s", step, known, hash)
+	}
+	w.history.Hashes[key] = hash.String()
+}
+
+func (w *world) finished(worker *worker, r protocol.Finished) {
+	if r.Steps != w.schedule.TotalSteps || worker.step != r.Steps || hashOf(worker.params) != r.ParametersHash {
+		w.violate("%s was told of the end after %d steps and holds %d of %d", worker.name, r.Steps, worker.step, w.schedule.TotalSteps)
+	}
+	w.history.Final = hex.EncodeToString(encode(worker.params))
+	w.ended = true
+}
+
+// close takes down what the checker needs.
+func (w *world) close() {
+	if !w.ended {
+		w.violate("the run has not ended after %v", w.clock.now.Sub(w.began))
+	}
+	w.history.Ledger = string(w.disk.current)
+	w.history.Metrics = w.metrics
+	w.history.Kills = w.kills
+	w.history.SentAway = w.sentAway
+	w.history.Seconds = w.clock.now.Sub(w.began).Seconds()
+}
+
+func (w *world) violate(format string, args ...any) {
+	w.note("VIOLATION: "+format, args...)
+	w.history.Violations = append(w.history.Violations, fmt.Sprintf(format, args...))
+}
+
+func (w *world) note(format string, args ...any) {
+	if w.log != nil {
+		w.log(fmt.Sprintf("%8.3f ", w.clock.now.Sub(w.began).Seconds()) + fmt.Sprintf(format, args...))
+	}
+}
+
+// sorted keys, because the order of a map would not come from the seed.
+func sorted[V any](m map[run.Peer]V) []run.Peer { return slices.Sorted(maps.Keys(m)) }
