@@ -39,8 +39,8 @@ def future(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("  int16 @10;", "  int16 @10;\n  float8 @11;\n"),
         ("# Where this piece starts, in bytes.", "\n  scale @5 :Float64;\n  note @6 :Text;\n"),
         ("  reports @5 :List(ShardReport);", "  deadline @6 :Float64;\n  reports @5 :List(ShardReport);"),
-        ("  errorReply @16;", "  errorReply @16;\n  ping @17;"),
-        ("    errorReply @18 :ErrorReply;", "    errorReply @18 :ErrorReply;\n    ping @19 :Text;"),
+        ("  errorReply @16;", "  errorReply @16;\n  ping @18;"),
+        ("    errorReply @18 :ErrorReply;", "    errorReply @18 :ErrorReply;\n    ping @20 :Text;"),
     ]:
         assert text.count(old) == 1, f"the schema has changed where this test adds to it: {old}"
         text = text.replace(old, new)
@@ -65,7 +65,7 @@ def test_an_old_reader_says_that_it_does_not_know_a_new_value(reader: str, text:
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [(as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '"dtype": 11'), ('(type = ping, requestId = 1, ping = "hello")', '"type": 17')],
+    [(as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '"dtype": 11'), ('(type = ping, requestId = 1, ping = "hello")', '"type": 18')],
 )
 def test_the_capnp_tool_shows_a_new_value_as_its_number(text: str, shown: str, future: str) -> None:
     frame = capnp_tool(["encode"], future, text.encode())

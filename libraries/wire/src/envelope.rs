@@ -30,6 +30,7 @@ pub fn message_type(root: message::Reader<'_>) -> Result<MessageType, WireError>
         message::RunFinished(_) => MessageType::RunFinished,
         message::Leave(_) => MessageType::Leave,
         message::ErrorReply(_) => MessageType::ErrorReply,
+        message::Heartbeat(_) => MessageType::Heartbeat,
     };
     if announced != present {
         return Err(WireError::TypeMismatch {
@@ -60,5 +61,6 @@ fn name(kind: MessageType) -> &'static str {
         MessageType::RunFinished => "runFinished",
         MessageType::Leave => "leave",
         MessageType::ErrorReply => "errorReply",
+        MessageType::Heartbeat => "heartbeat",
     }
 }
