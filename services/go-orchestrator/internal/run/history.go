@@ -24,7 +24,7 @@ type committedStep struct {
 
 // Open makes the machine of a run: of a new one, or of one that goes on where the ledger ends. The effects are to be carried out first.
 func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
-	m := &Machine{config: config, state: Waiting, now: now, quarantined: map[string]string{}, diverged: map[string]int{}, barred: map[Peer]string{}}
+	m := &Machine{config: config, state: Waiting, now: now, quarantined: map[string]string{}, diverged: map[string]int{}, names: map[uint32]string{}, barred: map[Peer]*protocol.Error{}}
 	m.saving.at = now
 	if len(past.Records) == 0 {
 		m.openStep(0)
@@ -84,6 +84,7 @@ func (m *Machine) restore(past Past) error {
 			}
 		case *ledger.Worker:
 			m.lastID = max(m.lastID, r.ID)
+			m.names[r.ID] = r.Name
 		case *ledger.Step:
 			if r.Step != m.committed() || m.layout == nil || r.Step >= m.schedule.TotalSteps {
 				return fmt.Errorf("record %d of the ledger is step %d where step %d has to be", i, r.Step, m.committed())

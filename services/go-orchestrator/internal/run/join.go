@@ -29,7 +29,8 @@ func (m *Machine) onJoin(e JoinAsked) {
 	}
 	m.lastID++
 	w := &worker{id: m.lastID, peer: e.Peer, name: join.WorkerName, pid: join.ProcessID, step: join.Step, hash: join.ParametersHash,
-		beat: join.Heartbeat, heard: m.now}
+		beat: join.Heartbeat, heard: m.now, answered: m.now}
+	m.names[w.id] = w.name
 	reference, known := m.reference(w.step)
 	w.sound = known && reference == w.hash
 	// One that comes back is brought on by the aggregates since then; a new one is given the state, which is one message.
@@ -56,8 +57,8 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 		return protocol.Errorf(protocol.FixRequest, "workerName may have %d bytes and software %d; they have %d and %d",
 			protocol.MaxWorkerName, protocol.MaxSoftware, len(join.WorkerName), len(join.Software))
 	}
-	if why, is := m.quarantined[join.WorkerName]; is {
-		return protocol.Errorf(protocol.Stop, "worker %s is in quarantine for the rest of the run: %s; check its machine", join.WorkerName, why)
+	if _, is := m.quarantined[join.WorkerName]; is {
+		return m.inQuarantine(join.WorkerName)
 	}
 	if join.RunID != "" && join.RunID != m.config.RunID {
 		return protocol.Errorf(protocol.Stop, "the worker belongs to run %s; this is run %s; start it anew, or give it the address of its own orchestrator", join.RunID, m.config.RunID)
@@ -111,6 +112,8 @@ func (m *Machine) begin(join *protocol.Join) *protocol.Error {
 	m.agreed.hash = join.ParametersHash
 	m.started = m.now
 	m.state = Running
+	// Where every worker's parameters may be wrong, the initial ones have to be somewhere.
+	m.saving.wanted = m.takesCheckpoints()
 	m.note(slog.LevelInfo, "run begins", "run", m.config.RunID, "parameters", len(layout.Specs), "elements", layout.Elements(),
 		"dataset", join.Dataset.Name, "train_samples", join.Dataset.TrainSamples, "steps", schedule.TotalSteps)
 	m.commit(m.modelRecord())
@@ -192,7 +195,7 @@ func (m *Machine) free(w *worker) {
 // notJoined says why a connection that is no worker's may not ask.
 func (m *Machine) notJoined(peer Peer) *protocol.Error {
 	if why, is := m.barred[peer]; is {
-		return protocol.Errorf(protocol.Stop, "%s", why)
+		return why
 	}
 	return protocol.Errorf(protocol.FixRequest, "this connection has not joined the run; send a JoinRequest first")
 }

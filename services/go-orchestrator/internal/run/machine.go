@@ -57,12 +57,15 @@ type Machine struct {
 
 	step       step
 	history    []committedStep       // the steps in the ledger
-	tip        *protocol.Hash        // of the parameters after all of them; nil until a worker reports it
+	tip        *protocol.Hash        // of the parameters after all of them; nil until the workers agree on it
+	claims     []claim               // until then
+	doubted    []claim               // on which they did not agree, and were sent to compute again
 	aggregates []*protocol.Aggregate // of the last closed steps, up to the open one, without a gap
 	recent     []closedStep          // who sent what of the last closed steps
-	lateness   lateness
-	closed     *MetricsLine // of the last committed step, until its parameters' hash is known
-	lines      uint64       // of metrics.jsonl
+	lateness   lateness              // of shards
+	asking     lateness              // of workers, from an answer to their next request
+	closed     *MetricsLine          // of the last committed step, until its parameters' hash is known
+	lines      uint64                // of metrics.jsonl
 	timings    timings
 	agreed     struct { // the last step whose parameters' hash is known
 		steps uint64
@@ -78,9 +81,10 @@ type Machine struct {
 	loading     bool // a checkpoint
 	ending      bool // only a last checkpoint is waited for
 
-	quarantined map[string]string // why, by the worker's name
-	diverged    map[string]int    // how often, by the worker's name
-	barred      map[Peer]string   // connections of workers that were sent away, and why
+	quarantined map[string]string        // why, by the worker's name
+	diverged    map[string]int           // how often, by the worker's name
+	names       map[uint32]string        // of all workers that ever joined
+	barred      map[Peer]*protocol.Error // connections of workers that were sent away, and why
 }
 
 // step is the open step.
@@ -111,10 +115,11 @@ type worker struct {
 	name string
 	pid  uint32
 
-	step    uint64 // steps applied to its parameters, as last reported
-	hash    protocol.Hash
-	waiting bool   // its request for work is held back
-	request uint64 // which one
+	step     uint64 // steps applied to its parameters, as last reported
+	hash     protocol.Hash
+	waiting  bool      // its request for work is held back
+	request  uint64    // which one
+	answered time.Time // when it was last told what to do
 
 	lost   bool // holds parameters that the run has left behind, and needs a snapshot
 	served bool // lost, and has been sent one
@@ -173,7 +178,8 @@ func (m *Machine) Workers() int { return len(m.workers) }
 // answered now. Each of these may make another one possible.
 func (m *Machine) settle() {
 	for changed := true; changed; {
-		changed = m.closeStep()
+		changed = m.decide()
+		changed = m.closeStep() || changed
 		m.rebase()
 		for _, w := range slices.Clone(m.workers) {
 			if !w.waiting || m.find(w.peer) != w {
@@ -183,7 +189,7 @@ func (m *Machine) settle() {
 			if reply == nil {
 				continue
 			}
-			changed, w.waiting = true, false
+			changed, w.waiting, w.answered = true, false, m.now
 			m.send(w.peer, w.request, reply)
 			if _, refused := reply.(*protocol.Error); refused {
 				m.remove(w)
@@ -206,14 +212,17 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 	if aggregate := m.kept(w.step); aggregate != nil {
 		return aggregate
 	}
-	if m.donor == nil && !w.unfit && (m.saving.wanted || m.snapshotWanted()) {
+	if _, settled := m.reference(w.step); settled && m.donor == nil && !w.unfit && (m.saving.wanted || m.snapshotWanted()) {
 		m.donor = w
 		return protocol.SnapshotRequest{Step: m.step.number}
 	}
 	switch {
 	case m.ending:
 		return nil // until the checkpoint is written; then everyone is told
-	case m.state == Finished && m.step.number == m.schedule.TotalSteps:
+	case m.step.number == m.schedule.TotalSteps:
+		if m.state != Finished {
+			return nil // until the workers agree on what came out
+		}
 		return m.finishedReply()
 	}
 	return m.lease(w)

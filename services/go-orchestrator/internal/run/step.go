@@ -40,7 +40,7 @@ func (m *Machine) restartStep() {
 
 // closeStep ends the open step when its sum is complete and nothing about it is in doubt, and opens the next one.
 func (m *Machine) closeStep() bool {
-	if m.ending || m.state == Stopped || !m.step.tree.Complete() || m.inDoubt() {
+	if m.ending || m.state == Stopped || !m.step.tree.Complete() || m.inDoubt() || !m.replaying() && m.tip == nil {
 		return false
 	}
 	number, contributions, reports := m.step.number, m.step.tree.Contributions(), m.step.tree.Reports()
@@ -85,7 +85,7 @@ func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tre
 	}
 	m.commit(record)
 	m.history = append(m.history, committedStep{record.AggregateHash, before})
-	m.tip = nil
+	m.tip, m.claims, m.doubted = nil, nil, nil
 	m.closed = &MetricsLine{
 		Step: number, Epoch: epoch, Loss: Number(aggregate.LossSum / float64(aggregate.Samples)), Samples: aggregate.Samples,
 		Seconds: Number(record.Seconds), Workers: m.step.present, AggregateHash: record.AggregateHash.String(),
@@ -100,7 +100,7 @@ func (m *Machine) replayDiffers(aggregate *protocol.Aggregate) {
 	m.step.again++
 	detail := fmt.Sprintf("step %d was computed again and has the sum %s, where the ledger has %s; is this the same torch build and kind of processor, and are all operations deterministic?",
 		aggregate.Step, got.Short(), want.Short())
-	m.incident(ledger.Replay, 0, 0, nil, detail)
+	m.incident(ledger.Replay, 0, 0, nobody, detail)
 	if m.step.again < 2 {
 		m.restartStep()
 		return
@@ -110,7 +110,7 @@ func (m *Machine) replayDiffers(aggregate *protocol.Aggregate) {
 	m.finished = m.now
 	m.writeRecord()
 	for _, w := range slices.Clone(m.workers) {
-		m.sendAway(w, detail)
+		m.dismiss(w.id, protocol.Errorf(protocol.Stop, "%s", detail))
 	}
 }
 

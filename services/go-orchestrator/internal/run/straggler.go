@@ -7,9 +7,9 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
-// lateness knows how long a shard takes.
+// lateness knows how long something usually takes.
 type lateness struct {
-	seconds [64]float64 // of one shard, of the last updates
+	seconds [64]float64 // of one piece, the last observations
 	count   int
 }
 
@@ -19,18 +19,15 @@ const (
 	leastLateness     = 200 * time.Millisecond
 )
 
-func (l *lateness) add(now time.Time, s shard) {
-	if s.since.IsZero() || s.of == 0 {
-		return
-	}
-	l.seconds[l.count%len(l.seconds)] = now.Sub(s.since).Seconds() / float64(s.of)
+// add notes that so many pieces together took that long.
+func (l *lateness) add(took time.Duration, pieces int) {
+	l.seconds[l.count%len(l.seconds)] = took.Seconds() / float64(pieces)
 	l.count++
 }
 
-// late says whether a shard has taken longer than the median and k times the median absolute deviation of the others.
-func (l *lateness) late(now time.Time, s shard, k float64) bool {
+// late says whether so many pieces have taken longer than the median and k times the median absolute deviation of the others.
+func (l *lateness) late(elapsed time.Duration, pieces int, k float64) bool {
 	n := min(l.count, len(l.seconds))
-	elapsed := now.Sub(s.since)
 	if n < leastObservations || elapsed < leastLateness {
 		return false
 	}
@@ -39,7 +36,14 @@ func (l *lateness) late(now time.Time, s shard, k float64) bool {
 	for i := range seconds {
 		seconds[i] = max(seconds[i]-median, median-seconds[i])
 	}
-	return elapsed.Seconds() > float64(s.of)*(median+k*middle(seconds))
+	return elapsed.Seconds() > float64(pieces)*(median+k*middle(seconds))
+}
+
+// overdue says whether something has taken more than twice as long as the longest of the last observations: for what comes in several kinds, of
+// which the median says nothing.
+func (l *lateness) overdue(elapsed time.Duration) bool {
+	n := min(l.count, len(l.seconds))
+	return n >= leastObservations && elapsed >= leastLateness && elapsed.Seconds() > 2*slices.Max(l.seconds[:n])
 }
 
 // middle sorts.
@@ -67,7 +71,16 @@ func (m *Machine) secondLease(w *worker) []uint32 {
 	}
 	for _, owner := range m.workers {
 		open := m.unfinished(owner.id)
-		if owner == w || len(open) == 0 || m.step.shards[open[0]].second != 0 || !m.lateness.late(m.now, m.step.shards[open[0]], m.config.StragglerK) {
+		if owner == w || len(open) == 0 {
+			continue
+		}
+		// One that has not come for its shards yet is waited for since the step was opened.
+		oldest := m.step.shards[open[0]]
+		since, pieces := oldest.since, oldest.of
+		if since.IsZero() {
+			since, pieces = m.step.opened, len(open)
+		}
+		if oldest.second != 0 || !m.lateness.late(m.now.Sub(since), pieces, m.config.StragglerK) {
 			continue
 		}
 		for _, number := range open {

@@ -27,7 +27,9 @@ func (m *Machine) onUpdate(e UpdateCame) {
 	verdict, detail := m.judge(w, &e.Update)
 	node := tree.Node{First: e.Update.FirstShard, Count: e.Update.ShardCount}
 	if verdict == protocol.Accepted {
-		m.lateness.add(m.now, m.step.shards[node.First])
+		if s := m.step.shards[node.First]; !s.since.IsZero() && s.of > 0 {
+			m.lateness.add(m.now.Sub(s.since), s.of)
+		}
 		m.overtaken(w, node)
 		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports}, gradients)
 	} else {
@@ -43,6 +45,7 @@ func (m *Machine) onUpdate(e UpdateCame) {
 		}
 		m.note(level, "gradient update was not taken", "verdict", verdict.String(), "id", w.id, "worker", w.name, "step", e.Update.Step, "detail", detail)
 	}
+	w.answered = m.now
 	m.send(e.Peer, e.Request, protocol.Ack{Verdict: verdict, Detail: detail})
 	m.compared(w, node, verdict, &e.Update)
 }

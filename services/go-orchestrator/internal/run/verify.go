@@ -114,7 +114,7 @@ func (m *Machine) differs(u *protocol.Update) *tree.Contribution {
 func (m *Machine) compared(w *worker, node tree.Node, verdict protocol.Verdict, u *protocol.Update) {
 	switch {
 	case verdict == protocol.Conflict && u.Step < m.step.number:
-		m.incident(ledger.Conflict, node.First, node.Count, w, fmt.Sprintf("%s of closed step %d came with other bits than those that count; nobody can tell any more who is wrong", node, u.Step))
+		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf("%s of closed step %d came with other bits than those that count; nobody can tell any more who is wrong", node, u.Step))
 	case verdict == protocol.Conflict:
 		m.onConflict(w, node, u)
 	case verdict == protocol.Duplicate:
@@ -138,7 +138,7 @@ func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 	}
 	d := m.step.dispute
 	if d == nil || d.first != first {
-		m.incident(ledger.Conflict, node.First, node.Count, w, fmt.Sprintf("workers %d and %d sent other bits for %s of step %d", first.Worker, w.id, node, u.Step))
+		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf("workers %d and %d sent other bits for %s of step %d", first.Worker, w.id, node, u.Step))
 		if d == nil && w.id != first.Worker {
 			m.step.dispute = &dispute{first: first, other: w.id, digest: u.Digest}
 		}
@@ -149,59 +149,45 @@ func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 	}
 	m.step.dispute = nil
 	if !d.digest.Equal(u.Digest) {
-		m.incident(ledger.Conflict, node.First, node.Count, w, fmt.Sprintf("three workers (%d, %d, %d) sent three results for %s of step %d; an operation of the model is not deterministic", first.Worker, d.other, w.id, node, u.Step))
+		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf("three workers (%d, %d, %d) sent three results for %s of step %d; an operation of the model is not deterministic", first.Worker, d.other, w.id, node, u.Step))
 		return
 	}
 	m.restartStep()
 	m.quarantine(first.Worker, fmt.Sprintf("worker %d sent other bits for %s of step %d than workers %d and %d; the step is computed again without it", first.Worker, node, u.Step, d.other, w.id))
 }
 
-// diverge sends a worker away whose parameters are not those of the run: to be given others the first time, for good the second.
-func (m *Machine) diverge(w *worker, request uint64) {
-	reference, _ := m.reference(w.step)
-	detail := fmt.Sprintf("the parameters of worker %d (%s) after %d steps have hash %s, those of the run %s", w.id, w.name, w.step, w.hash.Short(), reference.Short())
-	m.note(slog.LevelError, "worker's parameters differ from those of the run", "id", w.id, "worker", w.name, "pid", w.pid,
-		"step", w.step, "hash", w.hash.String(), "run_hash", reference.String())
-	m.incident(ledger.Divergence, 0, 0, w, detail)
-	m.diverged[w.name]++
-	if m.diverged[w.name] > 1 {
-		w.waiting, w.request = true, request
-		m.quarantine(w.id, detail+", and not for the first time")
-		return
-	}
-	m.refuse(w.peer, request, protocol.KindWorkRequest, protocol.Errorf(protocol.Resync, "%s; drop them and join again", detail))
-	m.remove(w)
+// quarantine keeps a worker out of the run for good, also one that has gone: it may come back under its name.
+func (m *Machine) quarantine(id uint32, detail string) {
+	name := m.names[id]
+	m.quarantined[name] = detail
+	m.incident(ledger.Quarantine, 0, 0, id, detail)
+	m.dismiss(id, m.inQuarantine(name))
 }
 
-// quarantine keeps a worker out of the run for good.
-func (m *Machine) quarantine(id uint32, detail string) {
+func (m *Machine) inQuarantine(name string) *protocol.Error {
+	return protocol.Errorf(protocol.Stop, "worker %s is in quarantine for the rest of the run: %s; check its machine", name, m.quarantined[name])
+}
+
+// dismiss ends a worker's part in the run, if it still has one. It learns why now if it waits for an answer, else with its next request.
+func (m *Machine) dismiss(id uint32, why *protocol.Error) {
 	at := slices.IndexFunc(m.workers, func(w *worker) bool { return w.id == id })
 	if at < 0 {
-		m.note(slog.LevelError, "a worker that is gone was wrong", "id", id, "detail", detail)
 		return
 	}
 	w := m.workers[at]
-	m.quarantined[w.name] = detail
-	m.incident(ledger.Quarantine, 0, 0, w, detail)
-	m.sendAway(w, fmt.Sprintf("worker %s is in quarantine for the rest of the run: %s; check its machine", w.name, detail))
-}
-
-// sendAway ends a worker's part in the run.
-func (m *Machine) sendAway(w *worker, why string) {
 	if w.waiting {
-		m.refuse(w.peer, w.request, protocol.KindWorkRequest, protocol.Errorf(protocol.Stop, "%s", why))
+		m.refuse(w.peer, w.request, protocol.KindWorkRequest, why)
 	} else {
 		m.barred[w.peer] = why
 	}
 	m.remove(w)
 }
 
-// incident writes down what ought not to happen. w is nil where it is nobody's.
-func (m *Machine) incident(kind string, first, count uint32, w *worker, detail string) {
-	record := &ledger.Incident{Kind: kind, Step: m.step.number, First: first, Count: count, Detail: detail, Time: m.now.UTC()}
-	if w != nil {
-		record.Worker, record.Name = w.id, w.name
-	}
-	m.note(slog.LevelError, kind, "step", m.step.number, "detail", detail)
-	m.commit(record)
+// nobody is the worker of an incident that is no single worker's.
+const nobody = 0
+
+// incident writes down what ought not to happen, and by which worker.
+func (m *Machine) incident(kind string, first, count, id uint32, detail string) {
+	m.note(slog.LevelError, kind, "step", m.step.number, "id", id, "worker", m.names[id], "detail", detail)
+	m.commit(&ledger.Incident{Kind: kind, Step: m.step.number, First: first, Count: count, Worker: id, Name: m.names[id], Detail: detail, Time: m.now.UTC()})
 }

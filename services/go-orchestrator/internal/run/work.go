@@ -3,7 +3,6 @@ package run
 import (
 	"log/slog"
 
-	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -29,40 +28,17 @@ func (m *Machine) onWork(e WorkAsked) {
 		m.note(slog.LevelError, "worker was asked for its state and asks for work instead", "id", w.id, "worker", w.name)
 		m.donor, w.unfit = nil, true
 	}
+	m.asking.add(m.now.Sub(w.answered), 1)
 	m.timings.add(w.id, e.Work.Timings)
 	w.step, w.hash = e.Work.Step, e.Work.ParametersHash
 	w.sound = m.agree(w)
 	if w.lost && w.served && w.sound && m.reachable(w.step) {
 		w.lost, w.served = false, false
 	}
-	if !w.lost && !w.sound {
-		m.diverge(w, e.Request)
-		return
-	}
 	w.waiting, w.request = true, e.Request
-}
-
-// agree compares a worker's parameters with those of the run after as many steps. The first report after the last committed step says what
-// the run's are, and completes that step's line of metrics.
-func (m *Machine) agree(w *worker) bool {
-	if reference, known := m.reference(w.step); known {
-		return reference == w.hash
+	if !w.lost && !w.sound {
+		m.diverge(w.id, w.step, w.hash)
 	}
-	if w.lost {
-		return false
-	}
-	hash := w.hash
-	m.tip = &hash
-	m.agreed.steps, m.agreed.hash = w.step, w.hash
-	m.completeLine(w.hash)
-	if w.step == m.schedule.TotalSteps {
-		m.state = Finished
-		m.finished = m.now
-		m.note(slog.LevelInfo, "run is finished", "run", m.config.RunID, "steps", w.step, "params_hash", w.hash.String(), "seconds", m.now.Sub(m.started).Seconds())
-		m.commit(&ledger.Finished{Steps: w.step, ParamsHash: w.hash})
-		m.writeRecord()
-	}
-	return true
 }
 
 // lease gives a worker that holds the open step its shards: its share of them, or free ones. Nil when there are none.

@@ -85,12 +85,17 @@ type worker struct {
 	dead, done bool
 	stopped    time.Time // by SIGSTOP, until then
 	liar       bool
+	flips      uint64      // after so many steps a parameter changes by itself; 0 for never
+	spoilt     bool        // that has happened, and the parameters are still these
 	nodes      []tree.Node // of the lease, still to be sent
 	lease      protocol.Lease
 }
 
 func (w *world) startWorker(name string, liar bool) {
 	worker := &worker{world: w, name: name, params: initial(w.elements), liar: liar}
+	if w.flips && name == "worker-1" {
+		worker.flips = 1 + uint64(w.clock.dice.IntN(int(w.schedule.TotalSteps)))
+	}
 	w.workers = append(w.workers, worker)
 	worker.connect()
 	worker.beat()
@@ -168,7 +173,9 @@ func (w *worker) ask() {
 		return
 	}
 	step, hash := w.step, hashOf(w.params)
-	w.world.reported(step, hash)
+	if !w.spoilt {
+		w.world.reported(step, hash)
+	}
 	c.toOrchestrator(func() run.Event {
 		return run.WorkAsked{Peer: c.peer, Work: protocol.Work{Step: step, ParametersHash: hash}}
 	})
@@ -212,7 +219,8 @@ func (w *worker) receive(reply protocol.Reply) {
 func (w *worker) refused(c *connection, err *protocol.Error) {
 	switch err.Action {
 	case protocol.Resync:
-		w.step = 0
+		w.world.resynced++
+		w.step, w.spoilt = 0, true
 		c.close(time.Millisecond)
 		w.lost(c)
 	case protocol.Reconnect, protocol.RetryLater:
@@ -305,11 +313,17 @@ func (w *worker) apply(step uint64, sum []float32) {
 	}
 	w.params = update(w.params, sum)
 	w.step++
+	if w.flips > 0 && w.step >= w.flips && w.world.joined() > 1 {
+		w.world.note("a parameter of %s changes by itself", w.name)
+		w.params[0]++
+		w.flips, w.spoilt = 0, true
+		w.world.flipped++
+	}
 	w.ask()
 }
 
 func (w *worker) load(step uint64, hash protocol.Hash, content []byte) {
-	w.params, w.step = decode(content), step
+	w.params, w.step, w.spoilt = decode(content), step, false
 	if hashOf(w.params) != hash {
 		w.world.violate("%s was given a snapshot of step %d that is not what it says", w.name, step)
 	}

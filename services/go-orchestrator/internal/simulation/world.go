@@ -27,6 +27,8 @@ type History struct {
 	Violations   []string          `json:"violations"`
 	Kills        int               `json:"kills"`
 	SentAway     int               `json:"sent_away"` // workers that lied and were caught
+	Flipped      int               `json:"flipped"`   // parameters that changed by themselves
+	Resynced     int               `json:"resynced"`  // times that a worker was told to drop its parameters
 	Seconds      float64           `json:"seconds"`   // simulated
 }
 
@@ -54,6 +56,7 @@ type world struct {
 	latency, slowness time.Duration
 	crashes           float64 // chance of a death at each of the ledger's points
 	lies              bool    // one worker computes wrong bits
+	flips             bool    // one worker has a bad memory
 	verify            float64
 	checkpointSteps   uint64
 
@@ -64,12 +67,13 @@ type world struct {
 	workers      []*worker
 	lastPeer     run.Peer
 
-	kills, sentAway int
-	began           time.Time
-	ended           bool
-	seen            map[string]struct{}
-	history         History
-	log             func(string)
+	kills, sentAway   int
+	flipped, resynced int
+	began             time.Time
+	ended             bool
+	seen              map[string]struct{}
+	history           History
+	log               func(string)
 }
 
 // Simulate plays the history of a seed. log takes what happens, line by line; nil for none.
@@ -90,6 +94,10 @@ func Simulate(seed uint64, log func(string)) History {
 		// Who is wrong can be told only while others are there to compute the same: nobody else dies here.
 		w.crashes, w.verify, count = 0, 1, 4
 	}
+	if w.flips = seed%10 == 8; w.flips {
+		// So can whose parameters are wrong: with two workers only by computing again from a checkpoint.
+		w.crashes, w.checkpointSteps, count = 0, 1+w.checkpointSteps, 2+count%3
+	}
 	schedule, err := run.NewSchedule(w.settings, w.samples)
 	if err != nil {
 		panic(err)
@@ -102,7 +110,7 @@ func Simulate(seed uint64, log func(string)) History {
 		name := fmt.Sprintf("worker-%d", i+1)
 		c.after(c.between(0, 300*time.Millisecond), func() { w.startWorker(name, w.lies && name == "worker-1") })
 	}
-	if !w.lies {
+	if !w.lies && !w.flips {
 		c.after(c.between(0, 500*time.Millisecond), w.disturb)
 	}
 	c.run(limit, func() bool { return w.ended || len(w.history.Violations) > 0 })
@@ -116,7 +124,7 @@ func (w *world) config() run.Config {
 }
 
 // faulty says whether things still go wrong.
-func (w *world) faulty() bool { return !w.lies && w.clock.now.Sub(w.began) < faultySeconds }
+func (w *world) faulty() bool { return !w.lies && !w.flips && w.clock.now.Sub(w.began) < faultySeconds }
 
 // disturb does one thing that ought not to happen, and comes again.
 func (w *world) disturb() {
@@ -158,6 +166,17 @@ func (w *world) disturb() {
 	c.after(c.between(10*time.Millisecond, 1500*time.Millisecond), w.disturb)
 }
 
+// joined counts the workers that take part: what one that is alone holds nobody can doubt.
+func (w *world) joined() int {
+	count := 0
+	for _, worker := range w.workers {
+		if worker.joined && !worker.dead {
+			count++
+		}
+	}
+	return count
+}
+
 // reported keeps the hash of the parameters after a step; all workers have to say the same.
 func (w *world) reported(step uint64, hash protocol.Hash) {
 	key := fmt.Sprint(step)
@@ -184,6 +203,7 @@ func (w *world) close() {
 	w.history.Metrics = w.metrics
 	w.history.Kills = w.kills
 	w.history.SentAway = w.sentAway
+	w.history.Flipped, w.history.Resynced = w.flipped, w.resynced
 	w.history.Seconds = w.clock.now.Sub(w.began).Seconds()
 }
 
