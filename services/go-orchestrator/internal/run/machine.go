@@ -85,14 +85,14 @@ type Machine struct {
 
 // step is the open step.
 type step struct {
-	number  uint64
-	opened  time.Time // zero until the first lease of the run
-	divided bool      // shards have owners
-	present int       // workers at the division
-	shards  []shard
-	tree    *tree.Tree
-	dispute *dispute
-	again   int // computed again because a replay had other bits
+	number   uint64
+	opened   time.Time // zero until the first lease of the run
+	divided  bool      // shards have owners
+	present  int       // workers at the division
+	shards   []shard
+	tree     *tree.Tree
+	disputes []*dispute // about different shards
+	again    int        // computed again because a replay had other bits
 }
 
 // shard of the open step.
