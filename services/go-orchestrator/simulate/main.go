@@ -15,7 +15,11 @@ func main() {
 	first := flag.Uint64("first", 0, "first seed")
 	count := flag.Uint64("count", 1, "how many seeds")
 	trace := flag.Bool("trace", false, "tell on stderr what happens")
+	sabotage := flag.String("sabotage", "", "break a promise on purpose, to test a checker: "+simulation.Sabotages())
 	flag.Parse()
+	if err := simulation.Sabotage(*sabotage).Check(); err != nil {
+		fail(err)
+	}
 	out := bufio.NewWriter(os.Stdout)
 	encoder := json.NewEncoder(out)
 	var log func(string)
@@ -23,7 +27,7 @@ func main() {
 		log = func(line string) { fmt.Fprintln(os.Stderr, line) }
 	}
 	for seed := *first; seed < *first+*count; seed++ {
-		if err := encoder.Encode(simulation.Simulate(seed, log)); err != nil {
+		if err := encoder.Encode(simulation.Simulate(seed, simulation.Sabotage(*sabotage), log)); err != nil {
 			fail(err)
 		}
 	}

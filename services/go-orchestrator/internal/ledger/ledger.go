@@ -89,13 +89,32 @@ func Open(file File, pass func(point string)) (*Ledger, []Record, error) {
 			return nil, nil, fmt.Errorf("cut off what a crash left in the ledger: %w", err)
 		}
 	}
-	// Both slots shall say what is taken over: one of them may be spoilt, and the next commit writes over the other.
+	if err := l.takeOver(content[committed.Bytes:l.last.Bytes], committed.Bytes); err != nil {
+		return nil, nil, err
+	}
+	// Both slots shall say what is taken over, the older one first: the other may be all that is valid until then.
+	l.commits = committed.Slot + 1
 	for range 2 {
 		if err := l.commit(); err != nil {
 			return nil, nil, err
 		}
 	}
 	return l, records, nil
+}
+
+// takeOver brings records to the disk that an earlier process has written but may not have synced, before a slot names them. They are written
+// again, because after a sync that failed the kernel thinks that they are there: to sync once more would do nothing.
+func (l *Ledger) takeOver(lines []byte, at int64) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	if _, err := l.file.WriteAt(lines, at); err != nil {
+		return fmt.Errorf("take over what a crash left in the ledger: %w", err)
+	}
+	if err := l.file.Sync(); err != nil {
+		return fmt.Errorf("take over what a crash left in the ledger: %w", err)
+	}
+	return nil
 }
 
 // unfinishedStart refuses a short file that a crash while it was begun cannot have left: slots come first, and nothing follows an unwritten one.

@@ -8,7 +8,6 @@ import (
 
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
-	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
 // claim is a hash that workers report for the parameters after the last committed step, while it is not settled which is the run's. A worker
@@ -100,18 +99,14 @@ func (m *Machine) accept(right claim) {
 		m.commit(&ledger.Finished{Steps: steps, ParamsHash: right.hash})
 		m.writeRecord()
 	}
-	spoilt := false
 	for _, c := range claims {
 		if c.hash == right.hash {
 			continue
 		}
 		for _, id := range c.workers {
-			spoilt = spoilt || slices.ContainsFunc(m.step.tree.Contributions(), func(c *tree.Contribution) bool { return c.Worker == id })
+			m.throwOut(id)
 			m.diverge(id, steps, c.hash)
 		}
-	}
-	if spoilt && !m.replaying() {
-		m.restartStep()
 	}
 }
 

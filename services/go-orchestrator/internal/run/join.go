@@ -184,8 +184,10 @@ func (m *Machine) free(w *worker) {
 			s.second = 0
 		}
 	}
-	if d := m.step.dispute; d != nil && d.third == w.id {
-		d.third = 0
+	for _, d := range m.step.disputes {
+		if d.third == w.id {
+			d.third = 0
+		}
 	}
 	if m.donor == w {
 		m.donor = nil

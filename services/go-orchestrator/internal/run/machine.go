@@ -89,14 +89,14 @@ type Machine struct {
 
 // step is the open step.
 type step struct {
-	number  uint64
-	opened  time.Time // zero until the first lease of the run
-	divided bool      // shards have owners
-	present int       // workers at the division
-	shards  []shard
-	tree    *tree.Tree
-	dispute *dispute
-	again   int // computed again because a replay had other bits
+	number   uint64
+	opened   time.Time // zero until the first lease of the run
+	divided  bool      // shards have owners
+	present  int       // workers at the division
+	shards   []shard
+	tree     *tree.Tree
+	disputes []*dispute // about different shards
+	again    int        // computed again because a replay had other bits
 }
 
 // shard of the open step.
@@ -236,8 +236,8 @@ func (m *Machine) answerLost(w *worker) protocol.Reply {
 	case m.snapshot != nil && m.reachable(m.snapshot.Step):
 		w.served = true
 		return m.snapshot
-	case m.loading || m.donorInSight():
-		return nil
+	case m.loading || m.donorInSight() || slices.ContainsFunc(m.workers, func(other *worker) bool { return other.sound && !other.unfit }):
+		return nil // Who is silent may hold what the run can go on with, if it is only this worker itself.
 	}
 	err := protocol.Errorf(protocol.Stop, "no worker and no checkpoint holds parameters of run %s that worker %d (%s) could go on with, and its own (after %d steps) are not those of the run; start it anew",
 		m.config.RunID, w.id, w.name, w.step)

@@ -69,13 +69,16 @@ func (m *Machine) another(than ...uint32) bool {
 
 // inDoubt says whether a complete sum has to wait for a comparison that somebody can make.
 func (m *Machine) inDoubt() bool {
-	if d := m.step.dispute; d != nil {
+	for _, d := range m.step.disputes {
 		if m.another(d.first.Worker, d.other) {
 			return true
 		}
-		m.note(slog.LevelError, "nobody is left to settle a dispute; the first result counts", "step", m.step.number, "shards", d.first.Node.String())
-		m.step.dispute = nil
 	}
+	for _, d := range m.step.disputes {
+		m.incident(ledger.Conflict, d.first.Node.First, d.first.Node.Count, nobody,
+			fmt.Sprintf("nobody is left to say which of workers %d and %d is wrong about %s of step %d; the first result, from worker %d, counts", d.first.Worker, d.other, d.first.Node, m.step.number, d.first.Worker))
+	}
+	m.step.disputes = nil
 	for number, s := range m.step.shards {
 		if s.check && m.another(m.computes(uint32(number))) {
 			return true
@@ -86,16 +89,32 @@ func (m *Machine) inDoubt() bool {
 
 // thirdLease gives the shards of a dispute to a worker that has no part in it.
 func (m *Machine) thirdLease(w *worker) []uint32 {
-	d := m.step.dispute
-	if d == nil || d.third != 0 || w.id == d.first.Worker || w.id == d.other {
-		return nil
+	for _, d := range m.step.disputes {
+		if d.third != 0 || w.id == d.first.Worker || w.id == d.other {
+			continue
+		}
+		d.third = w.id
+		var shards []uint32
+		for number := d.first.Node.First; number < d.first.Node.First+d.first.Node.Count; number++ {
+			shards = append(shards, number)
+		}
+		return shards
 	}
-	d.third = w.id
-	var shards []uint32
-	for number := d.first.Node.First; number < d.first.Node.First+d.first.Node.Count; number++ {
-		shards = append(shards, number)
+	return nil
+}
+
+// disputed gives the dispute about a contribution, or nil.
+func (m *Machine) disputed(first *tree.Contribution) *dispute {
+	for _, d := range m.step.disputes {
+		if d.first == first {
+			return d
+		}
 	}
-	return shards
+	return nil
+}
+
+func (m *Machine) settled(d *dispute) {
+	m.step.disputes = slices.DeleteFunc(m.step.disputes, func(other *dispute) bool { return other == d })
 }
 
 // differs looks whether an update of a closed step has other bits than the one that counted; it gives that one.
@@ -124,8 +143,8 @@ func (m *Machine) compared(w *worker, node tree.Node, verdict protocol.Verdict, 
 				m.step.shards[number].check = false
 			}
 		}
-		if d := m.step.dispute; d != nil && d.third == w.id && d.first == first {
-			m.step.dispute = nil
+		if d := m.disputed(first); d != nil && d.third == w.id {
+			m.settled(d)
 			m.quarantine(d.other, fmt.Sprintf("worker %d sent other bits for %s of step %d than workers %d and %d", d.other, node, u.Step, first.Worker, w.id))
 		}
 	}
@@ -136,18 +155,18 @@ func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 	for number := node.First; number < node.First+node.Count; number++ {
 		m.step.shards[number].check = false
 	}
-	d := m.step.dispute
-	if d == nil || d.first != first {
+	d := m.disputed(first)
+	if d == nil {
 		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf("workers %d and %d sent other bits for %s of step %d", first.Worker, w.id, node, u.Step))
-		if d == nil && w.id != first.Worker {
-			m.step.dispute = &dispute{first: first, other: w.id, digest: u.Digest}
+		if w.id != first.Worker {
+			m.step.disputes = append(m.step.disputes, &dispute{first: first, other: w.id, digest: u.Digest})
 		}
 		return
 	}
 	if d.third != w.id {
 		return
 	}
-	m.step.dispute = nil
+	m.settled(d)
 	if !d.digest.Equal(u.Digest) {
 		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf("three workers (%d, %d, %d) sent three results for %s of step %d; an operation of the model is not deterministic", first.Worker, d.other, w.id, node, u.Step))
 		return
@@ -158,10 +177,18 @@ func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 
 // quarantine keeps a worker out of the run for good, also one that has gone: it may come back under its name.
 func (m *Machine) quarantine(id uint32, detail string) {
+	m.throwOut(id)
 	name := m.names[id]
 	m.quarantined[name] = detail
 	m.incident(ledger.Quarantine, 0, 0, id, detail)
 	m.dismiss(id, m.inQuarantine(name))
+}
+
+// throwOut drops the open step's sums if a worker that is wrong has a part in them.
+func (m *Machine) throwOut(id uint32) {
+	if slices.ContainsFunc(m.step.tree.Contributions(), func(c *tree.Contribution) bool { return c.Worker == id }) {
+		m.restartStep()
+	}
 }
 
 func (m *Machine) inQuarantine(name string) *protocol.Error {

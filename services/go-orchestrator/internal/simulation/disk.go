@@ -1,20 +1,32 @@
 package simulation
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"slices"
 )
 
-// errFull is what a full disk says.
-var errFull = errors.New("no space left on device")
+// What a full disk and a failing one say.
+var (
+	errFull = errors.New("no space left on device")
+	errSync = errors.New("input/output error")
+)
 
-// disk holds the ledger's file. What is not synced may be lost, wholly or in part, when the process dies.
+const sector = 512
+
+// disk holds the ledger's file as a kernel does: a process writes to memory, which outlives it; only a sync brings it to the disk, where a loss
+// of power finds it again. A sync that fails forgets what was to be written: the next one succeeds without it.
 type disk struct {
 	dice    *rand.Rand
 	durable []byte
 	current []byte
-	full    bool
+	dirty   map[int]bool // sectors that are to be written at the next sync
+	full    bool         // nothing can be written
+	failing bool         // syncs fail
+	lying   bool         // sabotage: syncs say that they succeed, and do nothing
 }
 
 func (d *disk) ReadAt(to []byte, at int64) (int, error) {
@@ -37,10 +49,15 @@ func (d *disk) WriteAt(data []byte, at int64) (int, error) {
 }
 
 func (d *disk) put(data []byte, at int64) {
-	for int64(len(d.current)) < at+int64(len(data)) {
-		d.current = append(d.current, 0)
-	}
+	d.current = extended(d.current, int(at)+len(data))
 	copy(d.current[at:], data)
+	for i := int(at) / sector; i*sector < int(at)+len(data); i++ {
+		d.dirty[i] = true
+	}
+}
+
+func extended(data []byte, size int) []byte {
+	return append(data, make([]byte, max(0, size-len(data)))...)
 }
 
 func (d *disk) Size() (int64, error) { return int64(len(d.current)), nil }
@@ -51,27 +68,56 @@ func (d *disk) Truncate(size int64) error {
 }
 
 func (d *disk) Sync() error {
-	if d.full && d.dice.IntN(2) == 0 {
-		return errFull
+	switch {
+	case d.lying:
+		return nil
+	case d.failing:
+		d.flushSome()
+		return errSync
 	}
-	d.durable = append(d.durable[:0:0], d.current...)
+	for i := range d.dirty {
+		d.flush(i, sector)
+	}
+	d.durable = extended(d.durable, len(d.current))[:len(d.current)]
+	clear(d.dirty)
 	return nil
 }
 
-// crash loses what was not synced: writes inside of what was durable happened or did not, an appended rest is cut anywhere.
-func (d *disk) crash() {
-	after := append([]byte{}, d.durable...)
-	const sector = 512
-	for at := 0; at < min(len(d.durable), len(d.current)); at += sector {
-		end := min(at+sector, len(d.durable), len(d.current))
-		if d.dice.IntN(2) == 0 {
-			copy(after[at:end], d.current[at:end])
+// flush brings the first bytes of a sector to the disk.
+func (d *disk) flush(i, size int) {
+	from, to := i*sector, min(i*sector+size, len(d.current))
+	if from < to {
+		d.durable = extended(d.durable, to)
+		copy(d.durable[from:to], d.current[from:to])
+	}
+}
+
+// flushSome brings some of what is to be written to the disk, or a part of it, in any order, and forgets the rest.
+func (d *disk) flushSome() {
+	for _, i := range slices.Sorted(maps.Keys(d.dirty)) {
+		switch d.dice.IntN(4) {
+		case 0:
+			d.flush(i, d.dice.IntN(sector))
+		case 1, 2:
+			d.flush(i, sector)
 		}
 	}
-	if len(d.current) > len(d.durable) {
-		rest := d.current[len(d.durable):]
-		after = append(after, rest[:d.dice.IntN(len(rest)+1)]...)
+	clear(d.dirty)
+	if len(d.durable) > len(d.current) && d.dice.IntN(2) == 0 {
+		d.durable = d.durable[:len(d.current)]
 	}
-	d.current = append([]byte{}, after...)
-	d.durable = after
+}
+
+// losePower leaves what the disk has.
+func (d *disk) losePower() {
+	d.flushSome()
+	d.current = slices.Clone(d.durable)
+}
+
+// head gives the chain hash of the record that ends at a byte of the file.
+func (d *disk) head(end int64) string {
+	const from = len(`{"chain":"`)
+	line := d.current[:end-1]
+	line = line[bytes.LastIndexByte(line, '\n')+1:]
+	return string(line[from : from+64])
 }

@@ -3,6 +3,7 @@ package simulation
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,6 +22,7 @@ type orchestrator struct {
 	pool    *vector.Pool
 	peers   map[run.Peer]*connection
 	dead    bool
+	ending  time.Time // when it does not wait any longer for a last checkpoint; zero unless it was asked to stop
 }
 
 // died is thrown where the process is killed in the middle of something.
@@ -33,7 +35,8 @@ func (w *world) startOrchestrator() {
 	defer o.survive()
 	opened, records, err := ledger.Open(w.disk, o.pass)
 	if err != nil {
-		if !w.disk.full {
+		var damaged *ledger.Damaged
+		if errors.As(err, &damaged) || !w.disk.full && !w.disk.failing {
 			w.violate("the ledger cannot be opened after a crash: %v", err)
 			return
 		}
@@ -70,18 +73,29 @@ func (o *orchestrator) survive() {
 	}
 }
 
-// die as kill -9 has it: connections break, what was not synced may be gone, and someone starts another process after a while.
+// die as kill -9 has it, or a loss of power of the whole machine, after which what was not synced may be gone.
 func (o *orchestrator) die() {
 	if o.dead {
 		return
 	}
 	w := o.world
+	w.kills++
+	if w.clock.chance(0.5) {
+		w.fault("loss of power")
+		w.disk.losePower()
+		// metrics.jsonl is not synced.
+		w.metrics = w.metrics[:w.clock.dice.IntN(len(w.metrics)+1)]
+	} else {
+		w.fault("orchestrator killed")
+	}
+	o.end()
+}
+
+// end breaks the connections, and has someone start another process after a while.
+func (o *orchestrator) end() {
+	w := o.world
 	o.dead = true
 	w.orchestrator = nil
-	w.kills++
-	w.disk.crash()
-	// metrics.jsonl is not synced.
-	w.metrics = w.metrics[:w.clock.dice.IntN(len(w.metrics)+1)]
 	for _, id := range sorted(o.peers) {
 		c := o.peers[id]
 		c.toWorker(func() { c.worker.lost(c) })
@@ -94,7 +108,22 @@ func (o *orchestrator) tick() {
 		return
 	}
 	o.handle(run.Tick{})
+	if !o.ending.IsZero() && !o.dead && (!o.machine.Saving() || o.world.clock.now.After(o.ending)) {
+		o.handle(run.StopAsked{Reason: "asked to stop", AtOnce: true})
+		if !o.dead {
+			o.end()
+		}
+		return
+	}
 	o.world.clock.after(50*time.Millisecond, o.tick)
+}
+
+// stop it as SIGTERM does: it waits for a last checkpoint, but not for ever.
+func (o *orchestrator) stop() {
+	if o.ending.IsZero() {
+		o.ending = o.world.clock.now.Add(2 * time.Second)
+		o.handle(run.StopAsked{Reason: "asked to stop"})
+	}
 }
 
 func (o *orchestrator) handle(event run.Event) {
@@ -107,6 +136,9 @@ func (o *orchestrator) handle(event run.Event) {
 
 func (o *orchestrator) carryOut(effects []run.Effect) {
 	w := o.world
+	if w.sabotage == LateCommit {
+		effects = commitsLast(effects)
+	}
 	for _, effect := range effects {
 		switch e := effect.(type) {
 		case run.Send:
@@ -115,8 +147,11 @@ func (o *orchestrator) carryOut(effects []run.Effect) {
 			}
 		case run.Commit:
 			if err := o.ledger.Append(e.Records...); err != nil {
+				w.fault("ledger not written")
 				panic(died{}) // the shell stops the process; what it had not said is never said
 			}
+			w.acknowledged = o.ledger.Bytes()
+			w.history.Acknowledged = append(w.history.Acknowledged, Acknowledgement{w.acknowledged, w.disk.head(w.acknowledged)})
 		case run.WriteMetrics:
 			w.metrics = append(w.metrics, e.Line)
 		case run.WriteCheckpoint:
@@ -141,6 +176,7 @@ func (o *orchestrator) save(e run.WriteCheckpoint) {
 			return
 		}
 		if w.faulty() && w.clock.chance(0.1) {
+			w.fault("checkpoint not written")
 			o.handle(run.CheckpointWritten{Checkpoint: c, Err: errFull})
 			return
 		}
@@ -152,10 +188,11 @@ func (o *orchestrator) save(e run.WriteCheckpoint) {
 func (o *orchestrator) load(c ledger.Checkpoint) {
 	content := o.world.checkpoints[c.File]
 	if len(content) > 0 && o.world.faulty() && o.world.clock.chance(0.1) {
+		o.world.fault("checkpoint damaged")
 		content = append([]byte{}, content...)
 		content[o.world.clock.dice.IntN(len(content))] ^= 1
 	}
-	if sha256.Sum256(content) != c.SHA256 {
+	if sha256.Sum256(content) != c.SHA256 && o.world.sabotage != UncheckedCheckpoint {
 		o.handle(run.CheckpointLoaded{Checkpoint: c, Err: fmt.Errorf("%s is damaged", c.File)})
 		return
 	}
@@ -177,5 +214,5 @@ func (w *world) delivered(a *protocol.Aggregate, sum []float32) {
 		return
 	}
 	w.seen[key] = struct{}{}
-	w.history.Deliveries = append(w.history.Deliveries, Delivery{a.Step, hex.EncodeToString(encode(sum)), a.Hash().String()})
+	w.history.Deliveries = append(w.history.Deliveries, Delivery{a.Step, hex.EncodeToString(encode(sum)), a.Hash().String(), w.acknowledged})
 }

@@ -7,11 +7,11 @@ import (
 
 func TestAHistoryComesFromItsSeedAlone(t *testing.T) {
 	for seed := range uint64(20) {
-		first, err := json.Marshal(Simulate(seed, nil))
+		first, err := json.Marshal(Simulate(seed, "", nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := json.Marshal(Simulate(seed, nil))
+		second, err := json.Marshal(Simulate(seed, "", nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -24,7 +24,7 @@ func TestAHistoryComesFromItsSeedAlone(t *testing.T) {
 func TestHistoriesHoldTheirPromises(t *testing.T) {
 	kills, liars, caught, flipped, resynced := 0, 0, 0, 0, 0
 	for seed := range uint64(300) {
-		history := Simulate(seed, nil)
+		history := Simulate(seed, "", nil)
 		for _, violation := range history.Violations {
 			t.Errorf("seed %d: %s", seed, violation)
 		}

@@ -3,6 +3,7 @@ package simulation
 import (
 	"crypto/sha256"
 	"fmt"
+	"math"
 	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -19,12 +20,15 @@ type connection struct {
 	peer         run.Peer
 	broken       bool
 	up, down     time.Time // when the last message arrives
+	stalled      time.Time // nothing arrives until then
 }
 
 func (c *connection) deliver(last *time.Time, do func()) {
 	at := c.world.clock.now.Add(c.world.clock.between(100*time.Microsecond, c.world.latency))
-	if at.Before(*last) {
-		at = *last
+	for _, earliest := range []time.Time{*last, c.stalled} {
+		if at.Before(earliest) {
+			at = earliest
+		}
 	}
 	*last = at
 	c.world.clock.at(at, do)
@@ -194,7 +198,11 @@ func (w *worker) receive(reply protocol.Reply) {
 		w.lease, w.nodes = r, nodes(r)
 		pause := w.world.clock.between(time.Millisecond, w.world.slowness)
 		if w.world.faulty() && w.world.clock.chance(0.03) {
-			pause *= 50 // a straggler
+			w.world.fault("straggler")
+			pause *= 50
+		}
+		if wait := w.world.dataless.Sub(w.world.clock.now); wait > 0 {
+			pause += wait // it asks the data service again and again
 		}
 		w.after(pause, func() { w.on(c, w.submit) })
 	case protocol.Ack:
@@ -293,6 +301,9 @@ func (w *worker) submit() {
 	if w.liar && w.world.clock.chance(0.3) {
 		sums[0][0]++
 	}
+	if w.world.sabotage == FlippedGradient && w.world.clock.chance(0.02) {
+		sums[0][0] = math.Float32frombits(math.Float32bits(sums[0][0]) ^ 1)
+	}
 	data := encode(sums[0])
 	c.toOrchestrator(func() run.Event {
 		builder := c.orchestrator.pool.Build(w.world.elements)
@@ -332,11 +343,26 @@ func (w *worker) load(step uint64, hash protocol.Hash, content []byte) {
 
 // kill -9, and a new process with the same name after a while.
 func (w *worker) kill() {
-	w.dead = true
 	w.world.kills++
 	if c := w.connection; c != nil {
 		c.close(w.world.clock.between(100*time.Microsecond, 5*time.Millisecond))
 	}
+	w.end()
+}
+
+// leave as a worker does that gets SIGTERM.
+func (w *worker) leave() {
+	if c := w.connection; c != nil && w.joined {
+		c.toOrchestrator(func() run.Event {
+			return run.LeaveAsked{Peer: c.peer, Leave: protocol.Leave{Reason: "stopped by SIGTERM"}}
+		})
+		w.world.clock.at(c.up.Add(time.Millisecond), func() { c.close(time.Millisecond) })
+	}
+	w.end()
+}
+
+func (w *worker) end() {
+	w.dead = true
 	w.world.clock.after(w.world.clock.between(50*time.Millisecond, 3*time.Second), func() { w.world.startWorker(w.name, false) })
 }
 
@@ -348,4 +374,11 @@ func (w *worker) partition() {
 	}
 	c.close(w.world.clock.between(time.Millisecond, 20*time.Second))
 	w.after(w.world.clock.between(time.Millisecond, time.Second), func() { w.lost(c) })
+}
+
+// stall holds up all that is sent on the connection, in both directions, for a while; then it arrives.
+func (w *worker) stall() {
+	if c := w.connection; c != nil {
+		c.stalled = w.world.clock.now.Add(w.world.clock.between(50*time.Millisecond, 5*time.Second))
+	}
 }

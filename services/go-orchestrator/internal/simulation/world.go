@@ -14,6 +14,7 @@ import (
 // History is what happened in one simulated run, for a checker that knows nothing of this code.
 type History struct {
 	Seed         uint64            `json:"seed"`
+	Lies         bool              `json:"lies"` // worker-1 computes wrong bits now and then
 	Ledger       string            `json:"ledger"`
 	Shards       uint32            `json:"shards"`
 	BatchSize    uint32            `json:"batch_size"`
@@ -30,13 +31,23 @@ type History struct {
 	Flipped      int               `json:"flipped"`   // parameters that changed by themselves
 	Resynced     int               `json:"resynced"`  // times that a worker was told to drop its parameters
 	Seconds      float64           `json:"seconds"`   // simulated
+	Acknowledged []Acknowledgement `json:"acknowledged"`
+	Checkpoints  map[string]string `json:"checkpoints"` // content of those that are there at the end
+	Faults       map[string]int    `json:"faults"`      // how often each kind occurred
 }
 
-// Delivery is an aggregate that a worker was given.
+// Delivery is an aggregate that a worker was given. Acknowledged is how many bytes of the ledger were committed then.
 type Delivery struct {
-	Step      uint64 `json:"step"`
-	Aggregate string `json:"aggregate"`
-	Hash      string `json:"hash"`
+	Step         uint64 `json:"step"`
+	Aggregate    string `json:"aggregate"`
+	Hash         string `json:"hash"`
+	Acknowledged int64  `json:"acknowledged"`
+}
+
+// Acknowledgement is the end of a commit to the ledger: that many bytes, the last record with this chain hash.
+type Acknowledgement struct {
+	Bytes int64  `json:"bytes"`
+	Chain string `json:"chain"`
 }
 
 // How long things go wrong, and how long the run then has to end.
@@ -60,6 +71,9 @@ type world struct {
 	verify            float64
 	checkpointSteps   uint64
 
+	sabotage     Sabotage
+	dataless     time.Time // no batch is served until then
+	acknowledged int64     // bytes of the ledger
 	disk         *disk
 	checkpoints  map[string][]byte
 	metrics      []run.MetricsLine
@@ -77,10 +91,10 @@ type world struct {
 }
 
 // Simulate plays the history of a seed. log takes what happens, line by line; nil for none.
-func Simulate(seed uint64, log func(string)) History {
+func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	c := newClock(seed)
-	w := &world{clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{}, log: log, began: c.now}
-	w.disk = &disk{dice: c.dice}
+	w := &world{sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{}, log: log, began: c.now}
+	w.disk = &disk{dice: c.dice, dirty: map[int]bool{}, lying: sabotage == NoSync}
 	w.settings = protocol.Settings{Seed: seed, Shards: 1 << c.dice.IntN(4), BatchSize: uint32(4 + c.dice.IntN(13)), Epochs: uint32(1 + c.dice.IntN(3))}
 	w.samples = uint64(w.settings.BatchSize)*uint64(2+c.dice.IntN(4)) + uint64(c.dice.IntN(int(w.settings.BatchSize)))
 	w.elements = 1 + c.dice.IntN(6)
@@ -103,12 +117,17 @@ func Simulate(seed uint64, log func(string)) History {
 		panic(err)
 	}
 	w.schedule = schedule
-	w.history = History{Seed: seed, Shards: w.settings.Shards, BatchSize: w.settings.BatchSize, Epochs: w.settings.Epochs, TrainSamples: w.samples, Elements: w.elements,
+	w.history = History{Seed: seed, Lies: w.lies, Checkpoints: map[string]string{}, Faults: map[string]int{}, Shards: w.settings.Shards, BatchSize: w.settings.BatchSize, Epochs: w.settings.Epochs, TrainSamples: w.samples, Elements: w.elements,
 		Hashes: map[string]string{}, Violations: []string{}}
 	w.startOrchestrator()
 	for i := range count {
 		name := fmt.Sprintf("worker-%d", i+1)
-		c.after(c.between(0, 300*time.Millisecond), func() { w.startWorker(name, w.lies && name == "worker-1") })
+		liar := w.lies && i == 0
+		pause := c.between(0, 300*time.Millisecond)
+		if liar {
+			pause += 400 * time.Millisecond // the others are there, so that somebody can always tell who is wrong
+		}
+		c.after(pause, func() { w.startWorker(name, liar) })
 	}
 	if !w.lies && !w.flips {
 		c.after(c.between(0, 500*time.Millisecond), w.disturb)
@@ -133,34 +152,51 @@ func (w *world) disturb() {
 	}
 	c := w.clock
 	alive := slices.DeleteFunc(slices.Clone(w.workers), func(worker *worker) bool { return worker.dead || worker.done })
+	var worker *worker
+	if len(alive) > 0 {
+		worker = alive[c.dice.IntN(len(alive))]
+	}
 	switch dice := c.dice.IntN(100); {
 	case dice < 10 && w.orchestrator != nil:
 		w.note("the orchestrator is killed")
 		w.orchestrator.die()
-	case dice < 14:
-		w.note("the disk is full")
+	case dice < 13:
+		w.fault("disk full")
 		w.disk.full = true
 		c.after(c.between(10*time.Millisecond, time.Second), func() { w.disk.full = false })
-	case dice < 18:
-		w.note("all workers are killed")
-		for _, worker := range alive {
-			worker.kill()
+	case dice < 15:
+		w.fault("sync fails")
+		w.disk.failing = true
+		c.after(c.between(10*time.Millisecond, time.Second), func() { w.disk.failing = false })
+	case dice < 17 && w.orchestrator != nil:
+		w.fault("orchestrator stopped")
+		w.orchestrator.stop()
+	case dice < 20:
+		w.fault("no data")
+		w.dataless = c.now.Add(c.between(10*time.Millisecond, 3*time.Second))
+	case worker == nil:
+	case dice < 24:
+		w.fault("all workers killed")
+		for _, each := range alive {
+			each.kill()
 		}
-	case len(alive) == 0:
-	case dice < 50:
-		worker := alive[c.dice.IntN(len(alive))]
-		w.note("%s is killed", worker.name)
+	case dice < 48:
+		w.fault("worker killed", worker.name)
 		worker.kill()
+	case dice < 53:
+		w.fault("worker leaves", worker.name)
+		worker.leave()
 	case dice < 65:
-		worker := alive[c.dice.IntN(len(alive))]
-		w.note("%s is stopped", worker.name)
+		w.fault("worker paused", worker.name)
 		worker.stopped = c.now.Add(c.between(50*time.Millisecond, 10*time.Second))
-	case dice < 85:
-		worker := alive[c.dice.IntN(len(alive))]
-		w.note("%s is cut off", worker.name)
+	case dice < 76:
+		w.fault("partition", worker.name)
 		worker.partition()
+	case dice < 86:
+		w.fault("partition that heals", worker.name)
+		worker.stall()
 	default:
-		w.note("a worker more")
+		w.fault("late joiner")
 		w.startWorker(fmt.Sprintf("worker-%d", len(w.workers)+1), false)
 	}
 	c.after(c.between(10*time.Millisecond, 1500*time.Millisecond), w.disturb)
@@ -201,10 +237,19 @@ func (w *world) close() {
 	}
 	w.history.Ledger = string(w.disk.current)
 	w.history.Metrics = w.metrics
+	for file, content := range w.checkpoints {
+		w.history.Checkpoints[file] = hex.EncodeToString(content)
+	}
 	w.history.Kills = w.kills
 	w.history.SentAway = w.sentAway
 	w.history.Flipped, w.history.Resynced = w.flipped, w.resynced
 	w.history.Seconds = w.clock.now.Sub(w.began).Seconds()
+}
+
+// fault counts what goes wrong, so that a test can tell whether all kinds do.
+func (w *world) fault(kind string, who ...any) {
+	w.history.Faults[kind]++
+	w.note("%s %v", kind, who)
 }
 
 func (w *world) violate(format string, args ...any) {

@@ -1,0 +1,39 @@
+package run
+
+import (
+	"testing"
+	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+)
+
+// The worker that computes dies while another one, which is too late for the open step but holds sound parameters, is silent: it must not be
+// sent away, because it is the only one that the run can go on with.
+func TestASilentWorkerWithSoundParametersIsWaitedFor(t *testing.T) {
+	b := newBench(t)
+	b.join(1)
+	b.ask(1, 0)
+	b.wantShards(1, 0, 1, 2, 3)
+	if ack := b.submit(1, b.update(0, 0, 4, 1)); ack.Verdict != protocol.Accepted {
+		t.Fatalf("%+v", ack)
+	}
+	b.ask(1, 0)
+	one[*protocol.Aggregate](b, 1)
+	b.ask(1, 1)
+	b.wantShards(1, 0, 1, 2, 3)
+	late := testJoin()
+	late.WorkerName, late.Heartbeat = "late", 100*time.Millisecond
+	b.handle(JoinAsked{Peer: 2, Join: late})
+	one[protocol.Joined](b, 2)
+	b.ask(2, 0)
+	b.handle(Tick{}) // a second without a heartbeat
+	b.handle(PeerGone{Peer: 1, Reason: "killed"})
+	if replies := b.take(2); len(replies) != 0 {
+		t.Fatalf("a silent worker was answered: %v", replies[0])
+	}
+	b.handle(Heard{Peer: 2})
+	lease := one[protocol.Lease](b, 2)
+	if lease.Step != 0 || len(lease.Shards) != 4 {
+		t.Fatalf("%+v; want all shards of step 0", lease)
+	}
+}

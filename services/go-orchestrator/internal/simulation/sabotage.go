@@ -1,0 +1,51 @@
+package simulation
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/run"
+)
+
+// Sabotage is a promise that is broken on purpose: a checker that does not notice is no checker.
+type Sabotage string
+
+// What can be sabotaged.
+const (
+	LateCommit          Sabotage = "late-commit"          // workers are answered before the ledger is written
+	NoSync              Sabotage = "no-sync"              // the ledger's file is never synced
+	FlippedGradient     Sabotage = "flipped-gradient"     // the lowest bit of an element changes on the way to the sum
+	UncheckedCheckpoint Sabotage = "unchecked-checkpoint" // a damaged checkpoint is loaded
+)
+
+var sabotages = []Sabotage{LateCommit, NoSync, FlippedGradient, UncheckedCheckpoint}
+
+// Sabotages names them all.
+func Sabotages() string {
+	names := make([]string, len(sabotages))
+	for i, s := range sabotages {
+		names[i] = string(s)
+	}
+	return strings.Join(names, ", ")
+}
+
+// Check refuses a name that is none; the empty one is no sabotage.
+func (s Sabotage) Check() error {
+	if s != "" && !slices.Contains(sabotages, s) {
+		return fmt.Errorf("there is no sabotage %q; there are %s", s, Sabotages())
+	}
+	return nil
+}
+
+func commitsLast(effects []run.Effect) []run.Effect {
+	var first, last []run.Effect
+	for _, effect := range effects {
+		if _, is := effect.(run.Commit); is {
+			last = append(last, effect)
+		} else {
+			first = append(first, effect)
+		}
+	}
+	return append(first, last...)
+}
