@@ -51,6 +51,7 @@ def test_heartbeats_come_by_themselves() -> None:
             with pytest.raises(ValueError, match="heartbeat_seconds must be a number of seconds, at least 0"):
                 client.join("worker", "torch", [], HASH, 0, dataset_info(), heartbeat_seconds=seconds)
         assert client.join("worker", "torch", [], HASH, 0, dataset_info()).run_id == "r"
+        client.close()
 
 
 def accept_join_quietly(peer: Peer) -> None:
