@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch.nn.parameter import UninitializedTensorMixin
 
-from pangea.buffers import Buffers, Untouched, UnsupportedModel, places
+from pangea.buffers import Buffers, UnsupportedModel, Untouched, places
 from pangea.hashing import tensors_hash
 
 __all__ = ["Parameters", "UnsupportedModel"]

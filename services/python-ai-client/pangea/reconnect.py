@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+# Not the global generator: that one is seeded for each shard, alike on all workers.
+_chance = random.Random()
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.02, 1.0
 
 
@@ -23,8 +25,7 @@ class Backoff:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
-        # Not the global generator: that one is seeded for each shard, alike on all workers.
-        uniform: Callable[[float, float], float] = random.Random().uniform,
+        uniform: Callable[[float, float], float] = _chance.uniform,
     ) -> None:
         """Args:
         limit: seconds without a connection after which `pause` gives up.
