@@ -125,7 +125,7 @@ class Buffers:
             flat: float32 [elements], summed over the shards of a step.
             samples: of the step.
         """
-        for place, start, part in self._parts(flat):
+        for _place, start, part in self._parts(flat):
             total = part.view(start.shape)
             mean = total.to(torch.float64) / samples
             moved = (_wide(start) + (mean if start.is_floating_point() else mean.round().to(torch.int64))).to(start.dtype)
