@@ -73,7 +73,7 @@ def test_a_missing_data_file_is_named(tmp_path: Path) -> None:
 
 def test_services_stop_on_sigterm_with_exit_code_0_while_workers_are_connected(tmp_path: Path) -> None:
     with cluster(tmp_path, epochs=50) as run:
-        run.start_worker("worker", gate_step=3)
+        run.start_worker("worker", gate_step=3, PANGEA_RECONNECT_SECONDS="1")
         run.wait_gate("worker")
         orchestrator, data = run.services.orchestrator_child, run.services.data_child
         for service in (orchestrator, data):

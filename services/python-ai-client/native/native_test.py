@@ -15,34 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from peer import Peer, send_batch, service
+from fixtures import HASH, Stop, accept_join, alarm, arguments, batch_script, dataset_info, pattern
+from peer import Peer, service
 
 from pangea import _native
 
 DTYPES = ["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
-HASH = bytes(range(32))
-
-
-def pattern(size: int, seed: int) -> bytes:
-    """Bytes that are 0 or 1 (right for any dtype), different for each seed."""
-    return np.random.default_rng(seed).integers(0, 2, size, np.uint8).tobytes()
-
-
-def batch_script(dtype: str, shape: tuple[int, ...]) -> Any:
-    """Serves batches whose features are the pattern of their step."""
-    size = math.prod(shape) * getattr(torch, dtype).itemsize
-
-    def script(peer: Peer) -> None:
-        while True:
-            request = peer.receive()
-            step = request["batchRequest"]["step"]
-            send_batch(peer, request, dtype, shape, pattern(size, step))
-
-    return script
-
-
-def arguments(step: int) -> tuple[Any, ...]:
-    return ("train", 7, 0, step, 64, 0, 8)
 
 
 def as_tensor(view: _native.TensorView) -> torch.Tensor:
@@ -132,32 +110,11 @@ def test_no_leak_and_no_corruption_under_stress() -> None:
     assert growth < 40 << 20, f"grew by {growth >> 20} MiB"
 
 
-class Stop(Exception):
-    pass
-
-
 def joined(address: str, parameters: list[tuple[str, str, tuple[int, ...]]]) -> _native.OrchestratorClient:
     client = _native.OrchestratorClient(address)
-    dataset = _native.DatasetInfo(
-        name="digits",
-        hash=HASH,
-        train_samples=1438,
-        held_out_samples=359,
-        classes=10,
-        features=("float32", (1, 8, 8)),
-        labels=("int64", ()),
-    )
-    reply = client.join("worker", "torch", parameters, HASH, 0, dataset)
+    reply = client.join("worker", "torch", parameters, HASH, 0, dataset_info())
     assert (reply.run_id, reply.worker_id, reply.seed, reply.shards, reply.total_steps) == ("r", 1, 5, 8, 46)
     return client
-
-
-def accept_join(peer: Peer) -> dict[str, Any]:
-    request = peer.receive()
-    assert request["type"] == "joinRequest" and request["joinRequest"]["processId"] == os.getpid()
-    settings = {"seed": 5, "shards": 8, "batchSize": 64, "epochs": 2}
-    peer.send("joinReply", request["requestId"], runId="r", workerId=1, settings=settings, totalSteps=46)
-    return request["joinRequest"]
 
 
 def test_gradients_go_out_and_come_back() -> None:
@@ -227,7 +184,7 @@ def test_other_answers_to_a_request_for_work() -> None:
     def script(peer: Peer) -> None:
         accept_join(peer)
         request = peer.receive()
-        peer.send("shardLease", request["requestId"], step=4, epoch=1, epochStep=2, shards=[0, 1, 5])
+        peer.send("shardLease", request["requestId"], step=4, epoch=1, epochStep=2, shards=[0, 1, 5], separate=[1, 5])
         request = peer.receive()
         peer.send("snapshotRequest", request["requestId"], step=4)
         received = peer.receive()["snapshot"]
@@ -247,7 +204,7 @@ def test_other_answers_to_a_request_for_work() -> None:
 
         lease = ask()
         assert isinstance(lease, _native.ShardLease)
-        assert (lease.step, lease.epoch, lease.epoch_step, lease.shards) == (4, 1, 2, [0, 1, 5])
+        assert (lease.step, lease.epoch, lease.epoch_step, lease.shards, lease.separate) == (4, 1, 2, [0, 1, 5], [1, 5])
         asked = ask()
         assert isinstance(asked, _native.SnapshotRequest) and asked.step == 4
         client.send_snapshot(4, HASH, snapshot)
@@ -272,23 +229,16 @@ def test_waiting_is_quiet_and_signals_end_it() -> None:
         left.set()
         peer.send("leave", request["requestId"])
 
-    def stop(_number: int, _frame: object) -> None:
-        raise Stop
-
-    previous = signal.signal(signal.SIGALRM, stop)
-    try:
-        with service(script) as address:
-            client = joined(address, [])
-            started, used = time.monotonic(), time.process_time()
-            signal.setitimer(signal.ITIMER_REAL, 1.0)
-            with pytest.raises(Stop):
-                client.request_work(0, HASH, 0.0, 0.0, 0.0)
-            assert time.monotonic() - started < 5.0
-            assert time.process_time() - used < 0.25, "waiting must not use the processor"
-            client.leave("stopped")
-            assert left.is_set()
-    finally:
-        signal.signal(signal.SIGALRM, previous)
+    with alarm(), service(script) as address:
+        client = joined(address, [])
+        started, used = time.monotonic(), time.process_time()
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        with pytest.raises(Stop):
+            client.request_work(0, HASH, 0.0, 0.0, 0.0)
+        assert time.monotonic() - started < 5.0
+        assert time.process_time() - used < 0.25, "waiting must not use the processor"
+        client.leave("stopped")
+        assert left.is_set()
 
 
 def test_close_ends_a_wait_of_another_thread() -> None:

@@ -20,6 +20,7 @@ class Peer:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self.heartbeats = 0
 
     def _read(self, size: int) -> bytes:
         data = bytearray()
@@ -31,6 +32,13 @@ class Peer:
         return bytes(data)
 
     def receive(self) -> dict[str, Any]:
+        """The next message but heartbeats, which are counted. Raises EOFError when the worker closes."""
+        while (message := self.receive_any())["type"] == "heartbeat":
+            assert message["requestId"] == 0
+            self.heartbeats += 1
+        return message
+
+    def receive_any(self) -> dict[str, Any]:
         """The next message, as pycapnp's dictionary. Raises EOFError when the worker closes."""
         first = self._read(8)
         last_segment = struct.unpack_from("<I", first)[0]
@@ -77,12 +85,16 @@ def _with_payloads(frame: bytes, payloads: list[bytes]) -> bytes:
 
 
 @contextlib.contextmanager
-def service(script: Callable[[Peer], None]) -> Iterator[str]:
-    """Runs `script` for each connection; gives the address. What a script raises is raised at the end."""
+def service(script: Callable[[Peer], None], port: int = 0) -> Iterator[str]:
+    """Runs `script` for each connection; gives the address. What a script raises is raised at the end.
+
+    Args:
+        port: where an earlier service was; 0 for a free one.
+    """
     errors: list[BaseException] = []
     threads: list[threading.Thread] = []
     connections: list[socket.socket] = []
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", port))
 
     def serve(connection: socket.socket) -> None:
         with connection:
@@ -127,6 +139,21 @@ def service(script: Callable[[Peer], None]) -> Iterator[str]:
 def tensor(dtype: str, shape: tuple[int, ...], index: int) -> dict[str, Any]:
     """A tensor whose data is the payload `index`."""
     return {"dtype": dtype, "shape": list(shape), "byteOffset": SENTINEL + index}
+
+
+def send_dataset(peer: Peer, request: dict[str, Any], hash: bytes = bytes(32)) -> None:
+    """Answers a dataset request, the first one of each connection of a data client."""
+    peer.send(
+        "datasetInfo",
+        request["requestId"],
+        name="digits",
+        hash=hash,
+        trainSamples=1438,
+        heldOutSamples=359,
+        classes=10,
+        features={"dtype": "float32", "shape": [1, 8, 8]},
+        labels={"dtype": "int64", "shape": []},
+    )
 
 
 def send_batch(peer: Peer, request: dict[str, Any], dtype: str, shape: tuple[int, ...], features: bytes) -> None:

@@ -14,6 +14,21 @@ from pangea.batches import Batch
 from pangea.determinism import NondeterministicOperation, seed_everything
 from pangea.gradients import UnsupportedModel
 from pangea.run import MisusedRun, Run, join
+from pangea.snapshot import BadSnapshot
+from pangea.training import UnsupportedOptimizer
 from pangea.worker import RunDiverged
 
-__all__ = ["Batch", "MisusedRun", "NondeterministicOperation", "PeerError", "Run", "RunDiverged", "UnsupportedModel", "WireError", "join", "seed_everything"]
+__all__ = [
+    "BadSnapshot",
+    "Batch",
+    "MisusedRun",
+    "NondeterministicOperation",
+    "PeerError",
+    "Run",
+    "RunDiverged",
+    "UnsupportedModel",
+    "UnsupportedOptimizer",
+    "WireError",
+    "join",
+    "seed_everything",
+]

@@ -14,7 +14,10 @@ Action = Literal["fixRequest", "retryLater", "reconnect", "resync", "stop"]
 Verdict = Literal["accepted", "duplicate", "conflict", "stale", "tooEarly", "refused"]
 
 class WireError(Exception):
-    """A broken frame, a limit, a lost or refused connection; the message names the address. The client is of no more use."""
+    """A broken frame, a limit, a lost or refused connection; the message names the address.
+
+    An OrchestratorClient is of no more use after it: open a new one. A DataClient goes on looking for its replicas.
+    """
 
 class PeerError(Exception):
     """The other side refused a request."""
@@ -81,12 +84,29 @@ class Batch:
 
 @final
 class DataClient:
-    """One connection to a data service.
+    """Connections to the replicas of a data service; any of them gives the same batches.
 
-    `timeout` (seconds) bounds connecting, progress inside a frame, and the wait for an answer to start.
+    `addresses` is one "host:port" or several, separated by commas. `timeout` (seconds) bounds the first connecting, for which one
+    replica suffices, and the silence of a replica before its connection is given up. Afterwards the client lives through lost
+    connections, stalled replicas and restarts: it connects again and asks again. Only after `reconnect_seconds` without any replica
+    do waiting calls raise WireError, and so do later ones until a replica is back.
+
+    A replica that serves another dataset than the first one did is not used; if there is no other one, waiting calls raise WireError at once.
+    With two or more replicas, a batch that is unusually late is asked for from another one as well. The first answer counts; if the
+    second one differs, the client is of no more use and says so.
     """
 
-    def __new__(cls, address: str, timeout: float = 30.0, *, max_frame_bytes: int = 16_777_216) -> DataClient: ...
+    def __new__(
+        cls,
+        addresses: str,
+        timeout: float = 30.0,
+        *,
+        max_frame_bytes: int = 16_777_216,
+        reconnect_seconds: float = 600.0,
+    ) -> DataClient: ...
+    def replicas(self) -> list[tuple[str, bool]]:
+        """The address of each replica, and whether it is connected now. May be called at any time, from any thread."""
+
     def dataset(self) -> DatasetInfo: ...
     def prefetch(self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int) -> None:
         """Asks for a batch that a later `batch` with the same arguments collects. At most 256 wait for that."""
@@ -95,7 +115,7 @@ class DataClient:
         """The batch, asked for now if it was not before. A batch is collected once."""
 
     def close(self) -> None:
-        """Closes the connection; a waiting call in another thread ends with WireError. Batches stay valid."""
+        """Closes the connections; a waiting call in another thread ends with WireError. Batches stay valid."""
 
 @final
 class JoinReply:
@@ -116,6 +136,8 @@ class ShardLease:
     epoch: Final[int]
     epoch_step: Final[int]
     shards: Final[list[int]]
+    separate: Final[list[int]]
+    """Those of `shards` that are to be submitted as updates of one shard each."""
 
 @final
 class Aggregate:
@@ -161,8 +183,16 @@ class OrchestratorClient:
         parameters_hash: bytes,
         step: int,
         dataset: DatasetInfo,
+        run_id: str = "",
+        heartbeat_seconds: float = 0.1,
     ) -> JoinReply:
-        """Introduces the worker; the first call of a connection."""
+        """Introduces the worker; the first call of a connection.
+
+        Args:
+            run_id: JoinReply.run_id of an earlier connection of this worker; empty at the first.
+            heartbeat_seconds: a thread sends a heartbeat whenever nothing was sent for that long, until the connection ends, also while Python
+                computes. 0 for none; otherwise 0.001 to less than 3600.
+        """
 
     def request_work(
         self,

@@ -5,9 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import sys
+import types
+import warnings
 
 import numpy
 import torch
+
+_ALLOW = "PANGEA_ALLOW_NONDETERMINISM"
+_HINT = (
+    "Pangea promises the same bits for any number of workers, so it refuses operations that torch cannot compute the same way twice. Replace the operation, or give up "
+    f"that promise: `pangea train --allow-nondeterminism`, or {_ALLOW}=1 in the environment of every worker."
+)
 
 
 class NondeterministicOperation(RuntimeError):
@@ -15,14 +24,50 @@ class NondeterministicOperation(RuntimeError):
 
 
 def configure_torch(threads: int = 1) -> None:
-    """Makes torch's results depend on inputs only.
+    """Makes torch's results depend on inputs only. With PANGEA_ALLOW_NONDETERMINISM=1, only as far as torch can; a warning says so.
 
     Args:
         threads: of torch's own pool; part of the result, so equal for all workers of a run.
     """
-    torch.use_deterministic_algorithms(True)
+    allowed = os.environ.get(_ALLOW) == "1"
+    if allowed:
+        warnings.warn(f"{_ALLOW}=1: operations without a deterministic form are allowed, and the promise of the same bits for any number of workers is given up", stacklevel=1)
+    torch.use_deterministic_algorithms(True, warn_only=allowed)
     torch.set_num_threads(threads)
     torch.backends.mkldnn.deterministic = True  # type: ignore[assignment]
+
+
+def is_nondeterministic(error: BaseException | None) -> bool:
+    """Whether torch has refused an operation without a deterministic form; its message begins with the operation's name."""
+    return isinstance(error, RuntimeError) and "does not have a deterministic implementation" in str(error)
+
+
+def refusal(error: RuntimeError) -> NondeterministicOperation:
+    """The error for an operation that torch has refused, by its name."""
+    return NondeterministicOperation(f"the model uses {str(error).split(' ', 1)[0]}, an operation without a deterministic form. {_HINT}")
+
+
+def explain(error: BaseException | None) -> None:
+    """Adds to torch's refusal, raised in the user's own code, what to do about it."""
+    if error is not None and is_nondeterministic(error) and _HINT not in getattr(error, "__notes__", []):
+        error.add_note(_HINT)
+
+
+class ExplainsUncaught:
+    """Explains torch's refusals that end the process: they are raised where only the script's own frames are, in its forward pass."""
+
+    def __init__(self) -> None:
+        self._previous = sys.excepthook
+        sys.excepthook = self._hook
+
+    def _hook(self, kind: type[BaseException], error: BaseException, traceback: types.TracebackType | None) -> None:
+        explain(error)
+        self._previous(kind, error, traceback)
+
+    def remove(self) -> None:
+        """Puts the hook from before back, unless another one was set meanwhile."""
+        if sys.excepthook == self._hook:
+            sys.excepthook = self._previous
 
 
 def shard_seed(seed: int, step: int, shard: int) -> int:

@@ -2,12 +2,16 @@
 
 import hashlib
 import random
+import subprocess
+import sys
+from collections.abc import Iterator
 
 import numpy
 import pytest
 import torch
+from torch import nn
 
-from pangea.determinism import seed_everything, seed_shard, shard_seed
+from pangea.determinism import configure_torch, explain, is_nondeterministic, refusal, seed_everything, seed_shard, shard_seed
 
 
 def draws() -> tuple[float, float, float]:
@@ -38,3 +42,59 @@ def test_everything_is_seeded_by_the_launchers_seed(monkeypatch: pytest.MonkeyPa
     first = draws()
     seed_everything(41)
     assert draws() == first
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def unpool() -> torch.Tensor:
+    """An operation that torch has no deterministic form of, also on the CPU."""
+    values, indices = nn.MaxPool2d(2, return_indices=True)(torch.ones(1, 1, 4, 4))
+    return torch.as_tensor(nn.MaxUnpool2d(2)(values, indices))
+
+
+@pytest.mark.usefixtures("as_before")
+def test_an_operation_without_a_deterministic_form_is_refused_by_name_with_the_way_out() -> None:
+    configure_torch()
+    with pytest.raises(RuntimeError) as raised:
+        unpool()
+    assert is_nondeterministic(raised.value)
+    assert "max_unpooling2d" in str(refusal(raised.value))
+    assert "--allow-nondeterminism" in str(refusal(raised.value))
+    explain(raised.value)
+    explain(raised.value)
+    assert len(raised.value.__notes__) == 1
+
+
+@pytest.mark.usefixtures("as_before")
+def test_it_is_allowed_when_the_promise_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANGEA_ALLOW_NONDETERMINISM", "1")
+    with pytest.warns(UserWarning, match="the promise of the same bits for any number of workers is given up"):
+        configure_torch()
+    with pytest.warns(UserWarning, match="max_unpooling2d"):
+        assert unpool().shape == (1, 1, 4, 4)
+
+
+def test_a_refusal_in_the_scripts_own_frames_ends_with_the_way_out() -> None:
+    script = """
+import torch
+from pangea.determinism import ExplainsUncaught, configure_torch
+configure_torch()
+before = ExplainsUncaught()
+before.remove()
+hook = ExplainsUncaught()
+torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env={"PYTHONPATH": ":".join(sys.path)})
+    assert ended.returncode == 1
+    assert "put_ does not have a deterministic implementation" in ended.stderr
+    assert ended.stderr.count("--allow-nondeterminism") == 1
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("out of memory"), ValueError("does not have a deterministic implementation")])
+def test_other_errors_are_left_alone(error: BaseException | None) -> None:
+    explain(error)
+    assert not getattr(error, "__notes__", [])

@@ -1,23 +1,28 @@
-"""Collects a shard's gradient sum into one flat vector, and gives an aggregate back to the model."""
+"""Collects what a shard contributes to a step into one flat vector, and gives the sum of all shards back to the model.
+
+The vector is [gradients of the trainable parameters in model order][a 1 for each of them that got a gradient, else 0][changes of the buffers], float32.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import torch
+from torch.nn.parameter import UninitializedTensorMixin
 
+from pangea.buffers import Buffers, UnsupportedModel, Untouched, places
 from pangea.hashing import tensors_hash
 
+__all__ = ["Parameters", "UnsupportedModel"]
 
-class UnsupportedModel(ValueError):
-    """The model cannot be trained in a run; the message names the tensor and the reason."""
+_USED = "pangea.used"
+_FIXED = "train it or leave it alone in the forward pass"
+_BUFFER = "register it as a buffer of numbers with persistent=True, which takes part in each step, or leave it alone in the forward pass"
+_TRAINED = "build what changes parameters into the forward pass (torch.nn.utils.parametrize), or the optimizer"
 
 
 class Parameters:
-    """A model's state as a run sees it: trainable parameters in the order of `named_parameters`, then buffers.
-
-    A gradient is one float32 vector over the trainable parameters in this order.
-    """
+    """A model's state as a run sees it: trainable parameters in the order of `named_parameters`, then buffers."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         """Args:
@@ -26,22 +31,30 @@ class Parameters:
             UnsupportedModel: naming the tensor.
         """
         self.model = model
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            if isinstance(tensor, UninitializedTensorMixin):
+                raise UnsupportedModel(f"{name} has no shape yet; run one batch through the model before it joins")
+            if tensor.device.type != "cpu":
+                raise UnsupportedModel(f"{name} is on {tensor.device}; move the model to the CPU")
         self.trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         if not self.trainable:
             raise UnsupportedModel("the model has no trainable parameter; check requires_grad")
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if tensor.device.type != "cpu":
-                raise UnsupportedModel(f"{name} is on {tensor.device}; move the model to the CPU")
         for name, parameter in self.trainable.items():
             if parameter.dtype != torch.float32:
                 raise UnsupportedModel(f"{name} is {parameter.dtype}; gradients are added in float32, so trainable parameters must be float32")
             if not parameter.is_contiguous():
                 raise UnsupportedModel(f"{name} is not contiguous in memory; store `parameter.data.contiguous()`")
-        self.elements = sum(parameter.numel() for parameter in self.trainable.values())
+        self._frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        self._buffers = Buffers(model)
+        watched = [(place, _TRAINED if place.tensor.requires_grad else _FIXED) for place, _ in places(model, "_parameters")]
+        self._untouched = Untouched([*watched, *((place, _BUFFER) for place in self._buffers.fixed)])
+        self._gradients = sum(parameter.numel() for parameter in self.trainable.values())
+        self.elements = self._gradients + len(self.trainable) + self._buffers.elements
 
     def specs(self) -> list[tuple[str, Literal["float32"], tuple[int, ...]]]:
-        """(name, dtype, shape) of each trainable parameter, in gradient order."""
-        return [(name, "float32", tuple(parameter.shape)) for name, parameter in self.trainable.items()]
+        """(name, dtype, shape) of each part of the flat vector."""
+        shapes = [(name, tuple(parameter.shape)) for name, parameter in self.trainable.items()]
+        return [(name, "float32", shape) for name, shape in [*shapes, (_USED, (len(shapes),)), *self._buffers.shapes()]]
 
     def hash(self) -> bytes:
         """SHA-256 over the bytes of all trainable parameters, then all buffers."""
@@ -52,38 +65,74 @@ class Parameters:
         for parameter in self.trainable.values():
             parameter.grad = None
 
-    def gradient_sum(self, mean_loss: torch.Tensor, samples: int) -> torch.Tensor:
-        """Gradient of the loss summed (not averaged) over a shard, as one flat float32 vector [elements].
+    def loaded(self) -> None:
+        """Says that model and optimizer were given other values than those of the last step."""
+        self.clear_gradients()
+        self._buffers.remember()
+        self._untouched.remember()
+
+    def begin_shard(self) -> None:
+        """Puts the buffers back to the step's start. To be called before the forward pass."""
+        self._buffers.reset()
+
+    def gradient_sum(self, mean_loss: torch.Tensor, samples: int, flat: torch.Tensor | None = None) -> torch.Tensor:
+        """What a shard contributes: the gradient of its loss summed (not averaged), which parameters have one, and the buffers' changes.
 
         Args:
             mean_loss: scalar; the mean of the loss over the shard's samples.
             samples: in the shard, at least 1.
+            flat: float32 [elements] to write to; default is a new one.
+        Returns:
+            flat.
+        Raises:
+            UnsupportedModel: naming the tensor.
         """
         self.clear_gradients()
         (mean_loss * samples).backward()  # type: ignore[no-untyped-call]
-        flat = torch.empty(self.elements, dtype=torch.float32)
+        self._check()
+        flat = torch.empty(self.elements, dtype=torch.float32) if flat is None else flat
+        used = torch.tensor([float(parameter.grad is not None) for parameter in self.trainable.values()])
+        flat[self._gradients : self._gradients + len(self.trainable)] = used
         offset = 0
         for name, parameter in self.trainable.items():
             place = flat[offset : offset + parameter.numel()]
             if parameter.grad is None:
-                place.zero_()  # not used in this step
+                place.zero_()
             elif parameter.grad.is_sparse:
                 raise UnsupportedModel(f"the gradient of {name} is sparse; build the layer with sparse=False")
             else:
                 place.copy_(parameter.grad.reshape(-1))
             offset += parameter.numel()
         self.clear_gradients()
+        self._buffers.write_change(samples, flat[self._gradients + len(self.trainable) :])
+        self._buffers.reset()
         return flat
 
-    def set_gradient(self, total: torch.Tensor, samples: int) -> None:
-        """Makes every parameter's `grad` the gradient of the mean loss over a whole step.
+    def _check(self) -> None:
+        self._untouched.check()
+        for name, parameter in self._frozen.items():
+            if parameter.requires_grad:
+                raise UnsupportedModel(f"{name} was frozen when the model joined and is trainable now; set requires_grad before pangea.join")
+
+    def begin_step(self, total: torch.Tensor, samples: int) -> None:
+        """Moves the buffers, and makes every parameter's `grad` the gradient of the mean loss over a whole step. `end_step` follows.
+
+        A parameter that no shard used has no gradient (None), as if one process had computed the whole batch.
 
         Args:
-            total: flat float32 [elements], the sum over all samples; overwritten.
+            total: flat float32 [elements], the sum over all shards; overwritten, and used until `end_step`.
             samples: of the step.
         """
-        total.div_(samples)
+        self._untouched.check()
+        total[: self._gradients].div_(samples)
+        used = total[self._gradients : self._gradients + len(self.trainable)].tolist()
         offset = 0
-        for parameter in self.trainable.values():
-            parameter.grad = total[offset : offset + parameter.numel()].view(parameter.shape)
+        for parameter, times in zip(self.trainable.values(), used, strict=True):
+            parameter.grad = total[offset : offset + parameter.numel()].view(parameter.shape) if times else None
             offset += parameter.numel()
+        self._buffers.apply(total[self._gradients + len(self.trainable) :], samples)
+
+    def end_step(self) -> None:
+        """Says that the optimizer has made its step."""
+        self.clear_gradients()
+        self._untouched.remember()

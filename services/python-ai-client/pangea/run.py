@@ -18,12 +18,14 @@ from pathlib import Path
 import torch
 
 from pangea.batches import Batch
-from pangea.determinism import NondeterministicOperation, configure_torch, seed_shard
+from pangea.determinism import ExplainsUncaught, configure_torch, explain, is_nondeterministic, refusal, seed_shard
 from pangea.embedded import EmbeddedServices
 from pangea.gradients import Parameters
 from pangea.health import HealthServer
+from pangea.lease import Lease
 from pangea.results import write_results
-from pangea.worker import Lease, Worker
+from pangea.training import Training
+from pangea.worker import Addresses, Worker
 
 
 class MisusedRun(RuntimeError):
@@ -41,7 +43,8 @@ class Run:
         self._worker, self._embedded, self._health = worker, embedded, health
         self._batch: Batch | None = None
         self._lease: Lease | None = None
-        self._stopping = self._waiting = self._finished = False
+        self._stopping = self._finished = False
+        self._explains = ExplainsUncaught()
         self.run_dir = run_dir
 
     @property
@@ -66,11 +69,12 @@ class Run:
 
         Raises:
             MisusedRun: if `step` was not called for the last batch.
-            pangea.WireError, pangea.PeerError: the run cannot go on with this worker; the message says why.
+            pangea.WireError: a service was lost and did not come back within PANGEA_RECONNECT_SECONDS (default 600).
+            pangea.PeerError: the run cannot go on with this worker; the message says why.
         """
         previous = signal.signal(signal.SIGTERM, self._on_sigterm)
         try:
-            while (lease := self._next_lease()) is not None:
+            while (lease := self._worker.next_lease(lambda: self._stopping)) is not None:
                 yield from self._compute(lease)
                 if self._stopping:
                     self._worker.leave("stopped by SIGTERM")
@@ -82,16 +86,9 @@ class Run:
         finally:
             signal.signal(signal.SIGTERM, previous)
 
-    def _next_lease(self) -> Lease | None:
-        self._waiting = True
-        try:
-            return self._worker.next_lease(lambda: self._stopping)
-        finally:
-            self._waiting = False
-
     def _on_sigterm(self, _signal: int, _frame: types.FrameType | None) -> None:
         self._stopping = True
-        if self._waiting:
+        if self._worker.waiting:
             raise Stopped
 
     def _compute(self, lease: Lease) -> Iterator[Batch]:
@@ -101,13 +98,15 @@ class Run:
         batches = iter(worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards))
         while not self._stopping:
             started = time.perf_counter()
-            batch = next(batches, None)
+            with worker.interruptible():
+                batch = next(batches, None)
             worker.seconds.data += time.perf_counter() - started
             if batch is None:
                 return
             if batch.samples == 0:
-                lease.record(batch.shard, 0, 0.0, batch.hash, torch.zeros(worker.parameters.elements))
+                lease.record(batch.shard, 0, 0.0, batch.hash, lease.vectors.take().zero_())
                 continue
+            worker.parameters.begin_shard()
             seed_shard(worker.reply.seed, lease.step, batch.shard)
             self._batch = batch
             started = time.perf_counter()
@@ -124,6 +123,7 @@ class Run:
         Raises:
             MisusedRun: without a current batch, or with a loss that is no scalar.
             NondeterministicOperation: naming the operation.
+            UnsupportedModel: naming a tensor that changed where it must not.
         """
         batch, lease = self._batch, self._lease
         if batch is None or lease is None:
@@ -131,12 +131,12 @@ class Run:
         if loss.numel() != 1:
             raise MisusedRun(f"run.step wants the mean loss of the batch, a scalar; got shape {tuple(loss.shape)}. Use reduction='mean'")
         try:
-            gradient = self._worker.parameters.gradient_sum(loss.reshape(()), batch.samples)
+            flat = self._worker.parameters.gradient_sum(loss.reshape(()), batch.samples, lease.vectors.take())
         except RuntimeError as error:
-            if "deterministic" in str(error):
-                raise NondeterministicOperation(f"the model uses an operation without a deterministic form: {error}") from error
+            if is_nondeterministic(error):
+                raise refusal(error) from error
             raise
-        lease.record(batch.shard, batch.samples, float(loss.detach().double()) * batch.samples, batch.hash, gradient)
+        lease.record(batch.shard, batch.samples, float(loss.detach().double()) * batch.samples, batch.hash, flat)
         self._batch = None
 
     def held_out(self) -> Iterator[Batch]:
@@ -158,6 +158,7 @@ class Run:
     def close(self) -> None:
         """Ends this process's part in the run, and the services that were started for it."""
         self._worker.close()
+        self._explains.remove()
         if self._health is not None:
             self._health.close()
         if self._embedded is not None:
@@ -167,7 +168,8 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: types.TracebackType | None) -> None:
+        explain(error)
         self.close()
 
 
@@ -175,6 +177,8 @@ def join(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     *,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    clip_norm: float | None = None,
     epochs: int = 1,
     batch_size: int = 64,
     shards: int = 8,
@@ -184,19 +188,27 @@ def join(
 ) -> Run:
     """Joins the run that PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port) name, or starts one of its own with services as children.
 
+    A step's batch is cut into `shards` micro-batches, whose gradients are added up before the optimizer makes its step: that is gradient accumulation, over
+    several workers or in one. For more of it, raise `shards` and `batch_size` together; the memory that activations take is that of batch_size / shards samples.
+
+    Buffers that a forward pass changes (BatchNorm) move once a step, by the mean change over its samples: see `pangea.buffers`.
+
     Args:
         model: on the CPU; the same on every worker (call `pangea.seed_everything` before it is built).
-        optimizer: any torch optimizer over the model's trainable parameters.
+        optimizer: any torch optimizer over the model's trainable parameters but LBFGS and SparseAdam. Its `step` is called by the run.
+        scheduler: of the optimizer's rates; stepped after every step of the run, not once an epoch. ReduceLROnPlateau is given the step's mean loss.
+        clip_norm: bound of the global norm of a step's gradient.
         epochs, batch_size, shards, seed: of a run of its own; a run that is joined has its own.
         run_dir: of a run of its own; default `pangea-runs/TIME-SEED`.
         timeout: seconds to reach the services.
     Raises:
-        UnsupportedModel: naming the tensor.
+        UnsupportedModel, UnsupportedOptimizer: naming what cannot be trained, with what to do.
+        BadSnapshot: naming what of the state cannot be handed to another worker.
         pangea.WireError: no service at the address.
         pangea.PeerError: the orchestrator does not take this worker; the message says why.
     """
     configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS", "1")))
-    parameters = Parameters(model)
+    training = Training(Parameters(model), optimizer, scheduler, clip_norm)
     orchestrator, data = os.environ.get("PANGEA_ORCHESTRATOR"), os.environ.get("PANGEA_DATA")
     if bool(orchestrator) != bool(data):
         raise ValueError("set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or none of them for a run of its own")
@@ -211,7 +223,9 @@ def join(
     try:
         health = HealthServer.from_environment()
         name = os.environ.get("PANGEA_WORKER_NAME") or f"{socket.gethostname()}-{os.getpid()}"
-        worker = Worker(parameters, optimizer, orchestrator, data, name, timeout)
+        # Nobody starts the services of a run of its own again.
+        reconnect = float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600")) if embedded is None else timeout
+        worker = Worker(training, Addresses(orchestrator, data, timeout, reconnect), name)
     except BaseException:
         if embedded is not None:
             embedded.stop()

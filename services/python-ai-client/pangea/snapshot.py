@@ -1,105 +1,181 @@
-"""A worker's whole state (model, optimizer, step) as the bytes of a safetensors file: no pickle, nothing that runs.
+"""A worker's whole state as the bytes of a safetensors file: no pickle, nothing that runs.
 
-Tensors are `model.NAME`, `optimizer.state.INDEX.KEY` and `optimizer.group.INDEX.KEY`; all else of the optimizer is JSON in the file's metadata.
+Tensors are `model.NAME` (all that `model.state_dict` holds, so frozen parameters and buffers too), `optimizer...` and `scheduler...`. What of the optimizer
+and the scheduler is no tensor is JSON in the file's metadata, where floats keep every bit. Beside it stand the step, the seed, the number of shards and
+the batch size. That is all of a run's position: step `n` takes the samples that (seed, epoch, step) give, and random numbers are drawn from generators that
+are seeded by (seed, step, shard) before each shard, so there is no state of them to keep.
 """
 
 from __future__ import annotations
 
 import json
 import struct
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import safetensors.torch
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 
-_FORMAT = "pangea/snapshot/1"
+_FORMAT = "pangea/snapshot/2"
+_MODEL = "model."
 
 
 class BadSnapshot(ValueError):
-    """The bytes are no snapshot of this model and optimizer."""
+    """The bytes are no snapshot of this model and optimizer, or the state cannot be one."""
 
 
-def _to_json(value: Any) -> Any:
-    """Keeps tuples apart from lists, since optimizers compare them."""
-    if isinstance(value, tuple):
-        return {"tuple": [_to_json(item) for item in value]}
-    if isinstance(value, list):
-        return [_to_json(item) for item in value]
+@dataclass(frozen=True)
+class Position:
+    """Where in a run a state stands: after `step` steps of a run with this seed, of `shards` shards and `batch_size` samples a step."""
+
+    step: int
+    seed: int
+    shards: int
+    batch_size: int
+
+
+def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
+    """A value as JSON that `_unpack` turns into the same value; tensors go to `tensors` under their path."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise BadSnapshot(f"the optimizer's state holds a {type(value).__name__}, which a snapshot cannot carry")
-
-
-def _from_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return tuple(_from_json(item) for item in value["tuple"])
+    if isinstance(value, torch.Tensor):
+        tensors[path] = value
+        return {"tensor": path}
     if isinstance(value, list):
-        return [_from_json(item) for item in value]
-    return value
+        return [_pack(item, f"{path}.{number}", tensors) for number, item in enumerate(value)]
+    if type(value) is tuple:
+        return {"tuple": [_pack(item, f"{path}.{number}", tensors) for number, item in enumerate(value)]}
+    if isinstance(value, dict):
+        kind = "counter" if isinstance(value, Counter) else "dict"
+        # As pairs: keys may be numbers, and their order is kept.
+        return {kind: [[_pack(key, path, tensors), _pack(item, f"{path}.{key}", tensors)] for key, item in value.items()]}
+    raise BadSnapshot(f"{path} is a {type(value).__name__}, which cannot be handed to another worker without pickle; use numbers, text, lists, dicts or tensors")
 
 
-def encode(model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int) -> bytes:
-    """The state after `step` steps."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    state = optimizer.state_dict()
-    numbers: dict[str, dict[str, Any]] = {}
-    for index, entries in state["state"].items():
-        for key, value in entries.items():
-            if isinstance(value, torch.Tensor):
-                tensors[f"optimizer.state.{index}.{key}"] = value
-            else:
-                numbers.setdefault(str(index), {})[key] = _to_json(value)
-    groups = []
-    for number, group in enumerate(state["param_groups"]):
-        for key, value in group.items():
-            if isinstance(value, torch.Tensor):
-                tensors[f"optimizer.group.{number}.{key}"] = value
-        groups.append({key: _to_json(value) for key, value in group.items() if not isinstance(value, torch.Tensor)})
+def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_unpack(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "tuple":
+        return tuple(_unpack(item, tensors) for item in content)
+    pairs = {_unpack(key, tensors): _unpack(item, tensors) for key, item in content}
+    return Counter(pairs) if kind == "counter" else pairs
+
+
+def _state(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """All tensors, and the rest."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        if not isinstance(tensor, torch.Tensor):
+            raise BadSnapshot(f"{name} of the model's state is a {type(tensor).__name__}, which cannot be handed to another worker; make it a buffer")
+        tensors[_MODEL + name] = tensor
+    rest = {"optimizer": _pack(optimizer.state_dict(), "optimizer", tensors)}
+    if scheduler is not None:
+        rest["scheduler"] = _pack(scheduler.state_dict(), "scheduler", tensors)
+    return tensors, rest
+
+
+def check(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None = None) -> None:
+    """Raises:
+    BadSnapshot: naming what of the state could not be carried.
+    """
+    _state(model, optimizer, scheduler)
+
+
+def encode(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, position: Position) -> bytes:
+    """The state at a position of the run; the same state gives the same bytes.
+
+    Raises:
+        BadSnapshot: naming what of the state cannot be carried.
+    """
+    tensors, rest = _state(model, optimizer, scheduler)
     # One key: safetensors writes several in no fixed order, and the same state shall be the same bytes.
-    metadata = {"pangea": json.dumps({"format": _FORMAT, "step": step, "state": numbers, "groups": groups})}
-    # A tensor may share memory with another (tied weights); the file holds each on its own.
-    return safetensors.torch.save({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, metadata)
+    metadata = {"pangea": json.dumps({"format": _FORMAT, **asdict(position), **rest})}
+    return safetensors.torch.save(dict(_apart(tensors)), metadata)
 
 
-def _metadata(data: bytes) -> dict[str, Any]:
-    (length,) = struct.unpack_from("<Q", data)
-    header = json.loads(data[8 : 8 + length])
-    metadata: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("pangea", "{}"))
+def _apart(tensors: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors without shared memory (tied weights), as the file holds each on its own; others are not copied."""
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        whole = tensor.detach().contiguous()
+        memory = whole.untyped_storage().data_ptr()
+        yield name, whole.clone() if memory in seen else whole
+        seen.add(memory)
+
+
+def _parse(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    try:
+        tensors = safetensors.torch.load(data)
+        (length,) = struct.unpack_from("<Q", data)
+        header = json.loads(data[8 : 8 + length])
+        metadata: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("pangea", "{}"))
+    except Exception as error:
+        raise BadSnapshot(f"not a whole safetensors file: {error}") from error
     if metadata.get("format") != _FORMAT:
         raise BadSnapshot(f"not a snapshot: its format is {metadata.get('format')!r}, wanted {_FORMAT!r}")
-    return metadata
+    return tensors, metadata
 
 
-def decode_into(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Loads a snapshot.
+def model_tensors(data: bytes) -> dict[str, torch.Tensor]:
+    """The weights of a snapshot, for `model.load_state_dict`: parameters and buffers under their names in `state_dict`.
+
+    Raises:
+        BadSnapshot: if the bytes are no snapshot.
+    """
+    tensors, _ = _parse(data)
+    return {name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)}
+
+
+def position_of(data: bytes) -> Position:
+    """Where in the run a snapshot was made.
+
+    Raises:
+        BadSnapshot: if the bytes are no snapshot.
+    """
+    return _position(_parse(data)[1])
+
+
+def _position(metadata: dict[str, Any]) -> Position:
+    return Position(*(int(metadata[key]) for key in ("step", "seed", "shards", "batch_size")))
+
+
+def decode_into(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None = None) -> Position:
+    """Loads a snapshot, to the last bit.
 
     Args:
         data: what `encode` gave.
-        model, optimizer: of the same structure as those that were encoded; overwritten.
+        model, optimizer, scheduler: of the same structure as those that were encoded; overwritten.
     Returns:
-        the number of steps applied.
+        where in the run it was made.
     Raises:
         BadSnapshot: with the reason; the model may then be half loaded and must not be used.
     """
+    tensors, metadata = _parse(data)
+    if ("scheduler" in metadata) != (scheduler is not None):
+        have, want = ("a", "none") if scheduler is None else ("no", "one")
+        raise BadSnapshot(f"the snapshot holds {have} scheduler and this worker has {want}; start all workers with the same script and arguments")
     try:
-        tensors = safetensors.torch.load(data)
-        rest = _metadata(data)
-        model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")})
-        state: dict[int, dict[str, Any]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer.state."):
-                index, key = name.removeprefix("optimizer.state.").split(".", 1)
-                state.setdefault(int(index), {})[key] = tensor
-        for index, entries in rest["state"].items():
-            state.setdefault(int(index), {}).update({key: _from_json(value) for key, value in entries.items()})
-        groups = [{key: _from_json(value) for key, value in group.items()} for group in rest["groups"]]
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer.group."):
-                number, key = name.removeprefix("optimizer.group.").split(".", 1)
-                groups[int(number)][key] = tensor
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
-        return int(rest["step"])
-    except BadSnapshot:
-        raise
+        model.load_state_dict({name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)})
+        state = _unpack(metadata["optimizer"], tensors)
+        optimizer.load_state_dict(state)
+        _restore_exactly(optimizer, state["state"])
+        if scheduler is not None:
+            scheduler.load_state_dict(_unpack(metadata["scheduler"], tensors))
+        return _position(metadata)
     except Exception as error:
-        raise BadSnapshot(f"the snapshot does not fit this model and optimizer: {error}") from error
+        raise BadSnapshot(f"the snapshot does not fit this model, optimizer and scheduler: {error}") from error
+
+
+def _restore_exactly(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Any]]) -> None:
+    """Puts each parameter's state in as it was: `load_state_dict` casts tensors to the parameter's dtype, and takes text and counters apart."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, entries in state.items():
+        optimizer.state[parameters[index]] = entries

@@ -6,7 +6,7 @@ is not associative; adding in this one order makes the total independent of who 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -22,21 +22,50 @@ class Node(Generic[Value]):
     value: Value
 
 
-def merge(leaves: Mapping[int, Value], add: Callable[[Value, Value], Value]) -> list[Node[Value]]:
+class Forest(Generic[Value]):
+    """Sums of ascending shards, added up as they come: of complete subtrees only the root is kept."""
+
+    def __init__(self, add: Callable[[Value, Value], Value]) -> None:
+        """Args:
+        add: left and right operand to their sum; it may reuse the memory of either.
+        """
+        self._add = add
+        self._roots: list[Node[Value]] = []
+        self._closed = 0  # so many of the roots are not added to any more
+
+    def insert(self, shard: int, value: Value, *, separate: bool = False) -> None:
+        """Takes the sum of a shard above all earlier ones. A `separate` one stays a root of its own."""
+        node = Node(shard, 1, value)
+        if separate:
+            self._roots.append(node)
+            self._closed = len(self._roots)
+            return
+        # A right child completes its parent exactly if the left child ends where it starts.
+        while len(self._roots) > self._closed and _is_left_sibling(self._roots[-1], node):
+            left = self._roots.pop()
+            node = Node(left.first, 2 * node.count, self._add(left.value, node.value))
+        self._roots.append(node)
+
+    def roots(self) -> list[Node[Value]]:
+        """The roots of the largest complete subtrees, ascending; together they cover exactly the shards that came."""
+        return list(self._roots)
+
+
+def _is_left_sibling(left: Node[Value], node: Node[Value]) -> bool:
+    return left.count == node.count and left.first + node.count == node.first and node.first % (2 * node.count) == node.count
+
+
+def merge(leaves: Mapping[int, Value], add: Callable[[Value, Value], Value], separate: Container[int] = ()) -> list[Node[Value]]:
     """Adds up the aligned subtrees that are complete.
 
     Args:
         leaves: sum of each shard, by its number.
-        add: left and right operand to their sum; it may reuse the memory of the left one.
+        add: left and right operand to their sum; it may reuse the memory of either.
+        separate: shards that stay roots of their own.
     Returns:
-        the roots of the largest complete subtrees, ascending; together they cover exactly the given shards.
+        as `Forest.roots`.
     """
-    roots: list[Node[Value]] = []
+    forest = Forest(add)
     for shard in sorted(leaves):
-        node = Node(shard, 1, leaves[shard])
-        # A right child completes its parent exactly if the left child ends where it starts.
-        while roots and roots[-1].count == node.count and roots[-1].first + node.count == node.first and node.first % (2 * node.count) == node.count:
-            left = roots.pop()
-            node = Node(left.first, 2 * node.count, add(left.value, node.value))
-        roots.append(node)
-    return roots
+        forest.insert(shard, leaves[shard], separate=shard in separate)
+    return forest.roots()

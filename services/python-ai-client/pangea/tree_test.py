@@ -6,7 +6,7 @@ import hypothesis
 import hypothesis.strategies as st
 import torch
 
-from pangea.tree import merge
+from pangea.tree import Node, merge
 
 
 def reference(leaves: list[torch.Tensor]) -> torch.Tensor:
@@ -52,3 +52,14 @@ def test_roots_are_aligned_maximal_and_cover_exactly_the_shards(shards: set[int]
 def test_the_order_of_addition_matters_so_the_tree_is_not_a_formality() -> None:
     values = leaves(8)
     assert not torch.equal(reference(values), torch.stack(values).cumsum(0)[-1])
+
+
+@hypothesis.given(st.sets(st.integers(0, 31), min_size=1), st.sets(st.integers(0, 31)))
+def test_separate_shards_stay_alone_and_the_others_are_grouped_as_without_them(shards: set[int], separate: set[int]) -> None:
+    def add(left: frozenset[int], right: frozenset[int]) -> frozenset[int]:
+        return left | right
+
+    roots = merge({shard: frozenset({shard}) for shard in shards}, add, separate)
+    alone = [Node(shard, 1, frozenset({shard})) for shard in shards & separate]
+    others = merge({shard: frozenset({shard}) for shard in shards - separate}, add)
+    assert roots == sorted([*alone, *others], key=lambda node: node.first)

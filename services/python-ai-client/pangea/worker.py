@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import torch
 
-from pangea import _native, snapshot
+from pangea import _native
 from pangea.batches import BatchSource
 from pangea.determinism import describe_software
-from pangea.gradients import Parameters
-from pangea.tree import Node, merge
+from pangea.lease import Lease, Vectors
+from pangea.reconnect import Backoff
+from pangea.snapshot import Position
+from pangea.training import Training
+from pangea.tree import Node
+
+_log = logging.getLogger("pangea")
 
 
 class RunDiverged(RuntimeError):
     """This worker's parameters are not those of the run."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the services are, and for how long (seconds) to wait for them.
+
+    Attributes:
+        orchestrator: host:port.
+        data: host:port of each replica, separated by commas.
+        timeout: for the first connection, and for progress inside a message.
+        reconnect: how long a lost service is waited for.
+    """
+
+    orchestrator: str
+    data: str
+    timeout: float
+    reconnect: float
 
 
 @dataclass
@@ -28,40 +52,39 @@ class Seconds:
     exchange: float = 0.0
 
 
-@dataclass
-class Lease:
-    """The shards that this worker computes now, and what it has of them."""
-
-    step: int
-    epoch: int
-    epoch_step: int
-    shards: list[int]
-    sums: dict[int, torch.Tensor] = field(default_factory=dict)
-    reports: dict[int, tuple[int, int, float, bytes]] = field(default_factory=dict)
-
-    def record(self, shard: int, samples: int, loss_sum: float, batch_hash: bytes, gradient: torch.Tensor) -> None:
-        """Notes the result of one shard: its flat gradient sum and the sum of its loss."""
-        self.sums[shard] = gradient
-        self.reports[shard] = (shard, samples, loss_sum, batch_hash)
-
-
 class Worker:
-    """One worker's place in a run: its connections, its parameters and the step that they stand at."""
+    """One worker's place in a run: its connections, its parameters and the step that they stand at.
 
-    def __init__(self, parameters: Parameters, optimizer: torch.optim.Optimizer, orchestrator: str, data: str, name: str, timeout: float) -> None:
-        self.parameters, self.optimizer = parameters, optimizer
+    A lost connection to the orchestrator is opened again before the next request; what was computed meanwhile is computed again by whoever is asked to.
+    """
+
+    def __init__(self, training: Training, addresses: Addresses, name: str) -> None:
+        self.training, self.parameters = training, training.parameters
         self.seconds = Seconds()
         self.step = 0
-        self._name, self._orchestrator_address, self._timeout = name, orchestrator, timeout
-        self.data = _native.DataClient(data, timeout)
+        self.waiting = False
+        self._name, self._addresses = name, addresses
+        self._lost: _native.WireError | _native.PeerError | None = None
+        self._backoff = Backoff(addresses.reconnect)
+        self._vectors = Vectors(self.parameters.elements)
+        self.data = _native.DataClient(addresses.data, addresses.timeout, reconnect_seconds=addresses.reconnect)
         self.dataset = self.data.dataset()
-        self.reply = self._join()
+        self._hash = self.parameters.hash()
+        self.reply = self._join(addresses.timeout)
         self.source = BatchSource(self.data, self.reply.seed, self.reply.batch_size, self.reply.shards)
 
-    def _join(self) -> _native.JoinReply:
-        self._orchestrator = _native.OrchestratorClient(self._orchestrator_address, self._timeout)
-        self._hash = self.parameters.hash()
-        return self._orchestrator.join(self._name, describe_software(), self.parameters.specs(), self._hash, self.step, self.dataset)
+    def _join(self, timeout: float, run_id: str = "") -> _native.JoinReply:
+        self._orchestrator = _native.OrchestratorClient(self._addresses.orchestrator, timeout)
+        return self._orchestrator.join(self._name, describe_software(), self.parameters.specs(), self._hash, self.step, self.dataset, run_id)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """While this is entered nothing changes but what a service sends, so a signal handler may raise."""
+        self.waiting = True
+        try:
+            yield
+        finally:
+            self.waiting = False
 
     def next_lease(self, stopping: Callable[[], bool]) -> Lease | None:
         """Applies what the orchestrator sends until there are shards to compute.
@@ -70,65 +93,126 @@ class Worker:
             stopping: asked before each request; when true, the worker leaves.
         Returns:
             the lease, or None when the run is finished or this worker leaves.
+        Raises:
+            WireError: the orchestrator did not come back in time; the message says since when it is gone, and where it was.
+            PeerError: the run cannot use this worker; the message says why.
         """
         while True:
             if stopping():
-                self._orchestrator.leave("stopped")
+                self.leave("stopped")
                 return None
             started = time.perf_counter()
             reported, self.seconds = self.seconds, Seconds()
-            answer = self._orchestrator.request_work(self.step, self._hash, reported.data, reported.compute, reported.exchange)
-            self.seconds.exchange = time.perf_counter() - started
+            self._reconnect()
+            try:
+                with self.interruptible():
+                    answer = self._orchestrator.request_work(self.step, self._hash, reported.data, reported.compute, reported.exchange)
+                self.seconds.exchange = time.perf_counter() - started
+                if isinstance(answer, _native.SnapshotRequest):
+                    self._orchestrator.send_snapshot(self.step, self._hash, self.training.encode(self._position()))
+                    continue
+            except (_native.WireError, _native.PeerError) as error:
+                self._lose(error)
+                continue
             if isinstance(answer, _native.ShardLease):
-                return Lease(answer.step, answer.epoch, answer.epoch_step, answer.shards)
+                return Lease(answer.step, answer.epoch, answer.epoch_step, answer.shards, frozenset(answer.separate), self._vectors)
             if isinstance(answer, _native.Aggregate):
                 self._apply(answer)
-            elif isinstance(answer, _native.SnapshotRequest):
-                self._orchestrator.send_snapshot(self.step, self._hash, snapshot.encode(self.parameters.model, self.optimizer, self.step))
             elif isinstance(answer, _native.Snapshot):
                 self._load(answer)
             else:
                 self._finish(answer)
                 return None
 
+    def _lose(self, error: _native.WireError | _native.PeerError) -> None:
+        """Notes that the connection is of no more use, unless the error is one that a new connection does not mend."""
+        if isinstance(error, _native.PeerError):
+            if error.action not in ("reconnect", "retryLater", "resync"):
+                raise error
+            if error.action == "resync":
+                # The orchestrator gives a snapshot to one that says it holds nothing.
+                self.step = 0
+        if not self._backoff.since:
+            _log.warning("%s connects to the orchestrator at %s again: %s", self._name, self._addresses.orchestrator, error)
+        self._orchestrator.close()
+        self._lost = error
+
+    def _reconnect(self) -> None:
+        """Joins the run again if the connection was lost."""
+        while (lost := self._lost) is not None:
+            with self.interruptible():
+                again = self._backoff.pause(lost.retry_after if isinstance(lost, _native.PeerError) else 0.0)
+            if not again:
+                raise _native.WireError(
+                    f"the orchestrator at {self._addresses.orchestrator} is gone since {self._backoff.since} and did not come back within {self._backoff.limit:g} s: {lost}; "
+                    "start it again with the run's directory and then its workers, or raise PANGEA_RECONNECT_SECONDS"
+                ) from lost
+            try:
+                with self.interruptible():
+                    self._join(min(self._addresses.timeout, max(self._backoff.left, 1.0)), self.reply.run_id)
+            except (_native.WireError, _native.PeerError) as error:
+                self._lose(error)
+                continue
+            self._backoff.connected()
+            self._lost = None
+            _log.warning("%s is connected to the orchestrator again and holds %d steps", self._name, self.step)
+
     def submit(self, lease: Lease) -> None:
-        """Sends the gradient sums of a finished lease: one message for each aligned subtree."""
+        """Sends the gradient sums of a finished lease: one message for each aligned subtree.
+
+        If the connection breaks, the rest of the lease is dropped: the orchestrator leases it again.
+        """
         started = time.perf_counter()
-        for node in merge(lease.sums, torch.Tensor.add_):
-            self._submit_node(lease, node)
+        try:
+            for node in lease.roots():
+                self._submit_node(lease, node)
+        except (_native.WireError, _native.PeerError) as error:
+            self._lose(error)
+        lease.release()
         self.seconds.exchange += time.perf_counter() - started
 
     def _submit_node(self, lease: Lease, node: Node[torch.Tensor]) -> None:
         reports = [lease.reports[shard] for shard in range(node.first, node.first + node.count)]
         verdict, detail = self._orchestrator.submit(lease.step, node.first, node.count, node.value.numpy(), reports)
+        # Who is right about other bits is found out by the orchestrator, and it sends away who is not.
+        if verdict == "conflict":
+            _log.warning("%s: %s", self._name, detail)
         # Someone else was faster, or the step is closed: nothing is lost, ask for work.
-        if verdict not in ("accepted", "duplicate", "stale"):
+        elif verdict not in ("accepted", "duplicate", "stale"):
             raise RunDiverged(f"the orchestrator did not take shards {node.first}..{node.first + node.count - 1} of step {lease.step} ({verdict}): {detail}")
+
+    def _position(self) -> Position:
+        return Position(self.step, self.reply.seed, self.reply.shards, self.reply.batch_size)
 
     def _apply(self, aggregate: _native.Aggregate) -> None:
         started = time.perf_counter()
         if aggregate.step != self.step:
             raise RunDiverged(f"got the gradient of step {aggregate.step} while holding the parameters of step {self.step}")
-        self.parameters.set_gradient(torch.frombuffer(aggregate.gradients, dtype=torch.float32), aggregate.samples)
-        self.optimizer.step()
-        self.parameters.clear_gradients()
-        self.step += 1
-        self._hash = self.parameters.hash()
+        self.training.apply(torch.frombuffer(aggregate.gradients, dtype=torch.float32), aggregate.samples, aggregate.loss_sum)
+        self._moved(self.step + 1)
         self.seconds.compute += time.perf_counter() - started
 
     def _load(self, received: _native.Snapshot) -> None:
-        self.step = snapshot.decode_into(bytes(received.data), self.parameters.model, self.optimizer)
-        self._hash = self.parameters.hash()
+        position = self.training.load(bytes(received.data))
+        self._moved(received.step)
+        if position != self._position():
+            raise RunDiverged(f"the snapshot says that it is of {position}, where the run is at {self._position()}")
         if self._hash != received.parameters_hash:
             raise RunDiverged(f"the snapshot of step {received.step} loads to other parameters than it was made from; is this the same torch build and processor kind?")
+
+    def _moved(self, step: int) -> None:
+        self.step = step
+        self._hash = self.parameters.hash()
+        self._backoff.progressed()
 
     def _finish(self, finished: _native.RunFinished) -> None:
         if finished.steps != self.step or finished.parameters_hash != self._hash:
             raise RunDiverged(f"the run ended at step {finished.steps} with other parameters than this worker holds at step {self.step}")
 
     def leave(self, reason: str) -> None:
-        """Gives the leased shards back at once."""
-        self._orchestrator.leave(reason)
+        """Gives the leased shards back at once; when the orchestrator cannot be reached, it notices by itself."""
+        with suppress(_native.WireError, _native.PeerError):
+            self._orchestrator.leave(reason)
 
     def close(self) -> None:
         """Closes both connections."""

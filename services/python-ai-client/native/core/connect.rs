@@ -13,6 +13,7 @@ use crate::{CoreError, Waiter, TICK};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(5);
+const LONGEST_DEAFNESS: Duration = Duration::from_secs(60);
 
 /// Connects to `address` (host:port) within `timeout`. Socket reads and writes wake up each [`TICK`].
 pub(crate) fn connect(
@@ -22,30 +23,46 @@ pub(crate) fn connect(
 ) -> Result<TcpStream, CoreError> {
     check_address(address)?;
     let deadline = Instant::now() + timeout;
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::default();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let error = match attempt(address, left.min(LONGEST_ATTEMPT), waiter)? {
-            Ok(stream) => match prepare(&stream) {
-                Ok(()) => return Ok(stream),
-                Err(error) => error,
-            },
+        let error = match attempt(address, left, waiter)? {
+            Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
-        let wait = jittered(pause);
-        if Instant::now() + wait >= deadline {
+        let pause = backoff.next();
+        if Instant::now() + pause >= deadline {
             return Err(CoreError::Connect {
                 address: address.to_owned(),
                 seconds: timeout.as_secs_f64(),
-                source: error,
+                reason: error.to_string(),
             });
         }
-        sleep(wait, waiter)?;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        sleep(pause, waiter)?;
     }
 }
 
-fn check_address(address: &str) -> Result<(), CoreError> {
+/// Pauses between attempts: growing up to a bound, and jittered.
+pub(crate) struct Backoff {
+    pause: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { pause: FIRST_PAUSE }
+    }
+}
+
+impl Backoff {
+    /// How long to pause now.
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = jittered(self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        pause
+    }
+}
+
+pub(crate) fn check_address(address: &str) -> Result<(), CoreError> {
     let port = address
         .rsplit_once(':')
         .map(|(_, port)| port.parse::<u16>());
@@ -57,26 +74,27 @@ fn check_address(address: &str) -> Result<(), CoreError> {
     )))
 }
 
-/// Resolving and connecting block in the system, so a helper thread does them; it ends by itself in bounded time.
-fn attempt(
+/// Connects once. Resolving and connecting block in the system, so a helper thread does them; it ends by itself in bounded time.
+pub(crate) fn attempt(
     address: &str,
     timeout: Duration,
     waiter: &mut impl Waiter,
 ) -> Result<io::Result<TcpStream>, CoreError> {
+    let timeout = timeout.clamp(Duration::from_millis(1), LONGEST_ATTEMPT);
     let (sender, receiver) = channel();
     let target = address.to_owned();
     let started = thread::Builder::new()
         .name("pangea-connect".to_owned())
         .spawn(move || {
             // The receiver is gone when the caller was interrupted: then nobody wants the stream.
-            let _ = sender.send(connect_once(&target, timeout.max(Duration::from_millis(1))));
+            let _ = sender.send(connect_once(&target, timeout));
         });
     if let Err(error) = started {
         return Ok(Err(error));
     }
     loop {
         match receiver.recv_timeout(TICK) {
-            Ok(result) => return Ok(result),
+            Ok(result) => return Ok(result.and_then(prepare)),
             Err(RecvTimeoutError::Timeout) => waiter.tick()?,
             Err(RecvTimeoutError::Disconnected) => {
                 return Ok(Err(io::Error::other("the connecting thread ended")))
@@ -96,15 +114,19 @@ fn connect_once(address: &str, timeout: Duration) -> io::Result<TcpStream> {
     Err(last)
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TICK))?;
     stream.set_write_timeout(Some(TICK))?;
-    // A peer whose machine vanished without closing is noticed within about a minute, however long a reply may take.
+    // A peer whose machine vanished without closing is noticed within about a minute, however long a reply may take: by probes while
+    // nothing is sent, and otherwise (heartbeats) by what it did not acknowledge.
+    let socket = socket2::SockRef::from(&stream);
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(Duration::from_secs(20))
         .with_interval(Duration::from_secs(10));
-    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(LONGEST_DEAFNESS))?;
+    Ok(stream)
 }
 
 /// Between half and all of `pause`, so that workers that lost a service together do not come back together.
@@ -113,7 +135,7 @@ fn jittered(pause: Duration) -> Duration {
     pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
 }
 
-fn sleep(pause: Duration, waiter: &mut impl Waiter) -> Result<(), CoreError> {
+pub(crate) fn sleep(pause: Duration, waiter: &mut impl Waiter) -> Result<(), CoreError> {
     let end = Instant::now() + pause;
     loop {
         waiter.tick()?;

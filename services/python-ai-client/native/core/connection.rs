@@ -1,10 +1,10 @@
 //! One connection: sends requests, receives the replies to them in order.
 
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use capnp::message::Reader;
-use pangea_wire::blocking::{poll_write, FrameReader, Polled};
+use pangea_wire::blocking::{FrameReader, Polled};
 use pangea_wire::schema::{message, MessageType};
 use pangea_wire::{
     message_type, Attachments, Frame, FrameDecoder, Limits, Pool, ReceivedFrame, WireError,
@@ -12,6 +12,7 @@ use pangea_wire::{
 
 use crate::connect::connect;
 use crate::values::read_error;
+use crate::writer::{Stopper, Writer};
 use crate::{CoreError, Options, Waiter};
 
 /// How long to look for the reason why a peer closed the connection while we were sending.
@@ -25,7 +26,7 @@ pub(crate) struct Received {
 
 pub(crate) struct Connection {
     address: String,
-    writer: TcpStream,
+    writer: Writer,
     reader: FrameReader<TcpStream>,
     limits: Limits,
     last_request: u64,
@@ -40,8 +41,8 @@ impl Connection {
         pool: &Pool,
         waiter: &mut impl Waiter,
     ) -> Result<Self, CoreError> {
-        let writer = connect(address, options.timeout, waiter)?;
-        let stream = writer.try_clone().map_err(|source| CoreError::Wire {
+        let writing = connect(address, options.timeout, waiter)?;
+        let stream = writing.try_clone().map_err(|source| CoreError::Wire {
             address: address.to_owned(),
             source: WireError::Io {
                 doing: "sharing the socket",
@@ -51,7 +52,7 @@ impl Connection {
         let limits = options.limits();
         Ok(Self {
             address: address.to_owned(),
-            writer,
+            writer: Writer::new(writing),
             reader: FrameReader::new(stream, FrameDecoder::new(pool.clone(), limits)),
             limits,
             last_request: 0,
@@ -67,9 +68,15 @@ impl Connection {
         &self.limits
     }
 
-    /// A second handle to the socket, for shutting it down from elsewhere.
-    pub(crate) fn socket(&self) -> std::io::Result<TcpStream> {
-        self.writer.try_clone()
+    /// Ends this connection from another thread.
+    pub(crate) fn stopper(&self) -> Stopper {
+        self.writer.stopper()
+    }
+
+    /// From now on, no silence of this side is longer than `every`; zero ends that.
+    pub(crate) fn beat(&mut self, every: Duration) -> Result<(), CoreError> {
+        let started = self.writer.beat(every);
+        started.map_err(|error| self.wire_error(error))
     }
 
     pub(crate) fn next_request_id(&mut self) -> u64 {
@@ -78,8 +85,7 @@ impl Connection {
     }
 
     pub(crate) fn close(&mut self) {
-        // It may be closed already; nothing else can go wrong.
-        let _ = self.writer.shutdown(Shutdown::Both);
+        self.writer.close();
         self.broken = Some("closed by this program".to_owned());
     }
 
@@ -111,7 +117,7 @@ impl Connection {
         let result = work(self);
         if let Err(error) = &result {
             if !error.leaves_connection_usable() {
-                let _ = self.writer.shutdown(Shutdown::Both);
+                self.writer.close();
                 self.broken = Some(format!("unusable after an earlier error ({error})"));
             }
         }
@@ -126,39 +132,18 @@ impl Connection {
     ) -> Result<(), CoreError> {
         let frame =
             Frame::new(message, attachments, &self.limits).map_err(|e| self.wire_error(e))?;
-        match self.send_frame(&frame, waiter) {
+        let patience = self.limits.progress_timeout;
+        let fail = |source| self.wire_error(source);
+        match self.writer.send(&frame, patience, waiter, fail) {
             Err(error @ CoreError::Wire { .. }) => Err(self.last_words(waiter).unwrap_or(error)),
-            result => result,
-        }
-    }
-
-    fn send_frame<P: AsRef<[u8]>>(
-        &mut self,
-        frame: &Frame<P>,
-        waiter: &mut impl Waiter,
-    ) -> Result<(), CoreError> {
-        let mut cursor = frame.cursor();
-        let mut progress = Progress::new(self.limits.progress_timeout);
-        loop {
-            match poll_write(&mut self.writer, &mut cursor) {
-                Ok(true) => return Ok(()),
-                Ok(false) => {
-                    if let Err(error) = waiter.tick() {
-                        self.broken = Some("interrupted inside a frame".to_owned());
-                        return Err(error);
-                    }
+            Err(error) => {
+                if self.writer.is_torn() {
+                    self.writer.close();
+                    self.broken = Some("interrupted inside a frame".to_owned());
                 }
-                Err(error) => return Err(self.wire_error(error)),
+                Err(error)
             }
-            let left = cursor
-                .remaining()
-                .iter()
-                .map(|slice| slice.len() as u64)
-                .sum();
-            if let Some(seconds) = progress.stalled(left) {
-                let doing = "sending a frame";
-                return Err(self.wire_error(WireError::Stalled { doing, seconds }));
-            }
+            Ok(()) => Ok(()),
         }
     }
 

@@ -1,7 +1,5 @@
 //! What a call of the worker can come to, other than its result.
 
-use std::io;
-
 use pangea_wire::schema::{ErrorAction, MessageType};
 use pangea_wire::WireError;
 
@@ -12,12 +10,21 @@ pub enum CoreError {
     Argument(String),
     /// Nobody answered at the address in time.
     #[error(
-        "cannot connect to {address} within {seconds} s: {source}; is the service running there?"
+        "cannot connect to {address} within {seconds} s: {reason}; is the service running there?"
     )]
     Connect {
         address: String,
         seconds: f64,
-        source: io::Error,
+        reason: String,
+    },
+    /// No replica of a service could be reached for that long. They are still tried; a later call may succeed.
+    #[error(
+        "no data service was reachable for {seconds} s at {addresses} ({troubles}); is one running there?"
+    )]
+    Unreachable {
+        addresses: String,
+        seconds: f64,
+        troubles: String,
     },
     /// The connection is of no more use; open a new one.
     #[error("connection to {address}: {source}")]

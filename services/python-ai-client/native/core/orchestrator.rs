@@ -1,36 +1,20 @@
 //! The client of an orchestrator: join, ask for work, submit gradients, leave.
 
-use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use pangea_wire::schema::{
-    gradient_update, message, MessageType, Verdict, MAX_CHUNK_BYTES, PROTOCOL_VERSION,
-};
-use pangea_wire::{
-    write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, TensorSpec, WireError,
-};
+use pangea_wire::schema::{gradient_update, message, MessageType, Verdict, MAX_CHUNK_BYTES};
+use pangea_wire::{write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, WireError};
 
 use crate::connection::{Connection, Received};
+use crate::join::{read_join, Join};
 use crate::snapshot::send_snapshot;
 use crate::values::{check_hash, text};
-use crate::{CoreError, DatasetInfo, JoinReply, Options, Seconds, ShardReport, Waiter, WorkReply};
+use crate::writer::Stopper;
+use crate::{CoreError, JoinReply, Options, Seconds, ShardReport, Waiter, WorkReply};
 
-const MAX_WORKER_NAME_BYTES: usize = 128;
-const MAX_SOFTWARE_BYTES: usize = 256;
-const MAX_PARAMETERS: usize = 65_536;
 /// How long to wait for the answer to a goodbye: a stopping worker has better things to do.
 const FAREWELL: Duration = Duration::from_secs(2);
 type Builder = capnp::message::Builder<capnp::message::HeapAllocator>;
-
-/// Ends a client from another thread: its waiting calls return with an error.
-pub struct Stopper(TcpStream);
-
-impl Stopper {
-    pub fn stop(&self) {
-        // It may be closed already; nothing else can go wrong.
-        let _ = self.0.shutdown(Shutdown::Both);
-    }
-}
 
 /// One connection to an orchestrator.
 pub struct OrchestratorClient {
@@ -54,52 +38,24 @@ impl OrchestratorClient {
         })
     }
 
-    pub fn stopper(&self) -> std::io::Result<Stopper> {
-        self.connection.socket().map(Stopper)
+    pub fn stopper(&self) -> Stopper {
+        self.connection.stopper()
     }
 
-    /// Introduces the worker. `parameters` are the trainable ones, in the order of their gradients.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the fields of JoinRequest, each of them needed"
-    )]
+    /// Introduces the worker. From the moment that this is sent until the connection ends, heartbeats fill the silences.
     pub fn join(
         &mut self,
-        worker_name: &str,
-        software: &str,
-        parameters: &[TensorSpec],
-        parameters_hash: &[u8],
-        step: u64,
-        dataset: &DatasetInfo,
+        join: &Join<'_>,
         waiter: &mut impl Waiter,
     ) -> Result<JoinReply, CoreError> {
-        at_most(
-            "worker_name",
-            "bytes",
-            worker_name.len(),
-            MAX_WORKER_NAME_BYTES,
-        )?;
-        at_most("software", "bytes", software.len(), MAX_SOFTWARE_BYTES)?;
-        at_most("parameters", "tensors", parameters.len(), MAX_PARAMETERS)?;
-        check_hash(parameters_hash, "parameters_hash")?;
-        check_hash(&dataset.hash, "dataset.hash")?;
-        let layout = FlatLayout::new(parameters.iter().cloned());
-        let layout = layout.map_err(|error| CoreError::Argument(error.to_string()))?;
+        let layout = join.check()?;
         let reply = self.connection.exchange(|connection| {
             let mut builder = Builder::new_default();
             let (request, root) = start(connection, &mut builder, MessageType::JoinRequest);
-            let mut join = root.init_join_request();
-            join.set_protocol_version(PROTOCOL_VERSION);
-            join.set_worker_name(worker_name);
-            join.set_software(software);
-            join.set_parameters_hash(parameters_hash);
-            join.set_step(step);
-            join.set_process_id(std::process::id());
-            let specs = join.reborrow().init_parameters(parameters.len() as u32);
-            write_specs(specs, parameters).map_err(|error| connection.wire_error(error))?;
-            let written = dataset.write(join.init_dataset());
+            let written = join.write(root.init_join_request());
             written.map_err(|error| connection.wire_error(error))?;
             send_plain(connection, &builder, waiter)?;
+            connection.beat(join.heartbeat)?;
             let received = receive(connection, request, MessageType::JoinReply, waiter)?;
             read_join(&received).map_err(|error| connection.wire_error(error))
         })?;
@@ -226,14 +182,6 @@ fn joined(layout: &Option<FlatLayout>) -> Result<&FlatLayout, CoreError> {
         .ok_or_else(|| CoreError::Argument("join the run before anything else".to_owned()))
 }
 
-fn at_most(what: &str, unit: &str, asked: usize, limit: usize) -> Result<(), CoreError> {
-    if asked > limit {
-        let reason = format!("{what} has {asked} {unit}, the limit is {limit}");
-        return Err(CoreError::Argument(reason));
-    }
-    Ok(())
-}
-
 fn start<'b>(
     connection: &mut Connection,
     builder: &'b mut Builder,
@@ -274,16 +222,6 @@ fn receive(
     Ok(received)
 }
 
-fn write_specs(
-    mut specs: capnp::struct_list::Builder<'_, pangea_wire::schema::tensor_spec::Owned>,
-    parameters: &[TensorSpec],
-) -> Result<(), WireError> {
-    for (parameter, index) in parameters.iter().zip(0..) {
-        parameter.write(specs.reborrow().get(index))?;
-    }
-    Ok(())
-}
-
 fn write_reports(update: gradient_update::Builder<'_>, reports: &[ShardReport]) {
     let mut list = update.init_reports(reports.len() as u32);
     for (report, index) in reports.iter().zip(0..) {
@@ -310,13 +248,6 @@ fn write_pieces<'g>(
         write_tensor_bytes(builder, spec, piece.byte_offset, bytes, &mut attachments)?;
     }
     Ok(attachments)
-}
-
-fn read_join(received: &Received) -> Result<JoinReply, WireError> {
-    match received.reader.get_root::<message::Reader<'_>>()?.which() {
-        Ok(message::JoinReply(reply)) => JoinReply::read(reply?),
-        _ => Err(WireError::MalformedHeader("a join reply without a reply")),
-    }
 }
 
 fn read_verdict(received: &Received) -> Result<(&'static str, String), WireError> {

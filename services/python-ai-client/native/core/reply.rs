@@ -17,6 +17,8 @@ pub enum WorkReply {
         epoch: u32,
         epoch_step: u32,
         shards: Vec<u32>,
+        /// Those of them to submit as updates of one shard each.
+        separate: Vec<u32>,
     },
     /// Apply the gradient sum of a closed step: one flat float32 vector. The hash has been verified.
     Aggregate {
@@ -108,11 +110,19 @@ fn read_lease(lease: shard_lease::Reader<'_>) -> Result<WorkReply, WireError> {
             reason: format!("{shards:?} is not ascending with at least one shard"),
         });
     }
+    let separate: Vec<u32> = lease.get_separate()?.iter().collect();
+    if let Some(other) = separate.iter().find(|shard| !shards.contains(shard)) {
+        return Err(WireError::Field {
+            field: "shardLease.separate",
+            reason: format!("has shard {other}, which is none of the leased {shards:?}"),
+        });
+    }
     Ok(WorkReply::ShardLease {
         step: lease.get_step(),
         epoch: lease.get_epoch(),
         epoch_step: lease.get_epoch_step(),
         shards,
+        separate,
     })
 }
 

@@ -7,8 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
 use crate::buffer::Buffer;
-use crate::errors::WireError;
-use crate::waiting::{options, pool, without_gil, Slot};
+use crate::waiting::{options, pool, seconds, without_gil, Slot};
 
 /// A dtype by name, or an error that lists the names.
 pub(crate) fn dtype(name: &str) -> PyResult<DType> {
@@ -171,7 +170,7 @@ impl Batch {
     }
 }
 
-/// One connection to a data service.
+/// Connections to the replicas of a data service.
 #[pyclass(module = "pangea._native", frozen)]
 pub(crate) struct DataClient {
     slot: Slot<native_core::DataClient>,
@@ -204,17 +203,30 @@ fn key(
 #[pymethods]
 impl DataClient {
     #[new]
-    #[pyo3(signature = (address, timeout = 30.0, *, max_frame_bytes = Options::default().max_frame_bytes))]
-    fn new(py: Python<'_>, address: &str, timeout: f64, max_frame_bytes: u64) -> PyResult<Self> {
+    #[pyo3(signature = (
+        addresses, timeout = 30.0, *, max_frame_bytes = Options::default().max_frame_bytes, reconnect_seconds = 600.0
+    ))]
+    fn new(
+        py: Python<'_>,
+        addresses: &str,
+        timeout: f64,
+        max_frame_bytes: u64,
+        reconnect_seconds: f64,
+    ) -> PyResult<Self> {
         let options = options(timeout, max_frame_bytes)?;
+        let patience = seconds("reconnect_seconds", reconnect_seconds)?;
         let client = without_gil(py, |signals| {
-            native_core::DataClient::connect(address, options, pool(), signals)
+            native_core::DataClient::connect(addresses, options, patience, pool(), signals)
         })?;
-        let stopper = client.stopper();
         Ok(Self {
-            stopper: stopper.map_err(|error| WireError::new_err(format!("{address}: {error}")))?,
-            slot: Slot::new(address.to_owned(), client),
+            stopper: client.stopper(),
+            slot: Slot::new(addresses.to_owned(), client),
         })
+    }
+
+    /// The addresses of the replicas, each with whether it is connected now.
+    fn replicas(&self) -> Vec<(String, bool)> {
+        self.stopper.replicas()
     }
 
     /// What the service serves.
@@ -242,8 +254,7 @@ impl DataClient {
         shards: u32,
     ) -> PyResult<()> {
         let key = key(split, seed, epoch, step, batch_size, shard, shards)?;
-        self.slot
-            .with(py, |client, signals| client.prefetch(key, signals))
+        self.slot.with(py, |client, _signals| client.prefetch(key))
     }
 
     /// The batch, asked for now if it was not before.
@@ -269,7 +280,7 @@ impl DataClient {
         Batch::new(py, batch)
     }
 
-    /// Closes the connection; a waiting call in another thread ends with a `WireError`. Batches stay valid.
+    /// Closes the connections; a waiting call in another thread ends with a `WireError`. Batches stay valid.
     fn close(&self, py: Python<'_>) {
         py.detach(|| {
             self.stopper.stop();

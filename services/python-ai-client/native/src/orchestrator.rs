@@ -1,14 +1,13 @@
 //! The orchestrator for Python: `OrchestratorClient`.
 
-use native_core::{Options, Seconds, ShardReport, Stopper};
+use native_core::{Join, Options, Seconds, ShardReport, Stopper};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
 use crate::buffer::Held;
 use crate::data::{spec, DatasetInfo};
-use crate::errors::WireError;
 use crate::replies::{to_python, JoinReply};
-use crate::waiting::{options, pool, without_gil, Slot};
+use crate::waiting::{options, pool, seconds, without_gil, Slot};
 
 /// One connection to an orchestrator.
 #[pyclass(module = "pangea._native", frozen)]
@@ -26,14 +25,16 @@ impl OrchestratorClient {
         let client = without_gil(py, |signals| {
             native_core::OrchestratorClient::connect(address, options, pool(), signals)
         })?;
-        let stopper = client.stopper();
         Ok(Self {
-            stopper: stopper.map_err(|error| WireError::new_err(format!("{address}: {error}")))?,
+            stopper: client.stopper(),
             slot: Slot::new(address.to_owned(), client),
         })
     }
 
-    /// Introduces the worker; the first call of a connection.
+    /// Introduces the worker; the first call of a connection. From then on, heartbeats fill the silences.
+    #[pyo3(signature = (
+        worker_name, software, parameters, parameters_hash, step, dataset, run_id = "", heartbeat_seconds = 0.1
+    ))]
     #[expect(
         clippy::too_many_arguments,
         reason = "the fields of a join request, each of them needed"
@@ -47,23 +48,26 @@ impl OrchestratorClient {
         parameters_hash: &[u8],
         step: u64,
         dataset: &DatasetInfo,
+        run_id: &str,
+        heartbeat_seconds: f64,
     ) -> PyResult<JoinReply> {
         let parameters = parameters
             .into_iter()
             .map(|(name, dtype, shape)| spec(name, &dtype, shape))
             .collect::<PyResult<Vec<_>>>()?;
-        let dataset = &dataset.info;
-        let reply = self.slot.with(py, |client, signals| {
-            client.join(
-                worker_name,
-                software,
-                &parameters,
-                parameters_hash,
-                step,
-                dataset,
-                signals,
-            )
-        })?;
+        let join = Join {
+            worker_name,
+            software,
+            parameters: &parameters,
+            parameters_hash,
+            step,
+            dataset: &dataset.info,
+            run_id,
+            heartbeat: seconds("heartbeat_seconds", heartbeat_seconds)?,
+        };
+        let reply = self
+            .slot
+            .with(py, |client, signals| client.join(&join, signals))?;
         Ok(reply.into())
     }
 

@@ -41,6 +41,7 @@ pub(crate) struct ShardLease {
     epoch: u32,
     epoch_step: u32,
     shards: Vec<u32>,
+    separate: Vec<u32>,
 }
 
 /// The gradient sum of a closed step, one flat float32 vector. The hash has been verified.
@@ -83,12 +84,14 @@ pub(crate) fn to_python(py: Python<'_>, reply: WorkReply) -> PyResult<Py<PyAny>>
             epoch,
             epoch_step,
             shards,
+            separate,
         } => {
             let lease = ShardLease {
                 step,
                 epoch,
                 epoch_step,
                 shards,
+                separate,
             };
             Ok(Py::new(py, lease)?.into_any())
         }

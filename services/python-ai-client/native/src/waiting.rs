@@ -99,6 +99,13 @@ pub(crate) fn options(timeout: f64, max_frame_bytes: u64) -> PyResult<Options> {
     })
 }
 
+/// A time that may be zero.
+pub(crate) fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        PyValueError::new_err(format!("{name} must be a number of seconds, at least 0"))
+    })
+}
+
 /// Bytes kept for reuse, so that steady training takes no fresh memory.
 const IDLE_BYTES: usize = 512 << 20;
 

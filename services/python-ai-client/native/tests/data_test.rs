@@ -2,136 +2,43 @@
 
 mod peer;
 
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use native_core::{BatchKey, CoreError, DataClient, Options, Split, Uninterrupted, Waiter};
-use pangea_wire::schema::{message, tensor, ErrorAction, MessageType};
-use pangea_wire::{write_tensor, Attachments, DType, TensorSpec};
-use peer::{pool, prepare, Peer, Service};
-use sha2::{Digest, Sha256};
+use native_core::{CoreError, Uninterrupted, Waiter};
+use pangea_wire::schema::{message, training_batch, ErrorAction, MessageType};
+use pangea_wire::DType;
+use peer::data::{
+    answer_all, answer_batch, assert_batch, connect, connect_for, key, serving, PATIENT,
+};
+use peer::{Script, Service};
 
-fn key(step: u32) -> BatchKey {
-    BatchKey {
-        split: Split::Train,
-        seed: 7,
-        epoch: 3,
-        step,
-        batch_size: 64,
-        shard: 1,
-        shards: 8,
-    }
-}
-
-fn options(timeout: Duration) -> Options {
-    Options {
-        timeout,
-        ..Options::default()
-    }
-}
-
-fn connect(service: &Service, timeout: Duration) -> DataClient {
-    let client = DataClient::connect(
-        &service.address,
-        options(timeout),
-        &pool(),
-        &mut Uninterrupted,
-    );
-    client.expect("the service listens")
-}
-
-const PATIENT: Duration = Duration::from_secs(30);
-
-/// Answers one batch request with three samples whose ids start at 10 * step; `spoil` may change the message.
-fn answer_batch(peer: &mut Peer, spoil: impl FnOnce(&mut message::Builder<'_>)) {
-    let (id, request) = peer.expect(MessageType::BatchRequest);
-    let root = request
-        .get_root::<message::Reader<'_>>()
-        .expect("well formed");
-    let Ok(message::BatchRequest(Ok(asked))) = root.which() else {
-        panic!("checked by expect");
-    };
-    assert_eq!(
-        (asked.get_seed(), asked.get_batch_size(), asked.get_shards()),
-        (7, 64, 8)
-    );
-    let ids: Vec<u8> = (0..3)
-        .flat_map(|sample| (i64::from(asked.get_step()) * 10 + sample).to_le_bytes())
-        .collect();
-    let features = vec![asked.get_step() as u8; 3 * 64 * 4];
-    let labels = vec![1; 3 * 8];
-    let mut digest = Sha256::new();
-    [&ids, &features, &labels]
-        .iter()
-        .for_each(|bytes| digest.update(bytes));
-    let hash = digest.finalize();
-    let spec = |dtype, shape: &[u64]| TensorSpec::new("", dtype, shape.to_vec()).expect("valid");
-    let (builder, attachments) = prepare(MessageType::TrainingBatch, id, |mut root| {
-        let mut attachments = Attachments::new();
-        let mut batch = root.reborrow().init_training_batch();
-        batch.set_split(asked.get_split().expect("known"));
-        batch.set_epoch(asked.get_epoch());
-        batch.set_step(asked.get_step());
-        batch.set_shard(asked.get_shard());
-        batch.set_epoch_steps(22);
-        batch.set_hash(&hash);
-        let mut write = |tensor: tensor::Builder<'_>, spec, bytes| {
-            write_tensor(tensor, &spec, bytes, &mut attachments).expect("valid");
-        };
-        write(
-            batch.reborrow().init_sample_ids(),
-            spec(DType::Int64, &[3]),
-            ids,
-        );
-        write(
-            batch.reborrow().init_features(),
-            spec(DType::Float32, &[3, 1, 8, 8]),
-            features,
-        );
-        write(batch.init_labels(), spec(DType::Int64, &[3]), labels);
-        spoil(&mut root);
-        attachments
-    });
-    peer.send_with(&builder, attachments);
-}
+const ANYWHERE: &str = "127.0.0.1:0";
 
 /// Batches are asked for ahead, come in any order of collecting, and own aligned memory.
 #[test]
 fn batches_are_prefetched() {
-    let service = Service::start(|mut peer| {
+    let script = serving(|mut peer| {
         (0..5).for_each(|_| answer_batch(&mut peer, |_| ()));
         assert!(
             peer.next().is_none(),
             "a batch asked for twice is one request"
         );
     });
-    let mut client = connect(&service, PATIENT);
+    let service = Service::on(ANYWHERE, vec![script]);
+    let mut client = connect(&service.address, PATIENT).expect("it listens");
     for step in 0..4 {
-        client
-            .prefetch(key(step), &mut Uninterrupted)
-            .expect("sent");
-        client
-            .prefetch(key(step), &mut Uninterrupted)
-            .expect("known");
+        client.prefetch(key(step)).expect("noted");
+        client.prefetch(key(step)).expect("known");
     }
     let mut kept = Vec::new();
     for step in [2, 0, 4, 3, 1] {
-        let batch = client
-            .batch(key(step), &mut Uninterrupted)
-            .expect("answered");
-        assert_eq!(
-            (batch.step, batch.epoch, batch.shard, batch.epoch_steps),
-            (step, 3, 1, 22)
-        );
-        kept.push(batch);
+        let batch = client.batch(key(step), &mut Uninterrupted);
+        kept.push((step, batch.expect("answered")));
     }
     drop(client);
-    for batch in kept {
-        assert_eq!(
-            batch.sample_ids.memory[..8],
-            (i64::from(batch.step) * 10).to_le_bytes()
-        );
-        assert_eq!(batch.features.memory.as_slice(), [batch.step as u8; 768]);
-        assert_eq!(batch.features.spec.shape, [3, 1, 8, 8]);
+    for (step, batch) in kept {
+        assert_batch(&batch, step);
         assert_eq!(batch.features.memory.as_ptr().as_ptr() as usize % 64, 0);
     }
     service.finish();
@@ -140,46 +47,34 @@ fn batches_are_prefetched() {
 /// What is served.
 #[test]
 fn the_dataset_is_described() {
-    let service = Service::start(|mut peer| {
-        let (id, _) = peer.expect(MessageType::DatasetRequest);
-        peer.send(MessageType::DatasetInfo, id, |root| {
-            let mut info = root.init_dataset_info();
-            info.set_name("digits");
-            info.set_hash(&[9; 32]);
-            info.set_train_samples(1438);
-            info.set_held_out_samples(359);
-            info.set_classes(10);
-            let mut features = info.reborrow().init_features();
-            features.set_dtype(DType::Float32.into());
-            features.set_shape(&[1, 8, 8][..]).expect("short");
-            info.init_labels().set_dtype(DType::Int64.into());
-        });
-    });
-    let info = connect(&service, PATIENT)
-        .dataset(&mut Uninterrupted)
-        .expect("answered");
+    let service = Service::on(ANYWHERE, vec![serving(|mut peer| answer_all(&mut peer))]);
+    let mut client = connect(&service.address, PATIENT).expect("it listens");
+    assert_eq!(
+        client.stopper().replicas(),
+        [(service.address.clone(), true)]
+    );
+    let info = client.dataset(&mut Uninterrupted).expect("known");
     assert_eq!(
         (info.name.as_str(), info.train_samples, info.classes),
         ("digits", 1438, 10)
     );
     assert_eq!(info.features.shape, [1, 8, 8]);
     assert_eq!(info.labels.dtype, DType::Int64);
+    drop(client);
     service.finish();
 }
 
 /// A refusal concerns one request; the connection goes on.
 #[test]
 fn a_refusal_is_for_one_request() {
-    let service = Service::start(|mut peer| {
+    let script = serving(|mut peer| {
         let (id, _) = peer.expect(MessageType::BatchRequest);
-        peer.refuse(
-            id,
-            ErrorAction::FixRequest,
-            "step 9 is beyond the epoch's 5 steps",
-        );
+        let detail = "step 9 is beyond the epoch's 5 steps";
+        peer.refuse(id, ErrorAction::FixRequest, detail);
         answer_batch(&mut peer, |_| ());
     });
-    let mut client = connect(&service, PATIENT);
+    let service = Service::on(ANYWHERE, vec![script]);
+    let mut client = connect(&service.address, PATIENT).expect("it listens");
     let error = client
         .batch(key(9), &mut Uninterrupted)
         .err()
@@ -202,32 +97,20 @@ fn a_refusal_is_for_one_request() {
     service.finish();
 }
 
-fn spoiled(spoil: impl FnOnce(&mut message::Builder<'_>) + Send + 'static) -> String {
-    let service = Service::start(|mut peer| answer_batch(&mut peer, spoil));
-    let mut client = connect(&service, PATIENT);
-    let error = client
-        .batch(key(1), &mut Uninterrupted)
-        .err()
-        .expect("must be refused")
-        .to_string();
-    let again = client
-        .batch(key(2), &mut Uninterrupted)
-        .err()
-        .expect("the connection is over");
-    assert!(
-        again.to_string().contains("open a new connection"),
-        "{again}"
-    );
+/// What a client says whose question is answered wrongly on three connections.
+fn spoiled(spoil: fn(&mut message::Builder<'_>)) -> String {
+    let script = || serving(move |mut peer| answer_batch(&mut peer, spoil));
+    let service = Service::on(ANYWHERE, vec![script(), script(), script()]);
+    let mut client = connect(&service.address, PATIENT).expect("it listens");
+    let error = client.batch(key(1), &mut Uninterrupted).err();
     service.finish();
-    error
+    error.expect("must be refused").to_string()
 }
 
-/// Batches that are not what was asked for, or whose bytes are not what the hash says, end the connection.
+/// Batches that are not what was asked for, or whose bytes are not what the hash says, are not taken.
 #[test]
 fn a_wrong_batch_is_refused() {
-    fn batch<'a>(
-        root: &'a mut message::Builder<'_>,
-    ) -> pangea_wire::schema::training_batch::Builder<'a> {
+    fn batch<'a>(root: &'a mut message::Builder<'_>) -> training_batch::Builder<'a> {
         match root.reborrow().which() {
             Ok(message::TrainingBatch(Ok(batch))) => batch,
             _ => panic!("a batch is being written"),
@@ -265,35 +148,89 @@ fn a_wrong_batch_is_refused() {
     );
 }
 
-/// A service that goes away, or is silent in the middle, ends the wait with its address.
+/// A batch that was damaged on its way is asked for again.
 #[test]
-fn a_lost_service_ends_the_wait() {
-    let service = Service::start(|mut peer| drop(peer.expect(MessageType::BatchRequest)));
-    let error = connect(&service, PATIENT)
-        .batch(key(0), &mut Uninterrupted)
-        .err()
-        .expect("lost");
-    let text = error.to_string();
-    assert!(
-        text.contains(&service.address) && text.contains("closed by the other side"),
-        "{text}"
-    );
-
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let silent = Service::start(move |mut peer| {
-        peer.expect(MessageType::BatchRequest);
-        // Returns when the test drops the other end.
-        let _ = held.recv();
+fn a_broken_batch_is_asked_for_again() {
+    let broken = serving(|mut peer| {
+        answer_batch(&mut peer, |root| match root.reborrow().which() {
+            Ok(message::TrainingBatch(Ok(mut batch))) => batch.set_hash(&[0; 32]),
+            _ => panic!("a batch is being written"),
+        });
+        while peer.next().is_some() {}
     });
-    let mut client = connect(&silent, Duration::from_millis(300));
-    let error = client
-        .batch(key(0), &mut Uninterrupted)
-        .err()
-        .expect("silent")
-        .to_string();
-    assert!(error.contains("no progress for 0.3 s"), "{error}");
-    drop(release);
-    silent.finish();
+    let whole = serving(|mut peer| answer_all(&mut peer));
+    let service = Service::on(ANYWHERE, vec![broken, whole]);
+    let mut client = connect(&service.address, PATIENT).expect("it listens");
+    client.prefetch(key(1)).expect("noted");
+    for step in 0..3 {
+        let batch = client.batch(key(step), &mut Uninterrupted);
+        assert_batch(&batch.expect("answered"), step);
+    }
+    drop(client);
+    service.finish();
+}
+
+/// A service that was killed between its answers, and comes back at the same address, gives the same batches.
+#[test]
+fn a_restart_is_survived() {
+    let killed: Script = serving(|mut peer| {
+        (0..3).for_each(|_| answer_batch(&mut peer, |_| ()));
+        peer.expect(MessageType::BatchRequest);
+    });
+    let service = Service::on(ANYWHERE, vec![killed]);
+    let address = service.address.clone();
+    let mut client = connect(&address, PATIENT).expect("it listens");
+    (0..8).for_each(|step| client.prefetch(key(step)).expect("noted"));
+    // Nobody listens there for a while.
+    service.finish();
+    let again = serving(|mut peer| {
+        (0..5).for_each(|_| answer_batch(&mut peer, |_| ()));
+        answer_all(&mut peer);
+    });
+    let service = Service::on(&address, vec![again]);
+    for step in 0..9 {
+        let batch = client.batch(key(step), &mut Uninterrupted);
+        assert_batch(&batch.expect("answered"), step);
+    }
+    drop(client);
+    service.finish();
+}
+
+/// A service that is silent while it was asked is given up, and asked again.
+#[test]
+fn a_stalled_service_is_given_up() {
+    let stalled = serving(|mut peer| {
+        peer.expect(MessageType::BatchRequest);
+        assert!(peer.next().is_none(), "the client gives up");
+    });
+    let awake = serving(|mut peer| answer_all(&mut peer));
+    let service = Service::on(ANYWHERE, vec![stalled, awake]);
+    let mut client = connect(&service.address, Duration::from_millis(300)).expect("it listens");
+    let batch = client.batch(key(0), &mut Uninterrupted);
+    assert_batch(&batch.expect("answered"), 0);
+    drop(client);
+    service.finish();
+}
+
+/// Without a service for long, calls say so, with where and why; with one again, they succeed.
+#[test]
+fn a_wait_without_a_service_is_bounded() {
+    let service = Service::on(ANYWHERE, vec![serving(drop)]);
+    let address = service.address.clone();
+    let patience = Duration::from_millis(200);
+    let mut client = connect_for(&address, PATIENT, patience).expect("it listens");
+    service.finish();
+    let error = client.batch(key(0), &mut Uninterrupted).err();
+    let error = error.expect("nobody is there").to_string();
+    let expected = format!("no data service was reachable for 0.2 s at {address} (");
+    assert!(error.contains(&expected), "{error}");
+
+    let again = serving(|mut peer| answer_all(&mut peer));
+    let service = Service::on(&address, vec![again]);
+    peer::eventually(|| client.stopper().replicas()[0].1);
+    let batch = client.batch(key(0), &mut Uninterrupted);
+    assert_batch(&batch.expect("answered"), 0);
+    drop(client);
     service.finish();
 }
 
@@ -312,36 +249,51 @@ impl Waiter for StopAfter {
 /// A waiter can end a wait; the answer that comes later is still there to collect.
 #[test]
 fn an_interrupted_wait_loses_nothing() {
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let service = Service::start(move |mut peer| {
+    let (release, held) = channel::<()>();
+    let script = serving(move |mut peer| {
         let _ = held.recv();
         answer_batch(&mut peer, |_| ());
     });
-    let mut client = connect(&service, PATIENT);
+    let service = Service::on(ANYWHERE, vec![script]);
+    let mut client = connect(&service.address, PATIENT).expect("it listens");
     let result = client.batch(key(5), &mut StopAfter(2));
     assert!(matches!(result, Err(CoreError::Interrupted)));
     drop(release);
-    client.batch(key(5), &mut Uninterrupted).expect("answered");
+    let batch = client.batch(key(5), &mut Uninterrupted);
+    assert_batch(&batch.expect("answered"), 5);
     service.finish();
+}
+
+/// So can one that waits for a service that is gone.
+#[test]
+fn a_wait_without_a_service_can_be_interrupted() {
+    let service = Service::on(ANYWHERE, vec![serving(drop)]);
+    let mut client = connect(&service.address, PATIENT).expect("it listens");
+    service.finish();
+    let result = client.batch(key(5), &mut StopAfter(3));
+    assert!(matches!(result, Err(CoreError::Interrupted)));
 }
 
 /// Another thread can end a wait.
 #[test]
 fn a_stopper_ends_the_wait() {
-    let (tell, asked) = std::sync::mpsc::channel();
-    let service = Service::start(move |mut peer| {
+    let (tell, asked) = channel();
+    let script = serving(move |mut peer| {
         peer.expect(MessageType::BatchRequest);
         tell.send(()).expect("the test waits");
         assert!(peer.next().is_none());
     });
-    let mut client = connect(&service, PATIENT);
-    let stopper = client.stopper().expect("sockets can be shared");
+    let service = Service::on(ANYWHERE, vec![script]);
+    let mut client = connect(&service.address, PATIENT).expect("it listens");
+    let stopper = client.stopper();
     let waiting = std::thread::spawn(move || client.batch(key(0), &mut Uninterrupted).err());
     asked.recv().expect("asked");
     stopper.stop();
     let error = waiting.join().expect("no panic").expect("stopped");
     assert!(
-        error.to_string().contains("closed by this program"),
+        error
+            .to_string()
+            .contains("closed by this program; open a new connection"),
         "{error}"
     );
     service.finish();
@@ -350,16 +302,13 @@ fn a_stopper_ends_the_wait() {
 /// Requests that nobody collects are bounded.
 #[test]
 fn uncollected_requests_are_bounded() {
-    let service = Service::start(|mut peer| while peer.next().is_some() {});
-    let mut client = connect(&service, PATIENT);
+    let script = serving(|mut peer| while peer.next().is_some() {});
+    let service = Service::on(ANYWHERE, vec![script]);
+    let mut client = connect(&service.address, PATIENT).expect("it listens");
     for step in 0..256 {
-        client
-            .prefetch(key(step), &mut Uninterrupted)
-            .expect("within the bound");
+        client.prefetch(key(step)).expect("within the bound");
     }
-    let error = client
-        .prefetch(key(256), &mut Uninterrupted)
-        .expect_err("beyond the bound");
+    let error = client.prefetch(key(256)).expect_err("beyond the bound");
     assert!(matches!(error, CoreError::Argument(_)), "{error}");
     drop(client);
     service.finish();
@@ -368,21 +317,43 @@ fn uncollected_requests_are_bounded() {
 /// Nobody there: tried again until the time is over, then an error that names the address.
 #[test]
 fn connecting_is_bounded() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listener = std::net::TcpListener::bind(ANYWHERE).expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
     drop(listener);
     let started = Instant::now();
-    let connect = |address: &str, timeout| {
-        let result = DataClient::connect(address, options(timeout), &pool(), &mut Uninterrupted);
+    let refused = |addresses: &str, timeout| {
+        let result = connect(addresses, timeout);
         result.err().expect("nobody listens").to_string()
     };
-    let error = connect(&address, Duration::from_millis(250));
+    let error = refused(&address, Duration::from_millis(250));
+    let expected = format!("cannot connect to {address} within 0.25 s: Connection refused");
+    assert!(error.contains(&expected), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let list = format!("{address}, localhost:1");
+    let error = refused(&list, Duration::from_millis(250));
     assert!(
-        error.contains(&format!(
-            "cannot connect to {address} within 0.25 s: Connection refused"
-        )),
+        error.contains(&list) && error.contains(&format!("{address}: Connection refused")),
         "{error}"
     );
-    assert!(started.elapsed() < Duration::from_secs(5));
-    assert!(connect("localhost", PATIENT).contains("`localhost` is not host:port"));
+    assert!(refused("localhost", PATIENT).contains("`localhost` is not host:port"));
+    assert!(refused(&format!("{address},"), PATIENT).contains("`` is not host:port"));
+    let twice = refused(&format!("{address},{address}"), PATIENT);
+    assert!(twice.contains("stands twice"), "{twice}");
+}
+
+/// Who refuses to say what it serves is no data service: told at once.
+#[test]
+fn another_service_is_told_apart() {
+    let service = Service::start(|mut peer| {
+        let (id, _) = peer.expect(MessageType::DatasetRequest);
+        let detail = "unsupported: an orchestrator takes no datasetRequest";
+        peer.refuse(id, ErrorAction::FixRequest, detail);
+    });
+    let error = connect(&service.address, PATIENT).err().expect("refused");
+    let error = error.to_string();
+    assert!(
+        error.contains(&service.address) && error.contains("takes no datasetRequest"),
+        "{error}"
+    );
+    service.finish();
 }

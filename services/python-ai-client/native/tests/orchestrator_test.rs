@@ -2,107 +2,19 @@
 
 mod peer;
 
+use std::time::Duration;
+
 use native_core::{
-    CoreError, DatasetInfo, Options, OrchestratorClient, Seconds, ShardReport, Uninterrupted,
-    Waiter, WorkReply,
+    CoreError, Join, OrchestratorClient, Seconds, ShardReport, Uninterrupted, Waiter, WorkReply,
 };
 use pangea_wire::schema::{aggregate, message, ErrorAction, MessageType, Verdict};
-use pangea_wire::{
-    data_slot, write_tensor_bytes, Attachments, DType, FlatLayout, TensorData, TensorSpec,
+use pangea_wire::{data_slot, write_tensor_bytes, Attachments, FlatLayout};
+use peer::run::{
+    accept_join, collect_update, connect, dataset, flat_bytes, join, joined, parameters, reports,
+    HASH,
 };
-use peer::{pool, prepare, Peer, Service};
+use peer::{prepare, Peer, Service};
 use sha2::{Digest, Sha256};
-
-const HASH: [u8; 32] = [3; 32];
-
-fn spec(name: &str, shape: &[u64]) -> TensorSpec {
-    TensorSpec::new(name, DType::BFloat16, shape.to_vec()).expect("valid")
-}
-
-/// 9.2 MB of gradients: three frames. The middle tensor is empty.
-fn parameters() -> Vec<TensorSpec> {
-    vec![
-        spec("weight", &[1500, 1500]),
-        spec("none", &[0, 7]),
-        spec("bias", &[50_001]),
-    ]
-}
-
-fn flat_bytes() -> Vec<u8> {
-    let len = FlatLayout::new(parameters()).expect("small").total_bytes();
-    (0..len).map(|at| (at * 31 + at / 997) as u8).collect()
-}
-
-fn dataset() -> DatasetInfo {
-    DatasetInfo {
-        name: "digits".to_owned(),
-        hash: vec![1; 32],
-        train_samples: 1438,
-        held_out_samples: 359,
-        classes: 10,
-        features: spec("features", &[1, 8, 8]),
-        labels: spec("labels", &[]),
-    }
-}
-
-fn connect(service: &Service) -> OrchestratorClient {
-    let options = Options::default();
-    let client =
-        OrchestratorClient::connect(&service.address, options, &pool(), &mut Uninterrupted);
-    client.expect("the service listens")
-}
-
-fn accept_join(peer: &mut Peer) {
-    let (id, request) = peer.expect(MessageType::JoinRequest);
-    let root = request
-        .get_root::<message::Reader<'_>>()
-        .expect("well formed");
-    let Ok(message::JoinRequest(Ok(join))) = root.which() else {
-        panic!("checked by expect");
-    };
-    let specs = join
-        .get_parameters()
-        .expect("there")
-        .iter()
-        .map(TensorSpec::read);
-    let specs: Result<Vec<_>, _> = specs.collect();
-    assert_eq!(specs.expect("valid"), parameters());
-    assert_eq!(join.get_protocol_version(), 1);
-    assert_eq!(join.get_process_id(), std::process::id());
-    peer.send(MessageType::JoinReply, id, |root| {
-        let mut reply = root.init_join_reply();
-        reply.set_run_id("run");
-        reply.set_worker_id(4);
-        reply.set_total_steps(46);
-        let mut settings = reply.init_settings();
-        settings.set_seed(11);
-        settings.set_shards(8);
-    });
-}
-
-fn joined(service: &Service) -> OrchestratorClient {
-    let mut client = connect(service);
-    let reply = client.join(
-        "w",
-        "torch",
-        &parameters(),
-        &HASH,
-        0,
-        &dataset(),
-        &mut Uninterrupted,
-    );
-    let reply = reply.expect("accepted");
-    assert_eq!(
-        (
-            reply.run_id.as_str(),
-            reply.worker_id,
-            reply.seed,
-            reply.shards
-        ),
-        ("run", 4, 11, 8)
-    );
-    client
-}
 
 fn ask(client: &mut OrchestratorClient, step: u64) -> Result<WorkReply, CoreError> {
     client.request_work(step, &HASH, Seconds::default(), &mut Uninterrupted)
@@ -143,49 +55,6 @@ fn send_aggregate(
     }
 }
 
-/// Collects a gradient update in frames: its bytes and the ids of its reports.
-fn collect_update(peer: &mut Peer) -> (u64, Vec<u8>, Vec<u32>) {
-    let layout = FlatLayout::new(parameters()).expect("small");
-    let pool = pool();
-    let mut assembler = layout.assembler(&pool).expect("memory");
-    loop {
-        let (id, request) = peer.expect(MessageType::GradientUpdate);
-        let root = request
-            .get_root::<message::Reader<'_>>()
-            .expect("well formed");
-        let Ok(message::GradientUpdate(Ok(update))) = root.which() else {
-            panic!("checked by expect");
-        };
-        assert_eq!(
-            (
-                update.get_step(),
-                update.get_first_shard(),
-                update.get_shard_count()
-            ),
-            (5, 4, 2)
-        );
-        for piece in update.get_gradients().expect("there") {
-            assembler
-                .push(&TensorData::read(piece).expect("valid"))
-                .expect("in order");
-        }
-        if update.get_final() {
-            let reports = update.get_reports().expect("there");
-            let shards = reports.iter().map(|report| report.get_shard()).collect();
-            return (id, assembler.finish().expect("whole").to_vec(), shards);
-        }
-    }
-}
-
-fn reports() -> [ShardReport; 2] {
-    [4, 5].map(|shard| ShardReport {
-        shard,
-        samples: 8,
-        loss_sum: 1.5,
-        batch_hash: vec![7; 32],
-    })
-}
-
 /// Join, lease, submit, aggregate, finish, leave: bytes arrive as they were sent.
 #[test]
 fn a_worker_is_led_through_a_step() {
@@ -197,6 +66,7 @@ fn a_worker_is_led_through_a_step() {
             lease.set_step(5);
             lease.set_epoch_step(2);
             lease.set_shards(&[4, 5][..]).expect("short");
+            lease.set_separate(&[5][..]).expect("short");
         });
         let (id, flat, shards) = collect_update(&mut peer);
         assert_eq!((shards, flat == flat_bytes()), (vec![4, 5], true));
@@ -225,11 +95,12 @@ fn a_worker_is_led_through_a_step() {
         epoch: 0,
         epoch_step: 2,
         shards,
+        separate,
     }) = ask(&mut client, 5)
     else {
         panic!("a lease was sent");
     };
-    assert_eq!(shards, [4, 5]);
+    assert_eq!((shards, separate), (vec![4, 5], vec![5]));
     let flat = flat_bytes();
     let verdict = client.submit(5, 4, 2, &flat, &reports(), &mut Uninterrupted);
     assert_eq!(
@@ -294,6 +165,24 @@ fn a_wrong_aggregate_is_refused() {
         pieces.reborrow().get(0).set_byte_offset(index as u64 * 4);
     });
     assert!(error.contains("tensor `weight`"), "{error}");
+}
+
+/// A lease that asks for a shard apart which it does not lease is refused.
+#[test]
+fn a_wrong_lease_is_refused() {
+    let service = Service::start(|mut peer| {
+        accept_join(&mut peer);
+        let (id, _) = peer.expect(MessageType::WorkRequest);
+        peer.send(MessageType::ShardLease, id, |root| {
+            let mut lease = root.init_shard_lease();
+            lease.set_shards(&[4, 5][..]).expect("short");
+            lease.set_separate(&[6][..]).expect("short");
+        });
+    });
+    let error = ask(&mut joined(&service), 5).err().expect("refused");
+    let error = error.to_string();
+    assert!(error.contains("shardLease.separate has shard 6"), "{error}");
+    service.finish();
 }
 
 /// A refusal carries the action; the connection goes on if the service keeps it.
@@ -457,23 +346,32 @@ fn wrong_arguments_are_not_sent() {
     let mut client = connect(&service);
     let early = ask(&mut client, 0).err().expect("not joined").to_string();
     assert!(early.contains("join the run"), "{early}");
-    let mut join = |name: &str| {
-        client.join(
-            name,
-            "torch",
-            &parameters(),
-            &HASH,
-            0,
-            &dataset(),
-            &mut Uninterrupted,
-        )
+    let (dataset, parameters) = (dataset(), parameters());
+    let fine = join(&parameters, &dataset);
+    let mut refused = |join: Join<'_>| {
+        let result = client.join(&join, &mut Uninterrupted);
+        result.expect_err("must be refused").to_string()
     };
-    let long = join(&"x".repeat(129)).expect_err("too long").to_string();
+    let long = "x".repeat(129);
+    let long = refused(Join {
+        worker_name: &long,
+        ..fine
+    });
     assert!(
         long.contains("worker_name has 129 bytes, the limit is 128"),
         "{long}"
     );
-    join("w").expect("accepted");
+    for seconds in [0.0005, 3600.0] {
+        let beat = refused(Join {
+            heartbeat: Duration::from_secs_f64(seconds),
+            ..fine
+        });
+        assert!(
+            beat.contains(&format!("a heartbeat each {seconds} s is none")),
+            "{beat}"
+        );
+    }
+    client.join(&fine, &mut Uninterrupted).expect("accepted");
     let mut submit = |gradients: &[u8], reports: &[ShardReport]| {
         let result = client.submit(5, 4, 2, gradients, reports, &mut Uninterrupted);
         result.expect_err("must be refused").to_string()

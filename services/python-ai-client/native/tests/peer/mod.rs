@@ -1,6 +1,9 @@
 //! The other side of a connection: a script of requests to expect and replies to give, on a free loopback port.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub mod data;
+pub mod run;
+
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
@@ -13,19 +16,37 @@ pub fn pool() -> Pool {
     Pool::new(1 << 30, 64 << 20)
 }
 
-/// A service that runs `script` for one connection.
+/// Runs until `reached`; the test's own time limit ends a wait for what never comes.
+pub fn eventually(mut reached: impl FnMut() -> bool) {
+    while !reached() {
+        thread::yield_now();
+    }
+}
+
+/// What a service does with one connection.
+pub type Script = Box<dyn FnOnce(Peer) + Send>;
+
+/// A service that runs one script for each connection, one after the other, and is gone after the last.
 pub struct Service {
     pub address: String,
     thread: JoinHandle<()>,
 }
 
 impl Service {
+    /// For a single connection, on a free port.
     pub fn start(script: impl FnOnce(Peer) + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::on("127.0.0.1:0", vec![Box::new(script)])
+    }
+
+    /// At `address`, where an earlier service may have been.
+    pub fn on(address: &str, scripts: Vec<Script>) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         let thread = thread::spawn(move || {
-            let stream = listener.accept().expect("a worker connects").0;
-            script(Peer::new(stream));
+            for script in scripts {
+                let stream = listener.accept().expect("a worker connects").0;
+                script(Peer::new(stream));
+            }
         });
         Self { address, thread }
     }
@@ -39,6 +60,7 @@ impl Service {
 pub struct Peer {
     pub stream: TcpStream,
     frames: FrameReader<TcpStream>,
+    pub heartbeats: usize,
 }
 
 impl Peer {
@@ -46,10 +68,14 @@ impl Peer {
         let decoder = FrameDecoder::new(pool(), Limits::default());
         let reading = stream.try_clone().expect("a socket can be shared");
         let frames = FrameReader::new(reading, decoder);
-        Self { stream, frames }
+        Self {
+            stream,
+            frames,
+            heartbeats: 0,
+        }
     }
 
-    /// The next request, which must be of the type `kind`; None when the worker closed.
+    /// The next message; None when the worker closed.
     pub fn next(&mut self) -> Option<(MessageType, u64, Reader<ReceivedFrame>)> {
         let frame = self.frames.read_frame().ok()??;
         let reader = frame.into_reader(&Limits::default());
@@ -63,11 +89,16 @@ impl Peer {
         Some((kind, id, reader))
     }
 
-    /// The next request, which must be of the type `kind`: its id and message.
+    /// The next message but heartbeats, which are counted. It must be of the type `kind`: its id and message.
     pub fn expect(&mut self, kind: MessageType) -> (u64, Reader<ReceivedFrame>) {
-        let (found, id, reader) = self.next().expect("the worker goes on");
-        assert_eq!(found, kind);
-        (id, reader)
+        loop {
+            let (found, id, reader) = self.next().expect("the worker goes on");
+            if found == kind {
+                return (id, reader);
+            }
+            assert_eq!((found, id), (MessageType::Heartbeat, 0));
+            self.heartbeats += 1;
+        }
     }
 
     /// Sends a message that `fill` writes.

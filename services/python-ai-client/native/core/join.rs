@@ -1,0 +1,95 @@
+//! Joining a run: what a worker says of itself.
+
+use std::time::Duration;
+
+use pangea_wire::schema::{join_request, message, tensor_spec, PROTOCOL_VERSION};
+use pangea_wire::{FlatLayout, TensorSpec, WireError};
+
+use crate::connection::Received;
+use crate::values::check_hash;
+use crate::{CoreError, DatasetInfo, JoinReply};
+
+const MAX_WORKER_NAME_BYTES: usize = 128;
+const MAX_SOFTWARE_BYTES: usize = 256;
+const MAX_PARAMETERS: usize = 65_536;
+/// An orchestrator takes a longer interval for no promise.
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3600);
+/// A shorter interval would be work for its own sake.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(1);
+
+/// The fields of a join request.
+#[derive(Clone, Copy, Debug)]
+pub struct Join<'a> {
+    pub worker_name: &'a str,
+    pub software: &'a str,
+    /// The trainable ones and whatever else is added up, in the order of their gradients.
+    pub parameters: &'a [TensorSpec],
+    pub parameters_hash: &'a [u8],
+    pub step: u64,
+    pub dataset: &'a DatasetInfo,
+    /// Of an earlier connection of this worker; empty at the first.
+    pub run_id: &'a str,
+    /// Longest silence between two frames of this worker; zero for no promise.
+    pub heartbeat: Duration,
+}
+
+impl Join<'_> {
+    /// Refuses what cannot be sent; gives the layout of the gradients.
+    pub(crate) fn check(&self) -> Result<FlatLayout, CoreError> {
+        let (name, software) = (self.worker_name.len(), self.software.len());
+        at_most("worker_name", "bytes", name, MAX_WORKER_NAME_BYTES)?;
+        at_most("software", "bytes", software, MAX_SOFTWARE_BYTES)?;
+        let parameters = self.parameters.len();
+        at_most("parameters", "tensors", parameters, MAX_PARAMETERS)?;
+        check_hash(self.parameters_hash, "parameters_hash")?;
+        check_hash(&self.dataset.hash, "dataset.hash")?;
+        let sensible = SHORTEST_HEARTBEAT..LONGEST_HEARTBEAT;
+        if !self.heartbeat.is_zero() && !sensible.contains(&self.heartbeat) {
+            return Err(CoreError::Argument(format!(
+                "a heartbeat each {} s is none; give 0 for no heartbeats, or from 0.001 to less than 3600",
+                self.heartbeat.as_secs_f64()
+            )));
+        }
+        FlatLayout::new(self.parameters.iter().cloned())
+            .map_err(|error| CoreError::Argument(error.to_string()))
+    }
+
+    pub(crate) fn write(&self, mut join: join_request::Builder<'_>) -> Result<(), WireError> {
+        join.set_protocol_version(PROTOCOL_VERSION);
+        join.set_worker_name(self.worker_name);
+        join.set_software(self.software);
+        join.set_parameters_hash(self.parameters_hash);
+        join.set_step(self.step);
+        join.set_process_id(std::process::id());
+        join.set_run_id(self.run_id);
+        join.set_heartbeat_seconds(self.heartbeat.as_secs_f64());
+        let count = self.parameters.len() as u32;
+        write_specs(join.reborrow().init_parameters(count), self.parameters)?;
+        self.dataset.write(join.init_dataset())
+    }
+}
+
+fn at_most(what: &str, unit: &str, asked: usize, limit: usize) -> Result<(), CoreError> {
+    if asked > limit {
+        let reason = format!("{what} has {asked} {unit}, the limit is {limit}");
+        return Err(CoreError::Argument(reason));
+    }
+    Ok(())
+}
+
+fn write_specs(
+    mut specs: capnp::struct_list::Builder<'_, tensor_spec::Owned>,
+    parameters: &[TensorSpec],
+) -> Result<(), WireError> {
+    for (parameter, index) in parameters.iter().zip(0..) {
+        parameter.write(specs.reborrow().get(index))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn read_join(received: &Received) -> Result<JoinReply, WireError> {
+    match received.reader.get_root::<message::Reader<'_>>()?.which() {
+        Ok(message::JoinReply(reply)) => JoinReply::read(reply?),
+        _ => Err(WireError::MalformedHeader("a join reply without a reply")),
+    }
+}

@@ -1,0 +1,171 @@
+//! Heartbeats of a worker: in every silence, never inside a frame, and no longer than the connection.
+
+mod peer;
+
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use native_core::{Join, OrchestratorClient, Seconds, Uninterrupted, WorkReply};
+use pangea_wire::schema::{ErrorAction, MessageType, Verdict};
+use peer::run::{
+    accept_join, collect_update, connect, dataset, flat_bytes, join, joined, parameters, reports,
+    HASH,
+};
+use peer::{Peer, Service};
+
+/// Short, so that many fit between and beside the frames.
+const BEAT: Duration = Duration::from_millis(2);
+
+fn joined_with_heartbeats(service: &Service) -> OrchestratorClient {
+    let mut client = connect(service);
+    let (parameters, dataset) = (parameters(), dataset());
+    let join = Join {
+        heartbeat: BEAT,
+        ..join(&parameters, &dataset)
+    };
+    client.join(&join, &mut Uninterrupted).expect("accepted");
+    client
+}
+
+fn accept(peer: &mut Peer) {
+    assert_eq!(accept_join(peer), 0.002);
+}
+
+/// The next `count` messages are heartbeats.
+fn hear(peer: &mut Peer, count: usize) {
+    for _ in 0..count {
+        let (kind, id, _) = peer.next().expect("the worker goes on");
+        assert_eq!((kind, id), (MessageType::Heartbeat, 0));
+    }
+}
+
+fn finish_run(peer: &mut Peer, id: u64) {
+    peer.send(MessageType::RunFinished, id, |root| {
+        let mut finished = root.init_run_finished();
+        finished.set_steps(6);
+        finished.set_parameters_hash(&HASH);
+    });
+}
+
+/// While the worker computes, and while it waits: also before it is answered at all.
+#[test]
+fn heartbeats_fill_the_silence() {
+    let (tell, heard) = channel();
+    let service = Service::start(move |mut peer| {
+        accept(&mut peer);
+        hear(&mut peer, 20);
+        tell.send(()).expect("the test waits");
+        let (id, _) = peer.expect(MessageType::WorkRequest);
+        hear(&mut peer, 20);
+        finish_run(&mut peer, id);
+        let (id, _) = peer.expect(MessageType::Leave);
+        peer.send(MessageType::Leave, id, |root| {
+            root.init_leave().set_reason("")
+        });
+        while let Some((kind, ..)) = peer.next() {
+            assert_eq!(kind, MessageType::Heartbeat);
+        }
+    });
+    let mut client = joined_with_heartbeats(&service);
+    heard.recv().expect("they come while nothing is called");
+    let reply = client.request_work(6, &HASH, Seconds::default(), &mut Uninterrupted);
+    assert!(matches!(reply, Ok(WorkReply::RunFinished { .. })));
+    client.leave("done", &mut Uninterrupted).expect("answered");
+    // Nothing comes after the end, although the client is still there.
+    service.finish();
+    drop(client);
+}
+
+/// Long messages and heartbeats on a connection that is read slowly: every frame is whole.
+#[test]
+fn heartbeats_never_come_inside_a_frame() {
+    const UPDATES: usize = 5;
+    let service = Service::start(|mut peer| {
+        accept(&mut peer);
+        for _ in 0..UPDATES {
+            let (id, flat, _) = collect_update(&mut peer);
+            assert!(flat == flat_bytes(), "the bytes are those that were sent");
+            hear(&mut peer, 2);
+            peer.send(MessageType::GradientAck, id, |root| {
+                root.init_gradient_ack().set_verdict(Verdict::Accepted);
+            });
+        }
+        peer.expect(MessageType::Snapshot);
+        peer.expect(MessageType::Snapshot);
+        hear(&mut peer, 2);
+    });
+    let mut client = joined_with_heartbeats(&service);
+    let flat = flat_bytes();
+    for _ in 0..UPDATES {
+        let verdict = client.submit(5, 4, 2, &flat, &reports(), &mut Uninterrupted);
+        assert_eq!(verdict.expect("answered").0, "accepted");
+    }
+    let sent = client.send_snapshot(5, &HASH, &flat[..5 << 20], &mut Uninterrupted);
+    sent.expect("sent");
+    service.finish();
+}
+
+/// A worker that promises nothing sends nothing.
+#[test]
+fn without_a_promise_there_are_none() {
+    let service = Service::start(|mut peer| {
+        assert_eq!(accept_join(&mut peer), 0.0);
+        let (id, _) = peer.expect(MessageType::WorkRequest);
+        finish_run(&mut peer, id);
+        assert!(peer.next().is_none());
+        assert_eq!(peer.heartbeats, 0);
+    });
+    let mut client = joined(&service);
+    let reply = client.request_work(6, &HASH, Seconds::default(), &mut Uninterrupted);
+    assert!(matches!(reply, Ok(WorkReply::RunFinished { .. })));
+    drop(client);
+    service.finish();
+}
+
+/// An orchestrator that dies ends a wait, heartbeats or not; so does one that died while the worker computed.
+#[test]
+fn a_lost_orchestrator_ends_the_wait() {
+    let service = Service::start(|mut peer| {
+        accept(&mut peer);
+        peer.expect(MessageType::WorkRequest);
+        hear(&mut peer, 3);
+    });
+    let mut client = joined_with_heartbeats(&service);
+    let mut ask = || {
+        let reply = client.request_work(6, &HASH, Seconds::default(), &mut Uninterrupted);
+        reply.err().expect("lost").to_string()
+    };
+    let error = ask();
+    assert!(
+        error.contains(&format!("connection to {}: ", service.address)),
+        "{error}"
+    );
+    let again = ask();
+    assert!(again.contains("open a new connection"), "{again}");
+    service.finish();
+
+    let service = Service::start(|mut peer| accept(&mut peer));
+    let address = service.address.clone();
+    let mut client = joined_with_heartbeats(&service);
+    service.finish();
+    let reply = client.request_work(6, &HASH, Seconds::default(), &mut Uninterrupted);
+    let error = reply.err().expect("lost").to_string();
+    assert!(error.contains(&address), "{error}");
+}
+
+/// A refusal that comes while heartbeats are sent is heard, with what to do.
+#[test]
+fn a_refusal_is_heard_between_heartbeats() {
+    let service = Service::start(|mut peer| {
+        accept(&mut peer);
+        let (id, _) = peer.expect(MessageType::GradientUpdate);
+        peer.refuse(id, ErrorAction::Reconnect, "starting again");
+        while peer.next().is_some() {}
+    });
+    let mut client = joined_with_heartbeats(&service);
+    let verdict = client.submit(5, 4, 2, &flat_bytes(), &reports(), &mut Uninterrupted);
+    let error = verdict.expect_err("refused").to_string();
+    assert_eq!(error, "reconnect: starting again");
+    drop(client);
+    service.finish();
+}
