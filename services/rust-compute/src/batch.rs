@@ -10,6 +10,7 @@ use pangea_wire::{
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use crate::column::Column;
 use crate::dataset::Dataset;
 use crate::orders::Orders;
 use crate::request::{Part, Request};
@@ -48,7 +49,10 @@ impl Batches {
             }
             Part::HeldOut => &self.dataset.split.held_out[request.start..request.end],
         };
-        let (sample_ids, features, labels) = self.tensors(ids)?;
+        let wide: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
+        let sample_ids = self.pool.copy_of(cast_slice(&wide))?;
+        let features = self.rows_of(&self.dataset.features, ids)?;
+        let labels = self.rows_of(&self.dataset.labels, ids)?;
         let hash = Sha256::new()
             .chain_update(&sample_ids)
             .chain_update(&features)
@@ -72,23 +76,22 @@ impl Batches {
         batch.set_hash(&hash);
         let count = ids.len() as u64;
         let of =
-            |dtype: DType, sample: &[u64]| TensorSpec::new("", dtype, [&[count], sample].concat());
+            |row: &TensorSpec| TensorSpec::new("", row.dtype, [&[count], &row.shape[..]].concat());
         write_tensor(
             batch.reborrow().init_sample_ids(),
-            &of(DType::Int64, &[])?,
+            &TensorSpec::new("", DType::Int64, vec![count])?,
             sample_ids,
             &mut attachments,
         )?;
-        let shape = &self.dataset.features_spec.shape;
         write_tensor(
             batch.reborrow().init_features(),
-            &of(DType::Float32, shape)?,
+            &of(&self.dataset.features.spec)?,
             features,
             &mut attachments,
         )?;
         write_tensor(
             batch.reborrow().init_labels(),
-            &of(DType::Int64, &[])?,
+            &of(&self.dataset.labels.spec)?,
             labels,
             &mut attachments,
         )?;
@@ -101,27 +104,16 @@ impl Batches {
             .get(&dataset.hash, &dataset.split.train, seed, epoch)
     }
 
-    /// Sample ids, features and labels as bytes.
-    fn tensors(
-        &self,
-        ids: &[u32],
-    ) -> Result<(AlignedBuffer, AlignedBuffer, AlignedBuffer), WireError> {
-        let dataset = &self.dataset;
-        let row_bytes = dataset.features_spec.byte_len()? as usize;
-        let mut features = self.pool.zeroed(ids.len() * row_bytes)?;
-        features
-            .as_mut_slice()
+    /// The rows of these samples, one after another.
+    fn rows_of(&self, column: &Column, ids: &[u32]) -> Result<AlignedBuffer, WireError> {
+        let row_bytes = column.row_bytes();
+        let mut rows = self.pool.zeroed(ids.len() * row_bytes)?;
+        rows.as_mut_slice()
             .par_chunks_exact_mut(row_bytes)
             .with_min_len(SAMPLES_PER_TASK)
             .zip(ids)
-            .for_each(|(row, id)| row.copy_from_slice(cast_slice(dataset.features_of(*id))));
-        let wide: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
-        let labels: Vec<i64> = ids.iter().map(|id| dataset.label_of(*id)).collect();
-        Ok((
-            self.pool.copy_of(cast_slice(&wide))?,
-            features,
-            self.pool.copy_of(cast_slice(&labels))?,
-        ))
+            .for_each(|(row, id)| row.copy_from_slice(column.row(*id)));
+        Ok(rows)
     }
 }
 

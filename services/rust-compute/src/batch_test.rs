@@ -75,8 +75,12 @@ fn an_epoch_has_every_training_sample_once_with_its_features_and_label() {
         assert_eq!(shape, [4, 2, 2]);
         for (row, id) in ids.iter().enumerate() {
             let id = *id as u32;
-            assert_eq!(features[row * 4..][..4], *batches.dataset.features_of(id));
-            assert_eq!(labels[row], batches.dataset.label_of(id));
+            let dataset = &batches.dataset;
+            assert_eq!(
+                cast_slice::<f32, u8>(&features[row * 4..][..4]),
+                dataset.features.row(id)
+            );
+            assert_eq!(labels[row].to_le_bytes(), dataset.labels.row(id));
             assert!(seen.insert(id));
         }
     }

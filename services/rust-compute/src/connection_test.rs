@@ -188,7 +188,7 @@ fn a_worker_that_does_not_take_its_answers_is_given_up() {
         labels: vec![0; 20],
         hash: [1; 32],
     };
-    let wide = Dataset::prepare("wide", raw, &[width as u64], 0.0).expect("valid");
+    let wide = Dataset::from_rows("wide", raw, &[width as u64], 0.0).expect("valid");
     let impatient = Limits {
         progress_timeout: std::time::Duration::from_millis(100),
         ..Limits::default()

@@ -2,23 +2,20 @@
 
 use anyhow::{bail, Context, Result};
 use pangea_order::{split, Split};
-use pangea_wire::{DType, TensorSpec};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use crate::column::{row_elements, Column, Elements};
 use crate::csv_file::{read_csv, RawSamples};
-use crate::settings::Settings;
+use crate::settings::{Settings, Source};
+use crate::text_file::{read_text, RawText};
 
-/// Preprocessed samples, by their row in the raw data.
+/// Preprocessed samples, by their place in the raw data.
 #[derive(Debug)]
 pub struct Dataset {
     pub name: String,
-    /// What one sample looks like, without the batch dimension.
-    pub features_spec: TensorSpec,
-    pub labels_spec: TensorSpec,
-    /// Normalised, row by row.
-    features: Vec<f32>,
-    labels: Vec<i64>,
+    pub features: Column,
+    pub labels: Column,
     pub split: Split,
     /// Largest label + 1.
     pub classes: u32,
@@ -28,56 +25,75 @@ pub struct Dataset {
 impl Dataset {
     /// Reads and preprocesses what the settings name.
     pub fn load(settings: &Settings) -> Result<Self> {
-        let width = width(&settings.feature_shape)?;
-        let raw = read_csv(&settings.csv, settings.label_column, width)?;
-        Self::prepare(
-            &settings.dataset_name,
-            raw,
-            &settings.feature_shape,
-            settings.held_out,
-        )
+        let (name, held_out) = (&settings.dataset_name, settings.held_out);
+        match settings.source()? {
+            Source::Csv {
+                file,
+                label_column,
+                feature_shape,
+            } => {
+                let width = row_elements(feature_shape).context("--feature-shape is not usable")?;
+                let raw = read_csv(file, label_column, width)?;
+                Self::from_rows(name, raw, feature_shape, held_out)
+            }
+            Source::Text { file, context } => {
+                let width = row_elements(&[context]).context("--context is not usable")?;
+                Self::from_text(name, read_text(file, width)?, width, held_out)
+            }
+        }
     }
 
-    /// Splits, normalises and hashes.
-    pub fn prepare(
+    /// Samples of float32 features, normalised, with one int64 label each.
+    pub fn from_rows(
         name: &str,
         raw: RawSamples,
         feature_shape: &[u64],
         held_out: f64,
     ) -> Result<Self> {
-        let features_spec = TensorSpec::new("", DType::Float32, feature_shape.to_vec())?;
-        let labels_spec = TensorSpec::new("", DType::Int64, Vec::new())?;
-        let samples = u32::try_from(raw.labels.len()).context("more than 2^32 - 1 samples")?;
+        let samples = raw.labels.len();
         let largest = raw.labels.iter().copied().max().unwrap_or(0);
         let classes = u32::try_from(largest + 1)
             .with_context(|| format!("the label {largest} is too large for a class"))?;
-        let split = split(&raw.hash, samples, held_out);
-        if split.train.is_empty() {
-            bail!("none of {samples} samples is left to train on");
-        }
-        let features = normalised(&raw.features, &split.train, width(feature_shape)?)?;
+        let split = split_of(&raw.hash, samples, held_out)?;
+        let features = normalised(&raw.features, &split.train, row_elements(feature_shape)?)?;
+        let features = Elements::Float32(features.into());
+        let labels = Elements::Int64(raw.labels.into());
+        Ok(Self::assembled(
+            name,
+            Column::new(features, 0, samples, feature_shape)?,
+            Column::new(labels, 0, samples, &[])?,
+            split,
+            classes,
+        ))
+    }
+
+    /// Samples of `context` int64 tokens; each token's label is the token after it. What is left at the end of the text is not used.
+    pub fn from_text(name: &str, raw: RawText, context: usize, held_out: f64) -> Result<Self> {
+        let samples = raw.samples(context);
+        let split = split_of(&raw.hash, samples, held_out)?;
+        // At most 256 bytes are distinct.
+        let classes = raw.vocabulary.len() as u32;
+        let (tokens, shape) = (Elements::Int64(raw.tokens.into()), [context as u64]);
+        Ok(Self::assembled(
+            name,
+            Column::new(tokens.clone(), 0, samples, &shape)?,
+            Column::new(tokens, 1, samples, &shape)?,
+            split,
+            classes,
+        ))
+    }
+
+    fn assembled(name: &str, features: Column, labels: Column, split: Split, classes: u32) -> Self {
         let mut dataset = Self {
             name: name.to_owned(),
-            features_spec,
-            labels_spec,
             features,
-            labels: raw.labels,
+            labels,
             split,
             classes,
             hash: [0; 32],
         };
         dataset.hash = dataset.compute_hash();
-        Ok(dataset)
-    }
-
-    /// The features of a sample.
-    pub fn features_of(&self, id: u32) -> &[f32] {
-        let width = self.features.len() / self.labels.len();
-        &self.features[id as usize * width..][..width]
-    }
-
-    pub fn label_of(&self, id: u32) -> i64 {
-        self.labels[id as usize]
+        dataset
     }
 
     /// SHA-256("pangea/dataset/1" || training ids || held-out ids || features || labels), each list after its length as u64, all numbers
@@ -93,8 +109,8 @@ impl Dataset {
                 self.split.held_out.len(),
                 bytemuck::cast_slice(&self.split.held_out),
             ),
-            (self.features.len(), bytemuck::cast_slice(&self.features)),
-            (self.labels.len(), bytemuck::cast_slice(&self.labels)),
+            (self.features.elements(), self.features.bytes()),
+            (self.labels.elements(), self.labels.bytes()),
         ];
         for (length, bytes) in parts {
             hash.update((length as u64).to_le_bytes());
@@ -104,16 +120,14 @@ impl Dataset {
     }
 }
 
-/// Elements of one sample.
-fn width(shape: &[u64]) -> Result<usize> {
-    let elements = TensorSpec::new("features", DType::Float32, shape.to_vec())?.elements()?;
-    match usize::try_from(elements) {
-        Ok(width) if (1..=1 << 20).contains(&width) => Ok(width),
-        _ => bail!(
-            "--feature-shape {shape:?} has {elements} elements; it must have 1 to {}",
-            1 << 20
-        ),
+/// Which samples are trained on and which are held out: a function of the raw data alone.
+fn split_of(raw_hash: &[u8; 32], samples: usize, held_out: f64) -> Result<Split> {
+    let samples = u32::try_from(samples).context("more than 2^32 - 1 samples")?;
+    let split = split(raw_hash, samples, held_out);
+    if split.train.is_empty() {
+        bail!("none of {samples} samples is left to train on");
     }
+    Ok(split)
 }
 
 /// (x - mean) / standard deviation, both over all training features together. Their sums are added in the order of the data, in float64, so that
@@ -140,8 +154,10 @@ fn normalised(features: &[f64], train: &[u32], width: usize) -> Result<Vec<f32>>
 
 #[cfg(test)]
 mod tests {
+    use bytemuck::cast_slice;
+
     use super::*;
-    use crate::fixtures::{raw, small};
+    use crate::fixtures::{raw, small, text};
 
     #[test]
     fn training_features_have_mean_0_and_deviation_1() {
@@ -150,7 +166,7 @@ mod tests {
             .split
             .train
             .iter()
-            .flat_map(|id| dataset.features_of(*id))
+            .flat_map(|id| cast_slice::<u8, f32>(dataset.features.row(*id)))
             .map(|x| f64::from(*x))
             .collect();
         let count = values.len() as f64;
@@ -173,7 +189,7 @@ mod tests {
     #[test]
     fn the_hash_tells_data_and_split_apart() {
         let hash = |rows, fraction| {
-            Dataset::prepare("d", raw(rows), &[2, 2], fraction)
+            Dataset::from_rows("d", raw(rows), &[2, 2], fraction)
                 .expect("valid")
                 .hash
         };
@@ -186,12 +202,43 @@ mod tests {
     fn what_cannot_be_trained_on_is_refused() {
         let mut flat = raw(20);
         flat.features.fill(3.0);
-        let error = Dataset::prepare("d", flat, &[4], 0.0).expect_err("refused");
+        let error = Dataset::from_rows("d", flat, &[4], 0.0).expect_err("refused");
         assert!(error.to_string().contains("standard deviation is 0"));
         let mut many = raw(20);
         many.labels[3] = 1 << 40;
-        assert!(Dataset::prepare("d", many, &[4], 0.0).is_err());
-        assert!(width(&[0, 3]).is_err());
-        assert!(width(&[1; 9]).is_err());
+        assert!(Dataset::from_rows("d", many, &[4], 0.0).is_err());
+        assert!(Dataset::from_text("d", text(b"abc"), 3, 0.0).is_err());
+    }
+
+    #[test]
+    fn the_labels_of_a_text_are_its_next_tokens() {
+        let dataset = Dataset::from_text("d", text(b"hello world"), 3, 0.4).expect("valid");
+        let tokens = |column: &Column, id| cast_slice::<u8, i64>(column.row(id)).to_vec();
+        let features = [0, 1, 2].map(|id| tokens(&dataset.features, id));
+        let labels = [0, 1, 2].map(|id| tokens(&dataset.labels, id));
+        // " dehlorw"
+        assert_eq!(features, [[3, 2, 4], [4, 5, 0], [7, 5, 6]]);
+        assert_eq!(labels, [[2, 4, 4], [5, 0, 7], [5, 6, 4]]);
+        assert_eq!((dataset.classes, dataset.split.held_out.len()), (8, 1));
+        assert_eq!(dataset.features.spec, dataset.labels.spec);
+        assert_eq!(dataset.features.spec.shape, [3]);
+    }
+
+    #[test]
+    fn the_hash_of_a_text_covers_tokens_context_and_split() {
+        let hash = |bytes, context, fraction| {
+            Dataset::from_text("d", text(bytes), context, fraction)
+                .expect("valid")
+                .hash
+        };
+        let base = hash(b"hello world", 2, 0.2);
+        assert_eq!(base, hash(b"hello world", 2, 0.2));
+        for other in [
+            hash(b"hello wordl", 2, 0.2),
+            hash(b"hello world", 5, 0.2),
+            hash(b"hello world", 2, 0.4),
+        ] {
+            assert_ne!(base, other);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use pangea_wire::schema::message;
-use pangea_wire::{Limits, Pool};
+use pangea_wire::{Limits, Pool, TensorData};
 
 use crate::batch::Batches;
 use crate::dataset::Dataset;
@@ -15,31 +15,19 @@ fn hex(bytes: &[u8]) -> String {
         .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// 10 rows of 4 features and one of 3 labels.
-fn load() -> Dataset {
+/// A dataset of this file, given to the last of the arguments.
+fn load(content: &str, arguments: &str) -> Dataset {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("tiny.csv");
-    let row = |r: usize| {
-        let features = (0..4).map(|c| format!("{},", (r * 7 + c * 3) % 11));
-        features.collect::<String>() + &format!("{}\n", r % 3)
-    };
-    std::fs::write(&file, (0..10).map(row).collect::<String>()).expect("written");
-    let mut arguments = "rust-compute --dataset-name tiny --feature-shape 2,2 --held-out 0.2 --csv"
-        .split(' ')
-        .map(Into::into)
-        .collect::<Vec<std::ffi::OsString>>();
-    arguments.push(file.into());
-    Dataset::load(&Settings::try_parse_from(arguments).expect("valid")).expect("valid")
+    let file = folder.path().join("tiny");
+    std::fs::write(&file, content).expect("written");
+    let words = format!("rust-compute --dataset-name tiny --held-out 0.2 {arguments}");
+    let mut words: Vec<std::ffi::OsString> = words.split(' ').map(Into::into).collect();
+    words.push(file.into());
+    Dataset::load(&Settings::try_parse_from(words).expect("valid")).expect("valid")
 }
 
-#[test]
-fn the_dataset_and_its_first_batch_never_change() {
-    let dataset = load();
-    assert_eq!(dataset.split.held_out, [2, 9]);
-    assert_eq!(
-        hex(&dataset.hash),
-        "1f621517a892a07952238694f45d4db87599c6ff5ae3e1f8c5347170a68a450e"
-    );
+/// Hash and shapes of features and labels of the first four samples of epoch 1 with seed 7.
+fn first_batch(dataset: Dataset) -> (String, [Vec<u64>; 2]) {
     let batches = Batches::new(dataset, Pool::new(1 << 20, 0));
     let request = Request {
         part: Part::Train { seed: 7, epoch: 1 },
@@ -60,8 +48,52 @@ fn the_dataset_and_its_first_batch_never_change() {
     let Ok(message::TrainingBatch(Ok(batch))) = root.which() else {
         panic!("another message")
     };
+    let shapes = [batch.get_features(), batch.get_labels()].map(|tensor| {
+        TensorData::read_whole(tensor.expect("set"))
+            .expect("whole")
+            .shape
+    });
+    (hex(batch.get_hash().expect("set")), shapes)
+}
+
+#[test]
+fn a_table_and_its_first_batch_never_change() {
+    // 10 rows of 4 features and one of 3 labels.
+    let row = |r: usize| {
+        let features = (0..4).map(|c| format!("{},", (r * 7 + c * 3) % 11));
+        features.collect::<String>() + &format!("{}\n", r % 3)
+    };
+    let rows: String = (0..10).map(row).collect();
+    let dataset = load(&rows, "--feature-shape 2,2 --csv");
+    assert_eq!(dataset.split.held_out, [2, 9]);
     assert_eq!(
-        hex(batch.get_hash().expect("set")),
+        hex(&dataset.hash),
+        "1f621517a892a07952238694f45d4db87599c6ff5ae3e1f8c5347170a68a450e"
+    );
+    let (hash, shapes) = first_batch(dataset);
+    assert_eq!(
+        hash,
         "3dfff6b877d714b31c7611aee62b011992a80136701a956d0a195509094d0964"
     );
+    assert_eq!(shapes, [vec![4, 2, 2], vec![4]]);
+}
+
+#[test]
+fn a_text_and_its_first_batch_never_change() {
+    let dataset = load(
+        "pack my box with five dozen liquor jugs; quick!\n",
+        "--context 4 --text",
+    );
+    assert_eq!(dataset.split.held_out, [6, 7]);
+    assert_eq!((dataset.split.train.len(), dataset.classes), (9, 30));
+    assert_eq!(
+        hex(&dataset.hash),
+        "29af6e769110ba79a873dff6f6179e360df6bf9e22c6abf02e2ddf70bd3b22a0"
+    );
+    let (hash, shapes) = first_batch(dataset);
+    assert_eq!(
+        hash,
+        "18e5e89c00a6a2b87f11a3b76434f5404456740cb3ca5e8c7555eb43635df62c"
+    );
+    assert_eq!(shapes, [vec![4, 4], vec![4, 4]]);
 }

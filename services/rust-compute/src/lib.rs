@@ -4,6 +4,7 @@
 //! every answer is a pure function of the request and the dataset, so any replica gives the same bytes.
 
 mod batch;
+mod column;
 mod connection;
 mod csv_file;
 mod dataset;
@@ -14,7 +15,9 @@ mod reply;
 mod request;
 mod serve;
 mod settings;
+mod source_file;
 mod telemetry;
+mod text_file;
 
 #[cfg(test)]
 mod fixtures;

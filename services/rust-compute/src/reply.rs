@@ -23,10 +23,9 @@ pub fn dataset_info(
     info.set_train_samples(dataset.split.train.len() as u64);
     info.set_held_out_samples(dataset.split.held_out.len() as u64);
     info.set_classes(dataset.classes);
-    dataset
-        .features_spec
-        .write(info.reborrow().init_features())?;
-    dataset.labels_spec.write(info.reborrow().init_labels())?;
+    let (features, labels) = (&dataset.features.spec, &dataset.labels.spec);
+    features.write(info.reborrow().init_features())?;
+    labels.write(info.reborrow().init_labels())?;
     Frame::new(&message, Attachments::new(), limits)
 }
 

@@ -7,6 +7,7 @@ use crate::dataset::Dataset;
 
 /// Largest answer: a frame that every reader accepts, with room for its head.
 const MAX_BATCH_BYTES: u64 = 15 << 20;
+const SAMPLE_ID_BYTES: u64 = 8;
 const MAX_BATCH_SIZE: u32 = 1 << 20;
 const MAX_SHARDS: u32 = 1 << 10;
 
@@ -72,13 +73,9 @@ impl Request {
                 plan.steps()
             ));
         };
-        // A sample has at most 2^20 features, a shard at most 2^20 samples: no overflow.
-        let sample_bytes = dataset
-            .features_spec
-            .byte_len()
-            .map_err(|error| error.to_string())?
-            + 16;
-        let bytes = (range.end - range.start) * sample_bytes;
+        // A sample has at most 2^20 features and as many labels, a shard at most 2^20 samples: no overflow.
+        let row_bytes = dataset.features.row_bytes() + dataset.labels.row_bytes();
+        let bytes = (range.end - range.start) * (SAMPLE_ID_BYTES + row_bytes as u64);
         if bytes > MAX_BATCH_BYTES {
             return Err(format!("batchSize is {batch_size} over {shards} shards: a shard has {bytes} bytes, more than {MAX_BATCH_BYTES}; use more shards"));
         }
@@ -172,7 +169,7 @@ mod tests {
             labels: vec![0; 20],
             hash: [1; 32],
         };
-        let wide = Dataset::prepare("wide", raw, &[width as u64], 0.0).expect("valid");
+        let wide = Dataset::from_rows("wide", raw, &[width as u64], 0.0).expect("valid");
         let mut message = capnp::message::Builder::new_default();
         let mut builder = message.init_root::<batch_request::Builder<'_>>();
         builder.set_batch_size(20);

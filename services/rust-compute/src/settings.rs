@@ -1,12 +1,13 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Parser, ValueEnum};
+use anyhow::{bail, Result};
+use clap::{ArgGroup, Parser, ValueEnum};
 
 /// Serves training batches of one dataset over schemas/tensor.capnp.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "rust-compute")]
+#[command(name = "rust-compute", group = ArgGroup::new("source").required(true))]
 pub struct Settings {
     /// Address for workers; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:9090")]
@@ -17,15 +18,21 @@ pub struct Settings {
     /// Name of the dataset, for people
     #[arg(long)]
     pub dataset_name: String,
-    /// CSV file without a header, also compressed (.gz)
-    #[arg(long)]
-    pub csv: PathBuf,
-    /// Which column holds the label, an integer of at least 0
-    #[arg(long, value_enum, default_value_t = LabelColumn::Last)]
-    pub label_column: LabelColumn,
-    /// Shape of one sample, such as 1,8,8; the product is the number of feature columns
-    #[arg(long, value_delimiter = ',', required = true)]
-    pub feature_shape: Vec<u64>,
+    /// CSV file without a header, also compressed (.gz); needs --feature-shape
+    #[arg(long, group = "source", requires = "feature_shape")]
+    csv: Option<PathBuf>,
+    /// Which column of the CSV file holds the label, an integer of at least 0
+    #[arg(long, value_enum, default_value_t = LabelColumn::Last, conflicts_with = "text")]
+    label_column: LabelColumn,
+    /// Shape of one sample of the CSV file, such as 1,8,8; the product is the number of feature columns
+    #[arg(long, value_delimiter = ',', conflicts_with = "text")]
+    feature_shape: Vec<u64>,
+    /// Text file, also compressed (.gz), whose distinct bytes are the classes; needs --context
+    #[arg(long, group = "source", requires = "context")]
+    text: Option<PathBuf>,
+    /// Characters of one sample of the text; the labels are the characters after each
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "csv")]
+    context: Option<u64>,
     /// Share of the samples that is kept aside for evaluation
     #[arg(long, default_value_t = 0.0, value_parser = fraction)]
     pub held_out: f64,
@@ -42,6 +49,20 @@ pub struct Settings {
     pub max_connections: usize,
 }
 
+/// Where the samples come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source<'s> {
+    Csv {
+        file: &'s Path,
+        label_column: LabelColumn,
+        feature_shape: &'s [u64],
+    },
+    Text {
+        file: &'s Path,
+        context: u64,
+    },
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LabelColumn {
     First,
@@ -52,6 +73,21 @@ pub enum LabelColumn {
 pub enum LogFormat {
     Json,
     Text,
+}
+
+impl Settings {
+    /// The one source that the command line names, which clap has seen to.
+    pub fn source(&self) -> Result<Source<'_>> {
+        match (&self.csv, &self.text, self.context) {
+            (Some(file), None, None) => Ok(Source::Csv {
+                file,
+                label_column: self.label_column,
+                feature_shape: &self.feature_shape,
+            }),
+            (None, Some(file), Some(context)) => Ok(Source::Text { file, context }),
+            _ => bail!("give --csv with --feature-shape, or --text with --context"),
+        }
+    }
 }
 
 fn fraction(text: &str) -> Result<f64, String> {
@@ -66,26 +102,65 @@ mod tests {
     use super::*;
 
     fn parse(arguments: &str) -> Result<Settings, clap::Error> {
-        let required = "rust-compute --dataset-name d --csv f.csv";
-        Settings::try_parse_from(format!("{required} {arguments}").split_whitespace())
+        let words = format!("rust-compute --dataset-name d {arguments}");
+        Settings::try_parse_from(words.split_whitespace())
     }
 
     #[test]
     fn a_shape_is_a_list() {
-        let settings = parse("--feature-shape 1,8,8 --held-out 0.2").expect("valid");
-        assert_eq!(settings.feature_shape, [1, 8, 8]);
+        let settings = parse("--csv f.csv --feature-shape 1,8,8 --held-out 0.2").expect("valid");
+        let source = Source::Csv {
+            file: Path::new("f.csv"),
+            label_column: LabelColumn::Last,
+            feature_shape: &[1, 8, 8],
+        };
+        assert_eq!(settings.source().expect("one"), source);
         assert_eq!(settings.held_out, 0.2);
         assert_eq!(settings.listen, "127.0.0.1:9090");
     }
 
     #[test]
+    fn a_text_has_a_context() {
+        let settings = parse("--text f.txt --context 64").expect("valid");
+        let source = Source::Text {
+            file: Path::new("f.txt"),
+            context: 64,
+        };
+        assert_eq!(settings.source().expect("one"), source);
+    }
+
+    #[test]
     fn wrong_arguments_are_named() {
         for (arguments, named) in [
-            ("", "--feature-shape"),
-            ("--feature-shape 1,x", "--feature-shape"),
-            ("--feature-shape 4 --held-out 1", "--held-out"),
-            ("--feature-shape 4 --held-out NaN", "--held-out"),
-            ("--feature-shape 4 --label-column middle", "--label-column"),
+            ("", "--csv"),
+            ("", "--text"),
+            ("--csv f", "--feature-shape"),
+            ("--csv f --feature-shape 1,x", "--feature-shape"),
+            ("--csv f --feature-shape 4 --held-out 1", "--held-out"),
+            ("--csv f --feature-shape 4 --held-out NaN", "--held-out"),
+            (
+                "--csv f --feature-shape 4 --label-column middle",
+                "--label-column",
+            ),
+            ("--text f", "--context"),
+            ("--text f --context 0", "--context"),
+            ("--text f --context x", "--context"),
+            (
+                "--text f --context 4 --csv f --feature-shape 4",
+                "cannot be used with",
+            ),
+            (
+                "--text f --context 4 --feature-shape 4",
+                "cannot be used with",
+            ),
+            (
+                "--text f --context 4 --label-column last",
+                "cannot be used with",
+            ),
+            (
+                "--csv f --feature-shape 4 --context 4",
+                "cannot be used with",
+            ),
         ] {
             let error = parse(arguments).expect_err("refused").to_string();
             assert!(error.contains(named), "{arguments}: {error}");
