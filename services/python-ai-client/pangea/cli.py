@@ -11,8 +11,10 @@ from typing import Any
 import click
 from rich.console import Console
 
+from pangea.audit_command import audit_command
 from pangea.children import ChildFailed
 from pangea.doctor import examine
+from pangea.export_command import export_command
 from pangea.launcher import Settings, train
 from pangea.places import MissingFile, caller_folder, example
 from pangea.report import ProgressDisplay, print_table, summary
@@ -80,3 +82,7 @@ def doctor_command(as_json: bool) -> None:
             print(f"{'ok ' if finding.ok else 'BAD'} {finding.name}: {finding.value}")
     if any(finding.ok is False for finding in findings):
         sys.exit(1)
+
+
+main.add_command(audit_command)
+main.add_command(export_command)

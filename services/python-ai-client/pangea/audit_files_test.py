@@ -1,0 +1,95 @@
+"""The command audits the ledger and the files beside it, and says where they differ."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from pangea.cli import main
+from pangea.ledger_samples import EPOCHS, SAMPLES, digest, parameters, run, written
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """A finished run, with the bytes b"state" as its checkpoint."""
+    (tmp_path / "ledger.jsonl").write_bytes(written(run()))
+    lines = [{"step": n, "epoch": n // 3, "aggregate_hash": digest(f"aggregate {n}"), "params_hash": parameters(n + 1)} for n in range(6)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    settings = {"run_id": "sample", "seed": 7, "shards": 4, "batch_size": 10, "epochs": EPOCHS, "total_steps": 6, "dataset": {"hash": digest("data"), "train_samples": SAMPLES}}
+    (tmp_path / "run.json").write_text(json.dumps({**settings, "state": "finished", "steps": 6, "params_hash": parameters(6)}))
+    (tmp_path / "result.json").write_text(json.dumps({"steps": 6, "params_hash": parameters(6)}))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-0000000004.safetensors").write_bytes(b"state")
+    return tmp_path
+
+
+def audit(run_dir: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    result = CliRunner().invoke(main, ["audit", str(run_dir), "--json", *options])
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_a_run_and_its_files_hold(run_dir: Path) -> None:
+    code, found = audit(run_dir)
+    assert (code, found["holds"], found["steps"], found["samples"], found["finished"]) == (0, True, 6, 50, True)
+    assert [finding["promise"] for finding in found["files"]] == ["metrics.jsonl", "run.json", "result.json", "checkpoints"]
+    assert audit(run_dir, "--expect", found["head"])[0] == 0
+    assert audit(run_dir, "--expect", "0" * 63 + "1")[0] == 1
+    shown = CliRunner().invoke(main, ["audit", str(run_dir)])
+    assert shown.exit_code == 0 and "all promises hold" in shown.stdout and found["head"] in shown.stdout
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+def test_files_that_differ_are_refuted_by_line_or_name(run_dir: Path) -> None:
+    change(run_dir / "metrics.jsonl", digest("aggregate 2"), digest("x"))
+    change(run_dir / "metrics.jsonl", parameters(5), digest("y"))
+    change(run_dir / "run.json", '"seed": 7', '"seed": 8')
+    change(run_dir / "result.json", parameters(6), digest("z"))
+    (run_dir / "checkpoints" / "step-0000000004.safetensors").write_bytes(b"stale")
+    code, found = audit(run_dir)
+    details = {finding["promise"]: [row["detail"] for row in finding["rows"]] for finding in found["files"]}
+    assert code == 1 and all(finding["holds"] for finding in found["ledger"])
+    assert "line 3: the sum of step 2" in details["metrics.jsonl"][0] and "line 5: the parameters after step 4" in details["metrics.jsonl"][1]
+    assert details["run.json"] == ["seed is 8, in the ledger 7"]
+    assert digest("z") in details["result.json"][0]
+    assert "step-0000000004.safetensors is damaged" in details["checkpoints"][0]
+
+
+def test_what_a_crash_leaves_is_a_note(run_dir: Path) -> None:
+    metrics = run_dir / "metrics.jsonl"
+    metrics.write_bytes(metrics.read_bytes()[:-5])
+    (run_dir / "checkpoints" / "step-0000000005.safetensors").write_bytes(b"unknown")
+    code, found = audit(run_dir)
+    assert code == 0
+    assert any("line 6) is no whole line" in note for note in found["notes"])
+    assert any("step-0000000005.safetensors is not in the ledger" in note for note in found["notes"])
+
+
+def test_more_lines_than_steps_and_a_lost_checkpoint_are_refuted(run_dir: Path) -> None:
+    metrics = run_dir / "metrics.jsonl"
+    metrics.write_bytes(metrics.read_bytes() + json.dumps({"step": 6, "aggregate_hash": "", "params_hash": ""}).encode() + b"\n")
+    (run_dir / "checkpoints" / "step-0000000004.safetensors").unlink()
+    code, found = audit(run_dir)
+    text = json.dumps(found["files"])
+    assert code == 1 and "line 7 is of step 6" in text and "the newest, is not there" in text
+
+
+def test_a_refuted_ledger_is_shown_with_its_line(run_dir: Path) -> None:
+    records = run()
+    records.pop(6)
+    (run_dir / "ledger.jsonl").write_bytes(written(records))
+    shown = CliRunner().invoke(main, ["audit", str(run_dir)], env={"COLUMNS": "200"})
+    assert shown.exit_code == 1
+    assert "REFUTED" in shown.stdout and "record 6 (line 9): step 2 comes where step 1 has to be" in shown.stdout
+
+
+def test_a_folder_without_a_ledger_is_a_sentence(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["audit", str(tmp_path)])
+    assert result.exit_code == 1 and "cannot read the ledger of the run" in result.output
+    assert CliRunner().invoke(main, ["audit", str(tmp_path), "--expect", "abc"]).exit_code == 2

@@ -1,0 +1,195 @@
+"""Says whether a simulated history kept the promises: what an undisturbed run gives is worked out from scratch, and compared with everything that was seen.
+
+The made-up model's rules stand here a second time, in numpy, beside those of services/go-orchestrator/internal/simulation/model.go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pangea import ledger
+from pangea.audit import audit_ledger, tree_sum
+
+Vector = npt.NDArray[np.float32]
+History = dict[str, Any]
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def initial(elements: int) -> Vector:
+    """The parameters that every worker begins with."""
+    return np.arange(1, elements + 1, dtype=np.float32)
+
+
+def gradients(seed: int, step: int, samples: list[int], parameters: Vector) -> Vector:
+    """Gradient sums of all shards of a step, float32 [shards, elements]."""
+    shards, elements = np.arange(len(samples)), np.arange(len(parameters))
+    coefficient = ((step * 31 + shards[:, None] * 17 + elements * 7 + seed % 1000) % 97 - 48).astype(np.float32)
+    counts = np.array(samples, np.float32)[:, None]
+    sums = counts * coefficient * np.float32(0.0078125) + parameters * np.float32(0.001)
+    assert sums.dtype == np.float32
+    return np.where(counts > 0, sums, np.float32(0))
+
+
+def add_up(sums: Vector) -> Vector:
+    """The sum over the shards in the fixed tree: neighbours first."""
+    while len(sums) > 1:
+        sums = sums[0::2] + sums[1::2]
+    total: Vector = sums[0]
+    return total
+
+
+def apply(parameters: Vector, aggregate: Vector) -> Vector:
+    """The optimizer."""
+    return parameters - np.float32(0.01) * aggregate
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A step of the undisturbed run. `samples` and `losses` are by shard, `after` are the parameters that it leaves."""
+
+    step: int
+    epoch: int
+    epoch_step: int
+    samples: list[int]
+    losses: list[float]
+    batches: list[str]
+    before: str
+    aggregate: bytes
+    after: bytes
+
+
+def undisturbed(history: History) -> Iterator[Expected]:
+    """The run as it has to be, whatever happens to it."""
+    seed, shards, batch, total = (history[name] for name in ("seed", "shards", "batch_size", "train_samples"))
+    parameters = initial(history["elements"])
+    epoch_steps = -(-total // batch)
+    for step in range(epoch_steps * history["epochs"]):
+        epoch, epoch_step = divmod(step, epoch_steps)
+        size = min(batch, total - epoch_step * batch)
+        samples = [size * (shard + 1) // shards - size * shard // shards for shard in range(shards)]
+        losses = [float(count) * float((step + shard) % 7 + 1) / 8 for shard, count in enumerate(samples)]
+        batches = [sha256(f"{seed} {epoch} {epoch_step} {shard}".encode()) for shard in range(shards)]
+        aggregate = add_up(gradients(seed, step, samples, parameters))
+        after = apply(parameters, aggregate)
+        yield Expected(step, epoch, epoch_step, samples, losses, batches, sha256(parameters.tobytes()), aggregate.tobytes(), after.tobytes())
+        parameters = after
+
+
+def check(history: History) -> list[str]:
+    """What is wrong with a history: nothing, if all promises were kept."""
+    wrong = [f"the simulation noticed: {violation}" for violation in history["violations"]]
+    steps = list(undisturbed(history))
+    parameters = [initial(history["elements"]).tobytes(), *(step.after for step in steps)]
+    wrong += _check_ledger(history, steps, parameters)
+    wrong += _check_deliveries(history, steps)
+    for after, found in history["hashes"].items():
+        if int(after) >= len(parameters) or found != sha256(parameters[int(after)]):
+            wrong.append(f"a worker reported parameters {found} after {after} steps, which the undisturbed run has not")
+    if history["final"] != parameters[-1].hex():
+        wrong.append("the final parameters are not those of the undisturbed run")
+    wrong += _check_metrics(history, steps)
+    return wrong
+
+
+def _check_ledger(history: History, steps: list[Expected], parameters: list[bytes]) -> list[str]:
+    content = history["ledger"].encode()
+    report = audit_ledger(io.BytesIO(content))
+    wrong = [f"audit refutes {finding.promise}: {row.detail}" for finding in report.findings for row in finding.rows]
+    if not report.audit.findings["chain"].holds:
+        return wrong
+    audit = report.audit
+    settings = audit.settings
+    if settings is None or [settings.seed, settings.shards, settings.batch_size, settings.epochs] != [history[name] for name in ("seed", "shards", "batch_size", "epochs")]:
+        wrong.append("the ledger is not of this run")
+    if audit.model is None or (audit.model.dataset.train_samples, audit.model.params_hash) != (history["train_samples"], sha256(parameters[0])):
+        wrong.append("the ledger's model is not that of this run")
+    if audit.steps != len(steps) or audit.finished is None or audit.finished.params_hash != sha256(parameters[-1]):
+        wrong.append(f"the ledger ends after {audit.steps} of {len(steps)} steps, or with other parameters")
+    heads: dict[int, str] = {}
+    acknowledged = {one["bytes"]: one["chain"] for one in history["acknowledged"] or []}
+    ends: dict[int, int] = {}  # where the record of a step ends
+    entries = list(ledger.Reader(io.BytesIO(content)))
+    for entry, end in zip(entries, [*(entry.offset for entry in entries[1:]), len(content)], strict=True):
+        heads[end] = entry.chain
+        match entry.record:
+            case ledger.Step() as step:
+                ends[step.step] = end
+                wrong += _check_step(step, steps)
+            case ledger.Checkpoint() as checkpoint:
+                wrong += _check_checkpoint(checkpoint, parameters)
+            case ledger.Incident() as incident if incident.kind in ("replay", "divergence") or not history["lies"]:
+                wrong.append(f"an incident without a reason: {incident.kind}, {incident.detail}")
+            case ledger.Incident(kind="quarantine", name=name) if name != "worker-1":
+                wrong.append(f"{name} is in quarantine, but worker-1 lied")
+    for size, chain in acknowledged.items():
+        if heads.get(size) != chain:
+            wrong.append(f"a commit up to byte {size} was acknowledged, and is not in the ledger any more")
+    for delivery in history["deliveries"] or []:
+        if ends.get(delivery["step"], len(content) + 1) > delivery["acknowledged"]:
+            wrong.append(f"a worker was given the sum of step {delivery['step']} before it was committed")
+    named = {entry.record.file: entry.record for entry in entries if isinstance(entry.record, ledger.Checkpoint)}
+    for file, data in history["checkpoints"].items():
+        if file in named and (named[file].sha256 != sha256(bytes.fromhex(data)) or bytes.fromhex(data) != parameters[named[file].step]):
+            wrong.append(f"{file} does not hold what the ledger says")
+    return wrong
+
+
+def _check_step(step: ledger.Step, steps: list[Expected]) -> list[str]:
+    if step.step >= len(steps):
+        return [f"the ledger has a step {step.step} that the run has not"]
+    expected = steps[step.step]
+    shards = [shard for part in step.contributions for shard in part.shards]
+    pairs = {
+        "aggregate_hash": (step.aggregate_hash, sha256(expected.aggregate)),
+        "params_hash": (step.params_hash, expected.before),
+        "place": ((step.epoch, step.epoch_step), (expected.epoch, expected.epoch_step)),
+        "samples": ((step.samples, [shard.end - shard.start for shard in shards]), (sum(expected.samples), expected.samples)),
+        "losses": ((step.loss_sum, [shard.loss_sum for shard in shards]), (tree_sum(expected.losses), expected.losses)),
+        "batches": ([shard.batch_hash for shard in shards], expected.batches),
+    }
+    return [f"step {step.step} of the ledger has the {name} {found}, not {wanted}" for name, (found, wanted) in pairs.items() if found != wanted]
+
+
+def _check_checkpoint(checkpoint: ledger.Checkpoint, parameters: list[bytes]) -> list[str]:
+    if checkpoint.step >= len(parameters) or checkpoint.params_hash != sha256(parameters[checkpoint.step]):
+        return [f"the checkpoint of step {checkpoint.step} is not of the undisturbed run"]
+    return []
+
+
+def _check_deliveries(history: History, steps: list[Expected]) -> list[str]:
+    wrong = []
+    for delivery in history["deliveries"] or []:
+        data = bytes.fromhex(delivery["aggregate"])
+        if delivery["step"] >= len(steps) or data != steps[delivery["step"]].aggregate:
+            wrong.append(f"a worker was given a sum of step {delivery['step']} that is not that of the undisturbed run")
+        if sha256(data) != delivery["hash"]:
+            wrong.append(f"a worker was given a sum of step {delivery['step']} whose hash is another")
+    missing = {step.step for step in steps} - {delivery["step"] for delivery in history["deliveries"] or []}
+    return [*wrong, *(f"nobody was given the sum of step {step}" for step in sorted(missing))]
+
+
+def _check_metrics(history: History, steps: list[Expected]) -> list[str]:
+    lines = history["metrics"] or []
+    if [line["step"] for line in lines] != [step.step for step in steps]:
+        return [f"the lines of metrics are of the steps {[line['step'] for line in lines]}"]
+    wrong = []
+    for line, step in zip(lines, steps, strict=True):
+        wanted = {
+            "epoch": step.epoch,
+            "samples": sum(step.samples),
+            "loss": tree_sum(step.losses) / sum(step.samples),
+            "aggregate_hash": sha256(step.aggregate),
+            "params_hash": sha256(step.after),
+        }
+        wrong += [f"the line of step {step.step} has the {name} {line[name]}, not {value}" for name, value in wanted.items() if line[name] != value]
+    return wrong

@@ -1,0 +1,66 @@
+"""Runs the simulation and gives its histories."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+from tests.simulation.checker import History, check
+
+
+class SimulationFailed(RuntimeError):
+    """The program ended with an error."""
+
+
+def histories(first: int, count: int, sabotage: str = "") -> Iterator[History]:
+    """The histories of the seeds [first, first + count), as they are played: the program waits for its reader."""
+    command = [os.environ["SIMULATE"], "--first", str(first), "--count", str(count), *(["--sabotage", sabotage] if sabotage else [])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            yield json.loads(line)
+        if process.wait() != 0:
+            raise SimulationFailed(f"{' '.join(command)} ended with exit code {process.returncode}")
+
+
+def history(seed: int) -> History:
+    """Of one seed."""
+    (only,) = histories(seed, 1)
+    return only
+
+
+def replay(seed: int) -> str:
+    """The command that plays a history again and tells what happens."""
+    return f"./bazelw run //services/go-orchestrator/simulate -- --first {seed} --trace"
+
+
+def judge(first: int, count: int) -> tuple[dict[int, list[str]], dict[str, int]]:
+    """Checks the seeds [first, first + count).
+
+    Returns:
+        what is wrong, by seed; how often each kind of fault occurred, and `liars caught`.
+    """
+    wrong: dict[int, list[str]] = {}
+    faults: dict[str, int] = {}
+    for one in histories(first, count):
+        if found := check(one):
+            wrong[one["seed"]] = found
+        for kind, times in {**one["faults"], "liars caught": one["sent_away"]}.items():
+            faults[kind] = faults.get(kind, 0) + times
+    return wrong, faults
+
+
+def judge_all(first: int, count: int, block: int = 50) -> tuple[dict[int, list[str]], dict[str, int]]:
+    """As `judge`, on all processors."""
+    wrong: dict[int, list[str]] = {}
+    faults: dict[str, int] = {}
+    starts = range(first, first + count, block)
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for part, kinds in pool.map(judge, starts, [min(block, first + count - start) for start in starts]):
+            wrong.update(part)
+            for kind, times in kinds.items():
+                faults[kind] = faults.get(kind, 0) + times
+    return wrong, faults

@@ -1,0 +1,112 @@
+"""A history that was tampered with is refuted, with the right reason."""
+
+import copy
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pangea.ledger_samples import records_of, written
+from tests.simulation import checker
+from tests.simulation.checker import History, check, undisturbed
+from tests.simulation.histories import histories
+
+Edit = Callable[[list[dict[str, Any]]], Any]
+
+
+@pytest.fixture(scope="module")
+def whole() -> History:
+    """A history with 8 shards and enough steps in which nothing is wrong."""
+    for history in histories(0, 200):
+        if history["shards"] == 8 and not history["lies"] and history["epochs"] > 1 and history["elements"] > 2:
+            assert check(history) == []
+            return history
+    raise AssertionError("no history fits")
+
+
+def refuted(history: History, reason: str) -> None:
+    found = check(history)
+    assert any(reason in one for one in found), found
+
+
+def in_ledger(history: History, edit: Edit) -> History:
+    """The history with other records, chained and committed as they ought to be."""
+    records = records_of(history["ledger"].encode())
+    edit(records)
+    return {**history, "ledger": written(records).decode()}
+
+
+def steps(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [record for record in records if record["type"] == "step"]
+
+
+def flip(text: str, position: int = 0) -> str:
+    data = bytearray.fromhex(text)
+    data[position] ^= 1
+    return data.hex()
+
+
+LEDGER: dict[str, tuple[Edit, str]] = {
+    "a step is dropped": (lambda r: r.remove(steps(r)[2]), "step 3 comes where step 2 has to be; step 2 is missing"),
+    "a step comes twice": (lambda r: r.insert(r.index(steps(r)[2]), steps(r)[2]), "step 2 comes where step 3 has to be"),
+    "a shard is counted twice": (lambda r: steps(r)[1]["contributions"].append(steps(r)[1]["contributions"][-1]), "is in the sum 2 times"),
+    "a shard is left out": (lambda r: steps(r)[1]["contributions"][0]["shards"].pop(0), "shard 0 is in the sum 0 times"),
+    "another sum": (lambda r: steps(r)[1].update(aggregate_hash=flip(steps(r)[1]["aggregate_hash"])), "step 1 of the ledger has the aggregate_hash"),
+    "other parameters": (lambda r: steps(r)[1].update(params_hash=flip(steps(r)[1]["params_hash"])), "step 1 of the ledger has the params_hash"),
+    "another batch": (lambda r: steps(r)[1]["contributions"][0]["shards"][0].update(batch_hash="0" * 64), "step 1 of the ledger has the batches"),
+    "another loss": (lambda r: steps(r)[1].update(loss_sum=steps(r)[1]["loss_sum"] + 0.125), "the losses of its shards add up to"),
+    "other samples": (lambda r: steps(r)[1]["contributions"][-1]["shards"][-1].update(to=0), "not counted before step 2"),
+    "no end": (lambda r: r.remove(next(one for one in r if one["type"] == "finished")), "or with other parameters"),
+}
+
+
+@pytest.mark.parametrize("name", LEDGER)
+def test_a_ledger_that_was_written_anew(whole: History, name: str) -> None:
+    edit, reason = LEDGER[name]
+    refuted(in_ledger(whole, edit), reason)
+
+
+def test_a_commit_that_is_lost(whole: History) -> None:
+    refuted(in_ledger(whole, lambda records: records.pop()), "was acknowledged, and is not in the ledger any more")
+
+
+def test_two_operands_of_the_tree_that_change_places(whole: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    # (a + c) + (b + d) is not always (a + b) + (c + d): a run that adds so is told apart.
+    right = list(undisturbed(whole))
+
+    def swapped(sums: checker.Vector) -> checker.Vector:
+        total: checker.Vector = add_up(sums[[0, 2, 1, 3, 4, 5, 6, 7]])
+        return total
+
+    add_up = checker.add_up
+    monkeypatch.setattr(checker, "add_up", swapped)
+    wrong = list(undisturbed(whole))
+    monkeypatch.undo()
+    other = next(number for number, (a, b) in enumerate(zip(right, wrong, strict=True)) if a.aggregate != b.aggregate)
+    history = copy.deepcopy(whole)
+    for delivery in history["deliveries"]:
+        if delivery["step"] == other:
+            delivery.update(aggregate=wrong[other].aggregate.hex(), hash=hashlib.sha256(wrong[other].aggregate).hexdigest())
+    refuted(history, f"a worker was given a sum of step {other} that is not that of the undisturbed run")
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (lambda h: h["deliveries"][3].update(aggregate=flip(h["deliveries"][3]["aggregate"])), "that is not that of the undisturbed run"),
+        (lambda h: h["deliveries"][3].update(hash=flip(h["deliveries"][3]["hash"])), "whose hash is another"),
+        (lambda h: h["deliveries"][3].update(acknowledged=h["deliveries"][3]["acknowledged"] - 1000), "before it was committed"),
+        (lambda h: h.update(deliveries=[d for d in h["deliveries"] if d["step"] != 2]), "nobody was given the sum of step 2"),
+        (lambda h: h["hashes"].update({"2": flip(h["hashes"]["2"])}), "which the undisturbed run has not"),
+        (lambda h: h.update(final=flip(h["final"])), "the final parameters are not those of the undisturbed run"),
+        (lambda h: h["metrics"].pop(1), "the lines of metrics are of the steps"),
+        (lambda h: h["metrics"][1].update(params_hash=flip(h["metrics"][1]["params_hash"])), "the line of step 1 has the params_hash"),
+        (lambda h: h["metrics"][1].update(loss=h["metrics"][1]["loss"] * 1.0000000000000002), "the line of step 1 has the loss"),
+        (lambda h: h["violations"].append("something"), "the simulation noticed: something"),
+    ],
+)
+def test_what_workers_and_people_were_given(whole: History, edit: Callable[[History], Any], reason: str) -> None:
+    history = copy.deepcopy(whole)
+    edit(history)
+    refuted(history, reason)
