@@ -38,10 +38,12 @@ def batch_script(dtype: str, shape: tuple[int, ...]) -> Any:
 
 
 def arguments(step: int) -> tuple[Any, ...]:
+    """Of `batch`, for one shard of a step."""
     return ("train", 7, 0, step, 64, 0, 8)
 
 
 def dataset_info() -> _native.DatasetInfo:
+    """That of the peers here."""
     return _native.DatasetInfo(
         name="digits",
         hash=HASH,
@@ -54,6 +56,7 @@ def dataset_info() -> _native.DatasetInfo:
 
 
 def accept_join(peer: Peer) -> dict[str, Any]:
+    """Takes a worker into the run; gives its request."""
     request = peer.receive()
     assert request["type"] == "joinRequest" and request["joinRequest"]["processId"] == os.getpid()
     settings = {"seed": 5, "shards": 8, "batchSize": 64, "epochs": 2}
@@ -62,7 +65,7 @@ def accept_join(peer: Peer) -> dict[str, Any]:
 
 
 class Stop(Exception):
-    pass
+    """Raised by a signal handler."""
 
 
 @contextlib.contextmanager

@@ -82,9 +82,7 @@ sys.stdin.readline()
 
     with service(script) as address:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        with subprocess.Popen(
-            [sys.executable, "-c", program, address], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as process:
+        with subprocess.Popen([sys.executable, "-c", program, address], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None and process.stdin is not None
             assert process.stdout.readline() == b"\n"
             heard.wait()
