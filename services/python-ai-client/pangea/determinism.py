@@ -10,6 +10,7 @@ import types
 import warnings
 
 import numpy
+import threadpoolctl
 import torch
 
 _ALLOW = "PANGEA_ALLOW_NONDETERMINISM"
@@ -27,13 +28,15 @@ def configure_torch(threads: int = 1) -> None:
     """Makes torch's results depend on inputs only. With PANGEA_ALLOW_NONDETERMINISM=1, only as far as torch can; a warning says so.
 
     Args:
-        threads: of torch's own pool; part of the result, so equal for all workers of a run.
+        threads: of torch's own pool and of the BLAS below it; part of the result, so equal for all workers of a run.
     """
     allowed = os.environ.get(_ALLOW) == "1"
     if allowed:
         warnings.warn(f"{_ALLOW}=1: operations without a deterministic form are allowed, and the promise of the same bits for any number of workers is given up", stacklevel=1)
     torch.use_deterministic_algorithms(True, warn_only=allowed)
     torch.set_num_threads(threads)
+    # A BLAS built for pthreads does not hear torch: it takes a thread for each core, and the bits of a product depend on how many there are.
+    threadpoolctl.threadpool_limits(threads, user_api="blas")
     torch.backends.mkldnn.deterministic = True  # type: ignore[assignment]
 
 
@@ -102,5 +105,10 @@ def seed_everything(seed: int | None = None) -> int:
 
 
 def describe_software() -> str:
-    """Build of torch and kind of processor: workers of one run should agree on both."""
-    return f"torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()}"
+    """Build of torch, kind of processor as torch and its BLAS see it, and threads: workers of one run should agree on all."""
+    blas = sorted(
+        f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')} threads={pool['num_threads']}"
+        for pool in threadpoolctl.threadpool_info()
+        if pool["user_api"] == "blas"
+    )
+    return f"torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()} {' '.join(blas)}"

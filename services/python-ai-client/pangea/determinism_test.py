@@ -1,6 +1,7 @@
 """Random numbers depend on the work, not on the worker."""
 
 import hashlib
+import os
 import random
 import subprocess
 import sys
@@ -98,3 +99,30 @@ torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
 def test_other_errors_are_left_alone(error: BaseException | None) -> None:
     explain(error)
     assert not getattr(error, "__notes__", [])
+
+
+PRODUCTS = """
+import hashlib, torch
+from pangea.determinism import configure_torch, describe_software
+configure_torch()
+torch.manual_seed(3)
+digest = hashlib.sha256()
+for rows, inner, columns in [(64, 64, 64), (512, 64, 256), (33, 700, 129), (256, 1024, 10)]:
+    digest.update((torch.rand(rows, inner) @ torch.rand(inner, columns)).numpy().tobytes())
+print(digest.hexdigest(), describe_software())
+"""
+
+
+def test_products_have_the_same_bits_however_many_cores_the_machine_offers() -> None:
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", PRODUCTS],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2", "3")
+    }
+    assert len(printed) == 1
+    assert "openblas" in printed.pop()
