@@ -254,10 +254,14 @@ class Audit:
                 if (shard.start, shard.end) != wanted:
                     self._refute("samples", f"step {step.step}: shard {shard.shard} has the positions [{shard.start}, {shard.end}), not [{wanted[0]}, {wanted[1]})", entry)
                 if shard.start > self._covered:
-                    self._refute("samples", f"epoch {step.epoch}: the positions [{self._covered}, {shard.start}) are not counted before step {step.step}, shard {shard.shard}", entry)
+                    self._refute(
+                        "samples", f"epoch {step.epoch}: the positions [{self._covered}, {shard.start}) are not counted before step {step.step}, shard {shard.shard}", entry
+                    )
                 elif shard.start < self._covered:
                     self._refute(
-                        "samples", f"epoch {step.epoch}: the positions [{shard.start}, {min(self._covered, shard.end)}) are counted again in step {step.step}, shard {shard.shard}", entry
+                        "samples",
+                        f"epoch {step.epoch}: the positions [{shard.start}, {min(self._covered, shard.end)}) are counted again in step {step.step}, shard {shard.shard}",
+                        entry,
                     )
                 if shard.end < shard.start:
                     self._refute("samples", f"step {step.step}: shard {shard.shard} ends at {shard.end} before it begins at {shard.start}", entry)

@@ -136,9 +136,7 @@ def _result(file: Path, audit: Audit) -> Finding:
     if audit.finished is None:
         finding.refute("it tells of an end that the ledger does not have")
     elif (result.get("steps"), result.get("params_hash")) != (audit.finished.steps, audit.finished.params_hash):
-        finding.refute(
-            f"it tells of {result.get('steps')} steps and parameters {result.get('params_hash')}, the ledger of {audit.finished.steps} and {audit.finished.params_hash}"
-        )
+        finding.refute(f"it tells of {result.get('steps')} steps and parameters {result.get('params_hash')}, the ledger of {audit.finished.steps} and {audit.finished.params_hash}")
     return finding
 
 

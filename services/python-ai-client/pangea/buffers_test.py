@@ -14,7 +14,7 @@ from pangea.simulated import Group
 from pangea.training import Training
 
 
-def normalised() -> nn.Module:
+def normalised() -> nn.Sequential:
     torch.manual_seed(1)
     return nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4))
 

@@ -14,7 +14,8 @@ from pangea.places import data_file
 def tokens() -> torch.Tensor:
     """The corpus as the data service numbers its bytes: places among the distinct ones."""
     text = torch.frombuffer(bytearray(gzip.decompress(data_file("stdlib.txt.gz").read_bytes())), dtype=torch.uint8)
-    return torch.unique(text, return_inverse=True)[1]
+    numbers: torch.Tensor = torch.unique(text, return_inverse=True)[1]
+    return numbers
 
 
 def _batch(tokens: torch.Tensor, number: int, samples: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,7 +53,8 @@ def test_a_later_token_changes_no_earlier_score(tokens: torch.Tensor, training: 
 
     def scores(batch: torch.Tensor) -> torch.Tensor:
         torch.manual_seed(1)
-        return model(batch).detach()
+        output: torch.Tensor = model(batch)
+        return output.detach()
 
     one, other = scores(x), scores(changed)
     assert torch.equal(one[:, :40], other[:, :40])

@@ -111,12 +111,10 @@ def parse(text: str) -> Dataset:
     for name in options:
         if name not in known:
             raise _refused(text, f"{kind} has no option {name}, only {', '.join(known)}")
-    form: Csv | Text
+    held_out = _held_out(text, options.get("held_out", "0.2" if kind == "csv" else "0.1"))
     if kind == "csv":
-        form = Csv(_shape(text, options.get("shape")), _label(text, options.get("label", "last")))
-    else:
-        form = Text(_positive(text, "context", options.get("context", "64")))
-    return Dataset(file.name, file, form, _held_out(text, options.get("held_out", "0.2" if kind == "csv" else "0.1")))
+        return Dataset(file.name, file, Csv(_shape(text, options.get("shape")), _label(text, options.get("label", "last"))), held_out)
+    return Dataset(file.name, file, Text(_positive(text, "context", options.get("context", "64"))), held_out)
 
 
 def _refused(text: str, reason: str) -> UnknownDataset:

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 
 from pangea.audit_files import verify_checkpoint
+from pangea.gradients import USED
 from pangea.hashing import tensor_bytes
 from pangea.ledger import NAME, Checkpoint, Finished, LedgerDamaged, Model, Reader
 from pangea.results import write_atomically
@@ -125,7 +126,7 @@ def _export_final(run_dir: Path, target: Path, facts: _Facts) -> Exported:
 def _vouch(path: Path, weights: dict[str, torch.Tensor], facts: _Facts) -> str:
     """Compares the hash over the weights with the one that the run finished with, where the ledger has the order of all tensors."""
     assert facts.finished is not None
-    order = [spec.name for spec in facts.model.parameters] if facts.model is not None else []
+    order = [spec.name for spec in facts.model.parameters if spec.name != USED] if facts.model is not None else []
     missing = [name for name in order if name not in weights]
     if missing:
         raise NothingToExport(f"{path} is damaged or of another run: it has no tensor {missing[0]}")
@@ -138,7 +139,10 @@ def _vouch(path: Path, weights: dict[str, torch.Tensor], facts: _Facts) -> str:
     known = {bytes(tensor_bytes(weights[name])) for name in order}
     others = [name for name, tensor in weights.items() if name not in order and bytes(tensor_bytes(tensor)) not in known]
     if not others:
-        raise NothingToExport(f"{path} is damaged: its parameters have hash {digest.hexdigest()}, the run finished with {wanted}")
+        raise NothingToExport(
+            f"nothing vouches for {path}: its parameters have hash {digest.hexdigest()}, the run finished with {wanted}. It is damaged, or the model has buffers that are not saved; "
+            "export a checkpoint instead (--checkpoint-steps takes some)"
+        )
     return f"not checked against the ledger, because {others[0]} is part of the hash and its place is not known; a checkpoint of the last step can be checked"
 
 

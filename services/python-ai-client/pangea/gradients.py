@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from pangea.buffers import Buffers, UnsupportedModel, Untouched, places
 from pangea.hashing import tensors_hash
 
 __all__ = ["Parameters", "UnsupportedModel"]
 
-_USED = "pangea.used"
+USED = "pangea.used"
 _FIXED = "train it or leave it alone in the forward pass"
 _BUFFER = "register it as a buffer of numbers with persistent=True, which takes part in each step, or leave it alone in the forward pass"
 _TRAINED = "build what changes parameters into the forward pass (torch.nn.utils.parametrize), or the optimizer"
@@ -32,7 +32,7 @@ class Parameters:
         """
         self.model = model
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if isinstance(tensor, UninitializedTensorMixin):
+            if is_lazy(tensor):
                 raise UnsupportedModel(f"{name} has no shape yet; run one batch through the model before it joins")
             if tensor.device.type != "cpu":
                 raise UnsupportedModel(f"{name} is on {tensor.device}; move the model to the CPU")
@@ -54,7 +54,7 @@ class Parameters:
     def specs(self) -> list[tuple[str, Literal["float32"], tuple[int, ...]]]:
         """(name, dtype, shape) of each part of the flat vector."""
         shapes = [(name, tuple(parameter.shape)) for name, parameter in self.trainable.items()]
-        return [(name, "float32", shape) for name, shape in [*shapes, (_USED, (len(shapes),)), *self._buffers.shapes()]]
+        return [(name, "float32", shape) for name, shape in [*shapes, (USED, (len(shapes),)), *self._buffers.shapes()]]
 
     def hash(self) -> bytes:
         """SHA-256 over the bytes of all trainable parameters, then all buffers."""

@@ -19,7 +19,8 @@ Loss = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 
 def mean_square(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """A loss that depends on every output."""
-    return model(x).square().mean()
+    output: torch.Tensor = model(x)
+    return output.square().mean()
 
 
 @dataclass

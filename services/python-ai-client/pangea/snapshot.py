@@ -78,7 +78,7 @@ def _state(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: 
         tensors[_MODEL + name] = tensor
     rest = {"optimizer": _pack(optimizer.state_dict(), "optimizer", tensors)}
     if scheduler is not None:
-        rest["scheduler"] = _pack(scheduler.state_dict(), "scheduler", tensors)
+        rest["scheduler"] = _pack(scheduler.state_dict(), "scheduler", tensors)  # type: ignore[no-untyped-call]
     return tensors, rest
 
 

@@ -15,7 +15,7 @@ from pangea.hashing import tensors_hash
 POSITION = snapshot.Position(step=3, seed=(1 << 63) - 1, shards=8, batch_size=64)
 
 
-def build(seed: int) -> nn.Module:
+def build(seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
 

@@ -34,7 +34,8 @@ class Block(nn.Module):
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(queries, keys, values, dropout_p=DROPOUT if self.training else 0.0, is_causal=True)
         x = x + self.dropout(self.attended(attended.transpose(1, 2).flatten(2)))
-        return x + self.dropout(self.perceptron(self.perceptron_norm(x)))
+        x = x + self.dropout(self.perceptron(self.perceptron_norm(x)))
+        return x
 
 
 class Characters(nn.Module):
@@ -50,7 +51,8 @@ class Characters(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
-        return self.scores(self.norm(self.blocks(self.dropout(x))))
+        scores: torch.Tensor = self.scores(self.norm(self.blocks(self.dropout(x))))
+        return scores
 
 
 def loss_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
