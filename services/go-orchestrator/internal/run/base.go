@@ -19,7 +19,9 @@ func (m *Machine) rebase() {
 		m.reopen(ahead.step)
 		return
 	}
-	if m.loading || m.inSight() || !slices.ContainsFunc(m.workers, func(w *worker) bool { return w.waiting }) {
+	// A state that can be handed out is as good as a worker that holds it.
+	handed := m.snapshot != nil && m.reachable(m.snapshot.Step)
+	if m.loading || handed || m.inSight() || !slices.ContainsFunc(m.workers, func(w *worker) bool { return w.waiting }) {
 		return
 	}
 	base := m.furthest(func(w *worker) bool { return w.waiting && !w.silent })
@@ -92,6 +94,7 @@ func (m *Machine) onLoaded(e CheckpointLoaded) {
 	default:
 		m.note(slog.LevelInfo, "the run goes on from a checkpoint", "file", e.Checkpoint.File, "step", e.Checkpoint.Step, "open_step", m.step.number)
 		m.reopen(e.Checkpoint.Step)
+		m.dropSnapshot()
 		m.snapshot = e.Snapshot
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -35,5 +36,40 @@ func TestASilentWorkerWithSoundParametersIsWaitedFor(t *testing.T) {
 	lease := one[protocol.Lease](b, 2)
 	if lease.Step != 0 || len(lease.Shards) != 4 {
 		t.Fatalf("%+v; want all shards of step 0", lease)
+	}
+}
+
+// All workers die and a new one comes: the checkpoint is read once, and its memory is given back when the run has gone on.
+func TestACheckpointIsLoadedOnce(t *testing.T) {
+	b := newBench(t)
+	b.join(1)
+	b.advance(1, 1)
+	b.machine.checkpoints = []ledger.Checkpoint{{Step: 1, File: "c", ParamsHash: hashAt(1)}}
+	b.ask(1, 1)
+	b.wantShards(1, 0, 1, 2, 3)
+	b.submit(1, b.update(1, 0, 4, 1))
+	b.ask(1, 1)
+	b.take(1)
+	b.ask(1, 2)
+	b.take(1)
+	b.handle(PeerGone{Peer: 1, Reason: "killed"})
+	b.join(2)
+	b.ask(2, 0)
+	if b.loads != 1 {
+		t.Fatalf("%d checkpoints are loaded; want 1", b.loads)
+	}
+	freed := 0
+	b.handle(CheckpointLoaded{Checkpoint: b.machine.checkpoints[0], Snapshot: protocol.NewSnapshot(1, hashAt(1), [][]byte{{1}}, 1, protocol.Hash{}, func() { freed++ })})
+	one[*protocol.Snapshot](b, 2)
+	b.handle(Tick{})
+	b.ask(2, 1)
+	b.wantShards(2, 0, 1, 2, 3)
+	if b.loads != 1 {
+		t.Fatalf("the checkpoint was loaded %d times", b.loads)
+	}
+	b.handle(StopAsked{AtOnce: true})
+	b.machine.dropSnapshot()
+	if freed != 1 {
+		t.Fatalf("its memory was given back %d times", freed)
 	}
 }

@@ -103,6 +103,7 @@ type step struct {
 type shard struct {
 	owner  uint32    // the worker that has it; 0 is nobody
 	second uint32    // the worker that computes it as well; 0 is nobody
+	again  time.Time // when it was leased to that one
 	since  time.Time // when it was leased to its owner
 	of     int       // how many shards that lease had
 	check  bool      // is to be computed by two workers, and only one has

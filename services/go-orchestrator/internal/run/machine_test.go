@@ -22,6 +22,7 @@ type bench struct {
 	replies map[Peer][]protocol.Reply
 	lines   []MetricsLine
 	records []Record
+	loads   int // of checkpoints, asked for
 }
 
 // Two parameters of 3 elements; 20 samples in steps of 8 over 4 shards: 3 steps, the last one of 4 samples.
@@ -48,6 +49,8 @@ func (b *bench) handle(event Event) {
 			b.replies[e.Peer] = append(b.replies[e.Peer], e.Reply)
 		case WriteMetrics:
 			b.lines = append(b.lines, e.Line)
+		case LoadCheckpoint:
+			b.loads++
 		case WriteRecord:
 			b.records = append(b.records, e.Record)
 		}

@@ -13,10 +13,11 @@ type lateness struct {
 	count   int
 }
 
-// Below so many observations, and below so long, nothing is late.
+// Nothing is late before it has taken so long. Below so many observations they say little, and only what has taken many times as long as the longest of them is late.
 const (
-	leastObservations = 8
 	leastLateness     = 200 * time.Millisecond
+	leastObservations = 8
+	manyTimes         = 10
 )
 
 // add notes that so many pieces together took that long.
@@ -27,23 +28,26 @@ func (l *lateness) add(took time.Duration, pieces int) {
 
 // late says whether so many pieces have taken longer than the median and k times the median absolute deviation of the others.
 func (l *lateness) late(elapsed time.Duration, pieces int, k float64) bool {
-	n := min(l.count, len(l.seconds))
-	if n < leastObservations || elapsed < leastLateness {
-		return false
+	seconds := slices.Clone(l.seconds[:min(l.count, len(l.seconds))])
+	if len(seconds) < leastObservations {
+		return l.overdue(elapsed / time.Duration(max(1, pieces)))
 	}
-	seconds := slices.Clone(l.seconds[:n])
 	median := middle(seconds)
 	for i := range seconds {
 		seconds[i] = max(seconds[i]-median, median-seconds[i])
 	}
-	return elapsed.Seconds() > float64(pieces)*(median+k*middle(seconds))
+	return elapsed >= leastLateness && elapsed.Seconds() > float64(pieces)*(median+k*middle(seconds))
 }
 
-// overdue says whether something has taken more than twice as long as the longest of the last observations: for what comes in several kinds, of
-// which the median says nothing.
+// overdue says whether one piece has taken several times as long as the longest of the others: for what comes in several kinds, of which the
+// median says nothing.
 func (l *lateness) overdue(elapsed time.Duration) bool {
-	n := min(l.count, len(l.seconds))
-	return n >= leastObservations && elapsed >= leastLateness && elapsed.Seconds() > 2*slices.Max(l.seconds[:n])
+	seconds := l.seconds[:min(l.count, len(l.seconds))]
+	times := 2.0
+	if len(seconds) < leastObservations {
+		times = manyTimes
+	}
+	return len(seconds) > 0 && elapsed >= leastLateness && elapsed.Seconds() > times*slices.Max(seconds)
 }
 
 // middle sorts.
@@ -62,7 +66,7 @@ func (m *Machine) secondLease(w *worker) []uint32 {
 	for number := range m.step.shards {
 		s := &m.step.shards[number]
 		if s.check && s.second == 0 && s.owner != 0 && m.computes(uint32(number)) != w.id {
-			s.second = w.id
+			s.second, s.again = w.id, m.now
 			shards = append(shards, uint32(number))
 		}
 	}
@@ -84,11 +88,25 @@ func (m *Machine) secondLease(w *worker) []uint32 {
 			continue
 		}
 		for _, number := range open {
-			m.step.shards[number].second = w.id
+			m.step.shards[number].second, m.step.shards[number].again = w.id, m.now
 		}
 		return open
 	}
 	return nil
+}
+
+// observe notes how long a worker took for shards that it leased.
+func (m *Machine) observe(w *worker, node tree.Node) {
+	s := m.step.shards[node.First]
+	since := s.since
+	if s.second == w.id {
+		since = s.again
+	} else if s.owner != w.id {
+		return
+	}
+	if !since.IsZero() && s.of > 0 {
+		m.lateness.add(m.now.Sub(since), s.of)
+	}
 }
 
 // overtaken notes that shards have come from another worker than their owner: it owns them now, and the one that was to compute them is the

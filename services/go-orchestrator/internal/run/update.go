@@ -27,9 +27,7 @@ func (m *Machine) onUpdate(e UpdateCame) {
 	verdict, detail := m.judge(w, &e.Update)
 	node := tree.Node{First: e.Update.FirstShard, Count: e.Update.ShardCount}
 	if verdict == protocol.Accepted {
-		if s := m.step.shards[node.First]; !s.since.IsZero() && s.of > 0 {
-			m.lateness.add(m.now.Sub(s.since), s.of)
-		}
+		m.observe(w, node)
 		m.overtaken(w, node)
 		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports}, gradients)
 	} else {

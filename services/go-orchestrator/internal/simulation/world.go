@@ -132,7 +132,7 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	if !w.lies && !w.flips {
 		c.after(c.between(0, 500*time.Millisecond), w.disturb)
 	}
-	c.run(limit, func() bool { return w.ended || len(w.history.Violations) > 0 })
+	c.run(limit, func() bool { return w.ended && w.orchestrator != nil || len(w.history.Violations) > 0 })
 	w.close()
 	return w.history
 }
