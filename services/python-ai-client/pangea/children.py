@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +17,8 @@ Found = TypeVar("Found")
 
 # How often a condition is looked at while waiting for it.
 _TICK_SECONDS = 0.02
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
 
 
 class ChildFailed(RuntimeError):
@@ -20,20 +26,26 @@ class ChildFailed(RuntimeError):
 
 
 class Child:
-    """A child process whose output goes to a log file."""
+    """A child process whose output goes to a log file. It does not outlive this process, however this one ends."""
 
     def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str] | None = None) -> None:
         self.name, self.log = name, log
         with log.open("ab") as stream:
             try:
                 # A group of its own: Ctrl-C reaches us alone, and we stop the children in order.
-                self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment, start_new_session=True)
-            except OSError as error:
+                self.process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment, start_new_session=True, preexec_fn=_ends_with_parent()
+                )
+            except (OSError, subprocess.SubprocessError) as error:
                 raise ChildFailed(f"cannot start {name}: {error}") from error
 
     def exit_code(self) -> int | None:
         """None while it runs."""
         return self.process.poll()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal, unless the process has ended."""
+        self.process.send_signal(number)
 
     def log_tail(self, lines: int = 12) -> str:
         """The end of its log."""
@@ -66,6 +78,23 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.process.kill()
         return self.process.wait()
+
+
+def _ends_with_parent() -> Callable[[], None] | None:
+    """What makes the kernel send SIGTERM to a child when this process is gone, even after kill -9. It is called in the child.
+
+    The kernel counts the end of the thread that started the child as well, so this is for the main thread's children.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def prepare() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:  # it was gone before
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return prepare
 
 
 def wait_for(condition: Callable[[], Found | None], timeout: float) -> Found | None:

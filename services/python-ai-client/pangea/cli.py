@@ -5,44 +5,50 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from pangea.audit_command import audit_command
+from pangea.chaos_command import chaos_command
 from pangea.children import ChildFailed
+from pangea.datasets import UnknownDataset
 from pangea.doctor import examine
 from pangea.export_command import export_command
-from pangea.launcher import Settings, train
-from pangea.places import MissingFile, caller_folder, example
+from pangea.launcher import Listeners, Outcome, resume_run, train
+from pangea.options import ScriptCommand, script_arguments, script_path, shared
+from pangea.places import MissingFile
 from pangea.report import ProgressDisplay, print_table, summary
+from pangea.resume import CannotResume
+from pangea.settings import Settings, UnusableLaunchFile
+from pangea.status_command import status_command
+from pangea.stopping import StopWish, listening
 
 
-def _power_of_two(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
-    if not 1 <= value <= 1024 or value & (value - 1):
-        raise click.BadParameter(f"{value} is not a power of two from 1 to 1024")
-    return value
-
-
-def run_training(settings: Settings, as_json: bool) -> None:
-    """Trains and reports; exits with 1 and a sentence on stderr if the run cannot go on."""
+def run_training(start: Callable[[Listeners, StopWish], Outcome], as_json: bool) -> None:
+    """Trains and reports; exits with 1 and a sentence on stderr if the run cannot go on, with 130 or 143 if it was stopped."""
     console = Console(stderr=as_json)
     try:
-        with ProgressDisplay(console) as progress:
-            outcome = train(settings, progress.update, lambda event: console.print(event, style="yellow", soft_wrap=True))
-    except (ChildFailed, MissingFile, FileExistsError) as error:
+        with listening() as wish, ProgressDisplay(console) as progress:
+            outcome = start(Listeners(progress.update, lambda event: console.print(event, style="yellow", soft_wrap=True, highlight=False)), wish)
+    except (ChildFailed, MissingFile, FileExistsError, CannotResume, UnusableLaunchFile, UnknownDataset) as error:
         print(f"pangea: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("pangea: stopped", file=sys.stderr)
+        print("pangea: stopped at once", file=sys.stderr)
         sys.exit(130)
     figures: dict[str, Any] = summary(outcome)
     if as_json:
         print(json.dumps(figures, indent=1))
     else:
         print_table(console, figures)
+    if not outcome.finished:
+        print(f"pangea: stopped after {figures['steps']} of {outcome.run.get('total_steps') or 'all'} steps; go on with: pangea train --resume {outcome.run_dir}", file=sys.stderr)
+        sys.exit(wish.exit_code or 1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,24 +56,43 @@ def main() -> None:
     """Train PyTorch models on many machines: kill anything, same bits, every sample once."""
 
 
-@main.command("train")
+@main.command("train", cls=ScriptCommand)
 @click.argument("script", required=False, type=click.Path(path_type=Path))
-@click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes on this machine.")
 @click.option("--epochs", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1, 1 << 20), default=64, show_default=True, help="Samples of a step, over all workers.")
-@click.option("--shards", type=int, default=8, show_default=True, callback=_power_of_two, help="Micro-batches of a step; a power of two.")
-@click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True)
+@shared
+@click.option("--checkpoint-steps", type=click.IntRange(0), default=0, show_default=True, help="Steps between two checkpoints; 0 for none by steps.")
+@click.option("--checkpoint-seconds", type=click.FloatRange(0, 1e9), default=30.0, show_default=True, help="Seconds between two checkpoints; 0 for none by time.")
+@click.option("--keep-checkpoints", type=click.IntRange(1), default=3, show_default=True, help="Newest checkpoints that are kept.")
+@click.option("--verify-fraction", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of the shards that two workers compute, to compare their bits.")
+@click.option("--straggler-k", type=click.FloatRange(0), default=5.0, show_default=True, help="A shard is late after median + K * MAD of the others.")
+@click.option("--allow-nondeterminism", is_flag=True, help="Take operations without a deterministic form; gives up the same bits.")
 @click.option("--run-dir", type=click.Path(), default=None, help="Where the run's files go.  [default: pangea-runs/TIME-SEED]")
+@click.option("--resume", type=click.Path(), default=None, metavar="DIR", help="Go on with the run in DIR, also with another number of workers.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closing figures as JSON.")
-def train_command(script: Path | None, workers: int, epochs: int, batch_size: int, shards: int, seed: int, run_dir: str | None, as_json: bool) -> None:
+@click.pass_context
+def train_command(context: click.Context, /, script: Path | None, run_dir: str | None, resume: str | None, as_json: bool, **options: Any) -> None:
     """Train SCRIPT (default: a digit classifier) with several workers.
 
-    SCRIPT calls pangea.join; its parameters are the same bytes for any number of workers.
+    SCRIPT calls pangea.join; its parameters are the same bytes for any number of workers. Processes that are killed are started again. Ctrl-C
+    or SIGTERM stops the run with a last checkpoint; --resume goes on.
     """
-    path = caller_folder() / script if script is not None else example("digits.py")
-    if not path.is_file():
-        raise click.BadParameter(f"there is no file {path}", param_hint="SCRIPT")
-    run_training(Settings(path, workers, epochs, batch_size, shards, seed, run_dir), as_json)
+    if resume is not None:
+        if run_dir is not None:
+            raise click.UsageError("--resume names the run's directory already; leave out --run-dir")
+        directory = resume
+        asked = {name: value for name, value in options.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+        if script is not None:
+            asked["script"] = script_path(script)
+        if (arguments := script_arguments(context)) is not None:
+            asked["arguments"] = arguments
+        run_training(lambda listeners, wish: resume_run(directory, asked, listeners, wish), as_json)
+    else:
+        settings = Settings(script_path(script), script_arguments(context) or (), run_dir=run_dir, **options)
+        run_training(lambda listeners, wish: train(settings, listeners, wish), as_json)
+
+
+main.add_command(status_command)
+main.add_command(chaos_command)
 
 
 @main.command("doctor")

@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from pangea.cli import main
-from pangea.launcher import MetricsFile
+from pangea.metrics import MetricsFile
+from pangea.settings import Launch, Settings, script_hash, write_launch
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,11 @@ from pangea.launcher import MetricsFile
         (["train", "--workers", "0"], "0 is not in the range"),
         (["train", "--epochs", "none"], "not a valid integer"),
         (["train", "no-such-script.py"], "there is no file"),
+        (["train", "--dataset", "faces"], "there is no such dataset"),
+        (["train", "--resume", "run", "--run-dir", "other"], "leave out --run-dir"),
+        (["train", "--verify-fraction", "2"], "not in the range"),
+        (["chaos", "--mtbf", "0"], "not in the range"),
+        (["chaos", "no-such-script.py"], "there is no file"),
         (["fly"], "No such command"),
     ],
 )
@@ -54,3 +60,26 @@ def test_metrics_are_read_by_whole_lines_as_they_grow(tmp_path: Path) -> None:
         stream.write('ep": 1}\n')
     assert metrics.read_new() == [{"step": 1}]
     assert metrics.lines == [{"step": 0}, {"step": 1}]
+
+
+def test_resuming_what_is_no_run_is_a_sentence_and_exit_code_1(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["train", "--resume", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "holds no run" in result.output
+
+
+def test_options_that_contradict_the_run_are_refused_and_defaults_are_not(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("")
+    settings = Settings(script.resolve(), ("--lr", "1"), epochs=7, shards=4, run_dir=str(tmp_path))
+    write_launch(tmp_path, Launch(settings, "r", script_hash(script)))
+    for name, content in (("run.json", '{"state": "finished", "params_hash": "ab"}'), ("result.json", "{}")):
+        (tmp_path / name).write_text(content)
+    refused = CliRunner().invoke(main, ["train", "--resume", str(tmp_path), "--epochs", "8", "--", "--lr", "2"])
+    assert refused.exit_code == 1
+    assert "--epochs 8 (the run has 7)" in refused.output
+    assert "the script's arguments --lr 2" in refused.output
+    same = CliRunner().invoke(main, ["train", str(script), "--resume", str(tmp_path), "--epochs", "7", "--workers", "1", "--json", "--", "--lr", "1"])
+    assert same.exit_code == 0, same.output
+    assert json.loads(same.stdout)["params_hash"] == "ab"
+    assert "finished already" in same.stderr

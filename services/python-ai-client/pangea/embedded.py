@@ -1,74 +1,140 @@
-"""Orchestrator and data service as children of this process, on free ports of the loopback."""
+"""Orchestrator and data services as children of this process, on free ports of the loopback."""
 
 from __future__ import annotations
 
+import logging
 import os
-from dataclasses import dataclass
+import threading
 from pathlib import Path
 
-from pangea.children import Child
-from pangea.places import data_file, new_run_dir, program
+from pangea.children import Child, ChildFailed
+from pangea.metrics import MetricsFile
+from pangea.places import new_run_dir
+from pangea.restarts import RestartPolicy
+from pangea.services import ORCHESTRATOR, RunOptions, data_service_name, port_file, start_data_service, start_orchestrator
+from pangea.supervised_services import READY_SECONDS, add_service
+from pangea.supervisor import Process, Supervisor
 
-_READY_SECONDS = 60.0
+_TICK_SECONDS = 0.05
+_LOG = logging.getLogger(__name__)
 
 
-@dataclass
 class EmbeddedServices:
-    """Both services, running.
+    """The services of one run, running. Made by `start`.
 
     Attributes:
-        orchestrator, data: where they listen, host:port.
+        orchestrator: where it listens, host:port.
+        data: where the data service listens, host:port; with replicas, all of them with commas between.
         status: the orchestrator's HTTP address, host:port.
         run_dir: of the run.
     """
 
-    orchestrator: str
-    data: str
-    status: str
-    run_dir: Path
-    orchestrator_child: Child
-    data_child: Child
+    def __init__(self, run_dir: Path, options: RunOptions, dataset: str) -> None:
+        self.run_dir, self._options, self._dataset = run_dir, options, dataset
+        self.orchestrator = self.data = self.status = ""
+        self._supervisor = Supervisor(RestartPolicy(), lambda event: _LOG.warning("%s", event))
+        self._data_services: list[Process] = []
+        self._stopping = threading.Event()
+        self._watcher: threading.Thread | None = None
 
     @classmethod
-    def start(cls, *, run_dir: str | os.PathLike[str] | None, epochs: int, batch_size: int, shards: int, seed: int) -> EmbeddedServices:
-        """Starts both and waits until they are ready.
+    def start(
+        cls,
+        *,
+        run_dir: str | os.PathLike[str] | None,
+        epochs: int,
+        batch_size: int,
+        shards: int,
+        seed: int,
+        dataset: str = "digits",
+        data_replicas: int = 1,
+        checkpoint_steps: int = 0,
+        checkpoint_seconds: float = 0.0,
+        verify_fraction: float = 0.0,
+        straggler_k: float = 5.0,
+        keep_alive: bool = False,
+    ) -> EmbeddedServices:
+        """Starts all and waits until they are ready.
 
+        Args:
+            run_dir, epochs, batch_size, shards, seed: of the run.
+            dataset: as `pangea.datasets.parse` reads it.
+            data_replicas: how many processes serve the data.
+            checkpoint_steps, checkpoint_seconds, verify_fraction, straggler_k: as go-orchestrator has them.
+            keep_alive: start again what is killed.
         Raises:
             ChildFailed: with the end of the log of the one that failed.
             FileExistsError: if the run directory holds a run.
         """
-        directory = new_run_dir(run_dir, seed)
-        data = start_data_service(directory)
+        options = RunOptions(
+            epochs, batch_size, shards, seed, checkpoint_steps=checkpoint_steps, checkpoint_seconds=checkpoint_seconds, verify_fraction=verify_fraction, straggler_k=straggler_k
+        )
+        services = cls(new_run_dir(run_dir, seed), options, dataset)
         try:
-            data_addresses = data.wait_ready(directory / "logs" / "rust-compute.ports.json", _READY_SECONDS)
-            orchestrator = start_orchestrator(directory, epochs=epochs, batch_size=batch_size, shards=shards, seed=seed)
-            try:
-                addresses = orchestrator.wait_ready(directory / "logs" / "go-orchestrator.ports.json", _READY_SECONDS)
-            except BaseException:
-                orchestrator.stop()
-                raise
+            services._start_all(data_replicas)
         except BaseException:
-            data.stop()
+            services.stop()
             raise
-        return cls(addresses["listen"], data_addresses["listen"], addresses["http"], directory, orchestrator, data)
+        if keep_alive:
+            services._watcher = threading.Thread(target=services._watch, name="pangea-services", daemon=True)
+            services._watcher.start()
+        return services
+
+    def _start_all(self, data_replicas: int) -> None:
+        for number in range(1, data_replicas + 1):
+            self._data_services.append(self._start_data_service(data_service_name(number)))
+        self.data = ",".join(addresses.listen for service in self._data_services if (addresses := service.addresses) is not None)
+        self._orchestrator = add_service(
+            self._supervisor, self.run_dir, ORCHESTRATOR, lambda addresses: start_orchestrator(self.run_dir, self.run_dir.name, self._options, addresses)
+        )
+        assert self._orchestrator.addresses is not None
+        self.orchestrator, self.status = self._orchestrator.addresses.listen, self._orchestrator.addresses.http
+
+    def _start_data_service(self, name: str) -> Process:
+        return add_service(self._supervisor, self.run_dir, name, lambda addresses: start_data_service(self.run_dir, name, self._dataset, addresses))
+
+    def _watch(self) -> None:
+        metrics = MetricsFile(self.run_dir / "metrics.jsonl")
+        while not self._stopping.wait(_TICK_SECONDS):
+            metrics.read_new()
+            try:
+                self._supervisor.look(len(metrics.lines))
+            except ChildFailed as error:
+                # The worker in this process finds out by itself; this is why.
+                _LOG.error("%s", error)
+                return
+
+    @property
+    def orchestrator_child(self) -> Child:
+        """Its process."""
+        return self._orchestrator.child
+
+    @property
+    def data_child(self) -> Child:
+        """The process of the first replica of the data service."""
+        return self._data_services[0].child
+
+    @property
+    def data_children(self) -> list[Child]:
+        """The processes of all replicas."""
+        return [service.child for service in self._data_services]
+
+    def restart_orchestrator(self) -> None:
+        """Starts it again at its address, where the ledger ends; waits until it is ready. For those that do not ask to `keep_alive`."""
+        self._restart(self._orchestrator)
+
+    def restart_data_service(self, index: int = 0) -> None:
+        """Starts a replica again at its address; waits until it is ready. For those that do not ask to `keep_alive`."""
+        self._restart(self._data_services[index])
+
+    def _restart(self, process: Process) -> None:
+        process.child = process.start()
+        process.child.wait_ready(port_file(self.run_dir, process.name), READY_SECONDS)
 
     def stop(self) -> None:
-        """Stops both, the orchestrator first: it writes the last state of the run."""
-        self.orchestrator_child.stop()
-        self.data_child.stop()
-
-
-def start_data_service(run_dir: Path) -> Child:
-    """rust-compute over the digits, on free ports."""
-    command = [str(program("rust-compute")), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dataset-name", "digits"]
-    command += ["--csv", str(data_file("digits.csv.gz")), "--label-column", "last", "--feature-shape", "1,8,8", "--held-out", "0.2"]
-    command += ["--port-file", str(run_dir / "logs" / "rust-compute.ports.json")]
-    return Child("rust-compute", command, run_dir / "logs" / "rust-compute.log")
-
-
-def start_orchestrator(run_dir: Path, *, epochs: int, batch_size: int, shards: int, seed: int) -> Child:
-    """go-orchestrator for one run, on free ports."""
-    command = [str(program("go-orchestrator")), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--run-dir", str(run_dir), "--run-id", run_dir.name]
-    command += ["--seed", str(seed), "--shards", str(shards), "--batch-size", str(batch_size), "--epochs", str(epochs)]
-    command += ["--port-file", str(run_dir / "logs" / "go-orchestrator.ports.json")]
-    return Child("go-orchestrator", command, run_dir / "logs" / "go-orchestrator.log")
+        """Stops all, the orchestrator first: it writes the last state of the run."""
+        self._stopping.set()
+        if self._watcher is not None:
+            self._watcher.join()
+        for process in reversed(self._supervisor.processes):
+            self._supervisor.stop([process])

@@ -1,7 +1,8 @@
-"""Runs a training script with several workers on this machine."""
+"""Runs a training script with several workers on this machine, to the end of the run or until it is asked to stop."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -9,29 +10,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pangea.children import Child
-from pangea.embedded import EmbeddedServices
-from pangea.places import python_command, python_environment
+from pangea import resume
+from pangea.metrics import MetricsFile
+from pangea.places import caller_folder, new_run_dir
+from pangea.restarts import RestartPolicy
+from pangea.session import Session
+from pangea.settings import Launch, Settings, script_hash, write_launch
+from pangea.stopping import StopWish
 
 _TICK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What `pangea train` was asked to do. `shards` is a power of two; `batch_size` is of a whole step."""
-
-    script: Path
-    workers: int
-    epochs: int
-    batch_size: int
-    shards: int
-    seed: int
-    run_dir: str | None
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """A finished run: the files of its directory, read."""
+    """A run that has ended or was stopped: the files of its directory, read.
+
+    Attributes:
+        run, result: run.json and result.json; empty if they are not there.
+        metrics: the lines of metrics.jsonl.
+        seconds: of this start, services and workers included; 0 if there was nothing left to do.
+        failed_workers: names of those that ended with an error.
+        restarts: how often a process was started again, by its name.
+    """
 
     run_dir: Path
     run: dict[str, Any]
@@ -39,101 +39,82 @@ class Outcome:
     metrics: list[dict[str, Any]]
     seconds: float
     failed_workers: list[str]
+    restarts: dict[str, int]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps of the run are done."""
+        return self.run.get("state") == "finished"
 
 
-class MetricsFile:
-    """Reads metrics.jsonl as it grows."""
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told of the run: each new line of metrics.jsonl with the number of all steps, and sentences about what happens."""
 
-    def __init__(self, file: Path) -> None:
-        self._file, self._position = file, 0
-        self.lines: list[dict[str, Any]] = []
-
-    def read_new(self) -> list[dict[str, Any]]:
-        """The whole lines that came since the last call."""
-        if not self._file.exists():
-            return []
-        with self._file.open("rb") as stream:
-            stream.seek(self._position)
-            text = stream.read()
-        whole = text[: text.rfind(b"\n") + 1]
-        self._position += len(whole)
-        new = [json.loads(line) for line in whole.splitlines()]
-        self.lines += new
-        return new
+    on_progress: Callable[[dict[str, Any], int], None]
+    on_event: Callable[[str], None]
 
 
-def _start_workers(settings: Settings, services: EmbeddedServices) -> list[Child]:
-    workers = []
-    for number in range(1, settings.workers + 1):
-        name = f"worker-{number}"
-        environment = {
-            **python_environment(),
-            "PANGEA_ORCHESTRATOR": services.orchestrator,
-            "PANGEA_DATA": services.data,
-            "PANGEA_RUN_DIR": str(services.run_dir),
-            "PANGEA_WORKER_NAME": name,
-            "PANGEA_SEED": str(settings.seed),
-        }
-        workers.append(Child(name, python_command(settings.script), services.run_dir / "logs" / f"{name}.log", environment))
-    return workers
+def train(settings: Settings, listeners: Listeners, wish: StopWish) -> Outcome:
+    """Starts a run and waits for its end.
+
+    Raises:
+        ChildFailed: a service or all workers ended with an error, or a process is killed again and again.
+        FileExistsError: the run directory holds a run.
+    """
+    run_dir = new_run_dir(settings.run_dir, settings.seed)
+    launch = Launch(settings, run_dir.name, script_hash(settings.script))
+    write_launch(run_dir, launch)
+    return _follow(launch, run_dir, listeners, wish, lambda: None)
 
 
-def train(settings: Settings, on_progress: Callable[[dict[str, Any], int], None], on_event: Callable[[str], None]) -> Outcome:
-    """Starts services and workers, and waits for the end of the run.
+def resume_run(directory: str, asked: dict[str, Any], listeners: Listeners, wish: StopWish) -> Outcome:
+    """Goes on with a run.
 
     Args:
-        settings: of the run.
-        on_progress: called with each new line of metrics.jsonl and the number of all steps.
-        on_event: called with a sentence when a worker ends before the run does.
+        directory: of the run, relative to the caller's folder.
+        asked: options that the user gave, by field of `Settings`.
     Raises:
-        ChildFailed: when a service ends early, or the last worker does.
+        CannotResume, UnusableLaunchFile: saying what to do.
+        ChildFailed: as `train`.
     """
+    run_dir = caller_folder() / directory
+    launch = resume.open_run(run_dir)
+    launch = dataclasses.replace(launch, settings=resume.merged(launch.settings, asked))
+    if resume.finished(run_dir):
+        listeners.on_event("the run is finished already; nothing is left to do")
+        return _outcome(run_dir, 0.0, [], {})
+    if (warning := resume.warning(launch)) is not None:
+        listeners.on_event(f"warning: {warning}")
+    resume.await_predecessor(run_dir, listeners.on_event)
+    return _follow(launch, run_dir, listeners, wish, lambda: write_launch(run_dir, launch))
+
+
+def _follow(launch: Launch, run_dir: Path, listeners: Listeners, wish: StopWish, on_started: Callable[[], None]) -> Outcome:
+    """Runs a session until it is over or is to stop."""
     started = time.perf_counter()
-    services = EmbeddedServices.start(run_dir=settings.run_dir, epochs=settings.epochs, batch_size=settings.batch_size, shards=settings.shards, seed=settings.seed)
-    workers: list[Child] = []
-    try:
-        workers = _start_workers(settings, services)
-        metrics = MetricsFile(services.run_dir / "metrics.jsonl")
-        failed = _follow(services, workers, metrics, on_progress, on_event)
-    finally:
-        for worker in workers:
-            worker.process.terminate()
-        for worker in workers:
-            worker.stop()
-        services.stop()
-    run = json.loads((services.run_dir / "run.json").read_text())
-    result_file = services.run_dir / "result.json"
-    result = json.loads(result_file.read_text()) if result_file.exists() else {}
-    return Outcome(services.run_dir, run, result, metrics.lines, time.perf_counter() - started, failed)
-
-
-def _follow(
-    services: EmbeddedServices, workers: list[Child], metrics: MetricsFile, on_progress: Callable[[dict[str, Any], int], None], on_event: Callable[[str], None]
-) -> list[str]:
-    """Waits until every worker has ended; gives the names of those that failed."""
-    failed: dict[str, Child] = {}
+    session = Session(launch.settings, run_dir, launch.run_id, RestartPolicy(), listeners.on_event)
     total = 0
-    while True:
-        running = [worker for worker in workers if worker.exit_code() is None]
-        total = total or _total_steps(services.run_dir)
-        for line in metrics.read_new():
-            on_progress(line, total)
-        for service in (services.orchestrator_child, services.data_child):
-            if service.exit_code() is not None and running:
-                raise service.failure()
-        for worker in workers:
-            if worker.exit_code() not in (None, 0) and worker.name not in failed:
-                failed[worker.name] = worker
-                if running:
-                    on_event(f"{worker.name} ended with exit code {worker.exit_code()}; the others go on. Its log: {worker.log}")
-        if not running:
-            break
-        time.sleep(_TICK_SECONDS)
-    if len(failed) == len(workers):
-        raise next(iter(failed.values())).failure()
-    return list(failed)
+    try:
+        session.start()
+        on_started()
+        while not session.over and wish.asked is None:
+            for line in session.look():
+                total = total or int(session.record().get("total_steps") or 0)
+                listeners.on_progress(line, total)
+            time.sleep(_TICK_SECONDS)
+        if wish.asked is not None:
+            listeners.on_event(f"{wish.asked.name}: the run stops, with a last checkpoint if there is a worker to give it")
+    finally:
+        session.stop()
+    return _outcome(run_dir, time.perf_counter() - started, session.failed_workers, session.restarts)
 
 
-def _total_steps(run_dir: Path) -> int:
-    file = run_dir / "run.json"
-    return int(json.loads(file.read_text()).get("total_steps") or 0) if file.exists() else 0
+def _outcome(run_dir: Path, seconds: float, failed_workers: list[str], restarts: dict[str, int]) -> Outcome:
+    metrics = MetricsFile(run_dir / "metrics.jsonl")
+    metrics.read_new()
+    return Outcome(run_dir, _read(run_dir / "run.json"), _read(run_dir / "result.json"), metrics.lines, seconds, failed_workers, restarts)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return dict(json.loads(file.read_text())) if file.exists() else {}

@@ -51,7 +51,7 @@ class ProgressDisplay:
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
-    """The figures of a finished run.
+    """The figures of a run that has ended or was stopped.
 
     `samples_per_second` counts from the opening of the first step to the end of the last one. The three shares say where the workers' time went.
     """
@@ -61,6 +61,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     total = sum(parts.values()) or 1.0
     return {
         "run_dir": str(outcome.run_dir),
+        "state": outcome.run.get("state"),
         "held_out_accuracy": outcome.result.get("held_out_accuracy"),
         "loss": lines[-1]["loss"] if lines else None,
         "steps": len(lines),
@@ -70,12 +71,13 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "samples_per_second": sum(line["samples"] for line in lines) / seconds if seconds else None,
         **{f"{name}_share": part / total for name, part in parts.items()},
         "failed_workers": outcome.failed_workers,
+        "restarts": outcome.restarts,
     }
 
 
 def print_table(console: Console, figures: dict[str, Any]) -> None:
     """The closing table."""
-    table = Table(show_header=False, title="Run finished")
+    table = Table(show_header=False, title=f"Run {figures['state'] or 'not begun'}")
     accuracy = figures["held_out_accuracy"]
     rows = [
         ("held-out accuracy", "not reported by the script" if accuracy is None else f"{accuracy:.2%}"),
@@ -87,6 +89,8 @@ def print_table(console: Console, figures: dict[str, Any]) -> None:
         ("params_hash", str(figures["params_hash"])),
         ("run directory", figures["run_dir"]),
     ]
+    if figures["restarts"]:
+        rows.insert(-1, ("started again", ", ".join(f"{name} {count} times" if count > 1 else name for name, count in figures["restarts"].items())))
     for name, value in rows:
         table.add_row(name, value, style=None)
     console.print(table, soft_wrap=not console.is_terminal)

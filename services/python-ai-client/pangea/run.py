@@ -215,7 +215,7 @@ def join(
     embedded: EmbeddedServices | None = None
     directory: Path | None = None
     if not orchestrator or not data:
-        embedded = EmbeddedServices.start(run_dir=run_dir, epochs=epochs, batch_size=batch_size, shards=shards, seed=seed)
+        embedded = EmbeddedServices.start(run_dir=run_dir, epochs=epochs, batch_size=batch_size, shards=shards, seed=seed, keep_alive=True)
         orchestrator, data, directory = embedded.orchestrator, embedded.data, embedded.run_dir
     else:
         named = os.environ.get("PANGEA_RUN_DIR")
@@ -224,7 +224,7 @@ def join(
         health = HealthServer.from_environment()
         name = os.environ.get("PANGEA_WORKER_NAME") or f"{socket.gethostname()}-{os.getpid()}"
         # Nobody starts the services of a run of its own again.
-        reconnect = float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600")) if embedded is None else timeout
+        reconnect = float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600"))
         worker = Worker(training, Addresses(orchestrator, data, timeout, reconnect), name)
     except BaseException:
         if embedded is not None:

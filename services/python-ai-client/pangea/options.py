@@ -1,0 +1,78 @@
+"""Options that several commands share, and arguments for the user's script after `--`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pangea import datasets
+from pangea.places import caller_folder, example
+
+_SCRIPT_ARGUMENTS = "pangea.script_arguments"
+
+
+class ScriptCommand(click.Command):
+    """A command that leaves what stands behind `--` to the training script."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Cuts the script's arguments off."""
+        if "--" in args:
+            cut = args.index("--")
+            ctx.meta[_SCRIPT_ARGUMENTS] = tuple(args[cut + 1 :])
+            args = args[:cut]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """For the first line of the help."""
+        return [*super().collect_usage_pieces(ctx), "[-- ARGUMENTS OF SCRIPT]"]
+
+
+def script_arguments(context: click.Context) -> tuple[str, ...] | None:
+    """What stood behind `--`; None if there was none."""
+    return context.meta.get(_SCRIPT_ARGUMENTS)
+
+
+def script_path(script: Path | None) -> Path:
+    """The training script: the user's, or the example.
+
+    Raises:
+        click.BadParameter: it is not there.
+    """
+    path = (caller_folder() / script).resolve() if script is not None else example("digits.py")
+    if not path.is_file():
+        raise click.BadParameter(f"there is no file {path}", param_hint="SCRIPT")
+    return path
+
+
+def _power_of_two(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
+    if not 1 <= value <= 1024 or value & (value - 1):
+        raise click.BadParameter(f"{value} is not a power of two from 1 to 1024")
+    return value
+
+
+def _dataset(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    try:
+        # With absolute paths, so that it means the same wherever a run is resumed.
+        return datasets.parse(value).spec()
+    except datasets.UnknownDataset as error:
+        raise click.BadParameter(str(error)) from error
+
+
+_SHARED = {
+    "workers": click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes on this machine."),
+    "data_replicas": click.option("--data-replicas", type=click.IntRange(1, 16), default=1, show_default=True, help="Processes that serve the data."),
+    "dataset": click.option("--dataset", default="digits", show_default=True, callback=_dataset, metavar="WORDS", help=f"What is trained on: {datasets.POSSIBLE}."),
+    "batch_size": click.option("--batch-size", type=click.IntRange(1, 1 << 20), default=64, show_default=True, help="Samples of a step, over all workers."),
+    "shards": click.option("--shards", type=int, default=8, show_default=True, callback=_power_of_two, help="Micro-batches of a step; a power of two."),
+    "seed": click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True),
+}
+
+
+def shared(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that say what is trained, and with how many processes."""
+    for option in reversed(_SHARED.values()):
+        function = option(function)
+    return function

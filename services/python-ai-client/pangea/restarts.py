@@ -1,0 +1,87 @@
+"""Decides what the end of a process means, and whether and when it is started again. No clock, no processes: times are given."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+# A worker that ends by one of these was asked to; it died before it could take its leave.
+_REQUESTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Fate(Enum):
+    """What became of a process."""
+
+    RUNNING = "running"
+    LEFT = "left"
+    FAILED = "failed"
+    KILLED = "killed"
+
+
+def fate(exit_code: int | None, is_service: bool) -> Fate:
+    """Reads an exit code as `subprocess` gives it: None while it runs, -N after signal N.
+
+    A worker that was asked to stop has left. Nobody asks a service to stop in that way but the launcher, which does not ask here.
+    """
+    if exit_code is None:
+        return Fate.RUNNING
+    if exit_code == 0:
+        return Fate.LEFT
+    if exit_code > 0:
+        return Fate.FAILED
+    return Fate.LEFT if not is_service and -exit_code in _REQUESTS else Fate.KILLED
+
+
+@dataclass(frozen=True)
+class RestartPolicy:
+    """How often, and after which pauses.
+
+    Attributes:
+        most_deaths: of one process within `window` without a step of the run between them; None for no limit.
+        window: seconds that a death is remembered. Starting a worker takes seconds (torch), so a shorter one would miss those that die at their start.
+        first_pause: seconds before the start after the second death; doubled with each further one. The first death costs no pause.
+        longest_pause: seconds.
+    """
+
+    most_deaths: int | None = 5
+    window: float = 60.0
+    first_pause: float = 0.1
+    longest_pause: float = 5.0
+
+
+# For those that kill on purpose.
+UNDAUNTED = RestartPolicy(most_deaths=None, first_pause=0.0, longest_pause=0.0)
+
+
+@dataclass
+class Deaths:
+    """The deaths of one process."""
+
+    policy: RestartPolicy
+    _times: deque[float] = field(default_factory=deque)
+    _in_vain: deque[float] = field(default_factory=deque)
+    _progress: int = -1
+
+    def died(self, now: float, progress: int) -> float | None:
+        """Notes a death.
+
+        Args:
+            now: seconds, of any clock that only goes forward.
+            progress: steps of the run so far.
+        Returns:
+            seconds until it is to be started again, or None when it dies again and again and the run goes nowhere.
+        """
+        if progress != self._progress:
+            self._in_vain.clear()
+            self._progress = progress
+        for times in (self._times, self._in_vain):
+            times.append(now)
+            while now - times[0] > self.policy.window:
+                times.popleft()
+        if self.policy.most_deaths is not None and len(self._in_vain) > self.policy.most_deaths:
+            return None
+        if len(self._times) == 1:
+            return 0.0
+        return min(self.policy.first_pause * 2.0 ** min(len(self._times) - 2, 16), self.policy.longest_pause)

@@ -1,0 +1,51 @@
+"""What the end of a process means, and when it is started again."""
+
+import signal
+
+import pytest
+
+from pangea.restarts import UNDAUNTED, Deaths, Fate, RestartPolicy, fate
+
+POLICY = RestartPolicy(most_deaths=3, window=10.0, first_pause=0.5, longest_pause=1.5)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "worker", "service"),
+    [
+        (None, Fate.RUNNING, Fate.RUNNING),
+        (0, Fate.LEFT, Fate.LEFT),
+        (1, Fate.FAILED, Fate.FAILED),
+        (-signal.SIGKILL, Fate.KILLED, Fate.KILLED),
+        (-signal.SIGSEGV, Fate.KILLED, Fate.KILLED),
+        (-signal.SIGTERM, Fate.LEFT, Fate.KILLED),
+        (-signal.SIGINT, Fate.LEFT, Fate.KILLED),
+    ],
+)
+def test_an_exit_code_tells_what_became_of_a_process(exit_code: int | None, worker: Fate, service: Fate) -> None:
+    assert fate(exit_code, is_service=False) is worker
+    assert fate(exit_code, is_service=True) is service
+
+
+def test_the_first_death_costs_no_pause_and_each_further_one_twice_as_much_up_to_a_bound() -> None:
+    deaths = Deaths(POLICY)
+    assert [deaths.died(float(step), progress=step) for step in range(5)] == [0.0, 0.5, 1.0, 1.5, 1.5]
+
+
+def test_a_process_that_dies_again_and_again_without_a_step_of_the_run_is_given_up() -> None:
+    deaths = Deaths(POLICY)
+    assert [deaths.died(float(second), progress=7) is None for second in range(4)] == [False, False, False, True]
+
+
+def test_a_step_between_two_deaths_starts_the_count_anew() -> None:
+    deaths = Deaths(POLICY)
+    assert all(deaths.died(float(second), progress=second // 3) is not None for second in range(10))
+
+
+def test_deaths_far_apart_are_each_a_first_one() -> None:
+    deaths = Deaths(POLICY)
+    assert [deaths.died(second, progress=7) for second in (0.0, 11.0, 22.0, 33.0, 44.0)] == [0.0] * 5
+
+
+def test_who_kills_on_purpose_gets_every_process_back_at_once() -> None:
+    deaths = Deaths(UNDAUNTED)
+    assert {deaths.died(0.0, progress=0) for _ in range(100)} == {0.0}

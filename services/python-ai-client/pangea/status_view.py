@@ -1,0 +1,41 @@
+"""Shows the status of a run as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+
+
+def view(status: dict[str, Any]) -> Group:
+    """Two tables: the run, and its workers."""
+    run = Table(show_header=False, title=f"Run {status['run_id']}")
+    loss, rate = status["loss"], status["samples_per_second"]
+    rows = [
+        ("state", _state(status)),
+        ("steps", f"{status['committed']} of {status['total_steps'] or 'unknown'}"),
+        ("epoch", str(status["epoch"])),
+        ("loss", "none" if loss is None else f"{loss:.4f}"),
+        ("samples per second", "none" if not rate else f"{rate:,.0f}"),
+        ("params_hash", status["params_hash"] or "none"),
+    ]
+    for name, value in rows:
+        run.add_row(name, value)
+    if not status["workers"]:
+        return Group(run)
+    workers = Table(title="Workers")
+    for column in ("name", "pid", "step", "shards", ""):
+        workers.add_column(column)
+    for worker in status["workers"]:
+        workers.add_row(worker["name"], str(worker["pid"]), str(worker["step"]), ", ".join(map(str, worker["shards"])) or "-", "silent" if worker["silent"] else "")
+    return Group(run, workers)
+
+
+def _state(status: dict[str, Any]) -> str:
+    state = str(status["state"])
+    if status.get("replaying"):
+        return f"{state}, computes step {status['step']} again"
+    if not status["live"] and state != "finished":
+        return f"{state}; go on with: pangea train --resume {status['run_dir']}"
+    return state
