@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pangea.children import Child, wait_for
 from pangea.embedded import EmbeddedServices
@@ -38,10 +38,19 @@ def http_get(address: str, path: str) -> tuple[int, str]:
         return 0, ""
 
 
+class Services(Protocol):
+    """Where a run is, and how to reach its services, host:port."""
+
+    run_dir: Path
+    orchestrator: str
+    data: str
+    status: str
+
+
 class Cluster:
     """One run: services, and workers as the test starts them."""
 
-    def __init__(self, services: EmbeddedServices, gates: Path) -> None:
+    def __init__(self, services: Services, gates: Path) -> None:
         self.services, self.run_dir, self._gates = services, services.run_dir, gates
         self.workers: dict[str, Child] = {}
 

@@ -6,7 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import safetensors.torch
+from click.testing import CliRunner
+
 import pangea
+from pangea.cli import main
+from pangea.examples.digits import build_model
 
 
 def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,6 +33,15 @@ def test_the_demo_reaches_97_percent_on_samples_that_it_never_saw(tmp_path: Path
     assert json.loads((tmp_path / "run" / "result.json").read_text())["params_hash"] == figures["params_hash"]
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == figures["steps"]
+    audited = CliRunner().invoke(main, ["audit", str(tmp_path / "run"), "--json"])
+    assert audited.exit_code == 0, audited.output
+    proven = json.loads(audited.output)
+    assert proven["samples"] == 8 * 1438
+    assert len(proven["ledger"]) > 5 and len(proven["files"]) > 2
+    weights = tmp_path / "weights.safetensors"
+    exported = CliRunner().invoke(main, ["export", str(tmp_path / "run"), "-o", str(weights)])
+    assert exported.exit_code == 0, exported.output
+    build_model().load_state_dict(safetensors.torch.load_file(weights))
 
 
 def test_a_directory_with_a_run_is_not_touched(tmp_path: Path) -> None:

@@ -39,3 +39,31 @@ def command_lines() -> list[bytes]:
         with contextlib.suppress(OSError):
             found.append(entry.read_bytes())
     return found
+
+
+# This thread's own children: first both services, then the one that was not killed.
+KILLED = SCRIPT.replace(
+    "for batch in run.batches():",
+    """import pathlib, signal
+children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children")
+kill_at = {3, 7}
+for batch in run.batches():
+    if batch.step in kill_at:
+        kill_at.remove(batch.step)
+        service = children.read_text().split()[0]
+        os.kill(int(service), signal.SIGKILL)""",
+)
+
+
+def test_killed_services_of_a_script_that_runs_alone_are_started_again(tmp_path: Path) -> None:
+    hashes = []
+    for name, text in (("whole", SCRIPT), ("killed", KILLED)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "script.py").write_text(text)
+        environment = {**python_environment(), "BUILD_WORKING_DIRECTORY": str(folder)}
+        ended = subprocess.run(python_command(folder / "script.py"), env=environment, capture_output=True, text=True, timeout=200, check=False)
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stderr.count("started again") == (2 if name == "killed" else 0), ended.stderr
+        hashes.append([json.loads(line)["params_hash"] for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()])
+    assert hashes[0] == hashes[1]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pangea.embedded import EmbeddedServices
 from pangea.places import data_file, program
 from tests.integration.cluster import cluster, eventually, http_get
 
@@ -75,6 +76,7 @@ def test_services_stop_on_sigterm_with_exit_code_0_while_workers_are_connected(t
     with cluster(tmp_path, epochs=50) as run:
         run.start_worker("worker", gate_step=3, PANGEA_RECONNECT_SECONDS="1")
         run.wait_gate("worker")
+        assert isinstance(run.services, EmbeddedServices)
         orchestrator, data = run.services.orchestrator_child, run.services.data_child
         for service in (orchestrator, data):
             service.process.send_signal(signal.SIGTERM)

@@ -1,0 +1,20 @@
+"""`pangea chaos`: a short seeded run with everything that can be killed, and the same bits."""
+
+import json
+from pathlib import Path
+
+from tests.integration.cluster import SCRIPT
+from tests.integration.command import pangea
+
+
+def test_a_run_under_faults_has_the_bits_of_an_undisturbed_one(tmp_path: Path) -> None:
+    words = ["chaos", str(SCRIPT), "--mtbf", "1.5", "--duration", "20", "--workers", "2", "--data-replicas", "2", "--seed", "4", "--batch-size", "256"]
+    ended = pangea(tmp_path, *words, "--run-dir", "run", "--json")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    figures = json.loads(ended.stdout)
+    assert figures["bits_held"] and figures["recovered"]
+    assert figures["compared_steps"] == figures["steps"] > 0
+    assert figures["failed_workers"] == []
+    assert figures["refuted_by_audit"] == []
+    assert sum(kind["faults"] for kind in figures["faults"].values()) >= 5
+    assert figures["restarts"], "nobody was killed"

@@ -1,0 +1,40 @@
+"""Data services die, hang and are replaced; the batches are the same."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.stage import Stage, kill, pause, stage
+
+
+def test_the_only_data_service_is_killed_and_comes_back(alone: Stage, tmp_path: Path) -> None:
+    with stage(tmp_path) as run:
+        run.start_worker("worker", gate_step=4)
+        run.wait_gate("worker")
+        kill(run.replicas[0])
+        run.open_gate("worker")
+        run.replicas[0] = run.start_replica(1)
+        run.finish("worker")
+    assert run.hashes() == alone.hashes()
+    assert run.final() == alone.final()
+
+
+def test_a_killed_replica_is_replaced_by_the_other_one(alone: Stage, tmp_path: Path) -> None:
+    with stage(tmp_path, replicas=2) as run:
+        run.start_worker("worker", gate_step=4)
+        run.wait_gate("worker")
+        kill(run.replicas[0])
+        run.open_gate("worker")
+        run.finish("worker")
+    assert run.hashes() == alone.hashes()
+
+
+@pytest.mark.parametrize("hanging", [0, 1])
+def test_a_replica_that_hangs_is_not_waited_for(hanging: int, alone: Stage, tmp_path: Path) -> None:
+    with stage(tmp_path, replicas=2) as run:
+        run.start_worker("worker", gate_step=4)
+        run.wait_gate("worker")
+        pause(run.replicas[hanging])
+        run.open_gate("worker")
+        run.finish("worker")
+    assert run.hashes() == alone.hashes()

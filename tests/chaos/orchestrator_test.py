@@ -1,0 +1,68 @@
+"""The orchestrator dies at the points where it matters most, and comes back: the same bits, no step lost, none repeated."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.stage import OPTIONS, Stage, death, kill, stage
+
+WITH_CHECKPOINTS = dataclasses.replace(OPTIONS, checkpoint_steps=3)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "ledger.before-append:6",
+        "ledger.after-append:6",
+        "ledger.after-sync:7",
+        "ledger.after-commit:8",
+        "step.before-send:4",
+        "step.after-send:3",
+        "checkpoint.before-rename:2",
+        "checkpoint.after-rename:2",
+    ],
+)
+def test_killed_at_a_named_point_it_goes_on_to_the_same_bits(point: str, alone: Stage, tmp_path: Path) -> None:
+    with stage(tmp_path, crash_at=point, options=WITH_CHECKPOINTS) as run:
+        run.start_worker("first")
+        run.start_worker("second")
+        assert run.orchestrator is not None
+        assert death(run.orchestrator) == -9
+        run.start_orchestrator()
+        run.finish("first", "second")
+    assert run.hashes() == alone.hashes()
+    assert run.final() == alone.final()
+    run.audit()
+
+
+def test_killed_again_and_again_it_loses_nothing(alone: Stage, tmp_path: Path) -> None:
+    with stage(tmp_path, crash_at="ledger.after-append:9") as run:
+        run.start_worker("first")
+        run.start_worker("second")
+        for crash_at in ("ledger.after-sync:6", "step.before-send:2", "step.after-send:1", ""):
+            assert run.orchestrator is not None
+            assert death(run.orchestrator) == -9
+            run.start_orchestrator(crash_at)
+        run.finish("first", "second")
+    assert run.hashes() == alone.hashes()
+    assert run.final() == alone.final()
+    run.audit()
+
+
+def test_everything_is_killed_and_started_again(alone: Stage, tmp_path: Path) -> None:
+    with stage(tmp_path, options=WITH_CHECKPOINTS) as run:
+        run.start_worker("first", gate_step=8)
+        run.wait_gate("first")
+        assert run.orchestrator is not None
+        for child in (run.workers["first"], run.orchestrator, run.replicas[0]):
+            kill(child)
+        run.replicas[0] = run.start_replica(1)
+        run.start_orchestrator()
+        run.start_worker("second")
+        run.start_worker("third")
+        run.finish("second", "third")
+        assert "the run goes on from a checkpoint" in run.orchestrator_log()
+    assert run.hashes() == alone.hashes()
+    assert run.final() == alone.final()
+    run.audit()

@@ -1,0 +1,43 @@
+"""A training script of which a test can make a worker that hangs, lies or has a bad memory.
+
+GATE_STEP, GATE_DIR: as in tests/integration/gated_training.py.
+LIE_FROM_STEP: from this step on every gradient is wrong by LIE_FACTOR (a little), as that of a broken processor.
+FLIP_AFTER_STEP: when this step has been applied one parameter changes by itself, once, as in a broken memory.
+"""
+
+import itertools
+import os
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+import pangea
+from tests.integration.gated_training import pass_gate
+
+
+def main() -> None:
+    """Trains a small network with dropout and batch normalisation."""
+    lie_from, flip_after = (int(os.environ.get(name, "-1")) for name in ("LIE_FROM_STEP", "FLIP_AFTER_STEP"))
+    factor = float(os.environ.get("LIE_FACTOR", "1.001"))
+    pangea.seed_everything()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    applied = itertools.count()
+
+    def flip(*_: object) -> None:
+        if next(applied) == flip_after:
+            # Through memory that torch does not watch.
+            next(model.parameters()).detach().numpy()[0, 0] += 1.0
+
+    optimizer.register_step_post_hook(flip)
+    run = pangea.join(model, optimizer)
+    for batch in run.batches():
+        pass_gate(batch.step)
+        loss = functional.cross_entropy(model(batch.x), batch.y)
+        run.step(loss * factor if 0 <= lie_from <= batch.step else loss)
+    run.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Workers that compute or hold wrong bits are found, named and kept out of the sum."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from pangea import ledger
+from tests.chaos.stage import OPTIONS, Stage, death, stage
+
+VERIFIED = dataclasses.replace(OPTIONS, verify_fraction=1.0)
+WITH_CHECKPOINTS = dataclasses.replace(OPTIONS, checkpoint_steps=2)
+
+
+def test_a_worker_that_computes_wrong_gradients_is_quarantined_for_good(alone: Stage, tmp_path: Path) -> None:
+    with stage(tmp_path, options=VERIFIED) as run:
+        # It has all shards of the first step, which nobody passes before all three are there.
+        run.start_worker("liar", gate_step=0, LIE_FROM_STEP="2")
+        run.wait_gate("liar")
+        run.start_worker("honest-1", gate_step=8)
+        run.start_worker("honest-2", gate_step=8)
+        run.wait_workers(3)
+        run.open_gate("liar")
+        assert death(run.workers["liar"]) == 1
+        assert "quarantine" in run.workers["liar"].log_tail()
+        run.start_worker("liar")
+        assert death(run.workers["liar"]) == 1
+        assert "quarantine" in run.workers["liar"].log_tail()
+        run.open_gate("honest-1")
+        run.open_gate("honest-2")
+        run.finish("honest-1", "honest-2")
+        incidents = run.records(ledger.Incident)
+    assert {incident.name for incident in incidents if incident.kind == "quarantine"} == {"liar"}
+    assert run.hashes() == alone.hashes()
+    assert run.final() == alone.final()
+
+
+def test_a_gradient_that_is_no_number_is_refused_by_tensor_and_worker_and_the_run_goes_on(alone: Stage, tmp_path: Path) -> None:
+    with stage(tmp_path) as run:
+        run.start_worker("broken", gate_step=0, LIE_FROM_STEP="2", LIE_FACTOR="nan")
+        run.wait_gate("broken")
+        run.start_worker("sound")
+        run.wait_workers(2)
+        run.open_gate("broken")
+        assert death(run.workers["broken"]) == 1
+        said = run.workers["broken"].log_tail()
+        assert "refused" in said and "(broken)" in said and "1.weight" in said and "NaN" in said, said
+        run.finish("sound")
+    assert run.hashes() == alone.hashes()
+    assert run.final() == alone.final()
+
+
+def test_every_shard_verified_changes_no_bit(alone: Stage, tmp_path: Path) -> None:
+    with stage(tmp_path, options=VERIFIED) as run:
+        run.start_worker("first")
+        run.start_worker("second")
+        run.finish("first", "second")
+    assert run.hashes() == alone.hashes()
+    assert run.records(ledger.Incident) == []
+
+
+@pytest.mark.parametrize("sound", [2, 1])
+def test_a_worker_whose_parameters_change_by_themselves_is_told_apart_and_healed(sound: int, alone: Stage, tmp_path: Path) -> None:
+    # With one sound worker there is no majority: what comes out when the steps are computed again tells who was wrong.
+    with stage(tmp_path, options=WITH_CHECKPOINTS) as run:
+        run.start_worker("bad-memory", gate_step=0, FLIP_AFTER_STEP="3")
+        run.wait_gate("bad-memory")
+        names = [f"sound-{number}" for number in range(1, sound + 1)]
+        for name in names:
+            run.start_worker(name)
+        run.wait_workers(1 + sound)
+        run.open_gate("bad-memory")
+        run.finish("bad-memory", *names)
+        incidents = run.records(ledger.Incident)
+    assert {incident.name for incident in incidents if incident.worker} == {"bad-memory"}
+    assert {incident.kind for incident in incidents} == {"divergence"}
+    assert run.hashes() == alone.hashes()
+    assert run.final() == alone.final()
