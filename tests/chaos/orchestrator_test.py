@@ -13,6 +13,10 @@ WITH_CHECKPOINTS = dataclasses.replace(OPTIONS, checkpoint_steps=3)
 @pytest.mark.parametrize(
     "point",
     [
+        # While the first worker joins.
+        "ledger.before-append:2",
+        "ledger.after-commit:3",
+        # In mid-run.
         "ledger.before-append:6",
         "ledger.after-append:6",
         "ledger.after-sync:7",

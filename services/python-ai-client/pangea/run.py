@@ -8,8 +8,8 @@ for batch in run.batches():
 from __future__ import annotations
 
 import os
-import signal
 import socket
+import sys
 import time
 import types
 from collections.abc import Iterator
@@ -24,6 +24,7 @@ from pangea.gradients import Parameters
 from pangea.health import HealthServer
 from pangea.lease import Lease
 from pangea.results import write_results
+from pangea.sigterm import Sigterm, Stopped
 from pangea.training import Training
 from pangea.worker import Addresses, Worker
 
@@ -32,18 +33,15 @@ class MisusedRun(RuntimeError):
     """The training loop did not call `run.step` exactly once for a batch."""
 
 
-class Stopped(Exception):
-    """The process was asked to stop (SIGTERM) while it waited."""
-
-
 class Run:
     """This process's part in a run. Made by `join`."""
 
-    def __init__(self, worker: Worker, run_dir: Path | None, embedded: EmbeddedServices | None, health: HealthServer | None) -> None:
-        self._worker, self._embedded, self._health = worker, embedded, health
+    def __init__(self, worker: Worker, run_dir: Path | None, embedded: EmbeddedServices | None, health: HealthServer | None, sigterm: Sigterm) -> None:
+        self._worker, self._embedded, self._health, self._sigterm = worker, embedded, health, sigterm
+        sigterm.raises = lambda: worker.waiting
         self._batch: Batch | None = None
         self._lease: Lease | None = None
-        self._stopping = self._finished = False
+        self._finished = False
         self._explains = ExplainsUncaught()
         self.run_dir = run_dir
 
@@ -72,31 +70,25 @@ class Run:
             pangea.WireError: a service was lost and did not come back within PANGEA_RECONNECT_SECONDS (default 600).
             pangea.PeerError: the run cannot go on with this worker; the message says why.
         """
-        previous = signal.signal(signal.SIGTERM, self._on_sigterm)
         try:
-            while (lease := self._worker.next_lease(lambda: self._stopping)) is not None:
+            while (lease := self._worker.next_lease(lambda: self._sigterm.asked)) is not None:
                 yield from self._compute(lease)
-                if self._stopping:
+                if self._sigterm.asked:
                     self._worker.leave("stopped by SIGTERM")
                     return
                 self._worker.submit(lease)
-            self._finished = not self._stopping
+            self._finished = not self._sigterm.asked
         except Stopped:
             self._worker.leave("stopped by SIGTERM")
         finally:
-            signal.signal(signal.SIGTERM, previous)
-
-    def _on_sigterm(self, _signal: int, _frame: types.FrameType | None) -> None:
-        self._stopping = True
-        if self._worker.waiting:
-            raise Stopped
+            self._sigterm.restore()
 
     def _compute(self, lease: Lease) -> Iterator[Batch]:
         """Yields the lease's batches and checks that each comes back through `step`."""
         worker = self._worker
         self._lease = lease
         batches = iter(worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards))
-        while not self._stopping:
+        while not self._sigterm.asked:
             started = time.perf_counter()
             with worker.interruptible():
                 batch = next(batches, None)
@@ -158,6 +150,7 @@ class Run:
     def close(self) -> None:
         """Ends this process's part in the run, and the services that were started for it."""
         self._worker.close()
+        self._sigterm.restore()
         self._explains.remove()
         if self._health is not None:
             self._health.close()
@@ -206,6 +199,7 @@ def join(
         BadSnapshot: naming what of the state cannot be handed to another worker.
         pangea.WireError: no service at the address.
         pangea.PeerError: the orchestrator does not take this worker; the message says why.
+        SystemExit: with code 0, if SIGTERM came meanwhile.
     """
     configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS", "1")))
     training = Training(Parameters(model), optimizer, scheduler, clip_norm)
@@ -220,16 +214,20 @@ def join(
     else:
         named = os.environ.get("PANGEA_RUN_DIR")
         directory = Path(named) if named else None
+    # Nothing is computed yet: whoever asks for the end may have it at once, but one that has joined leaves in order.
+    sigterm = Sigterm(lambda: True)
     try:
         health = HealthServer.from_environment()
         name = os.environ.get("PANGEA_WORKER_NAME") or f"{socket.gethostname()}-{os.getpid()}"
-        # Nobody starts the services of a run of its own again.
         reconnect = float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600"))
         worker = Worker(training, Addresses(orchestrator, data, timeout, reconnect), name)
-    except BaseException:
+    except BaseException as error:
+        sigterm.restore()
         if embedded is not None:
             embedded.stop()
+        if isinstance(error, Stopped):
+            sys.exit(0)
         raise
     if health is not None:
         health.ready(worker)
-    return Run(worker, directory, embedded, health)
+    return Run(worker, directory, embedded, health, sigterm)

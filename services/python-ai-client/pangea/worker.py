@@ -70,12 +70,27 @@ class Worker:
         self.data = _native.DataClient(addresses.data, addresses.timeout, reconnect_seconds=addresses.reconnect)
         self.dataset = self.data.dataset()
         self._hash = self.parameters.hash()
-        self.reply = self._join(addresses.timeout)
+        self.reply = self._first_join()
         self.source = BatchSource(self.data, self.reply.seed, self.reply.batch_size, self.reply.shards)
 
     def _join(self, timeout: float, run_id: str = "") -> _native.JoinReply:
         self._orchestrator = _native.OrchestratorClient(self._addresses.orchestrator, timeout)
         return self._orchestrator.join(self._name, describe_software(), self.parameters.specs(), self._hash, self.step, self.dataset, run_id)
+
+    def _first_join(self) -> _native.JoinReply:
+        """Joins. An orchestrator that dies meanwhile, or asks to come later, is tried again for as long as it may take to reach it."""
+        started, backoff = time.monotonic(), Backoff(self._addresses.timeout)
+        while True:
+            left = self._addresses.timeout - (time.monotonic() - started)
+            try:
+                return self._join(max(left, 1.0))
+            except (_native.WireError, _native.PeerError) as error:
+                later = error.retry_after if isinstance(error, _native.PeerError) else 0.0
+                if isinstance(error, _native.PeerError) and error.action not in ("reconnect", "retryLater"):
+                    raise
+                if time.monotonic() - started >= self._addresses.timeout or not backoff.pause(later):
+                    raise
+                _log.warning("%s tries to join the run at %s again: %s", self._name, self._addresses.orchestrator, error)
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
