@@ -73,3 +73,30 @@ func TestACheckpointIsLoadedOnce(t *testing.T) {
 		t.Fatalf("its memory was given back %d times", freed)
 	}
 }
+
+// An orchestrator that is killed more often than a checkpoint is due still takes one after each start.
+func TestAfterARestartACheckpointByTimeIsTakenWithTheNextStep(t *testing.T) {
+	b := newBench(t)
+	b.join(1)
+	b.advance(1, 1)
+	config := b.machine.config
+	config.CheckpointEvery = time.Hour
+	machine, _, err := Open(config, b.now, Past{Records: b.committed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.machine = machine
+	back := testJoin()
+	back.RunID, back.Step, back.ParametersHash = "test", 1, hashAt(1)
+	b.handle(JoinAsked{Peer: 2, Join: back})
+	one[protocol.Joined](b, 2)
+	b.ask(2, 1)
+	b.wantShards(2, 0, 1, 2, 3)
+	b.submit(2, b.update(1, 0, 4, 1))
+	b.ask(2, 1)
+	one[*protocol.Aggregate](b, 2)
+	b.ask(2, 2)
+	if asked := one[protocol.SnapshotRequest](b, 2); asked.Step != 2 {
+		t.Fatalf("%+v", asked)
+	}
+}

@@ -33,6 +33,8 @@ func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 		if err := m.restore(past); err != nil {
 			return nil, nil, err
 		}
+		// The next step takes a checkpoint that goes by time: a process that is killed more often than one is due would never take any.
+		m.saving.at = time.Time{}
 		m.commit(&ledger.Start{Time: now.UTC(), Step: m.committed()})
 	}
 	m.step.opened = time.Time{}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
@@ -23,32 +24,42 @@ type bench struct {
 	lines   []MetricsLine
 	records []Record
 	loads   int // of checkpoints, asked for
+
+	committed []ledger.Record
 }
 
 // Two parameters of 3 elements; 20 samples in steps of 8 over 4 shards: 3 steps, the last one of 4 samples.
 func newBench(t *testing.T) *bench {
 	settings := protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1}
-	machine, _, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, KeepBytes: 0, StragglerK: 5}, time.Unix(1000, 0), Past{})
+	machine, effects, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, KeepBytes: 0, StragglerK: 5}, time.Unix(1000, 0), Past{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{
+	b := &bench{
 		t:       t,
 		machine: machine,
 		pool:    vector.NewPool(budget.New("test", 1<<20)),
 		now:     time.Unix(1000, 0),
 		replies: map[Peer][]protocol.Reply{},
 	}
+	b.carryOut(effects)
+	return b
 }
 
 func (b *bench) handle(event Event) {
 	b.now = b.now.Add(time.Second)
-	for _, effect := range b.machine.Handle(b.now, event) {
+	b.carryOut(b.machine.Handle(b.now, event))
+}
+
+func (b *bench) carryOut(effects []Effect) {
+	for _, effect := range effects {
 		switch e := effect.(type) {
 		case Send:
 			b.replies[e.Peer] = append(b.replies[e.Peer], e.Reply)
 		case WriteMetrics:
 			b.lines = append(b.lines, e.Line)
+		case Commit:
+			b.committed = append(b.committed, e.Records...)
 		case LoadCheckpoint:
 			b.loads++
 		case WriteRecord:
