@@ -11,8 +11,8 @@ from pangea.children import Child, ChildFailed
 from pangea.metrics import MetricsFile
 from pangea.places import new_run_dir
 from pangea.restarts import RestartPolicy
-from pangea.services import ORCHESTRATOR, RunOptions, data_service_name, port_file, start_data_service, start_orchestrator
-from pangea.supervised_services import READY_SECONDS, add_service
+from pangea.services import ORCHESTRATOR, RunOptions, data_service_name, start_data_service, start_orchestrator
+from pangea.supervised_services import add_service
 from pangea.supervisor import Process, Supervisor
 
 _TICK_SECONDS = 0.05
@@ -113,23 +113,6 @@ class EmbeddedServices:
     def data_child(self) -> Child:
         """The process of the first replica of the data service."""
         return self._data_services[0].child
-
-    @property
-    def data_children(self) -> list[Child]:
-        """The processes of all replicas."""
-        return [service.child for service in self._data_services]
-
-    def restart_orchestrator(self) -> None:
-        """Starts it again at its address, where the ledger ends; waits until it is ready. For those that do not ask to `keep_alive`."""
-        self._restart(self._orchestrator)
-
-    def restart_data_service(self, index: int = 0) -> None:
-        """Starts a replica again at its address; waits until it is ready. For those that do not ask to `keep_alive`."""
-        self._restart(self._data_services[index])
-
-    def _restart(self, process: Process) -> None:
-        process.child = process.start()
-        process.child.wait_ready(port_file(self.run_dir, process.name), READY_SECONDS)
 
     def stop(self) -> None:
         """Stops all, the orchestrator first: it writes the last state of the run."""

@@ -17,8 +17,7 @@ from pangea.gradients import USED
 from pangea.hashing import tensor_bytes
 from pangea.ledger import NAME, Checkpoint, Finished, LedgerDamaged, Model, Reader
 from pangea.results import write_atomically
-
-_MODEL = "model."
+from pangea.snapshot import model_tensors
 
 
 class NothingToExport(ValueError):
@@ -43,7 +42,7 @@ def export(source: Path, target: Path, step: int | None = None) -> Exported:
         target: the file to be written, replaced at once.
         step: of the checkpoint; None for the last state of the run that is there.
     Raises:
-        NothingToExport, CheckpointDamaged, LedgerDamaged: naming the file.
+        NothingToExport, CheckpointDamaged, BadSnapshot: naming what is wrong.
         FileNotFoundError: of a ledger or checkpoint.
     """
     if source.is_dir():
@@ -58,7 +57,7 @@ def export(source: Path, target: Path, step: int | None = None) -> Exported:
         return _export_final(run_dir, target, facts)
     verify_checkpoint(run_dir, chosen)
     path = run_dir / chosen.file
-    weights = {name.removeprefix(_MODEL): tensor for name, tensor in safetensors.torch.load_file(path).items() if name.startswith(_MODEL)}
+    weights = model_tensors(path.read_bytes())
     if not weights:
         raise NothingToExport(f"{path} holds no tensors of a model")
     _write(weights, target)

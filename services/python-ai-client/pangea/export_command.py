@@ -12,6 +12,7 @@ import click
 from pangea.audit_files import CheckpointDamaged
 from pangea.export import NothingToExport, export
 from pangea.places import caller_folder
+from pangea.snapshot import BadSnapshot
 
 
 @click.command("export")
@@ -27,7 +28,7 @@ def export_command(source: Path, output: Path, step: int | None, as_json: bool) 
     target = caller_folder() / output
     try:
         exported = export(caller_folder() / source, target, step)
-    except (NothingToExport, CheckpointDamaged, OSError) as error:
+    except (NothingToExport, CheckpointDamaged, OSError, BadSnapshot) as error:
         print(f"pangea: {error}", file=sys.stderr)
         sys.exit(1)
     if as_json:
