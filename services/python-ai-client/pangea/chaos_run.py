@@ -126,15 +126,18 @@ def seconds_to_notice(log: Path, hits: list[tuple[str, float]]) -> list[float]:
         hits: names of killed workers with the time of day in seconds, ascending.
     """
     gone: dict[str, list[float]] = {}
+    joined: dict[str, list[float]] = {}
     for line in log.read_text(errors="replace").splitlines():
-        if '"worker is gone"' in line:
-            entry: dict[str, Any] = json.loads(line)
-            gone.setdefault(entry["worker"], []).append(datetime.fromisoformat(entry["time"]).timestamp())
+        for message, times in (("worker is gone", gone), ("worker joined", joined)):
+            if f'"{message}"' in line:
+                entry: dict[str, Any] = json.loads(line)
+                times.setdefault(entry["worker"], []).append(datetime.fromisoformat(entry["time"]).timestamp())
     found = []
     for number, (name, at) in enumerate(hits):
-        until = next((later for other, later in hits[number + 1 :] if other == name), float("inf"))
+        # What comes after its next life has begun, or after the next kill, is not of this one.
+        later = [*(time for other, time in hits[number + 1 :] if other == name), *(time for time in joined.get(name, []) if time > at)]
         # None if it was killed before it had joined, or while the orchestrator was not there.
-        found += [time - at for time in gone.get(name, []) if at <= time < until][:1]
+        found += [time - at for time in gone.get(name, []) if at <= time < min(later, default=float("inf"))][:1]
     return found
 
 

@@ -70,10 +70,13 @@ def test_the_log_tells_when_the_orchestrator_noticed_each_kill(tmp_path: Path) -
         {"time": "1970-01-01T00:00:20.5Z", "msg": "worker joined", "worker": "worker-1"},
         {"time": "1970-01-01T00:00:31Z", "msg": "worker is gone", "worker": "worker-2"},
         {"time": "1970-01-01T00:00:40.125Z", "msg": "worker is gone", "worker": "worker-1"},
+        {"time": "1970-01-01T00:00:55Z", "msg": "worker joined", "worker": "worker-2"},
+        {"time": "1970-01-01T00:00:59Z", "msg": "worker is gone", "worker": "worker-2"},
     ]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    # The second kill hit worker-1 before it had joined again.
-    assert seconds_to_notice(log, [("worker-1", 10.0), ("worker-1", 20.0), ("worker-2", 30.0), ("worker-1", 40.0)]) == [0.25, 1.0, 0.125]
+    # The second kill hit worker-1 before it had joined again, and so did the last one worker-2, whose later end is that of its next life.
+    hits = [("worker-1", 10.0), ("worker-1", 20.0), ("worker-2", 30.0), ("worker-1", 40.0), ("worker-2", 50.0)]
+    assert seconds_to_notice(log, hits) == [0.25, 1.0, 0.125]
 
 
 def test_the_first_difference_is_a_step_number() -> None:
