@@ -9,8 +9,9 @@ import sys
 
 from .doctor import doctor
 from .errors import DoorError
+from .machine import run_on_machine, run_position
 from .provision import Provision
-from .root import check_place, run_bazel
+from .root import bazel_command, check_place
 
 
 def shell_environment(provision: Provision, workspace: pathlib.Path) -> str:
@@ -41,7 +42,11 @@ def main(workspace: pathlib.Path, arguments: list[str]) -> int:
         # Before anything is fetched to a place that cannot be used.
         check_place(provision)
         provision.ensure()
-        return run_bazel(provision, arguments)
+        position = run_position(arguments)
+        if position is not None:
+            return run_on_machine(provision, arguments, position)
+        command = bazel_command(provision, arguments)
+        os.execv(command[0], command)
     except DoorError as error:
         print(f"bazelw: {error}", file=sys.stderr)
         return 1

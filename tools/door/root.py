@@ -124,8 +124,12 @@ def check_place(provision: Provision) -> None:
             raise DoorError(f"{what} {place} lies under /tmp, which the sandbox of every action replaces by an empty one; move it (the cache with XDG_CACHE_HOME)")
 
 
-def run_bazel(provision: Provision, arguments: list[str]) -> int:
-    """Replaces this process by Bazel."""
+def bazel_command(provision: Provision, arguments: list[str]) -> list[str]:
+    """The command that runs Bazel inside the root.
+
+    Raises:
+        DoorError: this machine refuses namespaces.
+    """
     if os.geteuid() != 0 and not (provision.cache / "namespaces.ok").exists():
         # Asked once: a refusal deserves a sentence, not bubblewrap's.
         problem = probe_sandbox(provision)
@@ -134,5 +138,4 @@ def run_bazel(provision: Provision, arguments: list[str]) -> int:
                 f"this machine refuses user namespaces to ordinary users ({problem}); allow them (sysctl kernel.unprivileged_userns_clone=1, or the AppArmor restriction off), or run as root"
             )
         (provision.cache / "namespaces.ok").touch()
-    command = enter_command(provision, ["/usr/bin/bazel", *arguments], write_rc(provision))
-    os.execv(command[0], command)
+    return enter_command(provision, ["/usr/bin/bazel", *arguments], write_rc(provision))

@@ -9,6 +9,7 @@ imports=%imports%
 IFS=:
 for import in $imports; do path=$path:$runfiles/$import; done
 unset IFS
+unset PYTHONHOME PYTHONPLATLIBDIR PYTHONSTARTUP LD_PRELOAD
 export PYTHONPATH="$path" PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 RUNFILES_DIR="$runfiles"
 case "%python_binary%" in /*) python=%python_binary% ;; *) python=$runfiles/%python_binary% ;; esac
 # -P: the folder of the program itself, which its real path would name, is no place of modules.
