@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # Names of folders that hold what is not ours, or not source.
-_PASSED_OVER = {"__pycache__", "pangea-runs", "node_modules"}
+_PASSED_OVER = {"__pycache__", "bench-results", "generated", "node_modules", "pangea-runs"}
 
 
 def source_files(workspace: Path) -> list[Path]:

@@ -37,7 +37,8 @@ def go_capnp_library(name, schema, importpath, deps = [], **kwargs):
     go_capnp_sources(
         name = name + "_sources",
         schema = schema,
-        visibility = ["//visibility:private"],
+        # As visible as the library: tools/schema_gen hands the files to an IDE.
+        visibility = kwargs.get("visibility"),
     )
     go_library(
         name = name,

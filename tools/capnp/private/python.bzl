@@ -54,7 +54,8 @@ def py_capnp_library(name, schema, deps = [], **kwargs):
     py_capnp_sources(
         name = name + "_sources",
         schema = schema,
-        visibility = ["//visibility:private"],
+        # As visible as the library: tools/schema_gen hands the files to an IDE.
+        visibility = kwargs.get("visibility"),
     )
     py_library(
         name = name,

@@ -50,7 +50,8 @@ def rust_capnp_library(name, schema, deps = [], **kwargs):
         name = name + "_sources",
         crates = [native.package_relative_label(dep).name for dep in deps],
         schema = schema,
-        visibility = ["//visibility:private"],
+        # As visible as the library: tools/schema_gen hands the files to an IDE.
+        visibility = kwargs.get("visibility"),
     )
     rust_library(
         name = name,
