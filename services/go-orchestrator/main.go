@@ -33,6 +33,12 @@ const (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "health" {
+		if err := health(os.Args[2:]); err != nil {
+			fail(exitFailed, err)
+		}
+		return
+	}
 	s, err := settings.Parse(os.Args[1:], os.Stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -45,6 +51,17 @@ func main() {
 	if err := serve(ctx, s); err != nil {
 		fail(exitFailed, err)
 	}
+}
+
+// health asks the service at an address, by default where this program listens by default, whether it is alive: a container has no other program that could.
+func health(arguments []string) error {
+	address := "127.0.0.1:8081"
+	if len(arguments) > 0 {
+		address = arguments[0]
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	return httpapi.Alive(ctx, address)
 }
 
 func fail(code int, err error) {

@@ -19,6 +19,7 @@ from pangea.children import ChildFailed
 from pangea.datasets import UnknownDataset
 from pangea.doctor import examine
 from pangea.export_command import export_command
+from pangea.health_command import health_command
 from pangea.launcher import Listeners, Outcome, resume_run, train
 from pangea.options import ScriptCommand, script_arguments, script_path, shared
 from pangea.places import MissingFile
@@ -27,6 +28,7 @@ from pangea.resume import CannotResume
 from pangea.settings import Settings, UnusableLaunchFile
 from pangea.status_command import status_command
 from pangea.stopping import StopWish, listening
+from pangea.worker_command import worker_command
 
 
 def run_training(start: Callable[[Listeners, StopWish], Outcome], as_json: bool) -> None:
@@ -111,3 +113,5 @@ def doctor_command(as_json: bool) -> None:
 
 main.add_command(audit_command)
 main.add_command(export_command)
+main.add_command(health_command)
+main.add_command(worker_command)

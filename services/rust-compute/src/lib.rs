@@ -8,6 +8,7 @@ mod column;
 mod connection;
 mod csv_file;
 mod dataset;
+mod health;
 mod http;
 mod orders;
 mod ports;
@@ -24,5 +25,6 @@ mod fixtures;
 #[cfg(test)]
 mod golden_test;
 
+pub use health::health;
 pub use serve::serve;
 pub use settings::Settings;

@@ -3,12 +3,17 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use rust_compute::{serve, Settings};
+use rust_compute::{health, serve, Settings};
 
 fn main() -> ExitCode {
-    // clap prints what is wrong with the arguments and exits with 2.
-    let settings = Settings::parse();
-    match serve(&settings) {
+    let mut arguments = std::env::args().skip(1);
+    let outcome = if arguments.next().as_deref() == Some("health") {
+        health(arguments.next().as_deref().unwrap_or("127.0.0.1:9091"))
+    } else {
+        // clap prints what is wrong with the arguments and exits with 2.
+        serve(&Settings::parse())
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rust-compute: {error:#}");

@@ -7,7 +7,7 @@ use clap::{ArgGroup, Parser, ValueEnum};
 
 /// Serves training batches of one dataset over schemas/tensor.capnp.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "rust-compute", group = ArgGroup::new("source").required(true))]
+#[command(name = "rust-compute", after_help = "rust-compute health [ADDRESS] asks the service whose --http is ADDRESS (default 127.0.0.1:9091) whether it is alive.", group = ArgGroup::new("source").required(true))]
 pub struct Settings {
     /// Address for workers; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:9090")]

@@ -58,6 +58,7 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(output, "go-orchestrator leads one training run: it leases shards to workers and adds their gradients.")
+			fmt.Fprintln(output, "go-orchestrator health [ADDRESS] asks the one whose -http is ADDRESS (default 127.0.0.1:8081) whether it is alive.")
 			flags.SetOutput(output)
 			flags.PrintDefaults()
 		}

@@ -1,0 +1,25 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+)
+
+// Alive asks /healthz of the service at an address, host:port. The error says why it does not count as alive.
+func Alive(ctx context.Context, address string) error {
+	url := "http://" + address + "/healthz"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return fmt.Errorf("%q is no address; wanted host:port: %w", address, err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("no answer: %w", err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", url, answer.Status)
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+"""`pangea worker`: one worker of a run that is somewhere else; what a container or a host of a cluster starts."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from pangea.options import ScriptCommand, script_arguments, script_path
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+@click.command("worker", cls=ScriptCommand)
+@click.argument("script", required=False, type=click.Path(path_type=Path))
+@click.option("--orchestrator", envvar="PANGEA_ORCHESTRATOR", show_envvar=True, required=True, metavar="HOST:PORT", help="Whose run this joins.")
+@click.option("--data", envvar="PANGEA_DATA", show_envvar=True, required=True, metavar="HOST:PORT,...", help="The data service, or several replicas of it.")
+@click.option(
+    "--run-dir", envvar="PANGEA_RUN_DIR", show_envvar=True, metavar="DIR", help="The run's directory, if this machine sees it: for the trained weights and the script's figures."
+)
+@click.option("--name", envvar="PANGEA_WORKER_NAME", show_envvar=True, help="Of this worker, for people.  [default: host name and process number]")
+@click.option("--http", envvar="PANGEA_HTTP", show_envvar=True, metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics there.")
+@click.option(
+    "--seed",
+    envvar="PANGEA_SEED",
+    show_envvar=True,
+    type=click.IntRange(0, (1 << 63) - 1),
+    default=0,
+    show_default=True,
+    help="Of the initial parameters; the same for all workers of a run.",
+)
+@click.pass_context
+def worker_command(context: click.Context, /, script: Path | None, **options: str | int | None) -> None:
+    """Run SCRIPT (default: a digit classifier) as a worker of a run whose services are somewhere else.
+
+    It ends when the run does, and takes its leave on SIGTERM; its exit code is the script's.
+    """
+    path, arguments = script_path(script), script_arguments(context) or ()
+    for variable, value in zip(
+        ("ORCHESTRATOR", "DATA", "RUN_DIR", "WORKER_NAME", "HTTP", "SEED"), (options[key] for key in ("orchestrator", "data", "run_dir", "name", "http", "seed")), strict=True
+    ):
+        if value is not None:
+            os.environ[f"PANGEA_{variable}"] = str(value)
+    # The first process of a container gets no signal that it has no handler for. Within a run `pangea.join` has its own.
+    signal.signal(signal.SIGTERM, _exit)
+    sys.argv = [str(path), *arguments]
+    # As `python SCRIPT` would.
+    sys.path.insert(0, str(path.parent))
+    runpy.run_path(str(path), run_name="__main__")

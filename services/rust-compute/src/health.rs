@@ -1,0 +1,78 @@
+//! Asks a data service whether it is alive: a container has no other program that could.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// GETs /healthz at `address`, host:port; the error says why the service does not count as alive.
+pub fn health(address: &str) -> Result<()> {
+    let target = address
+        .to_socket_addrs()
+        .with_context(|| format!("`{address}` is no address; wanted host:port"))?
+        .next()
+        .with_context(|| format!("`{address}` names no host"))?;
+    let mut stream = TcpStream::connect_timeout(&target, TIMEOUT)
+        .with_context(|| format!("no answer from {address}"))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    write!(
+        stream,
+        "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut status = String::new();
+    BufReader::new(stream)
+        .read_line(&mut status)
+        .with_context(|| format!("no answer from {address}"))?;
+    if status.split(' ').nth(1) != Some("200") {
+        bail!("{address} answers {:?}", status.trim_end());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// What `health` says of a peer that answers so.
+    fn said(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let peer = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("asked");
+            let mut asked = [0; 4096];
+            let count = stream.read(&mut asked).expect("a request");
+            assert!(asked[..count].starts_with(b"GET /healthz HTTP/1.1\r\n"));
+            stream.write_all(answer.as_bytes()).expect("answered");
+        });
+        let said = health(&address);
+        peer.join().expect("the peer did its part");
+        said.err()
+            .map_or_else(String::new, |error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn up_is_told_from_down() {
+        assert_eq!(said("HTTP/1.1 200 OK\r\n\r\nok\n"), "");
+        assert!(said("HTTP/1.1 503 Service Unavailable\r\n\r\n").contains("503"));
+        assert!(said("").contains("answers"));
+    }
+
+    #[test]
+    fn nobody_and_no_address_are_errors() {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = free.local_addr().expect("bound").to_string();
+        drop(free);
+        let error = health(&address).expect_err("nobody is there");
+        assert!(format!("{error:#}").contains("no answer"));
+        let error = health("nonsense").expect_err("no port");
+        assert!(format!("{error:#}").contains("host:port"));
+    }
+}
