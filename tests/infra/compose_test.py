@@ -1,0 +1,75 @@
+"""infra/docker-compose.yaml says what the programs understand: flags, variables, ports and health checks are compared with the real ones."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from pangea.cli import main
+from pangea.places import program
+
+FILE = Path("infra/docker-compose.yaml")
+WORKERS = ("python-worker-1", "python-worker-2")
+SERVICES = ("go-orchestrator", "rust-compute", *WORKERS)
+
+
+def filled(text: str) -> str:
+    """With the default of each ${NAME:-default}."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+STACK: dict[str, Any] = yaml.safe_load(filled(FILE.read_text()))
+
+
+def help_of(name: str) -> str:
+    return subprocess.run([str(program(name)), "--help"], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_stack_is_an_orchestrator_the_data_service_and_two_workers() -> None:
+    assert sorted(STACK["services"]) == sorted(SERVICES)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_comes_back_is_watched_bounded_and_confined(name: str) -> None:
+    service = STACK["services"][name]
+    assert service["restart"] == "on-failure"
+    assert service["healthcheck"]["test"][0] == "CMD"
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["image"] == f"localhost/pangea/{'python-ai-client' if name in WORKERS else name}:latest"
+
+
+def test_the_orchestrators_flags_are_its_own() -> None:
+    known = set(re.findall(r"^  -([\w-]+)", help_of("go-orchestrator"), re.MULTILINE))
+    given = [re.fullmatch(r"--([\w-]+)=.+", word) for word in STACK["services"]["go-orchestrator"]["command"]]
+    assert all(given)
+    assert {flag[1] for flag in given if flag} <= known
+
+
+@pytest.mark.parametrize(("name", "ports"), [("go-orchestrator", ("8080", "8081")), ("rust-compute", ("9090", "9091"))])
+def test_ports_are_published_on_the_loopback_alone(name: str, ports: tuple[str, ...]) -> None:
+    assert STACK["services"][name]["ports"] == [f"127.0.0.1:{port}:{port}" for port in ports]
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_workers_variables_are_options_of_pangea_worker(name: str) -> None:
+    text = CliRunner().invoke(main, ["worker", "--help"]).output
+    environment = STACK["services"][name]["environment"]
+    assert environment["PANGEA_WORKER_NAME"] == name
+    assert set(environment) == set(re.findall(r"PANGEA_\w+", text))
+    hosts = [environment[variable].split(":")[0] for variable in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA")]
+    assert set(hosts) == set(STACK["services"][name]["depends_on"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_run_outlives_its_containers(name: str) -> None:
+    mounted = STACK["services"][name].get("volumes", [])
+    assert mounted == ([] if name == "rust-compute" else ["runs:/runs"])
+    assert "runs" in STACK["volumes"]
