@@ -67,13 +67,17 @@ def _debian_packages_impl(ctx):
     packages = {name: lock["packages"][name] for name in lock["groups"][ctx.attr.group]}
     folder = dist_dir(ctx)
     drifted = _fetch(ctx, packages, folder)
+    origins = {}
     for name, package in packages.items():
         ctx.report_progress("unpacking " + name)
         if name in drifted:
             deb = folder + "/" + drifted[name]
+            origin = {"version": drifted[name].split("_")[1].replace("%3a", ":"), "sha256": None}
         else:
             deb = str(verified_path(ctx, folder, _deb(name, package), package["sha256"]))
-        run(ctx, ["dpkg-deb", "-x", deb, "."], "unpack " + name)
+            origin = {"version": package["version"], "sha256": package["sha256"]}
+        listing = run(ctx, ["dpkg-deb", "-X", deb, "."], "unpack " + name)
+        origins[name] = origin | {"files": [line.removeprefix(".") for line in listing.split("\n") if line and not line.endswith("/")]}
     ctx.delete("_verified")
     ctx.delete("_staging")
     run(ctx, ["sh", "-c", "rm -rf usr/share/doc usr/share/man usr/share/locale usr/share/lintian usr/include usr/lib/x86_64-linux-gnu/gconv etc var " + " ".join(ctx.attr.prune)], "remove what no build needs")
@@ -81,6 +85,9 @@ def _debian_packages_impl(ctx):
     # A link that leads nowhere or out of the tree makes every action on the folder fail once a cache hashes it.
     run(ctx, ["sh", "-c", "find . -type l \\( -lname '/*' -o ! -exec test -e {} \\; \\) -delete"], "remove dangling links")
     _write_launchers(ctx)
+
+    # Which package each file came from, for bills of materials.
+    ctx.file("packages.json", json.encode(origins))
     for source, destination in ctx.attr.extra_files.items():
         ctx.template(destination, source)
     for command in ctx.attr.commands:
