@@ -1,0 +1,90 @@
+"""Containers of one test: started by the machine's own engine, in a network of their own, and always removed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pangea.children import wait_for
+
+# Containers that start torch on a loaded machine take their time; one that never gets well is found all the same.
+PATIENCE_SECONDS = 300.0
+# The engine's own defaults may lie above what it is allowed to ask for.
+LIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
+HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
+
+
+@dataclass
+class Containers:
+    """Started containers and their network.
+
+    Attributes:
+        engine: podman or docker.
+        project: begins the name of everything that is made.
+    """
+
+    engine: str
+    project: str
+    _started: list[str] = field(default_factory=list)
+
+    def call(self, *words: str) -> str:
+        """What the engine prints.
+
+        Raises:
+            AssertionError: it failed; with what it said.
+        """
+        result = subprocess.run([self.engine, *words], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"`{self.engine} {' '.join(words)}` ended with {result.returncode}: {result.stderr.strip()}"
+        return result.stdout
+
+    def __enter__(self) -> Self:
+        self.call("network", "create", self.project)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for name in self._started:
+            subprocess.run([self.engine, "rm", "--force", "--time=0", name] if self.engine == "podman" else [self.engine, "rm", "--force", name], capture_output=True, check=False)
+        subprocess.run([self.engine, "network", "rm", self.project], capture_output=True, check=False)
+
+    def start(self, service: str, image: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
+        """Starts a container that others of the network find by the name of its service; gives its name."""
+        name = f"{self.project}-{service}"
+        self._started.append(name)
+        self.call("run", "--detach", f"--name={name}", f"--network={self.project}", f"--network-alias={service}", *LIMITS, *HARDENED, *options, image, *arguments)
+        return name
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """What the engine knows of a container or an image."""
+        return dict(json.loads(self.call("inspect", name))[0])
+
+    def until_healthy(self, name: str, *command: str) -> float:
+        """Waits until the image's health command is content; gives the seconds."""
+        start = time.monotonic()
+
+        def healthy() -> bool | None:
+            assert self.inspect(name)["State"]["Status"] in ("created", "running"), f"{name} ended before it was healthy: {self.logs(name)}"
+            return subprocess.run([self.engine, "exec", name, *command], capture_output=True, check=False).returncode == 0 or None
+
+        assert wait_for(healthy, PATIENCE_SECONDS), f"{name} is not healthy after {PATIENCE_SECONDS:.0f} s: {self.logs(name)}"
+        return time.monotonic() - start
+
+    def logs(self, name: str) -> str:
+        """The newest lines of a container."""
+        return subprocess.run([self.engine, "logs", "--tail=20", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
+
+    def exit_code(self, name: str) -> int:
+        """Waits for a container's end."""
+        code = int(self.call("wait", name))
+        if code != 0:
+            print(f"{name} ended with {code}: {self.logs(name)}")
+        return code
+
+
+def load(deliver: Path, layout: Path, engine: str, reference: str) -> None:
+    """Hands an image that the build has made to the engine, as its `_load` target does."""
+    subprocess.run([deliver, "load", layout, f"--engine={engine}", f"--name={reference}"], check=True)
