@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 
 def write_atomically(file: Path, data: bytes) -> None:
-    """Replaces `file` in one step, on disk before it has its name."""
-    staging = file.with_name(f".{file.name}.{os.getpid()}")
-    with staging.open("wb") as stream:
+    """Replaces `file` in one step, on disk before it has its name. Others may write the same file at the same time: the last one stays."""
+    # A name that nobody else has: in containers every process is number 1.
+    descriptor, staging = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    with open(descriptor, "wb") as stream:
+        # As any new file: mkstemp's is for its owner alone.
+        os.fchmod(descriptor, 0o644)
         stream.write(data)
         stream.flush()
-        os.fsync(stream.fileno())
-    staging.replace(file)
+        os.fsync(descriptor)
+    os.replace(staging, file)
