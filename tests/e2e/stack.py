@@ -1,0 +1,83 @@
+"""The stack that the tests look at: where it is comes from the environment, since it was started by somebody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pangea.children import wait_for
+
+Found = TypeVar("Found")
+# Containers that start torch on a loaded machine take their time; a stack that stands still is found all the same.
+PATIENCE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A deployed run.
+
+    Attributes:
+        run_dir: its files, as this machine sees them.
+        orchestrator, data: host:port of the HTTP pages.
+        kills: a command for each process that the test may kill.
+    """
+
+    run_dir: Path
+    orchestrator: str
+    data: str
+    kills: tuple[str, ...]
+
+    @classmethod
+    def from_environment(cls) -> Stack:
+        """PANGEA_STACK_RUN_DIR, _ORCHESTRATOR, _DATA, and _KILLS with one command a line.
+
+        Raises:
+            KeyError: one of the first three is not set.
+        """
+        return cls(
+            Path(os.environ["PANGEA_STACK_RUN_DIR"]),
+            os.environ["PANGEA_STACK_ORCHESTRATOR"],
+            os.environ["PANGEA_STACK_DATA"],
+            tuple(line for line in os.environ.get("PANGEA_STACK_KILLS", "").splitlines() if line),
+        )
+
+    def record(self) -> dict[str, Any]:
+        """run.json; empty before it is there."""
+        file = self.run_dir / "run.json"
+        return dict(json.loads(file.read_text())) if file.exists() else {}
+
+    @property
+    def steps(self) -> int:
+        """Lines of metrics.jsonl."""
+        file = self.run_dir / "metrics.jsonl"
+        return file.read_text().count("\n") if file.exists() else 0
+
+
+def eventually(condition: Callable[[], Found | None], what: str) -> Found:
+    """Waits until `condition` gives something true, and gives that."""
+    found = wait_for(lambda: condition() or None, PATIENCE_SECONDS)
+    assert found is not None, f"waited {PATIENCE_SECONDS:.0f} s in vain: {what}"
+    return found
+
+
+def get(address: str, path: str) -> str:
+    """The body of a page; empty if nobody answers, or not with 200."""
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+    except (OSError, urllib.error.HTTPError):
+        return ""
+
+
+def kill(command: str) -> None:
+    """Runs a command that kills a process of the stack."""
+    result = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"`{command}` ended with {result.returncode}: {result.stderr}"

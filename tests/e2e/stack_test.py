@@ -1,0 +1,61 @@
+"""A deployed stack: its processes are killed, and its run must end with the bits of an undisturbed run on this machine.
+
+Started by setup.sh, or by hand: see tests/e2e/README.md. The tests build on each other, in this order.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pangea.places import python_environment
+from tests.e2e.stack import Stack, eventually, get, kill
+
+STACK = Stack.from_environment()
+# A process is killed after so many more steps: the run is under way again.
+STEPS_BETWEEN = 10
+
+
+def pangea(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "pangea", *arguments], env=python_environment(), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("address", [STACK.orchestrator, STACK.data])
+def test_a_service_is_ready_and_exports_metrics(address: str) -> None:
+    eventually(lambda: get(address, "/healthz"), f"{address}/healthz answers")
+    eventually(lambda: get(address, "/readyz"), f"{address}/readyz answers")
+    assert "pangea_" in get(address, "/metrics")
+
+
+@pytest.mark.parametrize("command", STACK.kills)
+def test_the_run_goes_on_after(command: str) -> None:
+    before = eventually(lambda: STACK.steps > STEPS_BETWEEN and STACK.steps, "the run is under way")
+    assert STACK.record()["state"] != "finished", "the run was over before it could be disturbed; give it more epochs"
+    kill(command)
+    eventually(lambda: STACK.steps > before + STEPS_BETWEEN or STACK.record()["state"] == "finished", f"the run goes on after `{command}`")
+
+
+def test_the_run_ends() -> None:
+    eventually(lambda: STACK.record().get("state") == "finished", "the run ends")
+    record = STACK.record()
+    assert record["steps"] == record["total_steps"] == STACK.steps
+    eventually((STACK.run_dir / "result.json").exists, "a worker reports its figures")
+    assert json.loads((STACK.run_dir / "result.json").read_text())["held_out_accuracy"] > 0.9
+
+
+def test_every_sample_was_counted_once() -> None:
+    result = pangea("audit", str(STACK.run_dir))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_one_worker_on_this_machine_comes_to_the_same_bits(tmp_path: Path) -> None:
+    record = STACK.record()
+    options = [f"--{name.replace('_', '-')}={record[name]}" for name in ("epochs", "batch_size", "shards", "seed")]
+    result = pangea("train", "--workers", "1", *options, "--run-dir", str(tmp_path / "run"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    undisturbed = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert undisturbed["params_hash"] == record["params_hash"]

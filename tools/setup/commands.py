@@ -1,0 +1,58 @@
+"""Runs commands with their output in a file, so that a failure can be shown."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+from collections.abc import Mapping, Sequence
+
+
+class StepFailed(Exception):
+    """A step cannot be done; the message says why, `log` holds what the command printed."""
+
+    def __init__(self, message: str, code: int = 1, log: pathlib.Path | None = None) -> None:
+        super().__init__(message)
+        self.code, self.log = code, log
+
+
+class Commands:
+    """Commands of one set-up, run in the workspace; each writes a log file of its own."""
+
+    def __init__(self, workspace: pathlib.Path, logs: pathlib.Path, environment: Mapping[str, str]) -> None:
+        self.workspace, self._logs, self._environment = workspace, logs, {**os.environ, **environment}
+        self._number = 0
+
+    def _log(self, name: str) -> pathlib.Path:
+        self._number += 1
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return self._logs / f"{self._number:02}-{name}.log"
+
+    def run(self, name: str, command: Sequence[str], **environment: str) -> pathlib.Path:
+        """Runs a command to its end; gives its log.
+
+        Raises:
+            StepFailed: it ended with an error.
+        """
+        log = self._log(name)
+        with log.open("wb") as output:
+            code = subprocess.run(
+                list(command), cwd=self.workspace, env={**self._environment, **environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+            ).returncode
+        if code != 0:
+            raise StepFailed(f"`{' '.join(command)}` ended with {code}", code, log)
+        return log
+
+    def start(self, name: str, command: Sequence[str]) -> tuple[subprocess.Popen[bytes], pathlib.Path]:
+        """Starts a command that goes on, in a session of its own: Ctrl-C is for us, and it is stopped in order."""
+        log = self._log(name)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                list(command), cwd=self.workspace, env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        return process, log
+
+
+def tail(log: pathlib.Path, lines: int) -> str:
+    """The end of a log file."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,45 @@
+"""What the steps want of a stack, whether it is made of containers or of processes."""
+
+from __future__ import annotations
+
+import pathlib
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Where a stack is.
+
+    Attributes:
+        run_dir: the files of its run, as this machine sees them.
+        orchestrator, data: host:port of the HTTP pages.
+        kills: a command for each process that the end-to-end test may kill.
+    """
+
+    run_dir: pathlib.Path
+    orchestrator: str
+    data: str
+    kills: list[str]
+
+
+class Stack(Protocol):
+    """One kind of stack."""
+
+    # What is built before it is deployed, in words.
+    parts: str
+
+    def validate(self) -> str:
+        """Looks whether this machine has what the stack needs; says what it found."""
+
+    def build(self) -> str:
+        """Builds what will run; says what."""
+
+    def deploy(self) -> Deployed:
+        """Starts it, and waits until it is ready."""
+
+    def logs(self) -> str:
+        """The newest lines of every process."""
+
+    def remove(self) -> None:
+        """Stops what is there, and deletes it; does nothing if nothing is."""

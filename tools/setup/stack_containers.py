@@ -1,0 +1,84 @@
+"""The stack of infra/docker-compose.yaml, from images that the build makes."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import socket
+
+from tools.setup.commands import Commands, StepFailed, tail
+from tools.setup.stack import Deployed
+
+IMAGES = ("go-orchestrator", "rust-compute", "python-ai-client")
+CONTAINERS = ("python-worker-1", "go-orchestrator", "rust-compute")
+
+
+def free_port() -> str:
+    """A port of the loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+class ContainerStack:
+    """Containers on this machine."""
+
+    parts = "container images"
+
+    def __init__(self, commands: Commands, folder: pathlib.Path, epochs: int) -> None:
+        self._commands, self._runs = commands, folder / "runs"
+        self._deployed, self._engine = False, "podman"
+        names = ("PANGEA_ORCHESTRATOR_PORT", "PANGEA_ORCHESTRATOR_HTTP_PORT", "PANGEA_DATA_PORT", "PANGEA_DATA_HTTP_PORT")
+        self._settings: dict[str, str] = {
+            "PANGEA_RUNS": str(self._runs),
+            "PANGEA_EPOCHS": str(epochs),
+            "COMPOSE_PROJECT_NAME": "pangea-setup",
+            **{name: free_port() for name in names},
+        }
+
+    def _compose(self, name: str, *words: str) -> pathlib.Path:
+        return self._commands.run(name, ["./bazelw", "run", "//tools/compose", "--", *words], **self._settings)
+
+    def validate(self) -> str:
+        """Which container engine there is."""
+        self._engine = self._commands.run("engine", ["./bazelw", "run", "//tools/compose", "--", "engine"]).read_text().splitlines()[-1]
+        return f"containers by {self._engine}"
+
+    def build(self) -> str:
+        """Builds the images and hands them to the engine."""
+        for image in IMAGES:
+            self._commands.run(f"load-{image}", ["./bazelw", "run", f"//services/{image}:{image}_load"])
+        return f"{len(IMAGES)} images"
+
+    def deploy(self) -> Deployed:
+        """Starts the containers. Those that need a service wait for its health check."""
+        # The containers' user is none of this machine's.
+        self._runs.mkdir(parents=True, exist_ok=True)
+        self._runs.chmod(0o777)
+        self._deployed = True
+        self._compose("up", "up", "-d")
+        return Deployed(
+            self._runs / "run",
+            f"127.0.0.1:{self._settings['PANGEA_ORCHESTRATOR_HTTP_PORT']}",
+            f"127.0.0.1:{self._settings['PANGEA_DATA_HTTP_PORT']}",
+            [f"{self._engine} kill {self._container(service)}" for service in CONTAINERS],
+        )
+
+    def _container(self, service: str) -> str:
+        """The name of a service's container: `pangea-setup_SERVICE_1` or `pangea-setup-SERVICE-1`."""
+        log = self._commands.run("names", [self._engine, "ps", "--all", "--format", "{{.Names}}", "--filter", "name=pangea-setup"])
+        names: list[str] = [line for line in log.read_text().split() if service in line]
+        if len(names) != 1:
+            raise StepFailed(f"{len(names)} containers of the service {service}; wanted one", log=log)
+        return names[0]
+
+    def logs(self) -> str:
+        """The newest lines of every container."""
+        return tail(self._compose("logs", "logs", "--tail", "5"), 60)
+
+    def remove(self) -> None:
+        """Stops and deletes containers, network and files."""
+        if self._deployed:
+            self._compose("down", "down", "-v")
+            self._deployed = False
+        shutil.rmtree(self._runs, ignore_errors=True)
