@@ -93,7 +93,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 
 	log := telemetry.NewLogger(s.LogFormat, os.Stderr)
 	memory := budget.New("memory of the process", s.MaxMemoryBytes)
-	metrics := telemetry.NewMetrics(memory.Used)
+	metrics := telemetry.NewMetrics(memory)
 	workers, err := server.New(server.Config{
 		Run: run.Config{
 			RunID: s.RunID, Settings: s.Run, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
@@ -106,6 +106,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	if err != nil {
 		return fmt.Errorf("cannot go on with the run in %s: %w", s.RunDir, err)
 	}
+	metrics.Add(workers)
 	api := httpapi.New(workers, metrics.Handler())
 	go func() {
 		if err := api.Serve(pages); !errors.Is(err, http.ErrServerClosed) {

@@ -33,7 +33,8 @@ def test_a_worker_answers_health_and_readiness(tmp_path: Path) -> None:
         run.wait_gate("worker")
         assert http_get(address, "/healthz")[0] == 200
         assert http_get(address, "/readyz")[0] == 200
-        assert "pangea_worker_step 1" in http_get(address, "/metrics")[1]
+        figures = http_get(address, "/metrics")[1].splitlines()
+        assert {"pangea_worker_step 1", "pangea_worker_joined 1", "pangea_worker_data_replicas 1", "pangea_worker_connected_data_replicas 1"} <= set(figures)
 
 
 @pytest.mark.parametrize("name", ["go-orchestrator", "rust-compute"])

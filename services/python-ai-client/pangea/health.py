@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from pangea.worker import Worker
 
 
+def _figures(worker: Worker | None) -> str:
+    """/metrics; a worker that has not joined is at step 0 and knows no replica."""
+    replicas = [connected for _, connected in worker.data.replicas()] if worker is not None else []
+    figures = {
+        "step": worker.step if worker is not None else 0,
+        "joined": int(worker is not None),
+        "data_replicas": len(replicas),
+        "connected_data_replicas": sum(replicas),
+    }
+    return "".join(f"# TYPE pangea_worker_{name} gauge\npangea_worker_{name} {value}\n" for name, value in figures.items())
+
+
 class HealthServer:
     """Serves on one address, in a thread of its own."""
 
@@ -64,8 +76,7 @@ class HealthServer:
         if path == "/readyz":
             return (200, "ok\n") if worker is not None else (503, "has not joined a run yet\n")
         if path == "/metrics":
-            step = worker.step if worker is not None else 0
-            return 200, f"# TYPE pangea_worker_step gauge\npangea_worker_step {step}\n# TYPE pangea_worker_joined gauge\npangea_worker_joined {int(worker is not None)}\n"
+            return 200, _figures(worker)
         return 404, "no such page; there are /healthz, /readyz and /metrics\n"
 
     def close(self) -> None:

@@ -7,9 +7,12 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
+use pangea_wire::Pool;
 
-/// `ready` tells whether workers are served now.
-pub fn pages(ready: Arc<AtomicBool>, metrics: PrometheusHandle) -> Router {
+use crate::telemetry::measure_memory;
+
+/// `ready` tells whether workers are served now; `pool` is the memory of what they are served.
+pub fn pages(ready: Arc<AtomicBool>, pool: Pool, metrics: PrometheusHandle) -> Router {
     let readiness = move || async move {
         if ready.load(Ordering::Relaxed) {
             (StatusCode::OK, "ok\n")
@@ -20,10 +23,14 @@ pub fn pages(ready: Arc<AtomicBool>, metrics: PrometheusHandle) -> Router {
             )
         }
     };
+    let figures = move || async move {
+        measure_memory(&pool);
+        metrics.render()
+    };
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
-        .route("/metrics", get(move || async move { metrics.render() }))
+        .route("/metrics", get(figures))
 }
 
 #[cfg(test)]

@@ -21,7 +21,9 @@ fn get_page(address: SocketAddr, path: &str) -> String {
 fn probes_tell_health_readiness_and_metrics() {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     let ready = Arc::new(AtomicBool::new(false));
-    let router = pages(ready.clone(), start_metrics().expect("the first recorder"));
+    let pool = Pool::new(1 << 20, 0);
+    let metrics = start_metrics().expect("the first recorder");
+    let router = pages(ready.clone(), pool.clone(), metrics);
     let listener = runtime
         .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
         .expect("a free port");
@@ -37,8 +39,14 @@ fn probes_tell_health_readiness_and_metrics() {
     for line in [
         "# TYPE pangea_compute_batches_total counter",
         "# TYPE pangea_compute_connections gauge",
+        "pangea_compute_memory_bytes 0",
     ] {
         assert!(metrics.contains(line), "{metrics}");
     }
+    let held = pool.zeroed(1000).expect("within the limit");
+    let line = format!("pangea_compute_memory_bytes {}\n", pool.live_bytes());
+    assert!(pool.live_bytes() >= 1000);
+    assert!(get_page(address, "/metrics").contains(&line));
+    drop(held);
     assert!(get_page(address, "/nothing").starts_with("HTTP/1.1 404"));
 }

@@ -51,9 +51,11 @@ async fn run(settings: &Settings) -> Result<()> {
     let (listen_address, http_address) = (listener.local_addr()?, http.local_addr()?);
 
     let ready = Arc::new(AtomicBool::new(false));
-    let metrics = start_metrics()?;
-    tokio::spawn(keep_metrics_small(metrics.clone()));
-    let router = pages(ready.clone(), metrics);
+    let handle = start_metrics()?;
+    tokio::spawn(keep_metrics_small(handle.clone()));
+    let pool = Pool::new(settings.max_memory_bytes, settings.max_memory_bytes / 4);
+    metrics::gauge!("pangea_compute_memory_limit_bytes").set(settings.max_memory_bytes as f64);
+    let router = pages(ready.clone(), pool.clone(), handle);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(http, router).await {
             tracing::error!(%error, "the HTTP pages are gone");
@@ -69,7 +71,6 @@ async fn run(settings: &Settings) -> Result<()> {
         }
     };
     tracing::info!(dataset = dataset.name, train = dataset.split.train.len(), held_out = dataset.split.held_out.len(), listen = %listen_address, http = %http_address, "ready");
-    let pool = Pool::new(settings.max_memory_bytes, settings.max_memory_bytes / 4);
     let service = Arc::new(Service {
         batches: Batches::new(dataset, pool.clone()),
         pool,

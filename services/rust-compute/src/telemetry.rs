@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use pangea_wire::Pool;
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::LogFormat;
@@ -39,10 +40,27 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
         describe_counter!(name, help);
         counter!(name).increment(0);
     }
-    describe_gauge!("pangea_compute_connections", "Open connections.");
-    gauge!("pangea_compute_connections").set(0.0);
+    for (name, help) in [
+        ("pangea_compute_connections", "Open connections."),
+        (
+            "pangea_compute_memory_bytes",
+            "Memory of batches on their way and arriving frames.",
+        ),
+        (
+            "pangea_compute_memory_limit_bytes",
+            "What memory_bytes may reach: --max-memory-bytes.",
+        ),
+    ] {
+        describe_gauge!(name, help);
+        gauge!(name).set(0.0);
+    }
     describe_histogram!("pangea_compute_reply_seconds", "Time to make an answer.");
     Ok(handle)
+}
+
+/// Notes the memory in use, for the page that is about to be made.
+pub fn measure_memory(pool: &Pool) {
+    gauge!("pangea_compute_memory_bytes").set(pool.live_bytes() as f64);
 }
 
 /// Sums up measurements for as long as the process lives: histograms keep each one until then, also if nobody reads /metrics.

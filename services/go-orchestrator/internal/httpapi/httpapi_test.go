@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
 )
@@ -21,7 +22,7 @@ func (s source) Status(context.Context) (run.Status, error) {
 }
 
 func get(s source, path string) (int, string) {
-	metrics := telemetry.NewMetrics(func() int64 { return 7 })
+	metrics := telemetry.NewMetrics(budget.New("test", 7))
 	answer := httptest.NewRecorder()
 	New(s, metrics.Handler()).Handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
 	return answer.Code, answer.Body.String()
@@ -38,7 +39,7 @@ func TestPages(t *testing.T) {
 		{source{}, "/healthz", 200, "ok"},
 		{source{}, "/readyz", 200, "ok"},
 		{source{}, "/status", 200, `"run_id":"one","state":"running"`},
-		{source{}, "/metrics", 200, "pangea_orchestrator_memory_bytes 7"},
+		{source{}, "/metrics", 200, "pangea_orchestrator_memory_limit_bytes 7"},
 		{stopping, "/healthz", 200, "ok"},
 		{stopping, "/readyz", 503, "the run stops"},
 		{stopping, "/status", 503, "the run stops"},

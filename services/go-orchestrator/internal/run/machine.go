@@ -72,7 +72,8 @@ type Machine struct {
 		hash  protocol.Hash
 		loss  Number
 	}
-	rate rate
+	rate      rate
+	overtakes uint64 // shards leased to a second worker because the first was late
 
 	donor       *worker // has been asked for its state
 	snapshot    *protocol.Snapshot

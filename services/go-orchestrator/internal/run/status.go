@@ -19,6 +19,7 @@ type Status struct {
 	ParamsHash       string         `json:"params_hash"`
 	Workers          []WorkerStatus `json:"workers"`
 	SamplesPerSecond Number         `json:"samples_per_second"` // over the last steps
+	SecondLeases     uint64         `json:"second_leases"`      // shards leased to a second worker because the first was late, since the start of the process
 }
 
 // WorkerStatus is one worker of a Status.
@@ -35,7 +36,7 @@ type WorkerStatus struct {
 func (m *Machine) Status() Status {
 	s := Status{
 		RunID: m.config.RunID, State: m.state, Step: m.step.number, Committed: m.committed(), Replaying: m.replaying(), TotalSteps: m.schedule.TotalSteps,
-		Loss: m.agreed.loss, SamplesPerSecond: m.rate.perSecond(), Workers: []WorkerStatus{},
+		Loss: m.agreed.loss, SamplesPerSecond: m.rate.perSecond(), SecondLeases: m.overtakes, Workers: []WorkerStatus{},
 	}
 	if m.layout != nil {
 		s.ParamsHash = m.agreed.hash.String()

@@ -90,6 +90,7 @@ func (m *Machine) secondLease(w *worker) []uint32 {
 		for _, number := range open {
 			m.step.shards[number].second, m.step.shards[number].again = w.id, m.now
 		}
+		m.overtakes += uint64(len(open))
 		return open
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
+	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
 
@@ -51,8 +52,9 @@ func (s *Server) carryOut(effects []run.Effect) {
 			s.check("the ledger", s.config.Files.Commit(e.Records))
 			s.config.Metrics.CommitSeconds.Observe(time.Since(started).Seconds())
 			s.config.Metrics.LedgerBytes.Set(float64(s.config.Files.LedgerBytes()))
+			s.countIncidents(e.Records)
 		case run.WriteMetrics:
-			s.config.Metrics.StepSeconds.Observe(float64(e.Line.Seconds))
+			s.measure(e.Line)
 			s.check("metrics.jsonl", s.config.Files.Append(e.Line))
 		case run.WriteRecord:
 			s.write(e.Record)
@@ -65,7 +67,6 @@ func (s *Server) carryOut(effects []run.Effect) {
 				s.config.Log.Warn("cannot remove an old checkpoint", "file", e.Checkpoint.File, "error", err.Error())
 			}
 		case run.Closed:
-			s.config.Metrics.Step.Set(float64(e.Aggregate.Step + 1))
 			s.config.Metrics.Samples.Add(float64(e.Aggregate.Samples))
 		case run.Dropped:
 			delete(s.bulks, e.Step)
@@ -78,10 +79,32 @@ func (s *Server) carryOut(effects []run.Effect) {
 	}
 }
 
+// measure counts a step that was applied.
+func (s *Server) measure(line run.MetricsLine) {
+	s.config.Metrics.StepSeconds.Observe(float64(line.Seconds))
+	s.config.Metrics.WorkerSeconds.WithLabelValues(telemetry.Data).Add(float64(line.DataSeconds))
+	s.config.Metrics.WorkerSeconds.WithLabelValues(telemetry.Compute).Add(float64(line.ComputeSeconds))
+	s.config.Metrics.WorkerSeconds.WithLabelValues(telemetry.Exchange).Add(float64(line.ExchangeSeconds))
+}
+
+func (s *Server) countIncidents(records []ledger.Record) {
+	for _, record := range records {
+		if incident, is := record.(*ledger.Incident); is {
+			s.config.Metrics.Incidents.WithLabelValues(incident.Kind).Inc()
+		}
+	}
+}
+
 func (s *Server) saveCheckpoint(e run.WriteCheckpoint) {
 	go func() {
 		checkpoint, err := s.config.Files.SaveCheckpoint(s.config.Run.RunID, e.Snapshot, e.Epoch, e.EpochStep)
 		e.Snapshot.Release()
+		if err == nil {
+			s.config.Metrics.Checkpoints.WithLabelValues(telemetry.Written).Inc()
+			s.config.Metrics.CheckpointAt.SetToCurrentTime()
+		} else {
+			s.config.Metrics.Checkpoints.WithLabelValues(telemetry.Failed).Inc()
+		}
 		s.post(run.CheckpointWritten{Checkpoint: checkpoint, Err: err})
 	}()
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -83,6 +85,7 @@ func (f *files) last() run.Record {
 type started struct {
 	*server.Server
 	files   *files
+	metrics *telemetry.Metrics
 	address string
 	stop    context.CancelFunc
 	ended   chan error
@@ -96,16 +99,18 @@ func start(t *testing.T, connections int) *started {
 	}
 	memory := budget.New("test", 64<<20)
 	s := &started{files: &files{}, address: listener.Addr().String(), ended: make(chan error, 1)}
+	metrics := telemetry.NewMetrics(memory)
 	made, err := server.New(server.Config{
 		Run:              run.Config{RunID: "test", Settings: protocol.Settings{Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2}, MemoryBytes: 64 << 20, KeepBytes: 16 << 20, StragglerK: 5},
 		MaxConnections:   connections,
 		ExitWhenFinished: true, Memory: memory, Files: s.files, Clock: clock.System{},
-		Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewMetrics(memory.Used),
+		Log: slog.New(slog.DiscardHandler), Metrics: metrics,
 	}, run.Past{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Server = made
+	s.Server, s.metrics = made, metrics
+	metrics.Add(made)
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())
 	t.Cleanup(s.stop)
@@ -283,11 +288,45 @@ func TestAnyNumberOfWorkersGetsTheSameAggregates(t *testing.T) {
 			if err := s.wait(t); err != nil {
 				t.Fatal(err)
 			}
+			if page := s.page(); strings.Contains(page, "pangea_orchestrator_step ") || !strings.Contains(page, "pangea_orchestrator_step_seconds_count 6\n") {
+				t.Fatalf("a run of 6 steps that is over has no open one, but:\n%s", page)
+			}
 			if len(s.files.lines) != 6 || s.files.last().State != run.Finished {
 				t.Fatalf("%d lines, state %s", len(s.files.lines), s.files.last().State)
 			}
 		})
 	}
+}
+
+// page is /metrics.
+func (s *started) page() string {
+	answer := httptest.NewRecorder()
+	s.metrics.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return answer.Body.String()
+}
+
+func TestMetricsTellTheStateOfTheRun(t *testing.T) {
+	s := start(t, 100)
+	want := func(lines ...string) {
+		t.Helper()
+		page := s.page()
+		for _, line := range lines {
+			if !strings.Contains(page, "\npangea_orchestrator_"+line+"\n") {
+				t.Fatalf("no line %q in:\n%s", line, page)
+			}
+		}
+	}
+	want(`state{state="waiting"} 1`, `state{state="running"} 0`, "total_steps 0", "leased_shards 0", "silent_workers 0", `incidents_total{kind="quarantine"} 0`, "memory_limit_bytes 6.7108864e+07")
+	w := connect(t, s.address)
+	if _, err := w.ask(wiretest.Join(testJoin())); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := w.ask(wiretest.Work(protocol.Work{})); err != nil {
+		t.Fatal(err)
+	} else if _, is := reply.(protocol.Lease); !is {
+		t.Fatalf("%T: %v", reply, reply)
+	}
+	want(`state{state="waiting"} 0`, `state{state="running"} 1`, "step 0", "total_steps 6", "leased_shards 8", "workers 1", "second_leases_total 0")
 }
 
 func TestWrongRequestsAreRefusedAndTheConnectionGoesOn(t *testing.T) {

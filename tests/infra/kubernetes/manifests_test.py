@@ -1,0 +1,205 @@
+"""infra/kubernetes is valid, confined, and its parts find each other. programs_test.py compares it with the programs."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from tests.infra.kubernetes.manifests import FOLDER, Manifest, build, containers, pod, pod_labels, read
+
+# The oldest that knows all that is used here, and the newest in the lock.
+VERSIONS = ("1.29", "1.37")
+BUILT = build()
+(READER,) = read(FOLDER / "reader.yaml")
+PODS = [manifest for manifest in BUILT if pod(manifest) is not None]
+
+# What the images offer: container -> ports by name.
+PORTS = {
+    "go-orchestrator": {"workers": 8080, "http": 8081},
+    "rust-compute": {"workers": 9090, "http": 9091},
+    "python-worker": {"http": 8082},
+}
+
+
+def name(manifest: Manifest) -> str:
+    return f"{manifest['kind']}/{manifest['metadata']['name']}"
+
+
+def of_kind(kind: str) -> list[Manifest]:
+    return [manifest for manifest in BUILT if manifest["kind"] == kind]
+
+
+def selected(selector: Manifest) -> list[Manifest]:
+    """The manifests whose pods a label selector means."""
+
+    def matches(labels: dict[str, str]) -> bool:
+        return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
+            expression["operator"] == "In" and labels.get(expression["key"]) in expression["values"] for expression in selector.get("matchExpressions", [])
+        )
+
+    return [manifest for manifest in PODS if matches(pod_labels(manifest))]
+
+
+def ports(manifest: Manifest) -> dict[str, int]:
+    return {port["name"]: port["containerPort"] for container in containers(manifest) for port in container["ports"]}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("manifest", [*BUILT, READER], ids=name)
+def test_a_manifest_is_what_kubernetes_takes(manifest: Manifest, version: str) -> None:
+    assert kubernetes_validate.validate(manifest, version, strict=True) == version
+
+
+def test_the_schemas_refuse_a_misspelt_field() -> None:
+    (wrong,) = copy.deepcopy(of_kind("StatefulSet"))
+    containers(wrong)[0]["livenesProbe"] = {}
+    for version in VERSIONS:
+        with pytest.raises(kubernetes_validate.ValidationError, match="livenesProbe"):
+            kubernetes_validate.validate(wrong, version, strict=True)
+
+
+def test_all_files_are_part_of_the_run_but_the_reader() -> None:
+    (kustomization,) = read(FOLDER / "kustomization.yaml")
+    assert {file.name for file in FOLDER.glob("*.yaml")} == {*kustomization["resources"], "kustomization.yaml", "reader.yaml"}
+    assert len({name(manifest) for manifest in BUILT}) == len(BUILT)
+
+
+def test_images_have_no_address() -> None:
+    assert [container["image"] for manifest in PODS for container in containers(manifest)] == [
+        "pangea/go-orchestrator:latest",
+        "pangea/rust-compute:latest",
+        "pangea/python-ai-client:latest",
+    ]
+
+
+def test_one_orchestrator_with_a_volume_replicas_of_the_data_and_numbered_workers() -> None:
+    orchestrator, data, workers = (manifest["spec"] for manifest in PODS)
+    assert [manifest["kind"] for manifest in PODS] == ["StatefulSet", "Deployment", "Job"]
+    assert orchestrator["replicas"] == 1
+    (claim,) = orchestrator["volumeClaimTemplates"]
+    assert claim["metadata"]["name"] == containers(PODS[0])[0]["volumeMounts"][0]["name"]
+    assert orchestrator["serviceName"] in {service["metadata"]["name"] for service in of_kind("Service") if service["spec"].get("clusterIP") == "None"}
+    assert data["replicas"] >= 2
+    assert workers["completionMode"] == "Indexed" and workers["completions"] == workers["parallelism"] >= 2
+
+
+@pytest.mark.parametrize("manifest", [*PODS, READER], ids=name)
+def test_a_pod_has_no_rights_and_bounds(manifest: Manifest) -> None:
+    spec = pod(manifest)
+    assert spec is not None
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["enableServiceLinks"] is False
+    context = spec["securityContext"]
+    assert (context["runAsNonRoot"], context["runAsUser"], context["runAsGroup"]) == (True, 65532, 65532)
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert all({"persistentVolumeClaim", "emptyDir"} & volume.keys() for volume in spec.get("volumes", []))
+    for container in containers(manifest):
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+        assert container["resources"]["limits"].keys() == {"cpu", "memory"}
+
+
+def test_the_namespace_lets_no_other_pods_in() -> None:
+    (namespace,) = of_kind("Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize("manifest", PODS, ids=name)
+def test_ports_and_probes_are_those_of_the_image(manifest: Manifest) -> None:
+    (container,) = containers(manifest)
+    assert ports(manifest) == PORTS[container["name"]]
+    probes = {kind: container[kind]["httpGet"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert probes == {
+        "startupProbe": {"path": "/healthz", "port": "http"},
+        "livenessProbe": {"path": "/healthz", "port": "http"},
+        "readinessProbe": {"path": "/readyz", "port": "http"},
+    }
+
+
+@pytest.mark.parametrize("service", of_kind("Service"), ids=name)
+def test_a_service_leads_to_ports_of_pods(service: Manifest) -> None:
+    (behind,) = selected({"matchLabels": service["spec"]["selector"]})
+    for port in service["spec"]["ports"]:
+        assert ports(behind)[port["targetPort"]] == port["port"]
+
+
+@pytest.mark.parametrize("manifest", PODS, ids=name)
+def test_a_pod_belongs_to_what_makes_it_and_to_one_budget_if_there_are_several(manifest: Manifest) -> None:
+    if manifest["kind"] != "Job":
+        assert selected(manifest["spec"]["selector"]) == [manifest]
+    budgets = [budget for budget in of_kind("PodDisruptionBudget") if manifest in selected(budget["spec"]["selector"])]
+    assert len(budgets) == (0 if manifest["kind"] == "StatefulSet" else 1)
+    # A number that is as large as that of the pods would forbid to drain any node.
+    for budget in budgets:
+        assert budget["spec"].get("minAvailable", 0) < manifest["spec"].get("completions", 2)
+
+
+def test_each_pod_is_closed_but_for_what_a_policy_lets_through() -> None:
+    closing = [policy for policy in of_kind("NetworkPolicy") if set(policy["spec"]) == {"podSelector", "policyTypes"}]
+    (policy,) = closing
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert selected(policy["spec"]["podSelector"]) == PODS
+
+
+def test_workers_reach_the_services_and_prometheus_reaches_all() -> None:
+    opened: set[tuple[str, str, int]] = set()
+    for policy in of_kind("NetworkPolicy"):
+        for to in selected(policy["spec"]["podSelector"]):
+            for rule in policy["spec"].get("ingress", []):
+                for source in rule["from"]:
+                    who = [name(manifest) for manifest in selected(source["podSelector"])] or ["prometheus"]
+                    opened |= {(sender, name(to), ports(to)[port["port"]]) for sender in who for port in rule["ports"]}
+    assert opened == {
+        ("Job/python-worker", "StatefulSet/go-orchestrator", 8080),
+        ("Job/python-worker", "Deployment/rust-compute", 9090),
+        ("prometheus", "StatefulSet/go-orchestrator", 8081),
+        ("prometheus", "Deployment/rust-compute", 9091),
+        ("prometheus", "Job/python-worker", 8082),
+    }
+
+
+def test_only_workers_speak_first_to_the_services_and_to_the_names_of_the_cluster() -> None:
+    opened: set[tuple[str, str, int]] = set()
+    for policy in of_kind("NetworkPolicy"):
+        for rule in policy["spec"].get("egress", []):
+            receivers = [name(manifest) for to in rule.get("to", []) for manifest in selected(to["podSelector"])] or ["anyone"]
+            opened |= {(name(sender), receiver, port["port"]) for sender in selected(policy["spec"]["podSelector"]) for receiver in receivers for port in rule["ports"]}
+    worker = "Job/python-worker"
+    assert opened == {(worker, "StatefulSet/go-orchestrator", 8080), (worker, "Deployment/rust-compute", 9090), (worker, "anyone", 53)}
+
+
+def test_volumes_exist(tmp_path: Path) -> None:
+    claims = {claim["metadata"]["name"] for claim in of_kind("PersistentVolumeClaim")}
+    ordinal = f"{PODS[0]['spec']['volumeClaimTemplates'][0]['metadata']['name']}-{PODS[0]['metadata']['name']}-0"
+    for manifest in [*PODS, READER]:
+        spec = pod(manifest)
+        assert spec is not None
+        volumes: list[dict[str, Any]] = spec.get("volumes", [])
+        assert {volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume} <= claims | {ordinal}
+        named = {volume["name"] for volume in volumes} | {claim["metadata"]["name"] for claim in manifest["spec"].get("volumeClaimTemplates", [])}
+        assert {mount["name"] for container in containers(manifest) for mount in container.get("volumeMounts", [])} == named
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("resources:", "patches: []\nresources:"), "patches"),
+        (("newTag", "digest"), "digest"),
+        (("name: pangea/rust-compute", "name: pangea/rust"), "pangea/rust-compute"),
+        (("namespace: pangea", "namespace: pangea\nnamespace: other"), "stand twice"),
+    ],
+)
+def test_the_loader_refuses_what_it_does_not_understand(change: tuple[str, str], named: str, tmp_path: Path) -> None:
+    copied = tmp_path / "kubernetes"
+    shutil.copytree(FOLDER, copied)
+    file = copied / "kustomization.yaml"
+    text = file.read_text()
+    file.unlink()
+    file.write_text(text.replace(*change))
+    with pytest.raises(ValueError, match=named):
+        build(copied)

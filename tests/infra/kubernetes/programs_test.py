@@ -1,0 +1,134 @@
+"""The commands, variables and probes of infra/kubernetes, tried on the real programs with other addresses; and what Prometheus finds of the pods."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pangea.children import Child
+from pangea.places import program, python_environment
+from pangea.services import start_data_service
+from tests.infra.kubernetes.manifests import Manifest, build, containers, pod, pod_labels
+from tests.integration.cluster import eventually, http_get
+
+PODS = [manifest for manifest in build() if pod(manifest) is not None]
+ORCHESTRATOR, DATA, WORKER = PODS
+(RUN,) = (manifest["data"] for manifest in build() if manifest["kind"] == "ConfigMap")
+PATIENCE_SECONDS = 120.0
+
+
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def filled(arguments: list[str], variables: dict[str, str]) -> list[str]:
+    """With each $(NAME), as the kubelet does it; a name that is not there is an error, which the kubelet does not tell."""
+    return [re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], argument) for argument in arguments]
+
+
+def variables(manifest: Manifest) -> dict[str, str]:
+    """The environment of its container."""
+    (container,) = containers(manifest)
+    given: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        assert source == {"configMapRef": {"name": "run"}}
+        given |= RUN
+    for entry in container.get("env", []):
+        value = entry.get("valueFrom", {})
+        if "configMapKeyRef" in value:
+            assert value["configMapKeyRef"]["name"] == "run"
+            given[entry["name"]] = RUN[value["configMapKeyRef"]["key"]]
+        elif "fieldRef" in value:
+            assert value["fieldRef"] == {"fieldPath": "metadata.name"}
+            given[entry["name"]] = "python-worker-0"
+        else:
+            given[entry["name"]] = entry["value"]
+    return given
+
+
+@contextmanager
+def running(child: Child) -> Iterator[Child]:
+    """Ends it as a kubelet does."""
+    try:
+        yield child
+    finally:
+        child.signal(signal.SIGTERM)
+        try:
+            child.process.wait(PATIENCE_SECONDS)
+        finally:
+            child.process.kill()
+
+
+def answers(manifest: Manifest, address: str) -> bool:
+    """Whether all probes of the container are content."""
+    (container,) = containers(manifest)
+    paths = {container[kind]["httpGet"]["path"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
+    return all(http_get(address, path)[0] == 200 for path in paths)
+
+
+def test_a_run_of_the_manifests_starts_and_its_probes_are_content(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    (run_dir / "logs").mkdir(parents=True)
+    (orchestrator,), (worker,) = containers(ORCHESTRATOR), containers(WORKER)
+    assert orchestrator["command"] == ["/usr/bin/go-orchestrator"]
+    ports = run_dir / "logs" / "ports.json"
+    arguments = filled(orchestrator["args"], variables(ORCHESTRATOR))
+    # The last word of a flag counts.
+    elsewhere = ["--listen=127.0.0.1:0", "--http=127.0.0.1:0", f"--run-dir={run_dir}", f"--port-file={ports}"]
+    served = Child("orchestrator", [str(program("go-orchestrator")), *arguments, *elsewhere], run_dir / "logs" / "orchestrator.log")
+    with running(served), running(start_data_service(run_dir, "data", "digits")) as data:
+        addresses = served.wait_ready(ports, PATIENCE_SECONDS)
+        batches = data.wait_ready(run_dir / "logs" / "data.ports.json", PATIENCE_SECONDS)
+        assert answers(ORCHESTRATOR, addresses["http"])
+        eventually(lambda: answers(DATA, batches["http"]), "the data service is ready")
+        http = free_address()
+        given = variables(WORKER) | {"PANGEA_ORCHESTRATOR": addresses["listen"], "PANGEA_DATA": batches["listen"], "PANGEA_HTTP": http, "PANGEA_RUN_DIR": str(run_dir)}
+        joined = Child("worker", [sys.executable, "-m", "pangea", *worker["args"]], run_dir / "logs" / "worker.log", {**python_environment(), **given})
+        with running(joined):
+            eventually(lambda: answers(WORKER, http) or joined.exit_code() is not None, "the worker is ready")
+            assert joined.exit_code() is None, joined.log_tail(30)
+            assert '"name":"python-worker-0"' in http_get(addresses["http"], "/status")[1]
+        assert joined.exit_code() == 0 or joined.exit_code() == 128 + signal.SIGTERM, joined.log_tail(30)
+    assert served.exit_code() == 0, served.log_tail()
+
+
+def test_workers_look_for_services_that_exist() -> None:
+    services = {manifest["metadata"]["name"]: [port["port"] for port in manifest["spec"]["ports"]] for manifest in build() if manifest["kind"] == "Service"}
+    given = variables(WORKER)
+    for variable in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA"):
+        host, _, port = given[variable].rpartition(":")
+        assert int(port) in services[host]
+    assert {"PANGEA_RUN_DIR": "/results", "PANGEA_HTTP": "0.0.0.0:8082"}.items() <= given.items()
+
+
+def test_the_flags_of_the_orchestrator_fit_its_container() -> None:
+    (container,) = containers(ORCHESTRATOR)
+    flags = dict(argument.removeprefix("--").split("=") for argument in container["args"])
+    assert [flags["listen"], flags["http"]] == [f"0.0.0.0:{port['containerPort']}" for port in container["ports"]]
+    assert int(flags["max-memory-bytes"]) < int(container["resources"]["limits"]["memory"].removesuffix("Gi")) << 30
+    assert os.path.dirname(flags["run-dir"]) == container["volumeMounts"][0]["mountPath"]
+
+
+@pytest.mark.parametrize("manifest", PODS, ids=lambda manifest: manifest["kind"])
+def test_prometheus_finds_the_pod_and_names_its_job_as_the_rules_do(manifest: Manifest) -> None:
+    (scrape,) = yaml.safe_load(Path("infra/prometheus/prometheus-kubernetes.yaml").read_text())["scrape_configs"]
+    keep, job, *_ = scrape["relabel_configs"]
+    labels = {f"__meta_kubernetes_pod_label_{re.sub(r'[^a-zA-Z0-9_]', '_', label)}": value for label, value in pod_labels(manifest).items()}
+    found = []
+    for port in containers(manifest)[0]["ports"]:
+        known = {**labels, "__meta_kubernetes_pod_container_port_name": port["name"]}
+        if keep["action"] == "keep" and re.fullmatch(keep["regex"], ";".join(known[label] for label in keep["source_labels"])):
+            found.append((port["containerPort"], job["replacement"].replace("$1", known[job["source_labels"][0]])))
+    (target,) = found
+    assert job["target_label"] == "job"
+    assert target == {"StatefulSet": (8081, "pangea-orchestrator"), "Deployment": (9091, "pangea-data"), "Job": (8082, "pangea-worker")}[manifest["kind"]]

@@ -1,0 +1,90 @@
+"""The commands and variables of infra/systemd, tried on the real programs; only addresses, folders and specifiers are those of the test."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pangea.children import Child
+from pangea.cli import main
+from pangea.places import data_file, program, python_environment
+from tests.infra.systemd.units import UNITS, command, environment, read
+from tests.integration.cluster import cluster, eventually, http_get
+
+ORCHESTRATOR, DATA, WORKER = UNITS
+FREE = {"LISTEN": "127.0.0.1:0", "HTTP": "127.0.0.1:0"}
+PATIENCE_SECONDS = 120.0
+
+
+def start(name: str, words: list[str], folder: Path) -> tuple[Child, dict[str, str]]:
+    """A service as its unit starts it; gives it with its addresses."""
+    assert words[0] == f"/usr/local/bin/{name}"
+    ports = folder / f"{name}.json"
+    child = Child(name, [str(program(name)), *words[1:], f"--port-file={ports}"], folder / f"{name}.log")
+    return child, child.wait_ready(ports, PATIENCE_SECONDS)
+
+
+def test_the_orchestrator_starts_by_its_unit_and_stops_as_systemd_stops_it(tmp_path: Path) -> None:
+    state = tmp_path / read(ORCHESTRATOR)["StateDirectory"][0]
+    state.mkdir()
+    child, addresses = start("go-orchestrator", command(ORCHESTRATOR, environment(ORCHESTRATOR) | FREE, {"S": str(tmp_path)}), tmp_path)
+    assert http_get(addresses["http"], "/readyz")[0] == 200
+    child.signal(signal.SIGTERM)
+    assert child.process.wait(PATIENCE_SECONDS) == 0, child.log_tail()
+    # Nothing lies outside of what the unit may write to.
+    assert {path.name for path in tmp_path.iterdir()} == {state.name, "go-orchestrator.json", "go-orchestrator.log"}
+    assert (state / "run" / "run.json").exists()
+
+
+def test_the_data_service_starts_by_its_unit_with_the_data_that_its_example_names(tmp_path: Path) -> None:
+    text = Path("infra/systemd", DATA).read_text()
+    example = re.search(r"DATA=(.+)", text)
+    assert example is not None
+    data = example[1].replace("/srv/pangea/digits.csv.gz", str(data_file("digits.csv.gz")))
+    child, addresses = start("rust-compute", command(DATA, environment(DATA) | FREE | {"DATA": data}, {}), tmp_path)
+    eventually(lambda: http_get(addresses["http"], "/readyz")[0] == 200, "the data service is ready")
+    child.signal(signal.SIGTERM)
+    assert child.process.wait(PATIENCE_SECONDS) == 0, child.log_tail()
+
+
+def test_a_worker_joins_by_its_unit_and_stops_as_systemd_stops_it(tmp_path: Path) -> None:
+    with cluster(tmp_path / "cluster", epochs=50) as run:
+        words = command(WORKER, {}, {})
+        assert words[0] == "/usr/local/bin/pangea"
+        # The digits example is what $SCRIPT names when it names nothing.
+        specifiers = {"%H": "host", "%i": "1", "%S": str(tmp_path)}
+        given = {name: re.sub("%.", lambda found: specifiers[found[0]], value) for name, value in environment(WORKER).items()}
+        services = {"PANGEA_ORCHESTRATOR": run.services.orchestrator, "PANGEA_DATA": run.services.data}
+        child = Child("worker", [sys.executable, "-m", "pangea", *words[1:]], tmp_path / "worker.log", {**python_environment(), **given, **services})
+        run.workers["worker"] = child
+        eventually(lambda: child.exit_code() is not None or '"name":"host-1"' in http_get(run.services.status, "/status")[1], "the worker joins")
+        assert child.exit_code() is None, child.log_tail(30)
+        child.signal(signal.SIGTERM)
+        allowed = {0, *map(int, read(WORKER)["SuccessExitStatus"])}
+        assert child.process.wait(PATIENCE_SECONDS) in allowed, child.log_tail(30)
+
+
+def test_a_workers_variables_are_options_of_pangea_worker() -> None:
+    known = re.findall(r"PANGEA_\w+", CliRunner().invoke(main, ["worker", "--help"]).output)
+    assert set(environment(WORKER)) <= set(known)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_comes_back_bounded_and_keeps_what_all_three_agree_on(unit: str) -> None:
+    values = read(unit)
+    assert values["Restart"] == ["on-failure"]
+    assert {"MemoryMax", "TasksMax", "LimitNOFILE", "TimeoutStopSec"} <= values.keys()
+    assert values["DynamicUser"] == values["NoNewPrivileges"] == ["yes"]
+    assert values["ProtectSystem"] == ["strict"]
+
+
+def test_services_and_workers_of_one_machine_meet_by_default() -> None:
+    assert environment(ORCHESTRATOR)["LISTEN"] == environment(WORKER)["PANGEA_ORCHESTRATOR"]
+    assert environment(DATA)["LISTEN"] == environment(WORKER)["PANGEA_DATA"]
+    assert environment(ORCHESTRATOR)["PANGEA_SEED"] == environment(WORKER)["PANGEA_SEED"]
+    assert [environment(unit)["HTTP"] for unit in (ORCHESTRATOR, DATA)] == ["127.0.0.1:8081", "127.0.0.1:9091"]
