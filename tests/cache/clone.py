@@ -1,4 +1,4 @@
-"""A clean clone of this workspace that shares no result with anything: own folder, own output base, no disk cache."""
+"""A clean clone of this workspace: own folder, own output base."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Clone:
-    """A clone in `folder`; everything of it lies beside it, under names that begin with its own."""
+    """A clone in `folder`; everything of it lies beside it, under names that begin with its own.
+
+    Attributes:
+        folder: its workspace.
+        prefix: a command that becomes the Bazel command which follows it.
+    """
 
     folder: Path
+    prefix: tuple[str, ...] = ()
 
     @staticmethod
-    def make(workspace: Path, folder: Path) -> Clone:
+    def make(workspace: Path, folder: Path, prefix: tuple[str, ...] = ()) -> Clone:
         """Clones what is committed in a workspace; no link leads back to it."""
         subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(workspace), str(folder)], check=True)
-        return Clone(folder)
+        return Clone(folder, prefix)
 
     @property
     def output_base(self) -> Path:
@@ -43,7 +49,7 @@ class Clone:
         log, events = self._beside("log"), self._beside("events.json")
         events.unlink(missing_ok=True)
         with log.open("a") as output:
-            command = self._bazel("build", "--disk_cache=", "--config=ci", f"--build_event_json_file={events}", *arguments)
+            command = self._bazel("build", "--config=ci", f"--build_event_json_file={events}", *arguments)
             code = subprocess.run(command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
         if code != 0:
             raise BuildError(f"`{' '.join(command)}` exited with {code}; {log} ends with:\n{log.read_text()[-4000:]}")
@@ -55,7 +61,7 @@ class Clone:
         shutil.rmtree(self.output_base, ignore_errors=True)
 
     def _bazel(self, command: str, *arguments: str) -> list[str]:
-        return [str(self.folder / "bazelw"), f"--output_base={self.output_base}", command, *arguments]
+        return [*self.prefix, str(self.folder / "bazelw"), f"--output_base={self.output_base}", command, *arguments]
 
     def _beside(self, suffix: str) -> Path:
         return self.folder.with_name(f"{self.folder.name}.{suffix}")

@@ -25,6 +25,7 @@ from tools.dev.tokens import authorization
 
 DEFAULT_TARGETS = ("//schemas/...", "//libraries/...", "//services/...")
 _WRONG = authorization("ci", "wrong")
+_NO_DISK_CACHE = "--disk_cache="
 _UPLOAD = "--remote_upload_local_results=true"
 
 
@@ -49,11 +50,11 @@ def prove_hits(report: Report, server: Server, writer: Clone, reader: Clone, tar
     """The second clone runs nothing."""
     writer.configure(server.writer_lines)
     before = server.entries()
-    figures = writer.build("--", *targets)
+    figures = writer.build(_NO_DISK_CACHE, "--", *targets)
     report.check("the first clone builds and uploads", figures.run_here > 0 and server.entries() > before, f"{describe(figures)}, {server.entries()} entries in the cache")
     writer.clean()
     reader.configure(server.reader_lines)
-    figures = reader.build("--", *targets)
+    figures = reader.build(_NO_DISK_CACHE, "--", *targets)
     report.check("the second clone runs nothing itself", figures.hits > 0 and figures.run_here == 0, describe(figures))
 
 
@@ -82,7 +83,7 @@ def prove_bazel_rights(report: Report, server: Server, clone: Clone) -> None:
         (probe / "BUILD.bazel").write_text(f'genrule(name = "probe", outs = ["out.txt"], cmd = "echo {uuid.uuid4()} > $@")\n')
         clone.configure(lines)
         before = server.entries()
-        figures = clone.build(*options, "//cache_probe:probe")
+        figures = clone.build(_NO_DISK_CACHE, *options, "//cache_probe:probe")
         added = server.entries() - before
         seen = f"{figures.run_here} action run, {added} entries added"
         report.check(f"a build by {who} uploads {'its result' if uploads else 'nothing'}", figures.run_here == 1 and (added > 0) == uploads, seen)
