@@ -52,6 +52,8 @@ def write_rc(provision: Provision) -> pathlib.Path:
         "# Written by bazelw; changes are lost.",
         "startup --install_base=/usr/share/bazel --trust_install_base --server_javabase=/usr/lib/jvm/bazel",
         f"startup --output_user_root={cache / 'bazel'}",
+        # Debian's Bazel does not find the library by itself, and --remote_cache_compression breaks off every transfer without it.
+        "startup --host_jvm_args=-DZstdNativePath=/usr/lib/x86_64-linux-gnu/libzstd-jni.so.1",
         *trust,
         # Modules from Debian and the Go module proxy instead of the Central Registry, and stubs for names that are never used.
         *(f"common --override_module={name}={rules}/{place}" for name, place in debian.items()),

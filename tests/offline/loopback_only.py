@@ -1,0 +1,53 @@
+"""`python -m tests.offline.loopback_only COMMAND...`: becomes the command in a network namespace that holds nothing but the loopback."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+import sys
+
+# Of linux/sockios.h and linux/if.h.
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
+
+
+def isolate() -> None:
+    """Leaves the machine's network for an empty one. An ordinary user becomes root of a user namespace that has no more rights than he.
+
+    Raises:
+        OSError: this machine refuses namespaces.
+    """
+    user, group = os.geteuid(), os.getegid()
+    os.unshare(os.CLONE_NEWNET | (os.CLONE_NEWUSER if user else 0))
+    if user:
+        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+    _raise_loopback()
+
+
+def interfaces() -> list[str]:
+    """Names of the network interfaces that this process sees."""
+    return sorted(name for _, name in socket.if_nameindex())
+
+
+def _raise_loopback() -> None:
+    """Switches the loopback on: a new namespace has it switched off, and Bazel's client talks to its server over it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("16sh14x", b"lo", 0)
+        (flags,) = struct.unpack_from("h", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request), 16)
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
+
+
+def main(command: list[str]) -> None:
+    """Isolates itself, makes sure of it, and becomes the command."""
+    isolate()
+    found = interfaces()
+    if found != ["lo"]:
+        sys.exit(f"wanted nothing but the loopback, and there are: {', '.join(found)}")
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
