@@ -1,80 +1,63 @@
-"""Lets the contenders of a benchmark take turns (A B A B ...), and sees to it that they did the same work."""
+"""What has changed from one report to another: only ratios to the peer are compared, which travel between machines and loads better than times do."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from tools.bench.benchmark import Benchmark, Pair, Sample
-from tools.bench.figures import Spread, speedups, spread
+from tools.bench.figures import Spread
+from tools.bench.markdown import number, table, where
 
-
-class DifferentWork(RuntimeError):
-    """Two contenders did not do the same, so their speeds say nothing."""
+# suite, benchmark, ours, peer
+Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Result:
-    """A benchmark that was run.
+class Change:
+    """How many times as fast as the peer ours was, and is."""
 
-    Attributes:
-        suite: to which it belongs.
-        load: load average of one minute at its start.
-        samples: of each contender, by round.
-    """
+    key: Key
+    old: Spread
+    new: Spread
 
-    suite: str
-    benchmark: Benchmark
-    load: float
-    samples: dict[str, list[Sample]]
+    @property
+    def factor(self) -> float:
+        """Above 1: ours has gained on the peer."""
+        return self.new.median / self.old.median
 
-    def values(self, contender: str) -> list[float]:
-        """In the benchmark's unit, by round."""
-        return [sample.value for sample in self.samples[contender]]
-
-    def speedup(self, pair: Pair) -> Spread:
-        """How many times as fast ours is as the peer, over the rounds."""
-        return spread(speedups(self.values(pair.ours), self.values(pair.peer), more_is_better=self.benchmark.more_is_better))
-
-    def details(self, contender: str) -> dict[str, float]:
-        """Medians over the rounds."""
-        samples = self.samples[contender]
-        return {name: spread([sample.details[name] for sample in samples]).median for name in samples[0].details}
+    @property
+    def verdict(self) -> str:
+        """A change is one only where the rounds of the two reports do not overlap."""
+        return "faster" if self.new.low > self.old.high else "slower" if self.new.high < self.old.low else "within the noise"
 
 
-def measure(suite: str, benchmark: Benchmark, repeat: int, folder: Path, on_turn: Callable[[str], None]) -> Result:
-    """Runs a benchmark.
-
-    Args:
-        repeat: rounds, at least 1.
-        folder: for files; what a turn leaves is removed before the next one.
-        on_turn: is told what is measured now.
-    Raises:
-        DifferentWork: naming who did what.
-        ChildFailed: as `Benchmark.run`.
-    """
-    load = os.getloadavg()[0]
-    samples: dict[str, list[Sample]] = {contender: [] for contender in benchmark.contenders}
-    for number in range(repeat):
-        for contender in benchmark.contenders:
-            on_turn(f"{suite}, {benchmark.name}, round {number + 1} of {repeat}: {contender}")
-            place = folder / "turn"
-            place.mkdir(parents=True)
-            samples[contender].append(benchmark.run(contender, place))
-            shutil.rmtree(place)
-        for pair in benchmark.pairs:
-            check_same_work(benchmark, pair, samples[pair.ours][-1], samples[pair.peer][-1])
-    return Result(suite, benchmark, load, samples)
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+    """Of all pairs that both reports have, in the order of the new one."""
+    before, now = _speedups(old), _speedups(new)
+    return [Change(key, before[key], spread) for key, spread in now.items() if key in before]
 
 
-def check_same_work(benchmark: Benchmark, pair: Pair, ours: Sample, peer: Sample) -> None:
-    """Raises:
-    DifferentWork: the amount of work differs, or what came out of it by more than the tolerance.
-    """
-    if ours.work != peer.work:
-        raise DifferentWork(f"{benchmark.name}: {pair.ours} did {ours.work} units of work and {pair.peer} {peer.work}; make the two of one size")
-    if not abs(ours.outcome - peer.outcome) <= benchmark.tolerance * max(abs(ours.outcome), abs(peer.outcome)):
-        raise DifferentWork(f"{benchmark.name}: {ours.outcome} came out of {pair.ours} and {peer.outcome} of {pair.peer}, further apart than {benchmark.tolerance:.3%}")
+def render(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Both machines, the changes, and the pairs that only one report has."""
+    rows = [[*change.key, _told(change.old), _told(change.new), number(change.factor), change.verdict] for change in changes(old, new)]
+    parts = [
+        f"Old: {where(old['machine'])}",
+        f"New: {where(new['machine'])}",
+        table(["suite", "benchmark", "ours", "peer", "old ratio", "new ratio", "new / old", "ours is"], rows),
+    ]
+    before, now = _speedups(old), _speedups(new)
+    for which, only in (("old", before.keys() - now.keys()), ("new", now.keys() - before.keys())):
+        parts += [f"Only in the {which} report: {', '.join(key)}" for key in sorted(only)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _told(spread: Spread) -> str:
+    return f"{number(spread.median)} ({number(spread.low)} to {number(spread.high)})"
+
+
+def _speedups(report: dict[str, Any]) -> dict[Key, Spread]:
+    return {
+        (result["suite"], result["benchmark"], pair["ours"], pair["peer"]): Spread(pair["median"], pair["mad"], pair["low"], pair["high"])
+        for result in report["results"]
+        for pair in result["speedups"]
+    }

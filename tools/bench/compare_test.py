@@ -1,50 +1,39 @@
-import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tools.bench.benchmark import Pair
-from tools.bench.compare import DifferentWork, measure
-from tools.bench.figures import Spread
-from tools.bench.tallies import Tally, samples
+from tools.bench.compare import changes, render
+from tools.bench.report import as_json
+from tools.bench.rounds import measure
+from tools.bench.tallies import MACHINE, Tally, samples
 
 
-def nothing(_turn: str) -> None:
-    pass
+def report(folder: Path, *ours: float, **others: float) -> dict[str, Any]:
+    """Ours against peers that are steady, in as many rounds as ours has values."""
+    given = {"ours": samples(*ours), **{peer: samples(*[value] * len(ours)) for peer, value in others.items()}}
+    return as_json(MACHINE, [measure("train", Tally(given), len(ours), folder, lambda _turn: None)])
 
 
-def test_contenders_take_turns_in_every_round(tmp_path: Path) -> None:
-    tally = Tally({"a": samples(1.0, 2.0), "b": samples(1.0, 2.0), "c": samples(1.0, 2.0)})
-    turns: list[str] = []
-    measure("some", tally, 2, tmp_path, turns.append)
-    assert tally.asked == ["a", "b", "c", "a", "b", "c"]
-    assert turns[4] == "some, tally, round 2 of 2: b"
-    assert list(tmp_path.iterdir()) == [], "files of a turn stay"
+@pytest.mark.parametrize(
+    ("ours", "verdict", "factor"),
+    [((21.0, 24.0, 27.0), "faster", 2.0), ((4.0, 6.0, 9.0), "slower", 0.5), ((14.0, 16.0, 18.0), "within the noise", 4 / 3), ((8.0, 9.0, 10.0), "within the noise", 0.75)],
+)
+def test_only_ranges_that_do_not_overlap_are_a_change(tmp_path: Path, ours: tuple[float, ...], verdict: str, factor: float) -> None:
+    [change] = changes(report(tmp_path, 10.0, 12.0, 14.0, theirs=2.0), report(tmp_path, *ours, theirs=2.0))
+    assert change.key == ("train", "tally", "ours", "theirs")
+    assert change.verdict == verdict
+    assert change.factor == pytest.approx(factor)
 
 
-def test_ratios_are_taken_round_by_round(tmp_path: Path) -> None:
-    # The machine was half as fast in the second round; the ratio is not touched by it.
-    result = measure("some", Tally({"a": samples(20.0, 10.0, 22.0), "b": samples(10.0, 5.0, 10.0)}), 3, tmp_path, nothing)
-    assert result.values("b") == [10.0, 5.0, 10.0]
-    assert result.speedup(Pair("a", "b")) == Spread(median=2.0, mad=0.0, low=2.0, high=2.2)
-    assert result.details("a") == {"ms": 50.0}
+def test_a_slower_machine_is_no_change(tmp_path: Path) -> None:
+    [change] = changes(report(tmp_path, 10.0, 12.0, theirs=2.0), report(tmp_path, 1.0, 1.2, theirs=0.2))
+    assert change.factor == pytest.approx(1.0)
 
 
-def test_less_is_better_turns_the_ratio_round(tmp_path: Path) -> None:
-    result = measure("some", Tally({"a": samples(20.0), "b": samples(10.0)}, more_is_better=False), 1, tmp_path, nothing)
-    assert result.speedup(Pair("a", "b")).median == 0.5
-
-
-def test_another_amount_of_work_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DifferentWork, match="a did 10 units of work and b 11"):
-        measure("some", Tally({"a": samples(1.0), "b": samples(1.0, work=11)}), 1, tmp_path, nothing)
-
-
-@pytest.mark.parametrize("outcome", [1.02, 0.98, -1.0, math.nan])
-def test_another_outcome_is_refused(tmp_path: Path, outcome: float) -> None:
-    with pytest.raises(DifferentWork, match="further apart than 1.000%"):
-        measure("some", Tally({"a": samples(1.0), "b": samples(1.0, outcome=outcome)}), 1, tmp_path, nothing)
-
-
-def test_an_outcome_within_the_tolerance_is_taken(tmp_path: Path) -> None:
-    measure("some", Tally({"a": samples(1.0), "b": samples(1.0, outcome=1.009)}), 1, tmp_path, nothing)
+def test_what_only_one_report_has_is_named(tmp_path: Path) -> None:
+    text = render(report(tmp_path, 10.0, theirs=2.0, gone=2.0), report(tmp_path, 30.0, theirs=2.0, new=2.0))
+    assert "| train | tally     | ours | theirs | 5 (5 to 5) | 15 (15 to 15) | 3         | faster  |" in text.splitlines()
+    assert "Only in the old report: train, tally, ours, gone" in text
+    assert "Only in the new report: train, tally, ours, new" in text
+    assert text.count("Some processor") == 2

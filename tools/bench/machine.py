@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import torch
 
 
 def describe(workspace: Path | None) -> dict[str, Any]:
-    """Processor, cores, load average of one minute, memory, and versions of what is measured; `commit` is empty outside of a git repository."""
+    """Time (UTC), processor, cores, load average of one minute, memory, and versions of what is measured; `commit` is empty outside of a git repository."""
     return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "processor": _first("/proc/cpuinfo", r"^model name\s*:\s*(.*)$"),
         "cores": len(os.sched_getaffinity(0)),
         "memory_kib": int(_first("/proc/meminfo", r"^MemTotal:\s*(\d+) kB$")),

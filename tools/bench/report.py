@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from tools.bench.compare import Result
 from tools.bench.figures import spread
+from tools.bench.rounds import Result
 
 
 def as_json(machine: dict[str, Any], results: list[Result]) -> dict[str, Any]:
-    """All that was measured: every value of every round, and the figures that the table shows."""
+    """All that was measured: every value of every round, and the figures that are drawn from them."""
     return {"machine": machine, "results": [_result(result) for result in results]}
 
 
@@ -18,11 +18,11 @@ def _result(result: Result) -> dict[str, Any]:
     benchmark = result.benchmark
     return {
         "suite": result.suite,
-        "name": benchmark.name,
+        "benchmark": benchmark.name,
         "measures": benchmark.measures,
         "unit": benchmark.unit,
         "more_is_better": benchmark.more_is_better,
-        "load": result.load,
+        "loads": list(result.loads),
         "contenders": [
             {
                 "name": contender,

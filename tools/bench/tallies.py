@@ -1,4 +1,4 @@
-"""A benchmark for the tests of this folder: it counts instead of measuring."""
+"""For the tests of this folder: a benchmark that counts instead of measuring, and a machine to measure on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.bench.benchmark import Pair, Sample
+
+MACHINE = {
+    "time": "2026-01-02T03:04:05Z",
+    "processor": "Some processor",
+    "vector_instructions": "AVX2",
+    "cores": 2,
+    "memory_kib": 8 << 20,
+    "load": 0.5,
+    "versions": {"torch": "2.6.0"},
+    "commit": "0123456789ab",
+}
 
 
 @dataclass

@@ -9,7 +9,7 @@ from tools.bench.programs.exchange import timed
 def main() -> None:
     """Adds in place, as DistributedDataParallel does."""
     job = jobs.read()
-    jobs.use_threads(1)
+    jobs.use_one_thread()
     jobs.join_gloo(job)
     gradient = torch.empty(job["elements"])
 

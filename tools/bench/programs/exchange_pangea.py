@@ -15,7 +15,7 @@ def main() -> None:
     """Makes the steps of a run whose dataset has a sample a shard."""
     job = jobs.read()
     rank, world, elements = job["rank"], job["world"], job["elements"]
-    jobs.use_threads(1)
+    jobs.use_one_thread()
     dataset = _native.DatasetInfo(name="nothing", hash=_HASH, train_samples=world * job["times"], held_out_samples=0, classes=2, features=("float32", (1,)), labels=("int64", ()))
     client = _native.OrchestratorClient(job["orchestrator"])
     client.join(f"worker-{rank}", "bench", [("gradient", "float32", (elements,))], _hash(0), 0, dataset)

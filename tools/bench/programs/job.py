@@ -22,11 +22,10 @@ def answer(job: dict[str, Any], **result: Any) -> None:
     Path(job["result"]).write_text(json.dumps(result))
 
 
-def use_threads(count: int) -> None:
-    """Bounds torch and the BLAS below it; 0 leaves both as they come, which is a thread for each core."""
-    if count:
-        torch.set_num_threads(count)
-        threadpoolctl.threadpool_limits(count, user_api="blas")
+def use_one_thread() -> None:
+    """Bounds torch and the BLAS below it, as a worker of Pangea does."""
+    torch.set_num_threads(1)
+    threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
 def meet(job: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ def fetch(job: dict[str, Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def main() -> None:
     """Trains over all epochs."""
     job = jobs.read()
-    jobs.use_threads(job["threads"])
+    jobs.use_one_thread()
     pangea.seed_everything()
     recipe = RECIPES[job["model"]]
     model = recipe.model()

@@ -41,14 +41,12 @@ class Setup:
 
     Attributes:
         ours: Pangea; otherwise torch alone.
-        processes: that compute gradients.
-        threads: of each; 0 for one a core.
+        processes: that compute gradients, each with one thread.
         shards: of a step; means nothing to torch.
     """
 
     ours: bool
     processes: int
-    threads: int = 1
     shards: int = 8
 
 
@@ -95,13 +93,12 @@ class TrainingBenchmark:
             "model": self.task.model,
             "batch_size": self.task.batch_size,
             "epochs": self.task.epochs,
-            "threads": setup.threads,
             "world": setup.processes,
             "data": services.data,
         }
 
     def _pangea(self, setup: Setup, services: EmbeddedServices, folder: Path) -> Sample:
-        environment = {"PANGEA_ORCHESTRATOR": services.orchestrator, "PANGEA_DATA": services.data, "PANGEA_TORCH_THREADS": str(setup.threads)}
+        environment = {"PANGEA_ORCHESTRATOR": services.orchestrator, "PANGEA_DATA": services.data, "PANGEA_TORCH_THREADS": "1"}
         job = self._job(setup, services)
         workers = [processes.start("train_pangea", folder, rank, job, **environment) for rank in range(setup.processes)]
         answers = processes.results(folder, workers)

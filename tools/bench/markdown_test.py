@@ -1,24 +1,16 @@
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from tools.bench.benchmark import Pair
-from tools.bench.compare import measure
-from tools.bench.figures import Spread
+from tools.bench.markdown import number, render, table, verdict
 from tools.bench.report import as_json
-from tools.bench.table import number, sentence, show
-from tools.bench.tallies import Tally, samples
-
-MACHINE = {"processor": "Some processor", "cores": 2, "load": 0.5, "versions": {"torch": "2.6.0"}, "commit": "0123456789ab"}
+from tools.bench.rounds import measure
+from tools.bench.tallies import MACHINE, Tally, samples
 
 
-@pytest.mark.parametrize(
-    ("speedup", "word"),
-    [(Spread(1.5, 0.1, 1.01, 2.0), "faster"), (Spread(0.5, 0.1, 0.4, 0.99), "slower"), (Spread(1.5, 0.1, 0.99, 2.0), "even"), (Spread(0.5, 0.1, 0.4, 1.01), "even")],
-)
-def test_only_rounds_that_agree_make_a_winner(speedup: Spread, word: str) -> None:
-    assert sentence(Pair("ours", "theirs"), speedup).startswith(word + ": ours is ")
+@pytest.mark.parametrize(("low", "high", "word"), [(1.01, 2.0, "faster"), (0.4, 0.99, "slower"), (0.99, 2.0, "even"), (0.4, 1.01, "even")])
+def test_only_rounds_that_agree_make_a_winner(low: float, high: float, word: str) -> None:
+    assert verdict(low, high) == word
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.012345, "0.0123"), (1.5, "1.5"), (99.44, "99.4"), (123456.7, "123,457"), (0.0, "0")])
@@ -26,14 +18,18 @@ def test_numbers_have_three_digits_that_say_something(value: float, text: str) -
     assert number(value) == text
 
 
-def test_a_loss_is_printed_like_a_win(tmp_path: Path) -> None:
+def test_columns_are_as_wide_as_what_is_in_them() -> None:
+    assert table(["a", "bc"], [["long", "x"]]) == "| a    | bc |\n| ---- | -- |\n| long | x  |"
+
+
+def test_a_loss_is_told_like_a_win(tmp_path: Path) -> None:
     result = measure("train", Tally({"ours": samples(10.0, 12.0), "theirs": samples(20.0, 30.0)}), 2, tmp_path, lambda _turn: None)
-    console = Console(record=True, width=160)
-    show(console, MACHINE, [result])
-    text = console.export_text()
-    assert "slower: ours is 0.45 (0.40 to 0.50) times as fast as theirs" in text
-    for part in ("Some processor, 2 cores, load average 0.50", "torch 2.6.0", "0123456789ab", "train: tally (steps/s, more is better)", "10 to 12", "20 to 30", "Nothing."):
-        assert part in text
+    lines = render(as_json(MACHINE, [result])).splitlines()
+    assert "| train | tally     | ours | theirs | 0.45  | 0.4 to 0.5 | slower  |" in lines
+    assert "| theirs    | 25     | 5   | 20 to 30 | ms 41.7             |" in lines
+    assert "## train: tally (steps/s, more is better)" in lines
+    assert "Some processor (AVX2), 2 cores, 8 GiB of memory, load average 0.50 at the start; torch 2.6.0; commit 0123456789ab." in lines
+    assert any(line.startswith("Nothing. Rounds: 2; load average ") for line in lines)
 
 
 def test_the_report_has_every_value(tmp_path: Path) -> None:
