@@ -1,0 +1,60 @@
+"""A report as Markdown. Losses are shown as wins are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def render(report: dict[str, Any]) -> str:
+    """Of a report as `report.as_json` makes it: where it was measured, all ratios, and what each contender reached."""
+    results = report["results"]
+    parts = [f"# Benchmarks of {report['machine']['time']}", where(report["machine"]), "## How many times as fast as its peer", ratios(results)]
+    return "\n\n".join([*parts, *(_benchmark(result) for result in results)]) + "\n"
+
+
+def where(machine: dict[str, Any]) -> str:
+    """The machine, its load, and what was measured on it, in a sentence."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    hardware = f"{machine['processor']} ({machine['vector_instructions']}), {machine['cores']} cores, {machine['memory_kib'] / (1 << 20):.0f} GiB of memory"
+    return f"{hardware}, load average {machine['load']:.2f} at the start; {versions}; commit {machine['commit'] or 'unknown'}."
+
+
+def ratios(results: Sequence[dict[str, Any]]) -> str:
+    """A row for each pair: above 1 ours is faster."""
+    rows = []
+    for result in results:
+        for pair in result["speedups"]:
+            span = f"{number(pair['low'])} to {number(pair['high'])}"
+            rows.append([result["suite"], result["benchmark"], pair["ours"], pair["peer"], number(pair["median"]), span, verdict(pair["low"], pair["high"])])
+    return table(["suite", "benchmark", "ours", "peer", "ratio", "range", "ours is"], rows)
+
+
+def verdict(low: float, high: float) -> str:
+    """Who is faster, or `even` where some rounds say this and some that."""
+    return "faster" if low > 1 else "slower" if high < 1 else "even"
+
+
+def _benchmark(result: dict[str, Any]) -> str:
+    rows = []
+    for contender in result["contenders"]:
+        details = ", ".join(f"{name} {number(value)}" for name, value in contender["details"].items())
+        rows.append([contender["name"], number(contender["median"]), number(contender["mad"]), f"{number(contender['low'])} to {number(contender['high'])}", details])
+    begin, end = result["loads"]
+    rounds = len(result["contenders"][0]["values"])
+    better = "more" if result["more_is_better"] else "less"
+    title = f"## {result['suite']}: {result['benchmark']} ({result['unit']}, {better} is better)"
+    told = f"{result['measures']} Rounds: {rounds}; load average {begin:.1f} before and {end:.1f} after."
+    return "\n\n".join([title, told, table(["contender", "median", "MAD", "range", "also, in the median"], rows)])
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Columns as wide as what is in them, for those who read the source."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines)
+
+
+def number(value: float) -> str:
+    """With three digits that say something."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,76 @@
+"""Starts the programs that are timed, and reads what they say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pangea.children import Child, wait_for
+from pangea.places import python_environment
+
+# Gloo shall neither look up this machine's name nor choose an interface.
+_ENVIRONMENT = {"GLOO_SOCKET_IFNAME": "lo"}
+# Whoever takes longer hangs.
+PATIENCE_SECONDS = 600.0
+
+
+def start(program: str, folder: Path, rank: int, job: Mapping[str, Any], through: Sequence[str] = (), **environment: str) -> Child:
+    """Starts `programs/PROGRAM.py` with its job as a JSON file.
+
+    Args:
+        through: another program and its arguments, which starts this one.
+        environment: further variables.
+    """
+    name = f"{program}-{rank}"
+    file = folder / f"{name}.job.json"
+    file.write_text(json.dumps({**job, "rank": rank, "folder": str(folder), "result": str(_result(folder, name))}))
+    words = [str(program_file(program)), str(file)]
+    if through:
+        words = [str(program_file(through[0])), *through[1:], *words]
+    return command(name, folder, [sys.executable, *words], **environment)
+
+
+def program_file(program: str) -> Path:
+    """Of a program's name."""
+    return Path(__file__).parent / "programs" / f"{program}.py"
+
+
+def command(name: str, folder: Path, words: list[str], **environment: str) -> Child:
+    """Starts any command; its log goes to the folder."""
+    return Child(name, words, folder / f"{name}.log", {**python_environment(), **_ENVIRONMENT, **environment})
+
+
+def results(folder: Path, children: list[Child]) -> list[dict[str, Any]]:
+    """Waits for the end of all, and gives what each wrote.
+
+    Raises:
+        ChildFailed: as `wait_ended`.
+    """
+    wait_ended(children)
+    return [json.loads(_result(folder, child.name).read_text()) for child in children]
+
+
+def wait_ended(children: list[Child]) -> None:
+    """Waits until all have ended well.
+
+    Raises:
+        ChildFailed: with the end of the log of the one that failed or hangs. The others are stopped.
+    """
+    try:
+        wait_for(lambda: True if any(child.exit_code() for child in children) or all(child.exit_code() == 0 for child in children) else None, PATIENCE_SECONDS)
+        for child in children:
+            if child.exit_code():
+                raise child.failure()
+        for child in children:
+            if child.exit_code() is None:
+                raise child.failure()
+    finally:
+        for child in children:
+            child.stop()
+
+
+def _result(folder: Path, name: str) -> Path:
+    return folder / f"{name}.result.json"

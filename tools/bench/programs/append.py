@@ -1,0 +1,26 @@
+"""Appends records to a file and brings each to the disk: what a ledger costs at least."""
+
+import os
+import time
+
+from tools.bench.programs import job as jobs
+
+
+def main() -> None:
+    """Writes the job's `records` of `size` bytes."""
+    job = jobs.read()
+    record = b"x" * job["size"]
+    seconds = []
+    descriptor = os.open(f"{job['folder']}/appended", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for _ in range(job["records"]):
+        started = time.perf_counter()
+        os.write(descriptor, record)
+        os.fsync(descriptor)
+        seconds.append(time.perf_counter() - started)
+    written = os.fstat(descriptor).st_size
+    os.close(descriptor)
+    jobs.answer(job, seconds=seconds, bytes=written)
+
+
+if __name__ == "__main__":
+    main()

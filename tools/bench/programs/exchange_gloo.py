@@ -1,0 +1,27 @@
+"""A process that computes nothing: it adds up a gradient with Gloo's all_reduce."""
+
+import torch
+
+from tools.bench.programs import job as jobs
+from tools.bench.programs.exchange import timed
+
+
+def main() -> None:
+    """Adds in place, as DistributedDataParallel does."""
+    job = jobs.read()
+    jobs.use_one_thread()
+    jobs.join_gloo(job)
+    gradient = torch.empty(job["elements"])
+
+    def prepare(_number: int) -> None:
+        gradient.fill_(float(job["rank"] + 1))
+
+    def exchange(_number: int) -> torch.Tensor:
+        torch.distributed.all_reduce(gradient)
+        return gradient
+
+    timed(job, prepare, exchange)
+
+
+if __name__ == "__main__":
+    main()

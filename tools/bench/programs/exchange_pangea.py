@@ -1,0 +1,53 @@
+"""A worker that computes nothing: it sends a gradient to the orchestrator and takes the sum."""
+
+import hashlib
+
+import torch
+
+from pangea import _native
+from tools.bench.programs import job as jobs
+from tools.bench.programs.exchange import timed
+
+_HASH = bytes(32)
+
+
+def main() -> None:
+    """Makes the steps of a run whose dataset has a sample a shard."""
+    job = jobs.read()
+    rank, world, elements = job["rank"], job["world"], job["elements"]
+    jobs.use_one_thread()
+    dataset = _native.DatasetInfo(name="nothing", hash=_HASH, train_samples=world * job["times"], held_out_samples=0, classes=2, features=("float32", (1,)), labels=("int64", ()))
+    client = _native.OrchestratorClient(job["orchestrator"])
+    client.join(f"worker-{rank}", "bench", [("gradient", "float32", (elements,))], _hash(0), 0, dataset)
+    gradient = torch.full((elements,), float(rank + 1))
+    # All are here before anyone asks for work, so that everyone has a part of every step.
+    jobs.join_gloo(job)
+    torch.distributed.barrier()
+    shard = -1
+
+    def prepare(step: int) -> None:
+        nonlocal shard
+        lease = client.request_work(step, _hash(step), 0.0, 0.0, 0.0)
+        if not isinstance(lease, _native.ShardLease) or len(lease.shards) != 1:
+            raise RuntimeError(f"worker {rank} got {lease} for step {step}, where one shard was to be leased")
+        [shard] = lease.shards
+
+    def exchange(step: int) -> torch.Tensor:
+        verdict, detail = client.submit(step, shard, 1, gradient.numpy(), [(shard, 1, 1.0, _HASH)])
+        if verdict != "accepted":
+            raise RuntimeError(f"the gradient of step {step} was not taken ({verdict}): {detail}")
+        aggregate = client.request_work(step, _hash(step), 0.0, 0.0, 0.0)
+        if not isinstance(aggregate, _native.Aggregate):
+            raise RuntimeError(f"worker {rank} got {aggregate} for step {step}, where the sum was to come")
+        return torch.frombuffer(aggregate.gradients, dtype=torch.float32)
+
+    timed(job, prepare, exchange)
+
+
+def _hash(step: int) -> bytes:
+    """Stands for that of the parameters, which all workers would agree on."""
+    return hashlib.sha256(step.to_bytes(8, "little")).digest()
+
+
+if __name__ == "__main__":
+    main()

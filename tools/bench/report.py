@@ -1,0 +1,38 @@
+"""The results as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from tools.bench.figures import spread
+from tools.bench.rounds import Result
+
+
+def as_json(machine: dict[str, Any], results: list[Result]) -> dict[str, Any]:
+    """All that was measured: every value of every round, and the figures that are drawn from them."""
+    return {"machine": machine, "results": [_result(result) for result in results]}
+
+
+def _result(result: Result) -> dict[str, Any]:
+    benchmark = result.benchmark
+    return {
+        "suite": result.suite,
+        "benchmark": benchmark.name,
+        "measures": benchmark.measures,
+        "unit": benchmark.unit,
+        "more_is_better": benchmark.more_is_better,
+        "loads": list(result.loads),
+        "contenders": [
+            {
+                "name": contender,
+                "values": result.values(contender),
+                **dataclasses.asdict(spread(result.values(contender))),
+                "work": result.samples[contender][0].work,
+                "outcomes": [sample.outcome for sample in result.samples[contender]],
+                "details": result.details(contender),
+            }
+            for contender in benchmark.contenders
+        ],
+        "speedups": [{**dataclasses.asdict(pair), **dataclasses.asdict(result.speedup(pair))} for pair in benchmark.pairs],
+    }

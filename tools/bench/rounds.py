@@ -1,0 +1,80 @@
+"""Lets the contenders of a benchmark take turns (A B A B ...), and sees to it that they did the same work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.bench.benchmark import Benchmark, Pair, Sample
+from tools.bench.figures import Spread, speedups, spread
+
+
+class DifferentWork(RuntimeError):
+    """Two contenders did not do the same, so their speeds say nothing."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A benchmark that was run.
+
+    Attributes:
+        suite: to which it belongs.
+        loads: load average of one minute at its start and at its end; the second holds what the benchmark itself did.
+        samples: of each contender, by round.
+    """
+
+    suite: str
+    benchmark: Benchmark
+    loads: tuple[float, float]
+    samples: dict[str, list[Sample]]
+
+    def values(self, contender: str) -> list[float]:
+        """In the benchmark's unit, by round."""
+        return [sample.value for sample in self.samples[contender]]
+
+    def speedup(self, pair: Pair) -> Spread:
+        """How many times as fast ours is as the peer, over the rounds."""
+        return spread(speedups(self.values(pair.ours), self.values(pair.peer), more_is_better=self.benchmark.more_is_better))
+
+    def details(self, contender: str) -> dict[str, float]:
+        """Medians over the rounds."""
+        samples = self.samples[contender]
+        return {name: spread([sample.details[name] for sample in samples]).median for name in samples[0].details}
+
+
+def measure(suite: str, benchmark: Benchmark, rounds: int, folder: Path, on_turn: Callable[[str], None]) -> Result:
+    """Runs a benchmark.
+
+    Args:
+        rounds: at least 1.
+        folder: for files; what a turn leaves is removed before the next one.
+        on_turn: is told what is measured now.
+    Raises:
+        DifferentWork: naming who did what.
+        ChildFailed: as `Benchmark.run`.
+    """
+    load = os.getloadavg()[0]
+    samples: dict[str, list[Sample]] = {contender: [] for contender in benchmark.contenders}
+    for number in range(rounds):
+        for contender in benchmark.contenders:
+            on_turn(f"{suite}, {benchmark.name}, round {number + 1} of {rounds}: {contender}")
+            place = folder / "turn"
+            place.mkdir(parents=True)
+            samples[contender].append(benchmark.run(contender, place))
+            shutil.rmtree(place)
+        for pair in benchmark.pairs:
+            check_same_work(benchmark, pair, samples[pair.ours][-1], samples[pair.peer][-1])
+    return Result(suite, benchmark, (load, os.getloadavg()[0]), samples)
+
+
+def check_same_work(benchmark: Benchmark, pair: Pair, ours: Sample, peer: Sample) -> None:
+    """Raises:
+    DifferentWork: the amount of work differs, or what came out of it by more than the tolerance.
+    """
+    if ours.work != peer.work:
+        raise DifferentWork(f"{benchmark.name}: {pair.ours} did {ours.work} units of work and {pair.peer} {peer.work}; make the two of one size")
+    if not abs(ours.outcome - peer.outcome) <= benchmark.tolerance * max(abs(ours.outcome), abs(peer.outcome)):
+        raise DifferentWork(f"{benchmark.name}: {ours.outcome} came out of {pair.ours} and {peer.outcome} of {pair.peer}, further apart than {benchmark.tolerance:.3%}")

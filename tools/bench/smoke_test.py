@@ -1,0 +1,36 @@
+"""Every suite at a tiny size, with real processes: that the figures are there, and that ours and the peer did the same; not how fast."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from tools.bench.rounds import measure
+from tools.bench.suites.registry import SUITES
+
+# What each suite has to tell about, whoever changes it.
+FIGURES = {
+    "train": {"digits, whole job": 1, "cnn": 1},
+    "shards": {"digits": 2},
+    "recover": {"kill -9 of a worker": 1},
+    "data": {"CSV, 64 columns": 2, "memory, 784 columns": 2},
+    "aggregate": {"1 MB": 1},
+    "ledger": {"commit under load": 1},
+}
+
+
+@pytest.mark.parametrize("suite", list(SUITES))
+def test_a_suite_has_all_its_figures(suite: str, tmp_path: Path) -> None:
+    results = [measure(suite, benchmark, 1, tmp_path, print) for benchmark in SUITES[suite](True)]
+    assert {result.benchmark.name: len(result.benchmark.pairs) for result in results} == FIGURES[suite]
+    for result in results:
+        for contender in result.benchmark.contenders:
+            [sample] = result.samples[contender]
+            for name, figure in {"value": sample.value, **sample.details}.items():
+                assert math.isfinite(figure) and figure > 0, f"{contender}: {name} is {figure}"
+            assert sample.work > 0
+        for pair in result.benchmark.pairs:
+            [ours], [peer] = result.samples[pair.ours], result.samples[pair.peer]
+            assert ours.work == peer.work, pair
+            assert ours.outcome == pytest.approx(peer.outcome, rel=result.benchmark.tolerance), pair
+            assert result.speedup(pair).median > 0

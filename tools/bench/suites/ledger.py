@@ -1,0 +1,93 @@
+"""Suite `ledger`: how long the orchestrator takes to bring a step's record to the disk, with and without other work on the machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pangea.children import Child
+from pangea.embedded import EmbeddedServices
+from tools.bench import processes
+from tools.bench.benchmark import Benchmark, Pair, Sample
+
+_OURS, _APPEND = "pangea ledger", "append + fsync"
+_BATCH_SIZE = 64
+# About those of a step with 8 shards. How long an fsync takes hardly depends on them; ours may be off by the tolerance, or the comparison ends.
+_RECORD_BYTES = 1_735
+
+
+@dataclass(frozen=True)
+class LedgerBenchmark:
+    """A run of so many epochs of the digits, with a program that keeps each core busy or without."""
+
+    name: str
+    epochs: int
+    loaded: bool
+    unit: str = "ms"
+    more_is_better: bool = False
+    contenders: Sequence[str] = (_OURS, _APPEND)
+    pairs: Sequence[Pair] = (Pair(_OURS, _APPEND),)
+    tolerance: float = 0.5
+
+    @property
+    def measures(self) -> str:
+        """A sentence."""
+        beside = "while other programs keep every core busy" if self.loaded else "without other load"
+        return f"Mean time of a commit of the ledger of a run with one worker, from the orchestrator's /metrics, {beside}; against a bare append of as many bytes and fsync, on the same disk."
+
+    def run(self, contender: str, folder: Path) -> Sample:
+        """All commits of a run, or as many appends as it has steps."""
+        busy = [processes.start("busy", folder, core, {}) for core in range(os.cpu_count() or 1)] if self.loaded else []
+        try:
+            return self._ledger(folder) if contender == _OURS else self._append(folder)
+        finally:
+            _end(busy)
+
+    def _ledger(self, folder: Path) -> Sample:
+        services = EmbeddedServices.start(run_dir=folder / "run", epochs=self.epochs, batch_size=_BATCH_SIZE, shards=8, seed=0)
+        try:
+            job = {"model": "digits", "world": 1}
+            processes.results(folder, [processes.start("train_pangea", folder, 0, job, PANGEA_ORCHESTRATOR=services.orchestrator, PANGEA_DATA=services.data)])
+            with urllib.request.urlopen(f"http://{services.status}/metrics", timeout=processes.PATIENCE_SECONDS) as answer:
+                metrics = answer.read().decode()
+        finally:
+            services.stop()
+        total, commits, written = (_metric(metrics, name) for name in ("ledger_commit_seconds_sum", "ledger_commit_seconds_count", "ledger_bytes"))
+        steps = len((folder / "run" / "metrics.jsonl").read_text().splitlines())
+        return Sample(1e3 * total / commits, steps, written / steps, {"commits": commits})
+
+    def _append(self, folder: Path) -> Sample:
+        job = {"records": self.epochs * _steps_of_an_epoch(), "size": _RECORD_BYTES}
+        [answer] = processes.results(folder, [processes.start("append", folder, 0, job)])
+        seconds = answer["seconds"]
+        return Sample(1e3 * statistics.fmean(seconds), len(seconds), answer["bytes"] / len(seconds), {"commits": len(seconds)})
+
+
+def _steps_of_an_epoch() -> int:
+    """Of the digits: 1,438 samples to train on."""
+    return -(-1438 // _BATCH_SIZE)
+
+
+def _metric(text: str, name: str) -> float:
+    """Of the orchestrator, from its Prometheus text."""
+    found = re.search(rf"^pangea_orchestrator_{name} (\S+)$", text, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"/metrics of the orchestrator has no {name}; is it named otherwise now?")
+    return float(found.group(1))
+
+
+def _end(children: list[Child]) -> None:
+    for child in children:
+        child.stop()
+
+
+def benchmarks(quick: bool) -> list[Benchmark]:
+    """The same without and with load."""
+    if quick:
+        return [LedgerBenchmark("commit under load", 1, loaded=True)]
+    return [LedgerBenchmark("commit", 4, loaded=False), LedgerBenchmark("commit under load", 4, loaded=True)]

@@ -1,0 +1,18 @@
+"""The suites by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tools.bench.benchmark import Benchmark
+from tools.bench.suites import aggregate, data, ledger, recover, shards, train
+
+# Each makes its benchmarks: in full, or (`quick`) so small that their figures only show that they work.
+SUITES: dict[str, Callable[[bool], list[Benchmark]]] = {
+    "train": train.benchmarks,
+    "shards": shards.benchmarks,
+    "recover": recover.benchmarks,
+    "data": data.benchmarks,
+    "aggregate": aggregate.benchmarks,
+    "ledger": ledger.benchmarks,
+}
