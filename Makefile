@@ -1,0 +1,69 @@
+# Each target is a thin call of Bazel, or of the compose tool that this machine has. `make help` lists them.
+BAZEL := ./bazelw
+COMPOSE := $(BAZEL) run --ui_event_filters=-info,-stdout,-stderr --noshow_progress //tools/compose --
+IMAGES := go-orchestrator rust-compute python-ai-client
+
+.DEFAULT_GOAL := help
+.PHONY: help validate schema-gen build test unit-test integration-test e2e-test lint format bench images docker-build docker-up docker-down logs status clean distclean
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
+
+validate: ## look whether this machine can build and train
+	$(BAZEL) doctor
+	$(BAZEL) run //:pangea -- doctor
+
+schema-gen: ## write the generated bindings to generated/, where an IDE sees them
+	$(BAZEL) run //tools/schema_gen
+
+build: ## build everything
+	$(BAZEL) build //...
+
+test: ## build everything and pass every test
+	$(BAZEL) test //...
+
+unit-test: ## tests beside the code
+	$(BAZEL) test -- //services/... //libraries/... //schemas/... //tools/... //third_party/...
+
+integration-test: ## tests of several processes or languages, in the sandbox
+	$(BAZEL) test //tests/...
+
+e2e-test: ## deploy the stack in containers, kill parts of it, compare its bits (steps 1 to 5 and 7 of setup.sh)
+	./setup.sh --steps 1-5,7
+
+lint: ## what CI says about the sources
+	$(BAZEL) run //:lint
+	$(BAZEL) build --config=clippy //...
+
+format: ## mend what can be mended
+	$(BAZEL) run //:format
+
+bench: ## measure beside the peers
+	$(BAZEL) run //tools/bench
+
+images: $(addprefix load-,$(IMAGES)) ## build the container images and hand them to podman or docker
+docker-build: images ## the same
+
+load-%:
+	$(BAZEL) run //services/$*:$*_load
+
+docker-up: ## start the stack of infra/docker-compose.yaml
+	$(COMPOSE) up -d
+
+docker-down: ## stop it; the files of the run stay
+	$(COMPOSE) down
+
+logs: ## follow the stack's logs
+	$(COMPOSE) logs -f
+
+status: ## what the stack and its run are doing
+	$(COMPOSE) ps
+	$(BAZEL) run //:pangea -- status 127.0.0.1:8081
+
+clean: ## remove build outputs; caches stay
+	$(BAZEL) clean
+	rm -rf generated
+
+distclean: ## remove build outputs and what Bazel fetched for this clone; the shared cache folder stays
+	$(BAZEL) clean --expunge
+	rm -rf generated pangea-runs bench-results
