@@ -5,11 +5,13 @@ from __future__ import annotations
 import pathlib
 import shutil
 import socket
+import sys
 
 from tools.setup.commands import Commands, StepFailed, tail
 from tools.setup.stack import Deployed
 
 IMAGES = ("go-orchestrator", "rust-compute", "python-ai-client")
+_KILL = pathlib.Path(__file__).with_name("kill_container.py")
 CONTAINERS = ("python-worker-1", "go-orchestrator", "rust-compute")
 
 
@@ -61,7 +63,7 @@ class ContainerStack:
             self._runs / "run",
             f"127.0.0.1:{self._settings['PANGEA_ORCHESTRATOR_HTTP_PORT']}",
             f"127.0.0.1:{self._settings['PANGEA_DATA_HTTP_PORT']}",
-            [f"{self._engine} kill {self._container(service)}" for service in CONTAINERS],
+            [f"{sys.executable} {_KILL} {self._engine} {self._container(service)}" for service in CONTAINERS],
         )
 
     def _container(self, service: str) -> str:
