@@ -54,6 +54,32 @@ def anchors(document: str) -> set[str]:
     return found
 
 
+def table_rows(document: str) -> list[tuple[str, list[str]]]:
+    """The rows of the document's tables: the heading that they stand under, and their cells."""
+    found, heading, cells = list[tuple[str, list[str]]](), "", list[str]()
+    for token, following in pairwise(tokens(document)):
+        if token.type == "heading_open":
+            heading = following.content
+        elif token.type == "td_open":
+            cells.append(following.content)
+        elif token.type == "tr_close" and cells:
+            found.append((heading, cells))
+            cells = []
+    return found
+
+
+def commands(document: str) -> list[str]:
+    """Lines of its blocks of code, and of what stands in a line between backquotes; commands are among them."""
+    blocks = [token.content for token in tokens(document) if token.type in ("fence", "code_block")]
+    inline = [child.content for token in tokens(document) for child in token.children or [] if child.type == "code_inline"]
+    return [line for text in [*blocks, *inline] for line in text.splitlines()]
+
+
+def consoles(document: str) -> list[str]:
+    """Its blocks of commands that a test runs."""
+    return [token.content for token in tokens(document) if token.type == "fence" and token.info.split()[:1] == ["console"]]
+
+
 def labels(text: str) -> set[str]:
     """Targets and patterns of this workspace that a text names."""
     return set(_LABEL.findall(text))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 
 import pytest
 
 from tests.docs.build_files import declared, is_declared
-from tests.docs.documents import anchors, documents, labels, links, paths
+from tests.docs.documents import anchors, consoles, documents, labels, links, paths
 from tests.docs.workspace import is_there
 
 
@@ -42,6 +43,11 @@ def test_targets_that_are_named_exist(document: str, text: str) -> None:
 @pytest.mark.parametrize("document", documents())
 def test_paths_that_are_named_exist(document: str, text: str) -> None:
     assert [path for path in sorted(paths(text)) if not is_there(path)] == []
+
+
+def test_every_page_with_commands_is_run() -> None:
+    run = {f"docs/{page}" for page in os.environ["PAGES"].split()}
+    assert {document for document in documents() if consoles(document)} == run, "PAGES in tests/docs/BUILD.bazel names the pages whose commands are run"
 
 
 @pytest.mark.parametrize(

@@ -9,27 +9,11 @@ import pytest
 
 from tests.docs import workspace
 from tests.docs.build_files import is_declared, packages
-from tests.docs.documents import tokens
+from tests.docs.documents import table_rows
 
 PAGE = "docs/paths.md"
 # The section about results of commands, which are not in the tree.
 MADE = "Made by commands, never committed"
-
-
-def rows() -> list[tuple[str, list[str]]]:
-    """Heading and cells of each row of the page's tables."""
-    found: list[tuple[str, list[str]]] = []
-    heading, cells = "", list[str]()
-    parsed = tokens(PAGE)
-    for token, following in zip(parsed, [*parsed[1:], parsed[-1]], strict=True):
-        if token.type == "heading_open":
-            heading = following.content
-        elif token.type == "td_open":
-            cells.append(following.content)
-        elif token.type == "tr_close" and cells:
-            found.append((heading, cells))
-            cells = []
-    return found
 
 
 def name(cell: str) -> str:
@@ -39,7 +23,7 @@ def name(cell: str) -> str:
     return code[1]
 
 
-LISTED = [name(cells[0]) for heading, cells in rows() if heading != MADE]
+LISTED = [name(cells[0]) for heading, cells in table_rows(PAGE) if heading != MADE]
 
 
 def important() -> set[str]:
@@ -59,11 +43,11 @@ def test_what_is_important_is_listed() -> None:
 
 def test_each_is_listed_once_with_a_description() -> None:
     assert [listed for listed, same in groupby(sorted(LISTED)) if len(list(same)) > 1] == []
-    assert [cells for _, cells in rows() if len(cells) != 2 or not cells[1].strip()] == []
+    assert [cells for _, cells in table_rows(PAGE) if len(cells) != 2 or not cells[1].strip()] == []
 
 
 def test_what_commands_make_is_not_in_the_tree() -> None:
-    made = [name(cells[0]) for heading, cells in rows() if heading == MADE]
+    made = [name(cells[0]) for heading, cells in table_rows(PAGE) if heading == MADE]
     assert len(made) > 3
     assert [path for path in made if workspace.is_there(path)] == []
 
