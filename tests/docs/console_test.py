@@ -1,0 +1,52 @@
+"""The reader that follows pages notices what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.console import Command, File, PageIsWrong, follow, steps, write_door
+
+ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
+
+
+def page(*commands: str) -> str:
+    return "# A page\n\n```console\n" + "\n".join(commands) + "\n```\n"
+
+
+def test_commands_files_and_outputs_are_found() -> None:
+    text = "text\n```python a/b.py\nx = 1\n```\n```sh\nrm -rf nothing\n```\n    $ only shown\n\n```console\n$ cat <<EOF\n> two\n> EOF\nt...\n$ true\n```\n"
+    assert list(steps(text)) == [File(3, "a/b.py", "x = 1\n"), Command(11, "cat <<EOF\ntwo\nEOF", "t...\n"), Command(15, "true", "")]
+
+
+def test_a_right_page_is_followed(tmp_path: Path) -> None:
+    right = "```text words.txt\na b c\n```\n" + page("$ cat words.txt", "a ... c", "$ X=1; sleep 60 > /dev/null &") + page("$ echo $X; kill $!", "1", "$ false || echo no", "no")
+    assert follow(right, tmp_path, ENVIRONMENT) == 4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (page("$ echo yes", "no"), "line 4: this prints something else"),
+        (page("$ echo unexpected"), "line 4: this prints something else"),
+        (page("$ true", "expected"), "line 4: this prints something else"),
+        (page("$ true", "$ false"), "line 5: this ends with exit code 1"),
+        (page("$ ls gone", "..."), "No such file"),
+        (page("$ exit 3", "..."), "the shell is gone"),
+        (page("no command"), "has to begin with a command"),
+    ],
+)
+def test_a_wrong_page_is_noticed(tmp_path: Path, wrong: str, why: str) -> None:
+    with pytest.raises(PageIsWrong, match=why):
+        follow(wrong, tmp_path, ENVIRONMENT)
+
+
+def test_the_door_runs_built_programs_only(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text('#!/bin/sh\necho "$BUILD_WORKING_DIRECTORY" "$@"\n')
+    program.chmod(0o755)
+    write_door(tmp_path, {"//:it": program})
+    assert follow(page("$ ./bazelw run //:it -- 'a b' c", f"{tmp_path} a b c", "$ ./bazelw run //:it", str(tmp_path)), tmp_path, ENVIRONMENT) == 2
+    with pytest.raises(PageIsWrong, match="none of the built programs"):
+        follow(page("$ ./bazelw run //:gone", "..."), tmp_path, ENVIRONMENT)
