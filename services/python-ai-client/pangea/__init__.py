@@ -7,16 +7,24 @@ run = pangea.join(model, optimizer)
 for batch in run.batches():
     run.step(loss_fn(model(batch.x), batch.y))
 run.finish()
+
+Each name is loaded when it is first used: the commands that only look at files or addresses must not wait for torch.
 """
 
-from pangea._native import PeerError, WireError
-from pangea.batches import Batch
-from pangea.determinism import NondeterministicOperation, seed_everything
-from pangea.gradients import UnsupportedModel
-from pangea.run import MisusedRun, Run, join
-from pangea.snapshot import BadSnapshot
-from pangea.training import UnsupportedOptimizer
-from pangea.worker import RunDiverged
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pangea._native import PeerError, WireError
+    from pangea.batches import Batch
+    from pangea.determinism import NondeterministicOperation, seed_everything
+    from pangea.gradients import UnsupportedModel
+    from pangea.run import MisusedRun, Run, join
+    from pangea.snapshot import BadSnapshot
+    from pangea.training import UnsupportedOptimizer
+    from pangea.worker import RunDiverged
 
 __all__ = [
     "BadSnapshot",
@@ -32,3 +40,31 @@ __all__ = [
     "join",
     "seed_everything",
 ]
+
+_MODULES = {
+    "BadSnapshot": "snapshot",
+    "Batch": "batches",
+    "MisusedRun": "run",
+    "NondeterministicOperation": "determinism",
+    "PeerError": "_native",
+    "Run": "run",
+    "RunDiverged": "worker",
+    "UnsupportedModel": "gradients",
+    "UnsupportedOptimizer": "training",
+    "WireError": "_native",
+    "join": "run",
+    "seed_everything": "determinism",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'pangea' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"pangea.{_MODULES[name]}"), name)
+    # From now on found without this function.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -17,7 +17,6 @@ from pangea.audit_command import audit_command
 from pangea.chaos_command import chaos_command
 from pangea.children import ChildFailed
 from pangea.datasets import UnknownDataset
-from pangea.doctor import examine
 from pangea.export_command import export_command
 from pangea.health_command import health_command
 from pangea.launcher import Listeners, Outcome, resume_run, train
@@ -101,6 +100,9 @@ main.add_command(chaos_command)
 @click.option("--json", "as_json", is_flag=True)
 def doctor_command(as_json: bool) -> None:
     """Look at what training needs on this machine; exit with 1 if something is missing."""
+    # Here, since it brings torch: other commands must not wait for it.
+    from pangea.doctor import examine
+
     findings = examine()
     if as_json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))

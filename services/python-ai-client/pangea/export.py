@@ -13,10 +13,10 @@ import safetensors.torch
 import torch
 
 from pangea.audit_files import verify_checkpoint
+from pangea.files import write_atomically
 from pangea.gradients import USED
 from pangea.hashing import tensor_bytes
 from pangea.ledger import NAME, Checkpoint, Finished, LedgerDamaged, Model, Reader
-from pangea.results import write_atomically
 from pangea.snapshot import model_tensors
 
 

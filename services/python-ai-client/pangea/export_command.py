@@ -10,9 +10,7 @@ from pathlib import Path
 import click
 
 from pangea.audit_files import CheckpointDamaged
-from pangea.export import NothingToExport, export
 from pangea.places import caller_folder
-from pangea.snapshot import BadSnapshot
 
 
 @click.command("export")
@@ -25,6 +23,10 @@ def export_command(source: Path, output: Path, step: int | None, as_json: bool) 
 
     A file that is not the one that the run's ledger names is refused.
     """
+    # Here, since they bring torch: other commands must not wait for it.
+    from pangea.export import NothingToExport, export
+    from pangea.snapshot import BadSnapshot
+
     target = caller_folder() / output
     try:
         exported = export(caller_folder() / source, target, step)

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import safetensors.torch
 
+from pangea.files import write_atomically
 from pangea.gradients import Parameters
-
-
-def write_atomically(file: Path, data: bytes) -> None:
-    """Replaces `file` in one step, on disk before it has its name."""
-    staging = file.with_name(f".{file.name}.{os.getpid()}")
-    with staging.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    staging.replace(file)
 
 
 def write_results(run_dir: Path, parameters: Parameters, steps: int, results: dict[str, float]) -> None:

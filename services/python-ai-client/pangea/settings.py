@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pangea.results import write_atomically
+from pangea.files import write_atomically
 
 LAUNCH_FILE = "launch.json"
 _FORMAT = 1
