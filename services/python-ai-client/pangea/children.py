@@ -28,14 +28,12 @@ class ChildFailed(RuntimeError):
 class Child:
     """A child process whose output goes to a log file. It does not outlive this process, however this one ends."""
 
-    def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL) -> None:
         self.name, self.log = name, log
         with log.open("ab") as stream:
             try:
                 # A group of its own: Ctrl-C reaches us alone, and we stop the children in order.
-                self.process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment, start_new_session=True, preexec_fn=_ends_with_parent()
-                )
+                self.process = subprocess.Popen(command, stdin=stdin, stdout=stream, stderr=stream, env=environment, start_new_session=True, preexec_fn=_ends_with_parent())
             except (OSError, subprocess.SubprocessError) as error:
                 raise ChildFailed(f"cannot start {name}: {error}") from error
 
@@ -72,7 +70,7 @@ class Child:
     def stop(self, timeout: float = 10.0) -> int:
         """Asks it to end; kills it if it does not within `timeout` seconds. Gives its exit code."""
         if self.process.poll() is None:
-            self.process.terminate()
+            self.signal(signal.SIGTERM)
             try:
                 self.process.wait(timeout)
             except subprocess.TimeoutExpired:

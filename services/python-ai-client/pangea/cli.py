@@ -5,51 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 
 from pangea.audit_command import audit_command
 from pangea.chaos_command import chaos_command
-from pangea.children import ChildFailed
-from pangea.datasets import UnknownDataset
 from pangea.export_command import export_command
+from pangea.foreground import run_training
 from pangea.health_command import health_command
-from pangea.launcher import Listeners, Outcome, resume_run, train
-from pangea.options import ScriptCommand, script_arguments, script_path, shared
-from pangea.places import MissingFile
-from pangea.report import ProgressDisplay, print_table, summary
-from pangea.resume import CannotResume
-from pangea.settings import Settings, UnusableLaunchFile
+from pangea.launch_command import launch_command
+from pangea.launcher import resume_run, train
+from pangea.options import ScriptCommand, script_arguments, script_path, training
+from pangea.settings import Settings
 from pangea.status_command import status_command
-from pangea.stopping import StopWish, listening
 from pangea.worker_command import worker_command
-
-
-def run_training(start: Callable[[Listeners, StopWish], Outcome], as_json: bool) -> None:
-    """Trains and reports; exits with 1 and a sentence on stderr if the run cannot go on, with 130 or 143 if it was stopped."""
-    console = Console(stderr=as_json)
-    try:
-        with listening() as wish, ProgressDisplay(console) as progress:
-            outcome = start(Listeners(progress.update, lambda event: console.print(event, style="yellow", soft_wrap=True, highlight=False)), wish)
-    except (ChildFailed, MissingFile, FileExistsError, CannotResume, UnusableLaunchFile, UnknownDataset) as error:
-        print(f"pangea: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("pangea: stopped at once", file=sys.stderr)
-        sys.exit(130)
-    figures: dict[str, Any] = summary(outcome)
-    if as_json:
-        print(json.dumps(figures, indent=1))
-    else:
-        print_table(console, figures)
-    if not outcome.finished:
-        print(f"pangea: stopped after {figures['steps']} of {outcome.run.get('total_steps') or 'all'} steps; go on with: pangea train --resume {outcome.run_dir}", file=sys.stderr)
-        sys.exit(wish.exit_code or 1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,14 +31,7 @@ def main() -> None:
 
 @main.command("train", cls=ScriptCommand)
 @click.argument("script", required=False, type=click.Path(path_type=Path))
-@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True)
-@shared
-@click.option("--checkpoint-steps", type=click.IntRange(0), default=0, show_default=True, help="Steps between two checkpoints; 0 for none by steps.")
-@click.option("--checkpoint-seconds", type=click.FloatRange(0, 1e9), default=30.0, show_default=True, help="Seconds between two checkpoints; 0 for none by time.")
-@click.option("--keep-checkpoints", type=click.IntRange(1), default=3, show_default=True, help="Newest checkpoints that are kept.")
-@click.option("--verify-fraction", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of the shards that two workers compute, to compare their bits.")
-@click.option("--straggler-k", type=click.FloatRange(0), default=5.0, show_default=True, help="A shard is late after median + K * MAD of the others.")
-@click.option("--allow-nondeterminism", is_flag=True, help="Take operations without a deterministic form; gives up the same bits.")
+@training
 @click.option("--run-dir", type=click.Path(), default=None, help="Where the run's files go.  [default: pangea-runs/TIME-SEED]")
 @click.option("--resume", type=click.Path(), default=None, metavar="DIR", help="Go on with the run in DIR, also with another number of workers.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closing figures as JSON.")
@@ -94,6 +59,7 @@ def train_command(context: click.Context, /, script: Path | None, run_dir: str |
 
 main.add_command(status_command)
 main.add_command(chaos_command)
+main.add_command(launch_command)
 
 
 @main.command("doctor")

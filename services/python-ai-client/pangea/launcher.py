@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pangea import resume
 from pangea.metrics import MetricsFile
@@ -55,8 +55,33 @@ class Listeners:
     on_event: Callable[[str], None]
 
 
-def train(settings: Settings, listeners: Listeners, wish: StopWish) -> Outcome:
+class RunSession(Protocol):
+    """A run that goes on, wherever its processes are; `pangea.session.Session` says what each part does."""
+
+    @property
+    def over(self) -> bool: ...
+    @property
+    def failed_workers(self) -> list[str]: ...
+    @property
+    def restarts(self) -> dict[str, int]: ...
+    def start(self) -> None: ...
+    def look(self) -> list[dict[str, Any]]: ...
+    def record(self) -> dict[str, Any]: ...
+    def stop(self) -> None: ...
+
+
+# Settings, run directory, name of the run, policy of restarts, who is told of what happens.
+MakeSession = Callable[[Settings, Path, str, RestartPolicy, Callable[[str], None]], RunSession]
+
+
+def train(settings: Settings, listeners: Listeners, wish: StopWish, make_session: MakeSession = Session) -> Outcome:
     """Starts a run and waits for its end.
+
+    Args:
+        settings: of the run.
+        listeners: who is told of it.
+        wish: whether it is to stop.
+        make_session: where its processes are to be; default: on this machine.
 
     Raises:
         ChildFailed: a service or all workers ended with an error, or a process is killed again and again.
@@ -65,7 +90,7 @@ def train(settings: Settings, listeners: Listeners, wish: StopWish) -> Outcome:
     run_dir = new_run_dir(settings.run_dir, settings.seed)
     launch = Launch(settings, run_dir.name, script_hash(settings.script))
     write_launch(run_dir, launch)
-    return _follow(launch, run_dir, listeners, wish, lambda: None)
+    return _follow(launch, run_dir, listeners, wish, lambda: None, make_session)
 
 
 def resume_run(directory: str, asked: dict[str, Any], listeners: Listeners, wish: StopWish) -> Outcome:
@@ -90,10 +115,10 @@ def resume_run(directory: str, asked: dict[str, Any], listeners: Listeners, wish
     return _follow(launch, run_dir, listeners, wish, lambda: write_launch(run_dir, launch))
 
 
-def _follow(launch: Launch, run_dir: Path, listeners: Listeners, wish: StopWish, on_started: Callable[[], None]) -> Outcome:
+def _follow(launch: Launch, run_dir: Path, listeners: Listeners, wish: StopWish, on_started: Callable[[], None], make_session: MakeSession = Session) -> Outcome:
     """Runs a session until it is over or is to stop."""
     started = time.perf_counter()
-    session = Session(launch.settings, run_dir, launch.run_id, RestartPolicy(), listeners.on_event)
+    session = make_session(launch.settings, run_dir, launch.run_id, RestartPolicy(), listeners.on_event)
     total = 0
     try:
         session.start()

@@ -62,7 +62,7 @@ def _dataset(_context: click.Context, _parameter: click.Parameter, value: str) -
 
 
 _SHARED = {
-    "workers": click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes on this machine."),
+    "workers": click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes."),
     "data_replicas": click.option("--data-replicas", type=click.IntRange(1, 16), default=1, show_default=True, help="Processes that serve the data."),
     "dataset": click.option("--dataset", default="digits", show_default=True, callback=_dataset, metavar="WORDS", help=f"What is trained on: {datasets.POSSIBLE}."),
     "batch_size": click.option("--batch-size", type=click.IntRange(1, 1 << 20), default=64, show_default=True, help="Samples of a step, over all workers."),
@@ -76,3 +76,20 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_SHARED.values()):
         function = option(function)
     return function
+
+
+_OF_THE_ORCHESTRATOR = (
+    click.option("--checkpoint-steps", type=click.IntRange(0), default=0, show_default=True, help="Steps between two checkpoints; 0 for none by steps."),
+    click.option("--checkpoint-seconds", type=click.FloatRange(0, 1e9), default=30.0, show_default=True, help="Seconds between two checkpoints; 0 for none by time."),
+    click.option("--keep-checkpoints", type=click.IntRange(1), default=3, show_default=True, help="Newest checkpoints that are kept."),
+    click.option("--verify-fraction", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of the shards that two workers compute, to compare their bits."),
+    click.option("--straggler-k", type=click.FloatRange(0), default=5.0, show_default=True, help="A shard is late after median + K * MAD of the others."),
+    click.option("--allow-nondeterminism", is_flag=True, help="Take operations without a deterministic form; gives up the same bits."),
+)
+
+
+def training(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds all options of `pangea.settings.Settings` but the run's directory."""
+    for option in reversed(_OF_THE_ORCHESTRATOR):
+        function = option(function)
+    return click.option("--epochs", type=click.IntRange(1), default=10, show_default=True)(shared(function))

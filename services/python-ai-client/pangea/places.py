@@ -51,13 +51,18 @@ def caller_folder() -> Path:
     return Path(os.environ.get("BUILD_WORKING_DIRECTORY") or Path.cwd())
 
 
+def run_dir_path(wanted: str | os.PathLike[str] | None, seed: int) -> Path:
+    """Where a run's files go: `wanted`, or `pangea-runs/TIME-SEED-PROCESS` in the caller's folder."""
+    return caller_folder() / (wanted if wanted is not None else f"pangea-runs/{time.strftime('%Y%m%d-%H%M%S')}-{seed}-{os.getpid()}")
+
+
 def new_run_dir(wanted: str | os.PathLike[str] | None, seed: int) -> Path:
-    """Makes the run directory: `wanted`, or `pangea-runs/TIME-SEED` in the caller's folder.
+    """Makes the run directory at `run_dir_path`.
 
     Raises:
         FileExistsError: if there is a run in it already.
     """
-    run_dir = caller_folder() / (wanted if wanted is not None else f"pangea-runs/{time.strftime('%Y%m%d-%H%M%S')}-{seed}-{os.getpid()}")
+    run_dir = run_dir_path(wanted, seed)
     if (run_dir / "run.json").exists():
         raise FileExistsError(f"{run_dir} holds a run already; choose another --run-dir, or remove it")
     (run_dir / "logs").mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from pangea.children import Child
 from pangea.places import program
 
 ORCHESTRATOR = "go-orchestrator"
+DATA_SERVICE = "rust-compute"
 _ANY_PORT = "127.0.0.1:0"
 
 
@@ -46,7 +47,7 @@ class RunOptions:
 
 def data_service_name(number: int) -> str:
     """Of the replica with that number, from 1."""
-    return "rust-compute" if number == 1 else f"rust-compute-{number}"
+    return DATA_SERVICE if number == 1 else f"{DATA_SERVICE}-{number}"
 
 
 def port_file(run_dir: Path, name: str) -> Path:
@@ -54,20 +55,32 @@ def port_file(run_dir: Path, name: str) -> Path:
     return run_dir / "logs" / f"{name}.ports.json"
 
 
+def data_service_command(program: str, dataset: str, addresses: Addresses, ports: Path) -> list[str]:
+    """A replica of rust-compute over a dataset, which writes its addresses to the file `ports`."""
+    return [program, *datasets.parse(dataset).arguments(), *_places(addresses, ports)]
+
+
+def orchestrator_command(program: str, run_dir: Path, run_id: str, options: RunOptions, addresses: Addresses, ports: Path) -> list[str]:
+    """go-orchestrator for one run; it goes on with the run that is in the directory."""
+    return [program, "--run-dir", str(run_dir), "--run-id", run_id, *options.arguments(), *_places(addresses, ports)]
+
+
+def _places(addresses: Addresses, ports: Path) -> list[str]:
+    return ["--listen", addresses.listen, "--http", addresses.http, "--port-file", str(ports)]
+
+
 def start_data_service(run_dir: Path, name: str, dataset: str, addresses: Addresses = FREE_PORTS) -> Child:
     """A replica of rust-compute over a dataset."""
-    return _start(run_dir, name, [str(program("rust-compute")), *datasets.parse(dataset).arguments()], addresses)
+    return _start(run_dir, name, data_service_command(str(program(DATA_SERVICE)), dataset, addresses, port_file(run_dir, name)))
 
 
 def start_orchestrator(run_dir: Path, run_id: str, options: RunOptions, addresses: Addresses = FREE_PORTS, environment: dict[str, str] | None = None) -> Child:
     """go-orchestrator for one run; it goes on with the run that is in the directory. `environment` is added to this process's."""
-    command = [str(program(ORCHESTRATOR)), "--run-dir", str(run_dir), "--run-id", run_id, *options.arguments()]
-    return _start(run_dir, ORCHESTRATOR, command, addresses, environment)
+    command = orchestrator_command(str(program(ORCHESTRATOR)), run_dir, run_id, options, addresses, port_file(run_dir, ORCHESTRATOR))
+    return _start(run_dir, ORCHESTRATOR, command, environment)
 
 
-def _start(run_dir: Path, name: str, command: list[str], addresses: Addresses, environment: dict[str, str] | None = None) -> Child:
-    ports = port_file(run_dir, name)
+def _start(run_dir: Path, name: str, command: list[str], environment: dict[str, str] | None = None) -> Child:
     # That of an earlier process would be taken for this one's.
-    ports.unlink(missing_ok=True)
-    command = [*command, "--listen", addresses.listen, "--http", addresses.http, "--port-file", str(ports)]
+    port_file(run_dir, name).unlink(missing_ok=True)
     return Child(name, command, run_dir / "logs" / f"{name}.log", {**os.environ, **(environment or {})})

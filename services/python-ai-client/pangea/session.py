@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Session:
         policy: of restarts.
         on_event: called with a sentence when a process ends or starts again.
         """
-        self.settings, self.run_dir, self._run_id = settings, run_dir, run_id
+        self.settings, self.run_dir, self.run_id = settings, run_dir, run_id
         self.metrics = MetricsFile(run_dir / "metrics.jsonl")
         self.supervisor = Supervisor(policy, on_event)
         self.data_services: list[Process] = []
@@ -47,13 +47,16 @@ class Session:
         """
         for number in range(1, self.settings.data_replicas + 1):
             self.data_services.append(self._start_data_service(data_service_name(number)))
-        options = run_options(self.settings)
-        self.orchestrator = add_service(self.supervisor, self.run_dir, ORCHESTRATOR, lambda addresses: start_orchestrator(self.run_dir, self._run_id, options, addresses))
+        self.orchestrator = self._start_orchestrator()
         for _ in range(self.settings.workers):
             self.add_worker()
 
     def _start_data_service(self, name: str) -> Process:
         return add_service(self.supervisor, self.run_dir, name, lambda addresses: start_data_service(self.run_dir, name, self.settings.dataset, addresses))
+
+    def _start_orchestrator(self) -> Process:
+        options = run_options(self.settings)
+        return add_service(self.supervisor, self.run_dir, ORCHESTRATOR, lambda addresses: start_orchestrator(self.run_dir, self.run_id, options, addresses))
 
     def add_worker(self) -> Process:
         """Starts one more worker. Names are counted and never used for another one."""
@@ -64,16 +67,8 @@ class Session:
 
     def _worker(self, name: str) -> Child:
         assert self.orchestrator is not None and self.orchestrator.addresses is not None
-        environment = {
-            **python_environment(),
-            "PANGEA_ORCHESTRATOR": self.orchestrator.addresses.listen,
-            "PANGEA_DATA": ",".join(service.addresses.listen for service in self.data_services if service.addresses is not None),
-            "PANGEA_RUN_DIR": str(self.run_dir),
-            "PANGEA_WORKER_NAME": name,
-            "PANGEA_SEED": str(self.settings.seed),
-        }
-        if self.settings.allow_nondeterminism:
-            environment["PANGEA_ALLOW_NONDETERMINISM"] = "1"
+        data = [service.addresses.listen for service in self.data_services if service.addresses is not None]
+        environment = {**python_environment(), **worker_environment(self.settings, self.run_dir, name, self.orchestrator.addresses.listen, data)}
         command = [*python_command(self.settings.script), *self.settings.arguments]
         return Child(name, command, self.run_dir / "logs" / f"{name}.log", environment)
 
@@ -138,3 +133,15 @@ def run_options(settings: Settings) -> RunOptions:
         verify_fraction=settings.verify_fraction,
         straggler_k=settings.straggler_k,
     )
+
+
+def worker_environment(settings: Settings, run_dir: Path, name: str, orchestrator: str, data: Sequence[str]) -> dict[str, str]:
+    """What a worker of the run finds in its environment. `orchestrator` and `data` are host:port."""
+    environment = {
+        "PANGEA_ORCHESTRATOR": orchestrator,
+        "PANGEA_DATA": ",".join(data),
+        "PANGEA_RUN_DIR": str(run_dir),
+        "PANGEA_WORKER_NAME": name,
+        "PANGEA_SEED": str(settings.seed),
+    }
+    return {**environment, "PANGEA_ALLOW_NONDETERMINISM": "1"} if settings.allow_nondeterminism else environment

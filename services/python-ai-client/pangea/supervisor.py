@@ -24,7 +24,8 @@ class Process:
     Attributes:
         start: makes it, at first and again.
         child: the newest one.
-        addresses: of a service; it is started again only when they are free. None for a worker.
+        is_service: whether the run needs it, unlike a worker.
+        addresses: of a service on this machine; it is started again only when they are free.
         restarts: how often it was started again.
         due: when it is to be started again; None while it runs, or when it is not to be.
     """
@@ -33,16 +34,12 @@ class Process:
     start: Callable[[], Child]
     child: Child
     deaths: Deaths
+    is_service: bool
     addresses: Addresses | None = None
     restarts: int = 0
     due: float | None = None
     fate: Fate = Fate.RUNNING
     killed_at: float = field(default=0.0, repr=False)
-
-    @property
-    def is_service(self) -> bool:
-        """Whether the run needs it, unlike a worker."""
-        return self.addresses is not None
 
     @property
     def alive(self) -> bool:
@@ -62,16 +59,17 @@ class Supervisor:
         self._policy, self._on_event, self._clock = policy, on_event, clock
         self.processes: list[Process] = []
 
-    def add(self, name: str, start: Callable[[], Child], addresses: Callable[[Child], Addresses] | None = None) -> Process:
+    def add(self, name: str, start: Callable[[], Child], addresses: Callable[[Child], Addresses] | None = None, is_service: bool = False) -> Process:
         """Starts a process and looks after it from now on.
 
         Args:
             name: of the process.
             start: makes it. A later call has to use the addresses that the first one got.
-            addresses: of a service: waits until it is ready, and says where it listens.
+            addresses: of a service on this machine: waits until it is ready, and says where it listens.
+            is_service: also without addresses.
         """
         child = start()
-        process = Process(name, start, child, Deaths(self._policy))
+        process = Process(name, start, child, Deaths(self._policy), is_service or addresses is not None)
         # Listed before it is ready, so that it is stopped if it never is.
         self.processes.append(process)
         if addresses is not None:
@@ -116,10 +114,10 @@ class Supervisor:
 
     def _start_again(self, process: Process) -> None:
         now = self._clock()
-        if process.addresses is not None and (taken := _taken(process.addresses)) is not None:
+        if process.addresses is not None and (address := taken(process.addresses)) is not None:
             if now - process.killed_at > _ADDRESS_SECONDS:
                 raise ChildFailed(
-                    f"{process.name} was killed and cannot be started again: another process has had its address {taken} for {_ADDRESS_SECONDS:.0f} s; stop that, and resume the run"
+                    f"{process.name} was killed and cannot be started again: another process has had its address {address} for {_ADDRESS_SECONDS:.0f} s; stop that, and resume the run"
                 )
             return
         process.child = process.start()
@@ -137,7 +135,7 @@ class Supervisor:
                 process.fate = Fate.LEFT
 
 
-def _taken(addresses: Addresses) -> str | None:
+def taken(addresses: Addresses) -> str | None:
     """The first of them that cannot be bound now."""
     for address in (addresses.listen, addresses.http):
         host, _, port = address.rpartition(":")

@@ -1,0 +1,62 @@
+"""What is launched: one value that every backend reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pangea.places import run_dir_path
+from pangea.services import ORCHESTRATOR, Addresses, data_service_command, data_service_name, orchestrator_command, port_file
+from pangea.session import run_options, worker_environment
+from pangea.settings import Settings
+
+
+class CannotLaunch(ValueError):
+    """The backend cannot run this job; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run as its processes are told of it.
+
+    Attributes:
+        settings: what is trained, and with how many workers and data replicas.
+        run_id: the run's name.
+        run_dir: its directory, as the processes see it.
+    """
+
+    settings: Settings
+    run_id: str
+    run_dir: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Job:
+        """The job that these settings would start now. Makes no directory."""
+        run_dir = run_dir_path(settings.run_dir, settings.seed)
+        return cls(settings, run_dir.name, run_dir)
+
+    @property
+    def data_services(self) -> list[str]:
+        """Names of the replicas of the data service."""
+        return [data_service_name(number) for number in range(1, self.settings.data_replicas + 1)]
+
+    @property
+    def workers(self) -> list[str]:
+        """Names of the workers."""
+        return [f"worker-{number}" for number in range(1, self.settings.workers + 1)]
+
+    def orchestrator(self, program: str, addresses: Addresses) -> list[str]:
+        """Its command line."""
+        return orchestrator_command(program, self.run_dir, self.run_id, run_options(self.settings), addresses, port_file(self.run_dir, ORCHESTRATOR))
+
+    def data_service(self, name: str, program: str, addresses: Addresses) -> list[str]:
+        """The command line of one replica."""
+        return data_service_command(program, self.settings.dataset, addresses, port_file(self.run_dir, name))
+
+    def worker(self, program: str) -> list[str]:
+        """The command line of any worker; `program` is the `pangea` command."""
+        return [program, "worker", str(self.settings.script), *(["--", *self.settings.arguments] if self.settings.arguments else [])]
+
+    def environment(self, worker: str, orchestrator: str, data: list[str]) -> dict[str, str]:
+        """That of one worker, with where it finds the services (host:port)."""
+        return worker_environment(self.settings, self.run_dir, worker, orchestrator, data)

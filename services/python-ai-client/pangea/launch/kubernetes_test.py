@@ -1,0 +1,120 @@
+"""The manifests fit together: what one names, another has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pangea.launch.job import CannotLaunch, Job
+from pangea.launch.kubernetes import Cluster, Manifest, manifests, render
+from pangea.settings import Settings
+
+_DATA = ("--listen=0.0.0.0:9090", "--http=0.0.0.0:9091")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    script = tmp_path / "train.py"
+    script.write_text("import pangea\n\nprint('first')\n")
+    return Job(Settings(script, ("--lr", "1"), workers=3, data_replicas=2, epochs=4, seed=7), "first", Path("/not/used"))
+
+
+def by_kind(objects: list[Manifest], kind: str, name: str = "") -> Manifest:
+    (found,) = [item for item in objects if item["kind"] == kind and item["metadata"]["name"].endswith(name)]
+    return found
+
+
+def pods(objects: list[Manifest]) -> list[Manifest]:
+    return [item["spec"]["template"] for item in objects if "template" in item.get("spec", {})]
+
+
+def test_the_yaml_is_the_manifests_and_the_script_comes_through_unchanged(job: Job) -> None:
+    read = list(yaml.safe_load_all(render(job, Cluster())))
+    assert read == manifests(job, Cluster())
+    assert by_kind(read, "ConfigMap")["data"] == {"train.py": job.settings.script.read_text()}
+    assert "&id" not in render(job, Cluster())
+
+
+def test_every_object_has_a_name_of_its_own_the_run_as_a_label_and_the_namespace(job: Job) -> None:
+    objects = manifests(job, Cluster(namespace="here"))
+    names = [(item["kind"], item["metadata"]["name"]) for item in objects]
+    assert len(set(names)) == len(names)
+    for item in objects:
+        assert item["metadata"]["labels"]["app.kubernetes.io/instance"] == "first"
+        assert item["metadata"]["namespace"] == "here"
+    assert all("namespace" not in item["metadata"] for item in manifests(job, Cluster()))
+
+
+def test_each_selector_finds_pods_of_one_component_and_each_port_name_is_one_of_theirs(job: Job) -> None:
+    objects = manifests(job, Cluster())
+
+    def selected(labels: dict[str, str]) -> list[Manifest]:
+        return [pod for pod in pods(objects) if labels.items() <= pod["metadata"]["labels"].items()]
+
+    for item in objects:
+        if item["kind"] in ("StatefulSet", "Deployment", "PodDisruptionBudget"):
+            assert len(selected(item["spec"]["selector"]["matchLabels"])) == 1, item
+        if item["kind"] == "Service":
+            (pod,) = selected(item["spec"]["selector"])
+            ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+            assert all(ports[port["targetPort"]] == port["port"] for port in item["spec"]["ports"])
+        if item["kind"] == "NetworkPolicy":
+            assert len(selected(item["spec"]["podSelector"]["matchLabels"])) == (3 if item["spec"]["policyTypes"] == ["Egress"] else 1)
+    assert len(pods(objects)) == 3
+
+
+def test_pods_may_nothing_but_compute_and_mount_what_is_there(job: Job) -> None:
+    objects = manifests(job, Cluster())
+    claims = {item["metadata"]["name"] for item in objects if item["kind"] == "PersistentVolumeClaim"}
+    for pod in pods(objects):
+        (container,) = pod["spec"]["containers"]
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert pod["spec"]["securityContext"]["runAsUser"] == 65532
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        if container["name"] == "orchestrator":
+            volumes["runs"] = {}
+        assert {mount["name"] for mount in container.get("volumeMounts", [])} == set(volumes)
+        assert {volume["persistentVolumeClaim"]["claimName"] for volume in volumes.values() if "persistentVolumeClaim" in volume} <= claims
+
+
+def test_workers_are_told_where_the_services_are_and_what_to_run(job: Job) -> None:
+    objects = manifests(job, Cluster(images="registry.example/team", tag="v1"))
+    workers = by_kind(objects, "Job")["spec"]
+    assert (workers["completions"], workers["parallelism"], workers["completionMode"]) == (3, 3, "Indexed")
+    (container,) = workers["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example/team/python-ai-client:v1"
+    assert container["args"] == ["worker", "/script/train.py", "--", "--lr", "1"]
+    environment = {entry["name"]: entry.get("value") for entry in container["env"]}
+    services = {f"{item['metadata']['name']}:{item['spec']['ports'][0]['port']}" for item in objects if item["kind"] == "Service"}
+    assert {environment["PANGEA_ORCHESTRATOR"], environment["PANGEA_DATA"]} == services
+    assert environment["PANGEA_SEED"] == "7"
+    (orchestrator,) = by_kind(objects, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert orchestrator["args"][orchestrator["args"].index("--epochs") + 1] == "4"
+    assert by_kind(objects, "Deployment")["spec"]["replicas"] == 2
+
+
+def data_container(objects: list[Manifest]) -> dict[str, Any]:
+    (container,) = by_kind(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    return dict(container)
+
+
+def test_the_image_serves_its_digits_and_other_data_comes_from_a_claim(job: Job, tmp_path: Path) -> None:
+    assert "args" not in data_container(manifests(job, Cluster()))
+    text = tmp_path / "a.txt"
+    text.write_text("abc")
+    job = Job(Settings(job.settings.script, dataset=f"text:{text},context=8"), "first", job.run_dir)
+    with pytest.raises(CannotLaunch, match="--data-claim"):
+        manifests(job, Cluster())
+    container = data_container(manifests(job, Cluster(data_claim="mine")))
+    assert container["args"][:4] == ["--dataset-name", "a.txt", "--text", "/data/a.txt"]
+    assert tuple(container["args"][-2:]) == _DATA
+
+
+@pytest.mark.parametrize("name", ["First", "1st", "a_b", "x" * 41, ""])
+def test_a_run_that_kubernetes_cannot_name_is_refused(job: Job, name: str) -> None:
+    with pytest.raises(CannotLaunch, match="--run-dir"):
+        manifests(Job(job.settings, name, job.run_dir), Cluster())

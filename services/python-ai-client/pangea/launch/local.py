@@ -1,0 +1,19 @@
+"""`--backend local`: children of this process, as `pangea train` starts them. Here is only what `--render` prints."""
+
+from __future__ import annotations
+
+import shlex
+
+from pangea.launch.job import Job
+from pangea.places import program, python_command
+from pangea.services import DATA_SERVICE, FREE_PORTS, ORCHESTRATOR
+
+
+def render(job: Job) -> str:
+    """The command line of each process. An address is known once the service has written it to the file after --port-file."""
+    lines = [shlex.join(job.data_service(name, str(program(DATA_SERVICE)), FREE_PORTS)) for name in job.data_services]
+    lines.append(shlex.join(job.orchestrator(str(program(ORCHESTRATOR)), FREE_PORTS)))
+    for name in job.workers:
+        environment = job.environment(name, f"ADDRESS-OF-{ORCHESTRATOR}", [f"ADDRESS-OF-{service}" for service in job.data_services])
+        lines.append(shlex.join(["env", *(f"{key}={value}" for key, value in environment.items()), *python_command(job.settings.script), *job.settings.arguments]))
+    return "\n".join(lines)

@@ -1,0 +1,100 @@
+"""`pangea launch --backend ray` on a real Ray cluster of two nodes: whatever of the run is killed, it ends with the bits of an undisturbed one."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.launched import Launched, alone, launched, new_run
+from tests.integration.cluster import Cluster, eventually
+from tests.integration.command import pangea
+
+_STORE_BYTES = 80 << 20
+_GATE_STEP = 3
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    return alone(tmp_path_factory.mktemp("alone"))
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster; workers get their environment from the node that they are on."""
+    for name, value in (("GATE_STEP", str(_GATE_STEP)), ("GATE_DIR", str(tmp_path / "gates")), ("RAY_USAGE_STATS_ENABLED", "0")):
+        monkeypatch.setenv(name, value)
+    cluster = importlib.import_module("ray.cluster_utils").Cluster()
+    try:
+        for _ in range(2):
+            cluster.add_node(num_cpus=4, object_store_memory=_STORE_BYTES, include_dashboard=False, node_ip_address="127.0.0.1")
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def launch(nodes: Any, run_dir: Path, *options: str) -> list[str]:
+    """Arguments of the command, for a run on the cluster."""
+    _train, *words = new_run(run_dir, "--workers", "2", *options)
+    return ["launch", "--backend", "ray", "--address", nodes.address, *words]
+
+
+def keeper_of(pid: int) -> int:
+    """The actor that started a process."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("PPid:")]
+    parent = int(line.split()[1])
+    assert b"ray::" in Path(f"/proc/{parent}/cmdline").read_bytes()
+    return parent
+
+
+def wait_again(command: Launched, name: str, pid: int) -> None:
+    """Until there is another process of that name. A worker that waits at its gate takes its leave only when that opens."""
+    eventually(lambda: set(command.processes(name)) - {pid}, f"{name} is started again")
+
+
+def finish(command: Launched, undisturbed: Cluster, folder: Path) -> str:
+    """The run goes on to its end, and all holds."""
+    command.open_gates()
+    said = command.wait_exit(0)
+    assert command.hashes() == undisturbed.hashes()
+    assert command.final() == undisturbed.final()
+    eventually(lambda: not command.processes(), "no process outlives the run")
+    audit = pangea(folder, "audit", str(command.run_dir))
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    return said
+
+
+def test_killed_workers_orchestrator_and_actors_are_started_again_and_the_bits_hold(nodes: Any, undisturbed: Cluster, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with launched(run_dir, launch(nodes, run_dir), gate_step=_GATE_STEP) as command:
+        command.wait_mid_step(2)
+        for victim in ("worker-1", "go-orchestrator"):
+            wait_again(command, victim, command.kill(victim))
+        for victim in ("worker-2", "go-orchestrator", "rust-compute"):
+            (pid,) = command.processes(victim)
+            os.kill(keeper_of(pid), signal.SIGKILL)
+            wait_again(command, victim, pid)
+        said = finish(command, undisturbed, tmp_path)
+    assert "worker-1 was killed (signal 9); started again" in said
+    assert "go-orchestrator is started again after its actor or its node was lost" in said
+
+
+def test_the_loss_of_a_node_moves_its_processes_and_the_bits_hold(nodes: Any, undisturbed: Cluster, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with launched(run_dir, launch(nodes, run_dir), gate_step=_GATE_STEP) as command:
+        command.wait_mid_step(2)
+        # Not the head, which has the list of nodes.
+        nodes.remove_node(nodes.list_all_nodes()[-1], allow_graceful=False)
+        eventually(lambda: "after its actor or its node was lost" in command.output, "Ray notices, and starts something on the other node")
+        finish(command, undisturbed, tmp_path)
+
+
+def test_without_a_cluster_it_says_so(tmp_path: Path) -> None:
+    result = pangea(tmp_path, "launch", "--backend", "ray", "--address", "127.0.0.1:1", "--run-dir", "run")
+    assert result.returncode == 1
+    assert "there is no Ray cluster at 127.0.0.1:1" in result.stderr

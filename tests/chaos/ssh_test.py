@@ -1,0 +1,100 @@
+"""`pangea launch --backend ssh`, with a stand-in for `ssh` (fake_ssh.py) that runs the commands on this machine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from pangea.places import program
+from tests.chaos import fake_ssh
+from tests.chaos.launched import Launched, alone, launched, new_run
+from tests.integration.cluster import eventually
+from tests.integration.command import pangea
+
+_GATE_STEP = 3
+
+
+def script(file: Path, text: str) -> None:
+    """Writes a program."""
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the hosts have; `ssh` is on PATH."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name in ("go-orchestrator", "rust-compute"):
+        (folder / name).symlink_to(program(name))
+    script(folder / "pangea", f'PYTHONPATH={shlex.quote(os.pathsep.join(sys.path))} exec {shlex.quote(sys.executable)} -m pangea "$@"')
+    script(tmp_path / "ssh", f'exec {shlex.quote(sys.executable)} {shlex.quote(fake_ssh.__file__)} "$@"')
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    return folder
+
+
+def launch(programs: Path, run_dir: Path, *hosts: str) -> list[str]:
+    """Arguments of the command."""
+    _train, *words = new_run(run_dir, "--workers", "2", "--data-replicas", "2")
+    return ["launch", "--backend", "ssh", "--programs", str(programs), *(word for host in hosts for word in ("--host", host)), *words]
+
+
+def connection(command: Launched, name: str) -> int:
+    """The process of `ssh` that holds the connection of this one."""
+    mark = f"PANGEA_WORKER_NAME={name} " if name.startswith("worker") else f"/{name}.lock "
+    (pid,) = [pid for pid, words in command.processes(mark).items() if "fake_ssh" in words]
+    return pid
+
+
+def real(command: Launched, name: str) -> dict[int, str]:
+    """The processes of that name on the host, without `ssh` and the shells around them."""
+    return {pid: words for pid, words in command.processes(name).items() if "exec 3<&0" not in words}
+
+
+def wait_again(command: Launched, name: str, pid: int) -> None:
+    """Until there is another process of that name. A worker that waits at its gate takes its leave only when that opens."""
+    eventually(lambda: set(real(command, name)) - {pid}, f"{name} is started again")
+
+
+def test_killed_processes_and_cut_connections_are_made_good_and_the_bits_hold(programs: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with launched(run_dir, launch(programs, run_dir, "127.0.0.1", "me@127.0.0.2"), gate_step=_GATE_STEP) as command:
+        command.wait_mid_step(2)
+        for name in ("worker-1", "go-orchestrator"):
+            (pid,) = real(command, name)
+            os.kill(pid, signal.SIGKILL)
+            wait_again(command, name, pid)
+        for name in ("worker-2", "go-orchestrator"):
+            (pid,) = real(command, name)
+            os.kill(connection(command, name), signal.SIGKILL)
+            wait_again(command, name, pid)
+        command.open_gates()
+        said = command.wait_exit(0)
+    undisturbed = alone(tmp_path / "alone")
+    assert "worker-1 was killed (signal 9); started again" in said
+    assert command.hashes() == undisturbed.hashes()
+    assert command.final() == undisturbed.final()
+    eventually(lambda: not command.processes(), "no process outlives the run")
+    audit = pangea(tmp_path, "audit", str(run_dir))
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+def test_no_process_outlives_a_launcher_that_is_killed(programs: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with launched(run_dir, launch(programs, run_dir, "127.0.0.1"), gate_step=_GATE_STEP) as command:
+        command.wait_mid_step(2)
+        command.child.signal(signal.SIGKILL)
+        command.open_gates()
+        eventually(lambda: not command.processes(), "all have ended")
+
+
+def test_a_host_that_refuses_is_given_up_with_what_it_said(programs: Path, tmp_path: Path) -> None:
+    script(tmp_path / "ssh", "echo Permission denied >&2; exit 255")
+    with launched(tmp_path / "run", launch(programs, tmp_path / "run", "elsewhere")) as command:
+        said = command.wait_exit(1)
+    assert "Permission denied" in said
