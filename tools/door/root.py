@@ -65,6 +65,9 @@ def write_rc(provision: Provision) -> pathlib.Path:
         f"common --repository_cache={cache / 'repository'}",
         f"common --disk_cache={cache / 'disk'}",
         f"common --repo_env=PANGEA_DIST_DIR={provision.dist}",
+        # Go modules too: gazelle's own cache lies in the output base, and a second clone without a network would have none.
+        "common --repo_env=GO_REPOSITORY_USE_HOST_MODCACHE=1",
+        f"common --repo_env=GOMODCACHE={provision.dist / 'go'}",
         f"common --repo_env=PANGEA_APT_DIR={provision.apt.folder}",
     ]
     text = "\n".join(lines) + "\n"
