@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Continuous integration: the README's test command, then the lint. Ends with `N passed, N failed`; exits with 1 if anything failed.
 
-The count is that of Bazel's test targets, of clippy and of the lint's tools, from Bazel's own record of events, so that a test that did not run is no success.
+The count is that of Bazel's test targets, of the linters in the build and of the lint's tools, from Bazel's own record of events, so that a test that did not run is no success.
 """
 
 import json
@@ -35,9 +35,9 @@ def run_lint() -> "tuple[int, int]":
     return passed, failed or int(result.returncode != 0)
 
 
-def run_clippy() -> "tuple[int, int]":
-    """One passed or one failed: clippy is a part of the build."""
-    code = subprocess.run(["./bazelw", "build", "//...", "--config=ci", "--config=clippy", "--keep_going"], cwd=WORKSPACE, check=False).returncode
+def run_linters_of_the_build() -> "tuple[int, int]":
+    """One passed or one failed: clippy and the other linters that look at one target at a time."""
+    code = subprocess.run(["./bazelw", "build", "//...", "--config=ci", "--config=lint", "--keep_going"], cwd=WORKSPACE, check=False).returncode
     return (0, 1) if code else (1, 0)
 
 
@@ -46,7 +46,7 @@ def main() -> int:
     # Not under /tmp: what runs Bazel has one of its own.
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         tests = run_tests(pathlib.Path(folder) / "events.json")
-    counts = [tests, run_clippy(), run_lint()]
+    counts = [tests, run_linters_of_the_build(), run_lint()]
     passed, failed = sum(count[0] for count in counts), sum(count[1] for count in counts)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0

@@ -1,41 +1,46 @@
 #!/bin/sh
 # Runs one zig tool: `cc`, `c++` or `ar`, by the name that this script is started as.
 #
-# zig builds its C library's parts on first use and keeps them in a cache that it must be able to write. bin/warm.sh filled one when the repository was
-# fetched; each run gets a private cache that links to it, so that nothing is built twice and actions share no state.
+# A link of objects goes straight to zig's linker (LLD) with the C library in libc/. zig's compiler driver would build that library's parts in each link, which takes 10 s and puts the path of the
+# sandbox into them. All else (compiling, or linking C++ with its library) is the driver's, with an empty cache that no other action sees.
 set -eu
 root=$(readlink -f "$0")
 root=${root%/*/*}
 tool=${0##*/}
-cache=$(mktemp -d "${TMPDIR:-/tmp}/zig.XXXXXXXX")
-trap 'rm -rf "$cache"' EXIT
-if [ -d "$root/warm/h" ]; then
-  mkdir -p "$cache/h" "$cache/o" "$cache/tmp" "$cache/z" "$cache/b"
-  cp "$root"/warm/h/* "$cache/h/"
-  for kind in o b z; do
-    for entry in "$root/warm/$kind"/*; do [ ! -e "$entry" ] || ln -s "$entry" "$cache/$kind/"; done
-  done
-fi
-export ZIG_GLOBAL_CACHE_DIR="$cache" ZIG_LOCAL_CACHE_DIR="$cache"
+zig=$root/ziglang/zig
+[ "$tool" != ar ] || exec "$zig" ar "$@"
 
-if [ "$tool" = ar ]; then
-  "$root/ziglang/zig" ar "$@"
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/zig.XXXXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+
+# All arguments, one a line, quoted as in the parameter files that Bazel and rustc write.
+for argument; do
+  case "$argument" in
+    @*) cat "${argument#@}" ;;
+    *[\ \\\"\']*) printf '%s\n' "$argument" | sed "s/[ \\\\\"']/\\\\&/g" ;;
+    *) printf '%s\n' "$argument" ;;
+  esac
+done > "$scratch/arguments"
+given() { grep -Eq -- "^($1)\$" "$scratch/arguments"; }
+
+if given '-[cESxv]|-M.*|-###|--?(version|print|dump|help).*|-static|-static-pie|-l(std)?c\+\+|.*\.(c|cc|cpp|cxx|C|s|S)' || ! given '-o.*'; then
+  export ZIG_GLOBAL_CACHE_DIR="$scratch/cache" ZIG_LOCAL_CACHE_DIR="$scratch/cache"
+  # -fno-sanitize: zig turns undefined-behaviour traps on in debug builds, which other people's C code is not written for.
+  "$zig" "$tool" -target x86_64-linux-gnu.2.28 -fno-sanitize=undefined "$@"
   exit
 fi
 
-# zig builds its runtime again for each strip setting (10 s), and warns of linker optimisation levels: leave both out, on the command line and in
-# the parameter files that Bazel writes.
-unwanted='^-Wl,(--strip-debug|--strip-all|-S|-s|-O[0-9])$'
-for argument; do
-  shift
-  case "$argument" in
-    -Wl,--strip-debug | -Wl,--strip-all | -Wl,-S | -Wl,-s | -Wl,-O[0-9]) ;;
-    @*)
-      grep -Ev "$unwanted" "${argument#@}" > "$cache/${argument##*/}"
-      set -- "$@" "@$cache/${argument##*/}"
-      ;;
-    *) set -- "$@" "$argument" ;;
-  esac
-done
-# -fno-sanitize: zig turns undefined-behaviour traps on in debug builds, which other people's C code is not written for.
-"$root/ziglang/zig" "$tool" -target x86_64-linux-gnu.2.28 -fno-sanitize=undefined "$@"
+if given -shared; then
+  start=
+elif given -pie; then
+  start=$root/libc/Scrt1.o
+else
+  start=$root/libc/crt1.o
+fi
+# What is left for the linker: its own options freed from -Wl, and no options of a compiler. The C library is named below, whole.
+sed -E -e '/^-Wl,/{s///;y/,/\n/;b}' -e 's/^-rdynamic$/--export-dynamic/' \
+  -e '/^-(Xlinker|m64|nodefaultlibs|nostdlib|nostartfiles|pthread|static-libgcc|no-canonical-prefixes|[fgODW].*)$/d' \
+  -e '/^-l(gcc|gcc_s|gcc_eh|unwind|c|m|dl|pthread|rt|util|resolv)$/d' "$scratch/arguments" > "$scratch/linker_arguments"
+# shellcheck disable=SC2086  # No start file is no argument.
+"$zig" ld.lld -m elf_x86_64 --build-id=none --eh-frame-hdr -z now --dynamic-linker /lib64/ld-linux-x86-64.so.2 $start "@$scratch/linker_arguments" \
+  --as-needed "$root"/libc/lib*.so.* "$root/libc/libunwind.a" "$root/libc/libc_nonshared.a" "$root/libc/libcompiler_rt.a"
