@@ -4,7 +4,7 @@ COMPOSE := $(BAZEL) run --ui_event_filters=-info,-stdout,-stderr --noshow_progre
 IMAGES := go-orchestrator rust-compute python-ai-client
 
 .DEFAULT_GOAL := help
-.PHONY: help validate schema-gen build test unit-test integration-test e2e-test lint format bench images docker-build docker-up docker-down logs status clean distclean
+.PHONY: help validate schema-gen build test unit-test integration-test e2e-test lint format bench report repro images docker-build docker-up docker-down logs status clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -33,13 +33,21 @@ e2e-test: ## deploy the stack in containers, kill parts of it, compare its bits 
 
 lint: ## what CI says about the sources
 	$(BAZEL) run //:lint
-	$(BAZEL) build --config=clippy //...
+	$(BAZEL) test --config=lint //...
 
 format: ## mend what can be mended
 	$(BAZEL) run //:format
 
 bench: ## measure beside the peers
 	$(BAZEL) run //tools/bench
+
+report: ## versions, digests, test counts and cache hits, of a run of all tests
+	@mkdir -p generated
+	$(BAZEL) test --build_event_json_file=generated/events.json //...
+	$(BAZEL) run //tools/report -- --events generated/events.json
+
+repro: ## build twice, elsewhere, and compare every output
+	$(BAZEL) run //tools/repro
 
 images: $(addprefix load-,$(IMAGES)) ## build the container images and hand them to podman or docker
 docker-build: images ## the same

@@ -1,7 +1,7 @@
 """Which targets the BUILD files declare.
 
 Starlark is a subset of Python where it matters here: a BUILD file is executed with rules that only note their names, so that targets of a
-list comprehension are found as well. A macro counts as one target, under the name that it was given.
+list comprehension are found as well. A macro counts as one target, under the name that it was given, but for those in `_MACROS`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from typing import Any
 
 from tests.docs import workspace
 
+# Macro -> what its targets have after the name that it was given.
+_MACROS = {"service_image": ("_image", "_load", "_push", "_sbom")}
+
 
 class _Rule:
     """Stands for whatever a BUILD file loads: called as a rule it notes names, as a list it is empty."""
 
-    def __init__(self, found: set[str]) -> None:
-        self._found = found
+    def __init__(self, found: set[str], endings: tuple[str, ...] = ("",)) -> None:
+        self._found, self._endings = found, endings
 
     def __call__(self, *values: Any, **attributes: Any) -> _Rule:
         outputs = attributes.get("outs", [])
         names = [attributes.get("name"), attributes.get("out"), *(outputs if isinstance(outputs, list) else [])]
         # exports_files(["..."])
         names += [name for value in values if isinstance(value, list) for name in value]
-        self._found.update(name for name in names if isinstance(name, str))
+        self._found.update(name + ending for name in names if isinstance(name, str) for ending in self._endings)
         return self
 
     def __getattr__(self, name: str) -> _Rule:
@@ -58,7 +61,7 @@ def declared(text: str) -> set[str]:
     tree = _Lists().visit(ast.parse(text))
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     silent = _Rule(set())
-    known: dict[str, Any] = {name: _Rule(found) for name in names if not hasattr(builtins, name)}
+    known: dict[str, Any] = {name: _Rule(found, _MACROS.get(name, ("",))) for name in names if not hasattr(builtins, name)}
     exec(compile(tree, "BUILD", "exec"), {**known, "glob": silent, "load": silent, "select": silent, "package": silent})
     return found
 

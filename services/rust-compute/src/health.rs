@@ -19,10 +19,8 @@ pub fn health(address: &str) -> Result<()> {
         .with_context(|| format!("no answer from {address}"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(
-        stream,
-        "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut status = String::new();
     BufReader::new(stream)
         .read_line(&mut status)
@@ -47,9 +45,15 @@ mod tests {
         let address = listener.local_addr().expect("bound").to_string();
         let peer = thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("asked");
-            let mut asked = [0; 4096];
-            let count = stream.read(&mut asked).expect("a request");
-            assert!(asked[..count].starts_with(b"GET /healthz HTTP/1.1\r\n"));
+            // All of it: who closes before has the other side's write fail.
+            let mut asked = Vec::new();
+            let mut piece = [0; 4096];
+            while !asked.ends_with(b"\r\n\r\n") {
+                let count = stream.read(&mut piece).expect("a request");
+                assert_ne!(count, 0, "the request ends too early");
+                asked.extend_from_slice(&piece[..count]);
+            }
+            assert!(asked.starts_with(b"GET /healthz HTTP/1.1\r\n"));
             stream.write_all(answer.as_bytes()).expect("answered");
         });
         let said = health(&address);

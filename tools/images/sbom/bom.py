@@ -46,4 +46,4 @@ def bill_of_materials(name: str, version: str, components: Iterable[Component]) 
     bom.metadata.component = image
     bom.metadata.timestamp = datetime.fromtimestamp(0, UTC)
     bom.register_dependency(image, bom.components)
-    return JsonV1Dot6(bom).output_as_string(indent=1)
+    return str(JsonV1Dot6(bom).output_as_string(indent=1))
