@@ -1,12 +1,13 @@
 """Runs the commands of a page as its reader would: one shell for the page, one block after the other.
 
-A ```console block holds commands, each after `$ ` (its further lines after `> `), and below each what it prints; `...` stands for any text. A block of another language
+A ```console block holds commands, each after `$ ` (its further lines after `> `), and below each what it prints; `...` stands for any text, and alone on a line for any lines, also none. A block of another language
 with a file's name behind the language (```python train.py) is what the reader writes into that file. All other blocks are only shown.
 """
 
 from __future__ import annotations
 
 import doctest
+import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ from markdown_it import MarkdownIt
 
 _CHECKER = doctest.OutputChecker()
 _OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+# With the blanks around it, which are not there where it stands for no line.
+_ANY_LINES = re.compile(r"\s*^\.\.\.$\s*", re.MULTILINE)
 # Record separator: in front of a command's exit code, behind all that it has printed.
 _END = "\x1e"
 
@@ -130,5 +133,5 @@ def _run(shell: subprocess.Popen[str], command: Command) -> None:
             break
     if code.strip() != "0":
         raise PageIsWrong(f"line {command.line}: this ends with exit code {code.strip() or 'none: the shell is gone'}:\n{command.text}\nIt prints:\n{printed}")
-    if not _CHECKER.check_output(command.output, printed, _OPTIONS):
+    if not _CHECKER.check_output(_ANY_LINES.sub("...", command.output), printed, _OPTIONS):
         raise PageIsWrong(f"line {command.line}: this prints something else than the page says:\n{command.text}\nThe page says:\n{command.output}It prints:\n{printed}")

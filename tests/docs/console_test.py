@@ -25,12 +25,18 @@ def test_a_right_page_is_followed(tmp_path: Path) -> None:
     assert follow(right, tmp_path, ENVIRONMENT) == 4
 
 
+@pytest.mark.parametrize("printed", [r"one\ntwo", r"\none\n\nbetween\ntwo\n", r"before\none\ntwo\nafter"])
+def test_dots_alone_stand_for_any_lines_also_none(tmp_path: Path, printed: str) -> None:
+    assert follow(page(f"$ printf '{printed}'", "...", "one", "...", "two", "..."), tmp_path, ENVIRONMENT) == 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
         (page("$ echo yes", "no"), "line 4: this prints something else"),
         (page("$ echo unexpected"), "line 4: this prints something else"),
         (page("$ true", "expected"), "line 4: this prints something else"),
+        (page("$ echo one; echo two", "...", "two", "...", "one"), "line 4: this prints something else"),
         (page("$ true", "$ false"), "line 5: this ends with exit code 1"),
         (page("$ ls gone", "..."), "No such file"),
         (page("$ exit 3", "..."), "the shell is gone"),
