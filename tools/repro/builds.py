@@ -105,9 +105,11 @@ def _other_host() -> list[str]:
 
 
 def targets(build: Build, patterns: list[str]) -> list[str]:
-    """All rules of the patterns that are no tests, sorted."""
+    """All rules of the patterns that are no tests, sorted; as in a build, wildcards leave out what is tagged `manual`."""
     every = " + ".join(patterns)
-    found = build.bazel("query", "--noshow_progress", "--ui_event_filters=-info", f"kind('rule', {every}) except tests({every})").split()
+    wildcards = " + ".join(pattern for pattern in patterns if pattern.endswith(("...", ":all", ":*", ":all-targets"))) or "set()"
+    query = f"kind('rule', {every}) except tests({every}) except attr('tags', '\\bmanual\\b', {wildcards})"
+    found = build.bazel("query", "--noshow_progress", "--ui_event_filters=-info", query).split()
     if not found:
         raise BuildError(f"{every} has no target that makes an output")
     return sorted(found)
