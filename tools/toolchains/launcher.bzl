@@ -1,8 +1,18 @@
 """`launcher`: a program of a `debian_packages` repository as an executable target."""
 
+# Beside the target's own runfiles, or among those of whatever has it as data. A link to the program would not do: on a machine that runs
+# actions for others it is a copy, and the program no longer finds its files.
+_SCRIPT = """#!/bin/sh
+for runfiles in "$0.runfiles" "${{0%.runfiles/*}}.runfiles"; do
+  [ -x "$runfiles/{program}" ] && exec "$runfiles/{program}" "$@"
+done
+echo "$0: {program} is not among its runfiles" >&2
+exit 127
+"""
+
 def _launcher_impl(ctx):
     executable = ctx.actions.declare_file(ctx.label.name)
-    ctx.actions.symlink(output = executable, target_file = ctx.file.program, is_executable = True)
+    ctx.actions.write(executable, _SCRIPT.format(program = ctx.file.program.short_path.removeprefix("../")), is_executable = True)
     return [DefaultInfo(
         executable = executable,
         files = depset([executable]),
