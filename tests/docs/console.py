@@ -10,7 +10,7 @@ import doctest
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,21 +80,44 @@ def _command(line: int, text: list[str], output: list[str]) -> Command:
     return Command(line, "\n".join(text), "".join(part + "\n" for part in output))
 
 
-def write_door(folder: Path, programs: Mapping[str, Path]) -> None:
-    """Puts a `./bazelw` there that can `run TARGET -- ARGUMENTS` for these programs, which are built already."""
+def write_command(file: Path, words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Makes a program of a command line: what it is called with comes behind `words`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    settings = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+    file.write_text(f'#!/bin/sh\n{settings}exec {shlex.join(words)} "$@"\n')
+    file.chmod(0o755)
+
+
+def write_door(folder: Path, programs: Mapping[str, Path], built: Iterable[str], start: Path) -> None:
+    """Puts a `./bazelw` there that can `run TARGET -- ARGUMENTS` for these programs and `build TARGET...` for these and `built`, which are all built already.
+
+    Programs start in the folder `start`: as Bazel starts them, somewhere else than where the user called from.
+    """
     cases = "\n".join(f"{label}) program={shlex.quote(str(program.absolute()))} ;;" for label, program in programs.items())
     door = folder / "bazelw"
     door.write_text(f"""#!/bin/sh
-[ "$1" = run ] || {{ echo "only run, not $1" >&2; exit 64; }}
-case "$2" in
-{cases}
-*) echo "$2 is none of the built programs" >&2; exit 64 ;;
+verb=$1
+shift
+case "$verb" in
+run) ;;
+build)
+    for target; do
+        case "$target" in
+        {"|".join([*programs, *built])}) ;;
+        *) echo "$target is none of the built targets" >&2; exit 64 ;;
+        esac
+    done
+    exit ;;
+*) echo "only run and build, not $verb" >&2; exit 64 ;;
 esac
-shift 2
+case "$1" in
+{cases}
+*) echo "$1 is none of the built programs" >&2; exit 64 ;;
+esac
+shift
 [ "$1" = -- ] && shift
-export BUILD_WORKING_DIRECTORY="$PWD"
-# As Bazel: somewhere else than where the user called from.
-cd / && exec "$program" "$@"
+export BUILD_WORKING_DIRECTORY="$PWD" BUILD_WORKSPACE_DIRECTORY={shlex.quote(str(folder))}
+cd {shlex.quote(str(start))} && exec "$program" "$@"
 """)
     door.chmod(0o755)
 

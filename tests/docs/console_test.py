@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.console import Command, File, PageIsWrong, follow, steps, write_door
+from tests.docs.console import Command, File, PageIsWrong, follow, steps, write_command, write_door
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 
@@ -48,11 +48,14 @@ def test_a_wrong_page_is_noticed(tmp_path: Path, wrong: str, why: str) -> None:
         follow(wrong, tmp_path, ENVIRONMENT)
 
 
-def test_the_door_runs_built_programs_only(tmp_path: Path) -> None:
+def test_the_door_knows_what_is_built_and_no_more(tmp_path: Path) -> None:
     program = tmp_path / "program"
-    program.write_text('#!/bin/sh\necho "$BUILD_WORKING_DIRECTORY" "$@"\n')
-    program.chmod(0o755)
-    write_door(tmp_path, {"//:it": program})
-    assert follow(page("$ ./bazelw run //:it -- 'a b' c", f"{tmp_path} a b c", "$ ./bazelw run //:it", str(tmp_path)), tmp_path, ENVIRONMENT) == 2
-    with pytest.raises(PageIsWrong, match="none of the built programs"):
-        follow(page("$ ./bazelw run //:gone", "..."), tmp_path, ENVIRONMENT)
+    write_command(program, ["/bin/sh", "-c", 'echo "$OWN $BUILD_WORKING_DIRECTORY $PWD" "$@"', "sh", "fixed"], {"OWN": "its own"})
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    write_door(clone, {"//:it": program}, ["//a:b"], Path("/usr"))
+    right = page("$ ./bazelw run //:it -- 'a b' c", f"its own {clone} /usr fixed a b c", "$ ./bazelw run //:it", f"its own {clone} /usr fixed", "$ ./bazelw build //a:b //:it")
+    assert follow(right, clone, ENVIRONMENT) == 3
+    for wrong in ("run //:gone", "run //a:b", "build //a:b //:gone", "test //:it"):
+        with pytest.raises(PageIsWrong, match="none of the built|only run and build"):
+            follow(page(f"$ ./bazelw {wrong}", "..."), clone, ENVIRONMENT)

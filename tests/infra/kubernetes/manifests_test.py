@@ -10,13 +10,11 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.infra.kubernetes.manifests import FOLDER, Manifest, build, containers, pod, pod_labels, read
+from tests.infra.kubernetes.manifests import FOLDER, VERSIONS, Manifest, build, containers, pod, pod_labels, pods, read
 
-# The oldest that knows all that is used here, and the newest in the lock.
-VERSIONS = ("1.29", "1.37")
 BUILT = build()
 (READER,) = read(FOLDER / "reader.yaml")
-PODS = [manifest for manifest in BUILT if pod(manifest) is not None]
+PODS = pods(BUILT)
 
 # What the images offer: container -> ports by name.
 PORTS = {
@@ -186,20 +184,19 @@ def test_volumes_exist(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("file", "change", "named"),
     [
-        (("resources:", "patches: []\nresources:"), "patches"),
-        (("newTag", "digest"), "digest"),
-        (("name: pangea/rust-compute", "name: pangea/rust"), "pangea/rust-compute"),
-        (("namespace: pangea", "namespace: pangea\nnamespace: other"), "stand twice"),
+        ("kustomization.yaml", ("resources:", "resource:"), "resource"),
+        ("kustomization.yaml", ("data.yaml", "gone.yaml"), "gone.yaml"),
+        ("orchestrator.yaml", ("replicas: 1", "replicas: 1\n  replicas: 2"), "already defined"),
     ],
 )
-def test_the_loader_refuses_what_it_does_not_understand(change: tuple[str, str], named: str, tmp_path: Path) -> None:
+def test_kustomize_refuses_what_is_wrong(file: str, change: tuple[str, str], named: str, tmp_path: Path) -> None:
     copied = tmp_path / "kubernetes"
     shutil.copytree(FOLDER, copied)
-    file = copied / "kustomization.yaml"
-    text = file.read_text()
-    file.unlink()
-    file.write_text(text.replace(*change))
+    text = (copied / file).read_text()
+    assert change[0] in text
+    (copied / file).unlink()
+    (copied / file).write_text(text.replace(*change))
     with pytest.raises(ValueError, match=named):
         build(copied)

@@ -17,12 +17,13 @@ import yaml
 from pangea.children import Child
 from pangea.places import program, python_environment
 from pangea.services import start_data_service
-from tests.infra.kubernetes.manifests import Manifest, build, containers, pod, pod_labels
+from tests.infra.kubernetes.manifests import Manifest, build, containers, pod_labels, pods
 from tests.integration.cluster import eventually, http_get
 
-PODS = [manifest for manifest in build() if pod(manifest) is not None]
+BUILT = build()
+PODS = pods(BUILT)
 ORCHESTRATOR, DATA, WORKER = PODS
-(RUN,) = (manifest["data"] for manifest in build() if manifest["kind"] == "ConfigMap")
+(RUN,) = (manifest["data"] for manifest in BUILT if manifest["kind"] == "ConfigMap")
 PATIENCE_SECONDS = 120.0
 
 
@@ -103,7 +104,7 @@ def test_a_run_of_the_manifests_starts_and_its_probes_are_content(tmp_path: Path
 
 
 def test_workers_look_for_services_that_exist() -> None:
-    services = {manifest["metadata"]["name"]: [port["port"] for port in manifest["spec"]["ports"]] for manifest in build() if manifest["kind"] == "Service"}
+    services = {manifest["metadata"]["name"]: [port["port"] for port in manifest["spec"]["ports"]] for manifest in BUILT if manifest["kind"] == "Service"}
     given = variables(WORKER)
     for variable in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA"):
         host, _, port = given[variable].rpartition(":")

@@ -1,15 +1,16 @@
-"""A /run of its own for a child process: systemd-analyze wants to make a folder there, and in the sandbox of a test nothing of /run can be written."""
+"""A /run of its own for a process: systemd-analyze wants to make a folder there, and in the sandbox of a test nothing of /run can be written."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import sys
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def own_run() -> None:
-    """To be called in the child, between fork and exec: an empty /run, in namespaces that end with it.
+    """To be called before exec, in a child between fork and exec: an empty /run, in namespaces that end with it.
 
     Raises:
         OSError: if the kernel does not allow it.
@@ -21,3 +22,8 @@ def own_run() -> None:
             stream.write(text)
     if _LIBC.mount(b"none", b"/run", b"tmpfs", 0, None) != 0:
         raise OSError(ctypes.get_errno(), "cannot mount a tmpfs on /run")
+
+
+if __name__ == "__main__":
+    own_run()
+    os.execv(sys.argv[1], sys.argv[1:])

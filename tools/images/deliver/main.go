@@ -1,6 +1,6 @@
 // Deliver hands an image that the build has made to an engine of this machine or to a registry.
 //
-//	deliver load FOLDER [--engine podman|docker] [--name pangea/x:latest]
+//	deliver load FOLDER [--engine podman|docker] [--name localhost/pangea/x:latest]
 //	deliver push FOLDER REGISTRY/NAME[:TAG] [--insecure]
 package main
 

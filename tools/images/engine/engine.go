@@ -53,7 +53,7 @@ func ask(ctx context.Context, engine string) error {
 	return nil
 }
 
-// Load hands an image to an engine under a name such as pangea/go-orchestrator:latest.
+// Load hands an image to an engine under a name such as localhost/pangea/go-orchestrator:latest.
 //
 // It travels as `docker save` would write it: both engines read that, and podman takes the health command from no other format.
 func Load(ctx context.Context, engine string, image v1.Image, reference string, report io.Writer) error {

@@ -10,7 +10,7 @@ def service_image(name, description, layers, entrypoint, programs = [], labels =
     """Makes NAME_image, NAME_load, NAME_push and NAME_sbom for the service NAME.
 
     Args:
-        name: of the service; the image is pangea/NAME:latest.
+        name: of the service; the image is localhost/pangea/NAME:latest.
         description: one line, for the image's label.
         layers: of the image, the lowest first.
         entrypoint: the program and arguments that always hold.
@@ -29,7 +29,8 @@ def service_image(name, description, layers, entrypoint, programs = [], labels =
             "org.opencontainers.image.version": native.module_version(),
         } | labels,
         layers = layers,
-        reference = "{}/{}:latest".format(_PROJECT, name),
+        # localhost: podman puts it before a name without a registry, docker does not, and the compose file has one name for both.
+        reference = "localhost/{}/{}:latest".format(_PROJECT, name),
         visibility = visibility,
         **kwargs
     )
