@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from pangea.children import Child
 from pangea.places import program, python_environment
-from tests.integration.cluster import SCRIPT, Cluster, cluster, eventually, undisturbed
+from tests.integration.cluster import PATIENCE_SECONDS, SCRIPT, Cluster, cluster, eventually, undisturbed
 from tests.integration.command import pangea
 
 
@@ -76,6 +77,35 @@ def test_sigterm_before_there_is_a_run_ends_it(tmp_path: Path) -> None:
     child.signal(signal.SIGTERM)
     ended = eventually(lambda: (child.exit_code(),) if child.exit_code() is not None else None, "it ends")
     assert ended[0] == 128 + signal.SIGTERM
+
+
+def test_sigterm_while_it_looks_for_the_services_ends_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE_SECONDS)
+        address = "{}:{}".format(*silent.getsockname())
+        words = ["worker", "--orchestrator", address, "--data", address, str(SCRIPT)]
+        child = Child("joining", [sys.executable, "-m", "pangea", *words], tmp_path / "log", python_environment())
+        with silent.accept()[0]:
+            child.signal(signal.SIGTERM)
+            assert child.process.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM, child.log_tail()
+
+
+def test_one_that_is_asked_to_end_says_so_and_those_in_its_place_finish_the_run(tmp_path: Path) -> None:
+    # As a Job of Kubernetes goes on after a drain: the code is no success, so there is another pod, even if the run is over by then.
+    with cluster(tmp_path / "drained") as running:
+        services = running.services
+        where = {"PANGEA_ORCHESTRATOR": services.orchestrator, "PANGEA_DATA": services.data, "PANGEA_RUN_DIR": str(services.run_dir), "PANGEA_SEED": "5"}
+        start(running, "drained", str(SCRIPT), **where, PANGEA_WORKER_NAME="drained", GATE_STEP="2", GATE_DIR=str(tmp_path / "drained" / "gates"))
+        running.wait_gate("drained")
+        running.workers["drained"].signal(signal.SIGTERM)
+        running.open_gate("drained")
+        running.wait_exit("drained", 128 + signal.SIGTERM)
+        for name in ("next", "late"):
+            (services.run_dir / "final.safetensors").unlink(missing_ok=True)
+            start(running, name, str(SCRIPT), **where, PANGEA_WORKER_NAME=name)
+            running.wait_exit(name)
+            assert running.final()
+        assert running.hashes() == undisturbed(tmp_path / "one").hashes()
 
 
 @pytest.mark.parametrize("name", ["go-orchestrator", "rust-compute"])

@@ -88,6 +88,13 @@ def test_one_orchestrator_with_a_volume_replicas_of_the_data_and_numbered_worker
     assert workers["completionMode"] == "Indexed" and workers["completions"] == workers["parallelism"] >= 2
 
 
+def test_a_worker_whose_node_is_drained_is_neither_completed_nor_failed() -> None:
+    # programs_test.py shows that it ends with another code than 0; only then does Kubernetes look at the rules.
+    (job,) = of_kind("Job")
+    assert job["spec"]["podFailurePolicy"] == {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]}
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
 @pytest.mark.parametrize("manifest", [*PODS, READER], ids=name)
 def test_a_pod_has_no_rights_and_bounds(manifest: Manifest) -> None:
     spec = pod(manifest)

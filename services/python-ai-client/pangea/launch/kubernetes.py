@@ -218,7 +218,7 @@ def _workers(job: Job, cluster: Cluster) -> Manifest:
         "parallelism": job.settings.workers,
         # A worker that ends with an error is tried again some times, and takes no other one with it.
         "backoffLimitPerIndex": 6,
-        # A drained or lost node is no fault of the worker.
+        # A drained or lost node is no fault of the worker, which leaves with 143 then; with 0 its index would be complete.
         "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]},
         "template": _pod(job, "worker", container, volumes, restartPolicy="Never"),
     }
