@@ -64,7 +64,9 @@ class Keeper:
         if self._log.exists():
             self._tell("is started again after its actor or its node was lost")
         while True:
-            services = self._services()
+            services = self._services() if self._is_worker else []
+            if services is None:
+                return self._without_services()
             child = self._start(services)
             code = self._wait(child, services)
             if code is None:
@@ -77,7 +79,7 @@ class Keeper:
             pause = deaths.died(time.monotonic(), len(self._metrics.lines))
             if pause is None:
                 return Ended(Fate.FAILED, f"{self._name} is killed again and again, and the run goes nowhere. {child.failure()}")
-            self._tell(f"was killed (signal {-code}); started again")
+            self._tell(f"{f'was killed (signal {-code})' if code < 0 else 'has left'}; started again")
             time.sleep(pause)
 
     @property
@@ -96,12 +98,17 @@ class Keeper:
         with events_file(self._job.run_dir).open("a") as stream:
             stream.write(json.dumps({"name": self._name, "event": what}) + "\n")
 
-    def _services(self) -> list[str]:
-        """For a worker: where orchestrator and data services are, once all have been placed."""
-        if not self._is_worker:
-            return []
-        found = wait_for(lambda: self._placed() or ([] if self._stopping else None), _SERVICES_SECONDS)
-        return found or ["", ""]
+    def _services(self) -> list[str] | None:
+        """Where orchestrator and data services are, once all have been placed; None if the run is stopped before, or that takes too long."""
+        return wait_for(lambda: self._placed() or ([] if self._stopping else None), _SERVICES_SECONDS) or None
+
+    def _without_services(self) -> Ended:
+        """The end of a worker that was never started: on its own it would train a run of its own."""
+        if self._stopping:
+            return Ended(Fate.LEFT, f"{self._name} was not started: the run was stopped before its services were placed")
+        return Ended(
+            Fate.FAILED, f"{self._name} was not started: after {_SERVICES_SECONDS:.0f} s not all services of the run have been placed; is there room for them (ray status), or are --cpus too many?"
+        )
 
     def _placed(self) -> list[str] | None:
         """Addresses of all services, the orchestrator's first; None while one has not written its own."""
