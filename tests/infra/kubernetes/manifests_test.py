@@ -10,10 +10,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.infra.kubernetes.manifests import FOLDER, Manifest, build, containers, pod, pod_labels, read
+from tests.infra.kubernetes.manifests import FOLDER, VERSIONS, Manifest, build, containers, pod, pod_labels, read
 
-# The oldest that knows all that is used here, and the newest in the lock.
-VERSIONS = ("1.29", "1.37")
 BUILT = build()
 (READER,) = read(FOLDER / "reader.yaml")
 PODS = [manifest for manifest in BUILT if pod(manifest) is not None]
