@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import signal
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import pangea
 from pangea.children import Child
 from pangea.cli import main
 from pangea.places import data_file, program, python_environment
@@ -68,6 +70,14 @@ def test_a_worker_joins_by_its_unit_and_stops_as_systemd_stops_it(tmp_path: Path
         code = child.process.wait(PATIENCE_SECONDS)
         # Systemd must not call that a failure, and start it again.
         assert read(WORKER)["SuccessExitStatus"] == [str(code)], child.log_tail(30)
+
+
+def test_a_worker_that_finds_no_services_never_stops_looking() -> None:
+    values = read(WORKER)
+    (minutes,), (burst,) = values["StartLimitIntervalSec"], values["StartLimitBurst"]
+    patience: float = inspect.signature(pangea.join).parameters["timeout"].default
+    # So many starts are refused another one only if all of them lie within the interval.
+    assert patience * int(burst) > 60 * int(minutes.removesuffix("min"))
 
 
 def test_a_workers_variables_are_options_of_pangea_worker() -> None:
