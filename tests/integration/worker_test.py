@@ -68,6 +68,57 @@ def test_without_a_run_to_join_it_says_what_is_missing(tmp_path: Path) -> None:
     assert "PANGEA_ORCHESTRATOR" in result.stderr
 
 
+# Asks its own pages before it joins, within a run, and when it has left.
+SLOW = """
+import json, urllib.error, urllib.request
+import torch
+import pangea
+from pangea.health import serve_health
+
+def show(place):
+    pages = {}
+    for page in ("healthz", "readyz", "metrics"):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{serve_health().port}/{page}", timeout=60) as answer:
+                pages[page] = answer.read().decode()
+        except urllib.error.HTTPError as error:
+            pages[page] = error.code
+    print(json.dumps([place, pages["healthz"], pages["readyz"], "pangea_worker_joined 1" in pages["metrics"]]), flush=True)
+
+show("before")
+pangea.seed_everything()
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+for place in ("first", "second"):
+    run = pangea.join(model, torch.optim.SGD(model.parameters(), lr=0.01))
+    show(place)
+    run.close()
+show("after")
+"""
+
+
+def test_a_worker_is_alive_before_it_joins_and_when_it_has_left(tmp_path: Path) -> None:
+    # Whoever probes it would kill a script that loads its model for minutes, or that still has something to do when the run is over.
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
+    with cluster(tmp_path / "cluster") as running:
+        child = start(running, "slow", "--orchestrator", running.services.orchestrator, "--data", running.services.data, "--http", "127.0.0.1:0", str(script))
+        running.wait_exit("slow")
+    assert [json.loads(line) for line in child.log.read_text().splitlines() if line.startswith("[")] == [
+        ["before", "ok\n", 503, False],
+        ["first", "ok\n", "ok\n", True],
+        ["second", "ok\n", "ok\n", True],
+        ["after", "ok\n", 503, False],
+    ]
+
+
+def test_an_address_for_health_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "{}:{}".format(*taken.getsockname())
+        result = pangea(tmp_path, "worker", "--orchestrator", "localhost:1", "--data", "localhost:1", "--http", address)
+    assert result.returncode == 1
+    assert f"PANGEA_HTTP={address}" in result.stderr and "choose another port" in result.stderr
+
+
 def test_sigterm_before_there_is_a_run_ends_it(tmp_path: Path) -> None:
     script = tmp_path / "waiting.py"
     script.write_text("import pathlib, signal, sys\npathlib.Path(sys.argv[1]).touch()\nsignal.pause()\n")

@@ -11,6 +11,7 @@ from types import FrameType
 
 import click
 
+from pangea.health import serve_health
 from pangea.options import ScriptCommand, script_arguments, script_path
 from pangea.sigterm import Sigterm
 
@@ -52,6 +53,12 @@ def worker_command(context: click.Context, /, script: Path | None, **options: st
     ):
         if value is not None:
             os.environ[f"PANGEA_{variable}"] = str(value)
+    try:
+        # From now on, so that a script may take its time before it joins and after it has left.
+        serve_health()
+    except OSError as error:
+        print(f"pangea: {error}", file=sys.stderr)
+        sys.exit(1)
     # The first process of a container gets no signal that it has no handler for. Within a run `pangea.join` has its own.
     signal.signal(signal.SIGTERM, _exit)
     sys.argv = [str(path), *arguments]
