@@ -128,7 +128,15 @@ def _claim(access: str, size: str) -> Manifest:
 def _pod(job: Job, component: str, container: Manifest, volumes: list[Manifest], **more: Any) -> Manifest:
     """A pod with one container that may nothing but compute."""
     confined = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-    user = {"runAsNonRoot": True, "runAsUser": _USER, "runAsGroup": _USER, "fsGroup": _USER, "seccompProfile": {"type": "RuntimeDefault"}}
+    user = {
+        "runAsNonRoot": True,
+        "runAsUser": _USER,
+        "runAsGroup": _USER,
+        "fsGroup": _USER,
+        # Not each file of a volume at each start.
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     return {
         "metadata": {"labels": _labels(job, component)},
         "spec": {
