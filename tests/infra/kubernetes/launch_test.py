@@ -30,7 +30,9 @@ def rendered(folder: Path, *options: str) -> list[Manifest]:
     return [document for document in yaml.load_all(result.output, UniqueKeys) if document is not None]
 
 
-@pytest.fixture(params=[[], ["--workers", "1", "--namespace", "there", "--allow-nondeterminism"], ["--data-claim", "mine", "--dataset", "text"]], ids=["plain", "alone", "own data"])
+@pytest.fixture(
+    params=[[], ["--workers", "1", "--namespace", "there", "--allow-nondeterminism"], ["--data-claim", "mine", "--dataset", "text"]], ids=["plain", "alone", "own data"]
+)
 def printed(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
     return rendered(tmp_path, *(f"text:{tmp_path}/text.txt,context=8" if word == "text" else word for word in request.param))
 

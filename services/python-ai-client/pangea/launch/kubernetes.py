@@ -117,7 +117,9 @@ def _script(job: Job) -> str:
     if not re.fullmatch(r"[-._a-zA-Z0-9]+", script.name):
         raise CannotLaunch(f"{script} is a key of a ConfigMap, in which it travels; rename it to letters, digits, - . and _")
     if (size := len(json.dumps(text))) > _LARGEST_SCRIPT_BYTES:
-        raise CannotLaunch(f"{script} takes {size} bytes of a ConfigMap, in which it travels; `kubectl apply` takes up to {_LARGEST_SCRIPT_BYTES}. Move a part of it into a package of an image of yours (--images), or mount it (infra/kubernetes)")
+        raise CannotLaunch(
+            f"{script} takes {size} bytes of a ConfigMap, in which it travels; `kubectl apply` takes up to {_LARGEST_SCRIPT_BYTES}. Move a part of it into a package of an image of yours (--images), or mount it (infra/kubernetes)"
+        )
     return text
 
 

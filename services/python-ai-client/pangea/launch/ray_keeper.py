@@ -107,7 +107,8 @@ class Keeper:
         if self._stopping:
             return Ended(Fate.LEFT, f"{self._name} was not started: the run was stopped before its services were placed")
         return Ended(
-            Fate.FAILED, f"{self._name} was not started: after {_SERVICES_SECONDS:.0f} s not all services of the run have been placed; is there room for them (ray status), or are --cpus too many?"
+            Fate.FAILED,
+            f"{self._name} was not started: after {_SERVICES_SECONDS:.0f} s not all services of the run have been placed; is there room for them (ray status), or are --cpus too many?",
         )
 
     def _placed(self) -> list[str] | None:
