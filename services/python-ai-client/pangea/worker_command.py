@@ -48,11 +48,10 @@ def worker_command(context: click.Context, /, script: Path | None, **options: st
     It ends when the run does, with the script's exit code. On SIGTERM it takes its leave and ends with 143, so that whoever keeps it knows that its work is not done.
     """
     path, arguments = script_path(script), script_arguments(context) or ()
-    for variable, value in zip(
-        ("ORCHESTRATOR", "DATA", "RUN_DIR", "WORKER_NAME", "HTTP", "SEED"), (options[key] for key in ("orchestrator", "data", "run_dir", "name", "http", "seed")), strict=True
-    ):
-        if value is not None:
-            os.environ[f"PANGEA_{variable}"] = str(value)
+    # The script's `pangea.join` reads them there.
+    for option in context.command.params:
+        if isinstance(option.envvar, str) and option.name is not None and (value := options[option.name]) is not None:
+            os.environ[option.envvar] = str(value)
     try:
         # From now on, so that a script may take its time before it joins and after it has left.
         serve_health()
