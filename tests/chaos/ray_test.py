@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from pangea.launch import ray_keeper
 from pangea.launch.job import Job
 from pangea.restarts import Fate
+from pangea.services import DATA_SERVICE, ORCHESTRATOR, port_file
 from pangea.settings import Settings
 from tests.chaos.launched import Launched, alone, launched, new_run
 from tests.integration.cluster import SCRIPT, Cluster, eventually
@@ -104,12 +107,18 @@ def keeper(run_dir: Path) -> ray_keeper.Keeper:
     return ray_keeper.Keeper(Job(Settings(SCRIPT), "run", run_dir), "worker-1")
 
 
-def test_a_worker_without_services_is_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("placed", [False, True], ids=["not placed", "on a node that is lost"])
+def test_a_worker_without_services_is_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, placed: bool) -> None:
     monkeypatch.setattr(ray_keeper, "_SERVICES_SECONDS", 0.1)
-    ended = keeper(tmp_path / "run").run()
+    waiting = keeper(tmp_path / "run")
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        address = "{}:{}".format(*gone.getsockname())
+    for name in (ORCHESTRATOR, DATA_SERVICE) if placed else ():
+        port_file(tmp_path / "run", name).write_text(json.dumps({"listen": address, "http": address}))
+    ended = waiting.run()
     assert ended.fate is Fate.FAILED
     assert "worker-1 was not started" in ended.message and "room" in ended.message
-    assert not list((tmp_path / "run" / "logs").iterdir())
+    assert not list((tmp_path / "run" / "logs").glob("*.log"))
 
 
 def test_a_worker_of_a_run_that_is_stopped_before_its_services_are_placed_is_not_started(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from pangea.supervisor import taken
 _TICK_SECONDS = 0.1
 # The orchestrator gives a last checkpoint 6 s, and its connections 3 s more.
 _STOP_SECONDS = 15.0
+_CONNECT_SECONDS = 5.0
 # Longest that a worker waits for services that are not placed yet.
 _SERVICES_SECONDS = 600.0
 
@@ -44,6 +46,16 @@ def stop_file(run_dir: Path, name: str) -> Path:
 def events_file(run_dir: Path) -> Path:
     """Where keepers write, one JSON object a line, what has happened to their processes."""
     return run_dir / "logs" / "events.jsonl"
+
+
+def _answers(address: str) -> bool:
+    """Whether somebody takes connections at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 class Keeper:
@@ -99,16 +111,24 @@ class Keeper:
             stream.write(json.dumps({"name": self._name, "event": what}) + "\n")
 
     def _services(self) -> list[str] | None:
-        """Where orchestrator and data services are, once all have been placed; None if the run is stopped before, or that takes too long."""
-        return wait_for(lambda: self._placed() or ([] if self._stopping else None), _SERVICES_SECONDS) or None
+        """Where orchestrator and data services are, once all of them are there; None if the run is stopped before, or that takes too long."""
+
+        def there() -> list[str] | None:
+            if self._stopping:
+                return []
+            placed = self._placed()
+            # What a service on a lost node has written tells where it was, until it is placed anew; a worker itself would give up after 30 s.
+            return placed if placed is not None and all(_answers(address) for address in placed) else None
+
+        return wait_for(there, _SERVICES_SECONDS) or None
 
     def _without_services(self) -> Ended:
         """The end of a worker that was never started: on its own it would train a run of its own."""
         if self._stopping:
-            return Ended(Fate.LEFT, f"{self._name} was not started: the run was stopped before its services were placed")
+            return Ended(Fate.LEFT, f"{self._name} was not started: the run was stopped before its services were there")
         return Ended(
             Fate.FAILED,
-            f"{self._name} was not started: after {_SERVICES_SECONDS:.0f} s not all services of the run have been placed; is there room for them (ray status), or are --cpus too many?",
+            f"{self._name} was not started: after {_SERVICES_SECONDS:.0f} s not all services of the run answer; is there room for them in the cluster (ray status), or are --cpus too many?",
         )
 
     def _placed(self) -> list[str] | None:
