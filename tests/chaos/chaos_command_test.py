@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.integration.cluster import SCRIPT
 from tests.integration.command import pangea
 
@@ -18,3 +20,15 @@ def test_a_run_under_faults_has_the_bits_of_an_undisturbed_one(tmp_path: Path) -
     assert figures["refuted_by_audit"] == []
     assert sum(kind["faults"] for kind in figures["faults"].values()) >= 5
     assert figures["restarts"], "nobody was killed"
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["chaos", "reference"]
+
+
+@pytest.mark.parametrize("name", ["chaos", "reference"])
+def test_a_folder_with_a_run_of_either_kind_is_refused_before_anything_is_started(tmp_path: Path, name: str) -> None:
+    old = tmp_path / "run" / name
+    old.mkdir(parents=True)
+    (old / "run.json").write_text("{}")
+    ended = pangea(tmp_path, "chaos", str(SCRIPT), "--run-dir", "run")
+    assert ended.returncode == 1
+    assert f"{old} holds a run already; choose another --run-dir" in ended.stderr
+    assert not list(tmp_path.rglob("*.log"))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pangea.launch import ray_keeper
+from pangea.launch.job import Job
+from pangea.restarts import Fate
+from pangea.services import DATA_SERVICE, ORCHESTRATOR, port_file
+from pangea.settings import Settings
 from tests.chaos.launched import Launched, alone, launched, new_run
-from tests.integration.cluster import Cluster, eventually
+from tests.integration.cluster import SCRIPT, Cluster, eventually
 from tests.integration.command import pangea
 
 _STORE_BYTES = 80 << 20
@@ -92,6 +99,34 @@ def test_the_loss_of_a_node_moves_its_processes_and_the_bits_hold(nodes: Any, un
         nodes.remove_node(nodes.list_all_nodes()[-1], allow_graceful=False)
         eventually(lambda: "after its actor or its node was lost" in command.output, "Ray notices, and starts something on the other node")
         finish(command, undisturbed, tmp_path)
+
+
+def keeper(run_dir: Path) -> ray_keeper.Keeper:
+    """That of a worker whose services have not been placed yet."""
+    (run_dir / "logs").mkdir(parents=True)
+    return ray_keeper.Keeper(Job(Settings(SCRIPT), "run", run_dir), "worker-1")
+
+
+@pytest.mark.parametrize("placed", [False, True], ids=["not placed", "on a node that is lost"])
+def test_a_worker_without_services_is_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, placed: bool) -> None:
+    monkeypatch.setattr(ray_keeper, "_SERVICES_SECONDS", 0.1)
+    waiting = keeper(tmp_path / "run")
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        address = "{}:{}".format(*gone.getsockname())
+    for name in (ORCHESTRATOR, DATA_SERVICE) if placed else ():
+        port_file(tmp_path / "run", name).write_text(json.dumps({"listen": address, "http": address}))
+    ended = waiting.run()
+    assert ended.fate is Fate.FAILED
+    assert "worker-1 was not started" in ended.message and "room" in ended.message
+    assert not list((tmp_path / "run" / "logs").glob("*.log"))
+
+
+def test_a_worker_of_a_run_that_is_stopped_before_its_services_are_placed_is_not_started(tmp_path: Path) -> None:
+    waiting = keeper(tmp_path / "run")
+    stop = ray_keeper.stop_file(tmp_path / "run", "worker-1")
+    stop.touch()
+    assert waiting.run().fate is Fate.LEFT
+    assert list((tmp_path / "run" / "logs").iterdir()) == [stop]
 
 
 def test_without_a_cluster_it_says_so(tmp_path: Path) -> None:

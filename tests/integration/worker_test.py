@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from pangea.children import Child
 from pangea.places import program, python_environment
-from tests.integration.cluster import SCRIPT, Cluster, cluster, eventually, undisturbed
+from tests.integration.cluster import PATIENCE_SECONDS, SCRIPT, Cluster, cluster, eventually, undisturbed
 from tests.integration.command import pangea
 
 
@@ -67,6 +68,57 @@ def test_without_a_run_to_join_it_says_what_is_missing(tmp_path: Path) -> None:
     assert "PANGEA_ORCHESTRATOR" in result.stderr
 
 
+# Asks its own pages before it joins, within a run, and when it has left.
+SLOW = """
+import json, urllib.error, urllib.request
+import torch
+import pangea
+from pangea.health import serve_health
+
+def show(place):
+    pages = {}
+    for page in ("healthz", "readyz", "metrics"):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{serve_health().port}/{page}", timeout=60) as answer:
+                pages[page] = answer.read().decode()
+        except urllib.error.HTTPError as error:
+            pages[page] = error.code
+    print(json.dumps([place, pages["healthz"], pages["readyz"], "pangea_worker_joined 1" in pages["metrics"]]), flush=True)
+
+show("before")
+pangea.seed_everything()
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+for place in ("first", "second"):
+    run = pangea.join(model, torch.optim.SGD(model.parameters(), lr=0.01))
+    show(place)
+    run.close()
+show("after")
+"""
+
+
+def test_a_worker_is_alive_before_it_joins_and_when_it_has_left(tmp_path: Path) -> None:
+    # Whoever probes it would kill a script that loads its model for minutes, or that still has something to do when the run is over.
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
+    with cluster(tmp_path / "cluster") as running:
+        child = start(running, "slow", "--orchestrator", running.services.orchestrator, "--data", running.services.data, "--http", "127.0.0.1:0", str(script))
+        running.wait_exit("slow")
+    assert [json.loads(line) for line in child.log.read_text().splitlines() if line.startswith("[")] == [
+        ["before", "ok\n", 503, False],
+        ["first", "ok\n", "ok\n", True],
+        ["second", "ok\n", "ok\n", True],
+        ["after", "ok\n", 503, False],
+    ]
+
+
+def test_an_address_for_health_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "{}:{}".format(*taken.getsockname())
+        result = pangea(tmp_path, "worker", "--orchestrator", "localhost:1", "--data", "localhost:1", "--http", address)
+    assert result.returncode == 1
+    assert f"PANGEA_HTTP={address}" in result.stderr and "choose another port" in result.stderr
+
+
 def test_sigterm_before_there_is_a_run_ends_it(tmp_path: Path) -> None:
     script = tmp_path / "waiting.py"
     script.write_text("import pathlib, signal, sys\npathlib.Path(sys.argv[1]).touch()\nsignal.pause()\n")
@@ -76,6 +128,35 @@ def test_sigterm_before_there_is_a_run_ends_it(tmp_path: Path) -> None:
     child.signal(signal.SIGTERM)
     ended = eventually(lambda: (child.exit_code(),) if child.exit_code() is not None else None, "it ends")
     assert ended[0] == 128 + signal.SIGTERM
+
+
+def test_sigterm_while_it_looks_for_the_services_ends_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE_SECONDS)
+        address = "{}:{}".format(*silent.getsockname())
+        words = ["worker", "--orchestrator", address, "--data", address, str(SCRIPT)]
+        child = Child("joining", [sys.executable, "-m", "pangea", *words], tmp_path / "log", python_environment())
+        with silent.accept()[0]:
+            child.signal(signal.SIGTERM)
+            assert child.process.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM, child.log_tail()
+
+
+def test_one_that_is_asked_to_end_says_so_and_those_in_its_place_finish_the_run(tmp_path: Path) -> None:
+    # As a Job of Kubernetes goes on after a drain: the code is no success, so there is another pod, even if the run is over by then.
+    with cluster(tmp_path / "drained") as running:
+        services = running.services
+        where = {"PANGEA_ORCHESTRATOR": services.orchestrator, "PANGEA_DATA": services.data, "PANGEA_RUN_DIR": str(services.run_dir), "PANGEA_SEED": "5"}
+        start(running, "drained", str(SCRIPT), **where, PANGEA_WORKER_NAME="drained", GATE_STEP="2", GATE_DIR=str(tmp_path / "drained" / "gates"))
+        running.wait_gate("drained")
+        running.workers["drained"].signal(signal.SIGTERM)
+        running.open_gate("drained")
+        running.wait_exit("drained", 128 + signal.SIGTERM)
+        for name in ("next", "late"):
+            (services.run_dir / "final.safetensors").unlink(missing_ok=True)
+            start(running, name, str(SCRIPT), **where, PANGEA_WORKER_NAME=name)
+            running.wait_exit(name)
+            assert running.final()
+        assert running.hashes() == undisturbed(tmp_path / "one").hashes()
 
 
 @pytest.mark.parametrize("name", ["go-orchestrator", "rust-compute"])

@@ -20,7 +20,7 @@ from pangea.children import ChildFailed
 from pangea.datasets import UnknownDataset
 from pangea.ledger import NAME
 from pangea.options import ScriptCommand, script_arguments, script_path, shared
-from pangea.places import MissingFile, new_run_dir
+from pangea.places import MissingFile, new_run_dir, run_dir_path
 from pangea.services import ORCHESTRATOR
 from pangea.settings import Settings
 from pangea.stopping import StopWish, listening
@@ -66,25 +66,27 @@ def _chaos(settings: Settings, mtbf: float, duration: float, console: Console, w
     def say(event: str) -> None:
         console.print(event, style="yellow", soft_wrap=True, highlight=False)
 
-    folder = new_run_dir(settings.run_dir, settings.seed)
-    disturbed = disturb(settings, folder / "chaos", schedule(settings.seed, mtbf, duration), duration, say, wish)
+    folder = run_dir_path(settings.run_dir, settings.seed)
+    # Both before anything is started: that of the second run must not be refused when the first has taken its minutes.
+    chaos, reference = (new_run_dir(folder / name, settings.seed) for name in ("chaos", "reference"))
+    disturbed = disturb(settings, chaos, schedule(settings.seed, mtbf, duration), duration, say, wish)
     console.print(f"{len(disturbed.hashes)} steps under faults; now the same steps undisturbed, with one worker", highlight=False)
     # Whoever stopped the faults early still wants to know; a second wish stops the comparison.
     wish.asked = None
-    reference = undisturbed_hashes(settings, folder / "reference", len(disturbed.hashes), say, wish)
-    return _figures(folder, disturbed, reference)
+    hashes = undisturbed_hashes(settings, reference, len(disturbed.hashes), say, wish)
+    return _figures(chaos, disturbed, hashes)
 
 
-def _figures(folder: Path, disturbed: Disturbed, reference: list[str]) -> dict[str, Any]:
+def _figures(run_dir: Path, disturbed: Disturbed, reference: list[str]) -> dict[str, Any]:
     difference = first_difference(disturbed.hashes, reference)
-    noticed = seconds_to_notice(folder / "chaos" / "logs" / f"{ORCHESTRATOR}.log", disturbed.hits)
+    noticed = seconds_to_notice(run_dir / "logs" / f"{ORCHESTRATOR}.log", disturbed.hits)
     compared = min(len(disturbed.hashes), len(reference))
-    with (folder / "chaos" / NAME).open("rb") as stream:
+    with (run_dir / NAME).open("rb") as stream:
         report = audit_ledger(stream)
-    files, _ = audit_files(folder / "chaos", report.audit)
+    files, _ = audit_files(run_dir, report.audit)
     refuted = [finding.promise for finding in [*report.findings, *files] if not finding.holds]
     return {
-        "run_dir": str(folder / "chaos"),
+        "run_dir": str(run_dir),
         "seconds": disturbed.seconds,
         "steps": len(disturbed.hashes),
         "compared_steps": compared,

@@ -46,7 +46,6 @@ class Disturbed:
 
 
 def _session(settings: Settings, run_dir: Path, policy: RestartPolicy, on_event: Callable[[str], None]) -> Session:
-    (run_dir / "logs").mkdir(parents=True)
     write_launch(run_dir, Launch(settings, run_dir.name, script_hash(settings.script)))
     return Session(settings, run_dir, run_dir.name, policy, on_event)
 
@@ -56,7 +55,7 @@ def disturb(settings: Settings, run_dir: Path, faults: Sequence[Fault], duration
 
     Args:
         settings: of the run, with epochs for longer than it will take.
-        run_dir: for its files; not there yet.
+        run_dir: for its files; made, and empty.
         faults: ascending by time, from the first step on.
         duration: seconds; then the run is left in peace until it has recovered, and is stopped.
         on_event: called with a sentence for what happens.
@@ -105,7 +104,7 @@ def _hit(session: Session, faults: list[Fault], duration: float, disturbed: Dist
 
 
 def undisturbed_hashes(settings: Settings, run_dir: Path, steps: int, on_event: Callable[[str], None], wish: StopWish) -> list[str]:
-    """params_hash after each of the first steps of the same run with one worker and nothing that happens to it."""
+    """params_hash after each of the first steps of the same run with one worker and nothing that happens to it; its files go to `run_dir`, made and empty."""
     alone = dataclasses.replace(settings, workers=1, data_replicas=1, checkpoint_steps=0, checkpoint_seconds=0.0, verify_fraction=0.0)
     session = _session(alone, run_dir, RestartPolicy(), on_event)
     try:

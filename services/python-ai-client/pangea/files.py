@@ -8,13 +8,22 @@ from pathlib import Path
 
 
 def write_atomically(file: Path, data: bytes) -> None:
-    """Replaces `file` in one step, on disk before it has its name. Others may write the same file at the same time: the last one stays."""
+    """Replaces `file` in one step, on disk before it has its name. Others may write the same file at the same time: the last one stays.
+
+    Raises:
+        OSError: it could not be written, such as on a full disk; then nothing has changed.
+    """
     # A name that nobody else has: in containers every process is number 1.
     descriptor, staging = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    with open(descriptor, "wb") as stream:
-        # As any new file: mkstemp's is for its owner alone.
-        os.fchmod(descriptor, 0o644)
-        stream.write(data)
-        stream.flush()
-        os.fsync(descriptor)
-    os.replace(staging, file)
+    try:
+        with open(descriptor, "wb") as stream:
+            # As any new file: mkstemp's is for its owner alone.
+            os.fchmod(descriptor, 0o644)
+            stream.write(data)
+            stream.flush()
+            os.fsync(descriptor)
+        os.replace(staging, file)
+    except BaseException:
+        # Of no use to anybody, and on a full disk in the way.
+        os.unlink(staging)
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,14 +25,18 @@ def _figures(worker: Worker | None) -> str:
 
 
 class HealthServer:
-    """Serves on one address, in a thread of its own."""
+    """Serves on one address, in a thread of its own, until the process ends: before it joins a run, and when it has left one, it is alive as well.
+
+    Attributes:
+        worker: takes part in a run now; None if there is none.
+    """
 
     def __init__(self, address: str) -> None:
         """Args:
         address: host:port; port 0 takes a free one.
         """
         host, _, port = address.rpartition(":")
-        self._worker: Worker | None = None
+        self.worker: Worker | None = None
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -51,35 +56,33 @@ class HealthServer:
             self._server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), Handler)
         except (OSError, ValueError) as error:
             raise OSError(f"cannot serve health on PANGEA_HTTP={address}: {error}; choose another port, or 0 for a free one") from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="pangea-health", daemon=True)
-        self._thread.start()
-
-    @classmethod
-    def from_environment(cls) -> HealthServer | None:
-        """The server that PANGEA_HTTP asks for, if it is set."""
-        address = os.environ.get("PANGEA_HTTP")
-        return cls(address) if address else None
+        threading.Thread(target=self._server.serve_forever, name="pangea-health", daemon=True).start()
 
     @property
     def port(self) -> int:
         """The port that it serves on."""
         return int(self._server.server_address[1])
 
-    def ready(self, worker: Worker) -> None:
-        """From now on /readyz says yes."""
-        self._worker = worker
-
     def _answer(self, path: str) -> tuple[int, str]:
-        worker = self._worker
+        worker = self.worker
         if path == "/healthz":
             return 200, "ok\n"
         if path == "/readyz":
-            return (200, "ok\n") if worker is not None else (503, "has not joined a run yet\n")
+            return (200, "ok\n") if worker is not None else (503, "takes part in no run\n")
         if path == "/metrics":
             return 200, _figures(worker)
         return 404, "no such page; there are /healthz, /readyz and /metrics\n"
 
-    def close(self) -> None:
-        """Stops serving."""
-        self._server.shutdown()
-        self._server.server_close()
+
+# The same one whenever an address is asked for: it is started before the script, which may join several runs, one after the other.
+_serve = functools.cache(HealthServer)
+
+
+def serve_health() -> HealthServer | None:
+    """The server that PANGEA_HTTP asks for, if it is set.
+
+    Raises:
+        OSError: it cannot listen there; saying what to do.
+    """
+    address = os.environ.get("PANGEA_HTTP")
+    return _serve(address) if address else None

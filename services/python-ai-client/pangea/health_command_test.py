@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import socket
+
 from click.testing import CliRunner
 
 from pangea.health import HealthServer
 from pangea.health_command import health_command
 
 
-def test_a_worker_that_serves_is_alive_and_one_that_is_gone_is_not() -> None:
-    server = HealthServer("127.0.0.1:0")
-    address = f"127.0.0.1:{server.port}"
-    try:
-        result = CliRunner().invoke(health_command, [address])
-        assert (result.exit_code, result.output) == (0, f"{address} is alive\n")
-    finally:
-        server.close()
+def test_a_worker_that_serves_is_alive() -> None:
+    address = f"127.0.0.1:{HealthServer('127.0.0.1:0').port}"
+    result = CliRunner().invoke(health_command, [address])
+    assert (result.exit_code, result.output) == (0, f"{address} is alive\n")
+
+
+def test_nobody_is_not_alive() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        address = "{}:{}".format(*gone.getsockname())
     result = CliRunner().invoke(health_command, [address])
     assert result.exit_code == 1
     assert f"no answer from http://{address}/healthz" in result.output

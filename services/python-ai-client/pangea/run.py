@@ -21,7 +21,7 @@ from pangea.batches import Batch
 from pangea.determinism import ExplainsUncaught, configure_torch, explain, is_nondeterministic, refusal, seed_shard
 from pangea.embedded import EmbeddedServices
 from pangea.gradients import Parameters
-from pangea.health import HealthServer
+from pangea.health import HealthServer, serve_health
 from pangea.lease import Lease
 from pangea.results import write_results
 from pangea.sigterm import Sigterm, Stopped
@@ -149,11 +149,11 @@ class Run:
 
     def close(self) -> None:
         """Ends this process's part in the run, and the services that were started for it."""
+        if self._health is not None:
+            self._health.worker = None
         self._worker.close()
         self._sigterm.restore()
         self._explains.remove()
-        if self._health is not None:
-            self._health.close()
         if self._embedded is not None:
             self._embedded.stop()
             self._embedded = None
@@ -217,7 +217,7 @@ def join(
     # Nothing is computed yet: whoever asks for the end may have it at once, but one that has joined leaves in order.
     sigterm = Sigterm(lambda: True)
     try:
-        health = HealthServer.from_environment()
+        health = serve_health()
         name = os.environ.get("PANGEA_WORKER_NAME") or f"{socket.gethostname()}-{os.getpid()}"
         reconnect = float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600"))
         worker = Worker(training, Addresses(orchestrator, data, timeout, reconnect), name)
@@ -229,5 +229,5 @@ def join(
             sys.exit(0)
         raise
     if health is not None:
-        health.ready(worker)
+        health.worker = worker
     return Run(worker, directory, embedded, health, sigterm)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import types
 from collections.abc import Callable
+from typing import ClassVar
 
 
 class Stopped(Exception):
@@ -15,9 +16,12 @@ class Sigterm:
     """From its making until `restore` SIGTERM does not end the process.
 
     Attributes:
+        caught: whether it came to any of these in this process, which then ends as its script says: `pangea worker` looks here for its exit code.
         asked: whether it came.
         raises: asked when it comes; whether the handler may raise `Stopped` there.
     """
+
+    caught: ClassVar[bool] = False
 
     def __init__(self, raises: Callable[[], bool]) -> None:
         self.asked, self.raises = False, raises
@@ -25,7 +29,7 @@ class Sigterm:
         self._ours = True
 
     def _on(self, _signal: int, _frame: types.FrameType | None) -> None:
-        self.asked = True
+        self.asked = Sigterm.caught = True
         if self.raises():
             raise Stopped
 

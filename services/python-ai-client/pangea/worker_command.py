@@ -11,11 +11,16 @@ from types import FrameType
 
 import click
 
+from pangea.health import serve_health
 from pangea.options import ScriptCommand, script_arguments, script_path
+from pangea.sigterm import Sigterm
+
+# As a shell calls it.
+_ASKED_TO_END = 128 + signal.SIGTERM
 
 
-def _exit(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(_ASKED_TO_END)
 
 
 @click.command("worker", cls=ScriptCommand)
@@ -40,17 +45,29 @@ def _exit(number: int, _frame: FrameType | None) -> None:
 def worker_command(context: click.Context, /, script: Path | None, **options: str | int | None) -> None:
     """Run SCRIPT (default: a digit classifier) as a worker of a run whose services are somewhere else.
 
-    It ends when the run does, and takes its leave on SIGTERM; its exit code is the script's.
+    It ends when the run does, with the script's exit code. On SIGTERM it takes its leave and ends with 143, so that whoever keeps it knows that its work is not done.
     """
     path, arguments = script_path(script), script_arguments(context) or ()
-    for variable, value in zip(
-        ("ORCHESTRATOR", "DATA", "RUN_DIR", "WORKER_NAME", "HTTP", "SEED"), (options[key] for key in ("orchestrator", "data", "run_dir", "name", "http", "seed")), strict=True
-    ):
-        if value is not None:
-            os.environ[f"PANGEA_{variable}"] = str(value)
+    # The script's `pangea.join` reads them there.
+    for option in context.command.params:
+        if isinstance(option.envvar, str) and option.name is not None and (value := options[option.name]) is not None:
+            os.environ[option.envvar] = str(value)
+    try:
+        # From now on, so that a script may take its time before it joins and after it has left.
+        serve_health()
+    except OSError as error:
+        print(f"pangea: {error}", file=sys.stderr)
+        sys.exit(1)
     # The first process of a container gets no signal that it has no handler for. Within a run `pangea.join` has its own.
     signal.signal(signal.SIGTERM, _exit)
     sys.argv = [str(path), *arguments]
     # As `python SCRIPT` would.
     sys.path.insert(0, str(path.parent))
-    runpy.run_path(str(path), run_name="__main__")
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    # A Job of Kubernetes takes 0 for a worker that has completed, and would not replace it after a drain.
+    if Sigterm.caught:
+        sys.exit(_ASKED_TO_END)

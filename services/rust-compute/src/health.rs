@@ -1,7 +1,7 @@
 //! Asks a data service whether it is alive: a container has no other program that could.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
@@ -10,13 +10,10 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// GETs /healthz at `address`, host:port; the error says why the service does not count as alive.
 pub fn health(address: &str) -> Result<()> {
-    let target = address
+    let targets = address
         .to_socket_addrs()
-        .with_context(|| format!("`{address}` is no address; wanted host:port"))?
-        .next()
-        .with_context(|| format!("`{address}` names no host"))?;
-    let mut stream = TcpStream::connect_timeout(&target, TIMEOUT)
-        .with_context(|| format!("no answer from {address}"))?;
+        .with_context(|| format!("`{address}` is no address; wanted host:port"))?;
+    let mut stream = connect(targets).with_context(|| format!("no answer from {address}"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -29,6 +26,18 @@ pub fn health(address: &str) -> Result<()> {
         bail!("{address} answers {:?}", status.trim_end());
     }
     Ok(())
+}
+
+/// To the first that takes the connection: `localhost` is two addresses, and a service listens at one of them.
+fn connect(targets: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for target in targets {
+        match TcpStream::connect_timeout(&target, TIMEOUT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 #[cfg(test)]
@@ -67,6 +76,17 @@ mod tests {
         assert_eq!(said("HTTP/1.1 200 OK\r\n\r\nok\n"), "");
         assert!(said("HTTP/1.1 503 Service Unavailable\r\n\r\n").contains("503"));
         assert!(said("").contains("answers"));
+    }
+
+    #[test]
+    fn all_addresses_of_a_name_are_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let there = listener.local_addr().expect("bound");
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let nobody = free.local_addr().expect("bound");
+        drop(free);
+        let stream = connect([nobody, there].into_iter()).expect("the second one answers");
+        assert_eq!(stream.peer_addr().expect("connected"), there);
     }
 
     #[test]

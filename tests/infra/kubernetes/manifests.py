@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 FOLDER = Path("infra/kubernetes")
-# The oldest that knows all that is used, and the newest in the lock.
+# The oldest that knows all that is used here, and the newest in the lock.
 VERSIONS = ("1.29", "1.37")
 Manifest = dict[str, Any]
 

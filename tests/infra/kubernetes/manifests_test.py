@@ -86,6 +86,13 @@ def test_one_orchestrator_with_a_volume_replicas_of_the_data_and_numbered_worker
     assert workers["completionMode"] == "Indexed" and workers["completions"] == workers["parallelism"] >= 2
 
 
+def test_a_worker_whose_node_is_drained_is_neither_completed_nor_failed() -> None:
+    # programs_test.py shows that it ends with another code than 0; only then does Kubernetes look at the rules.
+    (job,) = of_kind("Job")
+    assert job["spec"]["podFailurePolicy"] == {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]}
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
 @pytest.mark.parametrize("manifest", [*PODS, READER], ids=name)
 def test_a_pod_has_no_rights_and_bounds(manifest: Manifest) -> None:
     spec = pod(manifest)
@@ -150,7 +157,8 @@ def test_workers_reach_the_services_and_prometheus_reaches_all() -> None:
         for to in selected(policy["spec"]["podSelector"]):
             for rule in policy["spec"].get("ingress", []):
                 for source in rule["from"]:
-                    who = [name(manifest) for manifest in selected(source["podSelector"])] or ["prometheus"]
+                    # Whoever is not one of the run goes by the name that the policy asks for.
+                    who = [name(manifest) for manifest in selected(source["podSelector"])] or [source["podSelector"]["matchLabels"]["app.kubernetes.io/name"]]
                     opened |= {(sender, name(to), ports(to)[port["port"]]) for sender in who for port in rule["ports"]}
     assert opened == {
         ("Job/python-worker", "StatefulSet/go-orchestrator", 8080),
@@ -171,7 +179,7 @@ def test_only_workers_speak_first_to_the_services_and_to_the_names_of_the_cluste
     assert opened == {(worker, "StatefulSet/go-orchestrator", 8080), (worker, "Deployment/rust-compute", 9090), (worker, "anyone", 53)}
 
 
-def test_volumes_exist(tmp_path: Path) -> None:
+def test_volumes_exist() -> None:
     claims = {claim["metadata"]["name"] for claim in of_kind("PersistentVolumeClaim")}
     ordinal = f"{PODS[0]['spec']['volumeClaimTemplates'][0]['metadata']['name']}-{PODS[0]['metadata']['name']}-0"
     for manifest in [*PODS, READER]:

@@ -5,6 +5,7 @@ One run has objects of its own, named after it, so that several share a namespac
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from pangea.launch.job import CannotLaunch, Job
 from pangea.session import run_options
 
 Manifest = dict[str, Any]
-# A name of Kubernetes, with room for the longest that is put behind it.
-_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
-_LARGEST_SCRIPT_BYTES = 900_000
+# A name of Kubernetes. Behind the longest come "-orchestrator-" and ten digits: the label, of up to 63, that a StatefulSet gives to its pods.
+_LONGEST_NAME = 39
+_NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{_LONGEST_NAME - 2}}}[a-z0-9])?")
+# As JSON: `kubectl apply` keeps what it was given in an annotation, which may have 256 KiB.
+_LARGEST_SCRIPT_BYTES = 250_000
 _USER = 65532
 _PROBE = {"periodSeconds": 2, "timeoutSeconds": 5}
 
@@ -48,7 +51,7 @@ def manifests(job: Job, cluster: Cluster) -> list[Manifest]:
         CannotLaunch: naming what the cluster cannot be told.
     """
     if not _NAME.fullmatch(job.run_id):
-        raise CannotLaunch(f"the run is called {job.run_id!r} after its --run-dir; in Kubernetes that has to be up to 40 of a-z, 0-9 and -, beginning with a letter")
+        raise CannotLaunch(f"the run is called {job.run_id!r} after its --run-dir; in Kubernetes that has to be up to {_LONGEST_NAME} of a-z, 0-9 and -, beginning with a letter")
     return [
         _object(job, cluster, "v1", "ConfigMap", "script", {"data": {job.settings.script.name: _script(job)}}),
         _object(job, cluster, "v1", "PersistentVolumeClaim", "results", {"spec": _claim("ReadWriteMany", "1Gi")}),
@@ -109,9 +112,14 @@ def _object(job: Job, cluster: Cluster, api: str, kind: str, component: str, bod
 
 
 def _script(job: Job) -> str:
-    text = job.settings.script.read_text()
-    if len(text.encode()) > _LARGEST_SCRIPT_BYTES or not re.fullmatch(r"[-._a-zA-Z0-9]+", job.settings.script.name):
-        raise CannotLaunch(f"{job.settings.script} has to be called by letters, digits, - . _ and be below {_LARGEST_SCRIPT_BYTES} bytes, since it travels in a ConfigMap")
+    script = job.settings.script
+    text = script.read_text()
+    if not re.fullmatch(r"[-._a-zA-Z0-9]+", script.name):
+        raise CannotLaunch(f"{script} is a key of a ConfigMap, in which it travels; rename it to letters, digits, - . and _")
+    if (size := len(json.dumps(text))) > _LARGEST_SCRIPT_BYTES:
+        raise CannotLaunch(
+            f"{script} takes {size} bytes of a ConfigMap, in which it travels; `kubectl apply` takes up to {_LARGEST_SCRIPT_BYTES}. Move a part of it into a package of an image of yours (--images), or mount it (infra/kubernetes)"
+        )
     return text
 
 
@@ -122,7 +130,15 @@ def _claim(access: str, size: str) -> Manifest:
 def _pod(job: Job, component: str, container: Manifest, volumes: list[Manifest], **more: Any) -> Manifest:
     """A pod with one container that may nothing but compute."""
     confined = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-    user = {"runAsNonRoot": True, "runAsUser": _USER, "runAsGroup": _USER, "fsGroup": _USER, "seccompProfile": {"type": "RuntimeDefault"}}
+    user = {
+        "runAsNonRoot": True,
+        "runAsUser": _USER,
+        "runAsGroup": _USER,
+        "fsGroup": _USER,
+        # Not each file of a volume at each start.
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     return {
         "metadata": {"labels": _labels(job, component)},
         "spec": {
@@ -218,7 +234,7 @@ def _workers(job: Job, cluster: Cluster) -> Manifest:
         "parallelism": job.settings.workers,
         # A worker that ends with an error is tried again some times, and takes no other one with it.
         "backoffLimitPerIndex": 6,
-        # A drained or lost node is no fault of the worker.
+        # A drained or lost node is no fault of the worker, which leaves with 143 then; with 0 its index would be complete.
         "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]},
         "template": _pod(job, "worker", container, volumes, restartPolicy="Never"),
     }

@@ -114,7 +114,22 @@ def test_the_image_serves_its_digits_and_other_data_comes_from_a_claim(job: Job,
     assert tuple(container["args"][-2:]) == _DATA
 
 
-@pytest.mark.parametrize("name", ["First", "1st", "a_b", "x" * 41, ""])
+def test_with_the_longest_name_the_labels_of_all_pods_are_short_enough(job: Job) -> None:
+    objects = manifests(Job(job.settings, "x" * 39, job.run_dir), Cluster())
+    # controller-revision-hash: the name, - and a number of 32 bits.
+    assert len(f"{by_kind(objects, 'StatefulSet')['metadata']['name']}-{1 << 31}") == 63
+    assert all(len(item["metadata"]["name"]) < 63 for item in objects)
+
+
+@pytest.mark.parametrize(("name", "text", "reason"), [("my script.py", "", "rename it"), ("large.py", "#" * 250_000, "250002 bytes"), ("quotes.py", '"' * 130_000, "260002 bytes")])
+def test_a_script_that_no_config_map_takes_is_refused(job: Job, tmp_path: Path, name: str, text: str, reason: str) -> None:
+    script = tmp_path / name
+    script.write_text(text)
+    with pytest.raises(CannotLaunch, match=reason):
+        manifests(Job(Settings(script), "first", job.run_dir), Cluster())
+
+
+@pytest.mark.parametrize("name", ["First", "1st", "a_b", "x" * 40, ""])
 def test_a_run_that_kubernetes_cannot_name_is_refused(job: Job, name: str) -> None:
     with pytest.raises(CannotLaunch, match="--run-dir"):
         manifests(Job(job.settings, name, job.run_dir), Cluster())

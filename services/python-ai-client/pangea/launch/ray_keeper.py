@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from pangea.supervisor import taken
 _TICK_SECONDS = 0.1
 # The orchestrator gives a last checkpoint 6 s, and its connections 3 s more.
 _STOP_SECONDS = 15.0
+_CONNECT_SECONDS = 5.0
 # Longest that a worker waits for services that are not placed yet.
 _SERVICES_SECONDS = 600.0
 
@@ -46,6 +48,16 @@ def events_file(run_dir: Path) -> Path:
     return run_dir / "logs" / "events.jsonl"
 
 
+def _answers(address: str) -> bool:
+    """Whether somebody takes connections at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
 class Keeper:
     """One process of a run; an actor."""
 
@@ -64,7 +76,9 @@ class Keeper:
         if self._log.exists():
             self._tell("is started again after its actor or its node was lost")
         while True:
-            services = self._services()
+            services = self._services() if self._is_worker else []
+            if services is None:
+                return self._without_services()
             child = self._start(services)
             code = self._wait(child, services)
             if code is None:
@@ -77,7 +91,7 @@ class Keeper:
             pause = deaths.died(time.monotonic(), len(self._metrics.lines))
             if pause is None:
                 return Ended(Fate.FAILED, f"{self._name} is killed again and again, and the run goes nowhere. {child.failure()}")
-            self._tell(f"was killed (signal {-code}); started again")
+            self._tell(f"{f'was killed (signal {-code})' if code < 0 else 'has left'}; started again")
             time.sleep(pause)
 
     @property
@@ -96,12 +110,26 @@ class Keeper:
         with events_file(self._job.run_dir).open("a") as stream:
             stream.write(json.dumps({"name": self._name, "event": what}) + "\n")
 
-    def _services(self) -> list[str]:
-        """For a worker: where orchestrator and data services are, once all have been placed."""
-        if not self._is_worker:
-            return []
-        found = wait_for(lambda: self._placed() or ([] if self._stopping else None), _SERVICES_SECONDS)
-        return found or ["", ""]
+    def _services(self) -> list[str] | None:
+        """Where orchestrator and data services are, once all of them are there; None if the run is stopped before, or that takes too long."""
+
+        def there() -> list[str] | None:
+            if self._stopping:
+                return []
+            placed = self._placed()
+            # What a service on a lost node has written tells where it was, until it is placed anew; a worker itself would give up after 30 s.
+            return placed if placed is not None and all(_answers(address) for address in placed) else None
+
+        return wait_for(there, _SERVICES_SECONDS) or None
+
+    def _without_services(self) -> Ended:
+        """The end of a worker that was never started: on its own it would train a run of its own."""
+        if self._stopping:
+            return Ended(Fate.LEFT, f"{self._name} was not started: the run was stopped before its services were there")
+        return Ended(
+            Fate.FAILED,
+            f"{self._name} was not started: after {_SERVICES_SECONDS:.0f} s not all services of the run answer; is there room for them in the cluster (ray status), or are --cpus too many?",
+        )
 
     def _placed(self) -> list[str] | None:
         """Addresses of all services, the orchestrator's first; None while one has not written its own."""
