@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.chaos.launched import Launched, alone, launched, new_run
-from tests.integration.cluster import Cluster, eventually
+from tests.integration.cluster import Cluster
 from tests.integration.command import pangea
+from tools.processes.waiting import eventually
 
 _STORE_BYTES = 80 << 20
 _GATE_STEP = 3

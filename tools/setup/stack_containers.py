@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import pathlib
+import shlex
 import shutil
-import socket
 import sys
 
+from tools.processes.ports import free_ports
 from tools.setup.commands import Commands, StepFailed, tail
 from tools.setup.stack import Deployed
 
 IMAGES = ("go-orchestrator", "rust-compute", "python-ai-client")
 _KILL = pathlib.Path(__file__).with_name("kill_container.py")
 CONTAINERS = ("python-worker-1", "go-orchestrator", "rust-compute")
-
-
-def free_port() -> str:
-    """A port of the loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 class ContainerStack:
@@ -31,11 +25,12 @@ class ContainerStack:
         self._commands, self._runs = commands, folder / "runs"
         self._deployed, self._engine = False, "podman"
         names = ("PANGEA_ORCHESTRATOR_PORT", "PANGEA_ORCHESTRATOR_HTTP_PORT", "PANGEA_DATA_PORT", "PANGEA_DATA_HTTP_PORT")
+        ports = free_ports(len(names))
         self._settings: dict[str, str] = {
             "PANGEA_RUNS": str(self._runs),
             "PANGEA_EPOCHS": str(epochs),
             "COMPOSE_PROJECT_NAME": "pangea-setup",
-            **{name: free_port() for name in names},
+            **{name: str(ports.pop()) for name in names},
         }
 
     def _compose(self, name: str, *words: str) -> pathlib.Path:
@@ -63,7 +58,7 @@ class ContainerStack:
             self._runs / "run",
             f"127.0.0.1:{self._settings['PANGEA_ORCHESTRATOR_HTTP_PORT']}",
             f"127.0.0.1:{self._settings['PANGEA_DATA_HTTP_PORT']}",
-            [f"{sys.executable} {_KILL} {self._engine} {self._container(service)}" for service in CONTAINERS],
+            [shlex.join([sys.executable, str(_KILL), self._engine, self._container(service)]) for service in CONTAINERS],
         )
 
     def _container(self, service: str) -> str:
