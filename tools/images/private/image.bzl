@@ -51,7 +51,7 @@ image = rule(
     implementation = _image_impl,
     attrs = {
         "layers": attr.label_list(doc = "The lowest first, and what changes least.", providers = [LayerInfo], mandatory = True),
-        "reference": attr.string(doc = "Name and tag that engines give it, such as pangea/x:latest.", mandatory = True),
+        "reference": attr.string(doc = "Name and tag that engines give it, such as localhost/pangea/x:latest.", mandatory = True),
         "entrypoint": attr.string_list(doc = "The program, with arguments that always hold. Never a shell.", mandatory = True),
         "cmd": attr.string_list(doc = "Arguments that a user may replace."),
         "env": attr.string_dict(doc = "Environment."),

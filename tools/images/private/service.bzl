@@ -10,7 +10,7 @@ def service_image(name, description, layers, entrypoint, programs = [], labels =
     """Makes NAME_image, NAME_load, NAME_push and NAME_sbom for the service NAME.
 
     Args:
-        name: of the service; the image is pangea/NAME:latest.
+        name: of the service; the image is localhost/pangea/NAME:latest.
         description: one line, for the image's label.
         layers: of the image, the lowest first.
         entrypoint: the program and arguments that always hold.
@@ -29,7 +29,8 @@ def service_image(name, description, layers, entrypoint, programs = [], labels =
             "org.opencontainers.image.version": native.module_version(),
         } | labels,
         layers = layers,
-        reference = "{}/{}:latest".format(_PROJECT, name),
+        # With the registry that is none: docker would take a name without one for docker.io's, and infra/docker-compose.yaml means this machine's.
+        reference = "localhost/{}/{}:latest".format(_PROJECT, name),
         visibility = visibility,
         **kwargs
     )
