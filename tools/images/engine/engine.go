@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// Names are the engines that we know, in the order in which they are tried.
+// Names are the engines that we know, in the order in which they are tried: that of tools/compose, so that images come to the engine that starts them.
 var Names = []string{"podman", "docker"}
 
 // ErrNone says that this machine has no engine that answers.
@@ -53,7 +53,7 @@ func ask(ctx context.Context, engine string) error {
 	return nil
 }
 
-// Load hands an image to an engine under a name such as pangea/go-orchestrator:latest.
+// Load hands an image to an engine under a name such as localhost/pangea/go-orchestrator:latest.
 //
 // It travels as `docker save` would write it: both engines read that, and podman takes the health command from no other format.
 func Load(ctx context.Context, engine string, image v1.Image, reference string, report io.Writer) error {
