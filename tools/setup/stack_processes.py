@@ -73,3 +73,7 @@ class ProcessStack:
                 self._process.kill()
                 self._process.wait()
         shutil.rmtree(self._run, ignore_errors=True)
+
+    def how_to_remove(self) -> str:
+        """A command for a shell, and where files are left."""
+        return f"kill {self._process.pid}; its files are in {self._run}" if self._process is not None else "there is none"
