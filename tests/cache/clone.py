@@ -7,7 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cache.figures import Figures, read_figures
+from tests.cache.figures import Figures
+from tools.report.events import EventsError, read_record
 
 
 class BuildError(Exception):
@@ -44,7 +45,7 @@ class Clone:
         """Builds, and tells where the actions ran.
 
         Raises:
-            BuildError: the build failed.
+            BuildError: the build failed, or told nothing of itself.
         """
         log, events = self._beside("log"), self._beside("events.json")
         events.unlink(missing_ok=True)
@@ -53,7 +54,10 @@ class Clone:
             code = subprocess.run(command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
         if code != 0:
             raise BuildError(f"`{' '.join(command)}` exited with {code}; {log} ends with:\n{log.read_text()[-4000:]}")
-        return read_figures(events)
+        try:
+            return Figures.of(read_record(events))
+        except EventsError as error:
+            raise BuildError(f"{error}; the build's log is {log}") from error
 
     def clean(self) -> None:
         """Deletes results and repositories, and ends the clone's Bazel; the log stays."""
