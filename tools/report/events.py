@@ -1,4 +1,4 @@
-"""What Bazel's record of a build's events says about its results: the file of --build_event_json_file."""
+"""What Bazel's record of a build's events says about its results: the file of --build_event_json_file. CI reads it on the machine's own python3: standard library only, Python 3.9."""
 
 from __future__ import annotations
 
