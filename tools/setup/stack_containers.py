@@ -15,6 +15,8 @@ from tools.setup.stack import Deployed
 IMAGES = ("go-orchestrator", "rust-compute", "python-ai-client")
 _KILL = pathlib.Path(__file__).with_name("kill_container.py")
 _PROJECT = "pangea-setup"
+# What Bazel says of itself is no log of the stack.
+_SILENT = ("--ui_event_filters=-info,-stdout,-stderr", "--noshow_progress")
 CONTAINERS = ("python-worker-1", "go-orchestrator", "rust-compute")
 
 
@@ -77,7 +79,8 @@ class ContainerStack:
 
     def logs(self) -> str:
         """The newest lines of every container."""
-        return tail(self._compose("logs", "logs", "--tail", "5"), 60)
+        words = ["./bazelw", "run", *_SILENT, "//tools/compose", "--", "logs", "--tail", "5"]
+        return tail(self._commands.run("logs", words, **self._settings), 60)
 
     def remove(self) -> None:
         """Stops and deletes containers, network and files."""
