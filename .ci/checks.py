@@ -4,7 +4,6 @@
 The count is that of Bazel's test targets, of the linters in the build and of the lint's tools, from Bazel's own record of events, so that a test that did not run is no success.
 """
 
-import json
 import pathlib
 import re
 import subprocess
@@ -12,18 +11,21 @@ import sys
 import tempfile
 
 WORKSPACE = pathlib.Path(__file__).resolve().parents[1]
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(WORKSPACE))
+
+from tools.report.events import EventsError, read_record  # noqa: E402  (the path must be set first)
 
 
 def run_tests(events: pathlib.Path) -> "tuple[int, int]":
-    """Passed and failed test targets of `./bazelw test //...`; a build that breaks counts as one failure."""
+    """Passed and failed test targets of `./bazelw test //...`; a build that breaks, or that is cut off, counts as one failure."""
     code = subprocess.run(["./bazelw", "test", "//...", "--config=ci", "--keep_going", f"--build_event_json_file={events}"], cwd=WORKSPACE, check=False).returncode
-    passed = failed = 0
-    for line in events.read_text().splitlines() if events.exists() else []:
-        summary = json.loads(line).get("testSummary")
-        if summary:
-            good = summary.get("overallStatus") == "PASSED"
-            passed, failed = passed + good, failed + (not good)
-    return passed, failed or int(code != 0)
+    try:
+        record = read_record(events)
+    except (EventsError, OSError) as error:
+        print(f"checks: {error}", file=sys.stderr)
+        return 0, 1
+    return record.passed_tests, record.failed_tests or int(code != 0)
 
 
 def run_lint() -> "tuple[int, int]":

@@ -7,7 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cache.figures import Figures, read_figures
+from tests.cache.figures import Figures
+from tools.report.events import EventsError, read_record
 
 
 class BuildError(Exception):
@@ -36,6 +37,11 @@ class Clone:
     def output_base(self) -> Path:
         return self._beside("base")
 
+    @property
+    def log(self) -> Path:
+        """What Bazel has said, of all builds."""
+        return self._beside("log")
+
     def configure(self, lines: list[str]) -> None:
         """Writes the user.bazelrc."""
         (self.folder / "user.bazelrc").write_text("".join(f"{line}\n" for line in lines))
@@ -44,16 +50,19 @@ class Clone:
         """Builds, and tells where the actions ran.
 
         Raises:
-            BuildError: the build failed.
+            BuildError: the build failed, or told nothing of itself.
         """
-        log, events = self._beside("log"), self._beside("events.json")
+        events = self._beside("events.json")
         events.unlink(missing_ok=True)
-        with log.open("a") as output:
+        with self.log.open("a") as output:
             command = self._bazel("build", "--config=ci", f"--build_event_json_file={events}", *arguments)
             code = subprocess.run(command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
         if code != 0:
-            raise BuildError(f"`{' '.join(command)}` exited with {code}; {log} ends with:\n{log.read_text()[-4000:]}")
-        return read_figures(events)
+            raise BuildError(f"`{' '.join(command)}` exited with {code}; {self.log} ends with:\n{self.log.read_text()[-4000:]}")
+        try:
+            return Figures.of(read_record(events))
+        except EventsError as error:
+            raise BuildError(f"{error}; the build's log is {self.log}") from error
 
     def clean(self) -> None:
         """Deletes results and repositories, and ends the clone's Bazel; the log stays."""

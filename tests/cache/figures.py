@@ -1,15 +1,12 @@
-"""What a build event file says about where actions ran."""
+"""Where the actions of a build ran, as the remote cache sees it."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+
+from tools.report.events import BuildRecord
 
 REMOTE_HIT = "remote cache hit"
-# Not actions that a cache could serve: the sum, and what Bazel does within itself (links, file texts, middlemen).
-_NOT_RUN = {"total", "internal"}
 
 
 @dataclass(frozen=True)
@@ -26,6 +23,11 @@ class Figures:
     local: dict[str, int]
     seconds: float
 
+    @classmethod
+    def of(cls, record: BuildRecord) -> Figures:
+        """Of what Bazel has recorded."""
+        return cls(record.actions.get(REMOTE_HIT, 0), {name: count for name, count in record.actions.items() if name != REMOTE_HIT}, record.seconds)
+
     @property
     def run_here(self) -> int:
         return sum(self.local.values())
@@ -35,20 +37,3 @@ class Figures:
         """Part of the actions that the remote cache served, from 0 to 1; 0 for a build without actions."""
         actions = self.hits + self.run_here
         return self.hits / actions if actions else 0.0
-
-
-def read_figures(events: Path) -> Figures:
-    """Figures of a build event file (--build_event_json_file).
-
-    Raises:
-        ValueError: the file holds no metrics; the build was cut off.
-    """
-    for line in events.read_text().splitlines():
-        event: dict[str, Any] = json.loads(line)
-        if "buildMetrics" in event:
-            metrics = event["buildMetrics"]
-            counts = {runner["name"]: int(runner["count"]) for runner in metrics["actionSummary"].get("runnerCount", [])}
-            seconds = int(metrics["timingMetrics"]["wallTimeInMs"]) / 1000
-            local = {name: count for name, count in counts.items() if name not in _NOT_RUN and name != REMOTE_HIT}
-            return Figures(counts.get(REMOTE_HIT, 0), local, seconds)
-    raise ValueError(f"{events} has no buildMetrics event: the build did not come to its end")

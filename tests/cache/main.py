@@ -56,6 +56,8 @@ def prove_hits(report: Report, server: Server, writer: Clone, reader: Clone, tar
     reader.configure(server.reader_lines)
     figures = reader.build(_NO_DISK_CACHE, "--", *targets)
     report.check("the second clone runs nothing itself", figures.hits > 0 and figures.run_here == 0, describe(figures))
+    warnings = [line for line in reader.log.read_text().splitlines() if line.startswith("WARNING: ") and "pload" in line]
+    report.check("the second clone is warned of no upload", not warnings, f"{len(warnings)} warnings{': ' + warnings[0] if warnings else ''}")
 
 
 def prove_http_rights(report: Report, server: Server) -> None:

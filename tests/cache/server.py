@@ -6,10 +6,8 @@ import contextlib
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cache.clone import BuildError
+from tools.processes.ports import free_ports
+from tools.processes.waiting import eventually
 
 STARTING_SECONDS = 60
 
@@ -64,7 +64,7 @@ def serving(program: Path, folder: Path) -> Iterator[Server]:
     Raises:
         BuildError: it does not come up.
     """
-    port, http_port = _free_ports(2)
+    port, http_port = free_ports(2)
     options = [f"--dir={folder / 'cache'}", f"--port={port}", f"--http-port={http_port}"]
     writer_lines = _indented(subprocess.run(_command(program, *options, "--add-writer=ci"), capture_output=True, text=True, check=True).stdout)
     log = folder / "cache.log"
@@ -87,20 +87,17 @@ def _indented(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.startswith("    ")]
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-
-
 def _wait_until_it_answers(http: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + STARTING_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
+    def answers() -> bool:
+        if process.poll() is not None:
+            raise BuildError(f"the cache ended with {process.returncode}; it printed:\n{log.read_text()}")
         try:
             urllib.request.urlopen(f"{http}/status", timeout=5).close()
-            return
         except OSError:
-            time.sleep(0.1)
-    raise BuildError(f"the cache does not answer on {http}; it printed:\n{log.read_text()}")
+            return False
+        return True
+
+    try:
+        eventually(answers, f"the cache answers on {http}", STARTING_SECONDS)
+    except TimeoutError as error:
+        raise BuildError(f"{error}; it printed:\n{log.read_text()}") from error

@@ -14,7 +14,8 @@ from typing import Any
 from pangea.children import Child
 from pangea.places import python_environment
 from pangea.status import read_status
-from tests.integration.cluster import SCRIPT, Cluster, eventually, undisturbed
+from tests.integration.cluster import SCRIPT, Cluster, undisturbed
+from tools.processes.waiting import eventually
 
 # Of every run here: 1,438 samples in batches of 256 are 6 steps an epoch.
 EPOCHS, STEPS = 2, 12

@@ -19,8 +19,9 @@ from pangea.restarts import Fate
 from pangea.services import DATA_SERVICE, ORCHESTRATOR, port_file
 from pangea.settings import Settings
 from tests.chaos.launched import Launched, alone, launched, new_run
-from tests.integration.cluster import SCRIPT, Cluster, eventually
+from tests.integration.cluster import SCRIPT, Cluster
 from tests.integration.command import pangea
+from tools.processes.waiting import eventually
 
 _STORE_BYTES = 80 << 20
 _GATE_STEP = 3

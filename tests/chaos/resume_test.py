@@ -10,7 +10,8 @@ import pytest
 
 from pangea.status import read_status
 from tests.chaos.launched import STEPS, alone, launched, new_run
-from tests.integration.cluster import Cluster, eventually
+from tests.integration.cluster import Cluster
+from tools.processes.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 from pangea.places import program
 from tests.chaos import fake_ssh
 from tests.chaos.launched import Launched, alone, launched, new_run
-from tests.integration.cluster import eventually
 from tests.integration.command import pangea
+from tools.processes.waiting import eventually
 
 _GATE_STEP = 3
 

@@ -14,7 +14,8 @@ from pangea.audit import audit_ledger
 from pangea.children import Child
 from pangea.ledger import Entry, Reader
 from pangea.services import FREE_PORTS, ORCHESTRATOR, Addresses, RunOptions, data_service_name, port_file, start_data_service, start_orchestrator
-from tests.integration.cluster import Cluster, eventually
+from tests.integration.cluster import Cluster
+from tools.processes.waiting import eventually
 
 SCRIPT = Path(__file__).with_name("training.py")
 READY_SECONDS = 60.0

@@ -8,16 +8,9 @@ import shlex
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pangea.children import wait_for
-
-Found = TypeVar("Found")
-# Containers that start torch on a loaded machine take their time; a stack that stands still is found all the same.
-PATIENCE_SECONDS = 600.0
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -59,13 +52,6 @@ class Stack:
         """Lines of metrics.jsonl."""
         file = self.run_dir / "metrics.jsonl"
         return file.read_text().count("\n") if file.exists() else 0
-
-
-def eventually(condition: Callable[[], Found | None], what: str) -> Found:
-    """Waits until `condition` gives something true, and gives that."""
-    found = wait_for(lambda: condition() or None, PATIENCE_SECONDS)
-    assert found is not None, f"waited {PATIENCE_SECONDS:.0f} s in vain: {what}"
-    return found
 
 
 def get(address: str, path: str) -> str:

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from pangea.places import python_environment
-from tests.e2e.stack import Stack, eventually, get, kill
+from tests.e2e.stack import Stack, get, kill
+from tools.processes.waiting import eventually
 
 STACK = Stack.from_environment()
 # A process is killed after so many more steps: the run is under way again.
 STEPS_BETWEEN = 10
+# Containers that start torch on a loaded machine take their time; a stack that stands still is found all the same.
+PATIENCE_SECONDS = 600.0
 
 
 def pangea(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -26,24 +29,24 @@ def pangea(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("address", [STACK.orchestrator, STACK.data])
 def test_a_service_is_ready_and_exports_metrics(address: str) -> None:
-    eventually(lambda: get(address, "/healthz"), f"{address}/healthz answers")
-    eventually(lambda: get(address, "/readyz"), f"{address}/readyz answers")
+    eventually(lambda: get(address, "/healthz"), f"{address}/healthz answers", PATIENCE_SECONDS)
+    eventually(lambda: get(address, "/readyz"), f"{address}/readyz answers", PATIENCE_SECONDS)
     assert "pangea_" in get(address, "/metrics")
 
 
 @pytest.mark.parametrize("command", STACK.kills)
 def test_the_run_goes_on_after(command: str) -> None:
-    before = eventually(lambda: STACK.steps > STEPS_BETWEEN and STACK.steps, "the run is under way")
+    before = eventually(lambda: STACK.steps > STEPS_BETWEEN and STACK.steps, "the run is under way", PATIENCE_SECONDS)
     assert STACK.record()["state"] != "finished", "the run was over before it could be disturbed; give it more epochs"
     kill(command)
-    eventually(lambda: STACK.steps > before + STEPS_BETWEEN or STACK.record()["state"] == "finished", f"the run goes on after `{command}`")
+    eventually(lambda: STACK.steps > before + STEPS_BETWEEN or STACK.record()["state"] == "finished", f"the run goes on after `{command}`", PATIENCE_SECONDS)
 
 
 def test_the_run_ends() -> None:
-    eventually(lambda: STACK.record().get("state") == "finished", "the run ends")
+    eventually(lambda: STACK.record().get("state") == "finished", "the run ends", PATIENCE_SECONDS)
     record = STACK.record()
     assert record["steps"] == record["total_steps"] == STACK.steps
-    eventually((STACK.run_dir / "result.json").exists, "a worker reports its figures")
+    eventually((STACK.run_dir / "result.json").exists, "a worker reports its figures", PATIENCE_SECONDS)
     assert json.loads((STACK.run_dir / "result.json").read_text())["held_out_accuracy"] > 0.9
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pangea.children import wait_for
+from tools.processes.waiting import eventually
 
 # Containers that start torch on a loaded machine take their time; one that never gets well is found all the same.
 PATIENCE_SECONDS = 300.0
@@ -66,11 +66,14 @@ class Containers:
         """Waits until the image's health command is content; gives the seconds."""
         start = time.monotonic()
 
-        def healthy() -> bool | None:
+        def healthy() -> bool:
             assert self.inspect(name)["State"]["Status"] in ("created", "running"), f"{name} ended before it was healthy: {self.logs(name)}"
-            return subprocess.run([self.engine, "exec", name, *command], capture_output=True, check=False).returncode == 0 or None
+            return subprocess.run([self.engine, "exec", name, *command], capture_output=True, check=False).returncode == 0
 
-        assert wait_for(healthy, PATIENCE_SECONDS), f"{name} is not healthy after {PATIENCE_SECONDS:.0f} s: {self.logs(name)}"
+        try:
+            eventually(healthy, f"{name} is healthy", PATIENCE_SECONDS)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}: {self.logs(name)}") from error
         return time.monotonic() - start
 
     def logs(self, name: str) -> str:

@@ -29,7 +29,7 @@ def reference(service: str) -> str:
 @pytest.fixture(scope="module")
 def containers() -> Iterator[Containers]:
     try:
-        engine = find_engine()
+        engine = find_engine(os.environ.get("PANGEA_ENGINE", ""))
     except NoEngine as error:
         pytest.skip(f"no container was started: {error}")
     for service in SERVICES:

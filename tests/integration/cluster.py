@@ -5,26 +5,17 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from pangea.children import Child, wait_for
+from pangea.children import Child
 from pangea.embedded import EmbeddedServices
 from pangea.places import python_command, python_environment
+from tools.processes.waiting import eventually
 
-Found = TypeVar("Found")
 SCRIPT = Path(__file__).with_name("gated_training.py")
-# A condition that does not come true within this time is a failed test, not a slow machine.
-PATIENCE_SECONDS = 120.0
-
-
-def eventually(condition: Callable[[], Found | None], what: str) -> Found:
-    """Waits until `condition` gives something true, and gives that."""
-    found = wait_for(lambda: condition() or None, PATIENCE_SECONDS)
-    assert found is not None, f"waited {PATIENCE_SECONDS:.0f} s in vain: {what}"
-    return found
 
 
 def http_get(address: str, path: str) -> tuple[int, str]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster import Cluster, cluster, eventually, undisturbed
+from tests.integration.cluster import Cluster, cluster, undisturbed
+from tools.processes.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ import pytest
 
 from pangea.embedded import EmbeddedServices
 from pangea.places import data_file, program
-from tests.integration.cluster import cluster, eventually, http_get
+from tests.integration.cluster import cluster, http_get
+from tools.processes.ports import free_address
+from tools.processes.waiting import eventually
 
 
 def test_services_answer_health_readiness_and_metrics(tmp_path: Path) -> None:
@@ -26,8 +28,7 @@ def test_services_answer_health_readiness_and_metrics(tmp_path: Path) -> None:
 
 
 def test_a_worker_answers_health_and_readiness(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     with cluster(tmp_path) as run:
         run.start_worker("worker", gate_step=1, PANGEA_HTTP=address)
         run.wait_gate("worker")
@@ -91,8 +92,7 @@ def test_services_stop_on_sigterm_with_exit_code_0_while_workers_are_connected(t
 
 
 def test_a_worker_without_an_orchestrator_says_which_address_it_tried(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     script = tmp_path / "impatient.py"
     script.write_text("import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(), lr=1.0), timeout=1.0)\n")
     with cluster(tmp_path / "cluster") as run:

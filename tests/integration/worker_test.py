@@ -14,8 +14,9 @@ import pytest
 
 from pangea.children import Child
 from pangea.places import program, python_environment
-from tests.integration.cluster import PATIENCE_SECONDS, SCRIPT, Cluster, cluster, eventually, undisturbed
+from tests.integration.cluster import PATIENCE_SECONDS, SCRIPT, Cluster, cluster, undisturbed
 from tests.integration.command import pangea
+from tools.processes.waiting import eventually
 
 
 def start(running: Cluster, name: str, *options: str, **environment: str) -> Child:

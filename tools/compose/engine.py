@@ -17,16 +17,18 @@ def _answers(*command: str) -> bool:
     return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def find_engine() -> str:
-    """`docker` if it has a running engine and its compose plugin, else `podman`.
+def find_engine(wanted: str = "") -> str:
+    """The wanted engine, or the first that answers: podman, then docker. tools/images hands images to engines in the same order, so that both mean the same one.
 
     Raises:
-        NoEngine: there is neither.
+        NoEngine: it does not answer, or docker has no compose plugin.
     """
-    if _answers("docker", "info") and _answers("docker", "compose", "version"):
-        return "docker"
-    if _answers("podman", "info"):
+    if wanted in ("", "podman") and _answers("podman", "info"):
         return "podman"
-    raise NoEngine(
-        "this machine has no container engine that works: neither `docker info` with `docker compose version`, nor `podman info`; on Debian: apt-get install podman runc"
-    )
+    if wanted in ("", "docker") and _answers("docker", "info"):
+        if _answers("docker", "compose", "version"):
+            return "docker"
+        raise NoEngine("docker of this machine has no compose plugin: `docker compose version` fails; install the plugin, or podman and runc")
+    if wanted:
+        raise NoEngine(f"PANGEA_ENGINE names {wanted}, and `{wanted} info` does not answer; start it, or name podman or docker")
+    raise NoEngine("no container engine of this machine answers, neither `podman info` nor `docker info`; on Debian: apt-get install podman runc")

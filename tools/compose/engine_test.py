@@ -15,22 +15,39 @@ def program(folder: Path, name: str, script: str) -> None:
     file.chmod(0o755)
 
 
-def test_docker_with_an_engine_and_compose_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """All that is on PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    program(tmp_path, "docker", "exit 0")
-    program(tmp_path, "podman", "exit 0")
+    return tmp_path
+
+
+def test_podman_comes_first_as_for_images(folder: Path) -> None:
+    program(folder, "docker", "exit 0")
+    program(folder, "podman", "exit 0")
+    assert find_engine() == "podman"
+    assert find_engine("docker") == "docker"
+
+
+def test_docker_is_taken_where_podman_does_not_answer(folder: Path) -> None:
+    program(folder, "docker", "exit 0")
+    program(folder, "podman", "exit 125")
     assert find_engine() == "docker"
 
 
-@pytest.mark.parametrize("missing", ["info", "compose"])
-def test_a_docker_client_without_its_engine_or_compose_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    program(tmp_path, "docker", f'[ "$1" != {missing} ]')
-    program(tmp_path, "podman", "exit 0")
-    assert find_engine() == "podman"
+def test_the_wanted_engine_is_not_replaced_by_another(folder: Path) -> None:
+    program(folder, "docker", "exit 0")
+    with pytest.raises(NoEngine, match="PANGEA_ENGINE names podman"):
+        find_engine("podman")
 
 
-def test_without_any_the_user_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_docker_without_its_compose_plugin_is_told_from_no_docker(folder: Path) -> None:
+    program(folder, "docker", '[ "$1" != compose ]')
+    with pytest.raises(NoEngine, match="no compose plugin"):
+        find_engine()
+
+
+def test_without_any_the_user_is_told_what_to_install(folder: Path) -> None:
+    program(folder, "docker", "exit 1")
     with pytest.raises(NoEngine, match="apt-get install podman"):
         find_engine()

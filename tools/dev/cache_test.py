@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tools.dev.cache import is_loopback, main
+from tools.dev.cache import main
+from tools.dev.settings import is_loopback
 
 
 def run(tmp_path: Path, *arguments: str) -> Result:

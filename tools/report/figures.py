@@ -1,11 +1,10 @@
-"""Figures of a workspace, each read from what holds it: locks, images, test results, Bazel's record of events."""
+"""Figures of a workspace, each read from what holds it: locks, images, test results."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -27,26 +26,6 @@ class Counts:
     cases: int
     failed: int
     skipped: int
-
-
-@dataclass(frozen=True)
-class BuildRecord:
-    """Where a build's results came from: `runners` counts actions by what ran them; a `... cache hit` ran nothing."""
-
-    runners: dict[str, int]
-    passed_tests: int
-    failed_tests: int
-
-    @property
-    def cached(self) -> int:
-        """Actions whose results came from a disk or remote cache."""
-        return sum(count for name, count in self.runners.items() if name.endswith("cache hit"))
-
-    @property
-    def share(self) -> float | None:
-        """That as a share of all that could have come from one; None if there was nothing to do."""
-        able = sum(count for name, count in self.runners.items() if name not in ("total", "internal"))
-        return self.cached / able if able else None
 
 
 def versions(workspace: Path) -> dict[str, str]:
@@ -82,7 +61,11 @@ def images(outputs: Path) -> dict[str, str]:
 
 
 def count_results(logs: Path) -> Counts:
-    """Counts of all test.xml files below bazel-testlogs."""
+    """Counts of all test.xml files below bazel-testlogs.
+
+    Raises:
+        FigureError: one of them is no test report.
+    """
     targets = cases = failed = skipped = 0
     for file in sorted(logs.glob("**/test.xml")):
         try:
@@ -94,22 +77,3 @@ def count_results(logs: Path) -> Counts:
         failed += sum(case.find("failure") is not None or case.find("error") is not None for case in found)
         skipped += sum(case.find("skipped") is not None for case in found)
     return Counts(targets, cases, failed, skipped)
-
-
-def build_record(events: Path) -> BuildRecord:
-    """What Bazel wrote with --build_event_json_file.
-
-    Raises:
-        FigureError: the record is not whole: the build was cut off.
-    """
-    runners: dict[str, int] | None = None
-    results: Counter[bool] = Counter()
-    for line in events.read_text().splitlines():
-        event = json.loads(line)
-        if "buildMetrics" in event:
-            runners = {entry["name"]: int(entry["count"]) for entry in event["buildMetrics"]["actionSummary"].get("runnerCount", [])}
-        if "testSummary" in event:
-            results[event["testSummary"].get("overallStatus") == "PASSED"] += 1
-    if runners is None:
-        raise FigureError(f"{events} has no metrics: that build did not end, or the file is no --build_event_json_file")
-    return BuildRecord(runners, results[True], results[False])

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from tools.report.figures import BuildRecord, Counts, FigureError, build_record, count_results, images, versions
+from tools.report.events import BuildRecord, EventsError, read_record
+from tools.report.figures import Counts, FigureError, count_results, images, versions
 
 
 @click.command()
@@ -25,9 +26,9 @@ def main(events: Path | None) -> None:
     workspace = Path(os.environ["BUILD_WORKSPACE_DIRECTORY"])
     try:
         # Relative to where the caller stands.
-        record = build_record(Path(os.environ["BUILD_WORKING_DIRECTORY"]) / events) if events else None
+        record = read_record(Path(os.environ["BUILD_WORKING_DIRECTORY"]) / events) if events else None
         figures = versions(workspace), images(workspace / "bazel-bin"), count_results(workspace / "bazel-testlogs"), record
-    except (FigureError, OSError, ValueError) as error:
+    except (EventsError, FigureError, OSError, ValueError) as error:
         sys.exit(f"report: {error}")
     folder = workspace / "generated/report"
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 
 class StepFailed(Exception):
@@ -19,9 +19,8 @@ class StepFailed(Exception):
 class Commands:
     """Commands of one set-up, run in the workspace; each writes a log file of its own."""
 
-    def __init__(self, workspace: pathlib.Path, logs: pathlib.Path, environment: Mapping[str, str]) -> None:
-        self.workspace, self._logs, self._environment = workspace, logs, {**os.environ, **environment}
-        self._number = 0
+    def __init__(self, workspace: pathlib.Path, logs: pathlib.Path) -> None:
+        self.workspace, self._logs, self._number = workspace, logs, 0
 
     def _log(self, name: str) -> pathlib.Path:
         self._number += 1
@@ -29,7 +28,7 @@ class Commands:
         return self._logs / f"{self._number:02}-{name}.log"
 
     def run(self, name: str, command: Sequence[str], **environment: str) -> pathlib.Path:
-        """Runs a command to its end; gives its log.
+        """Runs a command to its end, with these variables beside those of this process; gives its log.
 
         Raises:
             StepFailed: it ended with an error.
@@ -37,7 +36,7 @@ class Commands:
         log = self._log(name)
         with log.open("wb") as output:
             code = subprocess.run(
-                list(command), cwd=self.workspace, env={**self._environment, **environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+                list(command), cwd=self.workspace, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
             ).returncode
         if code != 0:
             raise StepFailed(f"`{' '.join(command)}` ended with {code}", code, log)
@@ -47,9 +46,7 @@ class Commands:
         """Starts a command that goes on, in a session of its own: Ctrl-C is for us, and it is stopped in order."""
         log = self._log(name)
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                list(command), cwd=self.workspace, env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )
+            process = subprocess.Popen(list(command), cwd=self.workspace, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         return process, log
 
 

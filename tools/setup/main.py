@@ -42,13 +42,16 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     folder = WORKSPACE / "pangea-runs" / "setup"
     shutil.rmtree(folder, ignore_errors=True)
-    commands = Commands(WORKSPACE, folder / "logs", {})
+    commands = Commands(WORKSPACE, folder / "logs")
     stack = (ProcessStack if options.no_containers else ContainerStack)(commands, folder, options.epochs)
 
     def show(text: str) -> None:
         print(text, flush=True)
 
-    return run_steps(SevenSteps(commands, stack, show).steps(), wanted, options.keep, show)
+    code = run_steps(SevenSteps(commands, stack, show).steps(), wanted, options.keep, show)
+    if options.keep:
+        show(f"to remove the stack later: {stack.how_to_remove()}")
+    return code
 
 
 if __name__ == "__main__":

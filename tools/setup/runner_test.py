@@ -82,8 +82,8 @@ def test_other_words_are_no_lists_of_steps(text: str) -> None:
 
 
 def test_a_command_that_fails_is_named_with_its_log(tmp_path: Path) -> None:
-    commands = Commands(tmp_path, tmp_path / "logs", {"WORD": "hello"})
-    assert commands.run("echo", ["sh", "-c", 'echo "$WORD"']).read_text() == "hello\n"
+    commands = Commands(tmp_path, tmp_path / "logs")
+    assert commands.run("echo", ["sh", "-c", 'echo "$WORD"'], WORD="hello").read_text() == "hello\n"
     with pytest.raises(StepFailed, match="ended with 3") as failure:
         commands.run("bad", ["sh", "-c", "echo reason; exit 3"])
     assert failure.value.code == 3

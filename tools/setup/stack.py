@@ -42,4 +42,7 @@ class Stack(Protocol):
         """The newest lines of every process."""
 
     def remove(self) -> None:
-        """Stops what is there, and deletes it; does nothing if nothing is."""
+        """Stops what this object has started, and deletes it; does nothing if it has started nothing."""
+
+    def how_to_remove(self) -> str:
+        """A command for a shell that stops it after this process has ended, and where its files are."""

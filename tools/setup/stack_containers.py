@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
+import shlex
 import shutil
-import socket
 import sys
 
+from tools.processes.ports import free_ports
 from tools.setup.commands import Commands, StepFailed, tail
 from tools.setup.stack import Deployed
 
 IMAGES = ("go-orchestrator", "rust-compute", "python-ai-client")
 _KILL = pathlib.Path(__file__).with_name("kill_container.py")
+_PROJECT = "pangea-setup"
+# What Bazel says of itself is no log of the stack.
+_SILENT = ("--ui_event_filters=-info,-stdout,-stderr", "--noshow_progress")
 CONTAINERS = ("python-worker-1", "go-orchestrator", "rust-compute")
-
-
-def free_port() -> str:
-    """A port of the loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 class ContainerStack:
@@ -29,21 +27,26 @@ class ContainerStack:
 
     def __init__(self, commands: Commands, folder: pathlib.Path, epochs: int) -> None:
         self._commands, self._runs = commands, folder / "runs"
-        self._deployed, self._engine = False, "podman"
+        self._deployed = False
         names = ("PANGEA_ORCHESTRATOR_PORT", "PANGEA_ORCHESTRATOR_HTTP_PORT", "PANGEA_DATA_PORT", "PANGEA_DATA_HTTP_PORT")
+        ports = free_ports(len(names))
         self._settings: dict[str, str] = {
             "PANGEA_RUNS": str(self._runs),
             "PANGEA_EPOCHS": str(epochs),
-            "COMPOSE_PROJECT_NAME": "pangea-setup",
-            **{name: free_port() for name in names},
+            "COMPOSE_PROJECT_NAME": _PROJECT,
+            **{name: str(ports.pop()) for name in names},
         }
+
+    @functools.cached_property
+    def _engine(self) -> str:
+        """podman or docker, as tools/compose chooses."""
+        return self._commands.run("engine", ["./bazelw", "run", "//tools/compose", "--", "engine"]).read_text().splitlines()[-1]
 
     def _compose(self, name: str, *words: str) -> pathlib.Path:
         return self._commands.run(name, ["./bazelw", "run", "//tools/compose", "--", *words], **self._settings)
 
     def validate(self) -> str:
         """Which container engine there is."""
-        self._engine = self._commands.run("engine", ["./bazelw", "run", "//tools/compose", "--", "engine"]).read_text().splitlines()[-1]
         return f"containers by {self._engine}"
 
     def build(self) -> str:
@@ -63,12 +66,12 @@ class ContainerStack:
             self._runs / "run",
             f"127.0.0.1:{self._settings['PANGEA_ORCHESTRATOR_HTTP_PORT']}",
             f"127.0.0.1:{self._settings['PANGEA_DATA_HTTP_PORT']}",
-            [f"{sys.executable} {_KILL} {self._engine} {self._container(service)}" for service in CONTAINERS],
+            [shlex.join([sys.executable, str(_KILL), self._engine, self._container(service)]) for service in CONTAINERS],
         )
 
     def _container(self, service: str) -> str:
         """The name of a service's container: `pangea-setup_SERVICE_1` or `pangea-setup-SERVICE-1`."""
-        log = self._commands.run("names", [self._engine, "ps", "--all", "--format", "{{.Names}}", "--filter", "name=pangea-setup"])
+        log = self._commands.run("names", [self._engine, "ps", "--all", "--format", "{{.Names}}", "--filter", f"name={_PROJECT}"])
         names: list[str] = [line for line in log.read_text().split() if service in line]
         if len(names) != 1:
             raise StepFailed(f"{len(names)} containers of the service {service}; wanted one", log=log)
@@ -76,7 +79,8 @@ class ContainerStack:
 
     def logs(self) -> str:
         """The newest lines of every container."""
-        return tail(self._compose("logs", "logs", "--tail", "5"), 60)
+        words = ["./bazelw", "run", *_SILENT, "//tools/compose", "--", "logs", "--tail", "5"]
+        return tail(self._commands.run("logs", words, **self._settings), 60)
 
     def remove(self) -> None:
         """Stops and deletes containers, network and files."""
@@ -84,3 +88,12 @@ class ContainerStack:
             self._compose("down", "down", "-v")
             self._deployed = False
         shutil.rmtree(self._runs, ignore_errors=True)
+        if self._runs.exists() and self._engine == "podman":
+            # Files of the containers' user, whom only podman's own user namespace has.
+            self._commands.run("remove", ["podman", "unshare", "rm", "-rf", str(self._runs)])
+        if self._runs.exists():
+            raise StepFailed(f"{self._runs} holds files of the containers' user, which only root may remove; remove it as root")
+
+    def how_to_remove(self) -> str:
+        """A command for a shell, and where files are left."""
+        return f"COMPOSE_PROJECT_NAME={_PROJECT} ./bazelw run //tools/compose -- down -v; its files are in {self._runs}" if self._deployed else "there is none"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shlex
 import shutil
 import signal
 import subprocess
-import time
+import sys
 
+from tools.processes.waiting import eventually
 from tools.setup.commands import Commands, StepFailed, tail
 from tools.setup.stack import Deployed
 
 # Until the services listen: torch is not loaded by then, but a cold machine is slow.
 _READY_SECONDS = 120
 _STOP_SECONDS = 60
+_KILL = pathlib.Path(__file__).with_name("kill_child.py")
 
 
 class ProcessStack:
@@ -38,23 +41,23 @@ class ProcessStack:
     def deploy(self) -> Deployed:
         """Starts the run, and waits until both services listen."""
         words = ["./bazelw", "run", "//:pangea", "--", "train", "--workers", "2", "--epochs", str(self._epochs), "--run-dir", str(self._run)]
-        self._process, log = self._commands.start("train", words)
-        deadline = time.monotonic() + _READY_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise StepFailed(f"`pangea train` ended with {self._process.returncode}", self._process.returncode or 1, log)
-            orchestrator, data = self._ports("go-orchestrator"), self._ports("rust-compute")
-            if orchestrator and data:
-                # ./bazelw replaces itself by the program that it runs, so this is the number of `pangea train` itself.
-                killer = f"python3 {pathlib.Path(__file__).with_name('kill_child.py')} {self._process.pid}"
-                return Deployed(self._run, orchestrator["http"], data["http"], [f"{killer} {word}" for word in ("digits.py", "go-orchestrator", "rust-compute")])
-            time.sleep(0.2)
-        raise StepFailed(f"the services do not listen after {_READY_SECONDS} s", log=log)
+        process, log = self._commands.start("train", words)
+        self._process = process
 
-    def _ports(self, service: str) -> dict[str, str]:
-        """The addresses that a service wrote; empty if it has not yet."""
-        file = self._run / "logs" / f"{service}.ports.json"
-        return dict(json.loads(file.read_text())) if file.exists() else {}
+        def pages() -> list[str]:
+            """host:port of the pages of both services; none before both listen."""
+            if process.poll() is not None:
+                raise StepFailed(f"`pangea train` ended with {process.returncode}", process.returncode or 1, log)
+            files = [self._run / "logs" / f"{service}.ports.json" for service in ("go-orchestrator", "rust-compute")]
+            return [json.loads(file.read_text())["http"] for file in files] if all(file.exists() for file in files) else []
+
+        try:
+            orchestrator, data = eventually(pages, "both services listen", _READY_SECONDS)
+        except TimeoutError as error:
+            raise StepFailed(str(error), log=log) from error
+        # ./bazelw replaces itself by the program that it runs, so this is the number of `pangea train` itself.
+        killer = [sys.executable, str(_KILL), str(process.pid)]
+        return Deployed(self._run, orchestrator, data, [shlex.join([*killer, word]) for word in ("digits.py", "go-orchestrator", "rust-compute")])
 
     def logs(self) -> str:
         """The newest lines of every process."""
@@ -70,3 +73,7 @@ class ProcessStack:
                 self._process.kill()
                 self._process.wait()
         shutil.rmtree(self._run, ignore_errors=True)
+
+    def how_to_remove(self) -> str:
+        """A command for a shell, and where files are left."""
+        return f"kill {self._process.pid}; its files are in {self._run}" if self._process is not None else "there is none"

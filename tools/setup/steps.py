@@ -85,9 +85,9 @@ class SevenSteps:
         return "the newest lines of each process"
 
     def clean_up(self) -> str:
-        """Leaves nothing behind."""
+        """Leaves nothing behind of what the steps before have deployed."""
         self._stack.remove()
-        return "no process and no file of the stack is left"
+        return "no process and no file of this call's stack is left"
 
 
 def chosen(text: str, count: int) -> list[int]:

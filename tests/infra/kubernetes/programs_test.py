@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,18 +17,15 @@ from pangea.children import Child
 from pangea.places import program, python_environment
 from pangea.services import start_data_service
 from tests.infra.kubernetes.manifests import Manifest, build, containers, pod_labels, pods
-from tests.integration.cluster import eventually, http_get
+from tests.integration.cluster import http_get
+from tools.processes.ports import free_address
+from tools.processes.waiting import eventually
 
 BUILT = build()
 PODS = pods(BUILT)
 ORCHESTRATOR, DATA, WORKER = PODS
 (RUN,) = (manifest["data"] for manifest in BUILT if manifest["kind"] == "ConfigMap")
 PATIENCE_SECONDS = 120.0
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def filled(arguments: list[str], variables: dict[str, str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,7 @@ from tests.infra.monitoring import queries
 from tests.infra.monitoring.exported import Metric, exported
 from tests.infra.monitoring.labels import Checker, Wrong
 from tests.integration.cluster import cluster, http_get
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
+from tools.processes.ports import free_address
 
 
 @pytest.fixture(scope="module")

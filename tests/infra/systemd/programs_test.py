@@ -16,7 +16,8 @@ from pangea.children import Child
 from pangea.cli import main
 from pangea.places import data_file, program, python_environment
 from tests.infra.systemd.units import UNITS, command, environment, read
-from tests.integration.cluster import cluster, eventually, http_get
+from tests.integration.cluster import cluster, http_get
+from tools.processes.waiting import eventually
 
 ORCHESTRATOR, DATA, WORKER = UNITS
 FREE = {"LISTEN": "127.0.0.1:0", "HTTP": "127.0.0.1:0"}

@@ -1,11 +1,8 @@
 """Keeps a core busy until it is killed."""
 
-from tools.bench.programs import job as jobs
-
 
 def main() -> None:
-    """Says that it is there, and goes on."""
-    jobs.answer(jobs.read())
+    """Never ends."""
     while True:
         pass
 

@@ -3,14 +3,15 @@
 import torch
 
 from tools.bench.programs import job as jobs
+from tools.bench.programs import torch_process
 from tools.bench.programs.exchange import timed
 
 
 def main() -> None:
     """Adds in place, as DistributedDataParallel does."""
     job = jobs.read()
-    jobs.use_one_thread()
-    jobs.join_gloo(job)
+    torch_process.use_one_thread()
+    torch_process.join_gloo(job)
     gradient = torch.empty(job["elements"])
 
     def prepare(_number: int) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from pangea import _native
 from tools.bench.programs import job as jobs
+from tools.bench.programs import torch_process
 from tools.bench.programs.exchange import timed
 
 _HASH = bytes(32)
@@ -15,13 +16,13 @@ def main() -> None:
     """Makes the steps of a run whose dataset has a sample a shard."""
     job = jobs.read()
     rank, world, elements = job["rank"], job["world"], job["elements"]
-    jobs.use_one_thread()
+    torch_process.use_one_thread()
     dataset = _native.DatasetInfo(name="nothing", hash=_HASH, train_samples=world * job["times"], held_out_samples=0, classes=2, features=("float32", (1,)), labels=("int64", ()))
     client = _native.OrchestratorClient(job["orchestrator"])
     client.join(f"worker-{rank}", "bench", [("gradient", "float32", (elements,))], _hash(0), 0, dataset)
     gradient = torch.full((elements,), float(rank + 1))
     # All are here before anyone asks for work, so that everyone has a part of every step.
-    jobs.join_gloo(job)
+    torch_process.join_gloo(job)
     torch.distributed.barrier()
     shard = -1
 

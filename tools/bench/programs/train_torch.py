@@ -13,6 +13,7 @@ from pangea import _native
 from pangea.batches import BatchSource
 from tools.bench.models import RECIPES
 from tools.bench.programs import job as jobs
+from tools.bench.programs import torch_process
 
 
 def fetch(job: dict[str, Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -32,14 +33,14 @@ def fetch(job: dict[str, Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def main() -> None:
     """Trains over all epochs."""
     job = jobs.read()
-    jobs.use_one_thread()
+    torch_process.use_one_thread()
     pangea.seed_everything()
     recipe = RECIPES[job["model"]]
     model = recipe.model()
     optimizer = recipe.optimizer(model)
     batches = fetch(job)
     if job["world"] > 1:
-        jobs.join_gloo(job)
+        torch_process.join_gloo(job)
         model = torch.nn.parallel.DistributedDataParallel(model)
     began: dict[int, float] = {}
     losses = []

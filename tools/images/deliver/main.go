@@ -59,6 +59,9 @@ func load(ctx context.Context, image v1.Image, reference string, arguments []str
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%q is no option of load; --engine and --name are", flags.Arg(0))
+	}
 	found, err := engine.Find(ctx, *wanted)
 	if err != nil {
 		return err
@@ -82,6 +85,9 @@ func push(ctx context.Context, image v1.Image, arguments []string, output io.Wri
 	}
 	if err := flags.Parse(arguments[1:]); err != nil {
 		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%q is one word too many; an image goes to one place a call", flags.Arg(0))
 	}
 	pushed, err := registry.Push(ctx, image, arguments[0], *insecure)
 	if err != nil {

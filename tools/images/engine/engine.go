@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// Names are the engines that we know, in the order in which they are tried.
+// Names are the engines that we know, in the order in which they are tried: that of tools/compose, so that images come to the engine that starts them.
 var Names = []string{"podman", "docker"}
 
 // ErrNone says that this machine has no engine that answers.

@@ -17,6 +17,19 @@ type entry struct {
 	folder *Folder
 }
 
+// String tells an entry in an error.
+func (e entry) String() string {
+	switch {
+	case e.source != "":
+		return "the file " + e.source
+	case e.link != "":
+		return "a link to " + e.link
+	case e.folder != nil:
+		return "a folder"
+	}
+	return "a text"
+}
+
 // entries are those of one layer by path.
 type entries map[string]entry
 
@@ -33,7 +46,7 @@ func (e entries) add(place string, added entry) error {
 		return err
 	}
 	if old, ok := e[place]; ok {
-		return fmt.Errorf("%s would be made twice, from %q and from %q; leave one out", place, old.source, added.source)
+		return fmt.Errorf("%s would be made twice, as %s and as %s; leave one out", place, old, added)
 	}
 	e[place] = added
 	return nil
