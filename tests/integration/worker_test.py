@@ -14,9 +14,9 @@ import pytest
 
 from pangea.children import Child
 from pangea.places import program, python_environment
-from tests.integration.cluster import PATIENCE_SECONDS, SCRIPT, Cluster, cluster, undisturbed
+from tests.integration.cluster import SCRIPT, Cluster, cluster, undisturbed
 from tests.integration.command import pangea
-from tools.processes.waiting import eventually
+from tools.processes.waiting import PATIENCE_SECONDS, eventually
 
 
 def start(running: Cluster, name: str, *options: str, **environment: str) -> Child:
