@@ -3,7 +3,8 @@
 # Beside the target's own runfiles, or among those of whatever has it as data. A link to the program would not do: on a machine that runs
 # actions for others it is a copy, and the program no longer finds its files.
 _SCRIPT = """#!/bin/sh
-for runfiles in "$0.runfiles" "${{0%.runfiles/*}}.runfiles"; do
+case "$0" in /*) self=$0 ;; *) self=$PWD/$0 ;; esac
+for runfiles in "$self.runfiles" "${{self%.runfiles/*}}.runfiles"; do
   [ -x "$runfiles/{program}" ] && exec "$runfiles/{program}" "$@"
 done
 echo "$0: {program} is not among its runfiles" >&2

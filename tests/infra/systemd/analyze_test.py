@@ -79,3 +79,4 @@ def test_a_line_less_is_noticed(unit: str, line: str, root: Path) -> None:
     change(root, unit, line, "")
     code, text = analyze("security", root, unit, "--offline=true", f"--threshold={MOST_EXPOSURE}")
     assert code != 0, text
+    assert "Overall exposure level" in text
