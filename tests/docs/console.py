@@ -7,8 +7,10 @@ with a file's name behind the language (```python train.py) is what the reader w
 from __future__ import annotations
 
 import doctest
+import os
 import re
 import shlex
+import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -129,7 +131,9 @@ def follow(page: str, folder: Path, environment: Mapping[str, str]) -> int:
         PageIsWrong: naming the line, the command, and what it printed.
     """
     count = 0
-    shell = subprocess.Popen(["/bin/bash", "--norc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environment)
+    shell = subprocess.Popen(
+        ["/bin/bash", "--norc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environment, start_new_session=True
+    )
     try:
         for step in steps(page):
             if isinstance(step, File):
@@ -139,7 +143,8 @@ def follow(page: str, folder: Path, environment: Mapping[str, str]) -> int:
                 _run(shell, step)
                 count += 1
     finally:
-        shell.kill()
+        # With all that it has left in the background, which may hold its output open.
+        os.killpg(shell.pid, signal.SIGKILL)
         shell.communicate()
     return count
 

@@ -40,6 +40,7 @@ def test_dots_alone_stand_for_any_lines_also_none(tmp_path: Path, printed: str) 
         (page("$ true", "$ false"), "line 5: this ends with exit code 1"),
         (page("$ ls gone", "..."), "No such file"),
         (page("$ exit 3", "..."), "the shell is gone"),
+        (page("$ sleep 1000 &", "$ false"), "line 5: this ends with exit code 1"),
         (page("no command"), "has to begin with a command"),
     ],
 )
