@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.compose.engine import NoEngine, find_engine
+from tools.compose.engine import NoEngine, check_compose, find_engine
 
 
 def program(folder: Path, name: str, script: str) -> None:
@@ -43,8 +43,15 @@ def test_the_wanted_engine_is_not_replaced_by_another(folder: Path) -> None:
 
 def test_docker_without_its_compose_plugin_is_told_from_no_docker(folder: Path) -> None:
     program(folder, "docker", '[ "$1" != compose ]')
+    assert find_engine() == "docker"
     with pytest.raises(NoEngine, match="no compose plugin"):
-        find_engine()
+        check_compose("docker")
+
+
+def test_an_engine_with_a_compose_tool_is_taken(folder: Path) -> None:
+    program(folder, "docker", "exit 0")
+    check_compose("docker")
+    check_compose("podman")
 
 
 def test_without_any_the_user_is_told_what_to_install(folder: Path) -> None:

@@ -9,13 +9,14 @@ import os
 import sys
 from pathlib import Path
 
-from tools.compose.engine import NoEngine, find_engine
+from tools.compose.engine import NoEngine, check_compose, find_engine
 
 
 def main(arguments: list[str]) -> None:
     """Does as the compose tool does; exits with 1 and a sentence if there is none."""
     try:
         engine = find_engine(os.environ.get("PANGEA_ENGINE", ""))
+        check_compose(engine)
     except NoEngine as error:
         sys.exit(f"compose: {error}")
     if arguments == ["engine"]:
