@@ -18,8 +18,9 @@ using Go = import "/go.capnp";
 $Go.package("tensor");
 $Go.import("pangea.example/pangea/schemas/tensor");
 
-const protocolVersion :UInt16 = 1;
+const protocolVersion :UInt16 = 2;
 # Raised when an old reader could misunderstand a new writer. Additions that an old reader may ignore do not raise it.
+# 2: a step's gradient is divided by Aggregate.divisor, no longer by its samples; shards of a small step are merged (RunSettings.minShardSamples).
 
 const maxChunkBytes :UInt32 = 4194304;
 # Most tensor bytes (4 MiB) that a service puts into one frame. Larger tensors travel as several pieces. A TrainingBatch is always one frame: it
@@ -88,6 +89,16 @@ struct DatasetInfo {
   classes @4 :UInt32;             # Number of labels; 0 where the labels are no classes.
   features @5 :TensorSpec;        # Of one sample, without the batch dimension.
   labels @6 :TensorSpec;          # Of one sample, without the batch dimension.
+  columns @7 :List(Column);       # Of a table: its feature columns, in order, as they were before preprocessing. At most 4,096; empty where there are none or more.
+  classNames @8 :List(Text);      # What stands for class 0, 1, ... in the raw data; empty where labels are numbers already. At most 4,096.
+  vocabulary @9 :Data;            # Of a text: the byte that token 0, 1, ... stands for. At most 256.
+}
+
+struct Column {
+  # One feature column of a table. A served value is (raw value - mean) / deviation; mean 0 and deviation 1 where the values are served as they are.
+  name @0 :Text;                  # From the header of the table; empty where it has none. At most 256 bytes.
+  mean @1 :Float64;               # Over the training samples.
+  deviation @2 :Float64;          # Over the training samples; above 0.
 }
 
 struct BatchRequest {
@@ -100,11 +111,14 @@ struct BatchRequest {
   batchSize @4 :UInt32;        # Samples of a whole step, over all shards. 1 to 1,048,576.
   shard @5 :UInt32;            # Below `shards`.
   shards @6 :UInt32;           # A power of two, 1 to 1,024.
+  minShardSamples @7 :UInt32;  # RunSettings.minShardSamples; 0 for `heldOut`.
 }
 
 struct TrainingBatch {
   # data service -> worker: the samples of one shard of one step, preprocessed and ready to train on.
   # With n samples in the step, shard s of S holds positions [n*s/S, n*(s+1)/S) (integer division) of the step; it may be empty.
+  # Where that would give some shard fewer than minShardSamples samples, shards are merged: S is halved until no shard has fewer, or S is 1. Shard
+  # j of the smaller number S' then has the number j*S/S', and the numbers between are empty.
   split @0 :Split;
   epoch @1 :UInt32;
   step @2 :UInt32;             # Step within the epoch.
@@ -124,6 +138,8 @@ struct RunSettings {
   shards @1 :UInt32;           # Micro-batches of a step; a power of two, 1 to 1,024.
   batchSize @2 :UInt32;        # Samples of a step, over all shards.
   epochs @3 :UInt32;           # At least 1.
+  minShardSamples @4 :UInt32;  # Shards of a step are merged until each has at least so many samples (see TrainingBatch); 0 or 1 merges none.
+  dropLast @5 :Bool;           # An epoch has floor(samples / batchSize) steps: what is left over in its order is not used in that epoch.
 }
 
 struct JoinRequest {
@@ -140,6 +156,16 @@ struct JoinRequest {
   runId @8 :Text;                   # JoinReply.runId of an earlier connection of this worker, which connects again; empty at the first time.
   heartbeatSeconds @9 :Float64;     # At most so long between two frames of this worker, whatever it does; 0 where it promises nothing. A worker that is
                                     # silent for several times as long keeps its connection, but its shards are leased to others.
+  training @10 :Text;               # How a step changes the parameters: optimizer, its settings, scheduler, clipping. JSON, keys sorted; equal for all workers of
+                                    # a run. At most 65,536 bytes; empty where the worker does not say.
+  arithmetic @11 :Text;             # The level that the worker's arithmetic is pinned to, such as "avx2"; empty where it is not pinned. At most 32 bytes.
+  fingerprints @12 :List(Fingerprint);  # Of a reference computation, operator by operator: equal for all workers of a run. At most 64.
+}
+
+struct Fingerprint {
+  # What one operator computes from fixed inputs.
+  operator @0 :Text;           # Such as "matmul". At most 64 bytes.
+  hash @1 :Data;               # SHA-256 over the bytes of its result.
 }
 
 struct JoinReply {
@@ -147,7 +173,7 @@ struct JoinReply {
   workerId @1 :UInt32;         # Unique in the run, never used again. Starts at 1.
   settings @2 :RunSettings;
   step @3 :UInt64;             # The open step. A worker that holds an earlier one gets a `Snapshot` for its next WorkRequest.
-  totalSteps @4 :UInt64;       # epochs * ceil(trainSamples / batchSize)
+  totalSteps @4 :UInt64;       # epochs * the steps of an epoch: ceil(trainSamples / batchSize), or floor with dropLast
 }
 
 # ------------------------------------------------------------------------------------------------------------- training
@@ -165,6 +191,8 @@ struct WorkRequest {
   step @0 :UInt64;
   parametersHash @1 :Data;     # SHA-256 over the bytes of all trainable parameters, then all buffers, in model order.
   timings @2 :Timings;
+  stop @3 :Text;               # Not empty: the worker's script has left its loop, for this reason; the run ends after the last committed step, for all
+                               # workers. Answered as ever: with what brings the worker to that step, then with `RunFinished`. At most 1,024 bytes.
 }
 
 struct ShardLease {
@@ -180,8 +208,12 @@ struct ShardReport {
   # What went into the gradient sum of one shard.
   shard @0 :UInt32;
   samples @1 :UInt32;
-  lossSum @2 :Float64;         # Sum (not mean) of the loss over the samples.
+  lossSum @2 :Float64;         # The shard's loss times `weight`; with `summed`, the shard's loss.
   batchHash @3 :Data;          # TrainingBatch.hash
+  weight @4 :Float64;          # What the shard's gradient was multiplied with: its loss is a mean over so many things (samples, tokens). Finite, at least 0; 0 for
+                               # an empty shard and for one in which nothing counts.
+  summed @5 :Bool;             # The loss is a sum, not a mean: the step's gradient is the plain sum over the shards. The same for all shards with samples of a step.
+  stop @6 :Text;               # Not empty: the script asks, having computed this shard, that the run end after this step. At most 1,024 bytes.
 }
 
 struct GradientUpdate {
@@ -213,7 +245,7 @@ struct GradientAck {
 }
 
 struct Aggregate {
-  # orchestrator -> worker: the gradient sum over all shards of a step. The gradient of the mean loss is this divided by `samples`.
+  # orchestrator -> worker: the gradient sum over all shards of a step. The gradient of the step's loss is this divided by `divisor`.
   # One or more frames; counts and sums are the same in each.
   step @0 :UInt64;
   samples @1 :UInt64;          # In the step. At least 1.
@@ -221,6 +253,8 @@ struct Aggregate {
   gradients @3 :List(Tensor);  # Pieces, as in GradientUpdate.
   final @4 :Bool;
   hash @5 :Data;               # SHA-256 over all gradient bytes; only in the final frame.
+  divisor @6 :Float64;         # The shards' weights, added in the same tree; 1 where the losses are sums. At least 0; where it is 0, nothing counted
+                               # and the gradient is all zeros.
 }
 
 struct SnapshotRequest {
@@ -240,9 +274,11 @@ struct Snapshot {
 }
 
 struct RunFinished {
-  # orchestrator -> worker: all steps are committed.
+  # orchestrator -> worker: all steps are committed, or the run was ended before its last one.
   steps @0 :UInt64;
   parametersHash @1 :Data;     # That the workers agreed on.
+  incidents @2 :UInt64;        # In the ledger: what ought not to have happened in the run.
+  stopped @3 :Text;            # Why the run ended before its last step; empty where it did not.
 }
 
 struct Heartbeat {
@@ -252,6 +288,8 @@ struct Heartbeat {
 struct Leave {
   # worker -> orchestrator: I am going (graceful stop); lease my shards to others now. Answered with `Leave`.
   reason @0 :Text;
+  broken @1 :Text;             # Not empty: what the worker found to break the promise of the same bits in its own script, for people. An incident; it ends the
+                               # run unless the orchestrator was told to go on. At most 4,096 bytes.
 }
 
 # --------------------------------------------------------------------------------------------------------------- errors
