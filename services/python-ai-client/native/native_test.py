@@ -134,7 +134,8 @@ def test_gradients_go_out_and_come_back() -> None:
                 chunks.extend(piece["data"] for piece in update["gradients"])
                 if update["final"]:
                     break
-            assert update["reports"][0]["batchHash"] == HASH
+            report = update["reports"][0]
+            assert (report["batchHash"], report["weight"], report["summed"], report["stop"]) == (HASH, 6.5, True, "good enough")
             updates.append(b"".join(chunks))
             peer.send("gradientAck", request["requestId"], verdict=verdict, detail="")
         request = peer.receive()
@@ -145,14 +146,14 @@ def test_gradients_go_out_and_come_back() -> None:
             {"name": "weight", "dtype": "float32", "shape": [1_400_000], "byteOffset": 4_000_000, "data": data[4_000_000:5_600_000]},
             {"name": "bias", "dtype": "float32", "shape": [10, 10_000], "data": data[5_600_000:]},
         ]
-        counts = {"step": 3, "samples": 64, "lossSum": 1.25}
+        counts = {"step": 3, "samples": 64, "lossSum": 1.25, "divisor": 60.5}
         peer.send("aggregate", request["requestId"], **counts, gradients=pieces[:1])
         digest = hashlib.sha256(data).digest()
         peer.send("aggregate", request["requestId"], **counts, gradients=pieces[1:], final=True, hash=digest)
 
     with service(script) as address:
         client = joined(address, parameters)
-        report = [(0, 8, 1.5, HASH)]
+        report = [(0, 8, 1.5, HASH, 6.5, True, "good enough")]
         assert client.submit(3, 0, 1, flat, report) == ("accepted", "")
         with pytest.raises(ValueError, match="gradients has 8 bytes, the parameters need 6000000"):
             client.submit(3, 0, 1, flat[:2], report)
@@ -163,11 +164,11 @@ def test_gradients_go_out_and_come_back() -> None:
         with pytest.raises(TypeError, match="no buffer of float32 elements"):
             client.submit(3, 0, 1, np.zeros(750_000, np.float64), report)
         with pytest.raises(ValueError, match="31 bytes, a SHA-256 has 32"):
-            client.submit(3, 0, 1, flat, [(0, 8, 1.5, HASH[1:])])
+            client.submit(3, 0, 1, flat, [(0, 8, 1.5, HASH[1:], 8.0, False, "")])
         assert client.submit(3, 0, 1, torch.from_numpy(flat).numpy(), report) == ("stale", "")
         aggregate = client.request_work(3, HASH, 0.25, 1.0, 0.5)
         assert isinstance(aggregate, _native.Aggregate)
-        assert (aggregate.step, aggregate.samples, aggregate.loss_sum) == (3, 64, 1.25)
+        assert (aggregate.step, aggregate.samples, aggregate.loss_sum, aggregate.divisor) == (3, 64, 1.25, 60.5)
         assert aggregate.hash == hashlib.sha256(flat).digest()
         client.close()
     assert updates == [flat.tobytes(), flat.tobytes()]
@@ -194,13 +195,14 @@ def test_other_answers_to_a_request_for_work() -> None:
         request = peer.receive()
         peer.send("errorReply", request["requestId"], action="retryLater", detail="starting", retryAfter=0.5)
         request = peer.receive()
-        peer.send("runFinished", request["requestId"], steps=46, parametersHash=HASH)
+        assert request["workRequest"]["stop"] == "the script left its loop"
+        peer.send("runFinished", request["requestId"], steps=46, parametersHash=HASH, incidents=2, stopped="the script left its loop")
 
     with service(script) as address:
         client = joined(address, [])
 
-        def ask() -> Any:
-            return client.request_work(4, HASH, 0.0, 0.0, 0.0)
+        def ask(stop: str = "") -> Any:
+            return client.request_work(4, HASH, 0.0, 0.0, 0.0, stop)
 
         lease = ask()
         assert isinstance(lease, _native.ShardLease)
@@ -213,8 +215,9 @@ def test_other_answers_to_a_request_for_work() -> None:
         with pytest.raises(_native.PeerError, match="retryLater: starting") as refused:
             ask()
         assert (refused.value.action, refused.value.detail, refused.value.retry_after) == ("retryLater", "starting", 0.5)
-        finished = ask()
+        finished = ask("the script left its loop")
         assert isinstance(finished, _native.RunFinished) and (finished.steps, finished.parameters_hash) == (46, HASH)
+        assert (finished.incidents, finished.stopped) == (2, "the script left its loop")
         client.close()
 
 

@@ -56,6 +56,12 @@ class DatasetInfo:
     classes: Final[int]
     features: Final[tuple[DType, tuple[int, ...]]]
     labels: Final[tuple[DType, tuple[int, ...]]]
+    columns: Final[list[tuple[str, float, float]]]
+    """Of a table: name, mean and deviation of each feature column before preprocessing; empty otherwise."""
+    class_names: Final[list[str]]
+    """What stands for each class in the raw data; empty where labels are numbers."""
+    vocabulary: Final[bytes]
+    """The byte that each token of a text stands for; empty otherwise."""
     def __new__(
         cls,
         *,
@@ -108,10 +114,10 @@ class DataClient:
         """The address of each replica, and whether it is connected now. May be called at any time, from any thread."""
 
     def dataset(self) -> DatasetInfo: ...
-    def prefetch(self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int) -> None:
+    def prefetch(self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int, min_shard_samples: int = 0) -> None:
         """Asks for a batch that a later `batch` with the same arguments collects. At most 256 wait for that."""
 
-    def batch(self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int) -> Batch:
+    def batch(self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int, min_shard_samples: int = 0) -> Batch:
         """The batch, asked for now if it was not before. A batch is collected once."""
 
     def close(self) -> None:
@@ -125,6 +131,10 @@ class JoinReply:
     shards: Final[int]
     batch_size: Final[int]
     epochs: Final[int]
+    min_shard_samples: Final[int]
+    """Shards of a step are merged until each has at least so many samples."""
+    drop_last: Final[bool]
+    """Whether an epoch leaves out what does not fill a batch."""
     step: Final[int]
     total_steps: Final[int]
 
@@ -146,6 +156,8 @@ class Aggregate:
     step: Final[int]
     samples: Final[int]
     loss_sum: Final[float]
+    divisor: Final[float]
+    """What the sum is to be divided by; at least 0."""
     gradients: Final[Buffer]
     hash: Final[bytes]
 
@@ -165,10 +177,14 @@ class Snapshot:
 
 @final
 class RunFinished:
-    """All steps are committed."""
+    """All steps are committed, or the run was ended before its last one."""
 
     steps: Final[int]
     parameters_hash: Final[bytes]
+    incidents: Final[int]
+    """In the run's ledger."""
+    stopped: Final[str]
+    """Why the run ended before its last step; empty where it did not."""
 
 @final
 class OrchestratorClient:
@@ -185,6 +201,9 @@ class OrchestratorClient:
         dataset: DatasetInfo,
         run_id: str = "",
         heartbeat_seconds: float = 0.1,
+        training: str = "",
+        arithmetic: str = "",
+        fingerprints: Sequence[tuple[str, bytes]] = (),
     ) -> JoinReply:
         """Introduces the worker; the first call of a connection.
 
@@ -192,6 +211,9 @@ class OrchestratorClient:
             run_id: JoinReply.run_id of an earlier connection of this worker; empty at the first.
             heartbeat_seconds: a thread sends a heartbeat whenever nothing was sent for that long, until the connection ends, also while Python
                 computes. 0 for none; otherwise 0.001 to less than 3600.
+            training: how a step changes the parameters, as JSON with sorted keys; equal for all workers of a run.
+            arithmetic: the level that the arithmetic is pinned to; empty where it is not.
+            fingerprints: (operator, SHA-256 of what it computes from fixed inputs), at most 64.
         """
 
     def request_work(
@@ -201,8 +223,11 @@ class OrchestratorClient:
         data_seconds: float,
         compute_seconds: float,
         exchange_seconds: float,
+        stop: str = "",
     ) -> ShardLease | Aggregate | SnapshotRequest | Snapshot | RunFinished:
         """Asks what to do, holding parameters after `step` steps. Waits as long as the connection lives.
+
+        `stop`, if not empty, is why the run is to end after the last committed step.
 
         After an exception from a signal handler the connection can still be used, for `leave` above all.
         """
@@ -213,18 +238,18 @@ class OrchestratorClient:
         first_shard: int,
         shard_count: int,
         gradients: SupportsBuffer,
-        reports: Sequence[tuple[int, int, float, bytes]],
+        reports: Sequence[tuple[int, int, float, bytes, float, bool, str]],
     ) -> tuple[Verdict, str]:
         """Sends a gradient sum from the memory of `gradients` without copying it; gives the verdict and its detail.
 
         `gradients` is flat, C-contiguous float32 (an array, or a Buffer); it must not change until this returns. A report is
-        (shard, samples, sum of the loss, batch hash).
+        (shard, samples, sum of the loss, batch hash, weight, whether the loss is a sum, why the run is to end after this step).
         """
 
     def send_snapshot(self, step: int, parameters_hash: bytes, data: SupportsBuffer) -> None:
         """Sends the whole state from the memory of `data` without copying it. It is not answered."""
 
-    def leave(self, reason: str) -> None:
+    def leave(self, reason: str, broken: str = "") -> None:
         """Says goodbye, waits at most 2 s for the answer, and closes. The shards of this worker go to others at once."""
 
     def close(self) -> None:

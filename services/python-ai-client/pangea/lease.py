@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
@@ -31,6 +32,25 @@ class Vectors:
         return left
 
 
+class ShardReport(NamedTuple):
+    """What went into the contribution of one shard; the fields of the schema's ShardReport, in its order.
+
+    Attributes:
+        loss_sum: the loss times `weight`; with `summed`, the loss.
+        weight: what the gradient was multiplied with; 0 where nothing counts.
+        summed: whether the loss is a sum, not a mean.
+        stop: why the run is to end after this step; empty where it is not.
+    """
+
+    shard: int
+    samples: int
+    loss_sum: float
+    batch_hash: bytes
+    weight: float
+    summed: bool = False
+    stop: str = ""
+
+
 @dataclass
 class Lease:
     """Shards of one step.
@@ -40,7 +60,7 @@ class Lease:
         epoch, epoch_step: where it lies in the data.
         shards: ascending.
         separate: those of them that are submitted one by one, for comparison.
-        reports: for each shard done (shard, samples, sum of the loss, batch hash).
+        reports: of each shard done, by its number.
     """
 
     step: int
@@ -49,15 +69,15 @@ class Lease:
     shards: list[int]
     separate: frozenset[int]
     vectors: Vectors
-    reports: dict[int, tuple[int, int, float, bytes]] = field(default_factory=dict)
+    reports: dict[int, ShardReport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._sums = Forest(self.vectors.add)
 
-    def record(self, shard: int, samples: int, loss_sum: float, batch_hash: bytes, flat: torch.Tensor) -> None:
-        """Notes the result of the next shard: its contribution, one of the `vectors`, which then belongs to the lease; and the sum of its loss."""
-        self._sums.insert(shard, flat, separate=shard in self.separate)
-        self.reports[shard] = (shard, samples, loss_sum, batch_hash)
+    def record(self, report: ShardReport, flat: torch.Tensor) -> None:
+        """Notes the result of the next shard: its contribution is one of the `vectors`, which then belongs to the lease."""
+        self._sums.insert(report.shard, flat, separate=report.shard in self.separate)
+        self.reports[report.shard] = report
 
     def roots(self) -> list[Node[torch.Tensor]]:
         """What is to be submitted: the sums of the largest complete subtrees."""

@@ -22,7 +22,7 @@ from pangea.determinism import ExplainsUncaught, configure_torch, explain, is_no
 from pangea.embedded import EmbeddedServices
 from pangea.gradients import Parameters
 from pangea.health import HealthServer, serve_health
-from pangea.lease import Lease
+from pangea.lease import Lease, ShardReport
 from pangea.results import write_results
 from pangea.sigterm import Sigterm, Stopped
 from pangea.training import Training
@@ -96,7 +96,7 @@ class Run:
             if batch is None:
                 return
             if batch.samples == 0:
-                lease.record(batch.shard, 0, 0.0, batch.hash, lease.vectors.take().zero_())
+                lease.record(ShardReport(batch.shard, 0, 0.0, batch.hash, 0.0), lease.vectors.take().zero_())
                 continue
             worker.parameters.begin_shard()
             seed_shard(worker.reply.seed, lease.step, batch.shard)
@@ -128,7 +128,7 @@ class Run:
             if is_nondeterministic(error):
                 raise refusal(error) from error
             raise
-        lease.record(batch.shard, batch.samples, float(loss.detach().double()) * batch.samples, batch.hash, flat)
+        lease.record(ShardReport(batch.shard, batch.samples, float(loss.detach().double()) * batch.samples, batch.hash, float(batch.samples)), flat)
         self._batch = None
 
     def held_out(self) -> Iterator[Batch]:

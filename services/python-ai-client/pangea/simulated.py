@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pangea.determinism import configure_torch, seed_shard
-from pangea.lease import Lease, Vectors
+from pangea.lease import Lease, ShardReport, Vectors
 from pangea.training import Training
 from pangea.tree import Node
 
@@ -63,13 +63,13 @@ class Group:
             for shard in shards:
                 x = samples[shard]
                 if len(x) == 0:
-                    lease.record(shard, 0, 0.0, b"", lease.vectors.take().zero_())
+                    lease.record(ShardReport(shard, 0, 0.0, b"", 0.0), lease.vectors.take().zero_())
                     continue
                 parameters.begin_shard()
                 seed_shard(self.seed, step, shard)
                 loss = self.loss(self.workers[number].parameters.model, x)
-                lease.record(shard, len(x), loss.item() * len(x), b"", parameters.gradient_sum(loss, len(x), lease.vectors.take()))
-                losses[shard] = lease.reports[shard][2]
+                lease.record(ShardReport(shard, len(x), loss.item() * len(x), b"", float(len(x))), parameters.gradient_sum(loss, len(x), lease.vectors.take()))
+                losses[shard] = lease.reports[shard].loss_sum
             nodes += lease.roots()
         total = add_up(nodes)
         for number in chance.sample(range(len(self.workers)), len(self.workers)):

@@ -34,7 +34,7 @@ def main() -> None:
         [shard] = lease.shards
 
     def exchange(step: int) -> torch.Tensor:
-        verdict, detail = client.submit(step, shard, 1, gradient.numpy(), [(shard, 1, 1.0, _HASH)])
+        verdict, detail = client.submit(step, shard, 1, gradient.numpy(), [(shard, 1, 1.0, _HASH, 1.0, False, "")])
         if verdict != "accepted":
             raise RuntimeError(f"the gradient of step {step} was not taken ({verdict}): {detail}")
         aggregate = client.request_work(step, _hash(step), 0.0, 0.0, 0.0)

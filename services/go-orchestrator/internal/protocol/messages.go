@@ -5,7 +5,7 @@ package protocol
 import "time"
 
 // Version of the protocol that this build speaks.
-const Version = 1
+const Version = 2
 
 // Limits of the schema that are checked when a worker joins.
 const (

@@ -49,6 +49,8 @@ pub struct BatchKey {
     pub batch_size: u32,
     pub shard: u32,
     pub shards: u32,
+    /// Shards of a step are merged until each has at least so many samples.
+    pub min_shard_samples: u32,
 }
 
 impl BatchKey {
@@ -60,6 +62,7 @@ impl BatchKey {
         builder.set_batch_size(self.batch_size);
         builder.set_shard(self.shard);
         builder.set_shards(self.shards);
+        builder.set_min_shard_samples(self.min_shard_samples);
     }
 }
 

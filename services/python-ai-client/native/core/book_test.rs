@@ -14,6 +14,7 @@ fn key(step: u32) -> BatchKey {
         batch_size: 8,
         shard: 0,
         shards: 1,
+        min_shard_samples: 0,
     }
 }
 
@@ -27,6 +28,9 @@ fn info(hash: u8) -> DatasetInfo {
         classes: 2,
         features: spec("features"),
         labels: spec("labels"),
+        columns: Vec::new(),
+        class_names: Vec::new(),
+        vocabulary: Vec::new(),
     }
 }
 

@@ -12,6 +12,9 @@ use crate::{CoreError, DatasetInfo, JoinReply};
 const MAX_WORKER_NAME_BYTES: usize = 128;
 const MAX_SOFTWARE_BYTES: usize = 256;
 const MAX_PARAMETERS: usize = 65_536;
+const MAX_TRAINING_BYTES: usize = 65_536;
+const MAX_ARITHMETIC_BYTES: usize = 32;
+const MAX_FINGERPRINTS: usize = 64;
 /// An orchestrator takes a longer interval for no promise.
 const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3600);
 /// A shorter interval would be work for its own sake.
@@ -31,6 +34,12 @@ pub struct Join<'a> {
     pub run_id: &'a str,
     /// Longest silence between two frames of this worker; zero for no promise.
     pub heartbeat: Duration,
+    /// How a step changes the parameters, as JSON with sorted keys; equal for all workers of a run.
+    pub training: &'a str,
+    /// The level that the arithmetic is pinned to; empty where it is not.
+    pub arithmetic: &'a str,
+    /// Operators with the hash of what each computes from fixed inputs.
+    pub fingerprints: &'a [(String, Vec<u8>)],
 }
 
 impl Join<'_> {
@@ -41,6 +50,27 @@ impl Join<'_> {
         at_most("software", "bytes", software, MAX_SOFTWARE_BYTES)?;
         let parameters = self.parameters.len();
         at_most("parameters", "tensors", parameters, MAX_PARAMETERS)?;
+        at_most(
+            "training",
+            "bytes",
+            self.training.len(),
+            MAX_TRAINING_BYTES,
+        )?;
+        at_most(
+            "arithmetic",
+            "bytes",
+            self.arithmetic.len(),
+            MAX_ARITHMETIC_BYTES,
+        )?;
+        at_most(
+            "fingerprints",
+            "operators",
+            self.fingerprints.len(),
+            MAX_FINGERPRINTS,
+        )?;
+        for (operator, hash) in self.fingerprints {
+            check_hash(hash, operator)?;
+        }
         check_hash(self.parameters_hash, "parameters_hash")?;
         check_hash(&self.dataset.hash, "dataset.hash")?;
         let sensible = SHORTEST_HEARTBEAT..LONGEST_HEARTBEAT;
@@ -63,6 +93,15 @@ impl Join<'_> {
         join.set_process_id(std::process::id());
         join.set_run_id(self.run_id);
         join.set_heartbeat_seconds(self.heartbeat.as_secs_f64());
+        join.set_training(self.training);
+        join.set_arithmetic(self.arithmetic);
+        let count = self.fingerprints.len() as u32;
+        let mut fingerprints = join.reborrow().init_fingerprints(count);
+        for ((operator, hash), index) in self.fingerprints.iter().zip(0..) {
+            let mut fingerprint = fingerprints.reborrow().get(index);
+            fingerprint.set_operator(operator.as_str());
+            fingerprint.set_hash(hash);
+        }
         let count = self.parameters.len() as u32;
         write_specs(join.reborrow().init_parameters(count), self.parameters)?;
         self.dataset.write(join.init_dataset())

@@ -27,7 +27,7 @@ pub use error::CoreError;
 pub use join::Join;
 pub use orchestrator::OrchestratorClient;
 pub use reply::WorkReply;
-pub use values::{action_name, DatasetInfo, JoinReply, Seconds, ShardReport};
+pub use values::{action_name, Column, DatasetInfo, JoinReply, Seconds, ShardReport};
 pub use waiting::{Uninterrupted, Waiter, TICK};
 pub use writer::Stopper;
 

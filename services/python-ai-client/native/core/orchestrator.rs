@@ -63,12 +63,14 @@ impl OrchestratorClient {
         Ok(reply)
     }
 
-    /// Asks what to do, holding parameters after `step` steps. Waits as long as the connection lives.
+    /// Asks what to do, holding parameters after `step` steps. Waits as long as the connection lives. `stop`, if not empty, is why
+    /// the run is to end after the last committed step.
     pub fn request_work(
         &mut self,
         step: u64,
         parameters_hash: &[u8],
         seconds: Seconds,
+        stop: &str,
         waiter: &mut impl Waiter,
     ) -> Result<WorkReply, CoreError> {
         check_hash(parameters_hash, "parameters_hash")?;
@@ -80,6 +82,7 @@ impl OrchestratorClient {
             let mut work = root.init_work_request();
             work.set_step(step);
             work.set_parameters_hash(parameters_hash);
+            work.set_stop(stop);
             let mut timings = work.init_timings();
             timings.set_data(seconds.data);
             timings.set_compute(seconds.compute);
@@ -149,11 +152,19 @@ impl OrchestratorClient {
     }
 
     /// Says goodbye and closes: the shards of this worker go to others at once.
-    pub fn leave(&mut self, reason: &str, waiter: &mut impl Waiter) -> Result<(), CoreError> {
+    /// `broken`, if not empty, is what this worker's script does that breaks the promise of the same bits.
+    pub fn leave(
+        &mut self,
+        reason: &str,
+        broken: &str,
+        waiter: &mut impl Waiter,
+    ) -> Result<(), CoreError> {
         let result = self.connection.exchange(|connection| {
             let mut builder = Builder::new_default();
             let (request, root) = start(connection, &mut builder, MessageType::Leave);
-            root.init_leave().set_reason(reason);
+            let mut leave = root.init_leave();
+            leave.set_reason(reason);
+            leave.set_broken(broken);
             send_plain(connection, &builder, waiter)?;
             connection
                 .receive_reply(request, Some(FAREWELL), waiter)
@@ -230,6 +241,9 @@ fn write_reports(update: gradient_update::Builder<'_>, reports: &[ShardReport]) 
         builder.set_samples(report.samples);
         builder.set_loss_sum(report.loss_sum);
         builder.set_batch_hash(&report.batch_hash);
+        builder.set_weight(report.weight);
+        builder.set_summed(report.summed);
+        builder.set_stop(report.stop.as_str());
     }
 }
 

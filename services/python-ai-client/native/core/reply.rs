@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::connection::{Connection, Received};
 use crate::snapshot::SnapshotAssembler;
-use crate::values::hash;
+use crate::values::{hash, text};
 use crate::{CoreError, Waiter};
 
 /// What to do next.
@@ -25,6 +25,8 @@ pub enum WorkReply {
         step: u64,
         samples: u64,
         loss_sum: f64,
+        /// What `gradients` is to be divided by; at least 0.
+        divisor: f64,
         gradients: AlignedBuffer,
         hash: Vec<u8>,
     },
@@ -40,6 +42,10 @@ pub enum WorkReply {
     RunFinished {
         steps: u64,
         parameters_hash: Vec<u8>,
+        /// In the run's ledger.
+        incidents: u64,
+        /// Why the run ended before its last step; empty where it did not.
+        stopped: String,
     },
 }
 
@@ -92,6 +98,8 @@ fn read_single(received: Received) -> Result<WorkReply, WireError> {
                     finished.get_parameters_hash()?,
                     "RunFinished.parametersHash",
                 )?,
+                incidents: finished.get_incidents(),
+                stopped: text(finished.get_stopped()?, "why the run was stopped")?,
             })
         }
         _ => Err(WireError::Field {
@@ -130,15 +138,16 @@ fn read_lease(lease: shard_lease::Reader<'_>) -> Result<WorkReply, WireError> {
 pub(crate) struct PartialAggregate<'l> {
     gradients: FlatAssembler<'l>,
     digest: Sha256,
-    /// step, samples and bits of lossSum: the same in each frame.
-    counts: (u64, u64, u64),
+    /// step, samples and the bits of lossSum and divisor: the same in each frame.
+    counts: (u64, u64, u64, u64),
 }
 
-fn counts(frame: aggregate::Reader<'_>) -> (u64, u64, u64) {
+fn counts(frame: aggregate::Reader<'_>) -> (u64, u64, u64, u64) {
     (
         frame.get_step(),
         frame.get_samples(),
         frame.get_loss_sum().to_bits(),
+        frame.get_divisor().to_bits(),
     )
 }
 
@@ -167,7 +176,7 @@ fn add_aggregate<'l>(
     };
     if current.counts != counts(frame) {
         return Err(malformed(
-            "has frames that differ in step, samples or lossSum",
+            "has frames that differ in step, samples, lossSum or divisor",
         ));
     }
     for piece in frame.get_gradients()? {
@@ -187,10 +196,15 @@ fn add_aggregate<'l>(
     if frame.get_samples() == 0 {
         return Err(malformed("has no samples"));
     }
+    let divisor = frame.get_divisor();
+    if !divisor.is_finite() || divisor < 0.0 {
+        return Err(malformed(&format!("has the divisor {divisor}")));
+    }
     Ok(Some(WorkReply::Aggregate {
         step: frame.get_step(),
         samples: frame.get_samples(),
         loss_sum: frame.get_loss_sum(),
+        divisor,
         gradients,
         hash: expected,
     }))

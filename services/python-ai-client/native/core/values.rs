@@ -8,8 +8,17 @@ use crate::CoreError;
 /// Bytes of a SHA-256.
 pub(crate) const HASH_BYTES: usize = 32;
 
+/// One feature column of a table, as it was before preprocessing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// Empty where the table has no header.
+    pub name: String,
+    pub mean: f64,
+    pub deviation: f64,
+}
+
 /// What a data service serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DatasetInfo {
     pub name: String,
     pub hash: Vec<u8>,
@@ -19,6 +28,12 @@ pub struct DatasetInfo {
     /// Of one sample, without the batch dimension.
     pub features: TensorSpec,
     pub labels: TensorSpec,
+    /// Of a table; empty otherwise.
+    pub columns: Vec<Column>,
+    /// What stands for each class in the raw data; empty where labels are numbers.
+    pub class_names: Vec<String>,
+    /// The byte that each token of a text stands for; empty otherwise.
+    pub vocabulary: Vec<u8>,
 }
 
 impl DatasetInfo {
@@ -31,9 +46,13 @@ impl DatasetInfo {
             classes: reader.get_classes(),
             features: TensorSpec::read(reader.get_features()?)?,
             labels: TensorSpec::read(reader.get_labels()?)?,
+            columns: read_columns(reader)?,
+            class_names: read_class_names(reader)?,
+            vocabulary: reader.get_vocabulary()?.to_vec(),
         })
     }
 
+    /// What identifies the data: an orchestrator does not ask for what columns, classes and tokens stand for.
     pub(crate) fn write(&self, mut builder: dataset_info::Builder<'_>) -> Result<(), WireError> {
         builder.set_name(self.name.as_str());
         builder.set_hash(&self.hash);
@@ -45,6 +64,28 @@ impl DatasetInfo {
     }
 }
 
+fn read_columns(info: dataset_info::Reader<'_>) -> Result<Vec<Column>, WireError> {
+    let columns = info.get_columns()?;
+    columns
+        .iter()
+        .map(|column| {
+            Ok(Column {
+                name: text(column.get_name()?, "the name of a column")?,
+                mean: column.get_mean(),
+                deviation: column.get_deviation(),
+            })
+        })
+        .collect()
+}
+
+fn read_class_names(info: dataset_info::Reader<'_>) -> Result<Vec<String>, WireError> {
+    let names = info.get_class_names()?;
+    names
+        .iter()
+        .map(|name| text(name?, "the name of a class"))
+        .collect()
+}
+
 /// What a worker learns when it joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinReply {
@@ -54,6 +95,10 @@ pub struct JoinReply {
     pub shards: u32,
     pub batch_size: u32,
     pub epochs: u32,
+    /// Shards of a step are merged until each has at least so many samples.
+    pub min_shard_samples: u32,
+    /// Whether an epoch leaves out what does not fill a batch.
+    pub drop_last: bool,
     pub step: u64,
     pub total_steps: u64,
 }
@@ -68,6 +113,8 @@ impl JoinReply {
             shards: settings.get_shards(),
             batch_size: settings.get_batch_size(),
             epochs: settings.get_epochs(),
+            min_shard_samples: settings.get_min_shard_samples(),
+            drop_last: settings.get_drop_last(),
             step: reader.get_step(),
             total_steps: reader.get_total_steps(),
         })
@@ -79,8 +126,15 @@ impl JoinReply {
 pub struct ShardReport {
     pub shard: u32,
     pub samples: u32,
+    /// The loss times `weight`; with `summed`, the loss.
     pub loss_sum: f64,
     pub batch_hash: Vec<u8>,
+    /// What the gradient was multiplied with: finite, at least 0.
+    pub weight: f64,
+    /// Whether the loss is a sum, not a mean.
+    pub summed: bool,
+    /// Why the run is to end after this step; empty where it is not.
+    pub stop: String,
 }
 
 /// Where a worker's time went since its last request for work.

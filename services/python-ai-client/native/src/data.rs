@@ -94,6 +94,9 @@ impl DatasetInfo {
             classes,
             features: spec("features".to_owned(), &features.0, features.1)?,
             labels: spec("labels".to_owned(), &labels.0, labels.1)?,
+            columns: Vec::new(),
+            class_names: Vec::new(),
+            vocabulary: Vec::new(),
         };
         Ok(Self { info })
     }
@@ -131,6 +134,24 @@ impl DatasetInfo {
     #[getter]
     fn labels<'py>(&self, py: Python<'py>) -> PyResult<DTypeAndShape<'py>> {
         dtype_and_shape(py, &self.info.labels)
+    }
+
+    #[getter]
+    fn columns(&self) -> Vec<(String, f64, f64)> {
+        let columns = self.info.columns.iter();
+        columns
+            .map(|column| (column.name.clone(), column.mean, column.deviation))
+            .collect()
+    }
+
+    #[getter]
+    fn class_names(&self) -> Vec<String> {
+        self.info.class_names.clone()
+    }
+
+    #[getter]
+    fn vocabulary<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.info.vocabulary)
     }
 
     fn __repr__(&self) -> String {
@@ -177,6 +198,10 @@ pub(crate) struct DataClient {
     stopper: DataStopper,
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the fields of a batch request, each of them needed"
+)]
 fn key(
     split: &str,
     seed: u64,
@@ -185,6 +210,7 @@ fn key(
     batch_size: u32,
     shard: u32,
     shards: u32,
+    min_shard_samples: u32,
 ) -> PyResult<BatchKey> {
     let split = Split::from_name(split).ok_or_else(|| {
         PyValueError::new_err(format!("split `{split}` is neither `train` nor `heldOut`"))
@@ -197,6 +223,7 @@ fn key(
         batch_size,
         shard,
         shards,
+        min_shard_samples,
     })
 }
 
@@ -242,6 +269,7 @@ impl DataClient {
         clippy::too_many_arguments,
         reason = "the fields of a batch request, each of them needed"
     )]
+    #[pyo3(signature = (split, seed, epoch, step, batch_size, shard, shards, min_shard_samples = 0))]
     fn prefetch(
         &self,
         py: Python<'_>,
@@ -252,8 +280,18 @@ impl DataClient {
         batch_size: u32,
         shard: u32,
         shards: u32,
+        min_shard_samples: u32,
     ) -> PyResult<()> {
-        let key = key(split, seed, epoch, step, batch_size, shard, shards)?;
+        let key = key(
+            split,
+            seed,
+            epoch,
+            step,
+            batch_size,
+            shard,
+            shards,
+            min_shard_samples,
+        )?;
         self.slot.with(py, |client, _signals| client.prefetch(key))
     }
 
@@ -262,6 +300,7 @@ impl DataClient {
         clippy::too_many_arguments,
         reason = "the fields of a batch request, each of them needed"
     )]
+    #[pyo3(signature = (split, seed, epoch, step, batch_size, shard, shards, min_shard_samples = 0))]
     fn batch(
         &self,
         py: Python<'_>,
@@ -272,8 +311,18 @@ impl DataClient {
         batch_size: u32,
         shard: u32,
         shards: u32,
+        min_shard_samples: u32,
     ) -> PyResult<Batch> {
-        let key = key(split, seed, epoch, step, batch_size, shard, shards)?;
+        let key = key(
+            split,
+            seed,
+            epoch,
+            step,
+            batch_size,
+            shard,
+            shards,
+            min_shard_samples,
+        )?;
         let batch = self
             .slot
             .with(py, |client, signals| client.batch(key, signals))?;

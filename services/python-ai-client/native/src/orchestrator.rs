@@ -9,6 +9,22 @@ use crate::data::{spec, DatasetInfo};
 use crate::replies::{to_python, JoinReply};
 use crate::waiting::{options, pool, seconds, without_gil, Slot};
 
+/// A shard, its samples, the sum of its loss, the hash of its batch, its weight, whether the loss is a sum, and why the run is to end.
+type Report = (u32, u32, f64, PyBackedBytes, f64, bool, String);
+
+fn shard_report(report: Report) -> ShardReport {
+    let (shard, samples, loss_sum, batch_hash, weight, summed, stop) = report;
+    ShardReport {
+        shard,
+        samples,
+        loss_sum,
+        batch_hash: batch_hash.to_vec(),
+        weight,
+        summed,
+        stop,
+    }
+}
+
 /// One connection to an orchestrator.
 #[pyclass(module = "pangea._native", frozen)]
 pub(crate) struct OrchestratorClient {
@@ -33,7 +49,8 @@ impl OrchestratorClient {
 
     /// Introduces the worker; the first call of a connection. From then on, heartbeats fill the silences.
     #[pyo3(signature = (
-        worker_name, software, parameters, parameters_hash, step, dataset, run_id = "", heartbeat_seconds = 0.1
+        worker_name, software, parameters, parameters_hash, step, dataset, run_id = "", heartbeat_seconds = 0.1,
+        training = "", arithmetic = "", fingerprints = Vec::new()
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -50,6 +67,9 @@ impl OrchestratorClient {
         dataset: &DatasetInfo,
         run_id: &str,
         heartbeat_seconds: f64,
+        training: &str,
+        arithmetic: &str,
+        fingerprints: Vec<(String, Vec<u8>)>,
     ) -> PyResult<JoinReply> {
         let parameters = parameters
             .into_iter()
@@ -64,6 +84,9 @@ impl OrchestratorClient {
             dataset: &dataset.info,
             run_id,
             heartbeat: seconds("heartbeat_seconds", heartbeat_seconds)?,
+            training,
+            arithmetic,
+            fingerprints: &fingerprints,
         };
         let reply = self
             .slot
@@ -72,6 +95,11 @@ impl OrchestratorClient {
     }
 
     /// Asks what to do, holding parameters after `step` steps. Waits as long as the connection lives.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of a request for work, each of them needed"
+    )]
+    #[pyo3(signature = (step, parameters_hash, data_seconds, compute_seconds, exchange_seconds, stop = ""))]
     fn request_work(
         &self,
         py: Python<'_>,
@@ -80,6 +108,7 @@ impl OrchestratorClient {
         data_seconds: f64,
         compute_seconds: f64,
         exchange_seconds: f64,
+        stop: &str,
     ) -> PyResult<Py<PyAny>> {
         let seconds = Seconds {
             data: data_seconds,
@@ -87,7 +116,7 @@ impl OrchestratorClient {
             exchange: exchange_seconds,
         };
         let reply = self.slot.with(py, |client, signals| {
-            client.request_work(step, parameters_hash, seconds, signals)
+            client.request_work(step, parameters_hash, seconds, stop, signals)
         })?;
         to_python(py, reply)
     }
@@ -100,18 +129,11 @@ impl OrchestratorClient {
         first_shard: u32,
         shard_count: u32,
         gradients: &Bound<'_, PyAny>,
-        reports: Vec<(u32, u32, f64, PyBackedBytes)>,
+        reports: Vec<Report>,
     ) -> PyResult<(&'static str, String)> {
         let gradients = Held::floats(gradients)?;
         let bytes = gradients.as_slice();
-        let report =
-            |(shard, samples, loss_sum, batch_hash): (u32, u32, f64, PyBackedBytes)| ShardReport {
-                shard,
-                samples,
-                loss_sum,
-                batch_hash: batch_hash.to_vec(),
-            };
-        let reports: Vec<_> = reports.into_iter().map(report).collect();
+        let reports: Vec<_> = reports.into_iter().map(shard_report).collect();
         self.slot.with(py, |client, signals| {
             client.submit(step, first_shard, shard_count, bytes, &reports, signals)
         })
@@ -132,10 +154,11 @@ impl OrchestratorClient {
         })
     }
 
-    /// Says goodbye and closes; the shards of this worker go to others at once.
-    fn leave(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+    /// Says goodbye and closes; the shards of this worker go to others at once. `broken` says what broke the promise.
+    #[pyo3(signature = (reason, broken = ""))]
+    fn leave(&self, py: Python<'_>, reason: &str, broken: &str) -> PyResult<()> {
         self.slot
-            .with(py, |client, signals| client.leave(reason, signals))
+            .with(py, |client, signals| client.leave(reason, broken, signals))
     }
 
     /// Closes the connection; a waiting call in another thread ends with a `WireError`.

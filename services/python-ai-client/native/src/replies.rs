@@ -15,6 +15,8 @@ pub(crate) struct JoinReply {
     shards: u32,
     batch_size: u32,
     epochs: u32,
+    min_shard_samples: u32,
+    drop_last: bool,
     step: u64,
     total_steps: u64,
 }
@@ -28,6 +30,8 @@ impl From<native_core::JoinReply> for JoinReply {
             shards: reply.shards,
             batch_size: reply.batch_size,
             epochs: reply.epochs,
+            min_shard_samples: reply.min_shard_samples,
+            drop_last: reply.drop_last,
             step: reply.step,
             total_steps: reply.total_steps,
         }
@@ -50,6 +54,7 @@ pub(crate) struct Aggregate {
     step: u64,
     samples: u64,
     loss_sum: f64,
+    divisor: f64,
     gradients: Py<Buffer>,
     hash: Py<PyBytes>,
 }
@@ -73,6 +78,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct RunFinished {
     steps: u64,
     parameters_hash: Py<PyBytes>,
+    incidents: u64,
+    stopped: String,
 }
 
 /// The Python value of a reply.
@@ -99,6 +106,7 @@ pub(crate) fn to_python(py: Python<'_>, reply: WorkReply) -> PyResult<Py<PyAny>>
             step,
             samples,
             loss_sum,
+            divisor,
             gradients,
             hash,
         } => {
@@ -106,6 +114,7 @@ pub(crate) fn to_python(py: Python<'_>, reply: WorkReply) -> PyResult<Py<PyAny>>
                 step,
                 samples,
                 loss_sum,
+                divisor,
                 gradients: Py::new(py, Buffer::new(gradients))?,
                 hash: bytes(&hash),
             };
@@ -129,11 +138,15 @@ pub(crate) fn to_python(py: Python<'_>, reply: WorkReply) -> PyResult<Py<PyAny>>
         WorkReply::RunFinished {
             steps,
             parameters_hash,
+            incidents,
+            stopped,
         } => {
             let parameters_hash = bytes(&parameters_hash);
             let finished = RunFinished {
                 steps,
                 parameters_hash,
+                incidents,
+                stopped,
             };
             Ok(Py::new(py, finished)?.into_any())
         }

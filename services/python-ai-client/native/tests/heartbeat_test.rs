@@ -68,9 +68,9 @@ fn heartbeats_fill_the_silence() {
     });
     let mut client = joined_with_heartbeats(&service);
     heard.recv().expect("they come while nothing is called");
-    let reply = client.request_work(6, &HASH, Seconds::default(), &mut Uninterrupted);
+    let reply = client.request_work(6, &HASH, Seconds::default(), "", &mut Uninterrupted);
     assert!(matches!(reply, Ok(WorkReply::RunFinished { .. })));
-    client.leave("done", &mut Uninterrupted).expect("answered");
+    client.leave("done", "", &mut Uninterrupted).expect("answered");
     // Nothing comes after the end, although the client is still there.
     service.finish();
     drop(client);
@@ -116,7 +116,7 @@ fn without_a_promise_there_are_none() {
         assert_eq!(peer.heartbeats, 0);
     });
     let mut client = joined(&service);
-    let reply = client.request_work(6, &HASH, Seconds::default(), &mut Uninterrupted);
+    let reply = client.request_work(6, &HASH, Seconds::default(), "", &mut Uninterrupted);
     assert!(matches!(reply, Ok(WorkReply::RunFinished { .. })));
     drop(client);
     service.finish();
@@ -132,7 +132,7 @@ fn a_lost_orchestrator_ends_the_wait() {
     });
     let mut client = joined_with_heartbeats(&service);
     let mut ask = || {
-        let reply = client.request_work(6, &HASH, Seconds::default(), &mut Uninterrupted);
+        let reply = client.request_work(6, &HASH, Seconds::default(), "", &mut Uninterrupted);
         reply.err().expect("lost").to_string()
     };
     let error = ask();
@@ -148,7 +148,7 @@ fn a_lost_orchestrator_ends_the_wait() {
     let address = service.address.clone();
     let mut client = joined_with_heartbeats(&service);
     service.finish();
-    let reply = client.request_work(6, &HASH, Seconds::default(), &mut Uninterrupted);
+    let reply = client.request_work(6, &HASH, Seconds::default(), "", &mut Uninterrupted);
     let error = reply.err().expect("lost").to_string();
     assert!(error.contains(&address), "{error}");
 }

@@ -17,7 +17,7 @@ use peer::{prepare, Peer, Service};
 use sha2::{Digest, Sha256};
 
 fn ask(client: &mut OrchestratorClient, step: u64) -> Result<WorkReply, CoreError> {
-    client.request_work(step, &HASH, Seconds::default(), &mut Uninterrupted)
+    client.request_work(step, &HASH, Seconds::default(), "", &mut Uninterrupted)
 }
 
 /// Sends `flat` as an aggregate in pieces; `spoil` may change each frame.
@@ -36,6 +36,7 @@ fn send_aggregate(
             aggregate.set_step(5);
             aggregate.set_samples(64);
             aggregate.set_loss_sum(0.1);
+            aggregate.set_divisor(60.5);
             if index + 1 == frames.len() {
                 aggregate.set_final(true);
                 aggregate.set_hash(&Sha256::digest(flat));
@@ -82,8 +83,15 @@ fn a_worker_is_led_through_a_step() {
             let mut finished = root.init_run_finished();
             finished.set_steps(6);
             finished.set_parameters_hash(&HASH);
+            finished.set_incidents(3);
+            finished.set_stopped("good enough");
         });
-        let (id, _) = peer.expect(MessageType::Leave);
+        let (id, left) = peer.expect(MessageType::Leave);
+        let root = left.get_root::<message::Reader<'_>>();
+        let Ok(message::Leave(Ok(leave))) = root.expect("well formed").which() else {
+            panic!("checked by expect");
+        };
+        assert_eq!(leave.get_broken().expect("there"), "a generator");
         peer.send(MessageType::Leave, id, |root| {
             root.init_leave().set_reason("")
         });
@@ -111,19 +119,28 @@ fn a_worker_is_led_through_a_step() {
         step: 5,
         samples: 64,
         loss_sum,
+        divisor,
         gradients,
         hash,
     }) = ask(&mut client, 5)
     else {
         panic!("an aggregate was sent");
     };
-    assert!(gradients.as_slice() == flat && loss_sum == 0.1);
+    assert!(gradients.as_slice() == flat && loss_sum == 0.1 && divisor == 60.5);
     assert_eq!(hash, Sha256::digest(&flat).as_slice());
-    assert!(matches!(
-        ask(&mut client, 6),
-        Ok(WorkReply::RunFinished { steps: 6, .. })
-    ));
-    client.leave("done", &mut Uninterrupted).expect("answered");
+    let Ok(WorkReply::RunFinished {
+        steps: 6,
+        incidents: 3,
+        stopped,
+        ..
+    }) = ask(&mut client, 6)
+    else {
+        panic!("the end was sent");
+    };
+    assert_eq!(stopped, "good enough");
+    client
+        .leave("done", "a generator", &mut Uninterrupted)
+        .expect("answered");
     service.finish();
 }
 
@@ -155,9 +172,13 @@ fn a_wrong_aggregate_is_refused() {
     );
     let error = spoiled(|index, frame| frame.set_samples(64 + index as u64));
     assert!(
-        error.contains("differ in step, samples or lossSum"),
+        error.contains("differ in step, samples, lossSum or divisor"),
         "{error}"
     );
+    for divisor in [-1.0, f64::NAN, f64::INFINITY] {
+        let error = spoiled(move |_, frame| frame.set_divisor(divisor));
+        assert!(error.contains("aggregate has the divisor"), "{error}");
+    }
     let error = spoiled(|index, frame| frame.set_final(index == 0));
     assert!(error.contains("Aggregate.hash has 0 bytes"), "{error}");
     let error = spoiled(|index, frame| {
@@ -323,10 +344,10 @@ fn an_interrupted_worker_can_leave() {
         assert!(peer.next().is_none());
     });
     let mut client = joined(&service);
-    let waiting = client.request_work(5, &HASH, Seconds::default(), &mut StopAtOnce);
+    let waiting = client.request_work(5, &HASH, Seconds::default(), "", &mut StopAtOnce);
     assert!(matches!(waiting, Err(CoreError::Interrupted)));
     client
-        .leave("stopped", &mut Uninterrupted)
+        .leave("stopped", "", &mut Uninterrupted)
         .expect("answered");
     let after = ask(&mut client, 5).err().expect("closed").to_string();
     assert!(

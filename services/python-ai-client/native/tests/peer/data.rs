@@ -20,6 +20,7 @@ pub fn key(step: u32) -> BatchKey {
         batch_size: 64,
         shard: 1,
         shards: 8,
+        min_shard_samples: 2,
     }
 }
 
@@ -86,8 +87,13 @@ pub fn next_step(peer: &mut Peer) -> Option<(u64, u32)> {
 
 fn check(asked: batch_request::Reader<'_>) {
     assert_eq!(
-        (asked.get_seed(), asked.get_batch_size(), asked.get_shards()),
-        (7, 64, 8)
+        (
+            asked.get_seed(),
+            asked.get_batch_size(),
+            asked.get_shards(),
+            asked.get_min_shard_samples()
+        ),
+        (7, 64, 8, 2)
     );
     assert_eq!((asked.get_epoch(), asked.get_shard()), (3, 1));
 }

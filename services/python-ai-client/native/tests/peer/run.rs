@@ -37,6 +37,9 @@ pub fn dataset() -> DatasetInfo {
         classes: 10,
         features: spec("features", &[1, 8, 8]),
         labels: spec("labels", &[]),
+        columns: Vec::new(),
+        class_names: Vec::new(),
+        vocabulary: Vec::new(),
     }
 }
 
@@ -63,7 +66,7 @@ pub fn accept_join(peer: &mut Peer) -> f64 {
         .map(TensorSpec::read);
     let specs: Result<Vec<_>, _> = specs.collect();
     assert_eq!(specs.expect("valid"), parameters());
-    assert_eq!(join.get_protocol_version(), 1);
+    assert_eq!(join.get_protocol_version(), 2);
     assert_eq!(join.get_run_id().expect("there"), "earlier");
     assert_eq!(join.get_process_id(), std::process::id());
     peer.send(MessageType::JoinReply, id, |root| {
@@ -74,6 +77,8 @@ pub fn accept_join(peer: &mut Peer) -> f64 {
         let mut settings = reply.init_settings();
         settings.set_seed(11);
         settings.set_shards(8);
+        settings.set_min_shard_samples(2);
+        settings.set_drop_last(true);
     });
     join.get_heartbeat_seconds()
 }
@@ -89,6 +94,9 @@ pub fn join<'a>(parameters: &'a [TensorSpec], dataset: &'a DatasetInfo) -> Join<
         dataset,
         run_id: "earlier",
         heartbeat: Duration::ZERO,
+        training: "",
+        arithmetic: "",
+        fingerprints: &[],
     }
 }
 
@@ -101,9 +109,11 @@ pub fn joined(service: &Service) -> OrchestratorClient {
             reply.run_id.as_str(),
             reply.worker_id,
             reply.seed,
-            reply.shards
+            reply.shards,
+            reply.min_shard_samples,
+            reply.drop_last
         ),
-        ("run", 4, 11, 8)
+        ("run", 4, 11, 8, 2, true)
     );
     client
 }
@@ -136,6 +146,7 @@ pub fn collect_update(peer: &mut Peer) -> (u64, Vec<u8>, Vec<u32>) {
         }
         if update.get_final() {
             let reports = update.get_reports().expect("there");
+            assert!(reports.iter().all(|report| report.get_weight() == 6.5));
             let shards = reports.iter().map(|report| report.get_shard()).collect();
             return (id, assembler.finish().expect("whole").to_vec(), shards);
         }
@@ -148,5 +159,8 @@ pub fn reports() -> [ShardReport; 2] {
         samples: 8,
         loss_sum: 1.5,
         batch_hash: vec![7; 32],
+        weight: 6.5,
+        summed: false,
+        stop: String::new(),
     })
 }
