@@ -20,20 +20,26 @@ if TYPE_CHECKING:
     from pangea._native import PeerError, WireError
     from pangea.batches import Batch
     from pangea.determinism import NondeterministicOperation, seed_everything
-    from pangea.gradients import UnsupportedModel
-    from pangea.run import MisusedRun, Run, join
+    from pangea.entry import join
+    from pangea.errors import BrokenPromise, MisusedRun, PangeaError
+    from pangea.run import NotFinite, Run
     from pangea.snapshot import BadSnapshot
-    from pangea.training import UnsupportedOptimizer
+    from pangea.tensors import UnsupportedModel
+    from pangea.training import Step, UnsupportedOptimizer
     from pangea.worker import RunDiverged
 
 __all__ = [
     "BadSnapshot",
     "Batch",
+    "BrokenPromise",
     "MisusedRun",
     "NondeterministicOperation",
+    "NotFinite",
+    "PangeaError",
     "PeerError",
     "Run",
     "RunDiverged",
+    "Step",
     "UnsupportedModel",
     "UnsupportedOptimizer",
     "WireError",
@@ -44,15 +50,19 @@ __all__ = [
 _MODULES = {
     "BadSnapshot": "snapshot",
     "Batch": "batches",
-    "MisusedRun": "run",
+    "BrokenPromise": "errors",
+    "MisusedRun": "errors",
     "NondeterministicOperation": "determinism",
+    "NotFinite": "run",
+    "PangeaError": "errors",
     "PeerError": "_native",
     "Run": "run",
     "RunDiverged": "worker",
-    "UnsupportedModel": "gradients",
+    "Step": "training",
+    "UnsupportedModel": "tensors",
     "UnsupportedOptimizer": "training",
     "WireError": "_native",
-    "join": "run",
+    "join": "entry",
     "seed_everything": "determinism",
 }
 

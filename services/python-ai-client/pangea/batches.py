@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy
 import torch
+
+from pangea.determinism import same_randomness, shard_seed
 
 if TYPE_CHECKING:
     from pangea import _native
+
+    # Split, seed, epoch, step in the epoch, batch size, shard, shards, least samples of a shard.
+    _Request = tuple[_native.Split, int, int, int, int, int, int, int]
 
 _DTYPES = {
     "float32": torch.float32,
@@ -24,6 +31,7 @@ _DTYPES = {
 }
 # Batches asked for ahead of the one that is computed: enough to hide the service's answer, few enough to bound memory.
 _AHEAD = 32
+_FIRST_SAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Batch:
         sample_ids: int64 [samples], positions in the raw dataset.
         epoch, step, shard: `step` counts over the whole run.
         hash: SHA-256, the identity of the batch.
+        seed: of every random number of this batch; a pure function of the run's seed, step and shard.
     """
 
     x: torch.Tensor
@@ -45,11 +54,20 @@ class Batch:
     step: int
     shard: int
     hash: bytes
+    seed: int = 0
 
     @property
     def samples(self) -> int:
         """Number of samples; 0 for an empty shard."""
         return int(self.sample_ids.shape[0])
+
+    def torch_generator(self) -> torch.Generator:
+        """A generator of one's own for this batch: the same numbers whoever computes it, and in whatever order."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def numpy_generator(self) -> numpy.random.Generator:
+        """As `torch_generator`, of numpy."""
+        return numpy.random.default_rng(self.seed)
 
 
 def as_tensor(view: _native.TensorView) -> torch.Tensor:
@@ -60,7 +78,7 @@ def as_tensor(view: _native.TensorView) -> torch.Tensor:
     return torch.frombuffer(view.buffer, dtype=dtype).view(view.shape)
 
 
-def _batch(received: _native.Batch, step: int) -> Batch:
+def _batch(received: _native.Batch, step: int, seed: int) -> Batch:
     return Batch(
         x=as_tensor(received.features),
         y=as_tensor(received.labels),
@@ -69,31 +87,41 @@ def _batch(received: _native.Batch, step: int) -> Batch:
         step=step,
         shard=received.shard,
         hash=received.hash,
+        seed=shard_seed(seed, step, received.shard),
     )
 
 
 class BatchSource:
     """Asks the data service for the shards of a lease, ahead of their use."""
 
-    def __init__(self, client: _native.DataClient, seed: int, batch_size: int, shards: int) -> None:
+    def __init__(self, client: _native.DataClient, seed: int, batch_size: int, shards: int, min_shard_samples: int) -> None:
         self._client = client
-        self._seed, self._batch_size, self._shards = seed, batch_size, shards
+        self._seed, self._batch_size, self._shards, self._least = seed, batch_size, shards, min_shard_samples
 
     def training(self, epoch: int, epoch_step: int, step: int, shards: list[int]) -> _Ahead:
         """The batches of `shards` of one step, in that order."""
-        return _Ahead(self._client, [("train", self._seed, epoch, epoch_step, self._batch_size, shard, self._shards) for shard in shards], step)
+        requests: list[_Request] = [("train", self._seed, epoch, epoch_step, self._batch_size, shard, self._shards, self._least) for shard in shards]
+        return _Ahead(self._client, requests, step, self._seed)
 
-    def held_out(self, samples: int) -> _Ahead:
-        """All held-out samples, in dataset order, at most a step's batch at a time."""
-        steps = -(-samples // self._batch_size)
-        return _Ahead(self._client, [("heldOut", 0, 0, step, self._batch_size, 0, 1) for step in range(steps)], 0)
+
+def held_out(client: _native.DataClient, samples: int, batch_size: int) -> Iterator[Batch]:
+    """All held-out samples, in dataset order, at most `batch_size` at a time. Random numbers that are drawn meanwhile leave no trace."""
+    requests: list[_Request] = [("heldOut", 0, 0, step, batch_size, 0, 1, 0) for step in range(-(-samples // batch_size))]
+    batches = _Ahead(client, requests, 0, 0)
+    with same_randomness():
+        yield from batches
+
+
+def first_batch(client: _native.DataClient, samples: int) -> Batch:
+    """The first training samples of a fixed order, at most 64: the same for every worker of a run, at its start and after a resume."""
+    return next(_Ahead(client, [("train", 0, 0, 0, min(samples, _FIRST_SAMPLES), 0, 1, 0)], 0, 0))
 
 
 class _Ahead:
     """Iterates over batches while the next ones are on their way."""
 
-    def __init__(self, client: _native.DataClient, requests: list[tuple[_native.Split, int, int, int, int, int, int]], step: int) -> None:
-        self._client, self._requests, self._step = client, requests, step
+    def __init__(self, client: _native.DataClient, requests: list[_Request], step: int, seed: int) -> None:
+        self._client, self._requests, self._step, self._seed = client, requests, step, seed
         self._asked = self._given = 0
         self._ask()
 
@@ -111,4 +139,4 @@ class _Ahead:
         received = self._client.batch(*self._requests[self._given])
         self._given += 1
         self._ask()
-        return _batch(received, self._step)
+        return _batch(received, self._step, self._seed)

@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from pangea.buffers import Buffers, UnsupportedModel
+from pangea.buffers import Buffers
+from pangea.errors import BrokenPromise
 from pangea.gradients import Parameters
 from pangea.hashing import tensors_hash
 from pangea.simulated import Group
+from pangea.tensors import UnsupportedModel
 from pangea.training import Training
 
 
@@ -138,3 +140,81 @@ def test_a_complex_buffer_is_refused_by_name() -> None:
     model.register_buffer("phases", torch.zeros(2, dtype=torch.complex64))
     with pytest.raises(UnsupportedModel, match="phases is torch.complex64"):
         Buffers(model)
+
+
+class Counting(nn.Module):
+    """Counts samples and adds them up in saved buffers, and keeps a table that grows in one that is not saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(6))
+        self.register_buffer("seen", torch.tensor(0))
+        self.register_buffer("total", torch.zeros(6, dtype=torch.float64))
+        self.register_buffer("table", torch.empty(0), persistent=False)
+        self.grown = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        held: Any = self
+        if held.table.numel() < len(x):
+            held.table = torch.ones(len(x))
+            self.grown += 1
+        with torch.no_grad():
+            held.seen += len(x)
+            held.total += x.double().sum(0)
+        return x * self.weight * held.table[: len(x), None]
+
+
+SUMS = {"seen": "sum", "total": "sum"}
+
+
+def test_counts_and_sums_move_by_the_sum_over_the_shards() -> None:
+    group = Group([Training(Parameters(model := Counting(), SUMS), torch.optim.SGD(model.parameters(), lr=0.0)) for _ in range(2)], 6)
+    everything = torch.zeros(6, dtype=torch.float64)
+    samples = 0
+    for step in range(4):
+        for x in group.samples(step):
+            everything += x.double().sum(0)
+            samples += len(x)
+        group.step(step, random.Random(step))
+    for worker in group.workers:
+        held: Any = worker.parameters.model
+        assert held.seen.item() == samples
+        torch.testing.assert_close(held.total, everything, rtol=1e-5, atol=1e-4)
+    assert len(set(group.hashes())) == 1
+
+
+def test_which_buffers_are_averaged_is_known_and_those_of_norms_are_not_named() -> None:
+    assert Parameters(nn.Sequential(nn.BatchNorm1d(2), Counting())).buffers.averaged == ["1.seen", "1.total"]
+    assert Parameters(Counting(), SUMS).buffers.averaged == []
+
+
+@pytest.mark.parametrize("modes", [{"missing": "sum"}, {"seen": "median"}, {"table": "sum"}])
+def test_a_mode_that_cannot_be_is_refused_with_what_there_is(modes: dict[str, str]) -> None:
+    with pytest.raises(UnsupportedModel, match="the buffers that take part in a step are seen, total"):
+        Buffers(Counting(), modes)
+
+
+def test_a_cache_starts_each_shard_as_it_was_when_the_worker_joined() -> None:
+    model = Counting()
+    parameters = Parameters(model)
+    before = parameters.hash()
+    for expected in (1, 2):
+        parameters.begin_shard()
+        parameters.gradient_sum(model(torch.ones(3, 6)).mean(), 3)
+        parameters.begin_shard()
+        assert (model.grown, parameters.hash()) == (expected, before)
+
+
+def test_a_saved_buffer_that_is_no_number_must_not_change() -> None:
+    model = nn.Linear(2, 2)
+    model.register_buffer("flag", torch.zeros(2, dtype=torch.bool))
+    buffers = Buffers(model)
+    buffers.check()
+    model.flag.fill_(True)
+    with pytest.raises(BrokenPromise, match=r"the buffer flag \(torch.bool\) was changed.*torch.uint8"):
+        buffers.check()
+
+
+def test_a_scripted_module_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedModel, match=r"0 is a torch.jit.ScriptModule"):
+        Parameters(nn.Sequential(torch.jit.script(nn.Linear(2, 2))))

@@ -8,10 +8,15 @@ import random
 import sys
 import types
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy
 import threadpoolctl
 import torch
+
+from pangea._native import PeerError, WireError
+from pangea.errors import PangeaError, sentence, wants_traceback
 
 _ALLOW = "PANGEA_ALLOW_NONDETERMINISM"
 _HINT = (
@@ -20,7 +25,7 @@ _HINT = (
 )
 
 
-class NondeterministicOperation(RuntimeError):
+class NondeterministicOperation(PangeaError, RuntimeError):
     """The model uses an operation that has no deterministic form."""
 
 
@@ -30,7 +35,7 @@ def configure_torch(threads: int = 1) -> None:
     Args:
         threads: of torch's own pool and of the BLAS below it; part of the result, so equal for all workers of a run.
     """
-    allowed = os.environ.get(_ALLOW) == "1"
+    allowed = allows_nondeterminism()
     if allowed:
         warnings.warn(f"{_ALLOW}=1: operations without a deterministic form are allowed, and the promise of the same bits for any number of workers is given up", stacklevel=1)
     torch.use_deterministic_algorithms(True, warn_only=allowed)
@@ -56,16 +61,22 @@ def explain(error: BaseException | None) -> None:
         error.add_note(_HINT)
 
 
-class ExplainsUncaught:
-    """Explains torch's refusals that end the process: they are raised where only the script's own frames are, in its forward pass."""
+class TellsUncaught:
+    """Tells what ends the process: errors of Pangea in a sentence, and what to do about an operation that torch refuses, which is raised in the script's own forward pass."""
 
     def __init__(self) -> None:
+        self.told: Callable[[BaseException], None] = lambda _: None
         self._previous = sys.excepthook
         sys.excepthook = self._hook
 
     def _hook(self, kind: type[BaseException], error: BaseException, traceback: types.TracebackType | None) -> None:
-        explain(error)
-        self._previous(kind, error, traceback)
+        self.told(error)
+        if is_nondeterministic(error):
+            error = refusal(RuntimeError(str(error)))
+        if isinstance(error, (PangeaError, PeerError, WireError)) and not wants_traceback():
+            print(sentence(error, traceback), file=sys.stderr, flush=True)
+        else:
+            self._previous(kind, error, traceback)
 
     def remove(self) -> None:
         """Puts the hook from before back, unless another one was set meanwhile."""
@@ -73,10 +84,31 @@ class ExplainsUncaught:
             sys.excepthook = self._previous
 
 
+# Stands for a shard where something belongs to the whole step.
+_NO_SHARD = 1 << 32
+
+
 def shard_seed(seed: int, step: int, shard: int) -> int:
     """Seed of every random number drawn while shard `shard` of step `step` is computed: SHA-256 over the three, cut to 63 bits."""
     digest = hashlib.sha256(b"pangea/shard/1" + b"".join(part.to_bytes(8, "little") for part in (seed, step, shard))).digest()
     return int.from_bytes(digest[:8], "little") >> 1
+
+
+def allows_nondeterminism() -> bool:
+    """Whether the run was told to go on without the promise of the same bits."""
+    return os.environ.get(_ALLOW) == "1"
+
+
+@contextmanager
+def same_randomness() -> Iterator[None]:
+    """Leaves the generators of torch, numpy and `random` as it found them, whatever is drawn within."""
+    states = torch.get_rng_state(), numpy.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        numpy.random.set_state(states[1])
+        random.setstate(states[2])
 
 
 def _seed_all(seed: int) -> None:
@@ -88,6 +120,11 @@ def _seed_all(seed: int) -> None:
 def seed_shard(seed: int, step: int, shard: int) -> None:
     """Seeds torch, numpy and `random` for one shard."""
     _seed_all(shard_seed(seed, step, shard))
+
+
+def seed_after_step(seed: int, step: int) -> None:
+    """Seeds torch, numpy and `random` for what is done once after a step, on every worker alike."""
+    _seed_all(shard_seed(seed, step, _NO_SHARD))
 
 
 def seed_everything(seed: int | None = None) -> int:

@@ -82,16 +82,16 @@ def test_it_is_allowed_when_the_promise_is_given_up(monkeypatch: pytest.MonkeyPa
 def test_a_refusal_in_the_scripts_own_frames_ends_with_the_way_out() -> None:
     script = """
 import torch
-from pangea.determinism import ExplainsUncaught, configure_torch
+from pangea.determinism import TellsUncaught, configure_torch
 configure_torch()
-before = ExplainsUncaught()
+before = TellsUncaught()
 before.remove()
-hook = ExplainsUncaught()
+hook = TellsUncaught()
 torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env={"PYTHONPATH": ":".join(sys.path)})
     assert ended.returncode == 1
-    assert "put_ does not have a deterministic implementation" in ended.stderr
+    assert "the model uses put_, an operation without a deterministic form" in ended.stderr
     assert ended.stderr.count("--allow-nondeterminism") == 1
 
 

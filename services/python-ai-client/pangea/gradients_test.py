@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from pangea.gradients import Parameters, UnsupportedModel
+from pangea.errors import BrokenPromise
+from pangea.gradients import Parameters
+from pangea.tensors import UnsupportedModel
 
 
 def small_model() -> nn.Module:
@@ -111,12 +113,12 @@ class Meddling(nn.Module):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda model: model.weight.clamp_(0), "^weight changed outside of the optimizer's step.*parametrize"),
-        (lambda model: model.frozen.add_(1), "^frozen changed outside"),
-        (lambda model: setattr(model, "frozen", nn.Parameter(torch.ones(2), requires_grad=False)), "^frozen changed outside"),
-        (lambda model: model.hidden.add_(1), "^hidden changed outside.*persistent=True"),
-        (lambda model: model.mask.fill_(True), "^mask changed outside"),
-        (lambda model: model.frozen.requires_grad_(True), "^frozen was frozen when the model joined"),
+        (lambda model: model.weight.clamp_(0), "^the parameter weight was changed in the forward.*parametrize"),
+        (lambda model: model.weight.data.clamp_(0.5, 0.75), "^the parameter weight was changed in the forward"),
+        (lambda model: model.frozen.add_(1), "^the parameter frozen was changed"),
+        (lambda model: setattr(model, "frozen", nn.Parameter(torch.ones(2), requires_grad=False)), "^the parameter frozen was changed"),
+        (lambda model: model.mask.fill_(True), "^the buffer mask"),
+        (lambda model: model.frozen.requires_grad_(True), "^the parameter frozen was frozen when the model joined"),
     ],
 )
 def test_what_must_not_change_in_a_forward_pass_is_named_when_it_does(change: Callable[[Meddling], None], message: str) -> None:
@@ -127,5 +129,42 @@ def test_what_must_not_change_in_a_forward_pass_is_named_when_it_does(change: Ca
         torch.optim.SGD([model.weight], lr=0.1).step()
         parameters.end_step()
     model.change = change
-    with pytest.raises(UnsupportedModel, match=message):
+    with pytest.raises(BrokenPromise, match=message):
         parameters.gradient_sum(model(torch.ones(3, 2)).mean(), 3)
+
+
+def test_where_the_promise_is_given_up_a_change_is_told_and_taken() -> None:
+    parameters = Parameters(model := Meddling(lambda model: model.weight.mul_(0.5)))
+    told: list[str] = []
+    parameters.tolerate = told.append
+    parameters.gradient_sum(model(torch.ones(3, 2)).mean(), 3)
+    assert len(told) == 1 and "the parameter weight" in told[0]
+
+
+def test_weights_make_a_step_the_mean_over_what_counts() -> None:
+    model = small_model()
+    parameters = Parameters(model)
+    x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
+    y[3:9] = -100
+    y[15:] = -100
+    total, divisor = torch.zeros(parameters.elements), 0.0
+    for part in (slice(0, 5), slice(5, 15), slice(15, 20)):
+        weight = float((y[part] != -100).sum())
+        total += parameters.gradient_sum(nn.functional.cross_entropy(model(x[part]), y[part]), len(y[part]), None, weight)
+        divisor += weight
+    assert divisor == 9.0, "the last part has no target that counts, and its loss is NaN"
+    parameters.begin_step(total, 20, divisor)
+    together = [parameter.grad.clone() for parameter in parameters.trainable.values() if parameter.grad is not None]
+    parameters.end_step()
+    nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+    for got, parameter in zip(together, model.parameters(), strict=True):
+        torch.testing.assert_close(got, parameter.grad)
+
+
+def test_a_step_in_which_nothing_counts_changes_nothing() -> None:
+    model = small_model()
+    parameters = Parameters(model)
+    flat = parameters.gradient_sum(nn.functional.cross_entropy(model(torch.randn(2, 6)), torch.tensor([-100, -100])), 2, None, 0.0)
+    assert not flat.any()
+    parameters.begin_step(flat, 2, 0.0)
+    assert all(parameter.grad is None for parameter in model.parameters())

@@ -11,19 +11,33 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import safetensors.torch
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
+from pangea.errors import PangeaError
+
 _FORMAT = "pangea/snapshot/2"
 _MODEL = "model."
+_STATE = "state."
 
 
-class BadSnapshot(ValueError):
+class HasState(Protocol):
+    """What a script keeps beside the model and changes once a step, such as an average of the parameters."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers, text, and lists and dicts of them."""
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:
+        """Takes over what `state_dict` gave."""
+
+
+class BadSnapshot(PangeaError, ValueError):
     """The bytes are no snapshot of this model and optimizer, or the state cannot be one."""
 
 
@@ -69,7 +83,7 @@ def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     return Counter(pairs) if kind == "counter" else pairs
 
 
-def _state(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _state(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, state: Mapping[str, HasState]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """All tensors, and the rest."""
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in model.state_dict().items():
@@ -79,23 +93,34 @@ def _state(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: 
     rest = {"optimizer": _pack(optimizer.state_dict(), "optimizer", tensors)}
     if scheduler is not None:
         rest["scheduler"] = _pack(scheduler.state_dict(), "scheduler", tensors)  # type: ignore[no-untyped-call]
+    for name, kept in state.items():
+        rest[_STATE + name] = _pack(dict(kept.state_dict()), _STATE + name, tensors)
     return tensors, rest
 
 
-def check(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None = None) -> None:
+def check(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None = None, state: Mapping[str, HasState] = MappingProxyType({})) -> None:
     """Raises:
     BadSnapshot: naming what of the state could not be carried.
     """
-    _state(model, optimizer, scheduler)
+    _state(model, optimizer, scheduler, state)
 
 
-def encode(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, position: Position) -> bytes:
+def encode(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, position: Position, state: Mapping[str, HasState] = MappingProxyType({}), training: str = ""
+) -> bytes:
     """The state at a position of the run; the same state gives the same bytes.
+
+    Args:
+        model, optimizer, scheduler: of a worker.
+        position: where in the run it is.
+        state: what the script keeps beside them, by its name.
+        training: how a step changes the parameters, as `pangea.description` has it.
 
     Raises:
         BadSnapshot: naming what of the state cannot be carried.
     """
-    tensors, rest = _state(model, optimizer, scheduler)
+    tensors, rest = _state(model, optimizer, scheduler, state)
+    rest |= {"training": training} if training else {}
     # One key: safetensors writes several in no fixed order, and the same state shall be the same bytes.
     metadata = {"pangea": json.dumps({"format": _FORMAT, **asdict(position), **rest})}
     return safetensors.torch.save(dict(_apart(tensors)), metadata)
@@ -147,28 +172,68 @@ def _position(metadata: dict[str, Any]) -> Position:
     return Position(*(int(metadata[key]) for key in ("step", "seed", "shards", "batch_size")))
 
 
-def decode_into(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None = None) -> Position:
+def training_of(data: bytes) -> str:
+    """How a step changed the parameters where a snapshot was made; empty if it does not say.
+
+    Raises:
+        BadSnapshot: if the bytes are no snapshot.
+    """
+    return str(_parse(data)[1].get("training", ""))
+
+
+def load_model(data: bytes, model: torch.nn.Module) -> Position:
+    """Loads parameters and buffers alone, for a script that goes on with another optimizer.
+
+    Raises:
+        BadSnapshot: with the reason; the model may then be half loaded and must not be used.
+    """
+    tensors, metadata = _parse(data)
+    try:
+        model.load_state_dict({name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)})
+        return _position(metadata)
+    except Exception as error:
+        raise BadSnapshot(f"the snapshot does not fit this model: {error}") from error
+
+
+def decode_into(
+    data: bytes,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: LRScheduler | None = None,
+    state: Mapping[str, HasState] = MappingProxyType({}),
+    *,
+    other_scheduler: bool = False,
+) -> Position:
     """Loads a snapshot, to the last bit.
 
     Args:
         data: what `encode` gave.
-        model, optimizer, scheduler: of the same structure as those that were encoded; overwritten.
+        model, optimizer, scheduler, state: of the same structure as those that were encoded; overwritten.
+        other_scheduler: the script has another scheduler than the snapshot, which is not touched.
     Returns:
         where in the run it was made.
     Raises:
         BadSnapshot: with the reason; the model may then be half loaded and must not be used.
     """
     tensors, metadata = _parse(data)
-    if ("scheduler" in metadata) != (scheduler is not None):
+    if other_scheduler:
+        scheduler = None
+    elif ("scheduler" in metadata) != (scheduler is not None):
         have, want = ("a", "none") if scheduler is None else ("no", "one")
         raise BadSnapshot(f"the snapshot holds {have} scheduler and this worker has {want}; start all workers with the same script and arguments")
+    kept = {name.removeprefix(_STATE) for name in metadata if name.startswith(_STATE)}
+    if kept != set(state):
+        have_state, want_state = (", ".join(sorted(names)) or "none" for names in (kept, state))
+        raise BadSnapshot(f"the snapshot holds the state of run.after_step: {have_state}, and this worker has {want_state}; start all workers with the same script and arguments")
     try:
         model.load_state_dict({name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)})
-        state = _unpack(metadata["optimizer"], tensors)
-        optimizer.load_state_dict(state)
-        _restore_exactly(optimizer, state["state"])
+        packed = _unpack(metadata["optimizer"], tensors)
+        optimizer.load_state_dict(packed)
+        _restore_exactly(optimizer, packed["state"])
         if scheduler is not None:
             scheduler.load_state_dict(_unpack(metadata["scheduler"], tensors))
+        for name, keeper in state.items():
+            keeper.load_state_dict(_unpack(metadata[_STATE + name], tensors))
         return _position(metadata)
     except Exception as error:
         raise BadSnapshot(f"the snapshot does not fit this model, optimizer and scheduler: {error}") from error

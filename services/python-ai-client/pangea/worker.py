@@ -12,17 +12,27 @@ import torch
 
 from pangea import _native
 from pangea.batches import BatchSource
+from pangea.dataset_facts import DatasetFacts
 from pangea.determinism import describe_software
+from pangea.errors import PangeaError
 from pangea.lease import Lease, Vectors
 from pangea.reconnect import Backoff
 from pangea.snapshot import Position
-from pangea.training import Training
+from pangea.training import Step, Training
 from pangea.tree import Node
 
 _log = logging.getLogger("pangea")
 
 
-class RunDiverged(RuntimeError):
+# Of Leave.broken in the schema.
+_MOST_BROKEN_BYTES = 4_096
+
+
+def _cut(text: str) -> str:
+    return text.encode()[:_MOST_BROKEN_BYTES].decode(errors="ignore")
+
+
+class RunDiverged(PangeaError, RuntimeError):
     """This worker's parameters are not those of the run."""
 
 
@@ -58,24 +68,36 @@ class Worker:
     A lost connection to the orchestrator is opened again before the next request; what was computed meanwhile is computed again by whoever is asked to.
     """
 
-    def __init__(self, training: Training, addresses: Addresses, name: str) -> None:
+    def __init__(self, training: Training, data: _native.DataClient, addresses: Addresses, name: str, *, take_changes: bool = False) -> None:
+        """Args:
+        training: of this worker's model.
+        data: connected to the data service.
+        addresses: of the services.
+        name: of the worker.
+        take_changes: go on with this script's settings where a checkpoint was made with others.
+        """
         self.training, self.parameters = training, training.parameters
         self.seconds = Seconds()
         self.step = 0
         self.waiting = False
-        self._name, self._addresses = name, addresses
+        self.ended: _native.RunFinished | None = None
+        self._take_changes = take_changes
+        self.name, self._addresses = name, addresses
         self._lost: _native.WireError | _native.PeerError | None = None
         self._backoff = Backoff(addresses.reconnect)
         self._vectors = Vectors(self.parameters.elements)
-        self.data = _native.DataClient(addresses.data, addresses.timeout, reconnect_seconds=addresses.reconnect)
-        self.dataset = self.data.dataset()
+        self.data = data
+        self._dataset = data.dataset()
         self._hash = self.parameters.hash()
         self.reply = self._first_join()
-        self.source = BatchSource(self.data, self.reply.seed, self.reply.batch_size, self.reply.shards)
+        self.dataset = DatasetFacts.of(self._dataset, self.reply)
+        self.source = BatchSource(self.data, self.reply.seed, self.reply.batch_size, self.reply.shards, self.reply.min_shard_samples)
 
     def _join(self, timeout: float, run_id: str = "") -> _native.JoinReply:
         self._orchestrator = _native.OrchestratorClient(self._addresses.orchestrator, timeout)
-        return self._orchestrator.join(self._name, describe_software(), self.parameters.specs(), self._hash, self.step, self.dataset, run_id)
+        return self._orchestrator.join(
+            self.name, describe_software(), self.parameters.specs(), self._hash, self.step, self._dataset, run_id, training=self.training.description
+        )
 
     def _first_join(self) -> _native.JoinReply:
         """Joins. An orchestrator that dies meanwhile, or asks to come later, is tried again for as long as it may take to reach it."""
@@ -90,7 +112,7 @@ class Worker:
                     raise
                 if time.monotonic() - started >= self._addresses.timeout or not backoff.pause(later):
                     raise
-                _log.warning("%s tries to join the run at %s again: %s", self._name, self._addresses.orchestrator, error)
+                _log.warning("%s tries to join the run at %s again: %s", self.name, self._addresses.orchestrator, error)
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -101,11 +123,12 @@ class Worker:
         finally:
             self.waiting = False
 
-    def next_lease(self, stopping: Callable[[], bool]) -> Lease | None:
+    def next_lease(self, stopping: Callable[[], bool], stop: str = "") -> Lease | None:
         """Applies what the orchestrator sends until there are shards to compute.
 
         Args:
             stopping: asked before each request; when true, the worker leaves.
+            stop: why the run is to end after the last committed step, if it is.
         Returns:
             the lease, or None when the run is finished or this worker leaves.
         Raises:
@@ -121,7 +144,7 @@ class Worker:
             self._reconnect()
             try:
                 with self.interruptible():
-                    answer = self._orchestrator.request_work(self.step, self._hash, reported.data, reported.compute, reported.exchange)
+                    answer = self._orchestrator.request_work(self.step, self._hash, reported.data, reported.compute, reported.exchange, stop)
                 self.seconds.exchange = time.perf_counter() - started
                 if isinstance(answer, _native.SnapshotRequest):
                     self._orchestrator.send_snapshot(self.step, self._hash, self.training.encode(self._position()))
@@ -148,7 +171,7 @@ class Worker:
                 # The orchestrator gives a snapshot to one that says it holds nothing.
                 self.step = 0
         if not self._backoff.since:
-            _log.warning("%s connects to the orchestrator at %s again: %s", self._name, self._addresses.orchestrator, error)
+            _log.warning("%s connects to the orchestrator at %s again: %s", self.name, self._addresses.orchestrator, error)
         self._orchestrator.close()
         self._lost = error
 
@@ -170,7 +193,7 @@ class Worker:
                 continue
             self._backoff.connected()
             self._lost = None
-            _log.warning("%s is connected to the orchestrator again and holds %d steps", self._name, self.step)
+            _log.warning("%s is connected to the orchestrator again and holds %d steps", self.name, self.step)
 
     def submit(self, lease: Lease) -> None:
         """Sends the gradient sums of a finished lease: one message for each aligned subtree.
@@ -191,7 +214,7 @@ class Worker:
         verdict, detail = self._orchestrator.submit(lease.step, node.first, node.count, node.value.numpy(), reports)
         # Who is right about other bits is found out by the orchestrator, and it sends away who is not.
         if verdict == "conflict":
-            _log.warning("%s: %s", self._name, detail)
+            _log.warning("%s: %s", self.name, detail)
         # Someone else was faster, or the step is closed: nothing is lost, ask for work.
         elif verdict not in ("accepted", "duplicate", "stale"):
             raise RunDiverged(f"the orchestrator did not take shards {node.first}..{node.first + node.count - 1} of step {lease.step} ({verdict}): {detail}")
@@ -203,12 +226,18 @@ class Worker:
         started = time.perf_counter()
         if aggregate.step != self.step:
             raise RunDiverged(f"got the gradient of step {aggregate.step} while holding the parameters of step {self.step}")
-        self.training.apply(torch.frombuffer(aggregate.gradients, dtype=torch.float32), aggregate.samples, aggregate.loss_sum)
+        total = torch.frombuffer(aggregate.gradients, dtype=torch.float32)
+        self.training.apply(total, aggregate.samples, aggregate.loss_sum, aggregate.divisor, self._describe(aggregate), self.reply.seed)
         self._moved(self.step + 1)
         self.seconds.compute += time.perf_counter() - started
 
+    def _describe(self, aggregate: _native.Aggregate) -> Step:
+        epoch, within = divmod(aggregate.step, self.dataset.steps_per_epoch)
+        loss = aggregate.loss_sum / aggregate.divisor if aggregate.divisor else float("nan")
+        return Step(aggregate.step, epoch, within + 1 == self.dataset.steps_per_epoch, aggregate.samples, loss)
+
     def _load(self, received: _native.Snapshot) -> None:
-        position = self.training.load(bytes(received.data))
+        position = self.training.load(bytes(received.data), take_changes=self._take_changes)
         self._moved(received.step)
         if position != self._position():
             raise RunDiverged(f"the snapshot says that it is of {position}, where the run is at {self._position()}")
@@ -222,12 +251,18 @@ class Worker:
 
     def _finish(self, finished: _native.RunFinished) -> None:
         if finished.steps != self.step or finished.parameters_hash != self._hash:
-            raise RunDiverged(f"the run ended at step {finished.steps} with other parameters than this worker holds at step {self.step}")
+            raise RunDiverged(f"the run ended at step {finished.steps} with parameters that differ from those that this worker holds at step {self.step}")
+        self.ended = finished
 
-    def leave(self, reason: str) -> None:
-        """Gives the leased shards back at once; when the orchestrator cannot be reached, it notices by itself."""
+    def leave(self, reason: str, broken: str = "") -> None:
+        """Gives the leased shards back at once; when the orchestrator cannot be reached, it notices by itself.
+
+        Args:
+            reason: for people.
+            broken: what the script does that breaks the promise of the same bits, if that is why.
+        """
         with suppress(_native.WireError, _native.PeerError):
-            self._orchestrator.leave(reason)
+            self._orchestrator.leave(reason, _cut(broken))
 
     def close(self) -> None:
         """Closes both connections."""

@@ -1,0 +1,66 @@
+"""How a step changes the parameters, in words that two workers can compare: the optimizer, its settings, the scheduler, clipping."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+# As the schema has it; beyond it a hash stands for the groups.
+_MOST_BYTES = 65_536
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON that shows every bit of a number; of what has none, its kind."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, torch.Tensor):
+        return [repr(item) for item in value.detach().reshape(-1).tolist()]
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return type(value).__name__
+
+
+def _name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def describe_training(optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, clip_norm: float | None, rate: Callable[[int], float] | None) -> str:
+    """JSON with sorted keys; equal for all workers of a run, since they run the same script."""
+    groups = [{"parameters": len(group["params"]), **{name: _plain(value) for name, value in group.items() if name != "params"}} for group in optimizer.param_groups]
+    description: dict[str, Any] = {"optimizer": _name(optimizer), "groups": groups}
+    if scheduler is not None:
+        description["scheduler"] = _name(scheduler)
+        description["scheduler_settings"] = _plain(scheduler.state_dict())  # type: ignore[no-untyped-call]
+    if clip_norm is not None:
+        description["clip_norm"] = repr(clip_norm)
+    if rate is not None:
+        description["rate"] = "a function of the step"
+    text = json.dumps(description, sort_keys=True)
+    if len(text.encode()) > _MOST_BYTES:
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        text = json.dumps({"optimizer": description["optimizer"], "sha256": digest}, sort_keys=True)
+    return text
+
+
+def same_structure(one: str, other: str) -> bool:
+    """Whether two descriptions are of the same optimizer over the same groups, so that the state of one fits the other."""
+    first, second = json.loads(one), json.loads(other)
+    if "groups" not in first or "groups" not in second:
+        return False
+    sizes = [[group["parameters"] for group in description["groups"]] for description in (first, second)]
+    return bool(first["optimizer"] == second["optimizer"]) and sizes[0] == sizes[1]
+
+
+def differing_settings(one: str, other: str) -> list[list[str]]:
+    """For each group, the names of its settings that differ between two descriptions of the same structure."""
+    groups = zip(json.loads(one)["groups"], json.loads(other)["groups"], strict=True)
+    return [sorted(name for name in {*first, *second} if first.get(name) != second.get(name)) for first, second in groups]

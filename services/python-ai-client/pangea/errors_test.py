@@ -1,0 +1,40 @@
+"""An error of Pangea that ends a script is a sentence with the script's line; an error of the script's own keeps its traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+from pangea.determinism import TellsUncaught
+from pangea.errors import BrokenPromise
+
+before = TellsUncaught()
+before.remove()
+hook = TellsUncaught()
+hook.told = lambda error: print("told:", error)
+
+def helper():
+    raise {error}
+
+helper()
+"""
+
+
+def ended(tmp_path: Path, error: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT.format(error=error))
+    return subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, env={"PYTHONPATH": ":".join(sys.path), **variables})
+
+
+def test_our_own_error_is_one_line(tmp_path: Path) -> None:
+    result = ended(tmp_path, 'BrokenPromise("the parameter w was changed")')
+    assert (result.returncode, result.stderr) == (1, "pangea: train.py, line 11: the parameter w was changed\n")
+    assert result.stdout == "told: the parameter w was changed\n"
+
+
+@pytest.mark.parametrize(("error", "variables"), [('ValueError("own")', {}), ('BrokenPromise("b")', {"PANGEA_TRACEBACK": "1"})])
+def test_a_traceback_is_there_where_it_is_of_use(tmp_path: Path, error: str, variables: dict[str, str]) -> None:
+    result = ended(tmp_path, error, **variables)
+    assert result.returncode == 1 and "Traceback" in result.stderr and "in helper" in result.stderr
