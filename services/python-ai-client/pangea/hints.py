@@ -29,9 +29,13 @@ def _nodes(loss: torch.Tensor) -> list[Any]:
 
 def hint_about(loss: torch.Tensor) -> str | None:
     """A sentence if a loss that is given without weight and reduction likely needs one. To be asked before backward, which frees what it looks at."""
-    for node in _nodes(loss):
-        if getattr(node, "_saved_reduction", None) == _SUM:
-            return _SUMMED
-        if hasattr(node, "_saved_ignore_index") and hasattr(node, "_saved_target") and bool((node._saved_target == node._saved_ignore_index).any()):
-            return _IGNORED
+    try:
+        for node in _nodes(loss):
+            if getattr(node, "_saved_reduction", None) == _SUM:
+                return _SUMMED
+            if hasattr(node, "_saved_ignore_index") and hasattr(node, "_saved_target") and bool((node._saved_target == node._saved_ignore_index).any()):
+                return _IGNORED
+    except RuntimeError:
+        # The script has called backward itself, which run.step refuses.
+        return None
     return None

@@ -141,6 +141,8 @@ class Run:
                     self._worker.leave("stopped by a signal")
                     return
                 self._training.check("loop")
+                if self._rehearsing.doctor_is_done:
+                    self.stop("pangea doctor has seen enough")
                 self._worker.submit(lease)
         except Stopped:
             self._worker.leave("stopped by a signal")

@@ -1,0 +1,47 @@
+"""A loss that leaves padding out, weighted with what is no padding: the same steps as one process over the whole batch. One sample in three has no target at all."""
+
+import copy
+
+import torch
+from interruption import interrupt
+from torch import nn
+from torch.nn import functional
+
+import pangea
+
+IGNORED = -100
+
+
+def targets(batch: pangea.Batch) -> torch.Tensor:
+    """Only some samples count: the first half of those whose place is no multiple of three."""
+    return torch.where((batch.sample_ids % 3 == 0) | (batch.sample_ids % 64 > 40), IGNORED, batch.y)
+
+
+pangea.seed_everything()
+model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
+run = pangea.join(model, torch.optim.SGD(model.parameters(), lr=0.5))
+reference = copy.deepcopy(model)
+optimizer = torch.optim.SGD(reference.parameters(), lr=0.5)
+whole: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+step = 0
+
+
+def follow() -> None:
+    """The same step by torch alone, where this worker has seen all of it."""
+    x, y = (torch.cat([pair[part] for _, pair in sorted(whole.items())]) for part in (0, 1))
+    whole.clear()
+    optimizer.zero_grad()
+    functional.cross_entropy(reference(x), y, ignore_index=IGNORED).backward()
+    optimizer.step()
+
+
+for batch in run.batches():
+    interrupt(batch)
+    if batch.step != step:
+        follow()
+        step = batch.step
+    y = targets(batch)
+    whole[batch.shard] = batch.x.clone(), y
+    run.step(functional.cross_entropy(model(batch.x), y, ignore_index=IGNORED), weight=(y != IGNORED).sum())
+follow()
+run.finish(furthest=max(float((one - other).detach().abs().max()) for one, other in zip(model.parameters(), reference.parameters(), strict=True)))
