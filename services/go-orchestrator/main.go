@@ -96,7 +96,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	metrics := telemetry.NewMetrics(memory)
 	workers, err := server.New(server.Config{
 		Run: run.Config{
-			RunID: s.RunID, Settings: s.Run, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
+			RunID: s.RunID, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
 			CheckpointSteps: s.CheckpointSteps, CheckpointEvery: s.CheckpointEvery, KeepCheckpoints: s.KeepCheckpoints,
 			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,
 		},

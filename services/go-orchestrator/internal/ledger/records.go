@@ -96,6 +96,14 @@ type Step struct {
 	Contributions []Contribution `json:"contributions"` // ascending; they cover all shards
 }
 
+// DividedBy is what the step's sums are divided by.
+func (s *Step) DividedBy() float64 {
+	if s.Divisor == nil {
+		return float64(s.Samples)
+	}
+	return float64(*s.Divisor)
+}
+
 // Contribution is a gradient sum that a worker sent.
 type Contribution struct {
 	First  uint32  `json:"first"`
@@ -126,7 +134,7 @@ type Checkpoint struct {
 
 // Kinds of an Incident.
 const (
-	Conflict   = "conflict"   // two workers computed other bits for the same shards
+	Conflict   = "conflict"   // two workers computed different bits for the same shards
 	Divergence = "divergence" // a worker's parameters are not those of the run
 	Quarantine = "quarantine" // a worker was proven wrong and may not come back
 	Replay     = "replay"     // a step that was computed again had different bits than the first time
@@ -143,6 +151,8 @@ type Incident struct {
 	Name   string    `json:"name"`
 	Detail string    `json:"detail"`
 	Time   time.Time `json:"time"`
+
+	Other uint32 `json:"other,omitempty"` // of a conflict that a third worker may settle: the worker whose result was there first
 }
 
 // Stop says that a worker's script ended the run: after Steps steps, before its last one. Finished with the same number follows once these are

@@ -31,6 +31,9 @@ type Settings struct {
 	Shards    uint32
 	BatchSize uint32
 	Epochs    uint32
+
+	MinShardSamples uint32 // shards of a step are merged until each has at least so many samples; 0 or 1 merges none
+	DropLast        bool   // what does not fill a step at the end of an epoch is not used in that epoch
 }
 
 // Timings say where a worker's time went since its last request for work, in seconds.
@@ -61,8 +64,10 @@ type Work struct {
 type Report struct {
 	Shard     uint32
 	Samples   uint32
-	LossSum   float64
+	LossSum   float64 // the loss times Weight; with Summed, the loss
 	BatchHash Hash
+	Weight    float64 // what the gradient was multiplied with: its loss is a mean over so many things
+	Summed    bool    // the loss is a sum over them
 }
 
 // Leave says that a worker goes.

@@ -44,7 +44,8 @@ func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 
 func (m *Machine) settingsRecord() *ledger.Settings {
 	s := m.config.Settings
-	return &ledger.Settings{Format: ledger.Format, RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs}
+	return &ledger.Settings{Format: ledger.Format, RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs,
+		MinShardSamples: s.MinShardSamples, DropLast: s.DropLast}
 }
 
 // committed is how many steps are in the ledger.
@@ -120,8 +121,11 @@ func (m *Machine) sameRun(first ledger.Record) error {
 	if !is {
 		return fmt.Errorf("the ledger does not begin with the settings of a run")
 	}
-	if was.Format != ledger.Format {
-		return fmt.Errorf("the ledger has format %d; this build reads %d", was.Format, ledger.Format)
+	if was.Format < ledger.OldestFormat || was.Format > ledger.Format {
+		return fmt.Errorf("the ledger has format %d; this build reads %d to %d", was.Format, ledger.OldestFormat, ledger.Format)
+	}
+	if was.Format < 2 && m.config.DefaultCut {
+		m.config.Settings.MinShardSamples = 0
 	}
 	now := m.settingsRecord()
 	for _, s := range []struct {
@@ -130,6 +134,7 @@ func (m *Machine) sameRun(first ledger.Record) error {
 	}{
 		{"run-id", was.RunID, now.RunID}, {"seed", was.Seed, now.Seed}, {"shards", was.Shards, now.Shards},
 		{"batch-size", was.BatchSize, now.BatchSize}, {"epochs", was.Epochs, now.Epochs},
+		{"min-shard-samples", was.MinShardSamples, now.MinShardSamples}, {"drop-last", was.DropLast, now.DropLast},
 	} {
 		if s.was != s.now {
 			return fmt.Errorf("the run directory holds a run with --%s %v, but %v is asked for; use %v to go on with it, or another --run-dir", s.flag, s.was, s.now, s.was)
@@ -168,7 +173,7 @@ func (m *Machine) restoreMetrics(steps []*ledger.Step, lines uint64) {
 	}
 	for _, step := range steps[lines:] {
 		line := MetricsLine{
-			Step: step.Step, Epoch: step.Epoch, Loss: Number(float64(step.LossSum) / float64(step.Samples)), Samples: step.Samples, Seconds: Number(step.Seconds),
+			Step: step.Step, Epoch: step.Epoch, Loss: Number(float64(step.LossSum) / step.DividedBy()), Samples: step.Samples, Seconds: Number(step.Seconds),
 			Workers: step.Workers, AggregateHash: step.AggregateHash.String(),
 		}
 		m.closed = &line

@@ -27,6 +27,7 @@ const (
 type Config struct {
 	RunID       string
 	Settings    protocol.Settings
+	DefaultCut  bool  // nobody asked for Settings.MinShardSamples: a ledger from before there was one goes by its own
 	MemoryBytes int64 // that gradients and snapshots may take
 	KeepBytes   int64 // of aggregates that are kept for workers that lag; two steps are always kept
 

@@ -15,7 +15,7 @@ type Status struct {
 	Replaying        bool           `json:"replaying"` // the open step is one of them: it is computed again
 	TotalSteps       uint64         `json:"total_steps"`
 	Epoch            uint32         `json:"epoch"`
-	Loss             Number         `json:"loss"` // mean over the samples of the last step that was applied
+	Loss             Number         `json:"loss"` // of the last step that was applied
 	ParamsHash       string         `json:"params_hash"`
 	Workers          []WorkerStatus `json:"workers"`
 	SamplesPerSecond Number         `json:"samples_per_second"` // over the last steps
@@ -52,7 +52,7 @@ func (m *Machine) Status() Status {
 func (m *Machine) Record() Record {
 	s := m.config.Settings
 	record := Record{
-		RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs, TotalSteps: m.schedule.TotalSteps,
+		RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs, MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, TotalSteps: m.schedule.TotalSteps,
 		Parameters: []SpecRecord{}, State: m.state, Started: stamp(m.started), Finished: stamp(m.finished), Steps: m.agreed.steps,
 	}
 	if m.layout != nil {

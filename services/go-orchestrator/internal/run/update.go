@@ -76,15 +76,8 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 		return refused("%s come with %d reports; each shard needs one", node, len(u.Reports))
 	}
 	for i, report := range u.Reports {
-		shard := node.First + uint32(i)
-		if report.Shard != shard {
-			return refused("report %d is for shard %d; it must be for shard %d", i, report.Shard, shard)
-		}
-		if want := m.schedule.ShardSamples(u.Step, shard); uint64(report.Samples) != want {
-			return refused("shard %d reports %d samples; it has %d", shard, report.Samples, want)
-		}
-		if math.IsNaN(report.LossSum) || math.IsInf(report.LossSum, 0) {
-			return refused("the loss of shard %d is %v", shard, report.LossSum)
+		if err := m.checkReport(u.Step, node.First+uint32(i), report); err != nil {
+			return refused("%v", err)
 		}
 	}
 	contribution := &tree.Contribution{Node: node, Digest: u.Digest, Reports: u.Reports}
@@ -96,5 +89,55 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	case tree.Overlaps:
 		return protocol.Stale, fmt.Sprintf("%s overlap %s, which came from worker %d; ask for work to learn what is missing", node, earlier.Node, earlier.Worker)
 	}
+	if err := m.checkSummed(u.Reports); err != nil {
+		return refused("%v", err)
+	}
 	return protocol.Accepted, ""
+}
+
+// mostWeight is so far below the largest float64 that the weights of a step add up to a finite one.
+const mostWeight = math.MaxFloat64 / protocol.MaxShards
+
+// checkReport says what is wrong with the report of a shard.
+func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report) error {
+	samples := m.schedule.ShardSamples(step, shard)
+	switch {
+	case report.Shard != shard:
+		return fmt.Errorf("the report for shard %d stands where that for shard %d has to be", report.Shard, shard)
+	case uint64(report.Samples) != samples:
+		return fmt.Errorf("shard %d reports %d samples; it has %d", shard, report.Samples, samples)
+	case math.IsNaN(report.LossSum) || math.IsInf(report.LossSum, 0):
+		return fmt.Errorf("the loss of shard %d is %v", shard, report.LossSum)
+	case !(report.Weight >= 0 && report.Weight <= mostWeight):
+		return fmt.Errorf("the weight of shard %d is %v; it must be a number from 0 to %.0e", shard, report.Weight, mostWeight)
+	case samples == 0 && report.Weight != 0:
+		return fmt.Errorf("the weight of shard %d is %v, but the shard has no samples; it must be 0", shard, report.Weight)
+	}
+	return nil
+}
+
+// checkSummed says which of the reports takes its loss for a sum where an earlier one of the step took it for a mean, or the other way round:
+// no divisor is right for both.
+func (m *Machine) checkSummed(reports []protocol.Report) error {
+	var first *protocol.Report
+	for _, c := range append(m.step.tree.Contributions(), &tree.Contribution{Reports: reports}) {
+		for i, report := range c.Reports {
+			switch {
+			case report.Samples == 0:
+			case first == nil:
+				first = &c.Reports[i]
+			case report.Summed != first.Summed:
+				return fmt.Errorf("the loss of shard %d is %s, that of shard %d %s; all shards of a step must have the same kind of loss",
+					report.Shard, kindOfLoss(report), first.Shard, kindOfLoss(*first))
+			}
+		}
+	}
+	return nil
+}
+
+func kindOfLoss(report protocol.Report) string {
+	if report.Summed {
+		return "a sum"
+	}
+	return "a mean"
 }

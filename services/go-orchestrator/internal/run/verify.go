@@ -11,7 +11,6 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
-	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
 // closedStep is who sent what of a step that is closed.
@@ -24,7 +23,7 @@ type closedStep struct {
 type dispute struct {
 	first  *tree.Contribution // the one that is part of the sum
 	other  uint32             // the worker that sent other bits
-	digest vector.Digest      // of these
+	result *tree.Contribution // with these
 	third  uint32             // who computes them now; 0 is nobody
 }
 
@@ -121,12 +120,17 @@ func (m *Machine) settled(d *dispute) {
 func (m *Machine) differs(u *protocol.Update) *tree.Contribution {
 	for _, step := range m.recent {
 		for _, c := range step.contributions {
-			if step.number == u.Step && c.Node.First == u.FirstShard && c.Node.Count == u.ShardCount && u.Refusal == "" && !c.Digest.Equal(u.Digest) {
+			if step.number == u.Step && c.Node.First == u.FirstShard && c.Node.Count == u.ShardCount && u.Refusal == "" && !c.SameResult(result(u)) {
 				return c
 			}
 		}
 	}
 	return nil
+}
+
+// result is what an update says of its shards.
+func result(u *protocol.Update) *tree.Contribution {
+	return &tree.Contribution{Digest: u.Digest, Reports: u.Reports}
 }
 
 // compared draws the conclusions from an update of shards that had come before.
@@ -157,9 +161,9 @@ func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 	}
 	d := m.disputed(first)
 	if d == nil {
-		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf("workers %d and %d sent other bits for %s of step %d", first.Worker, w.id, node, u.Step))
+		m.conflict(node, w.id, first.Worker, fmt.Sprintf("workers %d and %d sent other bits for %s of step %d", first.Worker, w.id, node, u.Step))
 		if w.id != first.Worker {
-			m.step.disputes = append(m.step.disputes, &dispute{first: first, other: w.id, digest: u.Digest})
+			m.step.disputes = append(m.step.disputes, &dispute{first: first, other: w.id, result: result(u)})
 		}
 		return
 	}
@@ -167,7 +171,7 @@ func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 		return
 	}
 	m.settled(d)
-	if !d.digest.Equal(u.Digest) {
+	if !d.result.SameResult(result(u)) {
 		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf("three workers (%d, %d, %d) sent three results for %s of step %d; an operation of the model is not deterministic", first.Worker, d.other, w.id, node, u.Step))
 		return
 	}
@@ -215,6 +219,17 @@ const nobody = 0
 
 // incident writes down what ought not to happen, and by which worker.
 func (m *Machine) incident(kind string, first, count, id uint32, detail string) {
-	m.note(slog.LevelError, kind, "step", m.step.number, "id", id, "worker", m.names[id], "detail", detail)
-	m.commit(&ledger.Incident{Kind: kind, Step: m.step.number, First: first, Count: count, Worker: id, Name: m.names[id], Detail: detail, Time: m.now.UTC()})
+	m.writeIncident(&ledger.Incident{Kind: kind, First: first, Count: count, Worker: id, Detail: detail})
+}
+
+// conflict is the incident of two results that a third one may settle: the ledger names both workers, so that a reader can tell whether one of
+// them was proven wrong later.
+func (m *Machine) conflict(node tree.Node, id, other uint32, detail string) {
+	m.writeIncident(&ledger.Incident{Kind: ledger.Conflict, First: node.First, Count: node.Count, Worker: id, Other: other, Detail: detail})
+}
+
+func (m *Machine) writeIncident(incident *ledger.Incident) {
+	incident.Step, incident.Name, incident.Time = m.step.number, m.names[incident.Worker], m.now.UTC()
+	m.note(slog.LevelError, incident.Kind, "step", incident.Step, "id", incident.Worker, "worker", incident.Name, "detail", incident.Detail)
+	m.commit(incident)
 }

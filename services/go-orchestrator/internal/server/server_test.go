@@ -226,7 +226,7 @@ func (w *worker) train() (hashes []protocol.Hash, err error) {
 			for _, node := range tree.Cover(r.Shards) {
 				update := wiretest.Update{Step: step, FirstShard: node.First, Gradients: gradient(step, node, w.layout.Elements())}
 				for shard := node.First; shard < node.First+node.Count; shard++ {
-					update.Reports = append(update.Reports, protocol.Report{Shard: shard, Samples: samples(r.EpochStep), LossSum: 0.1 * float64(shard+1)})
+					update.Reports = append(update.Reports, protocol.Report{Shard: shard, Samples: samples(r.EpochStep), Weight: float64(samples(r.EpochStep)), LossSum: 0.1 * float64(shard+1)})
 				}
 				if reply, err := w.ask(update.Frames(w.layout, 300, 2)...); err != nil {
 					return nil, err

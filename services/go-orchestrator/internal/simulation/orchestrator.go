@@ -209,10 +209,10 @@ func gradients(a *protocol.Aggregate) []float32 {
 }
 
 func (w *world) delivered(a *protocol.Aggregate, sum []float32) {
-	key := fmt.Sprintf("%d %s", a.Step, a.Hash())
+	key := fmt.Sprintf("%d %s %v", a.Step, a.Hash(), a.Divisor)
 	if _, known := w.seen[key]; known {
 		return
 	}
 	w.seen[key] = struct{}{}
-	w.history.Deliveries = append(w.history.Deliveries, Delivery{a.Step, hex.EncodeToString(encode(sum)), a.Hash().String(), w.acknowledged})
+	w.history.Deliveries = append(w.history.Deliveries, Delivery{a.Step, hex.EncodeToString(encode(sum)), a.Hash().String(), w.acknowledged, a.Divisor})
 }

@@ -23,7 +23,7 @@ func TestAHistoryComesFromItsSeedAlone(t *testing.T) {
 
 func TestHistoriesHoldTheirPromises(t *testing.T) {
 	kills, liars, caught, flipped, resynced := 0, 0, 0, 0, 0
-	for seed := range uint64(300) {
+	for seed := range uint64(330) {
 		history := Simulate(seed, "", nil)
 		for _, violation := range history.Violations {
 			t.Errorf("seed %d: %s", seed, violation)

@@ -68,7 +68,7 @@ func (c *connection) reply(e run.Send) {
 	case *protocol.Aggregate:
 		sum := gradients(r)
 		c.world.delivered(r, sum)
-		c.toWorker(func() { w.on(c, func() { w.apply(r.Step, sum) }) })
+		c.toWorker(func() { w.on(c, func() { w.apply(r.Step, sum, r.Divisor) }) })
 	case *protocol.Snapshot:
 		content := append([]byte{}, r.Blocks[0]...)
 		step, hash := r.Step, r.ParametersHash
@@ -285,9 +285,10 @@ func (w *worker) submit() {
 	for i := range node.Count {
 		shard := node.First + i
 		samples := w.world.schedule.ShardSamples(w.lease.Step, shard)
-		sums[i] = gradient(w.world.seed, w.lease.Step, shard, samples, w.params)
-		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: uint32(samples), LossSum: lossSum(w.lease.Step, shard, samples),
-			BatchHash: batchHash(w.world.seed, w.lease.Epoch, w.lease.EpochStep, shard)})
+		weight := w.world.weights.weight(w.lease.Step, shard, samples)
+		sums[i] = gradient(w.world.seed, w.lease.Step, shard, weight, w.params)
+		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: uint32(samples), LossSum: lossSum(w.lease.Step, shard, weight),
+			BatchHash: batchHash(w.world.seed, w.lease.Epoch, w.lease.EpochStep, shard), Weight: weight, Summed: w.world.weights == summed && samples > 0})
 	}
 	for len(sums) > 1 {
 		for i := range len(sums) / 2 {
@@ -317,12 +318,12 @@ func (w *worker) submit() {
 	})
 }
 
-func (w *worker) apply(step uint64, sum []float32) {
+func (w *worker) apply(step uint64, sum []float32, divisor float64) {
 	if step != w.step {
 		w.world.violate("%s holds step %d and was given the sum of step %d", w.name, w.step, step)
 		return
 	}
-	w.params = update(w.params, sum)
+	w.params = update(w.params, sum, divisor)
 	w.step++
 	if w.flips > 0 && w.step >= w.flips && w.world.joined() > 1 {
 		w.world.note("a parameter of %s changes by itself", w.name)

@@ -34,6 +34,10 @@ type History struct {
 	Acknowledged []Acknowledgement `json:"acknowledged"`
 	Checkpoints  map[string]string `json:"checkpoints"` // content of those that are there at the end
 	Faults       map[string]int    `json:"faults"`      // how often each kind occurred
+
+	MinShardSamples uint32    `json:"min_shard_samples"`
+	DropLast        bool      `json:"drop_last"`
+	Weights         weighting `json:"weights"`
 }
 
 // Delivery is an aggregate that a worker was given. Acknowledged is how many bytes of the ledger were committed then.
@@ -42,6 +46,8 @@ type Delivery struct {
 	Aggregate    string `json:"aggregate"`
 	Hash         string `json:"hash"`
 	Acknowledged int64  `json:"acknowledged"`
+
+	Divisor float64 `json:"divisor"`
 }
 
 // Acknowledgement is the end of a commit to the ledger: that many bytes, the last record with this chain hash.
@@ -69,6 +75,7 @@ type world struct {
 	lies              bool    // one worker computes wrong bits
 	flips             bool    // one worker has a bad memory
 	verify            float64
+	weights           weighting
 	checkpointSteps   uint64
 
 	sabotage     Sabotage
@@ -96,7 +103,12 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	w := &world{sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{}, log: log, began: c.now}
 	w.disk = &disk{dice: c.dice, dirty: map[int]bool{}, lying: sabotage == NoSync}
 	w.settings = protocol.Settings{Seed: seed, Shards: 1 << c.dice.IntN(4), BatchSize: uint32(4 + c.dice.IntN(13)), Epochs: uint32(1 + c.dice.IntN(3))}
+	w.settings.MinShardSamples, w.settings.DropLast = uint32(seed%4), seed%7 == 3
+	w.weights = []weighting{bySamples, unequal, summed}[seed%3]
 	w.samples = uint64(w.settings.BatchSize)*uint64(2+c.dice.IntN(4)) + uint64(c.dice.IntN(int(w.settings.BatchSize)))
+	if w.settings.DropLast {
+		w.samples += uint64(w.settings.BatchSize) // as many steps as without it
+	}
 	w.elements = 1 + c.dice.IntN(6)
 	w.latency = c.between(time.Millisecond, 30*time.Millisecond)
 	w.slowness = c.between(5*time.Millisecond, 300*time.Millisecond)
@@ -118,7 +130,7 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	}
 	w.schedule = schedule
 	w.history = History{Seed: seed, Lies: w.lies, Checkpoints: map[string]string{}, Faults: map[string]int{}, Shards: w.settings.Shards, BatchSize: w.settings.BatchSize, Epochs: w.settings.Epochs, TrainSamples: w.samples, Elements: w.elements,
-		Hashes: map[string]string{}, Violations: []string{}}
+		Hashes: map[string]string{}, Violations: []string{}, MinShardSamples: w.settings.MinShardSamples, DropLast: w.settings.DropLast, Weights: w.weights}
 	w.startOrchestrator()
 	for i := range count {
 		name := fmt.Sprintf("worker-%d", i+1)

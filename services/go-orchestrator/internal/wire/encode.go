@@ -107,6 +107,8 @@ func writeJoined(root tensor.Message, r protocol.Joined) error {
 	settings.SetShards(r.Settings.Shards)
 	settings.SetBatchSize(r.Settings.BatchSize)
 	settings.SetEpochs(r.Settings.Epochs)
+	settings.SetMinShardSamples(r.Settings.MinShardSamples)
+	settings.SetDropLast(r.Settings.DropLast)
 	return nil
 }
 

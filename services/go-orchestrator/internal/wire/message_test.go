@@ -46,14 +46,14 @@ func testUpdate(layout *protocol.Layout, seed uint64) wiretest.Update {
 		update.Gradients[i] = float32(source.NormFloat64())
 	}
 	for shard := range uint32(2) {
-		update.Reports = append(update.Reports, protocol.Report{Shard: 2 + shard, Samples: 8, LossSum: source.Float64(), BatchHash: protocol.Hash{1, byte(shard)}})
+		update.Reports = append(update.Reports, protocol.Report{Shard: 2 + shard, Samples: 8, LossSum: source.Float64(), BatchHash: protocol.Hash{1, byte(shard)}, Weight: 100 * source.Float64(), Summed: shard == 1})
 	}
 	return update
 }
 
 func testJoin(layout *protocol.Layout) protocol.Join {
 	return protocol.Join{
-		Version: 1, WorkerName: "wörker", Software: "torch 2.6", Parameters: layout.Specs, ParametersHash: protocol.Hash{1, 2}, Step: 5, ProcessID: 77,
+		Version: protocol.Version, WorkerName: "wörker", Software: "torch 2.6", Parameters: layout.Specs, ParametersHash: protocol.Hash{1, 2}, Step: 5, ProcessID: 77,
 		Dataset: protocol.Dataset{Name: "digits", Hash: protocol.Hash{3}, TrainSamples: 1438, HeldOutSamples: 359, Classes: 10,
 			Features: protocol.Spec{Name: "features", DType: protocol.Float32, Shape: []uint64{1, 8, 8}}, Label: protocol.Spec{Name: "labels", DType: protocol.Int64, Shape: []uint64{}}},
 	}
@@ -105,7 +105,7 @@ func TestRequestsComeThrough(t *testing.T) {
 
 func TestRepliesComeThrough(t *testing.T) {
 	for _, reply := range []protocol.Reply{
-		protocol.Joined{RunID: "r", WorkerID: 3, Step: 7, TotalSteps: 70, Settings: protocol.Settings{Seed: 1 << 60, Shards: 8, BatchSize: 64, Epochs: 2}},
+		protocol.Joined{RunID: "r", WorkerID: 3, Step: 7, TotalSteps: 70, Settings: protocol.Settings{Seed: 1 << 60, Shards: 8, BatchSize: 64, Epochs: 2, MinShardSamples: 3, DropLast: true}},
 		protocol.Lease{Step: 9, Epoch: 1, EpochStep: 2, Shards: []uint32{3, 4, 5}},
 		protocol.Lease{Step: 9, Shards: slices.Repeat([]uint32{1}, 1024)},
 		protocol.Ack{Verdict: protocol.Conflict, Detail: strings.Repeat("long ", 10_000)},

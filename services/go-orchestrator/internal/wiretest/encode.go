@@ -130,6 +130,8 @@ func (u Update) Frames(layout *protocol.Layout, elements, pieces int) []wire.Fra
 				to.SetShard(report.Shard)
 				to.SetSamples(report.Samples)
 				to.SetLossSum(report.LossSum)
+				to.SetWeight(report.Weight)
+				to.SetSummed(report.Summed)
 				check(to.SetBatchHash(report.BatchHash[:]))
 			}
 		}))
