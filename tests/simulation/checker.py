@@ -58,7 +58,7 @@ def apply(parameters: Vector, aggregate: Vector, divisor: float) -> Vector:
 def cut(size: int, shards: int, fewest: int) -> list[int]:
     """Samples of each shard of a step: neighbours are merged, two and two, while one has too few."""
     parts = [size * (shard + 1) // shards - size * shard // shards for shard in range(shards)]
-    while len(parts) > 1 and min(parts) < fewest:
+    while fewest > 1 and len(parts) > 1 and min(parts) < fewest:
         parts = [parts[i] + parts[i + 1] for i in range(0, len(parts), 2)]
     width = shards // len(parts)
     return [parts[shard // width] if shard % width == 0 else 0 for shard in range(shards)]

@@ -24,7 +24,12 @@ impl StepPlan {
             samples,
             batch_size: u64::from(batch_size),
             shards: u64::from(shards),
-            min_shard_samples: u64::from(min_shard_samples),
+            // Empty shards are no reason to merge: so small steps are cut as they were before shards could be merged.
+            min_shard_samples: if min_shard_samples > 1 {
+                u64::from(min_shard_samples)
+            } else {
+                0
+            },
         })
     }
 

@@ -38,9 +38,9 @@ class Cut:
         return max(0, min(self.batch_size, self.samples - epoch_step * self.batch_size))
 
     def groups(self, epoch_step: int) -> int:
-        """Into how many shards a step is cut: half as many, again and again, while one would have too few samples."""
+        """Into how many shards a step is cut: half as many, again and again, while one would have too few samples. 0 and 1 merge none."""
         groups = self.shards
-        while groups > 1 and self.size(epoch_step) // groups < self.min_shard_samples:
+        while self.min_shard_samples > 1 and groups > 1 and self.size(epoch_step) // groups < self.min_shard_samples:
             groups //= 2
         return groups
 

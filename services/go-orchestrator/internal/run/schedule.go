@@ -66,7 +66,7 @@ func (s Schedule) ShardRange(step uint64, shard uint32) (from, to uint64) {
 // merged is into how many shards a step of n samples is cut: the number is halved until no shard has too few, so each of them is a subtree.
 func (s Schedule) merged(n uint64) uint64 {
 	shards := s.Shards
-	for shards > 1 && n/shards < s.MinShardSamples {
+	for s.MinShardSamples > 1 && shards > 1 && n/shards < s.MinShardSamples {
 		shards /= 2
 	}
 	return shards
