@@ -169,6 +169,11 @@ func TestUpdateThatIsNoGradientOfTheModelIsRefused(t *testing.T) {
 		update.Gradients[at] = value
 		return update.Frames(layout, 10, 1)
 	}
+	reported := func(change func(*wiretest.Update)) []wire.Frame {
+		update := testUpdate(layout, 1)
+		change(&update)
+		return update.Frames(layout, 10, 1)
+	}
 	frames := testUpdate(layout, 1).Frames(layout, 10, 1)
 	reorder := func(order ...int) []wire.Frame {
 		var out []wire.Frame
@@ -193,6 +198,7 @@ func TestUpdateThatIsNoGradientOfTheModelIsRefused(t *testing.T) {
 			return append(s, protocol.Spec{Name: "more", DType: protocol.Float32, Shape: []uint64{1}})
 		}), `"more" comes after all`},
 		{"a gap", reorder(0, 2, 3, 4), "starts at byte 80; the next byte is 40"},
+		{"more reports than a run has shards", reported(func(u *wiretest.Update) { u.Reports = slices.Repeat(u.Reports[:1], 1025) }), "1025 shard reports are more than a run has shards"},
 		{"a piece twice", reorder(0, 0, 1, 2, 3, 4), "starts at byte 0; the next byte is 40"},
 	} {
 		t.Run(test.scenario, func(t *testing.T) {
