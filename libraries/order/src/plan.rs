@@ -14,12 +14,7 @@ pub struct StepPlan {
 impl StepPlan {
     /// `batch_size` counts the samples of a whole step; shards of a step are merged until each has at least `min_shard_samples`,
     /// where 0 and 1 merge none. None if `batch_size` is 0 or `shards` is not a power of two.
-    pub fn new(
-        samples: u64,
-        batch_size: u32,
-        shards: u32,
-        min_shard_samples: u32,
-    ) -> Option<Self> {
+    pub fn new(samples: u64, batch_size: u32, shards: u32, min_shard_samples: u32) -> Option<Self> {
         (batch_size > 0 && shards.is_power_of_two()).then_some(Self {
             samples,
             batch_size: u64::from(batch_size),
@@ -85,7 +80,8 @@ mod tests {
             (64, 64, 1, 65),
             (5, 1_048_576, 2, 2),
         ] {
-            let plan = StepPlan::new(samples, batch_size, shards, min_shard_samples).expect("valid");
+            let plan =
+                StepPlan::new(samples, batch_size, shards, min_shard_samples).expect("valid");
             let mut next = 0;
             for step in 0..plan.steps() {
                 for shard in 0..u64::from(shards) {
@@ -138,7 +134,11 @@ mod tests {
                     .filter(|(_, range)| !range.is_empty())
                     .map(|(shard, range)| serde_json::json!([shard, range.start, range.end]))
                     .collect();
-                assert_eq!(&serde_json::Value::from(ranges), wanted, "step {step} of {cut}");
+                assert_eq!(
+                    &serde_json::Value::from(ranges),
+                    wanted,
+                    "step {step} of {cut}"
+                );
             }
         }
     }

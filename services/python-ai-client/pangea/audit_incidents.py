@@ -75,9 +75,7 @@ class Incidents:
         if named and incident.kind in ("quarantine", "divergence"):
             self._resolve(incident, format_)
         resolved = incident.kind == "quarantine" or (incident.kind == "divergence" and named)
-        row = IncidentRow(
-            entry.number, entry.line, incident.kind, incident.step, incident.first, incident.count, incident.worker, incident.name, incident.detail, resolved
-        )
+        row = IncidentRow(entry.number, entry.line, incident.kind, incident.step, incident.first, incident.count, incident.worker, incident.name, incident.detail, resolved)
         kind = self.kinds.setdefault(incident.kind, KindOfIncident(incident.kind, MEANINGS.get(incident.kind, _OTHER)))
         kind.count += 1
         kind.resolved += resolved

@@ -40,6 +40,7 @@ from pangea.ledger_records import (
 __all__ = [
     "FORMAT",
     "FORMATS",
+    "NAME",
     "NO_CHAIN",
     "Change",
     "Checkpoint",

@@ -283,8 +283,8 @@ def _mapping(item: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _structure(kind: Any) -> Callable[[Any], Any]:
     hints, others = typing.get_type_hints(kind), _OTHER_NAMES.get(kind, {})
-    required = []
-    optional = []  # a writer leaves them out where they say nothing, or is older than they
+    required: list[tuple[str, str, Callable[[Any], Any]]] = []
+    optional: list[tuple[str, str, Callable[[Any], Any]]] = []  # a writer leaves them out where they say nothing, or is older than they
     for field in dataclasses.fields(kind):
         defaulted = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         (optional if defaulted else required).append((others.get(field.name, field.name), field.name, _converter(hints[field.name])))
@@ -329,5 +329,3 @@ def decode(body: bytes) -> Record:
     except ValueError as error:
         raise ValueError(f"its {kind} record is not as it has to be: {error}") from error
     return record
-
-
