@@ -108,6 +108,15 @@ type Record struct {
 	Finished        *string        `json:"finished"`
 	Steps           uint64         `json:"steps"` // closed and applied
 	ParamsHash      string         `json:"params_hash"`
+
+	ResumedFrom *Resumption `json:"resumed_from"`
+}
+
+// Resumption says what the run was taken up from, since the process was started, when no worker held its open step any more.
+type Resumption struct {
+	Step       uint64 `json:"step"`
+	File       string `json:"file"`        // the checkpoint, relative to the run directory; "" for parameters that a worker held
+	StepsAgain uint64 `json:"steps_again"` // committed ones, whose sums are computed again
 }
 
 // DatasetRecord is what run.json says of the data.

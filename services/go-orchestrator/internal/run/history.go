@@ -94,9 +94,15 @@ func (m *Machine) restore(past Past) error {
 			}
 			m.history = append(m.history, committedStep{r.AggregateHash, r.ParamsHash})
 			m.agreed.steps, m.agreed.hash = r.Step, r.ParamsHash
+			m.tip = nil
 			steps = append(steps, r)
 		case *ledger.Checkpoint:
 			m.checkpoints = append(m.checkpoints, *r)
+			if r.Step == m.committed() {
+				// The workers had agreed on it before it was written, so nobody has to say it again.
+				m.tip = &r.ParamsHash
+				m.agreed.steps, m.agreed.hash = r.Step, r.ParamsHash
+			}
 		case *ledger.Incident:
 			if r.Kind == ledger.Quarantine {
 				m.quarantined[r.Name] = r.Detail
@@ -168,9 +174,6 @@ func (m *Machine) restoreModel(r *ledger.Model) error {
 // restoreMetrics writes the lines of metrics.jsonl that the crash has swallowed. That of the last step waits for the hash of its parameters.
 func (m *Machine) restoreMetrics(steps []*ledger.Step, lines uint64) {
 	m.lines = lines
-	if m.state != Finished && len(steps) > 0 {
-		m.tip = nil
-	}
 	for _, step := range steps[lines:] {
 		line := MetricsLine{
 			Step: step.Step, Epoch: step.Epoch, Loss: Number(float64(step.LossSum) / step.DividedBy()), Samples: step.Samples, Seconds: Number(step.Seconds),

@@ -81,7 +81,9 @@ type Machine struct {
 	checkpoints []ledger.Checkpoint // on the disk, ascending
 	saving      saving
 	loading     bool // a checkpoint
-	ending      bool // only a last checkpoint is waited for
+	resumption  *Resumption
+	recomputed  uint64 // steps that were closed again
+	ending      bool   // only a last checkpoint is waited for
 
 	quarantined map[string]string        // why, by the worker's name
 	diverged    map[string]int           // how often, by the worker's name

@@ -25,6 +25,7 @@ type bench struct {
 	lines   []MetricsLine
 	records []Record
 	loads   int // of checkpoints, asked for
+	notes   []Note
 
 	committed []ledger.Record
 }
@@ -66,6 +67,8 @@ func (b *bench) carryOut(effects []Effect) {
 			b.committed = append(b.committed, e.Records...)
 		case LoadCheckpoint:
 			b.loads++
+		case Note:
+			b.notes = append(b.notes, e)
 		case WriteRecord:
 			b.records = append(b.records, e.Record)
 		}

@@ -19,7 +19,9 @@ type Status struct {
 	ParamsHash       string         `json:"params_hash"`
 	Workers          []WorkerStatus `json:"workers"`
 	SamplesPerSecond Number         `json:"samples_per_second"` // over the last steps
-	SecondLeases     uint64         `json:"second_leases"`      // shards leased to a second worker because the first was late, since the start of the process
+	SecondLeases     uint64         `json:"second_leases"`      // shards leased to a further worker because the first was late, since the start of the process
+	RecomputedSteps  uint64         `json:"recomputed_steps"`   // committed steps that were computed again, since the start of the process
+	ResumedFrom      *Resumption    `json:"resumed_from"`       // as in run.json
 }
 
 // WorkerStatus is one worker of a Status.
@@ -37,6 +39,7 @@ func (m *Machine) Status() Status {
 	s := Status{
 		RunID: m.config.RunID, State: m.state, Step: m.step.number, Committed: m.committed(), Replaying: m.replaying(), TotalSteps: m.schedule.TotalSteps,
 		Loss: m.agreed.loss, SamplesPerSecond: m.rate.perSecond(), SecondLeases: m.overtakes, Workers: []WorkerStatus{},
+		RecomputedSteps: m.recomputed, ResumedFrom: m.resumption,
 	}
 	if m.layout != nil {
 		s.ParamsHash = m.agreed.hash.String()
@@ -54,6 +57,7 @@ func (m *Machine) Record() Record {
 	record := Record{
 		RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs, MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, TotalSteps: m.schedule.TotalSteps,
 		Parameters: []SpecRecord{}, State: m.state, Started: stamp(m.started), Finished: stamp(m.finished), Steps: m.agreed.steps,
+		ResumedFrom: m.resumption,
 	}
 	if m.layout != nil {
 		record.ParamsHash = m.agreed.hash.String()

@@ -51,6 +51,7 @@ func (m *Machine) closeStep() bool {
 			m.replayDiffers(aggregate)
 			return true
 		}
+		m.recomputed++
 	} else {
 		m.warnOfOverflow(number, aggregate.Gradients)
 		m.commitStep(aggregate, contributions)
