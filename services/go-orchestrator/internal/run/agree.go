@@ -76,7 +76,7 @@ func (m *Machine) decide() bool {
 func (m *Machine) outstanding() int {
 	count := 0
 	for _, w := range m.workers {
-		if !w.lost && !w.silent && m.reachable(w.step) && !m.claimed(w) && !m.asking.overdue(m.now.Sub(w.answered)) {
+		if !w.lost && w.here() && m.reachable(w.step) && !m.claimed(w) && !m.asking.overdue(m.now.Sub(w.answered)) {
 			count++
 		}
 	}

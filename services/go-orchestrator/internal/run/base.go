@@ -14,7 +14,7 @@ func (m *Machine) rebase() {
 	if m.layout == nil || m.state == Stopped || m.ending {
 		return
 	}
-	if ahead := m.furthest(func(w *worker) bool { return !w.lost && !w.silent && w.step > m.step.number }); ahead != nil {
+	if ahead := m.furthest(func(w *worker) bool { return !w.lost && w.here() && w.step > m.step.number }); ahead != nil {
 		m.note(slog.LevelInfo, "a worker is further than the open step", "id", ahead.id, "worker", ahead.name, "open_step", m.step.number, "holds_step", ahead.step)
 		m.reopen(ahead.step)
 		return
@@ -24,7 +24,7 @@ func (m *Machine) rebase() {
 	if m.loading || handed || m.inSight() || !slices.ContainsFunc(m.workers, func(w *worker) bool { return w.waiting }) {
 		return
 	}
-	base := m.furthest(func(w *worker) bool { return w.waiting && !w.silent })
+	base := m.furthest(func(w *worker) bool { return w.waiting && w.here() })
 	if newest := m.newestCheckpoint(); newest != nil && (base == nil || newest.Step > base.step) {
 		m.loading = true
 		m.effects = append(m.effects, LoadCheckpoint{*newest})
@@ -51,7 +51,7 @@ func (m *Machine) furthest(fits func(w *worker) bool) *worker {
 
 // inSight says whether a worker is there that holds the open step, or will when it has applied the aggregates that are kept.
 func (m *Machine) inSight() bool {
-	return slices.ContainsFunc(m.workers, func(w *worker) bool { return !w.lost && !w.silent && m.reachable(w.step) })
+	return slices.ContainsFunc(m.workers, func(w *worker) bool { return !w.lost && w.here() && m.reachable(w.step) })
 }
 
 // reopen makes another step the open one, and forgets the sums around it.

@@ -180,9 +180,7 @@ func (m *Machine) free(w *worker) {
 		if s.owner == w.id && !m.step.tree.Has(uint32(i)) {
 			s.owner = 0
 		}
-		if s.second == w.id {
-			s.second = 0
-		}
+		s.letGo(w.id)
 	}
 	for _, d := range m.step.disputes {
 		if d.third == w.id {

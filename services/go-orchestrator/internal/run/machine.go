@@ -76,7 +76,9 @@ type Machine struct {
 	rate      rate
 	overtakes uint64 // shards leased to a second worker because the first was late
 
-	donor       *worker // has been asked for its state
+	donor       *worker  // has been asked for its state
+	giving      lateness // of workers that give it
+	stateBytes  uint64   // of the last one; 0 before the first
 	snapshot    *protocol.Snapshot
 	checkpoints []ledger.Checkpoint // on the disk, ascending
 	saving      saving
@@ -103,16 +105,6 @@ type step struct {
 	again    int        // computed again because a replay had other bits
 }
 
-// shard of the open step.
-type shard struct {
-	owner  uint32    // the worker that has it; 0 is nobody
-	second uint32    // the worker that computes it as well; 0 is nobody
-	again  time.Time // when it was leased to that one
-	since  time.Time // when it was leased to its owner
-	of     int       // how many shards that lease had
-	check  bool      // is to be computed by two workers, and only one has
-}
-
 // worker is one that has joined.
 type worker struct {
 	id   uint32
@@ -125,15 +117,19 @@ type worker struct {
 	waiting  bool      // its request for work is held back
 	request  uint64    // which one
 	answered time.Time // when it was last told what to do
+	leased   int       // shards that it was told to compute then
 
-	lost   bool // holds parameters that the run has left behind, and needs a snapshot
-	served bool // lost, and has been sent one
-	unfit  bool // was asked for a snapshot and gave none that can be used
-	sound  bool // its hash is that of the run's parameters after as many steps
+	lost         bool      // holds parameters that the run has left behind, and needs a snapshot
+	served       bool      // lost, and has been sent one
+	unfit        bool      // was asked for a snapshot and gave none that can be used
+	noDonorUntil time.Time // it did not give one in time
+	sound        bool      // its hash is that of the run's parameters after as many steps
 
 	beat   time.Duration // longest silence that it promised; 0 for none
 	heard  time.Time
 	silent bool
+
+	hanging bool // does nothing but send heartbeats
 }
 
 // Handle takes one event at a time and says what is to be done.
@@ -144,12 +140,15 @@ func (m *Machine) Handle(now time.Time, event Event) []Effect {
 		m.onJoin(e)
 	case WorkAsked:
 		m.hear(e.Peer)
+		m.stir(e.Peer)
 		m.onWork(e)
 	case UpdateCame:
 		m.hear(e.Peer)
+		m.stir(e.Peer)
 		m.onUpdate(e)
 	case SnapshotCame:
 		m.hear(e.Peer)
+		m.stir(e.Peer)
 		m.onSnapshot(e)
 	case LeaveAsked:
 		m.onLeave(e)
@@ -194,7 +193,10 @@ func (m *Machine) settle() {
 			if reply == nil {
 				continue
 			}
-			changed, w.waiting, w.answered = true, false, m.now
+			changed, w.waiting, w.answered, w.leased = true, false, m.now, 0
+			if lease, is := reply.(protocol.Lease); is {
+				w.leased = len(lease.Shards)
+			}
 			m.send(w.peer, w.request, reply)
 			if _, refused := reply.(*protocol.Error); refused {
 				m.remove(w)
@@ -217,7 +219,7 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 	if aggregate := m.kept(w.step); aggregate != nil {
 		return aggregate
 	}
-	if _, settled := m.reference(w.step); settled && m.donor == nil && !w.unfit && (m.saving.wanted || m.snapshotWanted()) {
+	if _, settled := m.reference(w.step); settled && m.donor == nil && m.donates(w) && (m.saving.wanted || m.snapshotWanted()) {
 		m.donor = w
 		return protocol.SnapshotRequest{Step: m.step.number}
 	}

@@ -26,12 +26,13 @@ type Status struct {
 
 // WorkerStatus is one worker of a Status.
 type WorkerStatus struct {
-	ID     uint32   `json:"id"`
-	Name   string   `json:"name"`
-	PID    uint32   `json:"pid"`
-	Step   uint64   `json:"step"`
-	Silent bool     `json:"silent"` // no heartbeat for a while
-	Shards []uint32 `json:"shards"` // of the open step, not yet submitted
+	ID      uint32   `json:"id"`
+	Name    string   `json:"name"`
+	PID     uint32   `json:"pid"`
+	Step    uint64   `json:"step"`
+	Silent  bool     `json:"silent"`  // no heartbeat for a while
+	Hanging bool     `json:"hanging"` // nothing but heartbeats for a while
+	Shards  []uint32 `json:"shards"`  // of the open step, not yet submitted
 }
 
 // Status of the run now.
@@ -46,7 +47,7 @@ func (m *Machine) Status() Status {
 		s.Epoch, _ = m.schedule.Locate(min(s.Step, s.TotalSteps-1))
 	}
 	for _, w := range m.workers {
-		s.Workers = append(s.Workers, WorkerStatus{w.id, w.name, w.pid, w.step, w.silent, append([]uint32{}, m.unfinished(w.id)...)})
+		s.Workers = append(s.Workers, WorkerStatus{w.id, w.name, w.pid, w.step, w.silent, w.hanging, append([]uint32{}, m.unfinished(w.id)...)})
 	}
 	return s
 }

@@ -28,7 +28,7 @@ func (m *Machine) onUpdate(e UpdateCame) {
 	node := tree.Node{First: e.Update.FirstShard, Count: e.Update.ShardCount}
 	if verdict == protocol.Accepted {
 		m.observe(w, node)
-		m.overtaken(w, node)
+		m.came(w, node)
 		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports}, gradients)
 	} else {
 		if gradients != nil {

@@ -62,7 +62,7 @@ func (m *Machine) computes(number uint32) uint32 {
 // another says whether a worker could compute shards of the open step that is none of those named.
 func (m *Machine) another(than ...uint32) bool {
 	return slices.ContainsFunc(m.workers, func(w *worker) bool {
-		return !w.lost && !w.silent && m.reachable(w.step) && !slices.Contains(than, w.id)
+		return !w.lost && w.here() && m.reachable(w.step) && !slices.Contains(than, w.id)
 	})
 }
 
