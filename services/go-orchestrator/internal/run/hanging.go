@@ -29,7 +29,7 @@ func (w *worker) here() bool { return !w.silent && !w.hanging }
 // findHanging looks for workers that have been at it for too long.
 func (m *Machine) findHanging() {
 	for _, w := range m.workers {
-		if w.waiting || w.hanging || w.silent || w.lost || m.now.Sub(w.answered) < m.patience(w) {
+		if w.waiting || w.hanging || w.silent || w.lost || w == m.donor || m.now.Sub(w.answered) < m.patience(w) {
 			continue
 		}
 		m.hang(w, "worker hangs while its heart beats; its shards go to others")
@@ -44,9 +44,6 @@ func (m *Machine) hang(w *worker, message string) {
 
 // patience is how long a worker may take for what it was last told to do.
 func (m *Machine) patience(w *worker) time.Duration {
-	if w == m.donor {
-		return m.donorPatience()
-	}
 	usual, pieces := &m.asking, 1
 	if w.leased > 0 {
 		usual, pieces = &m.lateness, w.leased

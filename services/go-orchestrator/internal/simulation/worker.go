@@ -88,6 +88,7 @@ type worker struct {
 	joined     bool // once at least
 	dead, done bool
 	stopped    time.Time // by SIGSTOP, until then
+	hung       time.Time // does nothing but send heartbeats, until then
 	liar       bool
 	flips      uint64      // after so many steps a parameter changes by itself; 0 for never
 	spoilt     bool        // that has happened, and the parameters are still these
@@ -105,9 +106,18 @@ func (w *world) startWorker(name string, liar bool) {
 	worker.beat()
 }
 
-// awake does something now, or when the process is no longer stopped.
+// awake does something now, or when the process no longer hangs and is no longer stopped.
 func (w *worker) awake(do func()) {
-	if now := w.world.clock.now; w.stopped.After(now) {
+	if w.hung.After(w.world.clock.now) {
+		w.world.clock.at(w.hung, func() { w.awake(do) })
+		return
+	}
+	w.running(do)
+}
+
+// running does something now, or when the process is no longer stopped: also one that hangs does it.
+func (w *worker) running(do func()) {
+	if w.stopped.After(w.world.clock.now) {
 		w.world.clock.at(w.stopped, func() { w.awake(do) })
 		return
 	}
@@ -115,6 +125,9 @@ func (w *worker) awake(do func()) {
 		do()
 	}
 }
+
+// hang from now on, in whatever it is told to do next.
+func (w *worker) hang(pause time.Duration) { w.hung = w.world.clock.now.Add(pause) }
 
 // on does something for a connection, unless it is another one by now.
 func (w *worker) on(c *connection, do func()) {
@@ -163,7 +176,7 @@ func (w *worker) beat() {
 	if w.dead || w.done {
 		return
 	}
-	w.awake(func() {
+	w.running(func() {
 		if c := w.connection; c != nil {
 			c.toOrchestrator(func() run.Event { return run.Heard{Peer: c.peer} })
 		}
@@ -211,10 +224,11 @@ func (w *worker) receive(reply protocol.Reply) {
 		}
 		w.submit()
 	case protocol.SnapshotRequest:
-		content := encode(w.params)
-		snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)), sha256.Sum256(content), func() {})
-		c.toOrchestrator(func() run.Event { return run.SnapshotCame{Peer: c.peer, Snapshot: snapshot} })
-		w.ask()
+		if w.world.faulty() && w.world.clock.chance(0.1) {
+			w.world.fault("donor hangs", w.name)
+			w.hang(w.world.clock.between(time.Second, 40*time.Second))
+		}
+		w.awake(func() { w.on(c, w.donate) })
 	case protocol.Finished:
 		w.done = true
 		w.world.finished(w, r)
@@ -222,6 +236,14 @@ func (w *worker) receive(reply protocol.Reply) {
 	case *protocol.Error:
 		w.refused(c, r)
 	}
+}
+
+// donate sends its state.
+func (w *worker) donate() {
+	c, content := w.connection, encode(w.params)
+	snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)), sha256.Sum256(content), func() {})
+	c.toOrchestrator(func() run.Event { return run.SnapshotCame{Peer: c.peer, Snapshot: snapshot} })
+	w.ask()
 }
 
 func (w *worker) refused(c *connection, err *protocol.Error) {

@@ -27,10 +27,11 @@ type History struct {
 	Metrics      []run.MetricsLine `json:"metrics"`
 	Violations   []string          `json:"violations"`
 	Kills        int               `json:"kills"`
-	SentAway     int               `json:"sent_away"` // workers that lied and were caught
-	Flipped      int               `json:"flipped"`   // parameters that changed by themselves
-	Resynced     int               `json:"resynced"`  // times that a worker was told to drop its parameters
-	Seconds      float64           `json:"seconds"`   // simulated
+	SentAway     int               `json:"sent_away"`  // workers that lied and were caught
+	Flipped      int               `json:"flipped"`    // parameters that changed by themselves
+	Resynced     int               `json:"resynced"`   // times that a worker was told to drop its parameters
+	Recomputed   uint64            `json:"recomputed"` // committed steps that were computed again
+	Seconds      float64           `json:"seconds"`    // simulated
 	Acknowledged []Acknowledgement `json:"acknowledged"`
 	Checkpoints  map[string]string `json:"checkpoints"` // content of those that are there at the end
 	Faults       map[string]int    `json:"faults"`      // how often each kind occurred
@@ -74,6 +75,8 @@ type world struct {
 	crashes           float64 // chance of a death at each of the ledger's points
 	lies              bool    // one worker computes wrong bits
 	flips             bool    // one worker has a bad memory
+	stops             bool    // everything is stopped in order, or killed, and started again
+	hangs             bool    // workers hang while their hearts beat
 	verify            float64
 	weights           weighting
 	checkpointSteps   uint64
@@ -86,8 +89,11 @@ type world struct {
 	metrics      []run.MetricsLine
 	orchestrator *orchestrator
 	workers      []*worker
+	beginners    int // the first of them
 	lastPeer     run.Peer
 
+	newest, owed      uint64 // step of the newest checkpoint; steps that starts had to compute again
+	recomputed        uint64
 	kills, sentAway   int
 	flipped, resynced int
 	began             time.Time
@@ -124,6 +130,13 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 		// So can whose parameters are wrong: with two workers only by computing again from a checkpoint.
 		w.crashes, w.checkpointSteps, count = 0, 1+w.checkpointSteps, 2+count%3
 	}
+	if w.stops = seed%10 == 7; w.stops {
+		// What has to be computed again can be told only if nothing else goes wrong.
+		w.crashes, w.checkpointSteps = 0, 1+w.checkpointSteps
+	}
+	if w.hangs = seed%10 == 6; w.hangs {
+		w.crashes, count = 0, 2+count%3
+	}
 	schedule, err := run.NewSchedule(w.settings, w.samples)
 	if err != nil {
 		panic(err)
@@ -132,6 +145,7 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	w.history = History{Seed: seed, Lies: w.lies, Checkpoints: map[string]string{}, Faults: map[string]int{}, Shards: w.settings.Shards, BatchSize: w.settings.BatchSize, Epochs: w.settings.Epochs, TrainSamples: w.samples, Elements: w.elements,
 		Hashes: map[string]string{}, Violations: []string{}, MinShardSamples: w.settings.MinShardSamples, DropLast: w.settings.DropLast, Weights: w.weights}
 	w.startOrchestrator()
+	w.beginners = count
 	for i := range count {
 		name := fmt.Sprintf("worker-%d", i+1)
 		liar := w.lies && i == 0
@@ -141,7 +155,12 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 		}
 		c.after(pause, func() { w.startWorker(name, liar) })
 	}
-	if !w.lies && !w.flips {
+	switch {
+	case w.stops:
+		w.stopAll(2 + c.dice.IntN(3))
+	case w.hangs:
+		w.hangAllBut(1 - seed/10%2)
+	case !w.calm():
 		c.after(c.between(0, 500*time.Millisecond), w.disturb)
 	}
 	c.run(limit, func() bool { return w.ended && w.orchestrator != nil || len(w.history.Violations) > 0 })
@@ -154,8 +173,11 @@ func (w *world) config() run.Config {
 		KeepCheckpoints: 2, VerifyFraction: w.verify, StragglerK: 5}
 }
 
+// calm says whether nothing goes wrong but what the history is about.
+func (w *world) calm() bool { return w.lies || w.flips || w.stops || w.hangs }
+
 // faulty says whether things still go wrong.
-func (w *world) faulty() bool { return !w.lies && !w.flips && w.clock.now.Sub(w.began) < faultySeconds }
+func (w *world) faulty() bool { return !w.calm() && w.clock.now.Sub(w.began) < faultySeconds }
 
 // disturb does one thing that ought not to happen, and comes again.
 func (w *world) disturb() {
@@ -198,7 +220,10 @@ func (w *world) disturb() {
 	case dice < 53:
 		w.fault("worker leaves", worker.name)
 		worker.leave()
-	case dice < 65:
+	case dice < 57:
+		w.fault("worker hangs", worker.name)
+		worker.hang(c.between(time.Second, 40*time.Second))
+	case dice < 66:
 		w.fault("worker paused", worker.name)
 		worker.stopped = c.now.Add(c.between(50*time.Millisecond, 10*time.Second))
 	case dice < 76:
@@ -252,7 +277,11 @@ func (w *world) close() {
 	for file, content := range w.checkpoints {
 		w.history.Checkpoints[file] = hex.EncodeToString(content)
 	}
-	w.history.Kills = w.kills
+	if o := w.orchestrator; o != nil {
+		w.recomputed += o.machine.Status().RecomputedSteps
+	}
+	w.checkScenario()
+	w.history.Kills, w.history.Recomputed = w.kills, w.recomputed
 	w.history.SentAway = w.sentAway
 	w.history.Flipped, w.history.Resynced = w.flipped, w.resynced
 	w.history.Seconds = w.clock.now.Sub(w.began).Seconds()
