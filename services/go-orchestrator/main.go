@@ -99,6 +99,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 			RunID: s.RunID, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
 			CheckpointSteps: s.CheckpointSteps, CheckpointEvery: s.CheckpointEvery, KeepCheckpoints: s.KeepCheckpoints,
 			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,
+			Strict: s.Strict, TakeChanges: s.TakeChanges,
 		},
 		MaxConnections: s.MaxConnections, ExitWhenFinished: s.ExitWhenFinished,
 		Memory: memory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Pass: pass,

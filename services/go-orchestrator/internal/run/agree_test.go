@@ -70,6 +70,7 @@ func TestTheMajorityKnowsTheParametersAlsoWhenAnotherSpeaksFirst(t *testing.T) {
 
 func TestATieIsSettledByComputingAgain(t *testing.T) {
 	b := newBench(t)
+	b.machine.config.Strict = true
 	b.join(1)
 	b.join(2)
 	b.closeFirst(2)

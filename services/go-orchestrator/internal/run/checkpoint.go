@@ -25,7 +25,7 @@ func (m *Machine) wantCheckpoint() {
 		return
 	}
 	every, steps := m.config.CheckpointEvery, m.config.CheckpointSteps
-	if number == m.schedule.TotalSteps || steps > 0 && number%steps == 0 || every > 0 && m.now.Sub(m.saving.at) >= every {
+	if number == m.totalSteps() || steps > 0 && number%steps == 0 || every > 0 && m.now.Sub(m.saving.at) >= every {
 		m.saving.wanted, m.saving.at = true, m.now
 	}
 }

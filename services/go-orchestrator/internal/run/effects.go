@@ -110,6 +110,8 @@ type Record struct {
 	ParamsHash      string         `json:"params_hash"`
 
 	ResumedFrom *Resumption `json:"resumed_from"`
+	Incidents   uint64      `json:"incidents"` // in the ledger
+	Stopped     string      `json:"stopped"`   // why the run ended before its last step; "" where it did not, or was only interrupted
 }
 
 // Resumption says what the run was taken up from, since the process was started, when no worker held its open step any more.

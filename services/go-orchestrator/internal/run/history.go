@@ -74,6 +74,9 @@ func (m *Machine) restore(past Past) error {
 	if err := m.sameRun(past.Records[0]); err != nil {
 		return err
 	}
+	if err := m.readEpochs(past.Records); err != nil {
+		return err
+	}
 	var steps []*ledger.Step
 	for i, record := range past.Records {
 		switch r := record.(type) {
@@ -103,7 +106,12 @@ func (m *Machine) restore(past Past) error {
 				m.tip = &r.ParamsHash
 				m.agreed.steps, m.agreed.hash = r.Step, r.ParamsHash
 			}
+		case *ledger.Stop:
+			m.stop = r
+		case *ledger.Change:
+			m.changeKept(r)
 		case *ledger.Incident:
+			m.incidents++
 			if r.Kind == ledger.Quarantine {
 				m.quarantined[r.Name] = r.Detail
 			}
@@ -116,6 +124,7 @@ func (m *Machine) restore(past Past) error {
 		return fmt.Errorf("metrics.jsonl tells of %d steps, but the ledger only of %d: it was cut, or is an older copy; put back the right one, or start a new run", past.Lines, m.committed())
 	}
 	m.checkpoints = slices.DeleteFunc(m.checkpoints, func(c ledger.Checkpoint) bool { return past.Checkpoints == nil || !past.Checkpoints(c) })
+	m.changeNow()
 	m.openStep(m.committed())
 	m.restoreMetrics(steps, past.Lines)
 	return nil
@@ -139,13 +148,14 @@ func (m *Machine) sameRun(first ledger.Record) error {
 		was, now any
 	}{
 		{"run-id", was.RunID, now.RunID}, {"seed", was.Seed, now.Seed}, {"shards", was.Shards, now.Shards},
-		{"batch-size", was.BatchSize, now.BatchSize}, {"epochs", was.Epochs, now.Epochs},
+		{"batch-size", was.BatchSize, now.BatchSize},
 		{"min-shard-samples", was.MinShardSamples, now.MinShardSamples}, {"drop-last", was.DropLast, now.DropLast},
 	} {
 		if s.was != s.now {
 			return fmt.Errorf("the run directory holds a run with --%s %v, but %v is asked for; use %v to go on with it, or another --run-dir", s.flag, s.was, s.now, s.was)
 		}
 	}
+	m.epochs = was.Epochs
 	return nil
 }
 
@@ -166,6 +176,7 @@ func (m *Machine) restoreModel(r *ledger.Model) error {
 	m.layout, m.schedule, m.software, m.state = layout, schedule, r.Software, Running
 	m.dataset = protocol.Dataset{Name: d.Name, Hash: d.Hash, TrainSamples: d.TrainSamples, HeldOutSamples: d.HeldOutSamples, Classes: d.Classes,
 		Features: d.Features.Protocol(), Label: d.Labels.Protocol()}
+	m.computation = computation{training: r.Training, arithmetic: r.Arithmetic, fingerprints: r.Fingerprints}
 	m.tip = &r.ParamsHash
 	m.agreed.hash = r.ParamsHash
 	return nil

@@ -34,6 +34,8 @@ type Config struct {
 	CheckpointSteps uint64        // take one each so many steps; 0 for none
 	CheckpointEvery time.Duration // and each so long; 0 for none
 	KeepCheckpoints int           // the newest ones; at least 1
+	Strict          bool          // end the run where the same bits cannot be promised any more
+	TakeChanges     bool          // take another training than the run had, and go on after a stop
 	VerifyFraction  float64       // share of the shards that two workers compute
 	StragglerK      float64       // a shard is late after median + k * MAD
 }
@@ -49,12 +51,15 @@ type Machine struct {
 	layout   *protocol.Layout
 	dataset  protocol.Dataset
 	schedule Schedule
+	epochs   uint32 // that the ledger says
 	started  time.Time
 	finished time.Time
 
 	workers  []*worker // ascending by id
 	lastID   uint32
 	software string // of the first worker
+
+	computation computation
 
 	step       step
 	history    []committedStep       // the steps in the ledger
@@ -84,8 +89,12 @@ type Machine struct {
 	saving      saving
 	loading     bool // a checkpoint
 	resumption  *Resumption
-	recomputed  uint64 // steps that were closed again
-	ending      bool   // only a last checkpoint is waited for
+	stop        *ledger.Stop // a script has ended the run
+	halted      string       // why the run was stopped for good
+	incidents   uint64       // in the ledger
+	ties        int          // how often the workers did not agree on parameters and none had a majority
+	recomputed  uint64       // steps that were closed again
+	ending      bool         // only a last checkpoint is waited for
 
 	quarantined map[string]string        // why, by the worker's name
 	diverged    map[string]int           // how often, by the worker's name
@@ -183,6 +192,7 @@ func (m *Machine) Workers() int { return len(m.workers) }
 func (m *Machine) settle() {
 	for changed := true; changed; {
 		changed = m.decide()
+		changed = m.finish() || changed
 		changed = m.closeStep() || changed
 		m.rebase()
 		for _, w := range slices.Clone(m.workers) {
@@ -226,7 +236,7 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 	switch {
 	case m.ending:
 		return nil // until the checkpoint is written; then everyone is told
-	case m.step.number == m.schedule.TotalSteps:
+	case m.step.number == m.totalSteps():
 		if m.state != Finished {
 			return nil // until the workers agree on what came out
 		}
@@ -253,10 +263,15 @@ func (m *Machine) answerLost(w *worker) protocol.Reply {
 }
 
 func (m *Machine) finishedReply() protocol.Reply {
-	return protocol.Finished{Steps: m.agreed.steps, ParametersHash: m.agreed.hash}
+	return protocol.Finished{Steps: m.agreed.steps, ParametersHash: m.agreed.hash, Incidents: m.incidents, Stopped: m.stopped()}
 }
 
 func (m *Machine) stopping(refused protocol.Kind) *protocol.Error {
+	if m.halted != "" {
+		err := protocol.Errorf(protocol.Stop, "%s", m.halted)
+		err.Refused = refused
+		return err
+	}
 	err := protocol.Errorf(protocol.Reconnect, "the orchestrator of run %s is stopping; connect again when it is back", m.config.RunID)
 	err.Refused = refused
 	return err

@@ -22,6 +22,8 @@ type Status struct {
 	SecondLeases     uint64         `json:"second_leases"`      // shards leased to a further worker because the first was late, since the start of the process
 	RecomputedSteps  uint64         `json:"recomputed_steps"`   // committed steps that were computed again, since the start of the process
 	ResumedFrom      *Resumption    `json:"resumed_from"`       // as in run.json
+	Incidents        uint64         `json:"incidents"`          // in the ledger
+	Stopped          string         `json:"stopped"`            // why the run ends, or ended, before its last step; "" where it does not
 }
 
 // WorkerStatus is one worker of a Status.
@@ -38,13 +40,13 @@ type WorkerStatus struct {
 // Status of the run now.
 func (m *Machine) Status() Status {
 	s := Status{
-		RunID: m.config.RunID, State: m.state, Step: m.step.number, Committed: m.committed(), Replaying: m.replaying(), TotalSteps: m.schedule.TotalSteps,
+		RunID: m.config.RunID, State: m.state, Step: m.step.number, Committed: m.committed(), Replaying: m.replaying(), TotalSteps: m.totalSteps(),
 		Loss: m.agreed.loss, SamplesPerSecond: m.rate.perSecond(), SecondLeases: m.overtakes, Workers: []WorkerStatus{},
-		RecomputedSteps: m.recomputed, ResumedFrom: m.resumption,
+		RecomputedSteps: m.recomputed, ResumedFrom: m.resumption, Incidents: m.incidents, Stopped: m.stopped(),
 	}
 	if m.layout != nil {
 		s.ParamsHash = m.agreed.hash.String()
-		s.Epoch, _ = m.schedule.Locate(min(s.Step, s.TotalSteps-1))
+		s.Epoch, _ = m.schedule.Locate(min(s.Step, max(1, s.TotalSteps)-1))
 	}
 	for _, w := range m.workers {
 		s.Workers = append(s.Workers, WorkerStatus{w.id, w.name, w.pid, w.step, w.silent, w.hanging, append([]uint32{}, m.unfinished(w.id)...)})
@@ -56,9 +58,9 @@ func (m *Machine) Status() Status {
 func (m *Machine) Record() Record {
 	s := m.config.Settings
 	record := Record{
-		RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs, MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, TotalSteps: m.schedule.TotalSteps,
+		RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs, MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, TotalSteps: m.totalSteps(),
 		Parameters: []SpecRecord{}, State: m.state, Started: stamp(m.started), Finished: stamp(m.finished), Steps: m.agreed.steps,
-		ResumedFrom: m.resumption,
+		ResumedFrom: m.resumption, Incidents: m.incidents, Stopped: m.stopped(),
 	}
 	if m.layout != nil {
 		record.ParamsHash = m.agreed.hash.String()

@@ -3,7 +3,6 @@ package run
 import (
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -87,7 +86,13 @@ func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tre
 		}
 		record.Contributions = append(record.Contributions, entry)
 	}
-	m.commit(record)
+	if stop := m.stopIn(contributions); stop != nil {
+		// Before the step: if a crash leaves only this, the step is computed and ends the run all the same.
+		m.stop = stop
+		m.commit(stop, record)
+	} else {
+		m.commit(record)
+	}
 	m.history = append(m.history, committedStep{record.AggregateHash, before})
 	m.tip, m.claims, m.doubted = nil, nil, nil
 	m.closed = &MetricsLine{
@@ -109,13 +114,7 @@ func (m *Machine) replayDiffers(aggregate *protocol.Aggregate) {
 		m.restartStep()
 		return
 	}
-	m.openStep(m.step.number)
-	m.state = Stopped
-	m.finished = m.now
-	m.writeRecord()
-	for _, w := range slices.Clone(m.workers) {
-		m.dismiss(w.id, protocol.Errorf(protocol.Stop, "%s", detail))
-	}
+	m.halt(detail)
 }
 
 // prune forgets what no worker will be given again.

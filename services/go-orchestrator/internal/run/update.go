@@ -61,8 +61,10 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 		return protocol.Stale, fmt.Sprintf("step %d is closed; step %d is open", u.Step, m.step.number)
 	case m.ending:
 		return protocol.Stale, "the orchestrator is stopping"
-	case u.Step > m.step.number || u.Step >= m.schedule.TotalSteps:
-		return protocol.TooEarly, fmt.Sprintf("step %d is not open; the run is at step %d of %d", u.Step, m.step.number, m.schedule.TotalSteps)
+	case m.stop != nil && u.Step == m.stop.Steps:
+		return protocol.Stale, fmt.Sprintf("the run was ended after %d steps: %s", m.stop.Steps, m.stop.Reason)
+	case u.Step > m.step.number || u.Step >= m.totalSteps():
+		return protocol.TooEarly, fmt.Sprintf("step %d is not open; the run is at step %d of %d", u.Step, m.step.number, m.totalSteps())
 	case u.Refusal != "":
 		return refused("%s", u.Refusal)
 	case w.lost || w.step != u.Step || !w.sound:
@@ -110,6 +112,8 @@ func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report)
 		return fmt.Errorf("the loss of shard %d is %v", shard, report.LossSum)
 	case !(report.Weight >= 0 && report.Weight <= mostWeight):
 		return fmt.Errorf("the weight of shard %d is %v; it must be a number from 0 to %.0e", shard, report.Weight, mostWeight)
+	case len(report.Stop) > protocol.MaxStop:
+		return fmt.Errorf("the stop of shard %d has %d bytes; it may have %d", shard, len(report.Stop), protocol.MaxStop)
 	case samples == 0 && report.Weight != 0:
 		return fmt.Errorf("the weight of shard %d is %v, but the shard has no samples; it must be 0", shard, report.Weight)
 	}

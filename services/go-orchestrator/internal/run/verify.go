@@ -73,11 +73,19 @@ func (m *Machine) inDoubt() bool {
 			return true
 		}
 	}
-	for _, d := range m.step.disputes {
+	disputes := m.step.disputes
+	m.step.disputes = nil
+	for _, d := range disputes {
 		m.incident(ledger.Conflict, d.first.Node.First, d.first.Node.Count, nobody,
 			fmt.Sprintf("nobody is left to say which of workers %d and %d is wrong about %s of step %d; the first result, from worker %d, counts", d.first.Worker, d.other, d.first.Node, m.step.number, d.first.Worker))
 	}
-	m.step.disputes = nil
+	if len(disputes) > 0 {
+		d := disputes[0]
+		m.breaks(fmt.Sprintf("workers %d and %d computed different bits for %s of step %d, and nobody is left to say which is wrong: %s", d.first.Worker, d.other, d.first.Node, m.step.number, notDeterministic))
+		if m.state == Stopped {
+			return true
+		}
+	}
 	for number, s := range m.step.shards {
 		if s.check && m.another(m.computes(uint32(number))) {
 			return true
@@ -173,6 +181,7 @@ func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 	m.settled(d)
 	if !d.result.SameResult(result(u)) {
 		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf("three workers (%d, %d, %d) sent three results for %s of step %d; an operation of the model is not deterministic", first.Worker, d.other, w.id, node, u.Step))
+		m.breaks(fmt.Sprintf("three workers (%d, %d, %d) computed three results for %s of step %d: %s", first.Worker, d.other, w.id, node, u.Step, notDeterministic))
 		return
 	}
 	m.restartStep()
@@ -196,7 +205,7 @@ func (m *Machine) throwOut(id uint32) {
 }
 
 func (m *Machine) inQuarantine(name string) *protocol.Error {
-	return protocol.Errorf(protocol.Stop, "worker %s is in quarantine for the rest of the run: %s; check its machine", name, m.quarantined[name])
+	return protocol.Errorf(protocol.Stop, "worker %s is in quarantine for the rest of the run: %s; its machine may be faulty (memory, processor), its arithmetic another (torch build, kind of processor), or the script not deterministic: pangea doctor tells which", name, m.quarantined[name])
 }
 
 // dismiss ends a worker's part in the run, if it still has one. It learns why now if it waits for an answer, else with its next request.
@@ -231,5 +240,6 @@ func (m *Machine) conflict(node tree.Node, id, other uint32, detail string) {
 func (m *Machine) writeIncident(incident *ledger.Incident) {
 	incident.Step, incident.Name, incident.Time = m.step.number, m.names[incident.Worker], m.now.UTC()
 	m.note(slog.LevelError, incident.Kind, "step", incident.Step, "id", incident.Worker, "worker", incident.Name, "detail", incident.Detail)
+	m.incidents++
 	m.commit(incident)
 }

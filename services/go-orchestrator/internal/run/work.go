@@ -2,6 +2,7 @@ package run
 
 import (
 	"log/slog"
+	"strings"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -24,6 +25,10 @@ func (m *Machine) onWork(e WorkAsked) {
 			w.id, w.name, e.Work.Step, m.committed()))
 		return
 	}
+	if err := tooLong("stop", e.Work.Stop, protocol.MaxStop); err != nil {
+		m.refuse(e.Peer, e.Request, kind, err)
+		return
+	}
 	if m.donor == w {
 		m.note(slog.LevelError, "worker was asked for its state and asks for work instead", "id", w.id, "worker", w.name)
 		m.donor, w.unfit = nil, true
@@ -37,8 +42,11 @@ func (m *Machine) onWork(e WorkAsked) {
 		w.lost, w.served = false, false
 	}
 	w.waiting, w.request = true, e.Request
-	if !w.lost && !w.sound {
+	switch {
+	case !w.lost && !w.sound:
 		m.diverge(w.id, w.step, w.hash)
+	case e.Work.Stop != "" && w.sound:
+		m.stopAsked(w, strings.ToValidUTF8(e.Work.Stop, "?"))
 	}
 }
 

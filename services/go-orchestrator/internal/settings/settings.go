@@ -29,6 +29,8 @@ type Settings struct {
 	KeepCheckpoints  int
 	VerifyFraction   float64
 	StragglerK       float64
+	Strict           bool
+	TakeChanges      bool
 }
 
 // Parse reads the arguments after the program's name. The error says what to change; flag.ErrHelp means that help was printed to output.
@@ -58,6 +60,8 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 	flags.IntVar(&s.KeepCheckpoints, "keep-checkpoints", 3, "newest checkpoints that are kept")
 	flags.Float64Var(&s.VerifyFraction, "verify-fraction", 0, "share of the shards that two workers compute and whose bits are compared, 0 to 1")
 	flags.Float64Var(&s.StragglerK, "straggler-k", 5, "a shard is late, and leased a second time, after median + k * MAD of the others")
+	flags.BoolVar(&s.Strict, "strict", true, "end the run where the same bits cannot be promised any more")
+	flags.BoolVar(&s.TakeChanges, "take-changes", false, "go on with another training (optimizer, rates) than the run had, and after a script has ended it early")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(output, "go-orchestrator leads one training run: it leases shards to workers and adds their gradients.")

@@ -12,7 +12,7 @@ func TestDefaultsComeFromTheRunDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.RunID != "first" || s.Run.Seed != 7 || s.Run.Shards != 8 || s.Listen != "127.0.0.1:8080" || s.Run.MinShardSamples != 2 || s.Run.DropLast {
+	if s.RunID != "first" || s.Run.Seed != 7 || s.Run.Shards != 8 || s.Listen != "127.0.0.1:8080" || s.Run.MinShardSamples != 2 || s.Run.DropLast || !s.Strict || s.TakeChanges {
 		t.Fatalf("%+v", s)
 	}
 }

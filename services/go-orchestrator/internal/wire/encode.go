@@ -62,6 +62,10 @@ func Encode(reply protocol.Reply) (Frame, error) {
 				return err
 			}
 			finished.SetSteps(r.Steps)
+			finished.SetIncidents(r.Incidents)
+			if err := finished.SetStopped(r.Stopped); err != nil {
+				return err
+			}
 			return finished.SetParametersHash(r.ParametersHash[:])
 		case protocol.Left:
 			leave, err := root.NewLeave()
@@ -84,6 +88,8 @@ func sizeHint(reply protocol.Reply) int {
 		return 256 + len(r.Detail)
 	case *protocol.Error:
 		return 256 + len(r.Detail)
+	case protocol.Finished:
+		return 256 + len(r.Stopped)
 	}
 	return 512
 }

@@ -46,7 +46,8 @@ func testUpdate(layout *protocol.Layout, seed uint64) wiretest.Update {
 		update.Gradients[i] = float32(source.NormFloat64())
 	}
 	for shard := range uint32(2) {
-		update.Reports = append(update.Reports, protocol.Report{Shard: 2 + shard, Samples: 8, LossSum: source.Float64(), BatchHash: protocol.Hash{1, byte(shard)}, Weight: 100 * source.Float64(), Summed: shard == 1})
+		update.Reports = append(update.Reports, protocol.Report{Shard: 2 + shard, Samples: 8, LossSum: source.Float64(), BatchHash: protocol.Hash{1, byte(shard)}, Weight: 100 * source.Float64(), Summed: shard == 1,
+			Stop: strings.Repeat("enough ", int(shard))})
 	}
 	return update
 }
@@ -54,6 +55,7 @@ func testUpdate(layout *protocol.Layout, seed uint64) wiretest.Update {
 func testJoin(layout *protocol.Layout) protocol.Join {
 	return protocol.Join{
 		Version: protocol.Version, WorkerName: "wörker", Software: "torch 2.6", Parameters: layout.Specs, ParametersHash: protocol.Hash{1, 2}, Step: 5, ProcessID: 77,
+		Training: `{"lr":0.1}`, Arithmetic: "avx2", Fingerprints: []protocol.Fingerprint{{Operator: "exp", Hash: protocol.Hash{5}}, {Operator: "matmul", Hash: protocol.Hash{6}}},
 		Dataset: protocol.Dataset{Name: "digits", Hash: protocol.Hash{3}, TrainSamples: 1438, HeldOutSamples: 359, Classes: 10,
 			Features: protocol.Spec{Name: "features", DType: protocol.Float32, Shape: []uint64{1, 8, 8}}, Label: protocol.Spec{Name: "labels", DType: protocol.Int64, Shape: []uint64{}}},
 	}
@@ -94,12 +96,21 @@ func TestRequestsComeThrough(t *testing.T) {
 	if got, err := open(t, wiretest.Join(join))[0].Join(); err != nil || !reflect.DeepEqual(got, join) {
 		t.Fatalf("got %+v, %v\nwant %+v", got, err, join)
 	}
-	work := protocol.Work{Step: 1 << 40, ParametersHash: protocol.Hash{9}, Timings: protocol.Timings{Data: 1, Compute: 2, Exchange: 3}}
+	work := protocol.Work{Step: 1 << 40, ParametersHash: protocol.Hash{9}, Timings: protocol.Timings{Data: 1, Compute: 2, Exchange: 3}, Stop: "patience"}
 	if got, err := open(t, wiretest.Work(work))[0].Work(); err != nil || got != work {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	if got, err := open(t, wiretest.Leave("done"))[0].Leave(); err != nil || got.Reason != "done" {
+	leave := protocol.Leave{Reason: "done", Broken: "an operation is not deterministic"}
+	if got, err := open(t, wiretest.Leave(leave))[0].Leave(); err != nil || got != leave {
 		t.Fatalf("got %+v, %v", got, err)
+	}
+}
+
+func TestAJoinWithTooManyFingerprintsIsRefused(t *testing.T) {
+	join := testJoin(testLayout(t))
+	join.Fingerprints = slices.Repeat(join.Fingerprints, protocol.MaxFingerprints)
+	if _, err := open(t, wiretest.Join(join))[0].Join(); err == nil || !strings.Contains(err.Error(), "128 fingerprints; at most 64") {
+		t.Fatal(err)
 	}
 }
 
@@ -111,6 +122,7 @@ func TestRepliesComeThrough(t *testing.T) {
 		protocol.Ack{Verdict: protocol.Conflict, Detail: strings.Repeat("long ", 10_000)},
 		protocol.SnapshotRequest{Step: 12},
 		protocol.Finished{Steps: 70, ParametersHash: protocol.Hash{4}},
+		protocol.Finished{Steps: 9, ParametersHash: protocol.Hash{4}, Incidents: 3, Stopped: strings.Repeat("patience ", 100)},
 		protocol.Left{Reason: "bye"},
 		&protocol.Error{Action: protocol.RetryLater, Detail: "busy", Refused: protocol.KindWorkRequest, RetryAfter: 0.5},
 	} {

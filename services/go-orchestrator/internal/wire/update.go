@@ -172,8 +172,12 @@ func readReports(frame tensor.GradientUpdate) ([]protocol.Report, error) {
 		if err != nil {
 			return nil, fmt.Errorf("report of shard %d: %w", report.Shard(), err)
 		}
+		stop, err := report.Stop()
+		if err != nil {
+			return nil, fmt.Errorf("report of shard %d: %w", report.Shard(), err)
+		}
 		reports[i] = protocol.Report{
-			Shard: report.Shard(), Samples: report.Samples(), LossSum: report.LossSum(), BatchHash: batch, Weight: report.Weight(), Summed: report.Summed(),
+			Shard: report.Shard(), Samples: report.Samples(), LossSum: report.LossSum(), BatchHash: batch, Weight: report.Weight(), Summed: report.Summed(), Stop: stop,
 		}
 	}
 	return reports, nil

@@ -133,7 +133,7 @@ func small(root tensor.Message) (any, error) {
 		return protocol.SnapshotRequest{Step: must(root.SnapshotRequest()).Step()}, nil
 	case tensor.Message_Which_runFinished:
 		r := must(root.RunFinished())
-		return protocol.Finished{Steps: r.Steps(), ParametersHash: must(protocol.ParseHash("parametersHash", must(r.ParametersHash())))}, nil
+		return protocol.Finished{Steps: r.Steps(), ParametersHash: must(protocol.ParseHash("parametersHash", must(r.ParametersHash()))), Incidents: r.Incidents(), Stopped: must(r.Stopped())}, nil
 	case tensor.Message_Which_leave:
 		return protocol.Left{Reason: must(must(root.Leave()).Reason())}, nil
 	case tensor.Message_Which_errorReply:
