@@ -93,7 +93,7 @@ def undisturbed(history: History) -> Iterator[Expected]:
     parameters = initial(history["elements"])
     kind = history["weights"]
     epoch_steps = total // batch if history["drop_last"] else -(-total // batch)
-    for step in range(epoch_steps * history["epochs"]):
+    for step in range(history["ends_after"]):
         epoch, epoch_step = divmod(step, epoch_steps)
         size = min(batch, total - epoch_step * batch)
         samples = cut(size, shards, history["min_shard_samples"])

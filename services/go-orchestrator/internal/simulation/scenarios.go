@@ -14,10 +14,10 @@ const hangLimit = 150 * time.Second
 const forEver = 1000 * time.Hour
 
 // hangAllBut lets all workers that begin the run hang, one after the other, but for so many; one more comes when they do.
-func (w *world) hangAllBut(sound uint64) {
+func (w *world) hangAllBut(sound int) {
 	c := w.clock
 	last := time.Duration(0)
-	for number := sound; number < uint64(w.beginners); number++ {
+	for number := sound; number < w.beginners; number++ {
 		pause := c.between(300*time.Millisecond, 3*time.Second) // all have been started by then
 		last = max(last, pause)
 		c.after(pause, func() {

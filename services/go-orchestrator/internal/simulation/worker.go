@@ -94,6 +94,7 @@ type worker struct {
 	spoilt     bool        // that has happened, and the parameters are still these
 	nodes      []tree.Node // of the lease, still to be sent
 	lease      protocol.Lease
+	stop       string // why its script has left its loop
 }
 
 func (w *world) startWorker(name string, liar bool) {
@@ -189,12 +190,12 @@ func (w *worker) ask() {
 	if c == nil {
 		return
 	}
-	step, hash := w.step, hashOf(w.params)
+	step, hash, stop := w.step, hashOf(w.params), w.stop
 	if !w.spoilt {
 		w.world.reported(step, hash)
 	}
 	c.toOrchestrator(func() run.Event {
-		return run.WorkAsked{Peer: c.peer, Work: protocol.Work{Step: step, ParametersHash: hash}}
+		return run.WorkAsked{Peer: c.peer, Work: protocol.Work{Step: step, ParametersHash: hash, Stop: stop}}
 	})
 }
 
@@ -310,7 +311,8 @@ func (w *worker) submit() {
 		weight := w.world.weights.weight(w.lease.Step, shard, samples)
 		sums[i] = gradient(w.world.seed, w.lease.Step, shard, weight, w.params)
 		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: uint32(samples), LossSum: lossSum(w.lease.Step, shard, weight),
-			BatchHash: batchHash(w.world.seed, w.lease.Epoch, w.lease.EpochStep, shard), Weight: weight, Summed: w.world.weights == summed && samples > 0})
+			BatchHash: batchHash(w.world.seed, w.lease.Epoch, w.lease.EpochStep, shard), Weight: weight, Summed: w.world.weights == summed && samples > 0,
+			Stop: w.world.early.asksForEnd(w.lease.Step, samples)})
 	}
 	for len(sums) > 1 {
 		for i := range len(sums) / 2 {

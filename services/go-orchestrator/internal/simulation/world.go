@@ -39,6 +39,7 @@ type History struct {
 	MinShardSamples uint32    `json:"min_shard_samples"`
 	DropLast        bool      `json:"drop_last"`
 	Weights         weighting `json:"weights"`
+	EndsAfter       uint64    `json:"ends_after"` // steps
 }
 
 // Delivery is an aggregate that a worker was given. Acknowledged is how many bytes of the ledger were committed then.
@@ -77,6 +78,7 @@ type world struct {
 	flips             bool    // one worker has a bad memory
 	stops             bool    // everything is stopped in order, or killed, and started again
 	hangs             bool    // workers hang while their hearts beat
+	early             early   // a script ends the run before its last step
 	verify            float64
 	weights           weighting
 	checkpointSteps   uint64
@@ -142,6 +144,7 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 		panic(err)
 	}
 	w.schedule = schedule
+	w.early = w.endEarly(seed)
 	w.history = History{Seed: seed, Lies: w.lies, Checkpoints: map[string]string{}, Faults: map[string]int{}, Shards: w.settings.Shards, BatchSize: w.settings.BatchSize, Epochs: w.settings.Epochs, TrainSamples: w.samples, Elements: w.elements,
 		Hashes: map[string]string{}, Violations: []string{}, MinShardSamples: w.settings.MinShardSamples, DropLast: w.settings.DropLast, Weights: w.weights}
 	w.startOrchestrator()
@@ -159,7 +162,7 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	case w.stops:
 		w.stopAll(2 + c.dice.IntN(3))
 	case w.hangs:
-		w.hangAllBut(1 - seed/10%2)
+		w.hangAllBut(c.dice.IntN(count))
 	case !w.calm():
 		c.after(c.between(0, 500*time.Millisecond), w.disturb)
 	}
@@ -170,7 +173,7 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 
 func (w *world) config() run.Config {
 	return run.Config{RunID: "simulated", Settings: w.settings, MemoryBytes: 1 << 30, KeepBytes: int64(w.seed % 3 * 40), CheckpointSteps: w.checkpointSteps,
-		KeepCheckpoints: 2, VerifyFraction: w.verify, StragglerK: 5}
+		KeepCheckpoints: 2, VerifyFraction: w.verify, StragglerK: 5, Strict: true}
 }
 
 // calm says whether nothing goes wrong but what the history is about.
@@ -260,9 +263,10 @@ func (w *world) reported(step uint64, hash protocol.Hash) {
 }
 
 func (w *world) finished(worker *worker, r protocol.Finished) {
-	if r.Steps != w.schedule.TotalSteps || worker.step != r.Steps || hashOf(worker.params) != r.ParametersHash {
+	if worker.step != r.Steps || hashOf(worker.params) != r.ParametersHash {
 		w.violate("%s was told of the end after %d steps and holds %d of %d", worker.name, r.Steps, worker.step, w.schedule.TotalSteps)
 	}
+	w.checkEnd(r)
 	w.history.Final = hex.EncodeToString(encode(worker.params))
 	w.ended = true
 }
@@ -272,6 +276,7 @@ func (w *world) close() {
 	if !w.ended {
 		w.violate("the run has not ended after %v", w.clock.now.Sub(w.began))
 	}
+	w.history.EndsAfter = w.early.steps
 	w.history.Ledger = string(w.disk.current)
 	w.history.Metrics = w.metrics
 	for file, content := range w.checkpoints {
