@@ -109,9 +109,10 @@ type Record struct {
 	Steps           uint64         `json:"steps"` // closed and applied
 	ParamsHash      string         `json:"params_hash"`
 
-	ResumedFrom *Resumption `json:"resumed_from"`
-	Incidents   uint64      `json:"incidents"` // in the ledger
-	Stopped     string      `json:"stopped"`   // why the run ended before its last step; "" where it did not, or was only interrupted
+	ResumedFrom     *Resumption `json:"resumed_from"`
+	Incidents       uint64      `json:"incidents"`        // in the ledger
+	CheckpointError string      `json:"checkpoint_error"` // why the last checkpoint could not be written; "" when it was
+	Stopped         string      `json:"stopped"`          // why the run ended before its last step; "" where it did not, or was only interrupted
 }
 
 // Resumption says what the run was taken up from, since the process was started, when no worker held its open step any more.

@@ -171,6 +171,8 @@ func (m *Machine) Handle(now time.Time, event Event) []Effect {
 		m.onWritten(e)
 	case CheckpointLoaded:
 		m.onLoaded(e)
+	case CheckpointAsked:
+		m.onCheckpointAsked(e)
 	case StopAsked:
 		m.onStop(e)
 	}
@@ -229,7 +231,7 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 	if aggregate := m.kept(w.step); aggregate != nil {
 		return aggregate
 	}
-	if _, settled := m.reference(w.step); settled && m.donor == nil && m.donates(w) && (m.saving.wanted || m.snapshotWanted()) {
+	if _, settled := m.reference(w.step); settled && m.donor == nil && m.donates(w) && (m.saving.due() || m.snapshotWanted()) {
 		m.donor = w
 		return protocol.SnapshotRequest{Step: m.step.number}
 	}

@@ -23,6 +23,7 @@ type Status struct {
 	RecomputedSteps  uint64         `json:"recomputed_steps"`   // committed steps that were computed again, since the start of the process
 	ResumedFrom      *Resumption    `json:"resumed_from"`       // as in run.json
 	Incidents        uint64         `json:"incidents"`          // in the ledger
+	CheckpointError  string         `json:"checkpoint_error"`   // why the last checkpoint could not be written; "" when it was
 	Stopped          string         `json:"stopped"`            // why the run ends, or ended, before its last step; "" where it does not
 }
 
@@ -43,6 +44,7 @@ func (m *Machine) Status() Status {
 		RunID: m.config.RunID, State: m.state, Step: m.step.number, Committed: m.committed(), Replaying: m.replaying(), TotalSteps: m.totalSteps(),
 		Loss: m.agreed.loss, SamplesPerSecond: m.rate.perSecond(), SecondLeases: m.overtakes, Workers: []WorkerStatus{},
 		RecomputedSteps: m.recomputed, ResumedFrom: m.resumption, Incidents: m.incidents, Stopped: m.stopped(),
+		CheckpointError: m.saving.failure,
 	}
 	if m.layout != nil {
 		s.ParamsHash = m.agreed.hash.String()
@@ -60,7 +62,7 @@ func (m *Machine) Record() Record {
 	record := Record{
 		RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs, MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, TotalSteps: m.totalSteps(),
 		Parameters: []SpecRecord{}, State: m.state, Started: stamp(m.started), Finished: stamp(m.finished), Steps: m.agreed.steps,
-		ResumedFrom: m.resumption, Incidents: m.incidents, Stopped: m.stopped(),
+		ResumedFrom: m.resumption, Incidents: m.incidents, Stopped: m.stopped(), CheckpointError: m.saving.failure,
 	}
 	if m.layout != nil {
 		record.ParamsHash = m.agreed.hash.String()

@@ -179,7 +179,7 @@ func (o *orchestrator) save(e run.WriteCheckpoint) {
 	content := append([]byte{}, s.Blocks[0]...)
 	s.Release()
 	pause := w.clock.between(time.Millisecond, 150*time.Millisecond)
-	if w.stops {
+	if w.quickDisk {
 		pause = 0
 	}
 	w.clock.after(pause, func() {

@@ -77,6 +77,7 @@ type world struct {
 	lies              bool    // one worker computes wrong bits
 	flips             bool    // one worker has a bad memory
 	stops             bool    // everything is stopped in order, or killed, and started again
+	quickDisk         bool    // checkpoints are written in no time
 	hangs             bool    // workers hang while their hearts beat
 	early             early   // a script ends the run before its last step
 	verify            float64
@@ -134,7 +135,7 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	}
 	if w.stops = seed%10 == 7; w.stops {
 		// What has to be computed again can be told only if nothing else goes wrong.
-		w.crashes, w.checkpointSteps = 0, 1+w.checkpointSteps
+		w.crashes, w.checkpointSteps, w.quickDisk = 0, 1+w.checkpointSteps, seed/10%2 == 0
 	}
 	if w.hangs = seed%10 == 6; w.hangs {
 		w.crashes, count = 0, 2+count%3
