@@ -17,6 +17,7 @@ type Update struct {
 	Digest     vector.Digest
 	Reports    []Report
 	Refusal    string // why the pieces are no gradient of this model; empty when they are
+	NotFinite  bool   // because one of them has NaN or Inf
 }
 
 // Aggregate is the gradient sum over all shards of a step.

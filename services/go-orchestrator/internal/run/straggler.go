@@ -12,6 +12,7 @@ type shard struct {
 	owner   uint32   // the worker whose result is, or will be, part of the sum; 0 is nobody
 	holders []holder // who computes it now, in the order of their leases; the owner is among them once it has come for it
 	check   bool     // is to be computed by two workers, and only one has
+	blownUp uint32   // the worker whose result was NaN or Inf; 0 is nobody
 }
 
 // holder is a worker's lease of a shard: until its result has come, or it asks for work again.

@@ -46,6 +46,22 @@ func (m *Machine) onUpdate(e UpdateCame) {
 	w.answered = m.now
 	m.send(e.Peer, e.Request, protocol.Ack{Verdict: verdict, Detail: detail})
 	m.compared(w, node, verdict, &e.Update)
+	if verdict == protocol.Refused && e.Update.NotFinite {
+		m.blownUp(w, node, detail)
+	}
+}
+
+// blownUp ends the run when a second worker computes NaN or Inf for the same shards: then it is not the fault of one machine, and whoever is given
+// them next would fail like the two.
+func (m *Machine) blownUp(w *worker, node tree.Node, detail string) {
+	for number := node.First; number < min(node.First+node.Count, m.config.Settings.Shards); number++ {
+		s := &m.step.shards[number]
+		if s.blownUp != nobody && s.blownUp != w.id {
+			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same before; lower the learning rate, clip the gradient, or look at these samples", detail, s.blownUp, m.names[s.blownUp]))
+			return
+		}
+		s.blownUp = w.id
+	}
 }
 
 // judge says what an update is to the open step. Nothing but Accepted may touch the sum.
@@ -66,7 +82,7 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	case u.Step > m.step.number || u.Step >= m.totalSteps():
 		return protocol.TooEarly, fmt.Sprintf("step %d is not open; the run is at step %d of %d", u.Step, m.step.number, m.totalSteps())
 	case u.Refusal != "":
-		return refused("%s", u.Refusal)
+		return refused("%s of step %d: %s", tree.Node{First: u.FirstShard, Count: u.ShardCount}, u.Step, u.Refusal)
 	case w.lost || w.step != u.Step || !w.sound:
 		return refused("it reported parameters of step %d and sends gradients of step %d; it must ask for work first", w.step, u.Step)
 	}
@@ -79,7 +95,8 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	}
 	for i, report := range u.Reports {
 		if err := m.checkReport(u.Step, node.First+uint32(i), report); err != nil {
-			return refused("%v", err)
+			u.NotFinite = math.IsNaN(report.LossSum) || math.IsInf(report.LossSum, 0)
+			return refused("step %d: %v", u.Step, err)
 		}
 	}
 	contribution := &tree.Contribution{Node: node, Digest: u.Digest, Reports: u.Reports}

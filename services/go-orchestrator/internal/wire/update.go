@@ -122,6 +122,7 @@ func (a *UpdateAssembly) piece(piece tensor.Tensor) error {
 	if err := a.builder.Write(data); err != nil {
 		var notFinite *vector.NotFiniteError
 		if errors.As(err, &notFinite) {
+			a.update.NotFinite = true
 			return fmt.Errorf("the gradient of tensor %s has %v at element %d", name, notFinite.Value, notFinite.Position-from)
 		}
 		return err
