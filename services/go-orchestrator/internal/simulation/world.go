@@ -40,6 +40,7 @@ type History struct {
 	DropLast        bool      `json:"drop_last"`
 	Weights         weighting `json:"weights"`
 	EndsAfter       uint64    `json:"ends_after"` // steps
+	Stops           []string  `json:"stops"`      // reasons for which scripts end the run before its last step
 }
 
 // Delivery is an aggregate that a worker was given. Acknowledged is how many bytes of the ledger were committed then.
@@ -277,7 +278,10 @@ func (w *world) close() {
 	if !w.ended {
 		w.violate("the run has not ended after %v", w.clock.now.Sub(w.began))
 	}
-	w.history.EndsAfter = w.early.steps
+	w.history.EndsAfter, w.history.Stops = w.early.steps, []string{}
+	if w.early.shards || w.early.leaves {
+		w.history.Stops = append(w.history.Stops, enough)
+	}
 	w.history.Ledger = string(w.disk.current)
 	w.history.Metrics = w.metrics
 	for file, content := range w.checkpoints {
