@@ -18,6 +18,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 	"pangea.example/pangea/services/go-orchestrator/internal/crash"
+	"pangea.example/pangea/services/go-orchestrator/internal/endpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/httpapi"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/rundir"
@@ -46,10 +47,34 @@ func main() {
 	if err != nil {
 		fail(exitUsage, err)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
 	if err := serve(ctx, s); err != nil {
 		fail(exitFailed, err)
+	}
+}
+
+// endings are the signals that ask for a last checkpoint and the end. A process that was started to outlive its terminal (nohup) does.
+func endings() []os.Signal {
+	signals := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
+}
+
+// checkpoints takes one at each SIGUSR1, until the function that it gives is called.
+func checkpoints(of *server.Server) (end func()) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	go func() {
+		for range asked {
+			of.Checkpoint("SIGUSR1")
+		}
+	}()
+	return func() {
+		signal.Stop(asked)
+		close(asked)
 	}
 }
 
@@ -71,12 +96,12 @@ func fail(code int, err error) {
 
 // serve runs until ctx ends or the run does.
 func serve(ctx context.Context, s settings.Settings) (err error) {
-	listener, err := listen("--listen", s.Listen)
+	listener, err := endpoint.Listen("--listen", s.Listen)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
-	pages, err := listen("--http", s.HTTP)
+	pages, err := endpoint.Listen("--http", s.HTTP)
 	if err != nil {
 		return err
 	}
@@ -96,9 +121,10 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	metrics := telemetry.NewMetrics(memory)
 	workers, err := server.New(server.Config{
 		Run: run.Config{
-			RunID: s.RunID, Settings: s.Run, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
+			RunID: s.RunID, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
 			CheckpointSteps: s.CheckpointSteps, CheckpointEvery: s.CheckpointEvery, KeepCheckpoints: s.KeepCheckpoints,
 			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,
+			Strict: s.Strict, TakeChanges: s.TakeChanges,
 		},
 		MaxConnections: s.MaxConnections, ExitWhenFinished: s.ExitWhenFinished,
 		Memory: memory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Pass: pass,
@@ -119,6 +145,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 			return fmt.Errorf("cannot write --port-file: %w", err)
 		}
 	}
+	defer checkpoints(workers)()
 	err = workers.Run(ctx, listener)
 	closing, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -128,19 +155,8 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	return err
 }
 
-func listen(option, address string) (net.Listener, error) {
-	listener, err := net.Listen("tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("cannot listen on %s: another process does already; stop it, or choose another %s (port 0 takes a free one)", address, option)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w; choose another %s", address, err, option)
-	}
-	return listener, nil
-}
-
 func writePorts(file string, workers, pages net.Listener) error {
-	text, err := json.Marshal(map[string]string{"listen": workers.Addr().String(), "http": pages.Addr().String()})
+	text, err := json.Marshal(map[string]string{"listen": endpoint.Reachable(workers), "http": endpoint.Reachable(pages)})
 	if err != nil {
 		return err
 	}

@@ -91,10 +91,11 @@ class Stage(Cluster):
             return list(Reader(stream))
 
     def audit(self) -> None:
-        """The ledger has to prove its promises."""
+        """The ledger has to prove its promises, and to show that what went wrong was put right."""
         with (self.run_dir / "ledger.jsonl").open("rb") as stream:
             report = audit_ledger(stream)
         assert report.holds, report.findings
+        assert report.audit.incidents.unresolved == 0, report.audit.incidents.kinds
 
     def orchestrator_log(self) -> str:
         """Everything that orchestrators of this run have said."""

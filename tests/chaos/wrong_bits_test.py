@@ -30,6 +30,7 @@ def test_a_worker_that_computes_wrong_gradients_is_quarantined_for_good(alone: S
         run.open_gate("honest-2")
         run.finish("honest-1", "honest-2")
         incidents = run.records(ledger.Incident)
+        run.audit()
     assert {incident.name for incident in incidents if incident.kind == "quarantine"} == {"liar"}
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()
@@ -72,6 +73,7 @@ def test_a_worker_whose_parameters_change_by_themselves_is_told_apart_and_healed
         run.open_gate("bad-memory")
         run.finish("bad-memory", *names)
         incidents = run.records(ledger.Incident)
+        run.audit()
     assert {incident.name for incident in incidents if incident.worker} == {"bad-memory"}
     assert {incident.kind for incident in incidents} == {"divergence"}
     assert run.hashes() == alone.hashes()

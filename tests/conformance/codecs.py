@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from schemas import tensor_capnp
-from tests.conformance.python_codec import pattern
+from tests.conformance.python_codec import bits_of, float_of, pattern
 
 Update = dict[str, Any]
+Report = dict[str, Any]
 ITEM_BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2, "int32": 4, "int64": 8, "uint8": 1, "bool": 1, "int8": 1, "int16": 2}
 CODECS = ["go", "rust", "python", "capnp"]
 
@@ -67,8 +68,16 @@ def as_text(update: Update) -> str:
     tensors = [
         f"(name = {json.dumps(t['name'])}, dtype = {t['dtype']}, shape = {t['shape']}, byteOffset = {t['byteOffset']}, data = {as_data(pattern(t))})" for t in update["tensors"]
     ]
-    body = f"(step = {update['step']}, final = {str(update['final']).lower()}, gradients = [{', '.join(tensors)}])"
+    reports = ", ".join(map(report_as_text, update.get("reports", [])))
+    body = f"(step = {update['step']}, final = {str(update['final']).lower()}, gradients = [{', '.join(tensors)}], reports = [{reports}])"
     return f"(type = gradientUpdate, requestId = {update['requestId']}, gradientUpdate = {body})"
+
+
+def report_as_text(report: Report) -> str:
+    """A shard's report in the tool's own language."""
+    loss, weight = float_of(report["lossSum"]), float_of(report["weight"])
+    counts = f"shard = {report['shard']}, samples = {report['samples']}, lossSum = {loss!r}, batchHash = {as_data(bytes.fromhex(report['batchHash']))}"
+    return f"({counts}, weight = {weight!r}, summed = {str(report['summed']).lower()}, stop = {json.dumps(report['stop'], ensure_ascii=False)})"
 
 
 def as_data(data: bytes) -> str:
@@ -96,7 +105,22 @@ def from_tool(value: dict[str, Any]) -> Update:
         data = bytes(tensor.get("data", []))
         described = {"name": tensor.get("name", ""), "dtype": tensor["dtype"], "shape": [int(n) for n in tensor.get("shape", [])], "byteOffset": int(tensor.get("byteOffset", 0))}
         tensors.append({**described, "length": len(data), "sha256": hashlib.sha256(data).hexdigest()})
-    return {"requestId": int(value.get("requestId", 0)), "step": int(update.get("step", 0)), "final": update.get("final", False), "tensors": tensors}
+    reports = [
+        {
+            **report_of(
+                report.get("shard", 0),
+                report.get("samples", 0),
+                float(report.get("lossSum", 0)),
+                float(report.get("weight", 0)),
+                report.get("summed", False),
+                report.get("stop", ""),
+            ),
+            "batchHash": bytes(report.get("batchHash", [])).hex(),
+        }
+        for report in update.get("reports", [])
+    ]
+    head = {"requestId": int(value.get("requestId", 0)), "step": int(update.get("step", 0)), "final": update.get("final", False)}
+    return {**head, "tensors": tensors, "reports": reports}
 
 
 def tensor(name: str, dtype: str, shape: list[int], seed: int, offset: int = 0, length: int | None = None) -> dict[str, Any]:
@@ -107,10 +131,16 @@ def tensor(name: str, dtype: str, shape: list[int], seed: int, offset: int = 0, 
     return {"name": name, "dtype": dtype, "shape": shape, "byteOffset": offset, "length": size if length is None else length, "seed": seed}
 
 
+def report_of(shard: int, samples: int, loss_sum: float, weight: float, summed: bool = False, stop: str = "") -> Report:
+    """Description of a shard's report, with a hash of its own. Floats are the bits that they have, because not every reader of JSON keeps them."""
+    floats = {"lossSum": bits_of(loss_sum), "weight": bits_of(weight)}
+    return {"shard": shard, "samples": samples, "batchHash": f"{shard:064x}", **floats, "summed": summed, "stop": stop}
+
+
 def expected(updates: list[Update]) -> list[Update]:
     """What every reader must say of the updates."""
     digest: Callable[[dict[str, Any]], str] = lambda t: hashlib.sha256(pattern(t)).hexdigest()  # noqa: E731
-    return [{**update, "tensors": [{**{k: v for k, v in t.items() if k != "seed"}, "sha256": digest(t)} for t in update["tensors"]]} for update in updates]
+    return [{"reports": [], **update, "tensors": [{**{k: v for k, v in t.items() if k != "seed"}, "sha256": digest(t)} for t in update["tensors"]]} for update in updates]
 
 
 def every_dtype() -> list[str]:

@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.codecs import CODECS, Unreadable, Update, as_text, capnp_tool, command, expected, read, run, tensor, write
+from tests.conformance.codecs import CODECS, Unreadable, Update, as_text, capnp_tool, command, expected, read, report_of, run, tensor, write
 
-UPDATE: Update = {"requestId": 7, "step": 9, "final": True, "tensors": [tensor("weight", "float32", [3, 2], 1), tensor("bias", "int64", [2], 2)]}
+UPDATE: Update = {
+    "requestId": 7,
+    "step": 9,
+    "final": True,
+    "tensors": [tensor("weight", "float32", [3, 2], 1), tensor("bias", "int64", [2], 2)],
+    "reports": [report_of(5, 8, 0.5, 7.25, True)],
+}
 
 
 @pytest.mark.parametrize("writer", CODECS)

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from tests.conformance.codecs import CODECS, ITEM_BYTES, Update, capnp_tool, every_dtype, expected, read, tensor, write
+from tests.conformance.codecs import CODECS, ITEM_BYTES, Update, capnp_tool, every_dtype, expected, read, report_of, tensor, write
 
 CHUNK = 4 << 20
 LARGE = 72 << 20
@@ -28,6 +28,21 @@ def test_the_tests_know_every_dtype() -> None:
 @pytest.mark.parametrize("reader", CODECS)
 def test_every_dtype_and_shape(writer: str, reader: str) -> None:
     updates = small_updates()
+    assert read(reader, write(writer, updates)) == expected(updates)
+
+
+def reported_updates() -> list[Update]:
+    """The weights that a loss can have: none, of samples, of tokens, of the smallest and the largest number; as many reports as a step can have shards."""
+    weights = [0.0, 8.0, 1 / 3, 5e-324, 1.7976931348623157e308]
+    few = [report_of(shard, 8, 0.5 - weight, weight, summed=shard % 2 == 1, stop="the loss is lów enough" if shard == 3 else "") for shard, weight in enumerate(weights)]
+    many = [report_of(shard, 1, 0.1 * shard, 0.7 * shard) for shard in range(1024)]
+    return [{"requestId": 3, "step": 9, "final": True, "tensors": [tensor("weight", "float32", [2], 1)], "reports": reports} for reports in (few, many)]
+
+
+@pytest.mark.parametrize("writer", CODECS)
+@pytest.mark.parametrize("reader", CODECS)
+def test_what_is_reported_of_each_shard(writer: str, reader: str) -> None:
+    updates = reported_updates()
     assert read(reader, write(writer, updates)) == expected(updates)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -25,11 +26,27 @@ def pattern(tensor: dict[str, Any]) -> bytes:
     return (cycle * (tensor["length"] // 251 + 1))[: tensor["length"]]
 
 
+def bits_of(value: float) -> int:
+    """The bits of a float64 as a number."""
+    bits: int = struct.unpack("<Q", struct.pack("<d", value))[0]
+    return bits
+
+
+def float_of(bits: int) -> float:
+    """The float64 with these bits."""
+    value: float = struct.unpack("<d", struct.pack("<Q", bits))[0]
+    return value
+
+
 def write() -> None:
     for line in sys.stdin:
         update = json.loads(line)
         tensors = [{"name": t["name"], "dtype": t["dtype"], "shape": t["shape"], "byteOffset": t["byteOffset"], "data": pattern(t)} for t in update["tensors"]]
-        gradient = {"step": update["step"], "final": update["final"], "gradients": tensors}
+        reports = [
+            {**report, "lossSum": float_of(report["lossSum"]), "weight": float_of(report["weight"]), "batchHash": bytes.fromhex(report["batchHash"])}
+            for report in update.get("reports", [])
+        ]
+        gradient = {"step": update["step"], "final": update["final"], "gradients": tensors, "reports": reports}
         message = tensor_capnp.Message.new_message(type="gradientUpdate", requestId=update["requestId"], gradientUpdate=gradient)
         sys.stdout.buffer.write(message.to_bytes())
 
@@ -58,7 +75,18 @@ def describe(message: tensor_capnp.Message.Reader) -> dict[str, Any]:
         data = tensor.data
         described = {"name": tensor.name, "dtype": dtype, "shape": list(tensor.shape), "byteOffset": tensor.byteOffset, "length": len(data)}
         tensors.append({**described, "sha256": hashlib.sha256(data).hexdigest()})
-    return {"requestId": message.requestId, "step": update.step, "final": update.final, "tensors": tensors}
+    return {
+        "requestId": message.requestId,
+        "step": update.step,
+        "final": update.final,
+        "tensors": tensors,
+        "reports": [_report(report) for report in update.reports],
+    }
+
+
+def _report(report: tensor_capnp.ShardReport.Reader) -> dict[str, Any]:
+    counts = {"shard": report.shard, "samples": report.samples, "lossSum": bits_of(report.lossSum), "batchHash": bytes(report.batchHash).hex()}
+    return {**counts, "weight": bits_of(report.weight), "summed": report.summed, "stop": report.stop}
 
 
 def read() -> None:

@@ -62,6 +62,7 @@ fn write() -> Result<()> {
         let mut gradient = root.init_gradient_update();
         gradient.set_step(number(&update, "step")?);
         gradient.set_final(update["final"].as_bool().unwrap_or_default());
+        write_reports(&update, gradient.reborrow())?;
         let tensors = update["tensors"].as_array().ok_or("tensors is no list")?;
         let mut list = gradient.init_gradients(tensors.len() as u32);
         for (index, tensor) in tensors.iter().enumerate() {
@@ -115,22 +116,60 @@ fn describe(frame: ReceivedFrame) -> Result<Value> {
         return Err("unsupported: another message".into());
     };
     let update = update?;
+    let mut reports = Vec::new();
+    for report in update.get_reports()? {
+        reports.push(json!({
+            "shard": report.get_shard(), "samples": report.get_samples(), "lossSum": report.get_loss_sum().to_bits(), "batchHash": hex(report.get_batch_hash()?)?,
+            "weight": report.get_weight().to_bits(), "summed": report.get_summed(), "stop": report.get_stop()?.to_str()?,
+        }));
+    }
     let mut tensors = Vec::new();
     for tensor in update.get_gradients()? {
         let tensor = TensorData::read(tensor)?;
-        let digest = Sha256::digest(tensor.data)
-            .iter()
-            .try_fold(String::new(), |mut text, byte| {
-                write!(text, "{byte:02x}").map(|()| text)
-            })?;
+        let digest = hex(&Sha256::digest(tensor.data))?;
         tensors.push(json!({
             "name": tensor.name, "dtype": tensor.dtype.name(), "shape": tensor.shape, "byteOffset": tensor.byte_offset,
             "length": tensor.data.len(), "sha256": digest,
         }));
     }
     Ok(
-        json!({"requestId": root.get_request_id(), "step": update.get_step(), "final": update.get_final(), "tensors": tensors}),
+        json!({"requestId": root.get_request_id(), "step": update.get_step(), "final": update.get_final(), "tensors": tensors, "reports": reports}),
     )
+}
+
+fn hex(bytes: &[u8]) -> Result<String> {
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}")?;
+    }
+    Ok(text)
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>> {
+    let digits = text.as_bytes().chunks(2);
+    digits
+        .map(|pair| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?))
+        .collect()
+}
+
+fn write_reports(
+    update: &Value,
+    mut gradient: pangea_wire::schema::gradient_update::Builder<'_>,
+) -> Result<()> {
+    let empty = Vec::new();
+    let reports = update["reports"].as_array().unwrap_or(&empty);
+    let mut list = gradient.reborrow().init_reports(reports.len() as u32);
+    for (index, report) in reports.iter().enumerate() {
+        let mut to = list.reborrow().get(index as u32);
+        to.set_shard(number(report, "shard")? as u32);
+        to.set_samples(number(report, "samples")? as u32);
+        to.set_loss_sum(f64::from_bits(number(report, "lossSum")?));
+        to.set_batch_hash(&unhex(report["batchHash"].as_str().unwrap_or_default())?);
+        to.set_weight(f64::from_bits(number(report, "weight")?));
+        to.set_summed(report["summed"].as_bool().unwrap_or_default());
+        to.set_stop(report["stop"].as_str().unwrap_or_default());
+    }
+    Ok(())
 }
 
 fn cut() -> Result<()> {

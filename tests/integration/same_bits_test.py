@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pangea.ledger import NAME, Reader, Step
 from tests.integration.cluster import Cluster, undisturbed
 
 
@@ -24,6 +25,16 @@ def test_several_workers_end_every_step_with_the_bits_of_one(alone: Cluster, wor
     assert max(line["workers"] for line in together.metrics()) == workers, "the workers did not work together"
     assert together.hashes() == alone.hashes()
     assert together.final() == alone.final()
+
+
+def test_a_step_with_few_samples_is_cut_into_fewer_shards(tmp_path: Path) -> None:
+    # 1,438 = 4 * 359 + 2: the last step has two samples, which eight shards would take apart.
+    alone, together = (undisturbed(tmp_path / str(workers), workers=workers, batch_size=359) for workers in (1, 2))
+    assert together.hashes() == alone.hashes()
+    with (alone.run_dir / NAME).open("rb") as stream:
+        *_, last = (entry.record for entry in Reader(stream) if isinstance(entry.record, Step))
+    samples = [shard.end - shard.start for part in last.contributions for shard in part.shards]
+    assert (samples, last.divisor) == ([2, 0, 0, 0, 0, 0, 0, 0], 2.0)
 
 
 def test_another_number_of_shards_is_another_run(alone: Cluster, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pangea import ledger
-from pangea.audit import audit_ledger, tree_sum
+from pangea.audit import Report, audit_ledger, tree_sum
 
 Vector = npt.NDArray[np.float32]
 History = dict[str, Any]
@@ -30,11 +30,11 @@ def initial(elements: int) -> Vector:
     return np.arange(1, elements + 1, dtype=np.float32)
 
 
-def gradients(seed: int, step: int, samples: list[int], parameters: Vector) -> Vector:
+def gradients(seed: int, step: int, weights: list[float], parameters: Vector) -> Vector:
     """Gradient sums of all shards of a step, float32 [shards, elements]."""
-    shards, elements = np.arange(len(samples)), np.arange(len(parameters))
+    shards, elements = np.arange(len(weights)), np.arange(len(parameters))
     coefficient = ((step * 31 + shards[:, None] * 17 + elements * 7 + seed % 1000) % 97 - 48).astype(np.float32)
-    counts = np.array(samples, np.float32)[:, None]
+    counts = np.array(weights, np.float32)[:, None]
     sums = counts * coefficient * np.float32(0.0078125) + parameters * np.float32(0.001)
     assert sums.dtype == np.float32
     return np.where(counts > 0, sums, np.float32(0))
@@ -48,19 +48,38 @@ def add_up(sums: Vector) -> Vector:
     return total
 
 
-def apply(parameters: Vector, aggregate: Vector) -> Vector:
-    """The optimizer."""
-    return parameters - np.float32(0.01) * aggregate
+def apply(parameters: Vector, aggregate: Vector, divisor: float) -> Vector:
+    """The optimizer. Where nothing counted, nothing changes."""
+    if divisor == 0:
+        return parameters
+    return parameters - np.float32(0.01) * (aggregate / np.float32(divisor))
+
+
+def cut(size: int, shards: int, fewest: int) -> list[int]:
+    """Samples of each shard of a step: neighbours are merged, two and two, while one has too few."""
+    parts = [size * (shard + 1) // shards - size * shard // shards for shard in range(shards)]
+    while fewest > 1 and len(parts) > 1 and min(parts) < fewest:
+        parts = [parts[i] + parts[i + 1] for i in range(0, len(parts), 2)]
+    width = shards // len(parts)
+    return [parts[shard // width] if shard % width == 0 else 0 for shard in range(shards)]
+
+
+def weight(kind: str, step: int, shard: int, samples: int) -> float:
+    """What the loss of a shard is a mean over."""
+    return float(samples) * float((step * 5 + shard * 3) % 4) * 0.7 if kind == "unequal" else float(samples)
 
 
 @dataclass(frozen=True)
 class Expected:
-    """A step of the undisturbed run. `samples` and `losses` are by shard, `after` are the parameters that it leaves."""
+    """A step of the undisturbed run. `samples`, `weights` and `losses` are by shard, `after` are the parameters that it leaves."""
 
     step: int
     epoch: int
     epoch_step: int
     samples: list[int]
+    weights: list[float]
+    summed: list[bool]
+    divisor: float
     losses: list[float]
     batches: list[str]
     before: str
@@ -72,16 +91,21 @@ def undisturbed(history: History) -> Iterator[Expected]:
     """The run as it has to be, whatever happens to it."""
     seed, shards, batch, total = (history[name] for name in ("seed", "shards", "batch_size", "train_samples"))
     parameters = initial(history["elements"])
-    epoch_steps = -(-total // batch)
-    for step in range(epoch_steps * history["epochs"]):
+    kind = history["weights"]
+    epoch_steps = total // batch if history["drop_last"] else -(-total // batch)
+    for step in range(history["ends_after"]):
         epoch, epoch_step = divmod(step, epoch_steps)
         size = min(batch, total - epoch_step * batch)
-        samples = [size * (shard + 1) // shards - size * shard // shards for shard in range(shards)]
-        losses = [float(count) * float((step + shard) % 7 + 1) / 8 for shard, count in enumerate(samples)]
+        samples = cut(size, shards, history["min_shard_samples"])
+        weights = [weight(kind, step, shard, count) for shard, count in enumerate(samples)]
+        summed = [kind == "summed" and count > 0 for count in samples]
+        divisor = 1.0 if any(summed) else tree_sum(weights)
+        losses = [one * float((step + shard) % 7 + 1) / 8 for shard, one in enumerate(weights)]
         batches = [sha256(f"{seed} {epoch} {epoch_step} {shard}".encode()) for shard in range(shards)]
-        aggregate = add_up(gradients(seed, step, samples, parameters))
-        after = apply(parameters, aggregate)
-        yield Expected(step, epoch, epoch_step, samples, losses, batches, sha256(parameters.tobytes()), aggregate.tobytes(), after.tobytes())
+        aggregate = add_up(gradients(seed, step, weights, parameters))
+        after = apply(parameters, aggregate, divisor)
+        before = sha256(parameters.tobytes())
+        yield Expected(step, epoch, epoch_step, samples, weights, summed, divisor, losses, batches, before, aggregate.tobytes(), after.tobytes())
         parameters = after
 
 
@@ -89,8 +113,14 @@ def check(history: History) -> list[str]:
     """What is wrong with a history: nothing, if all promises were kept."""
     wrong = [f"the simulation noticed: {violation}" for violation in history["violations"]]
     steps = list(undisturbed(history))
+    report = audit_ledger(io.BytesIO(history["ledger"].encode()))
+    if (stop := report.audit.end.stop) is not None:
+        # How far the run had come then is the ledger's word; that it ended there, and nowhere else, is what the rest has to show.
+        steps = steps[: stop.steps]
+        if stop.reason not in history.get("stops", []):
+            wrong.append(f"the run was stopped after {stop.steps} steps, and no script asked for that: {stop.reason}")
     parameters = [initial(history["elements"]).tobytes(), *(step.after for step in steps)]
-    wrong += _check_ledger(history, steps, parameters)
+    wrong += _check_ledger(history, report, steps, parameters)
     wrong += _check_deliveries(history, steps)
     for after, found in history["hashes"].items():
         if int(after) >= len(parameters) or found != sha256(parameters[int(after)]):
@@ -101,15 +131,15 @@ def check(history: History) -> list[str]:
     return wrong
 
 
-def _check_ledger(history: History, steps: list[Expected], parameters: list[bytes]) -> list[str]:
+def _check_ledger(history: History, report: Report, steps: list[Expected], parameters: list[bytes]) -> list[str]:
     content = history["ledger"].encode()
-    report = audit_ledger(io.BytesIO(content))
     wrong = [f"audit refutes {finding.promise}: {row.detail}" for finding in report.findings for row in finding.rows]
     if not report.audit.findings["chain"].holds:
         return wrong
     audit = report.audit
     settings = audit.settings
-    if settings is None or [settings.seed, settings.shards, settings.batch_size, settings.epochs] != [history[name] for name in ("seed", "shards", "batch_size", "epochs")]:
+    names = ("seed", "shards", "batch_size", "epochs", "min_shard_samples", "drop_last")
+    if settings is None or [getattr(settings, name) for name in names] != [history[name] for name in names]:
         wrong.append("the ledger is not of this run")
     if audit.model is None or (audit.model.dataset.train_samples, audit.model.params_hash) != (history["train_samples"], sha256(parameters[0])):
         wrong.append("the ledger's model is not that of this run")
@@ -161,6 +191,8 @@ def _check_step(step: ledger.Step, steps: list[Expected]) -> list[str]:
         "params_hash": (step.params_hash, expected.before),
         "place": ((step.epoch, step.epoch_step), (expected.epoch, expected.epoch_step)),
         "samples": ((step.samples, [shard.end - shard.start for shard in shards]), (sum(expected.samples), expected.samples)),
+        "weights": ([(shard.weight, shard.summed) for shard in shards], list(zip(expected.weights, expected.summed, strict=True))),
+        "divisor": (step.divisor, expected.divisor),
         "losses": ((step.loss_sum, [shard.loss_sum for shard in shards]), (tree_sum(expected.losses), expected.losses)),
         "batches": ([shard.batch_hash for shard in shards], expected.batches),
     }
@@ -179,6 +211,8 @@ def _check_deliveries(history: History, steps: list[Expected]) -> list[str]:
         data = bytes.fromhex(delivery["aggregate"])
         if delivery["step"] >= len(steps) or data != steps[delivery["step"]].aggregate:
             wrong.append(f"a worker was given a sum of step {delivery['step']} that is not that of the undisturbed run")
+        elif delivery["divisor"] != steps[delivery["step"]].divisor:
+            wrong.append(f"a worker was told to divide step {delivery['step']} by {delivery['divisor']}, where the undisturbed run divides by {steps[delivery['step']].divisor}")
         if sha256(data) != delivery["hash"]:
             wrong.append(f"a worker was given a sum of step {delivery['step']} whose hash is another")
     missing = {step.step for step in steps} - {delivery["step"] for delivery in history["deliveries"] or []}
@@ -194,7 +228,7 @@ def _check_metrics(history: History, steps: list[Expected]) -> list[str]:
         wanted = {
             "epoch": step.epoch,
             "samples": sum(step.samples),
-            "loss": tree_sum(step.losses) / sum(step.samples),
+            "loss": tree_sum(step.losses) / step.divisor if step.divisor else None,
             "aggregate_hash": sha256(step.aggregate),
             "params_hash": sha256(step.after),
         }

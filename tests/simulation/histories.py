@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.simulation.checker import History, check
+from tests.simulation.checker import History, check, cut
 
 
 class SimulationFailed(RuntimeError):
@@ -37,18 +37,30 @@ def replay(seed: int) -> str:
     return f"./bazelw run //services/go-orchestrator/simulate -- --first {seed} --trace"
 
 
+def _exercised(history: History) -> dict[str, int]:
+    shards, rest = history["shards"], history["train_samples"] % history["batch_size"]
+    last = rest if rest and not history["drop_last"] else history["batch_size"]
+    return {
+        "liars caught": history["sent_away"],
+        "shards merged": int(cut(last, shards, history["min_shard_samples"]) != cut(last, shards, 1)),
+        "samples left out": int(bool(rest) and history["drop_last"]),
+        "unequal weights": int(history["weights"] == "unequal"),
+        "losses that are sums": int(history["weights"] == "summed"),
+    }
+
+
 def judge(first: int, count: int) -> tuple[dict[int, list[str]], dict[str, int]]:
     """Checks the seeds [first, first + count).
 
     Returns:
-        what is wrong, by seed; how often each kind of fault occurred, and `liars caught`.
+        what is wrong, by seed; how often each kind of fault occurred, and what else a history can have.
     """
     wrong: dict[int, list[str]] = {}
     faults: dict[str, int] = {}
     for one in histories(first, count):
         if found := check(one):
             wrong[one["seed"]] = found
-        for kind, times in {**one["faults"], "liars caught": one["sent_away"]}.items():
+        for kind, times in {**one["faults"], **_exercised(one)}.items():
             faults[kind] = faults.get(kind, 0) + times
     return wrong, faults
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pangea.ledger_samples import records_of, written
+from pangea.ledger_samples import added, records_of, written
 from tests.simulation import checker
 from tests.simulation.checker import History, check, undisturbed
 from tests.simulation.histories import histories
@@ -15,14 +15,30 @@ from tests.simulation.histories import histories
 Edit = Callable[[list[dict[str, Any]]], Any]
 
 
-@pytest.fixture(scope="module")
-def whole() -> History:
-    """A history with 8 shards and enough steps in which nothing is wrong."""
-    for history in histories(0, 200):
-        if history["shards"] == 8 and not history["lies"] and history["epochs"] > 1 and history["elements"] > 2:
+def first(fits: Callable[[History], bool]) -> History:
+    """A history of that kind in which nothing is wrong."""
+    for history in histories(0, 400):
+        if not history["lies"] and history["epochs"] > 1 and history["elements"] > 2 and fits(history):
             assert check(history) == []
             return history
     raise AssertionError("no history fits")
+
+
+@pytest.fixture(scope="module")
+def whole() -> History:
+    """A history with 8 shards, none of them empty, and enough steps."""
+    return first(lambda h: h["shards"] == 8 and h["min_shard_samples"] < 2 and h["batch_size"] >= 8 and h["weights"] == "samples" and not h["drop_last"])
+
+
+@pytest.fixture(scope="module")
+def merged() -> History:
+    """One whose last step is cut into fewer shards than the others, and whose shards have weights of their own."""
+
+    def fits(history: History) -> bool:
+        used = {sum(count > 0 for count in step.samples) for step in undisturbed(history)}
+        return history["weights"] == "unequal" and not history["drop_last"] and history["min_shard_samples"] > 1 and len(used) > 1 and max(used) > 2
+
+    return first(fits)
 
 
 def refuted(history: History, reason: str) -> None:
@@ -65,6 +81,47 @@ LEDGER: dict[str, tuple[Edit, str]] = {
 def test_a_ledger_that_was_written_anew(whole: History, name: str) -> None:
     edit, reason = LEDGER[name]
     refuted(in_ledger(whole, edit), reason)
+
+
+def set_weight(record: dict[str, Any], shard: int, value: float) -> None:
+    """Changes a weight, and the divisor so that the ledger alone does not show it."""
+    leaves = [leaf for part in record["contributions"] for leaf in part["shards"]]
+    leaves[shard]["weight"] = value
+    record["divisor"] = added(leaf["weight"] for leaf in leaves)
+
+
+def unmerge(record: dict[str, Any]) -> None:
+    """Cuts a step as if no shards were merged."""
+    leaves = [leaf for part in record["contributions"] for leaf in part["shards"]]
+    first, size = leaves[0]["from"], record["samples"]
+    for shard, leaf in enumerate(leaves):
+        leaf.update({"from": first + size * shard // len(leaves), "to": first + size * (shard + 1) // len(leaves)})
+
+
+def last_of_epoch(records: list[dict[str, Any]]) -> dict[str, Any]:
+    epoch = [record for record in steps(records) if record["epoch"] == 0]
+    return epoch[-1]
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (lambda r: set_weight(steps(r)[1], 0, 0.125), "step 1 of the ledger has the weights"),
+        (lambda r: steps(r)[1].update(divisor=steps(r)[1]["divisor"] + 0.125), "step 1: its divisor is"),
+        (lambda r: unmerge(last_of_epoch(r)), "has the positions"),
+        (lambda r: r[0].update(min_shard_samples=0), "the ledger is not of this run"),
+        (lambda r: r[0].update(drop_last=True), "steps, "),
+        (lambda r: r.insert(-1, {"type": "stop", "steps": len(steps(r)), "reason": "nobody", "worker": 1, "name": "w", "time": r[1]["time"]}), "no script asked for that: nobody"),
+    ],
+)
+def test_weights_and_merged_shards(merged: History, edit: Edit, reason: str) -> None:
+    refuted(in_ledger(merged, edit), reason)
+
+
+def test_a_wrong_divisor_is_noticed_where_it_is_given(merged: History) -> None:
+    history = copy.deepcopy(merged)
+    history["deliveries"][3]["divisor"] += 1
+    refuted(history, f"was told to divide step {history['deliveries'][3]['step']} by")
 
 
 def test_a_commit_that_is_lost(whole: History) -> None:

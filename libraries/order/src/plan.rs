@@ -8,32 +8,60 @@ pub struct StepPlan {
     samples: u64,
     batch_size: u64,
     shards: u64,
+    min_shard_samples: u64,
 }
 
 impl StepPlan {
-    /// `batch_size` counts the samples of a whole step. None if it or `shards` is 0.
-    pub fn new(samples: u64, batch_size: u32, shards: u32) -> Option<Self> {
-        (batch_size > 0 && shards > 0).then_some(Self {
+    /// `batch_size` counts the samples of a whole step; shards of a step are merged until each has at least `min_shard_samples`,
+    /// where 0 and 1 merge none. None if `batch_size` is 0 or `shards` is not a power of two.
+    pub fn new(samples: u64, batch_size: u32, shards: u32, min_shard_samples: u32) -> Option<Self> {
+        (batch_size > 0 && shards.is_power_of_two()).then_some(Self {
             samples,
             batch_size: u64::from(batch_size),
             shards: u64::from(shards),
+            // Empty shards are no reason to merge: so small steps are cut as they were before shards could be merged.
+            min_shard_samples: if min_shard_samples > 1 {
+                u64::from(min_shard_samples)
+            } else {
+                0
+            },
         })
     }
 
-    /// Steps of an epoch: ceil(samples / batch size).
+    /// Steps of an epoch: ceil(samples / batch size). A run that drops the last step asks for one less.
     pub fn steps(&self) -> u64 {
         self.samples.div_ceil(self.batch_size)
     }
 
-    /// Positions of a shard of a step. None for a step or a shard that does not exist. With n samples in the step, shard s of S holds
-    /// [n*s/S, n*(s+1)/S) of them, which may be none.
+    /// Positions of a shard of a step, which may be none. None for a step or a shard that does not exist.
+    ///
+    /// With n samples in the step, shard s of S holds [n*s/S, n*(s+1)/S) of them. Where shards are merged, S is halved until no shard
+    /// has too few: the first shard of each merged group has the samples of all of it, so it stands for a subtree of the sums.
     pub fn shard(&self, step: u64, shard: u64) -> Option<Range<u64>> {
         if step >= self.steps() || shard >= self.shards {
             return None;
         }
         let start = step * self.batch_size;
         let samples = self.batch_size.min(self.samples - start);
-        Some(start + samples * shard / self.shards..start + samples * (shard + 1) / self.shards)
+        let merged = self.merged(samples);
+        let (group, place) = (
+            shard / (self.shards / merged),
+            shard % (self.shards / merged),
+        );
+        let (first, end) = (
+            start + samples * group / merged,
+            start + samples * (group + 1) / merged,
+        );
+        Some(if place == 0 { first..end } else { end..end })
+    }
+
+    /// Into how many shards a step of so many samples is cut.
+    fn merged(&self, samples: u64) -> u64 {
+        let mut shards = self.shards;
+        while shards > 1 && samples / shards < self.min_shard_samples {
+            shards /= 2;
+        }
+        shards
     }
 }
 
@@ -43,14 +71,17 @@ mod tests {
 
     #[test]
     fn shards_follow_each_other_without_gap() {
-        for (samples, batch_size, shards) in [
-            (1438, 64, 8),
-            (7, 3, 4),
-            (1, 1, 1024),
-            (64, 64, 1),
-            (5, 1_048_576, 2),
+        for (samples, batch_size, shards, min_shard_samples) in [
+            (1438, 64, 8, 0),
+            (1438, 64, 8, 5),
+            (7, 3, 4, 0),
+            (7, 3, 4, 2),
+            (1, 1, 1024, 2),
+            (64, 64, 1, 65),
+            (5, 1_048_576, 2, 2),
         ] {
-            let plan = StepPlan::new(samples, batch_size, shards).expect("valid");
+            let plan =
+                StepPlan::new(samples, batch_size, shards, min_shard_samples).expect("valid");
             let mut next = 0;
             for step in 0..plan.steps() {
                 for shard in 0..u64::from(shards) {
@@ -65,13 +96,50 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_has_no_range() {
-        let plan = StepPlan::new(10, 4, 2).expect("valid");
+        let plan = StepPlan::new(10, 4, 2, 0).expect("valid");
         assert_eq!(plan.steps(), 3);
         assert_eq!(plan.shard(2, 1), Some(9..10));
         assert_eq!(plan.shard(3, 0), None);
         assert_eq!(plan.shard(0, 2), None);
-        assert_eq!(StepPlan::new(0, 4, 2).expect("valid").shard(0, 0), None);
-        assert_eq!(StepPlan::new(10, 0, 2), None);
-        assert_eq!(StepPlan::new(10, 4, 0), None);
+        assert_eq!(StepPlan::new(0, 4, 2, 0).expect("valid").shard(0, 0), None);
+        assert_eq!(StepPlan::new(10, 0, 2, 0), None);
+        assert_eq!(StepPlan::new(10, 4, 0, 0), None);
+        assert_eq!(StepPlan::new(10, 4, 3, 0), None);
+    }
+
+    /// The file is read by tests of each language that cuts steps, and was made by none of them.
+    #[test]
+    fn the_cut_is_that_of_the_other_languages() {
+        let cuts: serde_json::Value =
+            serde_json::from_str(include_str!("../testdata/cuts.json")).expect("JSON");
+        let cuts = cuts.as_array().expect("a list");
+        assert!(cuts.len() > 100);
+        for cut in cuts {
+            let number = |name: &str| cut[name].as_u64().expect("a number");
+            let shards = number("shards");
+            let small = |name: &str| number(name) as u32;
+            let plan = StepPlan::new(
+                number("samples"),
+                small("batch_size"),
+                small("shards"),
+                small("min_shard_samples"),
+            )
+            .expect("valid");
+            let left_out = u64::from(number("left_out") > 0);
+            assert_eq!(plan.steps(), number("steps") + left_out, "{cut}");
+            for (step, wanted) in cut["ranges"].as_object().expect("by step") {
+                let step = step.parse().expect("a number");
+                let ranges: Vec<_> = (0..shards)
+                    .filter_map(|shard| plan.shard(step, shard).map(|range| (shard, range)))
+                    .filter(|(_, range)| !range.is_empty())
+                    .map(|(shard, range)| serde_json::json!([shard, range.start, range.end]))
+                    .collect();
+                assert_eq!(
+                    &serde_json::Value::from(ranges),
+                    wanted,
+                    "step {step} of {cut}"
+                );
+            }
+        }
     }
 }

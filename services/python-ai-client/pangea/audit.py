@@ -6,13 +6,18 @@ The rules here follow from docs/reference/ledger.md and the contract (schemas/te
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from pangea import ledger
-from pangea.ledger import Checkpoint, Entry, Finished, Hash, LedgerDamaged, Model, Settings, Start, Step, Worker
+from pangea.audit_end import RunEnd
+from pangea.audit_finding import Finding, Hashes, Row, tree_sum
+from pangea.audit_incidents import Incidents
+from pangea.audit_samples import Cut, SampleCount
+from pangea.ledger import Change, Checkpoint, Entry, Finished, Hash, Incident, LedgerDamaged, Model, Settings, Start, Step, Stop, Worker
+
+__all__ = ["PROMISES", "Audit", "Finding", "Report", "Row", "audit_ledger", "tree_sum"]
 
 # What is promised, in the order of the report.
 PROMISES = {
@@ -21,72 +26,14 @@ PROMISES = {
     "steps": "the steps follow each other without a gap, each once, each at its place in its epoch",
     "shards": "each (step, shard) is in its sum exactly once",
     "samples": "each sample of each epoch is counted exactly once",
+    "weights": "the weights of the shards add up to the divisors of the steps in the fixed tree",
     "losses": "the losses of the shards add up to those of the steps in the fixed tree",
     "workers": "what was added up came from workers that had joined",
     "parameters": "the hashes of the parameters agree wherever they are written",
-    "end": "the run finished at most once, after all its steps",
+    "end": "the run finished after all its steps, or after those that its script wanted",
 }
 # The contract allows no more shards in a step.
 _MOST_SHARDS = 1024
-# So many rows of one promise are kept; the rest is counted.
-_MOST_ROWS = 100
-
-
-@dataclass(frozen=True)
-class Row:
-    """What refutes a promise. `record` and `line` are its place in the ledger, None where it is about no record."""
-
-    detail: str
-    record: int | None = None
-    line: int | None = None
-
-
-@dataclass
-class Finding:
-    """One promise, and what refutes it: nothing if it holds."""
-
-    promise: str
-    sentence: str
-    rows: list[Row] = field(default_factory=list)
-    refutations: int = 0
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing refutes it."""
-        return self.refutations == 0
-
-    def refute(self, detail: str, entry: Entry | None = None) -> None:
-        """Adds a row."""
-        self.refutations += 1
-        if len(self.rows) < _MOST_ROWS:
-            self.rows.append(Row(detail, entry.number if entry else None, entry.line if entry else None))
-
-
-class Hashes:
-    """A growing list of SHA-256, 32 bytes each, because a long run has many."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-
-    def append(self, one: Hash) -> None:
-        """Adds one behind the last."""
-        self._bytes += bytes.fromhex(one)
-
-    def __len__(self) -> int:
-        return len(self._bytes) // 32
-
-    def __getitem__(self, number: int) -> Hash:
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        return Hash(self._bytes[32 * number : 32 * number + 32].hex())
-
-
-def tree_sum(values: Sequence[float]) -> float:
-    """Adds a power of two of float64 in the fixed binary tree, left operand first."""
-    level = list(values)
-    while len(level) > 1:
-        level = [level[i] + level[i + 1] for i in range(0, len(level), 2)]
-    return level[0]
 
 
 def _same(a: float, b: float) -> bool:
@@ -99,6 +46,9 @@ class Audit:
     Attributes:
         findings: by promise.
         aggregates, parameters: hash of each step's sum, and of the parameters before it.
+        cut: of the run's epochs; None until the model is known.
+        end: how far the run goes.
+        weight: of all shards of all steps.
     """
 
     def __init__(self) -> None:
@@ -106,19 +56,36 @@ class Audit:
         self.aggregates, self.parameters = Hashes(), Hashes()
         self.settings: Settings | None = None
         self.model: Model | None = None
-        self.finished: Finished | None = None
+        self.cut: Cut | None = None
+        self.end = RunEnd(self.findings["end"])
+        self.incidents = Incidents()
         self.checkpoints: list[Checkpoint] = []
         self.counts: dict[str, int] = {}
-        self.samples = 0
+        self.weight = 0.0
+        self._count = SampleCount(self.findings["samples"])
         self._workers: set[int] = set()
         self._next_step = 0
-        self._epoch = self._covered = 0  # positions [0, covered) of the epoch are counted
         self._awaited: list[tuple[Entry, Checkpoint]] = []
 
     @property
     def steps(self) -> int:
         """Steps in the ledger."""
         return len(self.aggregates)
+
+    @property
+    def samples(self) -> int:
+        """Counted in all steps."""
+        return self._count.counted
+
+    @property
+    def finished(self) -> Finished | None:
+        """The record of the run's end; None where it goes on."""
+        return self.end.finished
+
+    @property
+    def epochs_ended(self) -> int:
+        """Epochs of which all steps are in the ledger."""
+        return self.steps // self.cut.steps if self.cut is not None else 0
 
     def look(self, entry: Entry) -> None:
         """Takes the next record."""
@@ -141,6 +108,12 @@ class Audit:
                 self._on_step(entry, record)
             case Checkpoint():
                 self._on_checkpoint(entry, record)
+            case Incident():
+                self.incidents.look(entry, record, self.settings.format if self.settings is not None else ledger.FORMAT)
+            case Stop():
+                self.end.on_stop(entry, record, self.steps)
+            case Change():
+                self._on_change(entry, record)
             case Finished():
                 self._on_finished(entry, record)
 
@@ -148,16 +121,16 @@ class Audit:
         """Hash of the run's parameters after so many steps; None where the ledger does not say it (yet)."""
         if steps < len(self.parameters):
             return self.parameters[steps]
-        if self.finished is not None and steps == self.finished.steps:
-            return self.finished.params_hash
+        if steps in self.end.hashes:
+            return self.end.hashes[steps]
         return self.model.params_hash if steps == 0 and self.model is not None else None
 
     def _refute(self, promise: str, detail: str, entry: Entry | None = None) -> None:
         self.findings[promise].refute(detail, entry)
 
     def _on_settings(self, entry: Entry, settings: Settings) -> None:
-        if settings.format != ledger.FORMAT:
-            self._refute("begin", f"the ledger has format {settings.format}; this release knows {ledger.FORMAT}", entry)
+        if settings.format not in ledger.FORMATS:
+            self._refute("begin", f"the ledger has format {settings.format}; this release knows {' and '.join(map(str, ledger.FORMATS))}", entry)
         shards = settings.shards
         if not 1 <= shards <= _MOST_SHARDS or shards & (shards - 1) or not settings.batch_size or not settings.epochs:
             self._refute("begin", f"{settings.shards} shards, batches of {settings.batch_size} and {settings.epochs} epochs are no settings of a run", entry)
@@ -168,19 +141,21 @@ class Audit:
         if self.model is not None or self.settings is None:
             self._refute("begin", "the model comes a second time" if self.model is not None else "the model comes without valid settings before it", entry)
             return
-        samples = model.dataset.train_samples
-        epoch_steps = -(-samples // self.settings.batch_size)
-        total = epoch_steps * self.settings.epochs
-        if not samples or (model.epoch_steps, model.total_steps) != (epoch_steps, total):
+        samples, epochs = model.dataset.train_samples, self.settings.epochs
+        cut = Cut.of(self.settings, samples)
+        if not cut.steps or (model.epoch_steps, model.total_steps) != (cut.steps, cut.steps * epochs):
             self._refute(
                 "begin",
-                f"{samples} samples in batches of {self.settings.batch_size} for {self.settings.epochs} epochs are {total} steps, {epoch_steps} an epoch; "
+                f"{samples} samples in batches of {cut.batch_size} for {epochs} epochs are {cut.steps * epochs} steps, {cut.steps} an epoch; "
                 f"the model record has {model.total_steps} and {model.epoch_steps}",
                 entry,
             )
-            if not samples:
+            if not cut.steps:
                 return
-        self.model = model
+        self.model, self.cut = model, cut
+        self.end.epochs, self.end.epoch_steps = epochs, cut.steps
+        if cut.used < samples:
+            self.findings["samples"].sentence = f"each sample of each epoch is counted at most once, and all but the last {samples - cut.used} of its order are"
 
     def _on_worker(self, entry: Entry, worker: Worker) -> None:
         if worker.id in self._workers:
@@ -190,34 +165,35 @@ class Audit:
         self._workers.add(worker.id)
 
     def _on_step(self, entry: Entry, step: Step) -> None:
-        settings, model = self.settings, self.model
-        if settings is None or model is None:
+        settings, cut = self.settings, self.cut
+        if settings is None or cut is None:
             self._refute("begin", f"step {step.step} comes before the settings and the model", entry)
             return
-        self._check_number(entry, step, settings, model)
+        self.incidents.close_step()
+        self._check_number(entry, step, cut)
         self._check_shards(entry, step, settings.shards)
-        self._check_samples(entry, step, settings, model.dataset.train_samples)
+        self._count.look(entry, step, cut)
+        self._check_weights(entry, step, settings.format)
         self._check_losses(entry, step)
-        expected = model.params_hash if self.steps == 0 else None
+        expected = self.parameters_after(self.steps)
         if expected is not None and step.params_hash != expected:
-            self._refute("parameters", f"step {step.step} began with parameters {step.params_hash}, the run with {expected}", entry)
+            self._refute("parameters", f"step {step.step} began with parameters {step.params_hash}, where the run had {expected}", entry)
         self.aggregates.append(step.aggregate_hash)
         self.parameters.append(step.params_hash)
         self._settle_checkpoints()
 
-    def _check_number(self, entry: Entry, step: Step, settings: Settings, model: Model) -> None:
+    def _check_number(self, entry: Entry, step: Step, cut: Cut) -> None:
         if step.step != self._next_step:
             said = f"step {step.step} comes where step {self._next_step} has to be"
             missing = f"; {_range('step', self._next_step, step.step)} missing" if step.step > self._next_step else "; it is there already, or comes too late"
             self._refute("steps", said + missing, entry)
         self._next_step = step.step + 1
-        place = divmod(step.step, -(-model.dataset.train_samples // settings.batch_size))
+        place = divmod(step.step, cut.steps)
         if place != (step.epoch, step.epoch_step):
             self._refute("steps", f"step {step.step} is step {place[1]} of epoch {place[0]}, but its record has step {step.epoch_step} of epoch {step.epoch}", entry)
-        if step.epoch >= settings.epochs:
-            self._refute("steps", f"step {step.step} is of epoch {step.epoch}, where the run has {settings.epochs}", entry)
-        if self.finished is not None:
-            self._refute("end", f"step {step.step} comes after the end of the run", entry)
+        if step.epoch >= self.end.epochs:
+            self._refute("steps", f"step {step.step} is of epoch {step.epoch}, where the run has {self.end.epochs}", entry)
+        self.end.on_step(entry, step.step)
 
     def _check_shards(self, entry: Entry, step: Step, shards: int) -> None:
         seen: dict[int, int] = {}
@@ -239,44 +215,32 @@ class Audit:
         for number in seen:
             self._refute("shards", f"step {step.step}: there is no shard {number} in a step of {shards}", entry)
 
-    def _check_samples(self, entry: Entry, step: Step, settings: Settings, samples: int) -> None:
-        if step.epoch != self._epoch:
-            self._end_epoch(entry, samples)
-            if step.epoch != self._epoch:
-                self._refute("samples", f"epoch {step.epoch} comes where epoch {self._epoch} has to be", entry)
-            self._epoch, self._covered = step.epoch, 0
-        first = step.epoch_step * settings.batch_size
-        size = max(0, min(settings.batch_size, samples - first))
-        counted = 0
-        for part in step.contributions:
-            for shard in part.shards:
-                wanted = first + size * shard.shard // settings.shards, first + size * (shard.shard + 1) // settings.shards
-                if (shard.start, shard.end) != wanted:
-                    self._refute("samples", f"step {step.step}: shard {shard.shard} has the positions [{shard.start}, {shard.end}), not [{wanted[0]}, {wanted[1]})", entry)
-                if shard.start > self._covered:
-                    self._refute(
-                        "samples", f"epoch {step.epoch}: the positions [{self._covered}, {shard.start}) are not counted before step {step.step}, shard {shard.shard}", entry
-                    )
-                elif shard.start < self._covered:
-                    self._refute(
-                        "samples",
-                        f"epoch {step.epoch}: the positions [{shard.start}, {min(self._covered, shard.end)}) are counted again in step {step.step}, shard {shard.shard}",
-                        entry,
-                    )
-                if shard.end < shard.start:
-                    self._refute("samples", f"step {step.step}: shard {shard.shard} ends at {shard.end} before it begins at {shard.start}", entry)
-                self._covered = max(self._covered, shard.end)
-                counted += shard.end - shard.start
-        if self._covered > samples:
-            self._refute("samples", f"epoch {step.epoch}: step {step.step} counts positions up to {self._covered}, where an epoch has {samples} samples", entry)
-        if counted != step.samples:
-            self._refute("samples", f"step {step.step}: its shards have {counted} samples, its record says {step.samples}", entry)
-        self.samples += counted
-
-    def _end_epoch(self, entry: Entry | None, samples: int) -> None:
-        if self._covered < samples:
-            self._refute("samples", f"epoch {self._epoch}: the positions [{self._covered}, {samples}) are not counted", entry)
-        self._epoch += 1
+    def _check_weights(self, entry: Entry, step: Step, format_: int) -> None:
+        shards = [shard for part in step.contributions for shard in part.shards]
+        weights = []
+        for shard in shards:
+            weight, samples = shard.weight, shard.end - shard.start
+            if weight is None:
+                if format_ > 1:
+                    self._refute("weights", f"step {step.step}: shard {shard.shard} has no weight", entry)
+                weight = float(samples)
+            if not 0 <= weight < math.inf:
+                self._refute("weights", f"step {step.step}: shard {shard.shard} has the weight {weight}", entry)
+            elif weight and not samples:
+                self._refute("weights", f"step {step.step}: shard {shard.shard} has the weight {weight}, but no samples", entry)
+            weights.append(weight)
+        kinds = {shard.summed for shard in shards if shard.end > shard.start}
+        if len(kinds) > 1:
+            self._refute("weights", f"step {step.step}: the losses of some of its shards are sums, those of others means", entry)
+        if not weights or len(weights) & (len(weights) - 1):
+            return  # refuted above: not every shard is there once
+        total = tree_sum(weights)
+        self.weight += total
+        wanted = 1.0 if True in kinds else total
+        if step.divisor is None and format_ > 1:
+            self._refute("weights", f"step {step.step} has no divisor", entry)
+        elif not _same(found := float(step.samples) if step.divisor is None else step.divisor, wanted):
+            self._refute("weights", f"step {step.step}: its divisor is {found!r}, that of its shards {wanted!r}", entry)
 
     def _check_losses(self, entry: Entry, step: Step) -> None:
         losses = [shard.loss_sum for part in step.contributions for shard in part.shards]
@@ -308,16 +272,17 @@ class Audit:
                 self._refute("parameters", f"the checkpoint {checkpoint.file} has parameters {checkpoint.params_hash}, the run had {known} after {checkpoint.step} steps", entry)
         self._awaited = left
 
-    def _on_finished(self, entry: Entry, finished: Finished) -> None:
-        if self.finished is not None:
-            self._refute("end", "the run finishes a second time", entry)
+    def _on_change(self, entry: Entry, change: Change) -> None:
+        if self.cut is None:
+            self._refute("begin", f"{change.what} is changed before the model is known", entry)
             return
-        self.finished = finished
-        total = self.model.total_steps if self.model is not None else 0
-        if not finished.steps == self.steps == total or total == 0:
-            self._refute("end", f"the run finished after {finished.steps} steps; the ledger has {self.steps} of {total}", entry)
-        if self.model is not None and self.steps:
-            self._end_epoch(entry, self.model.dataset.train_samples)
+        self.end.on_change(entry, change, self.steps)
+
+    def _on_finished(self, entry: Entry, finished: Finished) -> None:
+        self.incidents.close_step()
+        self.end.on_finished(entry, finished, self.steps)
+        if self.cut is not None and self.steps and self.end.steps == self.end.total_steps:
+            self._count.end_epoch(entry, self.cut)
         self._settle_checkpoints()
 
 
@@ -339,7 +304,7 @@ class Report:
 
     @property
     def holds(self) -> bool:
-        """Whether all promises hold."""
+        """Whether nothing in the ledger refutes a promise. What it tells of different bits is in `audit.incidents`."""
         return all(finding.holds for finding in self.findings)
 
 

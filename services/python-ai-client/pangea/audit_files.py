@@ -111,8 +111,10 @@ def _run_record(file: Path, audit: Audit) -> Finding:
     if not record or settings is None:
         return finding
     wanted: dict[str, Any] = {name: getattr(settings, name) for name in ("run_id", "seed", "shards", "batch_size", "epochs")}
+    # A release that wrote ledgers of format 1 does not name them.
+    wanted |= {name: getattr(settings, name) for name in ("min_shard_samples", "drop_last") if settings.format > 1 or name in record}
     if model is not None and record.get("dataset") is not None:
-        wanted["total_steps"] = model.total_steps
+        wanted |= {"epochs": audit.end.epochs, "total_steps": audit.end.steps}
         if record["dataset"].get("hash") != model.dataset.hash:
             finding.refute(f"its dataset has hash {record['dataset'].get('hash')}, the ledger's {model.dataset.hash}")
     for name, value in wanted.items():
@@ -123,9 +125,18 @@ def _run_record(file: Path, audit: Audit) -> Finding:
         finding.refute(f"it tells of {steps} steps, the ledger of {audit.steps}")
     elif record.get("dataset") is not None and (known := audit.parameters_after(steps)) is not None and record.get("params_hash") != known:
         finding.refute(f"the parameters after {steps} steps have hash {record.get('params_hash')}, in the ledger {known}")
-    if record.get("state") == "finished" and audit.finished is None:
-        finding.refute("it says that the run is finished, the ledger does not")
+    if record.get("state") == "finished":
+        _check_finished(finding, record, audit)
     return finding
+
+
+def _check_finished(finding: Finding, record: dict[str, Any], audit: Audit) -> None:
+    if audit.finished is None:
+        finding.refute("it says that the run is finished, the ledger does not")
+    stop = audit.end.stop
+    if bool(record.get("stopped", "")) != (stop is not None):
+        reason = f"was stopped: {stop.reason}" if stop is not None else "was not stopped"
+        finding.refute(f"it says that the run was stopped for the reason {record.get('stopped', '')!r}; in the ledger it {reason}")
 
 
 def _result(file: Path, audit: Audit) -> Finding:

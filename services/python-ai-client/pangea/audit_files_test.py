@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pangea.cli import main
-from pangea.ledger_samples import EPOCHS, SAMPLES, digest, parameters, run, written
+from pangea.ledger_samples import EPOCHS, SAMPLES, TIME, digest, incident, parameters, run, without_weights, written
 
 
 @pytest.fixture
@@ -17,8 +17,9 @@ def run_dir(tmp_path: Path) -> Path:
     (tmp_path / "ledger.jsonl").write_bytes(written(run()))
     lines = [{"step": n, "epoch": n // 3, "aggregate_hash": digest(f"aggregate {n}"), "params_hash": parameters(n + 1)} for n in range(6)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    settings = {"run_id": "sample", "seed": 7, "shards": 4, "batch_size": 10, "epochs": EPOCHS, "total_steps": 6, "dataset": {"hash": digest("data"), "train_samples": SAMPLES}}
-    (tmp_path / "run.json").write_text(json.dumps({**settings, "state": "finished", "steps": 6, "params_hash": parameters(6)}))
+    settings = {"run_id": "sample", "seed": 7, "shards": 4, "batch_size": 10, "epochs": EPOCHS, "min_shard_samples": 0, "drop_last": False}
+    begun = {"total_steps": 6, "dataset": {"hash": digest("data"), "train_samples": SAMPLES}}
+    (tmp_path / "run.json").write_text(json.dumps({**settings, **begun, "state": "finished", "steps": 6, "params_hash": parameters(6)}))
     (tmp_path / "result.json").write_text(json.dumps({"steps": 6, "params_hash": parameters(6)}))
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "step-0000000004.safetensors").write_bytes(b"state")
@@ -78,6 +79,90 @@ def test_more_lines_than_steps_and_a_lost_checkpoint_are_refuted(run_dir: Path) 
     code, found = audit(run_dir)
     text = json.dumps(found["files"])
     assert code == 1 and "line 7 is of step 6" in text and "the newest, is not there" in text
+
+
+def edit_run_record(run_dir: Path, **fields: Any) -> None:
+    record = json.loads((run_dir / "run.json").read_text())
+    (run_dir / "run.json").write_text(json.dumps({**record, **fields}))
+
+
+def run_record_details(run_dir: Path) -> list[str]:
+    found = {finding["promise"]: finding for finding in audit(run_dir)[1]["files"]}
+    return [row["detail"] for row in found["run.json"]["rows"]]
+
+
+def test_a_run_record_from_before_format_2_does_not_name_the_cut(run_dir: Path) -> None:
+    (run_dir / "ledger.jsonl").write_bytes(written([without_weights(record) for record in run()]))
+    record = json.loads((run_dir / "run.json").read_text())
+    del record["min_shard_samples"], record["drop_last"]
+    (run_dir / "run.json").write_text(json.dumps(record))
+    assert audit(run_dir)[0] == 0
+    edit_run_record(run_dir, min_shard_samples=2)
+    assert run_record_details(run_dir) == ["min_shard_samples is 2, in the ledger 0"]
+
+
+def stop(run_dir: Path) -> None:
+    """Makes a run of it that was stopped after 4 steps."""
+    records = [*run()[:9], {"type": "stop", "steps": 4, "reason": "the loss no longer falls", "worker": 1, "name": "worker-1", "time": TIME}]
+    (run_dir / "ledger.jsonl").write_bytes(written([*records, {"type": "finished", "steps": 4, "params_hash": parameters(4)}]))
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run_dir / "metrics.jsonl").write_text("".join(lines[:4]))
+    (run_dir / "result.json").write_text(json.dumps({"steps": 4, "params_hash": parameters(4)}))
+    edit_run_record(run_dir, total_steps=4, steps=4, params_hash=parameters(4), stopped="the loss no longer falls")
+
+
+def test_a_run_that_its_script_has_stopped(run_dir: Path) -> None:
+    stop(run_dir)
+    code, found = audit(run_dir)
+    assert (code, found["steps"], found["total_steps"], found["finished"], found["stopped"]["name"]) == (0, 4, 6, True, "worker-1")
+    shown = CliRunner().invoke(main, ["audit", str(run_dir)])
+    assert "complete up to step 4 of 6, stopped by worker-1: the loss no longer falls\n" in shown.stdout and "all promises hold" in shown.stdout
+    edit_run_record(run_dir, stopped="")
+    assert run_record_details(run_dir) == ["it says that the run was stopped for the reason ''; in the ledger it was stopped: the loss no longer falls"]
+    (run_dir / "ledger.jsonl").write_bytes(written(run()))
+    edit_run_record(run_dir, stopped="something", total_steps=6)
+    assert "it says that the run was stopped for the reason 'something'; in the ledger it was not stopped" in run_record_details(run_dir)
+
+
+def test_what_was_changed_and_left_out_is_shown(run_dir: Path) -> None:
+    records = run()
+    change = {"type": "change", "what": "epochs", "from": "2", "to": "3", "step": 6, "time": TIME}
+    (run_dir / "ledger.jsonl").write_bytes(written([*records, change]))
+    edit_run_record(run_dir, epochs=3, total_steps=9, state="running")
+    (run_dir / "result.json").unlink()
+    code, found = audit(run_dir)
+    assert (code, found["total_steps"], found["finished"], found["changes"][0]["new"]) == (0, 9, False, "3")
+    shown = CliRunner().invoke(main, ["audit", str(run_dir)])
+    assert "changed before step 6: epochs from 2 to 3\n" in shown.stdout and "6 of 9 steps, 50 samples" in shown.stdout
+
+
+def test_incidents_that_were_put_right_are_shown_and_all_holds(run_dir: Path) -> None:
+    shown = CliRunner().invoke(main, ["audit", str(run_dir)])
+    assert shown.exit_code == 0
+    assert "1 divergence, resolved: a worker's parameters were not those of the run" in shown.stdout
+    assert "  resolved, record 12 (line 15), step 4, worker-2: a divergence\n" in shown.stdout
+
+
+def test_incidents_of_different_bits_are_the_verdict(run_dir: Path) -> None:
+    records = run()
+    records[12:12] = [incident("conflict", 4, 2, 1, (shard, 1)) for shard in range(4)] + [incident("script", 4, 1)]
+    (run_dir / "ledger.jsonl").write_bytes(written(records))
+    code, found = audit(run_dir)
+    assert (code, found["holds"], found["sound"], found["incidents"], found["unresolved_incidents"]) == (3, False, True, 6, 1)
+    records[16:18] = [records[16]]
+    (run_dir / "ledger.jsonl").write_bytes(written(records))
+    code, found = audit(run_dir)
+    assert (code, found["incidents"], found["unresolved_incidents"]) == (3, 5, 5)
+    kinds = {kind["kind"]: kind for kind in found["incident_kinds"]}
+    assert [row["first"] for row in kinds["conflict"]["rows"]] == [0, 1, 2, 3] and kinds["script"]["rows"][0]["record"] == 16
+    shown = CliRunner().invoke(main, ["audit", str(run_dir)])
+    assert shown.exit_code == 3
+    assert "4 conflicts: two workers computed different bits" in shown.stdout and "  and 1 more\n" in shown.stdout
+    assert "  record 12 (line 15), step 4, shard 0, worker-2: a conflict\n" in shown.stdout
+    assert shown.stdout.endswith("the ledger is sound, but 5 incidents of different bits: the promise of the same bits did not hold\n")
+    # What is refuted weighs more.
+    change(run_dir / "run.json", '"seed": 7', '"seed": 8')
+    assert audit(run_dir)[0] == 1
 
 
 def test_a_refuted_ledger_is_shown_with_its_line(run_dir: Path) -> None:

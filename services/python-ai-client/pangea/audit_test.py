@@ -10,7 +10,7 @@ import pytest
 
 from pangea.audit import audit_ledger, tree_sum
 from pangea.ledger import Hash, Reader
-from pangea.ledger_samples import checkpoint, digest, opening, parameters, run, step, written
+from pangea.ledger_samples import checkpoint, digest, opening, parameters, run, step, without_weights, written
 
 Records = list[dict[str, Any]]
 
@@ -63,12 +63,26 @@ REFUTED: dict[str, tuple[Callable[[Records], Any], str, str, int | None]] = {
     "more samples than there are": (lambda r: leaf(r[7], 3).update(to=26), "samples", "counts positions up to 26, where an epoch has 25", 7),
     "an epoch that ends early": (lambda r: r.pop(7), "samples", r"epoch 0: the positions \[20, 25\) are not counted", 7),
     "another count": (lambda r: r[6].update(samples=11), "samples", "its shards have 10 samples, its record says 11", 6),
+    "another weight": (lambda r: leaf(r[6], 2).update(weight=2.5), "weights", "step 1: its divisor is 7.5, that of its shards 8.5", 6),
+    "another divisor": (lambda r: r[6].update(divisor=7.500000000000001), "weights", "step 1: its divisor is 7.500000000000001, that of its shards 7.5", 6),
+    "no weight": (lambda r: leaf(r[6], 2).pop("weight"), "weights", "step 1: shard 2 has no weight", 6),
+    "no divisor": (lambda r: r[6].pop("divisor"), "weights", "step 1 has no divisor", 6),
+    "a weight that is no number": (lambda r: leaf(r[6], 2).update(weight=None), "weights", "step 1: shard 2 has the weight nan", 6),
+    "a negative weight": (lambda r: leaf(r[6], 2).update(weight=-0.5), "weights", "step 1: shard 2 has the weight -0.5", 6),
+    "sums and means": (lambda r: leaf(r[6], 2).update(summed=True), "weights", "step 1: the losses of some of its shards are sums", 6),
+    "sums that are divided": (
+        lambda r: [one.update(summed=True) for part in r[6]["contributions"] for one in part["shards"]],
+        "weights",
+        "its divisor is 7.5, that of its shards 1.0",
+        6,
+    ),
     "another loss": (lambda r: leaf(r[6], 2).update(loss_sum=0.30000000000000010), "losses", "step 1: the losses of its shards add up to", 6),
     "another order of adding": (lambda r: r[6].update(loss_sum=((0.1 + 0.2) + 0.30000000000000004) + 0.4 + 1e-15), "losses", "add up to", 6),
     "a worker that has not joined": (lambda r: r[6]["contributions"][0].update(worker=9), "workers", "worker 9, which sent", 6),
     "a worker twice": (lambda r: r[4].update(id=1), "workers", "worker 1 joins a second time", 4),
     "a worker from the future": (lambda r: r[4].update(step=1), "workers", "worker 2 holds 1 steps, where the ledger has 0", 4),
     "other first parameters": (lambda r: r[5].update(params_hash=digest("x")), "parameters", "step 0 began with parameters", 5),
+    "an unknown format": (lambda r: r[0].update(format=3), "begin", "the ledger has format 3; this release knows 1 and 2", 0),
     "a checkpoint with other parameters": (lambda r: r[11].update(params_hash=digest("x")), "parameters", "the run had", 11),
     "a checkpoint of the future": (lambda r: r[11].update(checkpoint(5)), "parameters", "is of step 5, where the ledger has 4 steps", 11),
     "a checkpoint elsewhere": (lambda r: r[11].update(file="../x.safetensors"), "parameters", "is not in the run directory", 11),
@@ -85,6 +99,25 @@ def test_what_is_wrong_is_refuted_by_its_record(name: str) -> None:
     assert not found.holds
     rows = found.audit.findings[promise].rows
     assert any(re.search(detail, row.detail) and row.record == record and row.line == (record or 0) + 3 for row in rows), rows
+
+
+def test_a_ledger_of_format_1_is_proven_by_its_samples() -> None:
+    records = [without_weights(record) for record in run()]
+    found = report(records)
+    assert found.holds and found.audit.weight == found.audit.samples == 50
+    # One that a later release goes on with has both forms.
+    assert report([*records[:13], *run()[13:]]).holds
+
+
+def test_losses_that_are_sums_are_not_divided() -> None:
+    records = run()
+    for record in records:
+        if record["type"] == "step":
+            record["divisor"] = 1.0
+            for part in record["contributions"]:
+                for shard in part["shards"]:
+                    shard["summed"] = True
+    assert report(records).holds
 
 
 def test_an_empty_ledger_is_no_run() -> None:

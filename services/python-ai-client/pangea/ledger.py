@@ -5,18 +5,69 @@ docs/reference/ledger.md describes the format. A reader holds one record at a ti
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
-import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NewType
+from typing import BinaryIO
+
+from pangea.ledger_records import (
+    FORMAT,
+    FORMATS,
+    Change,
+    Checkpoint,
+    Contribution,
+    Dataset,
+    Finished,
+    Hash,
+    Incident,
+    Model,
+    Record,
+    Settings,
+    Shard,
+    Spec,
+    Start,
+    Step,
+    Stop,
+    Worker,
+    as_count,
+    as_hash,
+    decode,
+)
+
+__all__ = [
+    "FORMAT",
+    "FORMATS",
+    "NAME",
+    "NO_CHAIN",
+    "Change",
+    "Checkpoint",
+    "Contribution",
+    "Dataset",
+    "Entry",
+    "Finished",
+    "Hash",
+    "Incident",
+    "LedgerDamaged",
+    "Model",
+    "Reader",
+    "Record",
+    "Settings",
+    "Shard",
+    "Slot",
+    "Spec",
+    "Start",
+    "Step",
+    "Stop",
+    "Worker",
+    "checkpoints",
+    "link",
+    "slot_line",
+]
 
 NAME = "ledger.jsonl"
-FORMAT = 1
 SLOT_BYTES = 512
 RECORDS_FROM = 2 * SLOT_BYTES
 # The line of the file that holds record 0, counted from 1 as editors do.
@@ -28,9 +79,6 @@ _BEFORE_CHAIN = b'{"chain":"'
 _BEFORE_RECORD = b'","record":'
 _BODY_FROM = len(_BEFORE_CHAIN) + 64 + len(_BEFORE_RECORD)
 _AFTER_BODY = b"}\n"
-
-Hash = NewType("Hash", str)
-"""A SHA-256 as 64 lower-case hexadecimal digits."""
 
 NO_CHAIN = Hash("0" * 64)
 """The chain hash before the first record."""
@@ -48,146 +96,6 @@ class LedgerDamaged(ValueError):
     def __init__(self, record: int, offset: int, reason: str) -> None:
         super().__init__(f"the ledger is damaged at record {record} (line {record + FIRST_LINE}, byte {offset}): {reason}")
         self.record, self.offset, self.reason = record, offset, reason
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The first record: what the run is."""
-
-    format: int
-    run_id: str
-    seed: int
-    shards: int
-    batch_size: int
-    epochs: int
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """The orchestrator was started. `step`: steps in the ledger then."""
-
-    time: str
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """Of a tensor."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """What is trained on."""
-
-    name: str
-    hash: Hash
-    train_samples: int
-    held_out_samples: int
-    classes: int
-    features: Spec
-    labels: Spec
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What the first worker brought. `params_hash` is of the initial parameters."""
-
-    software: str
-    dataset: Dataset
-    parameters: tuple[Spec, ...]
-    params_hash: Hash
-    epoch_steps: int
-    total_steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A worker has joined. `step`: steps that its parameters had applied."""
-
-    id: int
-    name: str
-    pid: int
-    software: str
-    step: int
-    time: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Of a step: the samples at the positions [start, end) of the epoch's order ("from" and "to" in the file)."""
-
-    shard: int
-    start: int
-    end: int
-    loss_sum: float
-    batch_hash: Hash
-
-
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """A gradient sum over the shards [first, first + count) that one worker sent."""
-
-    first: int
-    count: int
-    worker: int
-    shards: tuple[Shard, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step's sum is complete. `params_hash` is of the parameters before it; `seconds` from its opening to its end."""
-
-    step: int
-    epoch: int
-    epoch_step: int
-    samples: int
-    loss_sum: float
-    aggregate_hash: Hash
-    params_hash: Hash
-    seconds: float
-    workers: int
-    time: str
-    contributions: tuple[Contribution, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A checkpoint is complete on the disk. `file` is relative to the run directory; `params_hash` is of the parameters after `step` steps."""
-
-    step: int
-    file: str
-    bytes: int
-    sha256: Hash
-    params_hash: Hash
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """Something that ought not to happen, and what was done about it. `count` is 0 where it is about no shards."""
-
-    kind: str
-    step: int
-    first: int
-    count: int
-    worker: int
-    name: str
-    detail: str
-    time: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """All steps are closed and applied."""
-
-    steps: int
-    params_hash: Hash
-
-
-Record = Settings | Start | Model | Worker | Step | Checkpoint | Incident | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,91 +123,6 @@ class Slot:
     chain: Hash
 
 
-# ------------------------------------------------------------------------------------------------------------ from JSON
-
-_OTHER_NAMES = {"start": "from", "end": "to"}
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 64:
-        raise ValueError(f"{value!r} is no count")
-    return value
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise ValueError(f"{value!r} is no text")
-    return value
-
-
-def _number(value: Any) -> float:
-    if value is None:
-        return float("nan")  # JSON has neither NaN nor Inf
-    if type(value) not in (int, float):
-        raise ValueError(f"{value!r} is no number")
-    return float(value)
-
-
-def _hash(value: Any) -> Hash:
-    if type(value) is not str or len(value) != 64 or value.strip("0123456789abcdef"):
-        raise ValueError(f"{value!r} is no SHA-256")
-    return Hash(value)
-
-
-def _converter(kind: Any) -> Callable[[Any], Any]:
-    """Gives what makes a value of a record's field from JSON; it raises ValueError."""
-    simple: dict[Any, Callable[[Any], Any]] = {int: _count, str: _text, float: _number, Hash: _hash}
-    if kind in simple:
-        return simple[kind]
-    if typing.get_origin(kind) is tuple:
-        item = _converter(typing.get_args(kind)[0])
-
-        def sequence(value: Any) -> tuple[Any, ...]:
-            if value is None:
-                return ()  # an empty list of Go
-            if type(value) is not list:
-                raise ValueError(f"{value!r} is no list")
-            return tuple([item(one) for one in value])
-
-        return sequence
-    hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
-    fields = [(_OTHER_NAMES.get(name, name) if kind is Shard else name, _converter(hints[name])) for name in names]
-
-    def structure(value: Any) -> Any:
-        if type(value) is not dict:
-            raise ValueError(f"{value!r} is no {kind.__name__.lower()}")
-        given = []
-        for name, convert in fields:
-            try:
-                given.append(convert(value[name]))
-            except KeyError:
-                raise ValueError(f"the field {name!r} is missing") from None
-            except ValueError as error:
-                raise ValueError(f"the field {name!r}: {error}") from None
-        return kind(*given)
-
-    return structure
-
-
-_CONVERTERS = {kind.__name__.lower(): _converter(kind) for kind in typing.get_args(Record)}
-
-
-def _decode(body: bytes) -> Record:
-    try:
-        value = json.loads(body)
-    except ValueError as error:
-        raise ValueError(f"its record is no JSON: {error}") from error
-    kind = value.get("type") if type(value) is dict else None
-    if kind not in _CONVERTERS:
-        raise ValueError(f"the record type {kind!r} is not known here; use the release that wrote this ledger")
-    try:
-        record: Record = _CONVERTERS[kind](value)
-    except ValueError as error:
-        raise ValueError(f"its {kind} record is not as it has to be: {error}") from error
-    return record
-
-
 def slot_line(number: int, slot: Slot) -> bytes:
     """The one form that a slot with this content has."""
     check = hashlib.sha256(f"{slot.records} {slot.bytes} {slot.chain}".encode()).hexdigest()
@@ -309,7 +132,7 @@ def slot_line(number: int, slot: Slot) -> bytes:
 def _read_slot(line: bytes, number: int) -> Slot | None:
     try:
         value = json.loads(line)
-        slot = Slot(_count(value["records"]), _count(value["bytes"]), _hash(value["chain"]))
+        slot = Slot(as_count(value["records"]), as_count(value["bytes"]), as_hash(value["chain"]))
     except (ValueError, KeyError, TypeError):
         return None
     return slot if line == slot_line(number, slot) else None
@@ -393,7 +216,7 @@ def _read_line(line: bytes, previous: Hash) -> tuple[Hash, Record]:
     chain = link(previous, body)
     if line[len(_BEFORE_CHAIN) : len(_BEFORE_CHAIN) + 64] != chain.encode():
         raise ValueError("its bytes do not fit the chain of hashes")
-    return chain, _decode(body)
+    return chain, decode(body)
 
 
 def link(previous: Hash, body: bytes) -> Hash:

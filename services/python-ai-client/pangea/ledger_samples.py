@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from pangea.ledger import NO_CHAIN, RECORDS_FROM, Slot, link, slot_line
@@ -42,31 +43,38 @@ def parameters(steps: int) -> str:
     return digest(f"parameters {steps}")
 
 
-def step(number: int, groups: tuple[tuple[int, int], ...] = ((0, 2), (2, 1), (3, 1)), shards: int = SHARDS, batch: int = BATCH, samples: int = SAMPLES) -> Fields:
-    """A step's record as it has to be; `groups` are (first, count) of its contributions."""
+def step(
+    number: int,
+    groups: tuple[tuple[int, int], ...] = ((0, 2), (2, 1), (3, 1)),
+    shards: int = SHARDS,
+    batch: int = BATCH,
+    samples: int = SAMPLES,
+    positions: dict[int, list[tuple[int, int]]] | None = None,
+) -> Fields:
+    """A step's record as it has to be; `groups` are (first, count) of its contributions, `positions` those of its shards by step of the epoch, where some are merged."""
     epoch, epoch_step = divmod(number, -(-samples // batch))
     first = epoch_step * batch
     size = min(batch, samples - first)
+    cut = (positions or {}).get(epoch_step) or [(first + size * shard // shards, first + size * (shard + 1) // shards) for shard in range(shards)]
     leaves = [
         {
             "shard": shard,
-            "from": first + size * shard // shards,
-            "to": first + size * (shard + 1) // shards,
+            "from": start,
+            "to": end,
             "loss_sum": 0.1 * (shard + 1),
+            "weight": 0.75 * (end - start),
             "batch_hash": digest(f"batch {epoch} {epoch_step} {shard}"),
         }
-        for shard in range(shards)
+        for shard, (start, end) in enumerate(cut)
     ]
-    losses: list[Any] = [leaf["loss_sum"] for leaf in leaves]
-    while len(losses) > 1:
-        losses = [losses[i] + losses[i + 1] for i in range(0, len(losses), 2)]
     return {
         "type": "step",
         "step": number,
         "epoch": epoch,
         "epoch_step": epoch_step,
         "samples": size,
-        "loss_sum": losses[0],
+        "loss_sum": added(leaf["loss_sum"] for leaf in leaves),
+        "divisor": added(leaf["weight"] for leaf in leaves),
         "aggregate_hash": digest(f"aggregate {number}"),
         "params_hash": parameters(number),
         "seconds": 0.25,
@@ -74,6 +82,28 @@ def step(number: int, groups: tuple[tuple[int, int], ...] = ((0, 2), (2, 1), (3,
         "time": TIME,
         "contributions": [{"first": start, "count": count, "worker": 1 + i % 2, "shards": leaves[start : start + count]} for i, (start, count) in enumerate(groups)],
     }
+
+
+def added(values: Iterable[Any]) -> float:
+    """The sum in the fixed tree."""
+    level = list(values)
+    while len(level) > 1:
+        level = [level[i] + level[i + 1] for i in range(0, len(level), 2)]
+    return float(level[0])
+
+
+def without_weights(record: Fields) -> Fields:
+    """A record as a release wrote it whose ledgers had format 1."""
+    record = copy.deepcopy(record)
+    if record["type"] == "settings":
+        del record["min_shard_samples"], record["drop_last"]
+        record["format"] = 1
+    if record["type"] == "step":
+        del record["divisor"]
+        for part in record["contributions"]:
+            for leaf in part["shards"]:
+                del leaf["weight"]
+    return record
 
 
 def opening() -> list[Fields]:
@@ -91,7 +121,7 @@ def opening() -> list[Fields]:
     epoch_steps = -(-SAMPLES // BATCH)
     model = {"software": "torch", "dataset": dataset, "parameters": [{"name": "weight", "dtype": "float32", "shape": [2, 8]}], "params_hash": parameters(0)}
     return [
-        {"type": "settings", "format": 1, "run_id": "sample", "seed": 7, "shards": SHARDS, "batch_size": BATCH, "epochs": EPOCHS},
+        {"type": "settings", "format": 2, "run_id": "sample", "seed": 7, "shards": SHARDS, "batch_size": BATCH, "epochs": EPOCHS, "min_shard_samples": 0, "drop_last": False},
         {"type": "start", "time": TIME, "step": 0},
         {"type": "model", **model, "epoch_steps": epoch_steps, "total_steps": EPOCHS * epoch_steps},
         *({"type": "worker", "id": number, "name": f"worker-{number}", "pid": 10 + number, "software": "torch", "step": 0, "time": TIME} for number in (1, 2)),
@@ -110,14 +140,20 @@ def checkpoint(number: int, data: bytes = b"") -> Fields:
     }
 
 
+def incident(kind: str, number: int, worker: int = 0, other: int = 0, shards: tuple[int, int] = (0, 0)) -> Fields:
+    """Of that kind while step `number` is open."""
+    name = f"worker-{worker}" if worker else ""
+    record = {"type": "incident", "kind": kind, "step": number, "first": shards[0], "count": shards[1], "worker": worker, "name": name, "detail": f"a {kind}", "time": TIME}
+    return {**record, "other": other} if other else record
+
+
 def sha256(data: bytes) -> str:
     """In hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def run() -> list[Fields]:
-    """A finished run of 6 steps in 2 epochs, with a restart, an incident and a checkpoint."""
-    incident = {"type": "incident", "kind": "conflict", "step": 4, "first": 2, "count": 1, "worker": 2, "name": "worker-2", "detail": "other bits", "time": TIME}
+    """A finished run of 6 steps in 2 epochs, with a restart, a resolved incident and a checkpoint."""
     return copy.deepcopy(
         [
             *opening(),
@@ -125,7 +161,7 @@ def run() -> list[Fields]:
             {"type": "start", "time": TIME, "step": 4},
             {"type": "worker", "id": 3, "name": "worker-1", "pid": 13, "software": "torch", "step": 4, "time": TIME},
             checkpoint(4, b"state"),
-            incident,
+            incident("divergence", 4, worker=2),
             step(4, ((0, 4),)),
             step(5, ((0, 1), (1, 1), (2, 2))),
             {"type": "finished", "steps": 6, "params_hash": parameters(6)},

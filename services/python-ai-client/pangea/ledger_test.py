@@ -8,7 +8,7 @@ import pytest
 
 from pangea import ledger
 from pangea.ledger import LedgerDamaged, Reader
-from pangea.ledger_samples import records_of, run, written
+from pangea.ledger_samples import TIME, digest, incident, records_of, run, without_weights, written
 
 
 def read(content: bytes) -> list[ledger.Entry]:
@@ -22,12 +22,41 @@ def test_records_are_given_with_their_types_and_places() -> None:
     assert all(content[entry.offset :].startswith(b'{"chain":"' + entry.chain.encode()) for entry in entries)
     assert all(content.splitlines()[entry.line - 1].startswith(b'{"chain":"' + entry.chain.encode()) for entry in entries)
     settings, step = entries[0].record, entries[5].record
-    assert settings == ledger.Settings(1, "sample", 7, 4, 10, 2)
+    assert settings == ledger.Settings(2, "sample", 7, 4, 10, 2, 0, False)
     assert isinstance(step, ledger.Step)
     assert [(part.first, part.count, part.worker) for part in step.contributions] == [(0, 2, 1), (2, 1, 2), (3, 1, 1)]
     assert [(shard.start, shard.end) for part in step.contributions for shard in part.shards] == [(0, 2), (2, 5), (5, 7), (7, 10)]
     with pytest.raises(dataclasses.FrozenInstanceError):
         step.step = 1  # type: ignore[misc]
+
+
+def test_what_format_1_did_not_have_is_known_to_be_missing() -> None:
+    entries = read(written([without_weights(record) for record in run()]))
+    settings, model, step = entries[0].record, entries[2].record, entries[5].record
+    assert isinstance(settings, ledger.Settings) and isinstance(model, ledger.Model) and isinstance(step, ledger.Step)
+    assert (settings.format, settings.min_shard_samples, settings.drop_last) == (1, 0, False)
+    assert (model.training, model.arithmetic, model.fingerprints) == ("", "", {})
+    assert step.divisor is None and {shard.weight for part in step.contributions for shard in part.shards} == {None}
+
+
+def test_the_fields_that_came_with_format_2() -> None:
+    records = run()
+    records[2].update(training='{"lr":0.1}', arithmetic="avx2", fingerprints={"matmul": digest("m")})
+    records[5]["contributions"][0]["shards"][1]["summed"] = True
+    records += [
+        {"type": "stop", "steps": 6, "reason": "enough", "worker": 1, "name": "w", "time": TIME},
+        {"type": "change", "what": "epochs", "from": "2", "to": "3", "step": 6, "time": TIME},
+        incident("conflict", 5, 1, 2, (0, 1)),
+    ]
+    entries = read(written(records))
+    model, step = entries[2].record, entries[5].record
+    assert isinstance(model, ledger.Model) and isinstance(step, ledger.Step)
+    assert (model.training, model.arithmetic, model.fingerprints) == ('{"lr":0.1}', "avx2", {"matmul": digest("m")})
+    assert step.divisor == 7.5
+    assert [shard.summed for part in step.contributions for shard in part.shards] == [False, True, False, False]
+    assert entries[-3].record == ledger.Stop(6, "enough", 1, "w", TIME)
+    assert entries[-2].record == ledger.Change("epochs", "2", "3", 6, TIME)
+    assert isinstance(last := entries[-1].record, ledger.Incident) and last.other == 2
 
 
 def test_a_loss_that_is_no_number_is_null() -> None:
@@ -83,6 +112,7 @@ def test_what_was_written_but_not_committed_is_told_apart() -> None:
         ({"shards": -1}, "the field 'shards': -1 is no count"),
         ({"shards": True}, "True is no count"),
         ({"run_id": 3}, "the field 'run_id': 3 is no text"),
+        ({"drop_last": 0}, "the field 'drop_last': 0 is neither true nor false"),
     ],
 )
 def test_records_of_another_form_are_refused(change: dict[str, object], reason: str) -> None:

@@ -65,8 +65,9 @@ impl Request {
                 "shard is {shard}; it must be below shards, which is {shards}"
             ));
         }
-        let plan = StepPlan::new(samples as u64, batch_size, shards)
-            .ok_or("batchSize and shards must not be 0")?;
+        let min_shard_samples = reader.get_min_shard_samples();
+        let plan = StepPlan::new(samples as u64, batch_size, shards, min_shard_samples)
+            .ok_or("batchSize must not be 0, and shards a power of two")?;
         let Some(range) = plan.shard(u64::from(step), u64::from(shard)) else {
             return Err(format!(
                 "step is {step}; it must be below {}, the steps of an epoch of {samples} samples",
@@ -77,7 +78,9 @@ impl Request {
         let row_bytes = dataset.features.row_bytes() + dataset.labels.row_bytes();
         let bytes = (range.end - range.start) * (SAMPLE_ID_BYTES + row_bytes as u64);
         if bytes > MAX_BATCH_BYTES {
-            return Err(format!("batchSize is {batch_size} over {shards} shards: a shard has {bytes} bytes, more than {MAX_BATCH_BYTES}; use more shards"));
+            return Err(format!(
+                "batchSize is {batch_size} over {shards} shards, minShardSamples is {min_shard_samples}: a shard has {bytes} bytes, more than {MAX_BATCH_BYTES}; use more shards"
+            ));
         }
         Ok(Self {
             part,
@@ -125,6 +128,25 @@ mod tests {
             (held_out.part, held_out.start, held_out.end),
             (Part::HeldOut, 0, 1)
         );
+    }
+
+    #[test]
+    fn shards_that_would_have_too_few_samples_are_merged() {
+        for (shard, positions) in [(0, (8, 12)), (1, (12, 12)), (2, (12, 16)), (3, (16, 16))] {
+            let request = read(|mut b| {
+                b.set_step(1);
+                b.set_shard(shard);
+                b.set_min_shard_samples(3);
+            })
+            .expect("valid");
+            assert_eq!((request.start, request.end), positions, "shard {shard}");
+        }
+        let held_out = read(|mut b| {
+            b.set_split(WireSplit::HeldOut);
+            b.set_min_shard_samples(u32::MAX);
+        })
+        .expect("valid");
+        assert_eq!((held_out.start, held_out.end), (0, 4));
     }
 
     type Change = fn(batch_request::Builder<'_>);
@@ -175,7 +197,10 @@ mod tests {
         builder.set_batch_size(20);
         builder.set_shards(1);
         let error = Request::read(builder.reborrow_as_reader(), &wide).expect_err("refused");
-        assert!(error.contains("batchSize is 20 over 1 shards"), "{error}");
+        assert!(
+            error.contains("batchSize is 20 over 1 shards, minShardSamples is 0"),
+            "{error}"
+        );
         builder.set_shards(2);
         assert!(Request::read(builder.into_reader(), &wide).is_ok());
     }

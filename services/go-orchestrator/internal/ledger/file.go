@@ -19,7 +19,7 @@ func OpenDisk(folder string) (*Disk, error) {
 	path := filepath.Join(folder, Name)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open the ledger: %w", err)
+		return nil, fmt.Errorf("cannot open the ledger: %w; make the folder writable, or choose another --run-dir", err)
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {

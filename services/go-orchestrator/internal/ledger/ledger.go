@@ -211,7 +211,7 @@ func (l *Ledger) Append(records ...Record) error {
 	}
 	if err := l.append(records); err != nil {
 		l.broken = err
-		return fmt.Errorf("cannot write the ledger: %w", err)
+		return err
 	}
 	return nil
 }

@@ -41,6 +41,8 @@ func (m *memory) Sync() error               { return m.failing }
 
 func nowhere(string) {}
 
+func exact(value Float) *Float { return &value }
+
 func samples() []Record {
 	when := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	return []Record{
@@ -48,9 +50,13 @@ func samples() []Record {
 		&Start{Time: when},
 		&Model{Software: "torch", Dataset: Dataset{Name: "d", TrainSamples: 6}, Parameters: []Spec{{"a", "float32", []uint64{3}}}, EpochSteps: 2, TotalSteps: 2},
 		&Worker{ID: 1, Name: "w <&> \"x\"", Time: when},
-		&Step{Step: 0, Samples: 4, LossSum: 0.1, Time: when, Contributions: []Contribution{{0, 2, 1, []Shard{{0, 0, 2, 0.3, protocol.Hash{1}}, {1, 2, 4, 1e300, protocol.Hash{2}}}}}},
+		&Step{Step: 0, Samples: 4, LossSum: 0.1, Time: when, Contributions: []Contribution{{0, 2, 1, []Shard{
+			{Shard: 0, To: 2, LossSum: 0.3, Weight: exact(2), BatchHash: protocol.Hash{1}}, {Shard: 1, From: 2, To: 4, LossSum: 1e300, Weight: exact(0), BatchHash: protocol.Hash{2}},
+		}}}, Divisor: exact(2)},
 		&Checkpoint{Step: 1, File: "checkpoints/x", Bytes: 9},
 		&Incident{Kind: Conflict, Detail: "d", Time: when},
+		&Stop{Steps: 2, Reason: "the loss no longer falls", Worker: 1, Name: "w", Time: when},
+		&Change{What: ChangedStop, From: "the loss no longer falls", Step: 2, Time: when},
 		&Finished{Steps: 2},
 	}
 }

@@ -9,8 +9,12 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// Format of the ledger that this build writes.
-const Format = 1
+// Formats of a ledger: that of new ones, and the oldest that can be resumed. Format 1 has no weights and no merged shards: its settings mean
+// min_shard_samples 0 and drop_last false, the weight of a shard is its number of samples.
+const (
+	Format       = 2
+	OldestFormat = 1
+)
 
 // Record is one line of the ledger: one of the types below.
 type Record interface{ kind() string }
@@ -23,6 +27,9 @@ type Settings struct {
 	Shards    uint32 `json:"shards"`
 	BatchSize uint32 `json:"batch_size"`
 	Epochs    uint32 `json:"epochs"`
+
+	MinShardSamples uint32 `json:"min_shard_samples"`
+	DropLast        bool   `json:"drop_last"`
 }
 
 // Start says that the orchestrator was started.
@@ -39,6 +46,10 @@ type Model struct {
 	ParamsHash protocol.Hash `json:"params_hash"` // of the initial parameters
 	EpochSteps uint64        `json:"epoch_steps"`
 	TotalSteps uint64        `json:"total_steps"`
+
+	Training     string                   `json:"training,omitempty"`     // how a step changes the parameters, as JSON; "" where the worker did not say
+	Arithmetic   string                   `json:"arithmetic,omitempty"`   // level that it is pinned to; "" where it is not
+	Fingerprints map[string]protocol.Hash `json:"fingerprints,omitempty"` // of a reference computation, by operator
 }
 
 // Dataset of a run.
@@ -76,12 +87,21 @@ type Step struct {
 	EpochStep     uint32         `json:"epoch_step"`
 	Samples       uint64         `json:"samples"`
 	LossSum       Float          `json:"loss_sum"`
+	Divisor       *Float         `json:"divisor,omitempty"` // of gradient and loss_sum; nil only in format 1, where it is the number of samples
 	AggregateHash protocol.Hash  `json:"aggregate_hash"`
 	ParamsHash    protocol.Hash  `json:"params_hash"` // of the parameters before the step
 	Seconds       Float          `json:"seconds"`     // from opening to closing
 	Workers       int            `json:"workers"`     // that were there at its opening
 	Time          time.Time      `json:"time"`
 	Contributions []Contribution `json:"contributions"` // ascending; they cover all shards
+}
+
+// DividedBy is what the step's sums are divided by.
+func (s *Step) DividedBy() float64 {
+	if s.Divisor == nil {
+		return float64(s.Samples)
+	}
+	return float64(*s.Divisor)
 }
 
 // Contribution is a gradient sum that a worker sent.
@@ -92,12 +112,14 @@ type Contribution struct {
 	Shards []Shard `json:"shards"`
 }
 
-// Shard of a step: the samples at the positions [From, To) of the epoch's order.
+// Shard of a step: the samples at the positions [From, To) of the epoch's order. Weight is absent only in format 1, where it is To - From.
 type Shard struct {
 	Shard     uint32        `json:"shard"`
 	From      uint64        `json:"from"`
 	To        uint64        `json:"to"`
 	LossSum   Float         `json:"loss_sum"`
+	Weight    *Float        `json:"weight,omitempty"`
+	Summed    bool          `json:"summed,omitempty"` // the loss is a sum, not a mean
 	BatchHash protocol.Hash `json:"batch_hash"`
 }
 
@@ -112,10 +134,11 @@ type Checkpoint struct {
 
 // Kinds of an Incident.
 const (
-	Conflict   = "conflict"   // two workers computed other bits for the same shards
+	Conflict   = "conflict"   // two workers computed different bits for the same shards
 	Divergence = "divergence" // a worker's parameters are not those of the run
 	Quarantine = "quarantine" // a worker was proven wrong and may not come back
-	Replay     = "replay"     // a step that was computed again had other bits than the first time
+	Replay     = "replay"     // a step that was computed again had different bits than the first time
+	Script     = "script"     // a worker found that its script breaks the promise of the same bits
 )
 
 // Incident is something that ought not to happen, and what was done about it.
@@ -128,6 +151,34 @@ type Incident struct {
 	Name   string    `json:"name"`
 	Detail string    `json:"detail"`
 	Time   time.Time `json:"time"`
+
+	Other uint32 `json:"other,omitempty"` // of a conflict that a third worker may settle: the worker whose result was there first
+}
+
+// Stop says that a worker's script ended the run: after Steps steps, before its last one. Finished with the same number follows once these are
+// applied; a Change lets the run continue.
+type Stop struct {
+	Steps  uint64    `json:"steps"`
+	Reason string    `json:"reason"`
+	Worker uint32    `json:"worker"`
+	Name   string    `json:"name"`
+	Time   time.Time `json:"time"`
+}
+
+// What a Change is about.
+const (
+	ChangedEpochs   = "epochs"   // decimal numbers; the run has that many from then on, and continues if it was finished
+	ChangedTraining = "training" // Model.Training
+	ChangedStop     = "stop"     // from the reason of the last Stop to "": it no longer holds
+)
+
+// Change says that a person gave the run another setting when it was resumed, or that a worker brought one that was to be taken.
+type Change struct {
+	What string    `json:"what"`
+	From string    `json:"from"`
+	To   string    `json:"to"`
+	Step uint64    `json:"step"` // in the ledger then: the first step that it is for
+	Time time.Time `json:"time"`
 }
 
 // Finished says that all steps are closed and applied.
@@ -143,6 +194,8 @@ func (*Worker) kind() string     { return "worker" }
 func (*Step) kind() string       { return "step" }
 func (*Checkpoint) kind() string { return "checkpoint" }
 func (*Incident) kind() string   { return "incident" }
+func (*Stop) kind() string       { return "stop" }
+func (*Change) kind() string     { return "change" }
 func (*Finished) kind() string   { return "finished" }
 
 // Float is a float64 in its shortest exact form; NaN and Inf, which JSON cannot hold, become null and are read as NaN.
@@ -182,7 +235,7 @@ func decode(body []byte) (Record, error) {
 	if err := json.Unmarshal(body, &head); err != nil {
 		return nil, err
 	}
-	for _, record := range []Record{&Settings{}, &Start{}, &Model{}, &Worker{}, &Step{}, &Checkpoint{}, &Incident{}, &Finished{}} {
+	for _, record := range []Record{&Settings{}, &Start{}, &Model{}, &Worker{}, &Step{}, &Checkpoint{}, &Incident{}, &Stop{}, &Change{}, &Finished{}} {
 		if record.kind() == head.Type {
 			return record, json.Unmarshal(body, record)
 		}

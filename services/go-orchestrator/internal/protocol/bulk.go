@@ -17,6 +17,7 @@ type Update struct {
 	Digest     vector.Digest
 	Reports    []Report
 	Refusal    string // why the pieces are no gradient of this model; empty when they are
+	NotFinite  bool   // because one of them has NaN or Inf
 }
 
 // Aggregate is the gradient sum over all shards of a step.
@@ -24,13 +25,14 @@ type Aggregate struct {
 	Step      uint64
 	Samples   uint64
 	LossSum   float64
+	Divisor   float64 // of the gradients, for the gradient of the step's loss; 0 where nothing counted
 	Gradients *vector.Vector
 	hash      func() Hash
 }
 
 // NewAggregate takes over the caller's hold on gradients.
-func NewAggregate(step, samples uint64, lossSum float64, gradients *vector.Vector) *Aggregate {
-	return &Aggregate{Step: step, Samples: samples, LossSum: lossSum, Gradients: gradients, hash: sync.OnceValue(func() Hash {
+func NewAggregate(step, samples uint64, lossSum, divisor float64, gradients *vector.Vector) *Aggregate {
+	return &Aggregate{Step: step, Samples: samples, LossSum: lossSum, Divisor: divisor, Gradients: gradients, hash: sync.OnceValue(func() Hash {
 		sum := sha256.New()
 		for _, block := range gradients.Blocks() {
 			sum.Write(vector.Bytes(block))

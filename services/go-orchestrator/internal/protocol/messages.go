@@ -13,6 +13,13 @@ const (
 	MaxSoftware   = 256
 	MaxShards     = 1_024
 	MaxBatchSize  = 1_048_576
+	MaxStop       = 1_024
+	MaxBroken     = 4_096
+
+	MaxTraining     = 65_536
+	MaxArithmetic   = 32
+	MaxFingerprints = 64
+	MaxOperator     = 64
 )
 
 // Dataset is what a data service says of its data.
@@ -31,6 +38,9 @@ type Settings struct {
 	Shards    uint32
 	BatchSize uint32
 	Epochs    uint32
+
+	MinShardSamples uint32 // shards of a step are merged until each has at least so many samples; 0 or 1 merges none
+	DropLast        bool   // what does not fill a step at the end of an epoch is not used in that epoch
 }
 
 // Timings say where a worker's time went since its last request for work, in seconds.
@@ -48,6 +58,15 @@ type Join struct {
 	ProcessID      uint32
 	RunID          string        // of an earlier connection; empty at the first
 	Heartbeat      time.Duration // longest silence of the worker; 0 where it promises none
+	Training       string        // how a step changes the parameters, as JSON; empty where the worker does not say
+	Arithmetic     string        // level that its arithmetic is pinned to; empty where it is not
+	Fingerprints   []Fingerprint // of a reference computation
+}
+
+// Fingerprint is what one operator computes from fixed inputs.
+type Fingerprint struct {
+	Operator string
+	Hash     Hash
 }
 
 // Work asks what to do next: the worker's parameters have Step steps applied.
@@ -55,18 +74,25 @@ type Work struct {
 	Step           uint64
 	ParametersHash Hash
 	Timings        Timings
+	Stop           string // not empty: why the run is to end after the last committed step
 }
 
 // Report says what went into the gradient sum of one shard.
 type Report struct {
 	Shard     uint32
 	Samples   uint32
-	LossSum   float64
+	LossSum   float64 // the loss times Weight; with Summed, the loss
 	BatchHash Hash
+	Weight    float64 // what the gradient was multiplied with: its loss is a mean over so many things
+	Summed    bool    // the loss is a sum over them
+	Stop      string  // not empty: why the run is to end after this step
 }
 
 // Leave says that a worker goes.
-type Leave struct{ Reason string }
+type Leave struct {
+	Reason string
+	Broken string // not empty: how the worker's script breaks the promise of the same bits
+}
 
 // Reply is an answer of the orchestrator: one of the types below, *Aggregate or *Snapshot.
 type Reply interface{ Kind() Kind }
@@ -98,10 +124,12 @@ type Ack struct {
 // SnapshotRequest answers Work: send your state, another worker needs it.
 type SnapshotRequest struct{ Step uint64 }
 
-// Finished answers Work: all steps are done.
+// Finished answers Work: all steps are done, or a script has ended the run before.
 type Finished struct {
 	Steps          uint64
 	ParametersHash Hash
+	Incidents      uint64 // in the ledger
+	Stopped        string // why it ended before its last step
 }
 
 // Left answers Leave.

@@ -2,7 +2,6 @@ package run
 
 import (
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 
@@ -76,7 +75,7 @@ func (m *Machine) decide() bool {
 func (m *Machine) outstanding() int {
 	count := 0
 	for _, w := range m.workers {
-		if !w.lost && !w.silent && m.reachable(w.step) && !m.claimed(w) && !m.asking.overdue(m.now.Sub(w.answered)) {
+		if !w.lost && w.here() && m.reachable(w.step) && !m.claimed(w) && !m.asking.overdue(m.now.Sub(w.answered)) {
 			count++
 		}
 	}
@@ -92,13 +91,6 @@ func (m *Machine) accept(right claim) {
 	steps := m.committed()
 	m.agreed.steps, m.agreed.hash = steps, right.hash
 	m.completeLine(right.hash)
-	if steps == m.schedule.TotalSteps {
-		m.state = Finished
-		m.finished = m.now
-		m.note(slog.LevelInfo, "run is finished", "run", m.config.RunID, "steps", steps, "params_hash", right.hash.String(), "seconds", m.now.Sub(m.started).Seconds())
-		m.commit(&ledger.Finished{Steps: steps, ParamsHash: right.hash})
-		m.writeRecord()
-	}
 	for _, c := range claims {
 		if c.hash == right.hash {
 			continue
@@ -122,6 +114,12 @@ func (m *Machine) recompute() {
 	detail := fmt.Sprintf("the workers hold different parameters after %d steps and none has a majority: %s; they drop them, and the steps since the newest checkpoint are computed again",
 		m.committed(), strings.Join(says, ", "))
 	m.incident(ledger.Divergence, 0, 0, nobody, detail)
+	if m.ties++; m.ties > 1 {
+		m.breaks(fmt.Sprintf("the workers held different parameters %d times and none had a majority, the last time after %d steps: %s", m.ties, m.committed(), notDeterministic))
+		if m.state == Stopped {
+			return
+		}
+	}
 	claims := m.claims
 	m.doubted, m.claims = append(m.doubted, claims...), nil
 	if !m.replaying() {

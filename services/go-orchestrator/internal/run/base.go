@@ -14,7 +14,7 @@ func (m *Machine) rebase() {
 	if m.layout == nil || m.state == Stopped || m.ending {
 		return
 	}
-	if ahead := m.furthest(func(w *worker) bool { return !w.lost && !w.silent && w.step > m.step.number }); ahead != nil {
+	if ahead := m.furthest(func(w *worker) bool { return !w.lost && w.here() && w.step > m.step.number }); ahead != nil {
 		m.note(slog.LevelInfo, "a worker is further than the open step", "id", ahead.id, "worker", ahead.name, "open_step", m.step.number, "holds_step", ahead.step)
 		m.reopen(ahead.step)
 		return
@@ -24,7 +24,7 @@ func (m *Machine) rebase() {
 	if m.loading || handed || m.inSight() || !slices.ContainsFunc(m.workers, func(w *worker) bool { return w.waiting }) {
 		return
 	}
-	base := m.furthest(func(w *worker) bool { return w.waiting && !w.silent })
+	base := m.furthest(func(w *worker) bool { return w.waiting && w.here() })
 	if newest := m.newestCheckpoint(); newest != nil && (base == nil || newest.Step > base.step) {
 		m.loading = true
 		m.effects = append(m.effects, LoadCheckpoint{*newest})
@@ -34,6 +34,7 @@ func (m *Machine) rebase() {
 		m.note(slog.LevelInfo, "nobody holds the open step any more; it is computed again from an earlier one", "open_step", m.step.number, "from_step", base.step, "id", base.id, "worker", base.name)
 		m.reopen(base.step)
 		base.lost, base.served = false, false
+		m.resumed(Resumption{Step: base.step})
 	}
 }
 
@@ -50,7 +51,7 @@ func (m *Machine) furthest(fits func(w *worker) bool) *worker {
 
 // inSight says whether a worker is there that holds the open step, or will when it has applied the aggregates that are kept.
 func (m *Machine) inSight() bool {
-	return slices.ContainsFunc(m.workers, func(w *worker) bool { return !w.lost && !w.silent && m.reachable(w.step) })
+	return slices.ContainsFunc(m.workers, func(w *worker) bool { return !w.lost && w.here() && m.reachable(w.step) })
 }
 
 // reopen makes another step the open one, and forgets the sums around it.
@@ -79,22 +80,35 @@ func (m *Machine) onLoaded(e CheckpointLoaded) {
 			e.Snapshot.Release()
 		}
 	}
-	reference, _ := m.reference(e.Checkpoint.Step)
+	reference, known := m.reference(e.Checkpoint.Step)
 	switch {
 	case e.Err != nil:
 		m.note(slog.LevelError, "a checkpoint cannot be used; an older one is tried", "file", e.Checkpoint.File, "error", e.Err.Error())
 		m.checkpoints = slices.DeleteFunc(m.checkpoints, func(c ledger.Checkpoint) bool { return c.File == e.Checkpoint.File })
 		drop()
-	case reference != e.Checkpoint.ParamsHash:
+	case known && reference != e.Checkpoint.ParamsHash:
 		m.note(slog.LevelError, "a checkpoint is not of this run; an older one is tried", "file", e.Checkpoint.File, "hash", e.Checkpoint.ParamsHash.String(), "run_hash", reference.String())
 		m.checkpoints = slices.DeleteFunc(m.checkpoints, func(c ledger.Checkpoint) bool { return c.File == e.Checkpoint.File })
 		drop()
 	case m.inSight() || m.state == Stopped:
 		drop() // A worker came that holds more.
 	default:
-		m.note(slog.LevelInfo, "the run goes on from a checkpoint", "file", e.Checkpoint.File, "step", e.Checkpoint.Step, "open_step", m.step.number)
+		m.note(slog.LevelInfo, "the run goes on from a checkpoint", "file", e.Checkpoint.File, "step", e.Checkpoint.Step, "open_step", m.step.number,
+			"steps_again", m.committed()-e.Checkpoint.Step)
 		m.reopen(e.Checkpoint.Step)
 		m.dropSnapshot()
 		m.snapshot = e.Snapshot
+		m.resumed(Resumption{Step: e.Checkpoint.Step, File: e.Checkpoint.File})
+		if !known {
+			// Nobody has said what the parameters after the last committed step are; those of a checkpoint were agreed on when it was written.
+			m.accept(claim{hash: e.Checkpoint.ParamsHash})
+		}
 	}
+}
+
+// resumed notes from where the run is computed on after nobody held its open step any more.
+func (m *Machine) resumed(from Resumption) {
+	from.StepsAgain = m.committed() - from.Step
+	m.resumption = &from
+	m.writeRecord()
 }

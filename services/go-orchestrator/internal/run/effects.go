@@ -80,7 +80,7 @@ func (n Number) MarshalJSON() ([]byte, error) {
 type MetricsLine struct {
 	Step            uint64 `json:"step"`
 	Epoch           uint32 `json:"epoch"`
-	Loss            Number `json:"loss"` // mean over the samples
+	Loss            Number `json:"loss"` // of the step: the shards' sum by their weights; null where nothing counted
 	Samples         uint64 `json:"samples"`
 	Seconds         Number `json:"seconds"` // from opening to closing
 	Workers         int    `json:"workers"` // that were there at its opening
@@ -93,19 +93,33 @@ type MetricsLine struct {
 
 // Record is run.json.
 type Record struct {
-	RunID      string         `json:"run_id"`
-	Seed       uint64         `json:"seed"`
-	Shards     uint32         `json:"shards"`
-	BatchSize  uint32         `json:"batch_size"`
-	Epochs     uint32         `json:"epochs"`
-	TotalSteps uint64         `json:"total_steps"` // 0 until the first worker has joined
-	Dataset    *DatasetRecord `json:"dataset"`
-	Parameters []SpecRecord   `json:"parameters"`
-	State      State          `json:"state"`
-	Started    *string        `json:"started"` // RFC 3339, UTC
-	Finished   *string        `json:"finished"`
-	Steps      uint64         `json:"steps"` // closed and applied
-	ParamsHash string         `json:"params_hash"`
+	RunID           string         `json:"run_id"`
+	Seed            uint64         `json:"seed"`
+	Shards          uint32         `json:"shards"`
+	BatchSize       uint32         `json:"batch_size"`
+	Epochs          uint32         `json:"epochs"`
+	MinShardSamples uint32         `json:"min_shard_samples"`
+	DropLast        bool           `json:"drop_last"`
+	TotalSteps      uint64         `json:"total_steps"` // 0 until the first worker has joined
+	Dataset         *DatasetRecord `json:"dataset"`
+	Parameters      []SpecRecord   `json:"parameters"`
+	State           State          `json:"state"`
+	Started         *string        `json:"started"` // RFC 3339, UTC
+	Finished        *string        `json:"finished"`
+	Steps           uint64         `json:"steps"` // closed and applied
+	ParamsHash      string         `json:"params_hash"`
+
+	ResumedFrom     *Resumption `json:"resumed_from"`
+	Incidents       uint64      `json:"incidents"`        // in the ledger
+	CheckpointError string      `json:"checkpoint_error"` // why the last checkpoint could not be written; "" when it was
+	Stopped         string      `json:"stopped"`          // why the run ended before its last step; "" where it did not, or was only interrupted
+}
+
+// Resumption says what the run was taken up from, since the process was started, when no worker held its open step any more.
+type Resumption struct {
+	Step       uint64 `json:"step"`
+	File       string `json:"file"`        // the checkpoint, relative to the run directory; "" for parameters that a worker held
+	StepsAgain uint64 `json:"steps_again"` // committed ones, whose sums are computed again
 }
 
 // DatasetRecord is what run.json says of the data.

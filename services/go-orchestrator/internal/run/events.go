@@ -77,6 +77,10 @@ type StopAsked struct {
 	AtOnce bool
 }
 
+// CheckpointAsked says that a person wants a checkpoint now; the run goes on.
+type CheckpointAsked struct{ Reason string }
+
+func (CheckpointAsked) isEvent()   {}
 func (JoinAsked) isEvent()         {}
 func (WorkAsked) isEvent()         {}
 func (UpdateCame) isEvent()        {}

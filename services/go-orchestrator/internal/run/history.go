@@ -44,7 +44,8 @@ func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 
 func (m *Machine) settingsRecord() *ledger.Settings {
 	s := m.config.Settings
-	return &ledger.Settings{Format: ledger.Format, RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs}
+	return &ledger.Settings{Format: ledger.Format, RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs,
+		MinShardSamples: s.MinShardSamples, DropLast: s.DropLast}
 }
 
 // committed is how many steps are in the ledger.
@@ -73,6 +74,9 @@ func (m *Machine) restore(past Past) error {
 	if err := m.sameRun(past.Records[0]); err != nil {
 		return err
 	}
+	if err := m.readEpochs(past.Records); err != nil {
+		return err
+	}
 	var steps []*ledger.Step
 	for i, record := range past.Records {
 		switch r := record.(type) {
@@ -93,10 +97,21 @@ func (m *Machine) restore(past Past) error {
 			}
 			m.history = append(m.history, committedStep{r.AggregateHash, r.ParamsHash})
 			m.agreed.steps, m.agreed.hash = r.Step, r.ParamsHash
+			m.tip = nil
 			steps = append(steps, r)
 		case *ledger.Checkpoint:
 			m.checkpoints = append(m.checkpoints, *r)
+			if r.Step == m.committed() {
+				// The workers had agreed on it before it was written, so nobody has to say it again.
+				m.tip = &r.ParamsHash
+				m.agreed.steps, m.agreed.hash = r.Step, r.ParamsHash
+			}
+		case *ledger.Stop:
+			m.stop = r
+		case *ledger.Change:
+			m.changeKept(r)
 		case *ledger.Incident:
+			m.incidents++
 			if r.Kind == ledger.Quarantine {
 				m.quarantined[r.Name] = r.Detail
 			}
@@ -109,6 +124,7 @@ func (m *Machine) restore(past Past) error {
 		return fmt.Errorf("metrics.jsonl tells of %d steps, but the ledger only of %d: it was cut, or is an older copy; put back the right one, or start a new run", past.Lines, m.committed())
 	}
 	m.checkpoints = slices.DeleteFunc(m.checkpoints, func(c ledger.Checkpoint) bool { return past.Checkpoints == nil || !past.Checkpoints(c) })
+	m.changeNow()
 	m.openStep(m.committed())
 	m.restoreMetrics(steps, past.Lines)
 	return nil
@@ -120,8 +136,11 @@ func (m *Machine) sameRun(first ledger.Record) error {
 	if !is {
 		return fmt.Errorf("the ledger does not begin with the settings of a run")
 	}
-	if was.Format != ledger.Format {
-		return fmt.Errorf("the ledger has format %d; this build reads %d", was.Format, ledger.Format)
+	if was.Format < ledger.OldestFormat || was.Format > ledger.Format {
+		return fmt.Errorf("the ledger has format %d; this build reads %d to %d", was.Format, ledger.OldestFormat, ledger.Format)
+	}
+	if was.Format < 2 && m.config.DefaultCut {
+		m.config.Settings.MinShardSamples = 0
 	}
 	now := m.settingsRecord()
 	for _, s := range []struct {
@@ -129,12 +148,14 @@ func (m *Machine) sameRun(first ledger.Record) error {
 		was, now any
 	}{
 		{"run-id", was.RunID, now.RunID}, {"seed", was.Seed, now.Seed}, {"shards", was.Shards, now.Shards},
-		{"batch-size", was.BatchSize, now.BatchSize}, {"epochs", was.Epochs, now.Epochs},
+		{"batch-size", was.BatchSize, now.BatchSize},
+		{"min-shard-samples", was.MinShardSamples, now.MinShardSamples}, {"drop-last", was.DropLast, now.DropLast},
 	} {
 		if s.was != s.now {
 			return fmt.Errorf("the run directory holds a run with --%s %v, but %v is asked for; use %v to go on with it, or another --run-dir", s.flag, s.was, s.now, s.was)
 		}
 	}
+	m.epochs = was.Epochs
 	return nil
 }
 
@@ -155,6 +176,7 @@ func (m *Machine) restoreModel(r *ledger.Model) error {
 	m.layout, m.schedule, m.software, m.state = layout, schedule, r.Software, Running
 	m.dataset = protocol.Dataset{Name: d.Name, Hash: d.Hash, TrainSamples: d.TrainSamples, HeldOutSamples: d.HeldOutSamples, Classes: d.Classes,
 		Features: d.Features.Protocol(), Label: d.Labels.Protocol()}
+	m.computation = computation{training: r.Training, arithmetic: r.Arithmetic, fingerprints: r.Fingerprints}
 	m.tip = &r.ParamsHash
 	m.agreed.hash = r.ParamsHash
 	return nil
@@ -163,12 +185,9 @@ func (m *Machine) restoreModel(r *ledger.Model) error {
 // restoreMetrics writes the lines of metrics.jsonl that the crash has swallowed. That of the last step waits for the hash of its parameters.
 func (m *Machine) restoreMetrics(steps []*ledger.Step, lines uint64) {
 	m.lines = lines
-	if m.state != Finished && len(steps) > 0 {
-		m.tip = nil
-	}
 	for _, step := range steps[lines:] {
 		line := MetricsLine{
-			Step: step.Step, Epoch: step.Epoch, Loss: Number(float64(step.LossSum) / float64(step.Samples)), Samples: step.Samples, Seconds: Number(step.Seconds),
+			Step: step.Step, Epoch: step.Epoch, Loss: Number(float64(step.LossSum) / step.DividedBy()), Samples: step.Samples, Seconds: Number(step.Seconds),
 			Workers: step.Workers, AggregateHash: step.AggregateHash.String(),
 		}
 		m.closed = &line

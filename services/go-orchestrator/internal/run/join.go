@@ -21,12 +21,13 @@ func (m *Machine) onJoin(e JoinAsked) {
 		return
 	}
 	join := e.Join
-	join.WorkerName = strings.ToValidUTF8(join.WorkerName, "?")
+	join.WorkerName, join.Training = strings.ToValidUTF8(join.WorkerName, "?"), strings.ToValidUTF8(join.Training, "?")
 	if err := m.admit(&join); err != nil {
 		m.note(slog.LevelWarn, "refused a worker", "worker", join.WorkerName, "action", err.Action.String(), "reason", err.Detail)
 		m.refuse(e.Peer, e.Request, protocol.KindJoinRequest, err)
 		return
 	}
+	m.adopt(&join)
 	m.lastID++
 	w := &worker{id: m.lastID, peer: e.Peer, name: join.WorkerName, pid: join.ProcessID, step: join.Step, hash: join.ParametersHash,
 		beat: join.Heartbeat, heard: m.now, answered: m.now}
@@ -44,7 +45,7 @@ func (m *Machine) onJoin(e JoinAsked) {
 			"id", w.id, "worker", w.name, "software", join.Software, "first", m.software)
 	}
 	m.send(e.Peer, e.Request, protocol.Joined{
-		RunID: m.config.RunID, WorkerID: w.id, Settings: m.config.Settings, Step: m.step.number, TotalSteps: m.schedule.TotalSteps,
+		RunID: m.config.RunID, WorkerID: w.id, Settings: m.config.Settings, Step: m.step.number, TotalSteps: m.totalSteps(),
 	})
 }
 
@@ -53,9 +54,8 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 	if join.Version != protocol.Version {
 		return protocol.Errorf(protocol.Stop, "the worker speaks protocol version %d and this orchestrator %d; use the same release of both", join.Version, protocol.Version)
 	}
-	if len(join.WorkerName) > protocol.MaxWorkerName || len(join.Software) > protocol.MaxSoftware {
-		return protocol.Errorf(protocol.FixRequest, "workerName may have %d bytes and software %d; they have %d and %d",
-			protocol.MaxWorkerName, protocol.MaxSoftware, len(join.WorkerName), len(join.Software))
+	if err := checkLengths(join); err != nil {
+		return err
 	}
 	if _, is := m.quarantined[join.WorkerName]; is {
 		return m.inQuarantine(join.WorkerName)
@@ -75,6 +75,9 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 	}
 	if join.Step > m.committed() {
 		return m.ahead(join)
+	}
+	if err := m.computesAlike(join); err != nil {
+		return err
 	}
 	// One that comes back after it was told to drop its parameters is given others; a new one has to begin as the run did.
 	if reference, known := m.reference(join.Step); known && reference != join.ParametersHash && join.RunID == "" {
@@ -108,6 +111,7 @@ func (m *Machine) begin(join *protocol.Join) *protocol.Error {
 		return m.ahead(join)
 	}
 	m.layout, m.schedule, m.dataset, m.software = layout, schedule, join.Dataset, join.Software
+	m.computation.say(join)
 	m.tip = &join.ParametersHash
 	m.agreed.hash = join.ParametersHash
 	m.started = m.now
@@ -127,6 +131,7 @@ func (m *Machine) modelRecord() *ledger.Model {
 		Software: strings.ToValidUTF8(m.software, "?"), ParamsHash: *m.tip, EpochSteps: m.schedule.EpochSteps, TotalSteps: m.schedule.TotalSteps,
 		Dataset: ledger.Dataset{Name: d.Name, Hash: d.Hash, TrainSamples: d.TrainSamples, HeldOutSamples: d.HeldOutSamples, Classes: d.Classes,
 			Features: ledger.SpecOf(d.Features), Labels: ledger.SpecOf(d.Label)},
+		Training: m.computation.training, Arithmetic: strings.ToValidUTF8(m.computation.arithmetic, "?"), Fingerprints: m.computation.fingerprints,
 	}
 	for _, spec := range m.layout.Specs {
 		record.Parameters = append(record.Parameters, ledger.SpecOf(spec))
@@ -147,12 +152,27 @@ func firstDifference(run, worker []protocol.Spec) string {
 }
 
 func (m *Machine) onLeave(e LeaveAsked) {
-	if w := m.find(e.Peer); w != nil {
+	w := m.find(e.Peer)
+	if e.Leave.Broken != "" {
+		m.onBroken(w, cut(strings.ToValidUTF8(e.Leave.Broken, "?"), protocol.MaxBroken))
+		w = m.find(e.Peer)
+	}
+	if w != nil {
 		// A request for work that is held back is withdrawn by this: it gets no answer of its own.
 		m.note(slog.LevelInfo, "worker leaves", "id", w.id, "worker", w.name, "reason", strings.ToValidUTF8(e.Leave.Reason, "?"), "workers", len(m.workers)-1)
 		m.remove(w)
 	}
 	m.send(e.Peer, e.Request, protocol.Left{Reason: "as you asked"})
+}
+
+// onBroken is told how a script breaks the promise of the same bits, by the worker that runs it.
+func (m *Machine) onBroken(w *worker, detail string) {
+	id := uint32(nobody)
+	if w != nil {
+		id = w.id
+	}
+	m.incident(ledger.Script, 0, 0, id, detail)
+	m.breaks(detail)
 }
 
 func (m *Machine) onGone(e PeerGone) {
@@ -180,9 +200,7 @@ func (m *Machine) free(w *worker) {
 		if s.owner == w.id && !m.step.tree.Has(uint32(i)) {
 			s.owner = 0
 		}
-		if s.second == w.id {
-			s.second = 0
-		}
+		s.letGo(w.id)
 	}
 	for _, d := range m.step.disputes {
 		if d.third == w.id {

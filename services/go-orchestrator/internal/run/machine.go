@@ -27,12 +27,15 @@ const (
 type Config struct {
 	RunID       string
 	Settings    protocol.Settings
+	DefaultCut  bool  // nobody asked for Settings.MinShardSamples: a ledger from before there was one goes by its own
 	MemoryBytes int64 // that gradients and snapshots may take
 	KeepBytes   int64 // of aggregates that are kept for workers that lag; two steps are always kept
 
 	CheckpointSteps uint64        // take one each so many steps; 0 for none
 	CheckpointEvery time.Duration // and each so long; 0 for none
 	KeepCheckpoints int           // the newest ones; at least 1
+	Strict          bool          // end the run where the same bits cannot be promised any more
+	TakeChanges     bool          // take another training than the run had, and go on after a stop
 	VerifyFraction  float64       // share of the shards that two workers compute
 	StragglerK      float64       // a shard is late after median + k * MAD
 }
@@ -48,12 +51,15 @@ type Machine struct {
 	layout   *protocol.Layout
 	dataset  protocol.Dataset
 	schedule Schedule
+	epochs   uint32 // that the ledger says
 	started  time.Time
 	finished time.Time
 
 	workers  []*worker // ascending by id
 	lastID   uint32
 	software string // of the first worker
+
+	computation computation
 
 	step       step
 	history    []committedStep       // the steps in the ledger
@@ -75,12 +81,20 @@ type Machine struct {
 	rate      rate
 	overtakes uint64 // shards leased to a second worker because the first was late
 
-	donor       *worker // has been asked for its state
+	donor       *worker  // has been asked for its state
+	giving      lateness // of workers that give it
+	stateBytes  uint64   // of the last one; 0 before the first
 	snapshot    *protocol.Snapshot
 	checkpoints []ledger.Checkpoint // on the disk, ascending
 	saving      saving
 	loading     bool // a checkpoint
-	ending      bool // only a last checkpoint is waited for
+	resumption  *Resumption
+	stop        *ledger.Stop // a script has ended the run
+	halted      string       // why the run was stopped for good
+	incidents   uint64       // in the ledger
+	ties        int          // how often the workers did not agree on parameters and none had a majority
+	recomputed  uint64       // steps that were closed again
+	ending      bool         // only a last checkpoint is waited for
 
 	quarantined map[string]string        // why, by the worker's name
 	diverged    map[string]int           // how often, by the worker's name
@@ -100,16 +114,6 @@ type step struct {
 	again    int        // computed again because a replay had other bits
 }
 
-// shard of the open step.
-type shard struct {
-	owner  uint32    // the worker that has it; 0 is nobody
-	second uint32    // the worker that computes it as well; 0 is nobody
-	again  time.Time // when it was leased to that one
-	since  time.Time // when it was leased to its owner
-	of     int       // how many shards that lease had
-	check  bool      // is to be computed by two workers, and only one has
-}
-
 // worker is one that has joined.
 type worker struct {
 	id   uint32
@@ -122,15 +126,19 @@ type worker struct {
 	waiting  bool      // its request for work is held back
 	request  uint64    // which one
 	answered time.Time // when it was last told what to do
+	leased   int       // shards that it was told to compute then
 
-	lost   bool // holds parameters that the run has left behind, and needs a snapshot
-	served bool // lost, and has been sent one
-	unfit  bool // was asked for a snapshot and gave none that can be used
-	sound  bool // its hash is that of the run's parameters after as many steps
+	lost         bool      // holds parameters that the run has left behind, and needs a snapshot
+	served       bool      // lost, and has been sent one
+	unfit        bool      // was asked for a snapshot and gave none that can be used
+	noDonorUntil time.Time // it did not give one in time
+	sound        bool      // its hash is that of the run's parameters after as many steps
 
 	beat   time.Duration // longest silence that it promised; 0 for none
 	heard  time.Time
 	silent bool
+
+	hanging bool // does nothing but send heartbeats
 }
 
 // Handle takes one event at a time and says what is to be done.
@@ -141,12 +149,15 @@ func (m *Machine) Handle(now time.Time, event Event) []Effect {
 		m.onJoin(e)
 	case WorkAsked:
 		m.hear(e.Peer)
+		m.stir(e.Peer)
 		m.onWork(e)
 	case UpdateCame:
 		m.hear(e.Peer)
+		m.stir(e.Peer)
 		m.onUpdate(e)
 	case SnapshotCame:
 		m.hear(e.Peer)
+		m.stir(e.Peer)
 		m.onSnapshot(e)
 	case LeaveAsked:
 		m.onLeave(e)
@@ -160,6 +171,8 @@ func (m *Machine) Handle(now time.Time, event Event) []Effect {
 		m.onWritten(e)
 	case CheckpointLoaded:
 		m.onLoaded(e)
+	case CheckpointAsked:
+		m.onCheckpointAsked(e)
 	case StopAsked:
 		m.onStop(e)
 	}
@@ -181,6 +194,7 @@ func (m *Machine) Workers() int { return len(m.workers) }
 func (m *Machine) settle() {
 	for changed := true; changed; {
 		changed = m.decide()
+		changed = m.finish() || changed
 		changed = m.closeStep() || changed
 		m.rebase()
 		for _, w := range slices.Clone(m.workers) {
@@ -191,7 +205,10 @@ func (m *Machine) settle() {
 			if reply == nil {
 				continue
 			}
-			changed, w.waiting, w.answered = true, false, m.now
+			changed, w.waiting, w.answered, w.leased = true, false, m.now, 0
+			if lease, is := reply.(protocol.Lease); is {
+				w.leased = len(lease.Shards)
+			}
 			m.send(w.peer, w.request, reply)
 			if _, refused := reply.(*protocol.Error); refused {
 				m.remove(w)
@@ -214,14 +231,14 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 	if aggregate := m.kept(w.step); aggregate != nil {
 		return aggregate
 	}
-	if _, settled := m.reference(w.step); settled && m.donor == nil && !w.unfit && (m.saving.wanted || m.snapshotWanted()) {
+	if _, settled := m.reference(w.step); settled && m.donor == nil && m.donates(w) && (m.saving.due() || m.snapshotWanted()) {
 		m.donor = w
 		return protocol.SnapshotRequest{Step: m.step.number}
 	}
 	switch {
 	case m.ending:
 		return nil // until the checkpoint is written; then everyone is told
-	case m.step.number == m.schedule.TotalSteps:
+	case m.step.number == m.totalSteps():
 		if m.state != Finished {
 			return nil // until the workers agree on what came out
 		}
@@ -248,10 +265,15 @@ func (m *Machine) answerLost(w *worker) protocol.Reply {
 }
 
 func (m *Machine) finishedReply() protocol.Reply {
-	return protocol.Finished{Steps: m.agreed.steps, ParametersHash: m.agreed.hash}
+	return protocol.Finished{Steps: m.agreed.steps, ParametersHash: m.agreed.hash, Incidents: m.incidents, Stopped: m.stopped()}
 }
 
 func (m *Machine) stopping(refused protocol.Kind) *protocol.Error {
+	if m.halted != "" {
+		err := protocol.Errorf(protocol.Stop, "%s", m.halted)
+		err.Refused = refused
+		return err
+	}
 	err := protocol.Errorf(protocol.Reconnect, "the orchestrator of run %s is stopping; connect again when it is back", m.config.RunID)
 	err.Refused = refused
 	return err

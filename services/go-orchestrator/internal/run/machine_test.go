@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -24,13 +25,17 @@ type bench struct {
 	lines   []MetricsLine
 	records []Record
 	loads   int // of checkpoints, asked for
+	notes   []Note
 
 	committed []ledger.Record
 }
 
 // Two parameters of 3 elements; 20 samples in steps of 8 over 4 shards: 3 steps, the last one of 4 samples.
 func newBench(t *testing.T) *bench {
-	settings := protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1}
+	return newBenchWith(t, protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1})
+}
+
+func newBenchWith(t *testing.T, settings protocol.Settings) *bench {
 	machine, effects, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, KeepBytes: 0, StragglerK: 5}, time.Unix(1000, 0), Past{})
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +67,8 @@ func (b *bench) carryOut(effects []Effect) {
 			b.committed = append(b.committed, e.Records...)
 		case LoadCheckpoint:
 			b.loads++
+		case Note:
+			b.notes = append(b.notes, e)
 		case WriteRecord:
 			b.records = append(b.records, e.Record)
 		}
@@ -124,7 +131,7 @@ func (b *bench) update(step uint64, first, count uint32, value float32) protocol
 		if step == 2 {
 			samples = 1
 		}
-		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: samples, LossSum: 1})
+		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: samples, LossSum: 1, Weight: float64(samples)})
 	}
 	return u
 }
@@ -214,6 +221,27 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 			u.Reports[1].Samples = 3
 			return u
 		}, protocol.Refused, "shard 3 reports 3 samples"},
+		{"the same bits with another weight", func(b *bench) protocol.Update {
+			u := b.update(1, 0, 2, 5)
+			u.Reports[0].Weight = 3
+			return u
+		}, protocol.Conflict, "other bits"},
+		{"the same bits of a loss that is a sum", func(b *bench) protocol.Update { return summed(b.update(1, 0, 2, 5)) }, protocol.Conflict, "other bits"},
+		{"a sum where the step has means", func(b *bench) protocol.Update { return summed(b.update(1, 2, 2, 5)) }, protocol.Refused, "the loss of shard 2 is a sum, that of shard 0 a mean"},
+		{"a weight that is no number", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.NaN()) }, protocol.Refused, "the weight of shard 3 is NaN"},
+		{"a weight without end", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.Inf(1)) }, protocol.Refused, "the weight of shard 3 is +Inf"},
+		{"a weight too large to add up", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), 1e306) }, protocol.Refused, "the weight of shard 3 is 1e+306"},
+		{"a negative weight", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), -1) }, protocol.Refused, "the weight of shard 3 is -1"},
+		{"a loss that is no number", func(b *bench) protocol.Update {
+			u := b.update(1, 2, 2, 5)
+			u.Reports[0].LossSum = math.NaN()
+			return u
+		}, protocol.Refused, "the loss of shard 2 is NaN"},
+		{"reports in another order", func(b *bench) protocol.Update {
+			u := b.update(1, 2, 2, 5)
+			slices.Reverse(u.Reports)
+			return u
+		}, protocol.Refused, "the report for shard 3 stands where that for shard 2 has to be"},
 		{"pieces that were refused", func(b *bench) protocol.Update {
 			u := b.update(1, 2, 2, 5)
 			u.Gradients.Release()
@@ -242,6 +270,19 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 			}
 		})
 	}
+}
+
+func summed(u protocol.Update) protocol.Update {
+	for i := range u.Reports {
+		u.Reports[i].Summed = true
+	}
+	return u
+}
+
+// weighted gives the last shard of an update another weight.
+func weighted(u protocol.Update, weight float64) protocol.Update {
+	u.Reports[len(u.Reports)-1].Weight = weight
+	return u
 }
 
 // advance brings a worker that is alone to the open step `to`.

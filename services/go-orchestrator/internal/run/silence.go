@@ -24,8 +24,15 @@ func (m *Machine) hear(peer Peer) {
 	}
 }
 
-// onTick looks for workers that have fallen silent. Their connections stay, their shards go to others.
+// onTick looks for workers that are not to be waited for any longer.
 func (m *Machine) onTick() {
+	m.findSilent()
+	m.giveUpDonor()
+	m.findHanging()
+}
+
+// findSilent looks for workers that have fallen silent. Their connections stay, their shards go to others.
+func (m *Machine) findSilent() {
 	for _, w := range m.workers {
 		if w.beat > 0 && !w.silent && m.now.Sub(w.heard) > max(leastPause, missedBeats*w.beat) {
 			w.silent = true

@@ -2,6 +2,7 @@ package run
 
 import (
 	"log/slog"
+	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -22,12 +23,15 @@ func (m *Machine) snapshotWanted() bool {
 // donorInSight says whether a worker is there that holds the open step, or will when it has applied the aggregates.
 func (m *Machine) donorInSight() bool {
 	for _, w := range m.workers {
-		if !w.lost && !w.unfit && !w.silent {
+		if !w.lost && w.here() && m.donates(w) {
 			return true
 		}
 	}
 	return false
 }
+
+// donates says whether a worker can be asked for its state.
+func (m *Machine) donates(w *worker) bool { return !w.unfit && !m.now.Before(w.noDonorUntil) }
 
 func (m *Machine) onSnapshot(e SnapshotCame) {
 	const kind = protocol.KindSnapshot
@@ -38,13 +42,17 @@ func (m *Machine) onSnapshot(e SnapshotCame) {
 		m.refuse(e.Peer, e.Request, kind, m.notJoined(e.Peer))
 		return
 	}
-	if w != m.donor {
-		// It may have been silent for so long that another one was asked.
+	m.giving.add(m.now.Sub(w.answered), 1)
+	m.stateBytes, w.noDonorUntil = s.TotalBytes, time.Time{}
+	if w != m.donor && !m.saving.due() && !m.snapshotWanted() {
+		// It has taken so long that another one was asked.
 		m.note(slog.LevelWarn, "worker sent its state, which is not waited for any more", "id", w.id, "worker", w.name, "step", s.Step)
 		s.Release()
 		return
 	}
-	m.donor = nil
+	if w == m.donor {
+		m.donor = nil
+	}
 	if reference, _ := m.reference(s.Step); s.Step != w.step || s.ParametersHash != reference {
 		m.note(slog.LevelError, "worker sent a snapshot that is not of the run", "id", w.id, "worker", w.name, "step", s.Step, "asked_step", w.step,
 			"hash", s.ParametersHash.String(), "run_hash", reference.String())

@@ -15,35 +15,43 @@ type Status struct {
 	Replaying        bool           `json:"replaying"` // the open step is one of them: it is computed again
 	TotalSteps       uint64         `json:"total_steps"`
 	Epoch            uint32         `json:"epoch"`
-	Loss             Number         `json:"loss"` // mean over the samples of the last step that was applied
+	Loss             Number         `json:"loss"` // of the last step that was applied
 	ParamsHash       string         `json:"params_hash"`
 	Workers          []WorkerStatus `json:"workers"`
 	SamplesPerSecond Number         `json:"samples_per_second"` // over the last steps
-	SecondLeases     uint64         `json:"second_leases"`      // shards leased to a second worker because the first was late, since the start of the process
+	SecondLeases     uint64         `json:"second_leases"`      // shards leased to a further worker because the first was late, since the start of the process
+	RecomputedSteps  uint64         `json:"recomputed_steps"`   // committed steps that were computed again, since the start of the process
+	ResumedFrom      *Resumption    `json:"resumed_from"`       // as in run.json
+	Incidents        uint64         `json:"incidents"`          // in the ledger
+	CheckpointError  string         `json:"checkpoint_error"`   // why the last checkpoint could not be written; "" when it was
+	Stopped          string         `json:"stopped"`            // why the run ends, or ended, before its last step; "" where it does not
 }
 
 // WorkerStatus is one worker of a Status.
 type WorkerStatus struct {
-	ID     uint32   `json:"id"`
-	Name   string   `json:"name"`
-	PID    uint32   `json:"pid"`
-	Step   uint64   `json:"step"`
-	Silent bool     `json:"silent"` // no heartbeat for a while
-	Shards []uint32 `json:"shards"` // of the open step, not yet submitted
+	ID      uint32   `json:"id"`
+	Name    string   `json:"name"`
+	PID     uint32   `json:"pid"`
+	Step    uint64   `json:"step"`
+	Silent  bool     `json:"silent"`  // no heartbeat for a while
+	Hanging bool     `json:"hanging"` // nothing but heartbeats for a while
+	Shards  []uint32 `json:"shards"`  // of the open step, not yet submitted
 }
 
 // Status of the run now.
 func (m *Machine) Status() Status {
 	s := Status{
-		RunID: m.config.RunID, State: m.state, Step: m.step.number, Committed: m.committed(), Replaying: m.replaying(), TotalSteps: m.schedule.TotalSteps,
+		RunID: m.config.RunID, State: m.state, Step: m.step.number, Committed: m.committed(), Replaying: m.replaying(), TotalSteps: m.totalSteps(),
 		Loss: m.agreed.loss, SamplesPerSecond: m.rate.perSecond(), SecondLeases: m.overtakes, Workers: []WorkerStatus{},
+		RecomputedSteps: m.recomputed, ResumedFrom: m.resumption, Incidents: m.incidents, Stopped: m.stopped(),
+		CheckpointError: m.saving.failure,
 	}
 	if m.layout != nil {
 		s.ParamsHash = m.agreed.hash.String()
-		s.Epoch, _ = m.schedule.Locate(min(s.Step, s.TotalSteps-1))
+		s.Epoch, _ = m.schedule.Locate(min(s.Step, max(1, s.TotalSteps)-1))
 	}
 	for _, w := range m.workers {
-		s.Workers = append(s.Workers, WorkerStatus{w.id, w.name, w.pid, w.step, w.silent, append([]uint32{}, m.unfinished(w.id)...)})
+		s.Workers = append(s.Workers, WorkerStatus{w.id, w.name, w.pid, w.step, w.silent, w.hanging, append([]uint32{}, m.unfinished(w.id)...)})
 	}
 	return s
 }
@@ -52,8 +60,9 @@ func (m *Machine) Status() Status {
 func (m *Machine) Record() Record {
 	s := m.config.Settings
 	record := Record{
-		RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs, TotalSteps: m.schedule.TotalSteps,
+		RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs, MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, TotalSteps: m.totalSteps(),
 		Parameters: []SpecRecord{}, State: m.state, Started: stamp(m.started), Finished: stamp(m.finished), Steps: m.agreed.steps,
+		ResumedFrom: m.resumption, Incidents: m.incidents, Stopped: m.stopped(), CheckpointError: m.saving.failure,
 	}
 	if m.layout != nil {
 		record.ParamsHash = m.agreed.hash.String()

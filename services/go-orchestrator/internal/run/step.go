@@ -3,7 +3,6 @@ package run
 import (
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -44,13 +43,14 @@ func (m *Machine) closeStep() bool {
 		return false
 	}
 	number, contributions, reports := m.step.number, m.step.tree.Contributions(), m.step.tree.Reports()
-	samples, loss := m.schedule.StepSamples(number), tree.Losses(reports)
-	aggregate := protocol.NewAggregate(number, samples, loss, m.step.tree.Root())
+	samples := m.schedule.StepSamples(number)
+	aggregate := protocol.NewAggregate(number, samples, tree.Losses(reports), tree.Divisor(reports), m.step.tree.Root())
 	if m.replaying() {
 		if aggregate.Hash() != m.history[number].aggregate {
 			m.replayDiffers(aggregate)
 			return true
 		}
+		m.recomputed++
 	} else {
 		m.warnOfOverflow(number, aggregate.Gradients)
 		m.commitStep(aggregate, contributions)
@@ -71,23 +71,32 @@ func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tre
 	number := aggregate.Step
 	epoch, epochStep := m.schedule.Locate(number)
 	before, _ := m.reference(number)
+	divisor := ledger.Float(aggregate.Divisor)
 	record := &ledger.Step{
-		Step: number, Epoch: epoch, EpochStep: epochStep, Samples: aggregate.Samples, LossSum: ledger.Float(aggregate.LossSum), AggregateHash: aggregate.Hash(),
+		Step: number, Epoch: epoch, EpochStep: epochStep, Samples: aggregate.Samples, LossSum: ledger.Float(aggregate.LossSum), Divisor: &divisor, AggregateHash: aggregate.Hash(),
 		ParamsHash: before, Seconds: ledger.Float(m.now.Sub(m.step.opened).Seconds()), Workers: m.step.present, Time: m.now.UTC(),
 	}
 	for _, c := range contributions {
 		entry := ledger.Contribution{First: c.Node.First, Count: c.Node.Count, Worker: c.Worker}
 		for _, report := range c.Reports {
 			from, to := m.schedule.ShardRange(number, report.Shard)
-			entry.Shards = append(entry.Shards, ledger.Shard{Shard: report.Shard, From: from, To: to, LossSum: ledger.Float(report.LossSum), BatchHash: report.BatchHash})
+			weight := ledger.Float(report.Weight)
+			entry.Shards = append(entry.Shards, ledger.Shard{Shard: report.Shard, From: from, To: to, LossSum: ledger.Float(report.LossSum), Weight: &weight,
+				Summed: report.Summed && from < to, BatchHash: report.BatchHash})
 		}
 		record.Contributions = append(record.Contributions, entry)
 	}
-	m.commit(record)
+	if stop := m.stopIn(contributions); stop != nil {
+		// Before the step: if a crash leaves only this, the step is computed and ends the run all the same.
+		m.stop = stop
+		m.commit(stop, record)
+	} else {
+		m.commit(record)
+	}
 	m.history = append(m.history, committedStep{record.AggregateHash, before})
 	m.tip, m.claims, m.doubted = nil, nil, nil
 	m.closed = &MetricsLine{
-		Step: number, Epoch: epoch, Loss: Number(aggregate.LossSum / float64(aggregate.Samples)), Samples: aggregate.Samples,
+		Step: number, Epoch: epoch, Loss: Number(aggregate.LossSum / aggregate.Divisor), Samples: aggregate.Samples,
 		Seconds: Number(record.Seconds), Workers: m.step.present, AggregateHash: record.AggregateHash.String(),
 	}
 }
@@ -105,13 +114,7 @@ func (m *Machine) replayDiffers(aggregate *protocol.Aggregate) {
 		m.restartStep()
 		return
 	}
-	m.openStep(m.step.number)
-	m.state = Stopped
-	m.finished = m.now
-	m.writeRecord()
-	for _, w := range slices.Clone(m.workers) {
-		m.dismiss(w.id, protocol.Errorf(protocol.Stop, "%s", detail))
-	}
+	m.halt(detail)
 }
 
 // prune forgets what no worker will be given again.

@@ -7,121 +7,100 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
-// lateness knows how long something usually takes.
-type lateness struct {
-	seconds [64]float64 // of one piece, the last observations
-	count   int
+// shard of the open step.
+type shard struct {
+	owner   uint32   // the worker whose result is, or will be, part of the sum; 0 is nobody
+	holders []holder // who computes it now, in the order of their leases; the owner is among them once it has come for it
+	check   bool     // is to be computed by two workers, and only one has
+	blownUp uint32   // the worker whose result was NaN or Inf; 0 is nobody
 }
 
-// Nothing is late before it has taken so long. Below so many observations they say little, and only what has taken many times as long as the longest of them is late.
-const (
-	leastLateness     = 200 * time.Millisecond
-	leastObservations = 8
-	manyTimes         = 10
-)
-
-// add notes that so many pieces together took that long.
-func (l *lateness) add(took time.Duration, pieces int) {
-	l.seconds[l.count%len(l.seconds)] = took.Seconds() / float64(pieces)
-	l.count++
+// holder is a worker's lease of a shard: until its result has come, or it asks for work again.
+type holder struct {
+	worker uint32
+	since  time.Time
+	of     int // shards that the lease had
 }
 
-// late says whether so many pieces have taken longer than the median and k times the median absolute deviation of the others.
-func (l *lateness) late(elapsed time.Duration, pieces int, k float64) bool {
-	seconds := slices.Clone(l.seconds[:min(l.count, len(l.seconds))])
-	if len(seconds) < leastObservations {
-		return l.overdue(elapsed / time.Duration(max(1, pieces)))
+// hold notes that a worker computes the shard from now on.
+func (s *shard) hold(worker uint32, now time.Time, of int) {
+	s.letGo(worker)
+	s.holders = append(s.holders, holder{worker, now, of})
+}
+
+// letGo notes that a worker no longer computes the shard.
+func (s *shard) letGo(worker uint32) {
+	s.holders = slices.DeleteFunc(s.holders, func(h holder) bool { return h.worker == worker })
+}
+
+// letGoAll notes that a worker computes nothing: who asks for work has nothing in hand.
+func (m *Machine) letGoAll(worker uint32) {
+	for number := range m.step.shards {
+		m.step.shards[number].letGo(worker)
 	}
-	median := middle(seconds)
-	for i := range seconds {
-		seconds[i] = max(seconds[i]-median, median-seconds[i])
-	}
-	return elapsed >= leastLateness && elapsed.Seconds() > float64(pieces)*(median+k*middle(seconds))
 }
 
-// overdue says whether one piece has taken several times as long as the longest of the others: for what comes in several kinds, of which the
-// median says nothing.
-func (l *lateness) overdue(elapsed time.Duration) bool {
-	seconds := l.seconds[:min(l.count, len(l.seconds))]
-	times := 2.0
-	if len(seconds) < leastObservations {
-		times = manyTimes
-	}
-	return len(seconds) > 0 && elapsed >= leastLateness && elapsed.Seconds() > times*slices.Max(seconds)
-}
-
-// middle sorts.
-func middle(values []float64) float64 {
-	slices.Sort(values)
-	return values[len(values)/2]
-}
-
-// secondLease gives a worker that has nothing to do shards that another one has as well: to settle a dispute, to check bits, or because the
-// other one is late. What is late comes with all that its owner has not sent, so that both group the shards alike and their bits can be compared.
-func (m *Machine) secondLease(w *worker) []uint32 {
+// furtherLease gives a worker that has nothing to do shards that others have as well: to settle a dispute, to check bits, or because all others
+// are late.
+func (m *Machine) furtherLease(w *worker) []uint32 {
 	if shards := m.thirdLease(w); shards != nil {
 		return shards
 	}
+	if shards := m.checkLease(w); shards != nil {
+		return shards
+	}
+	return m.lateLease(w)
+}
+
+// checkLease gives shards that two workers are to compute and only one does.
+func (m *Machine) checkLease(w *worker) []uint32 {
 	var shards []uint32
 	for number := range m.step.shards {
-		s := &m.step.shards[number]
-		if s.check && s.second == 0 && s.owner != 0 && m.computes(uint32(number)) != w.id {
-			s.second, s.again = w.id, m.now
+		s, first := &m.step.shards[number], m.computes(uint32(number))
+		checked := slices.ContainsFunc(s.holders, func(h holder) bool { return h.worker != first })
+		if s.check && !checked && s.owner != 0 && first != w.id {
 			shards = append(shards, uint32(number))
 		}
 	}
-	if len(shards) > 0 {
-		return shards
-	}
+	return shards
+}
+
+// lateLease gives what another worker is late with, all that it has not sent, so that both group the shards alike and their bits can be
+// compared. The next worker that takes them can be late, too: the n-th one is waited for n times as long before the next is asked.
+func (m *Machine) lateLease(w *worker) []uint32 {
 	for _, owner := range m.workers {
 		open := m.unfinished(owner.id)
 		if owner == w || len(open) == 0 {
 			continue
 		}
 		// One that has not come for its shards yet is waited for since the step was opened.
-		oldest := m.step.shards[open[0]]
-		since, pieces := oldest.since, oldest.of
-		if since.IsZero() {
-			since, pieces = m.step.opened, len(open)
+		since, pieces, times := m.step.opened, len(open), 1
+		if holders := m.step.shards[open[0]].holders; len(holders) > 0 {
+			last := holders[len(holders)-1]
+			since, pieces, times = last.since, last.of, len(holders)
 		}
-		if oldest.second != 0 || !m.lateness.late(m.now.Sub(since), pieces, m.config.StragglerK) {
-			continue
+		if m.lateness.late(m.now.Sub(since)/time.Duration(times), pieces, m.config.StragglerK) {
+			m.overtakes += uint64(len(open))
+			return open
 		}
-		for _, number := range open {
-			m.step.shards[number].second, m.step.shards[number].again = w.id, m.now
-		}
-		m.overtakes += uint64(len(open))
-		return open
 	}
 	return nil
 }
 
 // observe notes how long a worker took for shards that it leased.
 func (m *Machine) observe(w *worker, node tree.Node) {
-	s := m.step.shards[node.First]
-	since := s.since
-	if s.second == w.id {
-		since = s.again
-	} else if s.owner != w.id {
-		return
-	}
-	if !since.IsZero() && s.of > 0 {
-		m.lateness.add(m.now.Sub(since), s.of)
+	for _, h := range m.step.shards[node.First].holders {
+		if h.worker == w.id && h.of > 0 {
+			m.lateness.add(m.now.Sub(h.since), h.of)
+		}
 	}
 }
 
-// overtaken notes that shards have come from another worker than their owner: it owns them now, and the one that was to compute them is the
-// second, if it has begun.
-func (m *Machine) overtaken(w *worker, node tree.Node) {
+// came notes that the result of shards has come: who sent it owns them now. Others that compute them may send theirs.
+func (m *Machine) came(w *worker, node tree.Node) {
 	for number := node.First; number < node.First+node.Count; number++ {
 		s := &m.step.shards[number]
-		if s.owner == w.id {
-			continue
-		}
-		s.second = 0
-		if !s.since.IsZero() {
-			s.second = s.owner
-		}
+		s.letGo(w.id)
 		s.owner = w.id
 	}
 }

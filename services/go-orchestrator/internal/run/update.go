@@ -28,7 +28,7 @@ func (m *Machine) onUpdate(e UpdateCame) {
 	node := tree.Node{First: e.Update.FirstShard, Count: e.Update.ShardCount}
 	if verdict == protocol.Accepted {
 		m.observe(w, node)
-		m.overtaken(w, node)
+		m.came(w, node)
 		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports}, gradients)
 	} else {
 		if gradients != nil {
@@ -46,6 +46,22 @@ func (m *Machine) onUpdate(e UpdateCame) {
 	w.answered = m.now
 	m.send(e.Peer, e.Request, protocol.Ack{Verdict: verdict, Detail: detail})
 	m.compared(w, node, verdict, &e.Update)
+	if verdict == protocol.Refused && e.Update.NotFinite {
+		m.blownUp(w, node, detail)
+	}
+}
+
+// blownUp ends the run when a second worker computes NaN or Inf for the same shards: then it is not the fault of one machine, and whoever is given
+// them next would fail like the two.
+func (m *Machine) blownUp(w *worker, node tree.Node, detail string) {
+	for number := node.First; number < min(node.First+node.Count, m.config.Settings.Shards); number++ {
+		s := &m.step.shards[number]
+		if s.blownUp != nobody && s.blownUp != w.id {
+			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same before; lower the learning rate, clip the gradient, or look at these samples", detail, s.blownUp, m.names[s.blownUp]))
+			return
+		}
+		s.blownUp = w.id
+	}
 }
 
 // judge says what an update is to the open step. Nothing but Accepted may touch the sum.
@@ -61,10 +77,12 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 		return protocol.Stale, fmt.Sprintf("step %d is closed; step %d is open", u.Step, m.step.number)
 	case m.ending:
 		return protocol.Stale, "the orchestrator is stopping"
-	case u.Step > m.step.number || u.Step >= m.schedule.TotalSteps:
-		return protocol.TooEarly, fmt.Sprintf("step %d is not open; the run is at step %d of %d", u.Step, m.step.number, m.schedule.TotalSteps)
+	case m.stop != nil && u.Step == m.stop.Steps:
+		return protocol.Stale, fmt.Sprintf("the run was ended after %d steps: %s", m.stop.Steps, m.stop.Reason)
+	case u.Step > m.step.number || u.Step >= m.totalSteps():
+		return protocol.TooEarly, fmt.Sprintf("step %d is not open; the run is at step %d of %d", u.Step, m.step.number, m.totalSteps())
 	case u.Refusal != "":
-		return refused("%s", u.Refusal)
+		return refused("%s of step %d: %s", tree.Node{First: u.FirstShard, Count: u.ShardCount}, u.Step, u.Refusal)
 	case w.lost || w.step != u.Step || !w.sound:
 		return refused("it reported parameters of step %d and sends gradients of step %d; it must ask for work first", w.step, u.Step)
 	}
@@ -76,15 +94,9 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 		return refused("%s come with %d reports; each shard needs one", node, len(u.Reports))
 	}
 	for i, report := range u.Reports {
-		shard := node.First + uint32(i)
-		if report.Shard != shard {
-			return refused("report %d is for shard %d; it must be for shard %d", i, report.Shard, shard)
-		}
-		if want := m.schedule.ShardSamples(u.Step, shard); uint64(report.Samples) != want {
-			return refused("shard %d reports %d samples; it has %d", shard, report.Samples, want)
-		}
-		if math.IsNaN(report.LossSum) || math.IsInf(report.LossSum, 0) {
-			return refused("the loss of shard %d is %v", shard, report.LossSum)
+		if err := m.checkReport(u.Step, node.First+uint32(i), report); err != nil {
+			u.NotFinite = math.IsNaN(report.LossSum) || math.IsInf(report.LossSum, 0)
+			return refused("step %d: %v", u.Step, err)
 		}
 	}
 	contribution := &tree.Contribution{Node: node, Digest: u.Digest, Reports: u.Reports}
@@ -96,5 +108,57 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	case tree.Overlaps:
 		return protocol.Stale, fmt.Sprintf("%s overlap %s, which came from worker %d; ask for work to learn what is missing", node, earlier.Node, earlier.Worker)
 	}
+	if err := m.checkSummed(u.Reports); err != nil {
+		return refused("%v", err)
+	}
 	return protocol.Accepted, ""
+}
+
+// mostWeight is so far below the largest float64 that the weights of a step add up to a finite one.
+const mostWeight = math.MaxFloat64 / protocol.MaxShards
+
+// checkReport says what is wrong with the report of a shard.
+func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report) error {
+	samples := m.schedule.ShardSamples(step, shard)
+	switch {
+	case report.Shard != shard:
+		return fmt.Errorf("the report for shard %d stands where that for shard %d has to be", report.Shard, shard)
+	case uint64(report.Samples) != samples:
+		return fmt.Errorf("shard %d reports %d samples; it has %d", shard, report.Samples, samples)
+	case math.IsNaN(report.LossSum) || math.IsInf(report.LossSum, 0):
+		return fmt.Errorf("the loss of shard %d is %v", shard, report.LossSum)
+	case !(report.Weight >= 0 && report.Weight <= mostWeight):
+		return fmt.Errorf("the weight of shard %d is %v; it must be a number from 0 to %.0e", shard, report.Weight, mostWeight)
+	case len(report.Stop) > protocol.MaxStop:
+		return fmt.Errorf("the stop of shard %d has %d bytes; it may have %d", shard, len(report.Stop), protocol.MaxStop)
+	case samples == 0 && report.Weight != 0:
+		return fmt.Errorf("the weight of shard %d is %v, but the shard has no samples; it must be 0", shard, report.Weight)
+	}
+	return nil
+}
+
+// checkSummed says which of the reports takes its loss for a sum where an earlier one of the step took it for a mean, or the other way round:
+// no divisor is right for both.
+func (m *Machine) checkSummed(reports []protocol.Report) error {
+	var first *protocol.Report
+	for _, c := range append(m.step.tree.Contributions(), &tree.Contribution{Reports: reports}) {
+		for i, report := range c.Reports {
+			switch {
+			case report.Samples == 0:
+			case first == nil:
+				first = &c.Reports[i]
+			case report.Summed != first.Summed:
+				return fmt.Errorf("the loss of shard %d is %s, that of shard %d %s; all shards of a step must have the same kind of loss",
+					report.Shard, kindOfLoss(report), first.Shard, kindOfLoss(*first))
+			}
+		}
+	}
+	return nil
+}
+
+func kindOfLoss(report protocol.Report) string {
+	if report.Summed {
+		return "a sum"
+	}
+	return "a mean"
 }

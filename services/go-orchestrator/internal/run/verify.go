@@ -11,7 +11,6 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
-	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
 // closedStep is who sent what of a step that is closed.
@@ -24,7 +23,7 @@ type closedStep struct {
 type dispute struct {
 	first  *tree.Contribution // the one that is part of the sum
 	other  uint32             // the worker that sent other bits
-	digest vector.Digest      // of these
+	result *tree.Contribution // with these
 	third  uint32             // who computes them now; 0 is nobody
 }
 
@@ -63,7 +62,7 @@ func (m *Machine) computes(number uint32) uint32 {
 // another says whether a worker could compute shards of the open step that is none of those named.
 func (m *Machine) another(than ...uint32) bool {
 	return slices.ContainsFunc(m.workers, func(w *worker) bool {
-		return !w.lost && !w.silent && m.reachable(w.step) && !slices.Contains(than, w.id)
+		return !w.lost && w.here() && m.reachable(w.step) && !slices.Contains(than, w.id)
 	})
 }
 
@@ -74,11 +73,19 @@ func (m *Machine) inDoubt() bool {
 			return true
 		}
 	}
-	for _, d := range m.step.disputes {
+	disputes := m.step.disputes
+	m.step.disputes = nil
+	for _, d := range disputes {
 		m.incident(ledger.Conflict, d.first.Node.First, d.first.Node.Count, nobody,
 			fmt.Sprintf("nobody is left to say which of workers %d and %d is wrong about %s of step %d; the first result, from worker %d, counts", d.first.Worker, d.other, d.first.Node, m.step.number, d.first.Worker))
 	}
-	m.step.disputes = nil
+	if len(disputes) > 0 {
+		d := disputes[0]
+		m.breaks(fmt.Sprintf("workers %d and %d computed different bits for %s of step %d, and nobody is left to say which is wrong: %s", d.first.Worker, d.other, d.first.Node, m.step.number, notDeterministic))
+		if m.state == Stopped {
+			return true
+		}
+	}
 	for number, s := range m.step.shards {
 		if s.check && m.another(m.computes(uint32(number))) {
 			return true
@@ -121,12 +128,17 @@ func (m *Machine) settled(d *dispute) {
 func (m *Machine) differs(u *protocol.Update) *tree.Contribution {
 	for _, step := range m.recent {
 		for _, c := range step.contributions {
-			if step.number == u.Step && c.Node.First == u.FirstShard && c.Node.Count == u.ShardCount && u.Refusal == "" && !c.Digest.Equal(u.Digest) {
+			if step.number == u.Step && c.Node.First == u.FirstShard && c.Node.Count == u.ShardCount && u.Refusal == "" && !c.SameResult(result(u)) {
 				return c
 			}
 		}
 	}
 	return nil
+}
+
+// result is what an update says of its shards.
+func result(u *protocol.Update) *tree.Contribution {
+	return &tree.Contribution{Digest: u.Digest, Reports: u.Reports}
 }
 
 // compared draws the conclusions from an update of shards that had come before.
@@ -157,9 +169,9 @@ func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 	}
 	d := m.disputed(first)
 	if d == nil {
-		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf("workers %d and %d sent other bits for %s of step %d", first.Worker, w.id, node, u.Step))
+		m.conflict(node, w.id, first.Worker, fmt.Sprintf("workers %d and %d sent other bits for %s of step %d", first.Worker, w.id, node, u.Step))
 		if w.id != first.Worker {
-			m.step.disputes = append(m.step.disputes, &dispute{first: first, other: w.id, digest: u.Digest})
+			m.step.disputes = append(m.step.disputes, &dispute{first: first, other: w.id, result: result(u)})
 		}
 		return
 	}
@@ -167,8 +179,9 @@ func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 		return
 	}
 	m.settled(d)
-	if !d.digest.Equal(u.Digest) {
+	if !d.result.SameResult(result(u)) {
 		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf("three workers (%d, %d, %d) sent three results for %s of step %d; an operation of the model is not deterministic", first.Worker, d.other, w.id, node, u.Step))
+		m.breaks(fmt.Sprintf("three workers (%d, %d, %d) computed three results for %s of step %d: %s", first.Worker, d.other, w.id, node, u.Step, notDeterministic))
 		return
 	}
 	m.restartStep()
@@ -192,7 +205,7 @@ func (m *Machine) throwOut(id uint32) {
 }
 
 func (m *Machine) inQuarantine(name string) *protocol.Error {
-	return protocol.Errorf(protocol.Stop, "worker %s is in quarantine for the rest of the run: %s; check its machine", name, m.quarantined[name])
+	return protocol.Errorf(protocol.Stop, "worker %s is in quarantine for the rest of the run: %s; its machine may be faulty (memory, processor), its arithmetic another (torch build, kind of processor), or the script not deterministic: pangea doctor tells which", name, m.quarantined[name])
 }
 
 // dismiss ends a worker's part in the run, if it still has one. It learns why now if it waits for an answer, else with its next request.
@@ -215,6 +228,18 @@ const nobody = 0
 
 // incident writes down what ought not to happen, and by which worker.
 func (m *Machine) incident(kind string, first, count, id uint32, detail string) {
-	m.note(slog.LevelError, kind, "step", m.step.number, "id", id, "worker", m.names[id], "detail", detail)
-	m.commit(&ledger.Incident{Kind: kind, Step: m.step.number, First: first, Count: count, Worker: id, Name: m.names[id], Detail: detail, Time: m.now.UTC()})
+	m.writeIncident(&ledger.Incident{Kind: kind, First: first, Count: count, Worker: id, Detail: detail})
+}
+
+// conflict is the incident of two results that a third one may settle: the ledger names both workers, so that a reader can tell whether one of
+// them was proven wrong later.
+func (m *Machine) conflict(node tree.Node, id, other uint32, detail string) {
+	m.writeIncident(&ledger.Incident{Kind: ledger.Conflict, First: node.First, Count: node.Count, Worker: id, Other: other, Detail: detail})
+}
+
+func (m *Machine) writeIncident(incident *ledger.Incident) {
+	incident.Step, incident.Name, incident.Time = m.step.number, m.names[incident.Worker], m.now.UTC()
+	m.note(slog.LevelError, incident.Kind, "step", incident.Step, "id", incident.Worker, "worker", incident.Name, "detail", incident.Detail)
+	m.incidents++
+	m.commit(incident)
 }

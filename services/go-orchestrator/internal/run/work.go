@@ -2,6 +2,7 @@ package run
 
 import (
 	"log/slog"
+	"strings"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -24,10 +25,15 @@ func (m *Machine) onWork(e WorkAsked) {
 			w.id, w.name, e.Work.Step, m.committed()))
 		return
 	}
+	if err := tooLong("stop", e.Work.Stop, protocol.MaxStop); err != nil {
+		m.refuse(e.Peer, e.Request, kind, err)
+		return
+	}
 	if m.donor == w {
 		m.note(slog.LevelError, "worker was asked for its state and asks for work instead", "id", w.id, "worker", w.name)
 		m.donor, w.unfit = nil, true
 	}
+	m.letGoAll(w.id)
 	m.asking.add(m.now.Sub(w.answered), 1)
 	m.timings.add(w.id, e.Work.Timings)
 	w.step, w.hash = e.Work.Step, e.Work.ParametersHash
@@ -36,8 +42,11 @@ func (m *Machine) onWork(e WorkAsked) {
 		w.lost, w.served = false, false
 	}
 	w.waiting, w.request = true, e.Request
-	if !w.lost && !w.sound {
+	switch {
+	case !w.lost && !w.sound:
 		m.diverge(w.id, w.step, w.hash)
+	case e.Work.Stop != "" && w.sound:
+		m.stopAsked(w, strings.ToValidUTF8(e.Work.Stop, "?"))
 	}
 }
 
@@ -56,16 +65,17 @@ func (m *Machine) lease(w *worker) protocol.Reply {
 		}
 		shards = free[:(len(free)+idle-1)/idle]
 	}
-	if len(shards) > 0 {
-		for _, number := range shards {
-			s := &m.step.shards[number]
-			s.owner, s.since, s.of = w.id, m.now, len(shards)
-			if s.second == w.id {
-				s.second = 0
-			}
-		}
-	} else if shards = m.secondLease(w); len(shards) == 0 {
+	for _, number := range shards {
+		m.step.shards[number].owner = w.id
+	}
+	if len(shards) == 0 {
+		shards = m.furtherLease(w)
+	}
+	if len(shards) == 0 {
 		return nil
+	}
+	for _, number := range shards {
+		m.step.shards[number].hold(w.id, m.now, len(shards))
 	}
 	epoch, epochStep := m.schedule.Locate(m.step.number)
 	return protocol.Lease{Step: m.step.number, Epoch: epoch, EpochStep: epochStep, Shards: shards, Separate: m.separate(shards)}
@@ -82,7 +92,7 @@ func (m *Machine) divide() {
 	}
 	var present []*worker
 	for _, w := range m.workers {
-		if !w.lost && !w.silent {
+		if !w.lost && w.here() {
 			present = append(present, w)
 		}
 	}

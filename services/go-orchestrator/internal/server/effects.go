@@ -2,6 +2,10 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
 	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
@@ -123,10 +127,22 @@ func (s *Server) check(file string, err error) {
 	if err == nil {
 		return
 	}
-	s.config.Log.Error("cannot write a file of the run; the run stops", "file", file, "error", err.Error())
+	err = fmt.Errorf("cannot write %s: %w; %s, then start the orchestrator again with the same --run-dir: nothing that was committed is lost", file, err, remedy(err))
+	s.config.Log.Error("the run stops", "reason", err.Error())
 	if s.failure == nil {
 		s.failure = err
 	}
+}
+
+// remedy says what to do about a disk that takes nothing.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return "make room on the disk"
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		return "make the run directory writable"
+	}
+	return "look at the disk"
 }
 
 func (s *Server) send(e run.Send) {

@@ -81,8 +81,9 @@ const (
 	flushing = 2 * time.Second
 )
 
-// Longest that a stopping server waits for a last checkpoint.
-const lastCheckpoint = 6 * time.Second
+// Longest that a stopping server waits for a last checkpoint: workers may finish the shard that they compute, and one that does not give its
+// state is followed by another. Who started the process has to have that much patience.
+const lastCheckpoint = 15 * time.Second
 
 // How often the machine is told the time.
 const tick = 50 * time.Millisecond
@@ -285,6 +286,9 @@ func (s *Server) post(event run.Event) {
 	case <-s.done:
 	}
 }
+
+// Checkpoint takes one as soon as a worker can give its state; the run goes on.
+func (s *Server) Checkpoint(reason string) { s.post(run.CheckpointAsked{Reason: reason}) }
 
 // Ready says why no worker can join.
 func (s *Server) Ready() error {

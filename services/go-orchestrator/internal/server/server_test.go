@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -226,7 +227,7 @@ func (w *worker) train() (hashes []protocol.Hash, err error) {
 			for _, node := range tree.Cover(r.Shards) {
 				update := wiretest.Update{Step: step, FirstShard: node.First, Gradients: gradient(step, node, w.layout.Elements())}
 				for shard := node.First; shard < node.First+node.Count; shard++ {
-					update.Reports = append(update.Reports, protocol.Report{Shard: shard, Samples: samples(r.EpochStep), LossSum: 0.1 * float64(shard+1)})
+					update.Reports = append(update.Reports, protocol.Report{Shard: shard, Samples: samples(r.EpochStep), Weight: float64(samples(r.EpochStep)), LossSum: 0.1 * float64(shard+1)})
 				}
 				if reply, err := w.ask(update.Frames(w.layout, 300, 2)...); err != nil {
 					return nil, err
@@ -422,15 +423,45 @@ func TestStopTellsWorkersAndWritesTheRecord(t *testing.T) {
 	}
 }
 
+func TestACheckpointIsTakenOnRequest(t *testing.T) {
+	s := start(t, 100)
+	w := connect(t, s.address)
+	if reply, err := w.ask(wiretest.Join(testJoin())); err != nil {
+		t.Fatal(reply, err)
+	}
+	work := wiretest.Work(protocol.Work{ParametersHash: protocol.Hash{}})
+	if reply, err := w.ask(work); err != nil {
+		t.Fatal(reply, err)
+	}
+	s.Checkpoint("a test")
+	reply, err := w.ask(work)
+	if asked, is := reply.(protocol.SnapshotRequest); err != nil || !is || asked.Step != 0 {
+		t.Fatalf("%T %v", reply, err)
+	}
+	if err := w.send(wiretest.Snapshot(0, protocol.Hash{}, []byte("state"), 4)...); err != nil {
+		t.Fatal(err)
+	}
+	// It cannot be written in these tests, and the run goes on.
+	if reply, err := w.ask(work); err != nil {
+		t.Fatal(reply, err)
+	}
+	for status := (run.Status{}); status.CheckpointError == ""; {
+		if status, err = s.Status(t.Context()); err != nil || status.State != run.Running {
+			t.Fatalf("%+v, %v", status, err)
+		}
+	}
+}
+
 func TestAFileThatCannotBeWrittenStopsTheRun(t *testing.T) {
 	s := start(t, 100)
 	s.files.mutex.Lock()
-	s.files.failure = fmt.Errorf("no space left on device")
+	s.files.failure = fmt.Errorf("write metrics.jsonl: %w", syscall.ENOSPC)
 	s.files.mutex.Unlock()
 	if _, err := connect(t, s.address).train(); err == nil {
 		t.Fatal("the run went on")
 	}
-	if err := s.wait(t); err == nil || !strings.Contains(err.Error(), "no space left") {
+	want := "cannot write metrics.jsonl: write metrics.jsonl: no space left on device; make room on the disk, then start the orchestrator again"
+	if err := s.wait(t); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Fatal(err)
 	}
 }

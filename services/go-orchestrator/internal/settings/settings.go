@@ -18,6 +18,7 @@ type Settings struct {
 	Listen, HTTP     string // host:port; port 0 takes a free one
 	RunDir, RunID    string
 	Run              protocol.Settings
+	DefaultCut       bool   // --min-shard-samples is not given: Run has its default
 	PortFile         string // "" writes none
 	LogFormat        string // json or text
 	ExitWhenFinished bool
@@ -28,12 +29,14 @@ type Settings struct {
 	KeepCheckpoints  int
 	VerifyFraction   float64
 	StragglerK       float64
+	Strict           bool
+	TakeChanges      bool
 }
 
 // Parse reads the arguments after the program's name. The error says what to change; flag.ErrHelp means that help was printed to output.
 func Parse(arguments []string, output io.Writer) (Settings, error) {
 	var s Settings
-	var shards, batchSize, epochs uint
+	var shards, batchSize, epochs, minShardSamples uint
 	var checkpointSeconds float64
 	flags := flag.NewFlagSet("go-orchestrator", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are printed by the caller, once
@@ -45,6 +48,8 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 	flags.UintVar(&shards, "shards", 8, "micro-batches of a step, a power of two")
 	flags.UintVar(&batchSize, "batch-size", 64, "samples of a step, over all shards")
 	flags.UintVar(&epochs, "epochs", 1, "passes over the data")
+	flags.UintVar(&minShardSamples, "min-shard-samples", 2, "shards of a small step are merged until each has at least so many samples; 0 merges none")
+	flags.BoolVar(&s.Run.DropLast, "drop-last", false, "leave out the samples at the end of an epoch that do not fill a step")
 	flags.StringVar(&s.PortFile, "port-file", "", "file that gets the addresses as JSON once the service is ready")
 	flags.StringVar(&s.LogFormat, "log-format", "json", "json or text")
 	flags.BoolVar(&s.ExitWhenFinished, "exit-when-finished", false, "exit once the run is finished and all workers have left")
@@ -55,6 +60,8 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 	flags.IntVar(&s.KeepCheckpoints, "keep-checkpoints", 3, "newest checkpoints that are kept")
 	flags.Float64Var(&s.VerifyFraction, "verify-fraction", 0, "share of the shards that two workers compute and whose bits are compared, 0 to 1")
 	flags.Float64Var(&s.StragglerK, "straggler-k", 5, "a shard is late, and leased a second time, after median + k * MAD of the others")
+	flags.BoolVar(&s.Strict, "strict", true, "end the run where the same bits cannot be promised any more")
+	flags.BoolVar(&s.TakeChanges, "take-changes", false, "go on with another training (optimizer, rates) than the run had, and after a script has ended it early")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(output, "go-orchestrator leads one training run: it leases shards to workers and adds their gradients.")
@@ -76,6 +83,8 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 		return s, fmt.Errorf("--batch-size is %d; it must be from 1 to %d", batchSize, protocol.MaxBatchSize)
 	case epochs < 1 || epochs > 1<<31:
 		return s, fmt.Errorf("--epochs is %d; it must be from 1 to %d", epochs, uint(1<<31))
+	case minShardSamples > protocol.MaxBatchSize:
+		return s, fmt.Errorf("--min-shard-samples is %d; it must be from 0 to %d", minShardSamples, protocol.MaxBatchSize)
 	case s.LogFormat != "json" && s.LogFormat != "text":
 		return s, fmt.Errorf("--log-format is %q; it must be json or text", s.LogFormat)
 	case s.MaxMemoryBytes < 1<<20:
@@ -91,7 +100,9 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 	case s.MaxConnections < 1:
 		return s, fmt.Errorf("--max-connections is %d; it must be at least 1", s.MaxConnections)
 	}
-	s.Run.Shards, s.Run.BatchSize, s.Run.Epochs = uint32(shards), uint32(batchSize), uint32(epochs)
+	s.Run.Shards, s.Run.BatchSize, s.Run.Epochs, s.Run.MinShardSamples = uint32(shards), uint32(batchSize), uint32(epochs), uint32(minShardSamples)
+	s.DefaultCut = true
+	flags.Visit(func(given *flag.Flag) { s.DefaultCut = s.DefaultCut && given.Name != "min-shard-samples" })
 	s.CheckpointEvery = time.Duration(checkpointSeconds * float64(time.Second))
 	if s.RunID == "" {
 		s.RunID = filepath.Base(filepath.Clean(s.RunDir))

@@ -12,8 +12,17 @@ func TestDefaultsComeFromTheRunDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.RunID != "first" || s.Run.Seed != 7 || s.Run.Shards != 8 || s.Listen != "127.0.0.1:8080" {
+	if s.RunID != "first" || s.Run.Seed != 7 || s.Run.Shards != 8 || s.Listen != "127.0.0.1:8080" || s.Run.MinShardSamples != 2 || s.Run.DropLast || !s.Strict || s.TakeChanges {
 		t.Fatalf("%+v", s)
+	}
+}
+
+func TestADefaultCutIsKnownFromOneThatIsAskedFor(t *testing.T) {
+	for arguments, byDefault := range map[string]bool{"": true, "--min-shard-samples 2": false, "--min-shard-samples 0 --drop-last": false, "--drop-last": true} {
+		s, err := Parse(append([]string{"--run-dir", "r"}, strings.Fields(arguments)...), nil)
+		if err != nil || s.DefaultCut != byDefault || s.Run.DropLast != strings.Contains(arguments, "drop-last") {
+			t.Errorf("%q: %+v, %v", arguments, s, err)
+		}
 	}
 }
 
@@ -24,6 +33,7 @@ func TestWrongArgumentsAreNamed(t *testing.T) {
 		{"--run-dir r --shards 2048", "--shards is 2048"},
 		{"--run-dir r --batch-size 0", "--batch-size is 0"},
 		{"--run-dir r --epochs 0", "--epochs is 0"},
+		{"--run-dir r --min-shard-samples 1048577", "--min-shard-samples is 1048577"},
 		{"--run-dir r --log-format xml", `--log-format is "xml"`},
 		{"--run-dir r --max-memory-bytes 5", "--max-memory-bytes is 5"},
 		{"--run-dir r --max-connections 0", "--max-connections is 0"},

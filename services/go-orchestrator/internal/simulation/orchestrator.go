@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
@@ -95,6 +96,9 @@ func (o *orchestrator) die() {
 func (o *orchestrator) end() {
 	w := o.world
 	o.dead = true
+	if o.machine != nil {
+		w.recomputed += o.machine.Status().RecomputedSteps
+	}
 	w.orchestrator = nil
 	for _, id := range sorted(o.peers) {
 		c := o.peers[id]
@@ -121,7 +125,7 @@ func (o *orchestrator) tick() {
 // stop it as SIGTERM does: it waits for a last checkpoint, but not for ever.
 func (o *orchestrator) stop() {
 	if o.ending.IsZero() {
-		o.ending = o.world.clock.now.Add(2 * time.Second)
+		o.ending = o.world.clock.now.Add(15 * time.Second)
 		o.handle(run.StopAsked{Reason: "asked to stop"})
 	}
 }
@@ -162,6 +166,9 @@ func (o *orchestrator) carryOut(effects []run.Effect) {
 			delete(w.checkpoints, e.Checkpoint.File)
 		case run.Note:
 			w.note("%s %v", e.Message, e.Args)
+			if e.Level >= slog.LevelError && !w.expected(e.Message) {
+				w.violate("an error was logged for which there is no reason: %s %v", e.Message, e.Args)
+			}
 		}
 	}
 }
@@ -171,7 +178,11 @@ func (o *orchestrator) save(e run.WriteCheckpoint) {
 	c := ledger.Checkpoint{Step: s.Step, File: fmt.Sprintf("checkpoints/%d", s.Step), Bytes: s.TotalBytes, SHA256: s.Hash, ParamsHash: s.ParametersHash}
 	content := append([]byte{}, s.Blocks[0]...)
 	s.Release()
-	w.clock.after(w.clock.between(time.Millisecond, 150*time.Millisecond), func() {
+	pause := w.clock.between(time.Millisecond, 150*time.Millisecond)
+	if w.quickDisk {
+		pause = 0
+	}
+	w.clock.after(pause, func() {
 		if o.dead {
 			return
 		}
@@ -180,7 +191,7 @@ func (o *orchestrator) save(e run.WriteCheckpoint) {
 			o.handle(run.CheckpointWritten{Checkpoint: c, Err: errFull})
 			return
 		}
-		w.checkpoints[c.File] = content
+		w.checkpoints[c.File], w.newest = content, max(w.newest, c.Step)
 		o.handle(run.CheckpointWritten{Checkpoint: c})
 	})
 }
@@ -209,10 +220,10 @@ func gradients(a *protocol.Aggregate) []float32 {
 }
 
 func (w *world) delivered(a *protocol.Aggregate, sum []float32) {
-	key := fmt.Sprintf("%d %s", a.Step, a.Hash())
+	key := fmt.Sprintf("%d %s %v", a.Step, a.Hash(), a.Divisor)
 	if _, known := w.seen[key]; known {
 		return
 	}
 	w.seen[key] = struct{}{}
-	w.history.Deliveries = append(w.history.Deliveries, Delivery{a.Step, hex.EncodeToString(encode(sum)), a.Hash().String(), w.acknowledged})
+	w.history.Deliveries = append(w.history.Deliveries, Delivery{a.Step, hex.EncodeToString(encode(sum)), a.Hash().String(), w.acknowledged, a.Divisor})
 }

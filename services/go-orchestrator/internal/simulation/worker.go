@@ -68,7 +68,7 @@ func (c *connection) reply(e run.Send) {
 	case *protocol.Aggregate:
 		sum := gradients(r)
 		c.world.delivered(r, sum)
-		c.toWorker(func() { w.on(c, func() { w.apply(r.Step, sum) }) })
+		c.toWorker(func() { w.on(c, func() { w.apply(r.Step, sum, r.Divisor) }) })
 	case *protocol.Snapshot:
 		content := append([]byte{}, r.Blocks[0]...)
 		step, hash := r.Step, r.ParametersHash
@@ -88,11 +88,13 @@ type worker struct {
 	joined     bool // once at least
 	dead, done bool
 	stopped    time.Time // by SIGSTOP, until then
+	hung       time.Time // does nothing but send heartbeats, until then
 	liar       bool
 	flips      uint64      // after so many steps a parameter changes by itself; 0 for never
 	spoilt     bool        // that has happened, and the parameters are still these
 	nodes      []tree.Node // of the lease, still to be sent
 	lease      protocol.Lease
+	stop       string // why its script has left its loop
 }
 
 func (w *world) startWorker(name string, liar bool) {
@@ -105,9 +107,18 @@ func (w *world) startWorker(name string, liar bool) {
 	worker.beat()
 }
 
-// awake does something now, or when the process is no longer stopped.
+// awake does something now, or when the process no longer hangs and is no longer stopped.
 func (w *worker) awake(do func()) {
-	if now := w.world.clock.now; w.stopped.After(now) {
+	if w.hung.After(w.world.clock.now) {
+		w.world.clock.at(w.hung, func() { w.awake(do) })
+		return
+	}
+	w.running(do)
+}
+
+// running does something now, or when the process is no longer stopped: also one that hangs does it.
+func (w *worker) running(do func()) {
+	if w.stopped.After(w.world.clock.now) {
 		w.world.clock.at(w.stopped, func() { w.awake(do) })
 		return
 	}
@@ -115,6 +126,9 @@ func (w *worker) awake(do func()) {
 		do()
 	}
 }
+
+// hang from now on, in whatever it is told to do next.
+func (w *worker) hang(pause time.Duration) { w.hung = w.world.clock.now.Add(pause) }
 
 // on does something for a connection, unless it is another one by now.
 func (w *worker) on(c *connection, do func()) {
@@ -163,7 +177,7 @@ func (w *worker) beat() {
 	if w.dead || w.done {
 		return
 	}
-	w.awake(func() {
+	w.running(func() {
 		if c := w.connection; c != nil {
 			c.toOrchestrator(func() run.Event { return run.Heard{Peer: c.peer} })
 		}
@@ -176,12 +190,12 @@ func (w *worker) ask() {
 	if c == nil {
 		return
 	}
-	step, hash := w.step, hashOf(w.params)
+	step, hash, stop := w.step, hashOf(w.params), w.stop
 	if !w.spoilt {
 		w.world.reported(step, hash)
 	}
 	c.toOrchestrator(func() run.Event {
-		return run.WorkAsked{Peer: c.peer, Work: protocol.Work{Step: step, ParametersHash: hash}}
+		return run.WorkAsked{Peer: c.peer, Work: protocol.Work{Step: step, ParametersHash: hash, Stop: stop}}
 	})
 }
 
@@ -211,10 +225,11 @@ func (w *worker) receive(reply protocol.Reply) {
 		}
 		w.submit()
 	case protocol.SnapshotRequest:
-		content := encode(w.params)
-		snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)), sha256.Sum256(content), func() {})
-		c.toOrchestrator(func() run.Event { return run.SnapshotCame{Peer: c.peer, Snapshot: snapshot} })
-		w.ask()
+		if w.world.faulty() && w.world.clock.chance(0.1) {
+			w.world.fault("donor hangs", w.name)
+			w.hang(w.world.clock.between(time.Second, 40*time.Second))
+		}
+		w.awake(func() { w.on(c, w.donate) })
 	case protocol.Finished:
 		w.done = true
 		w.world.finished(w, r)
@@ -222,6 +237,14 @@ func (w *worker) receive(reply protocol.Reply) {
 	case *protocol.Error:
 		w.refused(c, r)
 	}
+}
+
+// donate sends its state.
+func (w *worker) donate() {
+	c, content := w.connection, encode(w.params)
+	snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)), sha256.Sum256(content), func() {})
+	c.toOrchestrator(func() run.Event { return run.SnapshotCame{Peer: c.peer, Snapshot: snapshot} })
+	w.ask()
 }
 
 func (w *worker) refused(c *connection, err *protocol.Error) {
@@ -285,9 +308,11 @@ func (w *worker) submit() {
 	for i := range node.Count {
 		shard := node.First + i
 		samples := w.world.schedule.ShardSamples(w.lease.Step, shard)
-		sums[i] = gradient(w.world.seed, w.lease.Step, shard, samples, w.params)
-		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: uint32(samples), LossSum: lossSum(w.lease.Step, shard, samples),
-			BatchHash: batchHash(w.world.seed, w.lease.Epoch, w.lease.EpochStep, shard)})
+		weight := w.world.weights.weight(w.lease.Step, shard, samples)
+		sums[i] = gradient(w.world.seed, w.lease.Step, shard, weight, w.params)
+		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: uint32(samples), LossSum: lossSum(w.lease.Step, shard, weight),
+			BatchHash: batchHash(w.world.seed, w.lease.Epoch, w.lease.EpochStep, shard), Weight: weight, Summed: w.world.weights == summed && samples > 0,
+			Stop: w.world.early.asksForEnd(w.lease.Step, samples)})
 	}
 	for len(sums) > 1 {
 		for i := range len(sums) / 2 {
@@ -317,12 +342,12 @@ func (w *worker) submit() {
 	})
 }
 
-func (w *worker) apply(step uint64, sum []float32) {
+func (w *worker) apply(step uint64, sum []float32, divisor float64) {
 	if step != w.step {
 		w.world.violate("%s holds step %d and was given the sum of step %d", w.name, w.step, step)
 		return
 	}
-	w.params = update(w.params, sum)
+	w.params = update(w.params, sum, divisor)
 	w.step++
 	if w.flips > 0 && w.step >= w.flips && w.world.joined() > 1 {
 		w.world.note("a parameter of %s changes by itself", w.name)

@@ -27,13 +27,20 @@ type History struct {
 	Metrics      []run.MetricsLine `json:"metrics"`
 	Violations   []string          `json:"violations"`
 	Kills        int               `json:"kills"`
-	SentAway     int               `json:"sent_away"` // workers that lied and were caught
-	Flipped      int               `json:"flipped"`   // parameters that changed by themselves
-	Resynced     int               `json:"resynced"`  // times that a worker was told to drop its parameters
-	Seconds      float64           `json:"seconds"`   // simulated
+	SentAway     int               `json:"sent_away"`  // workers that lied and were caught
+	Flipped      int               `json:"flipped"`    // parameters that changed by themselves
+	Resynced     int               `json:"resynced"`   // times that a worker was told to drop its parameters
+	Recomputed   uint64            `json:"recomputed"` // committed steps that were computed again
+	Seconds      float64           `json:"seconds"`    // simulated
 	Acknowledged []Acknowledgement `json:"acknowledged"`
 	Checkpoints  map[string]string `json:"checkpoints"` // content of those that are there at the end
 	Faults       map[string]int    `json:"faults"`      // how often each kind occurred
+
+	MinShardSamples uint32    `json:"min_shard_samples"`
+	DropLast        bool      `json:"drop_last"`
+	Weights         weighting `json:"weights"`
+	EndsAfter       uint64    `json:"ends_after"` // steps
+	Stops           []string  `json:"stops"`      // reasons for which scripts end the run before its last step
 }
 
 // Delivery is an aggregate that a worker was given. Acknowledged is how many bytes of the ledger were committed then.
@@ -42,6 +49,8 @@ type Delivery struct {
 	Aggregate    string `json:"aggregate"`
 	Hash         string `json:"hash"`
 	Acknowledged int64  `json:"acknowledged"`
+
+	Divisor float64 `json:"divisor"`
 }
 
 // Acknowledgement is the end of a commit to the ledger: that many bytes, the last record with this chain hash.
@@ -68,7 +77,12 @@ type world struct {
 	crashes           float64 // chance of a death at each of the ledger's points
 	lies              bool    // one worker computes wrong bits
 	flips             bool    // one worker has a bad memory
+	stops             bool    // everything is stopped in order, or killed, and started again
+	quickDisk         bool    // checkpoints are written in no time
+	hangs             bool    // workers hang while their hearts beat
+	early             early   // a script ends the run before its last step
 	verify            float64
+	weights           weighting
 	checkpointSteps   uint64
 
 	sabotage     Sabotage
@@ -79,8 +93,11 @@ type world struct {
 	metrics      []run.MetricsLine
 	orchestrator *orchestrator
 	workers      []*worker
+	beginners    int // the first of them
 	lastPeer     run.Peer
 
+	newest, owed      uint64 // step of the newest checkpoint; steps that starts had to compute again
+	recomputed        uint64
 	kills, sentAway   int
 	flipped, resynced int
 	began             time.Time
@@ -96,7 +113,12 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	w := &world{sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{}, log: log, began: c.now}
 	w.disk = &disk{dice: c.dice, dirty: map[int]bool{}, lying: sabotage == NoSync}
 	w.settings = protocol.Settings{Seed: seed, Shards: 1 << c.dice.IntN(4), BatchSize: uint32(4 + c.dice.IntN(13)), Epochs: uint32(1 + c.dice.IntN(3))}
+	w.settings.MinShardSamples, w.settings.DropLast = uint32(seed%4), seed%7 == 3
+	w.weights = []weighting{bySamples, unequal, summed}[seed%3]
 	w.samples = uint64(w.settings.BatchSize)*uint64(2+c.dice.IntN(4)) + uint64(c.dice.IntN(int(w.settings.BatchSize)))
+	if w.settings.DropLast {
+		w.samples += uint64(w.settings.BatchSize) // as many steps as without it
+	}
 	w.elements = 1 + c.dice.IntN(6)
 	w.latency = c.between(time.Millisecond, 30*time.Millisecond)
 	w.slowness = c.between(5*time.Millisecond, 300*time.Millisecond)
@@ -112,14 +134,23 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 		// So can whose parameters are wrong: with two workers only by computing again from a checkpoint.
 		w.crashes, w.checkpointSteps, count = 0, 1+w.checkpointSteps, 2+count%3
 	}
+	if w.stops = seed%10 == 7; w.stops {
+		// What has to be computed again can be told only if nothing else goes wrong.
+		w.crashes, w.checkpointSteps, w.quickDisk = 0, 1+w.checkpointSteps, seed/10%2 == 0
+	}
+	if w.hangs = seed%10 == 6; w.hangs {
+		w.crashes, count = 0, 2+count%3
+	}
 	schedule, err := run.NewSchedule(w.settings, w.samples)
 	if err != nil {
 		panic(err)
 	}
 	w.schedule = schedule
+	w.early = w.endEarly(seed)
 	w.history = History{Seed: seed, Lies: w.lies, Checkpoints: map[string]string{}, Faults: map[string]int{}, Shards: w.settings.Shards, BatchSize: w.settings.BatchSize, Epochs: w.settings.Epochs, TrainSamples: w.samples, Elements: w.elements,
-		Hashes: map[string]string{}, Violations: []string{}}
+		Hashes: map[string]string{}, Violations: []string{}, MinShardSamples: w.settings.MinShardSamples, DropLast: w.settings.DropLast, Weights: w.weights}
 	w.startOrchestrator()
+	w.beginners = count
 	for i := range count {
 		name := fmt.Sprintf("worker-%d", i+1)
 		liar := w.lies && i == 0
@@ -129,7 +160,12 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 		}
 		c.after(pause, func() { w.startWorker(name, liar) })
 	}
-	if !w.lies && !w.flips {
+	switch {
+	case w.stops:
+		w.stopAll(2 + c.dice.IntN(3))
+	case w.hangs:
+		w.hangAllBut(c.dice.IntN(count))
+	case !w.calm():
 		c.after(c.between(0, 500*time.Millisecond), w.disturb)
 	}
 	c.run(limit, func() bool { return w.ended && w.orchestrator != nil || len(w.history.Violations) > 0 })
@@ -139,11 +175,14 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 
 func (w *world) config() run.Config {
 	return run.Config{RunID: "simulated", Settings: w.settings, MemoryBytes: 1 << 30, KeepBytes: int64(w.seed % 3 * 40), CheckpointSteps: w.checkpointSteps,
-		KeepCheckpoints: 2, VerifyFraction: w.verify, StragglerK: 5}
+		KeepCheckpoints: 2, VerifyFraction: w.verify, StragglerK: 5, Strict: true}
 }
 
+// calm says whether nothing goes wrong but what the history is about.
+func (w *world) calm() bool { return w.lies || w.flips || w.stops || w.hangs }
+
 // faulty says whether things still go wrong.
-func (w *world) faulty() bool { return !w.lies && !w.flips && w.clock.now.Sub(w.began) < faultySeconds }
+func (w *world) faulty() bool { return !w.calm() && w.clock.now.Sub(w.began) < faultySeconds }
 
 // disturb does one thing that ought not to happen, and comes again.
 func (w *world) disturb() {
@@ -186,7 +225,10 @@ func (w *world) disturb() {
 	case dice < 53:
 		w.fault("worker leaves", worker.name)
 		worker.leave()
-	case dice < 65:
+	case dice < 57:
+		w.fault("worker hangs", worker.name)
+		worker.hang(c.between(time.Second, 40*time.Second))
+	case dice < 66:
 		w.fault("worker paused", worker.name)
 		worker.stopped = c.now.Add(c.between(50*time.Millisecond, 10*time.Second))
 	case dice < 76:
@@ -223,9 +265,10 @@ func (w *world) reported(step uint64, hash protocol.Hash) {
 }
 
 func (w *world) finished(worker *worker, r protocol.Finished) {
-	if r.Steps != w.schedule.TotalSteps || worker.step != r.Steps || hashOf(worker.params) != r.ParametersHash {
+	if worker.step != r.Steps || hashOf(worker.params) != r.ParametersHash {
 		w.violate("%s was told of the end after %d steps and holds %d of %d", worker.name, r.Steps, worker.step, w.schedule.TotalSteps)
 	}
+	w.checkEnd(r)
 	w.history.Final = hex.EncodeToString(encode(worker.params))
 	w.ended = true
 }
@@ -235,12 +278,20 @@ func (w *world) close() {
 	if !w.ended {
 		w.violate("the run has not ended after %v", w.clock.now.Sub(w.began))
 	}
+	w.history.EndsAfter, w.history.Stops = w.early.steps, []string{}
+	if w.early.shards || w.early.leaves {
+		w.history.Stops = append(w.history.Stops, enough)
+	}
 	w.history.Ledger = string(w.disk.current)
 	w.history.Metrics = w.metrics
 	for file, content := range w.checkpoints {
 		w.history.Checkpoints[file] = hex.EncodeToString(content)
 	}
-	w.history.Kills = w.kills
+	if o := w.orchestrator; o != nil {
+		w.recomputed += o.machine.Status().RecomputedSteps
+	}
+	w.checkScenario()
+	w.history.Kills, w.history.Recomputed = w.kills, w.recomputed
 	w.history.SentAway = w.sentAway
 	w.history.Flipped, w.history.Resynced = w.flipped, w.resynced
 	w.history.Seconds = w.clock.now.Sub(w.began).Seconds()

@@ -85,7 +85,7 @@ func NewMetrics(memory *budget.Budget) *Metrics {
 		Verdicts:      vector("updates_total", "Gradient updates by verdict.", "verdict", verdicts...),
 		Refusals:      vector("refusals_total", "Refused requests by what the worker is to do.", "action", actions...),
 		WorkerSeconds: vector("worker_seconds_total", "Where the time of a worker went, mean over the workers of each step.", "activity", Data, Compute, Exchange),
-		Incidents:     vector("incidents_total", "Incidents in the ledger since the start of the process.", "kind", ledger.Conflict, ledger.Divergence, ledger.Quarantine, ledger.Replay),
+		Incidents:     vector("incidents_total", "Incidents in the ledger since the start of the process.", "kind", ledger.Conflict, ledger.Divergence, ledger.Quarantine, ledger.Replay, ledger.Script),
 		Checkpoints:   vector("checkpoints_total", "Checkpoints by result.", "result", Written, Failed),
 		CheckpointAt:  gauge("checkpoint_timestamp_seconds", "When this process last wrote a checkpoint, seconds since 1970; 0 before the first."),
 		BytesReceived: counter("received_bytes_total", "Bytes from workers."),

@@ -1,6 +1,8 @@
 package tree
 
 import (
+	"slices"
+
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
@@ -45,7 +47,7 @@ func (t *Tree) Compare(c *Contribution) (Outcome, *Contribution) {
 			continue
 		case earlier.Node != c.Node:
 			return Overlaps, earlier
-		case !earlier.Digest.Equal(c.Digest) || !sameReports(earlier.Reports, c.Reports):
+		case !earlier.SameResult(c):
 			return Differs, earlier
 		default:
 			return Same, earlier
@@ -54,16 +56,9 @@ func (t *Tree) Compare(c *Contribution) (Outcome, *Contribution) {
 	return Fresh, nil
 }
 
-func sameReports(a, b []protocol.Report) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
+// SameResult says whether two contributions to the same shards have the same bits, in the gradients and in all that is reported of them.
+func (c *Contribution) SameResult(other *Contribution) bool {
+	return c.Digest.Equal(other.Digest) && slices.Equal(c.Reports, other.Reports)
 }
 
 // Insert adds a new contribution and takes over the caller's hold on its sum. The node must be one of the tree, and Compare must have said
@@ -137,9 +132,24 @@ func (t *Tree) Discard() {
 
 // Losses adds the losses of shards in the same tree. The length must be a power of two.
 func Losses(reports []protocol.Report) float64 {
+	return addUp(reports, func(r protocol.Report) float64 { return r.LossSum })
+}
+
+// Divisor is what the sums of a step are divided by: the weights of the shards, added in the same tree, or 1 where their losses are sums.
+// The length must be a power of two.
+func Divisor(reports []protocol.Report) float64 {
+	for _, r := range reports {
+		if r.Samples > 0 && r.Summed {
+			return 1
+		}
+	}
+	return addUp(reports, func(r protocol.Report) float64 { return r.Weight })
+}
+
+func addUp(reports []protocol.Report, value func(protocol.Report) float64) float64 {
 	if len(reports) == 1 {
-		return reports[0].LossSum
+		return value(reports[0])
 	}
 	half := len(reports) / 2
-	return Losses(reports[:half]) + Losses(reports[half:])
+	return addUp(reports[:half], value) + addUp(reports[half:], value)
 }

@@ -120,7 +120,7 @@ func NewAggregate(aggregate *protocol.Aggregate, layout *protocol.Layout, frames
 			message.SetStep(aggregate.Step)
 			message.SetSamples(aggregate.Samples)
 			message.SetLossSum(aggregate.LossSum)
-			message.SetDivisor(float64(aggregate.Samples))
+			message.SetDivisor(aggregate.Divisor)
 			list, err := message.NewGradients(int32(len(pieces)))
 			if err != nil {
 				return err

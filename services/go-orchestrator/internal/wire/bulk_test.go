@@ -42,7 +42,7 @@ func TestAggregateComesThrough(t *testing.T) {
 			}
 			gradients, _ := builder.Finish()
 			cut := wire.Cut(layout)
-			bulk := wire.NewAggregate(protocol.NewAggregate(3, 64, 1.5, gradients), layout, cut)
+			bulk := wire.NewAggregate(protocol.NewAggregate(3, 64, 1.5, 48.5, gradients), layout, cut)
 			if bulk.Frames() != test.frames {
 				t.Fatalf("%d frames; want %d", bulk.Frames(), test.frames)
 			}
@@ -62,8 +62,8 @@ func TestAggregateComesThrough(t *testing.T) {
 				t.Fatal(request, err)
 			}
 			a := got.(*wiretest.Aggregate)
-			if a.Step != 3 || a.Samples != 64 || a.LossSum != 1.5 || !slices.Equal(a.Gradients, want) {
-				t.Fatalf("step %d, %d samples, loss %v, or other gradients", a.Step, a.Samples, a.LossSum)
+			if a.Step != 3 || a.Samples != 64 || a.LossSum != 1.5 || a.Divisor != 48.5 || !slices.Equal(a.Gradients, want) {
+				t.Fatalf("step %d, %d samples, loss %v, divisor %v, or different gradients", a.Step, a.Samples, a.LossSum, a.Divisor)
 			}
 		})
 	}

@@ -62,6 +62,10 @@ func Encode(reply protocol.Reply) (Frame, error) {
 				return err
 			}
 			finished.SetSteps(r.Steps)
+			finished.SetIncidents(r.Incidents)
+			if err := finished.SetStopped(r.Stopped); err != nil {
+				return err
+			}
 			return finished.SetParametersHash(r.ParametersHash[:])
 		case protocol.Left:
 			leave, err := root.NewLeave()
@@ -84,6 +88,8 @@ func sizeHint(reply protocol.Reply) int {
 		return 256 + len(r.Detail)
 	case *protocol.Error:
 		return 256 + len(r.Detail)
+	case protocol.Finished:
+		return 256 + len(r.Stopped)
 	}
 	return 512
 }
@@ -107,6 +113,8 @@ func writeJoined(root tensor.Message, r protocol.Joined) error {
 	settings.SetShards(r.Settings.Shards)
 	settings.SetBatchSize(r.Settings.BatchSize)
 	settings.SetEpochs(r.Settings.Epochs)
+	settings.SetMinShardSamples(r.Settings.MinShardSamples)
+	settings.SetDropLast(r.Settings.DropLast)
 	return nil
 }
 

@@ -78,12 +78,45 @@ func (m Message) Join() (join protocol.Join, err error) {
 	if beat := request.HeartbeatSeconds(); beat > 0 && beat < 3600 {
 		join.Heartbeat = time.Duration(beat * float64(time.Second))
 	}
+	if err := readComputation(request, &join); err != nil {
+		return join, err
+	}
 	dataset, err := request.Dataset()
 	if err != nil {
 		return join, err
 	}
 	join.Dataset, err = readDataset(dataset)
 	return join, err
+}
+
+// readComputation reads what has to be equal for all workers of a run.
+func readComputation(request tensor.JoinRequest, join *protocol.Join) (err error) {
+	if join.Training, err = request.Training(); err != nil {
+		return err
+	}
+	if join.Arithmetic, err = request.Arithmetic(); err != nil {
+		return err
+	}
+	list, err := request.Fingerprints()
+	if err != nil {
+		return err
+	}
+	if list.Len() > protocol.MaxFingerprints {
+		return fmt.Errorf("the worker has %d fingerprints; at most %d are allowed", list.Len(), protocol.MaxFingerprints)
+	}
+	for i := range list.Len() {
+		given := list.At(i)
+		operator, err := given.Operator()
+		if err != nil {
+			return err
+		}
+		hash, err := parseHash("fingerprint of "+operator, given.Hash)
+		if err != nil {
+			return err
+		}
+		join.Fingerprints = append(join.Fingerprints, protocol.Fingerprint{Operator: operator, Hash: hash})
+	}
+	return nil
 }
 
 func readDataset(info tensor.DatasetInfo) (dataset protocol.Dataset, err error) {
@@ -154,6 +187,9 @@ func (m Message) Work() (work protocol.Work, err error) {
 	if work.ParametersHash, err = parseHash("parametersHash", request.ParametersHash); err != nil {
 		return work, err
 	}
+	if work.Stop, err = request.Stop(); err != nil {
+		return work, err
+	}
 	timings, err := request.Timings()
 	work.Timings = protocol.Timings{Data: timings.Data(), Compute: timings.Compute(), Exchange: timings.Exchange()}
 	return work, err
@@ -166,6 +202,9 @@ func (m Message) Leave() (leave protocol.Leave, err error) {
 	if err != nil {
 		return leave, err
 	}
-	leave.Reason, err = request.Reason()
+	if leave.Reason, err = request.Reason(); err != nil {
+		return leave, err
+	}
+	leave.Broken, err = request.Broken()
 	return leave, err
 }

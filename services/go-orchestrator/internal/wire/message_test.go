@@ -46,14 +46,16 @@ func testUpdate(layout *protocol.Layout, seed uint64) wiretest.Update {
 		update.Gradients[i] = float32(source.NormFloat64())
 	}
 	for shard := range uint32(2) {
-		update.Reports = append(update.Reports, protocol.Report{Shard: 2 + shard, Samples: 8, LossSum: source.Float64(), BatchHash: protocol.Hash{1, byte(shard)}})
+		update.Reports = append(update.Reports, protocol.Report{Shard: 2 + shard, Samples: 8, LossSum: source.Float64(), BatchHash: protocol.Hash{1, byte(shard)}, Weight: 100 * source.Float64(), Summed: shard == 1,
+			Stop: strings.Repeat("enough ", int(shard))})
 	}
 	return update
 }
 
 func testJoin(layout *protocol.Layout) protocol.Join {
 	return protocol.Join{
-		Version: 1, WorkerName: "wörker", Software: "torch 2.6", Parameters: layout.Specs, ParametersHash: protocol.Hash{1, 2}, Step: 5, ProcessID: 77,
+		Version: protocol.Version, WorkerName: "wörker", Software: "torch 2.6", Parameters: layout.Specs, ParametersHash: protocol.Hash{1, 2}, Step: 5, ProcessID: 77,
+		Training: `{"lr":0.1}`, Arithmetic: "avx2", Fingerprints: []protocol.Fingerprint{{Operator: "exp", Hash: protocol.Hash{5}}, {Operator: "matmul", Hash: protocol.Hash{6}}},
 		Dataset: protocol.Dataset{Name: "digits", Hash: protocol.Hash{3}, TrainSamples: 1438, HeldOutSamples: 359, Classes: 10,
 			Features: protocol.Spec{Name: "features", DType: protocol.Float32, Shape: []uint64{1, 8, 8}}, Label: protocol.Spec{Name: "labels", DType: protocol.Int64, Shape: []uint64{}}},
 	}
@@ -94,23 +96,33 @@ func TestRequestsComeThrough(t *testing.T) {
 	if got, err := open(t, wiretest.Join(join))[0].Join(); err != nil || !reflect.DeepEqual(got, join) {
 		t.Fatalf("got %+v, %v\nwant %+v", got, err, join)
 	}
-	work := protocol.Work{Step: 1 << 40, ParametersHash: protocol.Hash{9}, Timings: protocol.Timings{Data: 1, Compute: 2, Exchange: 3}}
+	work := protocol.Work{Step: 1 << 40, ParametersHash: protocol.Hash{9}, Timings: protocol.Timings{Data: 1, Compute: 2, Exchange: 3}, Stop: "patience"}
 	if got, err := open(t, wiretest.Work(work))[0].Work(); err != nil || got != work {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	if got, err := open(t, wiretest.Leave("done"))[0].Leave(); err != nil || got.Reason != "done" {
+	leave := protocol.Leave{Reason: "done", Broken: "an operation is not deterministic"}
+	if got, err := open(t, wiretest.Leave(leave))[0].Leave(); err != nil || got != leave {
 		t.Fatalf("got %+v, %v", got, err)
+	}
+}
+
+func TestAJoinWithTooManyFingerprintsIsRefused(t *testing.T) {
+	join := testJoin(testLayout(t))
+	join.Fingerprints = slices.Repeat(join.Fingerprints, protocol.MaxFingerprints)
+	if _, err := open(t, wiretest.Join(join))[0].Join(); err == nil || !strings.Contains(err.Error(), "128 fingerprints; at most 64") {
+		t.Fatal(err)
 	}
 }
 
 func TestRepliesComeThrough(t *testing.T) {
 	for _, reply := range []protocol.Reply{
-		protocol.Joined{RunID: "r", WorkerID: 3, Step: 7, TotalSteps: 70, Settings: protocol.Settings{Seed: 1 << 60, Shards: 8, BatchSize: 64, Epochs: 2}},
+		protocol.Joined{RunID: "r", WorkerID: 3, Step: 7, TotalSteps: 70, Settings: protocol.Settings{Seed: 1 << 60, Shards: 8, BatchSize: 64, Epochs: 2, MinShardSamples: 3, DropLast: true}},
 		protocol.Lease{Step: 9, Epoch: 1, EpochStep: 2, Shards: []uint32{3, 4, 5}},
 		protocol.Lease{Step: 9, Shards: slices.Repeat([]uint32{1}, 1024)},
 		protocol.Ack{Verdict: protocol.Conflict, Detail: strings.Repeat("long ", 10_000)},
 		protocol.SnapshotRequest{Step: 12},
 		protocol.Finished{Steps: 70, ParametersHash: protocol.Hash{4}},
+		protocol.Finished{Steps: 9, ParametersHash: protocol.Hash{4}, Incidents: 3, Stopped: strings.Repeat("patience ", 100)},
 		protocol.Left{Reason: "bye"},
 		&protocol.Error{Action: protocol.RetryLater, Detail: "busy", Refused: protocol.KindWorkRequest, RetryAfter: 0.5},
 	} {
@@ -169,6 +181,11 @@ func TestUpdateThatIsNoGradientOfTheModelIsRefused(t *testing.T) {
 		update.Gradients[at] = value
 		return update.Frames(layout, 10, 1)
 	}
+	reported := func(change func(*wiretest.Update)) []wire.Frame {
+		update := testUpdate(layout, 1)
+		change(&update)
+		return update.Frames(layout, 10, 1)
+	}
 	frames := testUpdate(layout, 1).Frames(layout, 10, 1)
 	reorder := func(order ...int) []wire.Frame {
 		var out []wire.Frame
@@ -193,6 +210,7 @@ func TestUpdateThatIsNoGradientOfTheModelIsRefused(t *testing.T) {
 			return append(s, protocol.Spec{Name: "more", DType: protocol.Float32, Shape: []uint64{1}})
 		}), `"more" comes after all`},
 		{"a gap", reorder(0, 2, 3, 4), "starts at byte 80; the next byte is 40"},
+		{"more reports than a run has shards", reported(func(u *wiretest.Update) { u.Reports = slices.Repeat(u.Reports[:1], 1025) }), "1025 shard reports are more than a run has shards"},
 		{"a piece twice", reorder(0, 0, 1, 2, 3, 4), "starts at byte 0; the next byte is 40"},
 	} {
 		t.Run(test.scenario, func(t *testing.T) {

@@ -196,7 +196,7 @@ func TestOpen(t *testing.T) {
 
 // future is a message whose type and union member this build does not know.
 func future(t *testing.T) *capnp.Message {
-	whole := stream(t, 9, wiretest.Leave("x"))
+	whole := stream(t, 9, wiretest.Leave(protocol.Leave{Reason: "x"}))
 	first := whole[8:]
 	binary.LittleEndian.PutUint16(first[rootStruct(first):], 77)
 	binary.LittleEndian.PutUint16(first[rootStruct(first)+2:], 77)
@@ -216,7 +216,7 @@ func TestDamagedFramesNeverPanic(t *testing.T) {
 		stream(t, 2, wiretest.Work(protocol.Work{Step: 3})),
 		stream(t, 3, testUpdate(layout, 1).Frames(layout, 1000, 10)...),
 		stream(t, 4, wiretest.Snapshot(1, protocol.Hash{}, make([]byte, 300), 1000)...),
-		stream(t, 5, wiretest.Leave("why")),
+		stream(t, 5, wiretest.Leave(protocol.Leave{Reason: "why"})),
 	}
 	pool := testPool()
 	for range 40_000 {

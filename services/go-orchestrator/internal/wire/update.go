@@ -122,6 +122,7 @@ func (a *UpdateAssembly) piece(piece tensor.Tensor) error {
 	if err := a.builder.Write(data); err != nil {
 		var notFinite *vector.NotFiniteError
 		if errors.As(err, &notFinite) {
+			a.update.NotFinite = true
 			return fmt.Errorf("the gradient of tensor %s has %v at element %d", name, notFinite.Value, notFinite.Position-from)
 		}
 		return err
@@ -172,7 +173,13 @@ func readReports(frame tensor.GradientUpdate) ([]protocol.Report, error) {
 		if err != nil {
 			return nil, fmt.Errorf("report of shard %d: %w", report.Shard(), err)
 		}
-		reports[i] = protocol.Report{Shard: report.Shard(), Samples: report.Samples(), LossSum: report.LossSum(), BatchHash: batch}
+		stop, err := report.Stop()
+		if err != nil {
+			return nil, fmt.Errorf("report of shard %d: %w", report.Shard(), err)
+		}
+		reports[i] = protocol.Report{
+			Shard: report.Shard(), Samples: report.Samples(), LossSum: report.LossSum(), BatchHash: batch, Weight: report.Weight(), Summed: report.Summed(), Stop: stop,
+		}
 	}
 	return reports, nil
 }

@@ -33,7 +33,7 @@ func frame(kind protocol.Kind, hint int, payload [][]byte, fill func(tensor.Mess
 
 // Join encodes a JoinRequest.
 func Join(join protocol.Join) wire.Frame {
-	hint := 4096
+	hint := 4096 + len(join.Training) + 128*len(join.Fingerprints)
 	for _, spec := range join.Parameters {
 		hint += 64 + len(spec.Name) + 8*len(spec.Shape)
 	}
@@ -48,6 +48,13 @@ func Join(join protocol.Join) wire.Frame {
 		specs := must(request.NewParameters(int32(len(join.Parameters))))
 		for i, spec := range join.Parameters {
 			writeSpec(specs.At(i), spec)
+		}
+		check(request.SetTraining(join.Training))
+		check(request.SetArithmetic(join.Arithmetic))
+		fingerprints := must(request.NewFingerprints(int32(len(join.Fingerprints))))
+		for i, given := range join.Fingerprints {
+			check(fingerprints.At(i).SetOperator(given.Operator))
+			check(fingerprints.At(i).SetHash(given.Hash[:]))
 		}
 		dataset := must(request.NewDataset())
 		check(dataset.SetName(join.Dataset.Name))
@@ -71,10 +78,11 @@ func writeSpec(to tensor.TensorSpec, spec protocol.Spec) {
 
 // Work encodes a WorkRequest.
 func Work(work protocol.Work) wire.Frame {
-	return frame(protocol.KindWorkRequest, 256, nil, func(root tensor.Message, _ wire.Payload) {
+	return frame(protocol.KindWorkRequest, 256+len(work.Stop), nil, func(root tensor.Message, _ wire.Payload) {
 		request := must(root.NewWorkRequest())
 		request.SetStep(work.Step)
 		check(request.SetParametersHash(work.ParametersHash[:]))
+		check(request.SetStop(work.Stop))
 		timings := must(request.NewTimings())
 		timings.SetData(work.Timings.Data)
 		timings.SetCompute(work.Timings.Compute)
@@ -83,9 +91,11 @@ func Work(work protocol.Work) wire.Frame {
 }
 
 // Leave encodes a Leave.
-func Leave(reason string) wire.Frame {
-	return frame(protocol.KindLeave, 256+len(reason), nil, func(root tensor.Message, _ wire.Payload) {
-		check(must(root.NewLeave()).SetReason(reason))
+func Leave(leave protocol.Leave) wire.Frame {
+	return frame(protocol.KindLeave, 256+len(leave.Reason)+len(leave.Broken), nil, func(root tensor.Message, _ wire.Payload) {
+		message := must(root.NewLeave())
+		check(message.SetReason(leave.Reason))
+		check(message.SetBroken(leave.Broken))
 	})
 }
 
@@ -130,6 +140,9 @@ func (u Update) Frames(layout *protocol.Layout, elements, pieces int) []wire.Fra
 				to.SetShard(report.Shard)
 				to.SetSamples(report.Samples)
 				to.SetLossSum(report.LossSum)
+				to.SetWeight(report.Weight)
+				check(to.SetStop(report.Stop))
+				to.SetSummed(report.Summed)
 				check(to.SetBatchHash(report.BatchHash[:]))
 			}
 		}))

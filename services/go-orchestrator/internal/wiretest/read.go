@@ -19,6 +19,7 @@ type Aggregate struct {
 	Step      uint64
 	Samples   uint64
 	LossSum   float64
+	Divisor   float64
 	Gradients []float32
 	Hash      protocol.Hash
 }
@@ -71,7 +72,7 @@ func Reply(next func() (*capnp.Message, error)) (request uint64, reply any, err 
 
 func addAggregate(to **Aggregate, frame tensor.Aggregate) (done bool, err error) {
 	if *to == nil {
-		*to = &Aggregate{Step: frame.Step(), Samples: frame.Samples(), LossSum: frame.LossSum()}
+		*to = &Aggregate{Step: frame.Step(), Samples: frame.Samples(), LossSum: frame.LossSum(), Divisor: frame.Divisor()}
 	}
 	a := *to
 	list := must(frame.Gradients())
@@ -115,7 +116,8 @@ func small(root tensor.Message) (any, error) {
 		r := must(root.JoinReply())
 		s := must(r.Settings())
 		return protocol.Joined{RunID: must(r.RunId()), WorkerID: r.WorkerId(), Step: r.Step(), TotalSteps: r.TotalSteps(),
-			Settings: protocol.Settings{Seed: s.Seed(), Shards: s.Shards(), BatchSize: s.BatchSize(), Epochs: s.Epochs()}}, nil
+			Settings: protocol.Settings{Seed: s.Seed(), Shards: s.Shards(), BatchSize: s.BatchSize(), Epochs: s.Epochs(),
+				MinShardSamples: s.MinShardSamples(), DropLast: s.DropLast()}}, nil
 	case tensor.Message_Which_shardLease:
 		r := must(root.ShardLease())
 		lease := protocol.Lease{Step: r.Step(), Epoch: r.Epoch(), EpochStep: r.EpochStep()}
@@ -131,7 +133,7 @@ func small(root tensor.Message) (any, error) {
 		return protocol.SnapshotRequest{Step: must(root.SnapshotRequest()).Step()}, nil
 	case tensor.Message_Which_runFinished:
 		r := must(root.RunFinished())
-		return protocol.Finished{Steps: r.Steps(), ParametersHash: must(protocol.ParseHash("parametersHash", must(r.ParametersHash())))}, nil
+		return protocol.Finished{Steps: r.Steps(), ParametersHash: must(protocol.ParseHash("parametersHash", must(r.ParametersHash()))), Incidents: r.Incidents(), Stopped: must(r.Stopped())}, nil
 	case tensor.Message_Which_leave:
 		return protocol.Left{Reason: must(must(root.Leave()).Reason())}, nil
 	case tensor.Message_Which_errorReply:

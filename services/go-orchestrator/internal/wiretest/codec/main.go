@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"capnproto.org/go/capnp/v3"
@@ -25,10 +26,22 @@ import (
 
 // update describes a frame; piece one of its tensors. Size and Seed are for writing, Length and SHA256 for reading.
 type update struct {
-	RequestID uint64  `json:"requestId"`
-	Step      uint64  `json:"step"`
-	Final     bool    `json:"final"`
-	Tensors   []piece `json:"tensors"`
+	RequestID uint64   `json:"requestId"`
+	Step      uint64   `json:"step"`
+	Final     bool     `json:"final"`
+	Tensors   []piece  `json:"tensors"`
+	Reports   []report `json:"reports"`
+}
+
+// report describes what is said of a shard. Floats are the bits that they have, because not every reader of JSON keeps them.
+type report struct {
+	Shard     uint32 `json:"shard"`
+	Samples   uint32 `json:"samples"`
+	LossSum   uint64 `json:"lossSum"`
+	BatchHash string `json:"batchHash"`
+	Weight    uint64 `json:"weight"`
+	Summed    bool   `json:"summed"`
+	Stop      string `json:"stop"`
 }
 
 type piece struct {
@@ -129,6 +142,29 @@ func fill(root tensor.Message, payload wire.Payload, u update) error {
 			return err
 		}
 	}
+	return fillReports(message, u.Reports)
+}
+
+func fillReports(message tensor.GradientUpdate, reports []report) error {
+	list, err := message.NewReports(int32(len(reports)))
+	if err != nil {
+		return err
+	}
+	for i, r := range reports {
+		to := list.At(i)
+		to.SetShard(r.Shard)
+		to.SetSamples(r.Samples)
+		to.SetLossSum(math.Float64frombits(r.LossSum))
+		to.SetWeight(math.Float64frombits(r.Weight))
+		to.SetSummed(r.Summed)
+		hash, err := hex.DecodeString(r.BatchHash)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(to.SetBatchHash(hash), to.SetStop(r.Stop)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -173,6 +209,9 @@ func describe(frame *capnp.Message) (u update, err error) {
 		return u, err
 	}
 	u = update{RequestID: envelope.RequestID, Step: message.Step(), Final: message.Final(), Tensors: []piece{}}
+	if u.Reports, err = describeReports(message); err != nil {
+		return u, err
+	}
 	list, err := message.Gradients()
 	if err != nil {
 		return u, err
@@ -185,6 +224,30 @@ func describe(frame *capnp.Message) (u update, err error) {
 		u.Tensors = append(u.Tensors, p)
 	}
 	return u, nil
+}
+
+func describeReports(message tensor.GradientUpdate) ([]report, error) {
+	list, err := message.Reports()
+	if err != nil {
+		return nil, err
+	}
+	reports := make([]report, list.Len())
+	for i := range reports {
+		from := list.At(i)
+		hash, err := from.BatchHash()
+		if err != nil {
+			return nil, err
+		}
+		stop, err := from.Stop()
+		if err != nil {
+			return nil, err
+		}
+		reports[i] = report{
+			Shard: from.Shard(), Samples: from.Samples(), LossSum: math.Float64bits(from.LossSum()), BatchHash: hex.EncodeToString(hash),
+			Weight: math.Float64bits(from.Weight()), Summed: from.Summed(), Stop: stop,
+		}
+	}
+	return reports, nil
 }
 
 func describePiece(t tensor.Tensor) (p piece, err error) {

@@ -1,0 +1,92 @@
+package run
+
+import (
+	"log/slog"
+	"time"
+)
+
+// A worker may hang while its heart beats: in its script, on a lock, on a disk. Nobody waits for it for ever: when what it was last told to do
+// takes several times as long as it ever took, and at least so long, the run is led as if it were gone, until it does something.
+const (
+	leastHang     = 5 * time.Second
+	hangsAfter    = 4 // times the longest observation
+	longestHanded = 4 // times the longest state that was ever given, for the next one
+)
+
+// A worker that is asked for its state has at least so long, and longer where it is large; at the end of the run others may have to be asked in
+// time. After that it is not asked again for a while.
+const (
+	leastDonation = 5 * time.Second
+	lastDonation  = 2 * time.Second
+	slowestLink   = 4 << 20 // bytes a second
+	stateVectors  = 4       // times as large as the gradients, before a state was seen: parameters, and what an optimizer keeps
+	donorPause    = 30 * time.Second
+)
+
+// here says whether a worker is to be counted on now.
+func (w *worker) here() bool { return !w.silent && !w.hanging }
+
+// findHanging looks for workers that have been at it for too long.
+func (m *Machine) findHanging() {
+	for _, w := range m.workers {
+		if w.waiting || w.hanging || w.silent || w.lost || w == m.donor || m.now.Sub(w.answered) < m.patience(w) {
+			continue
+		}
+		m.hang(w, "worker hangs while its heart beats; its shards go to others")
+	}
+}
+
+func (m *Machine) hang(w *worker, message string) {
+	w.hanging = true
+	m.note(slog.LevelWarn, message, "id", w.id, "worker", w.name, "pid", w.pid, "seconds", m.now.Sub(w.answered).Seconds())
+	m.free(w)
+}
+
+// patience is how long a worker may take for what it was last told to do.
+func (m *Machine) patience(w *worker) time.Duration {
+	usual, pieces := &m.asking, 1
+	if w.leased > 0 {
+		usual, pieces = &m.lateness, w.leased
+	}
+	if usual.count == 0 {
+		return firstPatience
+	}
+	return max(leastHang, inSeconds(hangsAfter*float64(pieces)*usual.longest()))
+}
+
+// donorPatience is how long a worker may take to give its state.
+func (m *Machine) donorPatience() time.Duration {
+	bytes := m.stateBytes
+	if bytes == 0 {
+		bytes = uint64(stateVectors * m.layout.Bytes())
+	}
+	least := leastDonation
+	if m.ending {
+		least = lastDonation
+	}
+	return max(least, inSeconds(longestHanded*m.giving.longest()), inSeconds(float64(bytes)/slowestLink))
+}
+
+func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// giveUpDonor asks another worker when the one that was asked for its state does not give it.
+func (m *Machine) giveUpDonor() {
+	w := m.donor
+	if w == nil || m.now.Sub(w.answered) < m.donorPatience() {
+		return
+	}
+	m.donor = nil
+	w.noDonorUntil = m.now.Add(donorPause)
+	m.hang(w, "worker was asked for its state and does not give it; another one, or a checkpoint, is tried")
+}
+
+// stir notes that a worker does something again.
+func (m *Machine) stir(peer Peer) {
+	w := m.find(peer)
+	if w == nil || !w.hanging {
+		return
+	}
+	w.hanging = false
+	m.note(slog.LevelInfo, "worker goes on after it hung", "id", w.id, "worker", w.name, "seconds", m.now.Sub(w.answered).Seconds())
+	m.rebase() // It may be further than the others, and what it now says is of its own step.
+}
