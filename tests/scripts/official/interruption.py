@@ -11,5 +11,5 @@ _WORKER = os.getpid()
 
 def interrupt(batch: Batch) -> None:
     """To be called for each batch. Not in a rehearsal's child, whose parent is the worker."""
-    if batch.step == _STEP and os.getpid() == _WORKER:
+    if (batch.step, batch.shard) == (_STEP, 0) and os.getpid() == _WORKER:
         os.kill(os.getppid(), signal.SIGTERM)
