@@ -3,17 +3,30 @@
 GATE_STEP, GATE_DIR: as in tests/integration/gated_training.py.
 LIE_FROM_STEP: from this step on every gradient is wrong by LIE_FACTOR (a little), as that of a broken processor.
 FLIP_AFTER_STEP: when this step has been applied one parameter changes by itself, once, as in a broken memory.
+GATE_DIR/NAME.hang: while this file is there, the worker hangs when it is to give its state; it then writes NAME.hanging and waits for NAME.freed.
 """
 
 import itertools
 import os
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 import pangea
+from pangea.children import wait_for
 from tests.integration.gated_training import pass_gate
+
+
+def hang(*_: object) -> None:
+    """Stands still where a test wants it; the worker's heart beats on."""
+    folder, name = Path(os.environ["GATE_DIR"]), os.environ["PANGEA_WORKER_NAME"]
+    if not (folder / f"{name}.hang").exists():
+        return
+    (folder / f"{name}.hanging").touch()
+    if wait_for(lambda: (folder / f"{name}.freed").exists() or None, timeout=120) is None:
+        raise TimeoutError(f"nobody lets {name} go on")
 
 
 def main() -> None:
@@ -31,6 +44,7 @@ def main() -> None:
             next(model.parameters()).detach().numpy()[0, 0] += 1.0
 
     optimizer.register_step_post_hook(flip)
+    optimizer.register_state_dict_pre_hook(hang)
     run = pangea.join(model, optimizer)
     for batch in run.batches():
         pass_gate(batch.step)

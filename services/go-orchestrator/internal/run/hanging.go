@@ -61,7 +61,7 @@ func (m *Machine) donorPatience() time.Duration {
 		bytes = uint64(stateVectors * m.layout.Bytes())
 	}
 	least := leastDonation
-	if m.ending {
+	if m.ending || m.state == Finished {
 		least = lastDonation
 	}
 	return max(least, inSeconds(longestHanded*m.giving.longest()), inSeconds(float64(bytes)/slowestLink))

@@ -239,8 +239,8 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 	case m.ending:
 		return nil // until the checkpoint is written; then everyone is told
 	case m.step.number == m.totalSteps():
-		if m.state != Finished {
-			return nil // until the workers agree on what came out
+		if m.state != Finished || m.saving.due() && m.donor != nil {
+			return nil // until the workers agree on what came out, and the last checkpoint is on its way: the one that was asked for it may not give it
 		}
 		return m.finishedReply()
 	}
