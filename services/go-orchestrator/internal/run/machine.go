@@ -57,6 +57,7 @@ type Machine struct {
 
 	workers  []*worker // ascending by id
 	lastID   uint32
+	met      bool   // a worker has joined since the process was started
 	software string // of the first worker
 
 	computation computation
