@@ -77,12 +77,12 @@ class Stage(Cluster):
         """Starts a worker of tests/chaos/training.py."""
         return super().start_worker(name, gate_step, script, **environment)
 
-    def hang_in_state(self, name: str) -> None:
-        """Has a worker of tests/chaos/training.py hang when it is asked for its state, until `free`."""
-        (self._gates / f"{name}.hang").touch()
+    def hang_next_donor(self) -> None:
+        """Has the next worker of tests/chaos/training.py that is asked for its state hang, until `free`."""
+        (self._gates / "hang").touch()
 
     def wait_hanging(self, name: str) -> None:
-        """Until it does."""
+        """Until this one does."""
         eventually((self._gates / f"{name}.hanging").exists, f"{name} is asked for its state")
 
     def free(self, name: str) -> None:

@@ -3,7 +3,7 @@
 GATE_STEP, GATE_DIR: as in tests/integration/gated_training.py.
 LIE_FROM_STEP: from this step on every gradient is wrong by LIE_FACTOR (a little), as that of a broken processor.
 FLIP_AFTER_STEP: when this step has been applied one parameter changes by itself, once, as in a broken memory.
-GATE_DIR/NAME.hang: while this file is there, the worker hangs when it is to give its state; it then writes NAME.hanging and waits for NAME.freed.
+GATE_DIR/hang: the first worker that is to give its state while this file is there takes it away, as NAME.hanging, and hangs until NAME.freed is there.
 """
 
 import itertools
@@ -22,9 +22,10 @@ from tests.integration.gated_training import pass_gate
 def hang(*_: object) -> None:
     """Stands still where a test wants it; the worker's heart beats on."""
     folder, name = Path(os.environ["GATE_DIR"]), os.environ["PANGEA_WORKER_NAME"]
-    if not (folder / f"{name}.hang").exists():
+    try:
+        (folder / "hang").rename(folder / f"{name}.hanging")
+    except FileNotFoundError:
         return
-    (folder / f"{name}.hanging").touch()
     if wait_for(lambda: (folder / f"{name}.freed").exists() or None, timeout=120) is None:
         raise TimeoutError(f"nobody lets {name} go on")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pangea import ledger
 from tests.chaos.stage import OPTIONS, Stage, death, go_on, kill, pause, stage
+from tools.processes.waiting import eventually
 
 
 def test_all_workers_are_killed_and_others_go_on(alone: Stage, tmp_path: Path) -> None:
@@ -93,16 +94,21 @@ def test_a_newcomer_does_not_wait_for_the_only_worker_which_hangs(alone: Stage, 
     assert run.final() == alone.final()
 
 
-def test_a_worker_that_hangs_when_it_is_asked_for_its_state_is_not_waited_for(alone: Stage, tmp_path: Path) -> None:
+def test_a_newcomer_goes_on_from_a_checkpoint_when_the_worker_that_is_asked_for_its_state_hangs(alone: Stage, tmp_path: Path) -> None:
     with stage(tmp_path, options=dataclasses.replace(OPTIONS, checkpoint_steps=4)) as run:
-        # The first checkpoint is that of the initial parameters, and the first worker is asked for it.
-        run.hang_in_state("hanging")
-        run.start_worker("hanging")
+        # Far enough from the checkpoint for its state not to be in memory any more.
+        run.start_worker("hanging", gate_step=7)
+        run.wait_gate("hanging")
+        eventually(lambda: run.records(ledger.Checkpoint)[-1].step == 4, "the checkpoint of step 4 is written")
+        run.start_worker("newcomer")
+        run.wait_workers(2)
+        run.hang_next_donor()
+        run.open_gate("hanging")
         run.wait_hanging("hanging")
-        run.start_worker("steady")
-        run.finish("steady")
+        run.finish("newcomer")
         assert "does not give it; another one, or a checkpoint, is tried" in run.orchestrator_log()
-        assert [checkpoint.step for checkpoint in run.records(ledger.Checkpoint)][-1] == len(alone.hashes())
+        assert run.status()["resumed_from"]["step"] == 4
+        assert run.records(ledger.Checkpoint)[-1].step == len(alone.hashes())
         run.free("hanging")
         run.finish("hanging")
     assert run.hashes() == alone.hashes()
@@ -115,7 +121,7 @@ def test_the_last_checkpoint_is_not_lost_to_a_worker_that_hangs(alone: Stage, tm
         run.wait_gate("hanging")
         run.start_worker("steady", gate_step=3)
         run.wait_workers(2)
-        run.hang_in_state("hanging")
+        run.hang_next_donor()
         assert run.orchestrator is not None
         run.open_gate("hanging")
         run.wait_gate("steady")
