@@ -1,12 +1,14 @@
 """A training script of which a test can make a worker that hangs, lies or has a bad memory.
 
 GATE_STEP, GATE_DIR: as in tests/integration/gated_training.py.
-LIE_FROM_STEP: from this step on every gradient is wrong by LIE_FACTOR (a little), as that of a broken processor.
+LIE_FROM_STEP: from this step on every gradient is wrong by LIE_FACTOR (a little), as that of a broken processor; with nan a gradient is no number
+while the loss is one.
 FLIP_AFTER_STEP: when this step has been applied one parameter changes by itself, once, as in a broken memory.
 GATE_DIR/hang: the first worker that is to give its state while this file is there takes it away, as NAME.hanging, and hangs until NAME.freed is there.
 """
 
 import itertools
+import math
 import os
 from pathlib import Path
 
@@ -30,6 +32,14 @@ def hang(*_: object) -> None:
         raise TimeoutError(f"nobody lets {name} go on")
 
 
+def lie(loss: torch.Tensor, model: nn.Module, factor: float) -> torch.Tensor:
+    """A loss whose gradient is wrong."""
+    if math.isnan(factor):
+        # Adds 0, whose gradient is 0 * infinity.
+        return loss + (next(model.parameters()).sum() * 0).sqrt()
+    return loss * factor
+
+
 def main() -> None:
     """Trains a small network with dropout and batch normalisation."""
     lie_from, flip_after = (int(os.environ.get(name, "-1")) for name in ("LIE_FROM_STEP", "FLIP_AFTER_STEP"))
@@ -50,7 +60,7 @@ def main() -> None:
     for batch in run.batches():
         pass_gate(batch.step)
         loss = functional.cross_entropy(model(batch.x), batch.y)
-        run.step(loss * factor if 0 <= lie_from <= batch.step else loss)
+        run.step(lie(loss, model, factor) if 0 <= lie_from <= batch.step else loss)
     run.finish()
 
 

@@ -84,7 +84,6 @@ type Machine struct {
 
 	donor       *worker  // has been asked for its state
 	giving      lateness // of workers that give it
-	stateBytes  uint64   // of the last one; 0 before the first
 	snapshot    *protocol.Snapshot
 	checkpoints []ledger.Checkpoint // on the disk, ascending
 	saving      saving
