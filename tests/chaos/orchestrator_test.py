@@ -1,11 +1,14 @@
 """The orchestrator dies at the points where it matters most, and comes back: the same bits, no step lost, none repeated."""
 
 import dataclasses
+import signal
 from pathlib import Path
 
 import pytest
 
+from pangea import ledger
 from tests.chaos.stage import OPTIONS, Stage, death, kill, stage
+from tools.processes.waiting import eventually
 
 WITH_CHECKPOINTS = dataclasses.replace(OPTIONS, checkpoint_steps=3)
 
@@ -70,3 +73,24 @@ def test_everything_is_killed_and_started_again(alone: Stage, tmp_path: Path) ->
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()
     run.audit()
+
+
+def test_a_signal_takes_a_checkpoint_and_another_one_ends_it_after_a_last_one(alone: Stage, tmp_path: Path) -> None:
+    with stage(tmp_path, options=dataclasses.replace(OPTIONS, checkpoint_steps=100)) as run:
+        run.start_worker("first", gate_step=2)
+        run.start_worker("second", gate_step=5)
+        run.wait_gate("first")
+        assert run.orchestrator is not None
+        run.orchestrator.signal(signal.SIGUSR1)
+        eventually(lambda: "a checkpoint is asked for" in run.orchestrator_log(), "the orchestrator has noticed SIGUSR1")
+        run.open_gate("first")
+        run.wait_gate("second")
+        eventually(lambda: len(run.records(ledger.Checkpoint)) == 2, "a checkpoint beside the initial one is written")
+        run.orchestrator.signal(signal.SIGHUP)
+        eventually(lambda: "waits for a last checkpoint" in run.orchestrator_log(), "the orchestrator has noticed SIGHUP")
+        run.open_gate("second")
+        assert death(run.orchestrator) == 0
+        assert run.records(ledger.Checkpoint)[-1].step == len(run.records(ledger.Step))
+        run.start_orchestrator()
+        run.finish("first", "second")
+    assert run.hashes() == alone.hashes()

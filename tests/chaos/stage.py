@@ -77,6 +77,18 @@ class Stage(Cluster):
         """Starts a worker of tests/chaos/training.py."""
         return super().start_worker(name, gate_step, script, **environment)
 
+    def hang_next_donor(self) -> None:
+        """Has the next worker of tests/chaos/training.py that is asked for its state hang, until `free`."""
+        (self._gates / "hang").touch()
+
+    def wait_hanging(self, name: str) -> None:
+        """Until this one does."""
+        eventually((self._gates / f"{name}.hanging").exists, f"{name} is asked for its state")
+
+    def free(self, name: str) -> None:
+        """Lets it go on."""
+        (self._gates / f"{name}.freed").touch()
+
     def wait_step(self, step: int) -> None:
         """Until so many steps are committed."""
         eventually(lambda: self.status()["committed"] >= step, f"step {step} is committed")

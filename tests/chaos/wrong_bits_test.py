@@ -45,7 +45,7 @@ def test_a_gradient_that_is_no_number_is_refused_by_tensor_and_worker_and_the_ru
         run.open_gate("broken")
         assert death(run.workers["broken"]) == 1
         said = run.workers["broken"].log_tail()
-        assert "refused" in said and "(broken)" in said and "1.weight" in said and "NaN" in said, said
+        assert "refused" in said and "(broken)" in said and "1.weight" in said and "NaN" in said and "of step 2" in said, said
         run.finish("sound")
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()

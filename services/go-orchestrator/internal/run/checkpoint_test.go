@@ -78,3 +78,28 @@ func TestACheckpointThatCannotBeWrittenIsToldUntilOneIs(t *testing.T) {
 		t.Fatalf("%+v %+v", status, record)
 	}
 }
+
+// At the end of the run the others stay until the last checkpoint is on its way: the worker that was asked for it may hang.
+func TestTheLastCheckpointOfARunIsNotLostToADonorThatHangs(t *testing.T) {
+	b := newBench(t)
+	b.machine.config.CheckpointSteps = 100
+	b.join(1)
+	b.ask(1, 0)
+	b.checkpoint(1)
+	b.join(2)
+	b.closeFirst(2)
+	b.ask(1, 1)
+	b.take(1)
+	b.askStop(2, 1, "patience")
+	one[protocol.SnapshotRequest](b, 2)
+	b.ask(1, 1)
+	if replies := b.take(1); len(replies) != 0 {
+		t.Fatalf("the other one was told %v", replies[0])
+	}
+	b.until(1, 5, 2)
+	if written := b.checkpoint(1); written.Step != 1 {
+		t.Fatalf("%+v", written)
+	}
+	b.ask(1, 1)
+	b.wantStopped(1, 1, "patience")
+}

@@ -68,9 +68,10 @@ func (m *Machine) stopRecord(steps uint64, reason string, id uint32) *ledger.Sto
 	return &ledger.Stop{Steps: steps, Reason: reason, Worker: id, Name: m.names[id], Time: m.now.UTC()}
 }
 
-// finish ends the run when all its steps are committed and the workers agree on what came out.
+// finish ends the run when all its steps are committed and the workers agree on what came out. After a start that is known from the ledger, but
+// the workers that are being started, too, have to find an orchestrator that tells them.
 func (m *Machine) finish() bool {
-	if m.state != Running || m.tip == nil || m.committed() != m.totalSteps() || len(m.workers) == 0 {
+	if m.state != Running || m.tip == nil || m.committed() != m.totalSteps() || !m.met {
 		return false
 	}
 	m.state, m.finished = Finished, m.now

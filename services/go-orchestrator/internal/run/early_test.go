@@ -230,3 +230,27 @@ func TestAReasonToStopThatIsTooLongIsRefused(t *testing.T) {
 		t.Fatalf("%+v", ack)
 	}
 }
+
+// Everything is committed and the parameters are known, but the end is not written down: a start waits for a worker that can be told.
+func TestAStartDoesNotEndARunBeforeAWorkerIsThere(t *testing.T) {
+	b := newBench(t)
+	b.join(1)
+	b.train(1, 0, 3)
+	var left []ledger.Record
+	for _, record := range b.committed {
+		if _, is := record.(*ledger.Finished); !is {
+			left = append(left, record)
+		}
+	}
+	b.committed = append(left, &ledger.Checkpoint{Step: 3, File: "c", ParamsHash: hashAt(3)})
+	b.reopen()
+	b.handle(Tick{})
+	if state := b.machine.State(); state != Running {
+		t.Fatalf("it is %s", state)
+	}
+	b.back(2, 3)
+	b.ask(2, 3)
+	if end := one[protocol.Finished](b, 2); end.Steps != 3 || end.Stopped != "" {
+		t.Fatalf("%+v", end)
+	}
+}

@@ -13,8 +13,8 @@ const (
 	longestHanded = 4 // times the longest state that was ever given, for the next one
 )
 
-// A worker that is asked for its state has at least so long, and longer where it is large; at the end of the run others may have to be asked in
-// time. After that it is not asked again for a while.
+// A worker that is asked for its state has at least so long, and longer where the state is large or took longer before; at the end of the run
+// others may have to be asked in time. After that it is not asked again for a while.
 const (
 	leastDonation = 5 * time.Second
 	lastDonation  = 2 * time.Second
@@ -56,15 +56,14 @@ func (m *Machine) patience(w *worker) time.Duration {
 
 // donorPatience is how long a worker may take to give its state.
 func (m *Machine) donorPatience() time.Duration {
-	bytes := m.stateBytes
-	if bytes == 0 {
-		bytes = uint64(stateVectors * m.layout.Bytes())
-	}
 	least := leastDonation
-	if m.ending {
+	if m.ending || m.state == Finished {
 		least = lastDonation
 	}
-	return max(least, inSeconds(longestHanded*m.giving.longest()), inSeconds(float64(bytes)/slowestLink))
+	if m.giving.count > 0 {
+		return max(least, inSeconds(longestHanded*m.giving.longest()))
+	}
+	return max(least, inSeconds(float64(stateVectors*m.layout.Bytes())/slowestLink))
 }
 
 func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

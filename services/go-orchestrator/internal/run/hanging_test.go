@@ -2,6 +2,7 @@ package run
 
 import (
 	"testing"
+	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -96,16 +97,24 @@ func TestAStateThatComesLateIsTaken(t *testing.T) {
 	}
 }
 
-// A larger state has more time: minutes for gigabytes.
+// A larger state has more time, as long as nobody knows how much it takes.
 func TestADonorHasTimeByTheSizeOfItsState(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	if small := b.machine.donorPatience(); small != leastDonation {
 		t.Fatalf("%v for a few bytes", small)
 	}
-	b.machine.stateBytes = 4 << 30
-	if large := b.machine.donorPatience(); large.Minutes() < 10 {
-		t.Fatalf("%v for 4 GiB", large)
+	join := testJoin()
+	join.Parameters[0].Shape = []uint64{4 << 20}
+	large := newBench(t)
+	large.machine.config.MemoryBytes = 1 << 30
+	large.handle(JoinAsked{Peer: 1, Join: join})
+	if patience := large.machine.donorPatience(); patience < 15*time.Second {
+		t.Fatalf("%v for 16 MiB of parameters", patience)
+	}
+	large.machine.giving.add(2*time.Second, 1)
+	if patience := large.machine.donorPatience(); patience != 8*time.Second {
+		t.Fatalf("%v where it took 2 s before", patience)
 	}
 }
 

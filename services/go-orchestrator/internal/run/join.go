@@ -29,6 +29,7 @@ func (m *Machine) onJoin(e JoinAsked) {
 	}
 	m.adopt(&join)
 	m.lastID++
+	m.met = true
 	w := &worker{id: m.lastID, peer: e.Peer, name: join.WorkerName, pid: join.ProcessID, step: join.Step, hash: join.ParametersHash,
 		beat: join.Heartbeat, heard: m.now, answered: m.now}
 	m.names[w.id] = w.name

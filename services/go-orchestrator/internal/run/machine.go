@@ -57,6 +57,7 @@ type Machine struct {
 
 	workers  []*worker // ascending by id
 	lastID   uint32
+	met      bool   // a worker has joined since the process was started
 	software string // of the first worker
 
 	computation computation
@@ -83,7 +84,6 @@ type Machine struct {
 
 	donor       *worker  // has been asked for its state
 	giving      lateness // of workers that give it
-	stateBytes  uint64   // of the last one; 0 before the first
 	snapshot    *protocol.Snapshot
 	checkpoints []ledger.Checkpoint // on the disk, ascending
 	saving      saving
@@ -239,8 +239,8 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 	case m.ending:
 		return nil // until the checkpoint is written; then everyone is told
 	case m.step.number == m.totalSteps():
-		if m.state != Finished {
-			return nil // until the workers agree on what came out
+		if m.state != Finished || m.saving.due() && m.donor != nil {
+			return nil // until the workers agree on what came out, and the last checkpoint is on its way: the one that was asked for it may not give it
 		}
 		return m.finishedReply()
 	}

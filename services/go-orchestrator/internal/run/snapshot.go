@@ -43,7 +43,7 @@ func (m *Machine) onSnapshot(e SnapshotCame) {
 		return
 	}
 	m.giving.add(m.now.Sub(w.answered), 1)
-	m.stateBytes, w.noDonorUntil = s.TotalBytes, time.Time{}
+	w.noDonorUntil = time.Time{}
 	if w != m.donor && !m.saving.due() && !m.snapshotWanted() {
 		// It has taken so long that another one was asked.
 		m.note(slog.LevelWarn, "worker sent its state, which is not waited for any more", "id", w.id, "worker", w.name, "step", s.Step)
