@@ -52,7 +52,8 @@ def apply(parameters: Vector, aggregate: Vector, divisor: float) -> Vector:
     """The optimizer. Where nothing counted, nothing changes."""
     if divisor == 0:
         return parameters
-    return parameters - np.float32(0.01) * (aggregate / np.float32(divisor))
+    mean: Vector = np.divide(aggregate, np.float32(divisor), dtype=np.float32)
+    return parameters - np.float32(0.01) * mean
 
 
 def cut(size: int, shards: int, fewest: int) -> list[int]:

@@ -113,7 +113,7 @@ class Audit:
             case Stop():
                 self.end.on_stop(entry, record, self.steps)
             case Change():
-                self._on_change(entry, record)
+                self.end.on_change(entry, record, self.steps)
             case Finished():
                 self._on_finished(entry, record)
 
@@ -136,12 +136,13 @@ class Audit:
             self._refute("begin", f"{settings.shards} shards, batches of {settings.batch_size} and {settings.epochs} epochs are no settings of a run", entry)
         elif self.settings is None:
             self.settings = settings
+            self.end.epochs = settings.epochs
 
     def _on_model(self, entry: Entry, model: Model) -> None:
         if self.model is not None or self.settings is None:
             self._refute("begin", "the model comes a second time" if self.model is not None else "the model comes without valid settings before it", entry)
             return
-        samples, epochs = model.dataset.train_samples, self.settings.epochs
+        samples, epochs = model.dataset.train_samples, self.end.epochs
         cut = Cut.of(self.settings, samples)
         if not cut.steps or (model.epoch_steps, model.total_steps) != (cut.steps, cut.steps * epochs):
             self._refute(
@@ -153,7 +154,7 @@ class Audit:
             if not cut.steps:
                 return
         self.model, self.cut = model, cut
-        self.end.epochs, self.end.epoch_steps = epochs, cut.steps
+        self.end.epoch_steps = cut.steps
         if cut.used < samples:
             self.findings["samples"].sentence = f"each sample of each epoch is counted at most once, and all but the last {samples - cut.used} of its order are"
 
@@ -271,12 +272,6 @@ class Audit:
             elif known != checkpoint.params_hash:
                 self._refute("parameters", f"the checkpoint {checkpoint.file} has parameters {checkpoint.params_hash}, the run had {known} after {checkpoint.step} steps", entry)
         self._awaited = left
-
-    def _on_change(self, entry: Entry, change: Change) -> None:
-        if self.cut is None:
-            self._refute("begin", f"{change.what} is changed before the model is known", entry)
-            return
-        self.end.on_change(entry, change, self.steps)
 
     def _on_finished(self, entry: Entry, finished: Finished) -> None:
         self.incidents.close_step()

@@ -10,8 +10,8 @@ class RunEnd:
     """Looks at the records that move the end of a run.
 
     Attributes:
-        epochs: that the run has by now; 0 until its model is known.
-        epoch_steps: steps of one of them.
+        epochs: that the run has by now.
+        epoch_steps: steps of one of them; 0 until the model is known.
         stop: what ends the run before its last step; None where nothing does.
         finished: the record of the end; None where the run goes on.
         changes: in their order.

@@ -47,7 +47,14 @@ def report(records: Records) -> Report:
     return audit_ledger(io.BytesIO(written(records)))
 
 
-@pytest.mark.parametrize("records", [stopped(), taken_up(), longer(), [*opening(), stop(0), finished(0)]])
+def longer_from_the_start() -> Records:
+    """A run that got a third epoch before it had a worker."""
+    first = opening()
+    first[2]["total_steps"] = 9
+    return [*first[:2], change("epochs", "2", "3", 0), *first[2:], *(step(number) for number in range(9)), finished(9)]
+
+
+@pytest.mark.parametrize("records", [stopped(), taken_up(), longer(), longer_from_the_start(), [*opening(), stop(0), finished(0)]])
 def test_a_run_that_ends_where_its_ledger_says_is_proven(records: Records) -> None:
     # Each beginning is a run that goes on.
     for count in range(1, len(records) + 1):
@@ -84,7 +91,7 @@ REFUTED: dict[str, tuple[Callable[[], Records], str, str]] = {
     "epochs that it did not have": (lambda: [*longer()[:13], change("epochs", "3", "4", 6)], "end", "from '3' to '4', where the run has 2"),
     "epochs that are no number": (lambda: [*longer()[:13], change("epochs", "2", "many", 6)], "end", "to 'many'"),
     "a change of other steps": (lambda: [*longer()[:13], change("training", "", "{}", 5)], "end", "for the steps from 5 on, where the ledger has 6"),
-    "a change before the model": (lambda: [*opening()[:2], change("epochs", "2", "3", 0)], "begin", "epochs is changed before the model is known"),
+    "another change before the model": (lambda: [*opening()[:2], change("epochs", "3", "4", 0)], "end", "from '3' to '4', where the run has 2"),
     "a step too many": (lambda: [*longer(), step(9)], "end", "step 9 comes after the end"),
     "a step of no epoch": (lambda: [*longer()[:-1], step(9)], "steps", "step 9 is of epoch 3, where the run has 3"),
     "other parameters than at the end": (lambda: [*longer()[:14], {**step(6), "params_hash": digest("x")}], "parameters", "step 6 began with parameters .*, where the run had"),

@@ -19,7 +19,7 @@ from tools.bench.programs import torch_process
 def fetch(job: dict[str, Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """This process's part of the batch of each step."""
     client = _native.DataClient(job["data"])
-    source = BatchSource(client, seed=0, batch_size=job["batch_size"], shards=1)
+    source = BatchSource(client, seed=0, batch_size=job["batch_size"], shards=1, min_shard_samples=0)
     steps = -(-client.dataset().train_samples // job["batch_size"])
     parts = []
     for step in range(job["epochs"] * steps):
