@@ -63,6 +63,11 @@ pub fn shown(cell: &[u8]) -> String {
     format!("{start:?}{rest}")
 }
 
+/// A number of columns, fit for an error.
+pub fn columns(count: usize) -> String {
+    format!("{count} column{}", if count == 1 { "" } else { "s" })
+}
+
 /// `text` cut to at most `most` bytes, at the end of a character.
 pub fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len()))

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{anyhow, bail, Context, Result};
 use rayon::prelude::*;
 
-use crate::sources::cells::{bare, cut, finite, number, shown};
+use crate::sources::cells::{bare, columns, cut, finite, number, shown};
 use crate::sources::dialect::{beginning, recognise, Dialect};
 use crate::sources::format::Format;
 use crate::sources::header::is_comment;
@@ -94,7 +94,7 @@ fn append(
 ) -> Result<()> {
     let (start, width) = (values.len(), form.columns - 1);
     let added = block.len() * width;
-    if values.try_reserve(added).is_err() {
+    if values.try_reserve(added).is_err() || !labels.reserve(block.len()) {
         bail!("there is no memory for more than {before} rows; give the data service more, or make the file smaller");
     }
     values.resize(start + added, 0.0);
@@ -153,8 +153,8 @@ impl Form<'_> {
             ""
         };
         format!(
-            "it has {} columns, separated by {}, the first of them {}; shape and label make {}{hint}",
-            row.len(),
+            "it has {}, separated by {}, the first of them {}; shape and label make {}{hint}",
+            columns(row.len()),
             self.dialect.separator.name(),
             shown(row.cell(0)),
             self.columns

@@ -38,8 +38,9 @@ pub fn beginning(stream: &mut dyn Read) -> IoResult<(Vec<u8>, bool)> {
         if read < step {
             return Ok((sample, true));
         }
+        let newline = newline_of(&sample);
         let lines = sample
-            .split(|byte| *byte == newline_of(&sample))
+            .split(|byte| *byte == newline)
             .filter(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#"));
         // The last line may be cut.
         if lines.count() > SAMPLE_LINES || sample.len() > MAX_SAMPLE_BYTES {

@@ -2,7 +2,7 @@
 
 use anyhow::{bail, Result};
 
-use crate::sources::cells::{bare, cut, number};
+use crate::sources::cells::{self, bare, cut, number};
 use crate::sources::dialect::reads_as_sample;
 use crate::sources::format::Format;
 use crate::sources::rows::Row;
@@ -42,9 +42,9 @@ pub fn recognise(rows: &[Row<'_>], format: &Format, columns: usize) -> Result<He
     if present {
         if first.len() != columns {
             bail!(
-                "line {}: the header has {} columns; shape and label make {columns}",
+                "line {}: the header has {}; shape and label make {columns}",
                 first.line,
-                first.len()
+                cells::columns(first.len())
             );
         }
         header.skip += 1;

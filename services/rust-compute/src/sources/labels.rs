@@ -65,6 +65,11 @@ pub struct Labels {
 }
 
 impl Labels {
+    /// Takes the memory for more labels. False if there is none.
+    pub fn reserve(&mut self, more: usize) -> bool {
+        self.values.try_reserve(more).is_ok()
+    }
+
     pub fn push(&mut self, label: Label<'_>) -> Result<(), String> {
         let value = match label {
             Label::Number(value) if self.texts.is_empty() => value,

@@ -178,7 +178,7 @@ impl<R: Read> Rows<R> {
             bytes += written;
             cells += ended;
             if bytes > MAX_ROW_BYTES || cells > MAX_CELLS {
-                bail!("line {line}: the row that begins there has more than {bytes} bytes or {cells} columns; a quote that opens there and is never closed makes the rest of the file one row");
+                bail!("line {line}: the row that begins there is longer than {MAX_ROW_BYTES} bytes or {MAX_CELLS} columns; a quote that is never closed makes the rest of the file one row");
             }
             match result {
                 ReadRecordResult::End => return Ok(None),
