@@ -23,7 +23,8 @@ with torch.no_grad():
         right += int((model(batch.x).argmax(1) == batch.y).sum())
         values |= set(batch.x[:, 0].tolist())
         samples += batch.samples
-run.finish(held_out_accuracy=right / samples, distinct_values=len(values), samples=samples)
+names = ", ".join((*run.dataset.columns, *run.dataset.class_names))
+run.finish(held_out_accuracy=right / samples, distinct_values=len(values), samples=samples, names=names)
 """
 
 
@@ -68,6 +69,7 @@ def test_a_spreadsheet_with_names_and_texts_as_labels_is_learned(tmp_path: Path)
     result = train(tmp_path, "csv:sheet.csv,shape=3", workers=2)
     assert result["samples"] == 400
     assert result["held_out_accuracy"] > 0.97
+    assert result["names"] == "a, b, pay, above, below"
 
 
 def test_a_file_that_cannot_be_used_is_named_with_line_and_column(tmp_path: Path) -> None:
