@@ -10,10 +10,7 @@ from typing import Literal, cast, get_args
 
 from pangea.places import caller_folder, data_file
 
-POSSIBLE = (
-    "digits; stdlib; text:PATH[,context=64][,held_out=0.1]; "
-    "csv:PATH,shape=1x8x8[,label=last][,normalise=columns][,header=yes][,separator=comma][,held_out=0.2]"
-)
+POSSIBLE = "digits; stdlib; text:PATH[,context=64][,held_out=0.1]; csv:PATH,shape=1x8x8[,label=last][,normalise=columns][,header=yes][,separator=comma][,held_out=0.2]"
 
 Label = Literal["first", "last"]
 Normalise = Literal["columns", "all", "none"]

@@ -55,7 +55,9 @@ def test_a_file_of_the_user_is_relative_to_the_callers_folder(folder: Path, word
 
 
 def test_a_spec_names_the_same_dataset_in_any_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = [parse(words) for words in ("digits", "stdlib", "csv:a.csv,shape=1x2,label=first", "csv:a.csv,shape=2,header=no,separator=tab", "text:b.txt,context=7", "text:odd,name=1,2")]
+    datasets = [
+        parse(words) for words in ("digits", "stdlib", "csv:a.csv,shape=1x2,label=first", "csv:a.csv,shape=2,header=no,separator=tab", "text:b.txt,context=7", "text:odd,name=1,2")
+    ]
     monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(folder.parent))
     assert [parse(dataset.spec()) for dataset in datasets] == datasets
 

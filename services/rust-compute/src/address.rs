@@ -109,8 +109,13 @@ mod tests {
             if everywhere && has_ipv6() {
                 TcpStream::connect((Ipv6Addr::LOCALHOST, bound.port())).expect("IPv6 too");
             }
-            let again = runtime.block_on(listen(&form.replace(":0", &format!(":{}", bound.port()))));
-            assert_eq!(again.expect_err("taken").kind(), ErrorKind::AddrInUse, "{form}");
+            let again =
+                runtime.block_on(listen(&form.replace(":0", &format!(":{}", bound.port()))));
+            assert_eq!(
+                again.expect_err("taken").kind(),
+                ErrorKind::AddrInUse,
+                "{form}"
+            );
         }
     }
 

@@ -7,7 +7,11 @@ use crate::fixtures::{raw, small, text};
 fn moments(dataset: &Dataset, chosen: impl Fn(usize) -> bool) -> (f64, f64) {
     let rows = dataset.split.train.iter();
     let values: Vec<f64> = rows
-        .flat_map(|id| cast_slice::<u8, f32>(dataset.features.row(*id)).iter().enumerate())
+        .flat_map(|id| {
+            cast_slice::<u8, f32>(dataset.features.row(*id))
+                .iter()
+                .enumerate()
+        })
         .filter(|(column, _)| chosen(*column))
         .map(|(_, x)| f64::from(*x))
         .collect();
@@ -100,8 +104,7 @@ fn it_is_known_what_the_numbers_were() {
     let mut table = raw(20);
     table.column_names = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
     table.class_names = ["x", "y", "z"].map(str::to_owned).to_vec();
-    let dataset =
-        Dataset::from_rows("d", table, &[2, 2], Normalise::Columns, 0.2).expect("valid");
+    let dataset = Dataset::from_rows("d", table, &[2, 2], Normalise::Columns, 0.2).expect("valid");
     let raw = raw(20);
     for (at, column) in dataset.meaning.columns.iter().enumerate() {
         assert_eq!(column.name, ["a", "b", "c", "d"][at]);

@@ -15,7 +15,8 @@ pub fn health(address: &str) -> Result<()> {
     let targets = targets(address).with_context(|| {
         format!("`{address}` is not an address; wanted HOST:PORT, [IPV6]:PORT or :PORT")
     })?;
-    let mut stream = connect(targets.into_iter()).with_context(|| format!("no answer from {address}"))?;
+    let mut stream =
+        connect(targets.into_iter()).with_context(|| format!("no answer from {address}"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

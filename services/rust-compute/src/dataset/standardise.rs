@@ -65,7 +65,10 @@ impl Features<'_> {
             .par_chunks_mut(self.width)
             .zip(self.values.par_chunks(self.width))
             .for_each(|(served, row)| scale_row(row, scales, served));
-        if let Some(place) = scaled.par_iter().position_first(|value: &f32| !value.is_finite()) {
+        if let Some(place) = scaled
+            .par_iter()
+            .position_first(|value: &f32| !value.is_finite())
+        {
             let (row, column) = (place / self.width + 1, place % self.width + 1);
             bail!("row {row}: feature {column}: {} is too large to be served as float32; scale it first, or say normalise=columns", self.values[place]);
         }

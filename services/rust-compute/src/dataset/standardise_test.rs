@@ -54,7 +54,11 @@ fn a_constant_column_becomes_zeros() {
 #[test]
 fn very_small_and_very_large_values_are_no_constants() {
     for unit in [1e-300, 1e-20, 1e20, 1e300] {
-        assert_eq!(column(&[-unit, unit]).expect("valid"), [-1.0, 1.0], "{unit}");
+        assert_eq!(
+            column(&[-unit, unit]).expect("valid"),
+            [-1.0, 1.0],
+            "{unit}"
+        );
     }
 }
 
@@ -74,7 +78,9 @@ fn rows_that_are_held_out_do_not_count() {
 
 #[test]
 fn what_cannot_be_scaled_is_named() {
-    let error = column(&[-1.7e308, 1.7e308]).expect_err("refused").to_string();
+    let error = column(&[-1.7e308, 1.7e308])
+        .expect_err("refused")
+        .to_string();
     assert!(error.contains("column 1 cannot be standardised"), "{error}");
     let large = standardised(&[1.0, 2.0, 3.0, 1e39], 2, Normalise::None);
     let error = large.expect_err("refused").to_string();

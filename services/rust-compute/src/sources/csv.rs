@@ -70,7 +70,11 @@ fn read(stream: &mut dyn Read, format: &Format, features: usize) -> Result<Table
         }
     }
     if count == 0 {
-        let above = if form.dialect.names.is_empty() { "" } else { " but a header" };
+        let above = if form.dialect.names.is_empty() {
+            ""
+        } else {
+            " but a header"
+        };
         bail!("there is no row in it{above}");
     }
     let (labels, class_names) = labels.into_classes();

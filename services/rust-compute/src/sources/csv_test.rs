@@ -110,7 +110,9 @@ fn the_first_wrong_row_is_named() {
 #[test]
 fn a_file_of_many_blocks_is_read_in_order() {
     let rows = 300_000;
-    let text: String = (0..rows).map(|row| format!("{row},{row}.5,{}\n", row % 3)).collect();
+    let text: String = (0..rows)
+        .map(|row| format!("{row},{row}.5,{}\n", row % 3))
+        .collect();
     let table = table(text.as_bytes(), &NOTICED).expect("valid");
     let expected: Vec<f64> = (0..rows)
         .flat_map(|row| [f64::from(row), f64::from(row) + 0.5])
@@ -128,7 +130,10 @@ fn a_given_form_is_not_guessed() {
         ..NOTICED
     };
     let table = table(b"1;2;0\n3;4;1\n", &said).expect("valid");
-    assert_eq!((table.labels, table.column_names.join(",")), (vec![1], "1,2".to_owned()));
+    assert_eq!(
+        (table.labels, table.column_names.join(",")),
+        (vec![1], "1,2".to_owned())
+    );
 }
 
 #[test]

@@ -142,12 +142,7 @@ fn fit(sample: &[u8], separator: Separator, newline: u8, format: &Format, column
     }
 }
 
-fn separator_of(
-    sample: &[u8],
-    newline: u8,
-    format: &Format,
-    columns: usize,
-) -> Result<Separator> {
+fn separator_of(sample: &[u8], newline: u8, format: &Format, columns: usize) -> Result<Separator> {
     let fits = Separator::ALL.map(|one| (one, fit(sample, one, newline, format, columns)));
     let mut best = fits[0];
     for other in fits {

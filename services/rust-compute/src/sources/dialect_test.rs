@@ -21,7 +21,11 @@ fn a_separator_is_noticed() {
         ("1;2;3;0\n", Separator::Semicolon),
         ("123\n", Separator::Comma),
     ] {
-        assert_eq!(dialect(text, 3).expect("valid").separator, separator, "{text}");
+        assert_eq!(
+            dialect(text, 3).expect("valid").separator,
+            separator,
+            "{text}"
+        );
     }
     // Two columns, with decimal commas and a text behind them.
     let two = dialect("1,5;cat\n2,5;dog\n", 2).expect("valid");
@@ -35,20 +39,29 @@ fn a_separator_that_cannot_be_meant_is_refused() {
         ..NOTICED
     };
     let error = recognise((b"1;2;0\n", true), &given, 3).expect_err("refused");
-    assert!(error.to_string().contains("say separator=semicolon"), "{error}");
+    assert!(
+        error.to_string().contains("say separator=semicolon"),
+        "{error}"
+    );
     assert!(recognise((b"1,x,0\n", true), &given, 3).is_ok());
 }
 
 #[test]
 fn another_encoding_is_named() {
-    let utf16: Vec<u8> = "1,2,0\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16: Vec<u8> = "1,2,0\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
     for text in [utf16.clone(), [&b"\xff\xfe"[..], &utf16].concat()] {
         let error = recognise((&text, true), &NOTICED, 3).expect_err("refused");
         assert!(error.to_string().contains("UTF-16"), "{error}");
     }
     let late = b"1,2,0\n1,\0,0\n";
     let error = recognise((late, true), &NOTICED, 3).expect_err("refused");
-    assert!(error.to_string().starts_with("line 2 has a zero byte"), "{error}");
+    assert!(
+        error.to_string().starts_with("line 2 has a zero byte"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -58,7 +58,9 @@ pub fn recognise(rows: &[Row<'_>], format: &Format, columns: usize) -> Result<He
 }
 
 pub fn is_comment(row: Row<'_>) -> bool {
-    row.cells().next().is_some_and(|cell| cell.starts_with(b"#"))
+    row.cells()
+        .next()
+        .is_some_and(|cell| cell.starts_with(b"#"))
 }
 
 fn name(cell: &[u8]) -> String {

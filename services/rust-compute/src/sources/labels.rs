@@ -75,8 +75,8 @@ impl Labels {
             Label::Number(value) if self.texts.is_empty() => value,
             Label::Number(value) => {
                 return Err(format!(
-                    "the label {value} is a number, but those before it are text; use one or the other"
-                ))
+                "the label {value} is a number, but those before it are text; use one or the other"
+            ))
             }
             Label::Text(text) => self.number_of(text)?,
         };

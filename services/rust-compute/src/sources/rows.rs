@@ -252,7 +252,17 @@ mod tests {
     #[test]
     fn lines_are_counted_as_editors_do() {
         for end in ["\n", "\r\n"] {
-            let text = ["\u{feff}a,b", "", "1,\"two", "lines\"", "  ", "3,", ",4", "5,6"].join(end);
+            let text = [
+                "\u{feff}a,b",
+                "",
+                "1,\"two",
+                "lines\"",
+                "  ",
+                "3,",
+                ",4",
+                "5,6",
+            ]
+            .join(end);
             let between = format!("two{end}lines");
             let wanted = expected(&[
                 (1, &["a", "b"]),

@@ -78,8 +78,7 @@ mod tests {
     use super::*;
 
     fn packed(text: &[u8]) -> Vec<u8> {
-        let mut encoder =
-            flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(text).expect("in memory");
         encoder.finish().expect("in memory")
     }
@@ -112,6 +111,8 @@ mod tests {
         flipped[checksum] ^= 1;
         assert!(unpacked(&flipped).expect_err("refused").contains("damaged"));
         let trailing = [&whole[..], b"rubbish"].concat();
-        assert!(unpacked(&trailing).expect_err("refused").contains("other bytes"));
+        assert!(unpacked(&trailing)
+            .expect_err("refused")
+            .contains("other bytes"));
     }
 }

@@ -27,7 +27,9 @@ const FOREIGN: [(&[u8], &str); 7] = [
 pub fn foreign(head: &[u8]) -> Option<&'static str> {
     // The fourth byte is the level, and then the first block begins.
     if head.starts_with(b"BZh") && head.get(4..10) == Some(b"1AY&SY") {
-        return Some("it is compressed with bzip2; unpack it with `bzip2 -d`, or pack it with gzip");
+        return Some(
+            "it is compressed with bzip2; unpack it with `bzip2 -d`, or pack it with gzip",
+        );
     }
     FOREIGN
         .iter()
@@ -50,7 +52,14 @@ mod tests {
         ] {
             assert!(foreign(head).is_some_and(|advice| advice.contains(named)));
         }
-        for head in [&b"BZh9 is a name"[..], b"BZh", b"PAR", b"1,2,3\n", b"", GZIP] {
+        for head in [
+            &b"BZh9 is a name"[..],
+            b"BZh",
+            b"PAR",
+            b"1,2,3\n",
+            b"",
+            GZIP,
+        ] {
             assert_eq!(foreign(head), None);
         }
     }

@@ -29,7 +29,10 @@ impl Source {
         let opened = File::open(file).with_context(cannot)?;
         if !opened.metadata().with_context(cannot)?.is_file() {
             // A service that starts again, or a second replica, has to read the same bytes.
-            bail!("{} is not a regular file; copy the data into one", file.display());
+            bail!(
+                "{} is not a regular file; copy the data into one",
+                file.display()
+            );
         }
         let mut packed = BufReader::with_capacity(BUFFER_BYTES, opened);
         let head = packed.fill_buf().with_context(cannot)?;
@@ -131,7 +134,10 @@ mod tests {
         ] {
             let error = refusal(&place(name));
             assert!(error.contains(reason), "{error}");
-            assert!(error.contains(&place(name).display().to_string()), "{error}");
+            assert!(
+                error.contains(&place(name).display().to_string()),
+                "{error}"
+            );
         }
     }
 }
