@@ -37,6 +37,14 @@ def test_a_launch_file_of_another_build_is_refused(text: str, tmp_path: Path) ->
         open_run(tmp_path)
 
 
+def test_a_table_of_an_earlier_release_is_normalised_as_it_was(launch: Launch, tmp_path: Path) -> None:
+    write_launch(tmp_path, launch)
+    file = tmp_path / "launch.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "dataset": "csv:/a.csv,shape=2,label=last,held_out=0.2"}))
+    assert open_run(tmp_path).settings.dataset == "csv:/a.csv,shape=2,label=last,normalise=all,held_out=0.2"
+
+
 def test_what_is_no_part_of_the_arithmetic_may_change(launch: Launch) -> None:
     asked = {"workers": 1, "data_replicas": 2, "checkpoint_steps": 4, "straggler_k": 2.0}
     assert merged(launch.settings, asked) == dataclasses.replace(launch.settings, workers=1, data_replicas=2, checkpoint_steps=4, straggler_k=2.0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pangea.datasets import of_earlier_release
 from pangea.files import write_atomically
 
 LAUNCH_FILE = "launch.json"
@@ -85,6 +86,7 @@ def read_launch(run_dir: Path) -> Launch:
         if content.pop("format") != _FORMAT:
             raise UnusableLaunchFile(f"{file} has another format than this build's ({_FORMAT}); resume the run with the release that started it")
         run_id, script_sha256 = content.pop("run_id"), content.pop("script_sha256")
+        content["dataset"] = of_earlier_release(content["dataset"])
         content["script"], content["arguments"] = Path(content["script"]), tuple(content["arguments"])
         return Launch(Settings(**content, run_dir=str(run_dir)), run_id, script_sha256)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:

@@ -7,9 +7,8 @@ use pangea_wire::schema::Split;
 use pangea_wire::{AlignedBuffer, Attachments, Frame};
 
 use super::*;
-use crate::csv_file::RawSamples;
 use crate::dataset::Dataset;
-use crate::fixtures::small;
+use crate::fixtures::{small, wide};
 
 type Client = (BlockingStream, blocking::FrameReader<BlockingStream>);
 
@@ -183,17 +182,11 @@ fn a_frame_larger_than_any_request_is_refused_before_it_is_read() {
 #[test]
 fn a_worker_that_does_not_take_its_answers_is_given_up() {
     let width = 1 << 17;
-    let raw = RawSamples {
-        features: (0..20 * width).map(|i| f64::from(i % 5)).collect(),
-        labels: vec![0; 20],
-        hash: [1; 32],
-    };
-    let wide = Dataset::from_rows("wide", raw, &[width as u64], 0.0).expect("valid");
     let impatient = Limits {
         progress_timeout: std::time::Duration::from_millis(100),
         ..Limits::default()
     };
-    let ((mut stream, _frames), _stop, serving) = start_with(wide, impatient);
+    let ((mut stream, _frames), _stop, serving) = start_with(wide(20, width), impatient);
     for id in 0..3 {
         let all = request(id, |mut root| {
             root.set_type(MessageType::BatchRequest);

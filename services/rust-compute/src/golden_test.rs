@@ -64,7 +64,12 @@ fn a_table_and_its_first_batch_never_change() {
         features.collect::<String>() + &format!("{}\n", r % 3)
     };
     let rows: String = (0..10).map(row).collect();
-    let dataset = load(&rows, "--feature-shape 2,2 --csv");
+    let by_column = load(&rows, "--feature-shape 2,2 --csv");
+    assert_eq!(
+        hex(&by_column.hash),
+        "ee610e9df2f96a17acb94e26c7001f3dce8ddb69c34356f0c9f3ff63075f532c"
+    );
+    let dataset = load(&rows, "--feature-shape 2,2 --normalise all --csv");
     assert_eq!(dataset.split.held_out, [2, 9]);
     assert_eq!(
         hex(&dataset.hash),

@@ -1,19 +1,22 @@
 //! Asks a data service whether it is alive: a container has no other program that could.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 
+use crate::address::targets;
+
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// GETs /healthz at `address`, host:port; the error says why the service does not count as alive.
+/// GETs /healthz at `address`, as --http has it; the error says why the service does not count as alive.
 pub fn health(address: &str) -> Result<()> {
-    let targets = address
-        .to_socket_addrs()
-        .with_context(|| format!("`{address}` is no address; wanted host:port"))?;
-    let mut stream = connect(targets).with_context(|| format!("no answer from {address}"))?;
+    let targets = targets(address).with_context(|| {
+        format!("`{address}` is not an address; wanted HOST:PORT, [IPV6]:PORT or :PORT")
+    })?;
+    let mut stream =
+        connect(targets.into_iter()).with_context(|| format!("no answer from {address}"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -51,7 +54,7 @@ mod tests {
     /// What `health` says of a peer that answers so.
     fn said(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("bound").to_string();
+        let address = format!(":{}", listener.local_addr().expect("bound").port());
         let peer = thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("asked");
             // All of it: who closes before has the other side's write fail.
@@ -97,6 +100,6 @@ mod tests {
         let error = health(&address).expect_err("nobody is there");
         assert!(format!("{error:#}").contains("no answer"));
         let error = health("nonsense").expect_err("no port");
-        assert!(format!("{error:#}").contains("host:port"));
+        assert!(format!("{error:#}").contains("HOST:PORT"));
     }
 }

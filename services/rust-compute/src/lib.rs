@@ -3,10 +3,10 @@
 //! Responsible for: reading, normalising, the held-out split, batches, their hashes. Not responsible for: who asks, and what a run is;
 //! every answer is a pure function of the request and the dataset, so any replica gives the same bytes.
 
+mod address;
 mod batch;
 mod column;
 mod connection;
-mod csv_file;
 mod dataset;
 mod health;
 mod http;
@@ -16,9 +16,9 @@ mod reply;
 mod request;
 mod serve;
 mod settings;
-mod source_file;
+mod sources;
+mod storage;
 mod telemetry;
-mod text_file;
 
 #[cfg(test)]
 mod fixtures;

@@ -1,9 +1,9 @@
 //! The small replies: what the dataset is, and what was wrong.
 
-use pangea_wire::schema::{message, ErrorAction, MessageType};
+use pangea_wire::schema::{dataset_info, message, ErrorAction, MessageType};
 use pangea_wire::{AlignedBuffer, Attachments, Frame, Limits, WireError};
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Meaning};
 
 /// Any reply of this service.
 pub type Reply = Frame<AlignedBuffer>;
@@ -26,7 +26,25 @@ pub fn dataset_info(
     let (features, labels) = (&dataset.features.spec, &dataset.labels.spec);
     features.write(info.reborrow().init_features())?;
     labels.write(info.reborrow().init_labels())?;
+    describe(info, &dataset.meaning);
     Frame::new(&message, Attachments::new(), limits)
+}
+
+fn describe(mut info: dataset_info::Builder<'_>, meaning: &Meaning) {
+    // The dataset describes at most 4,096 of each.
+    let mut columns = info.reborrow().init_columns(meaning.columns.len() as u32);
+    for (at, column) in (0..).zip(&meaning.columns) {
+        let mut entry = columns.reborrow().get(at);
+        entry.set_name(column.name.as_str());
+        entry.set_mean(column.scale.mean);
+        entry.set_deviation(column.scale.deviation);
+    }
+    let names = &meaning.class_names;
+    let mut class_names = info.reborrow().init_class_names(names.len() as u32);
+    for (at, name) in (0..).zip(names) {
+        class_names.set(at, name.as_str());
+    }
+    info.set_vocabulary(&meaning.vocabulary);
 }
 
 /// What a request is refused with.
@@ -62,3 +80,7 @@ impl Refusal {
         Frame::new(&message, Attachments::new(), limits)
     }
 }
+
+#[cfg(test)]
+#[path = "reply_test.rs"]
+mod tests;

@@ -186,12 +186,7 @@ mod tests {
     #[test]
     fn a_shard_too_large_for_a_frame_is_refused() {
         let width = 1 << 18;
-        let raw = crate::csv_file::RawSamples {
-            features: (0..20 * width).map(|i| f64::from(i % 5)).collect(),
-            labels: vec![0; 20],
-            hash: [1; 32],
-        };
-        let wide = Dataset::from_rows("wide", raw, &[width as u64], 0.0).expect("valid");
+        let wide = crate::fixtures::wide(20, width);
         let mut message = capnp::message::Builder::new_default();
         let mut builder = message.init_root::<batch_request::Builder<'_>>();
         builder.set_batch_size(20);

@@ -12,6 +12,7 @@ use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::{watch, Semaphore};
 use tokio::task::JoinSet;
 
+use crate::address::{dialable, listen};
 use crate::batch::Batches;
 use crate::connection::{self, Service};
 use crate::dataset::Dataset;
@@ -78,7 +79,7 @@ async fn run(settings: &Settings) -> Result<()> {
     });
     ready.store(true, Ordering::Relaxed);
     if let Some(file) = &settings.port_file {
-        write_ports(file, listen_address, http_address)?;
+        write_ports(file, dialable(listen_address), dialable(http_address))?;
     }
     accept(
         service,
@@ -93,8 +94,10 @@ async fn run(settings: &Settings) -> Result<()> {
 }
 
 async fn bind(option: &str, address: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        if error.kind() == ErrorKind::AddrInUse {
+    listen(address).await.map_err(|error| {
+        if error.kind() == ErrorKind::InvalidInput {
+            anyhow::anyhow!("{option} {address} is not an address ({error}); wanted HOST:PORT, [IPV6]:PORT or :PORT")
+        } else if error.kind() == ErrorKind::AddrInUse {
             anyhow::anyhow!("cannot listen on {address}: another process does already; stop it, or choose another {option} (port 0 takes a free one)")
         } else {
             anyhow::anyhow!("cannot listen on {address}: {error}; choose another {option}")

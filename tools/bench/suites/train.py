@@ -23,7 +23,7 @@ _MEASURES = (
 
 
 def _steps(name: str, what: str, shape: str, samples: int, epochs: int, warm_up: int, pairs: Sequence[Pair] = (_ALONE, _TOGETHER)) -> TrainingBenchmark:
-    task = Task(name, pixels(samples), f"csv:{{file}},shape={shape},held_out=0", 128, epochs, warm_up)
+    task = Task(name, pixels(samples), f"csv:{{file}},shape={shape},normalise=all,held_out=0", 128, epochs, warm_up)
     setups = {name: _SETUPS[name] for pair in pairs for name in (pair.ours, pair.peer)}
     return TrainingBenchmark(name, _MEASURES.format(what=what, batch=task.batch_size), task, setups, pairs, 0.001)
 

@@ -71,7 +71,7 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 		return protocol.Errorf(protocol.Stop, "the worker's model is not that of the run: %s; start all workers with the same script and arguments", difference)
 	}
 	if join.Dataset.Hash != m.dataset.Hash || join.Dataset.TrainSamples != m.dataset.TrainSamples {
-		return protocol.Errorf(protocol.Stop, "the worker's data is not that of the run: %s with %d training samples and hash %s, where the run has %s with %d and %s; point all workers to the same data",
+		return protocol.Errorf(protocol.Stop, "the worker's data is not that of the run: %s with %d training samples and hash %s, where the run has %s with %d and %s; point all workers to the same data, read with the same options (a table in a run of a release before columns were standardised one by one needs normalise=all)",
 			join.Dataset.Name, join.Dataset.TrainSamples, join.Dataset.Hash.Short(), m.dataset.Name, m.dataset.TrainSamples, m.dataset.Hash.Short())
 	}
 	if join.Step > m.committed() {

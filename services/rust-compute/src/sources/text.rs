@@ -1,12 +1,12 @@
 //! Reading a text file: every distinct byte is a character, and a character is a token.
 
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{bail, Context, Result};
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
-use crate::source_file::read_source;
+use crate::storage::Source;
 
 /// Fewer bytes than this are handled by one thread: handing them out would take longer.
 const BYTES_PER_TASK: usize = 1 << 16;
@@ -29,13 +29,19 @@ impl RawText {
     }
 }
 
-/// Reads a file that has at least one sample of `context` tokens. The name decides about compression.
-pub fn read_text(file: &Path, context: usize) -> Result<RawText> {
-    tokenise(&read_source(file)?, context)
+/// Reads a file that has at least one sample of `context` tokens; `most` bounds its unpacked bytes.
+pub fn read_text(file: &Path, context: usize, most: u64) -> Result<RawText> {
+    let mut source = Source::open(file, most)?;
+    let mut text = Vec::new();
+    source
+        .read_to_end(&mut text)
+        .map_err(anyhow::Error::from)
+        .and_then(|_| tokenise(&text, source.hash(), context))
         .with_context(|| format!("{} is not usable", file.display()))
 }
 
-pub fn tokenise(text: &[u8], context: usize) -> Result<RawText> {
+/// `hash` is that of the text.
+pub fn tokenise(text: &[u8], hash: [u8; 32], context: usize) -> Result<RawText> {
     if text.len() <= context {
         bail!(
             "it has {} bytes; one sample of --context {context} needs {}",
@@ -71,7 +77,7 @@ pub fn tokenise(text: &[u8], context: usize) -> Result<RawText> {
     Ok(RawText {
         tokens,
         vocabulary,
-        hash: Sha256::digest(text).into(),
+        hash,
     })
 }
 
@@ -81,14 +87,14 @@ mod tests {
 
     #[test]
     fn a_token_is_the_place_of_its_byte_among_the_distinct_ones() {
-        let raw = tokenise(b"hello\n\xff", 3).expect("valid");
+        let raw = tokenise(b"hello\n\xff", [0; 32], 3).expect("valid");
         assert_eq!(raw.vocabulary, b"\nehlo\xff");
         assert_eq!(raw.tokens, [2, 1, 3, 3, 4, 0, 5]);
     }
 
     #[test]
     fn a_sample_needs_the_token_after_it() {
-        let raw = tokenise(b"abcdefg", 3).expect("valid");
+        let raw = tokenise(b"abcdefg", [0; 32], 3).expect("valid");
         assert_eq!(
             [1, 2, 3, 4, 6, 7].map(|n| raw.samples(n)),
             [6, 3, 2, 1, 1, 0]
@@ -101,7 +107,7 @@ mod tests {
             .map(|i| (i * i / 7 % 256) as u8)
             .chain(0..=255)
             .collect();
-        let raw = tokenise(&text, 64).expect("valid");
+        let raw = tokenise(&text, [0; 32], 64).expect("valid");
         assert_eq!(raw.vocabulary, (0..=255).collect::<Vec<u8>>());
         assert!(raw
             .tokens
@@ -115,8 +121,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("short.txt");
         std::fs::write(&file, "abc").expect("written");
-        assert_eq!(read_text(&file, 2).expect("valid").samples(2), 1);
-        let error = format!("{:#}", read_text(&file, 3).expect_err("refused"));
+        assert_eq!(read_text(&file, 2, 9).expect("valid").samples(2), 1);
+        let error = format!("{:#}", read_text(&file, 3, 9).expect_err("refused"));
         assert!(
             error.contains(
                 "short.txt is not usable: it has 3 bytes; one sample of --context 3 needs 4"
@@ -124,9 +130,9 @@ mod tests {
             "{error}"
         );
         std::fs::write(&file, "").expect("written");
-        assert!(read_text(&file, 1).is_err());
+        assert!(read_text(&file, 1, 9).is_err());
         let missing = folder.path().join("nothing.txt");
-        let error = format!("{:#}", read_text(&missing, 1).expect_err("refused"));
+        let error = format!("{:#}", read_text(&missing, 1, 9).expect_err("refused"));
         assert!(error.contains("nothing.txt"), "{error}");
     }
 }
