@@ -20,6 +20,8 @@ def test_a_run_under_faults_has_the_bits_of_an_undisturbed_one(tmp_path: Path) -
     assert figures["refuted_by_audit"] == []
     assert sum(kind["faults"] for kind in figures["faults"].values()) >= 5
     assert figures["restarts"], "nobody was killed"
+    assert figures["service_errors"] == []
+    assert figures["checkpoints_refused"] == 0
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["chaos", "reference"]
 
 

@@ -18,7 +18,7 @@ def flip(file: Path, position: int) -> None:
 
 
 def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path) as run:
+    with stage(tmp_path, errors=["cannot write the ledger"]) as run:
         run.start_worker("worker", gate_step=4)
         run.wait_gate("worker")
         assert run.orchestrator is not None
@@ -36,7 +36,7 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(alone: Stag
 
 
 def test_a_damaged_ledger_is_refused_by_record_and_byte_and_a_good_copy_goes_on(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path) as run:
+    with stage(tmp_path, errors=["damaged at record 3", "it was cut"]) as run:
         run.start_worker("worker", gate_step=5)
         run.wait_gate("worker")
         assert run.orchestrator is not None
@@ -60,7 +60,7 @@ def test_a_damaged_ledger_is_refused_by_record_and_byte_and_a_good_copy_goes_on(
 
 
 def test_a_damaged_checkpoint_is_not_loaded_and_an_older_one_is(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, options=WITH_CHECKPOINTS) as run:
+    with stage(tmp_path, options=WITH_CHECKPOINTS, errors=["a checkpoint cannot be used; an older one is tried"]) as run:
         run.start_worker("first", gate_step=9)
         run.wait_gate("first")
         assert run.orchestrator is not None

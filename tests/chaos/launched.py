@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from pangea.children import Child
 from pangea.places import python_environment
 from pangea.status import read_status
+from tests.chaos.service_logs import assert_no_errors
 from tests.integration.cluster import SCRIPT, Cluster, undisturbed
 from tools.processes.waiting import eventually
 
@@ -22,9 +24,9 @@ EPOCHS, STEPS = 2, 12
 _ARITHMETIC = {"epochs": EPOCHS, "batch_size": 256, "shards": 8}
 
 
-def alone(folder: Path) -> Cluster:
+def alone(folder: Path, epochs: int = EPOCHS) -> Cluster:
     """The same run with one worker and nothing that happens to it."""
-    return undisturbed(folder, **_ARITHMETIC)
+    return undisturbed(folder, **{**_ARITHMETIC, "epochs": epochs})
 
 
 def new_run(run_dir: Path, *options: str) -> list[str]:
@@ -36,21 +38,37 @@ def new_run(run_dir: Path, *options: str) -> list[str]:
 class Launched:
     """The command, running."""
 
-    def __init__(self, run_dir: Path, arguments: list[str], gate_step: int = -1) -> None:
+    def __init__(self, run_dir: Path, arguments: list[str], gate_step: int = -1, environment: Mapping[str, str] | None = None) -> None:
         """Args:
         run_dir: of the run that the arguments name.
         arguments: of `pangea`.
         gate_step: every worker stops there, once in the run; -1 for nowhere.
+        environment: further variables.
         """
-        self.run_dir, self._gates = run_dir, run_dir.parent / "gates"
-        self._gates.mkdir(exist_ok=True)
-        environment = {**python_environment(), "GATE_STEP": str(gate_step), "GATE_DIR": str(self._gates)}
-        self.child = Child("pangea", [sys.executable, "-m", "pangea", *arguments], run_dir.parent / "pangea.log", environment)
+        self.run_dir, self._gates, self._computed = run_dir, run_dir.parent / "gates", run_dir.parent / "computed"
+        shutil.rmtree(self._computed, ignore_errors=True)
+        for folder in (self._gates, self._computed):
+            folder.mkdir(exist_ok=True)
+        variables = {**python_environment(), "GATE_STEP": str(gate_step), "GATE_DIR": str(self._gates), "COMPUTED_DIR": str(self._computed), **(environment or {})}
+        self.child = Child("pangea", [sys.executable, "-m", "pangea", *arguments], run_dir.parent / "pangea.log", variables)
 
     @property
     def output(self) -> str:
-        """All that it has said."""
-        return self.child.log.read_text()
+        """All that it has said; not what earlier commands have."""
+        return "\n".join(self.child.output())
+
+    def computed(self) -> set[int]:
+        """The steps of which this command's workers have computed something."""
+        return {int(line) for file in self._computed.iterdir() for line in file.read_text().split()}
+
+    def wait_steps(self, steps: int) -> None:
+        """Until so many are in metrics.jsonl."""
+
+        def there() -> bool:
+            assert self.child.exit_code() is None, self.output
+            return (self.run_dir / "metrics.jsonl").exists() and len(self.metrics()) >= steps
+
+        eventually(there, f"{steps} steps are done")
 
     def wait_mid_step(self, workers: int) -> None:
         """Until so many workers have joined, and one has stopped in the middle of the gate's step; the others may wait for it."""
@@ -84,19 +102,24 @@ class Launched:
                     found[int(entry.name)] = command.decode(errors="replace")
         return found
 
+    def _started(self, part: str) -> set[int]:
+        """Those that the command has started itself: a worker that rehearses a shard has a fork for a while."""
+        found = {*self.processes(part)}
+        return {pid for pid in found if _parent(pid) not in found}
+
     def kill(self, part: str) -> int:
         """Kills the one process that `part` names; gives its pid."""
-        (pid,) = self.processes(part)
+        (pid,) = self._started(part)
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def wait_restarted(self, part: str, pid: int) -> None:
         """Until there is one such process again, another one."""
-        eventually(lambda: len(self.processes(part)) == 1 and pid not in self.processes(part), f"{part} is started again")
+        eventually(lambda: len(self._started(part)) == 1 and pid not in self._started(part), f"{part} is started again")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        return [json.loads(line) for line in (self.run_dir / "metrics.jsonl").read_text().splitlines()]
+        return [json.loads(line) for line in (self.run_dir / "metrics.jsonl").read_text().splitlines(keepends=True) if line.endswith("\n")]
 
     def hashes(self) -> list[str]:
         """params_hash after each step."""
@@ -109,10 +132,18 @@ class Launched:
         return (self.run_dir / "final.safetensors").read_bytes()
 
 
+def _parent(pid: int) -> int:
+    """Its pid; 0 if the process has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 @contextmanager
-def launched(run_dir: Path, arguments: list[str], gate_step: int = -1) -> Iterator[Launched]:
-    """Starts the command; at the end kills what is still there."""
-    command = Launched(run_dir, arguments, gate_step)
+def launched(run_dir: Path, arguments: list[str], gate_step: int = -1, errors: Sequence[str] = (), **environment: str) -> Iterator[Launched]:
+    """Starts the command; at the end kills what is still there. Errors in the services' logs have to hold one of the texts in `errors`."""
+    command = Launched(run_dir, arguments, gate_step, environment)
     try:
         yield command
     finally:
@@ -121,3 +152,4 @@ def launched(run_dir: Path, arguments: list[str], gate_step: int = -1) -> Iterat
         for pid in command.processes():
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+    assert_no_errors(run_dir, errors)

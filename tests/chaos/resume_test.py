@@ -1,16 +1,18 @@
-"""A run that was stopped, or killed with all its processes, goes on with other workers to the bits of an undisturbed one."""
+"""A run that was stopped, or killed with all its processes, goes on with other workers to the bits of an undisturbed one, and computes no more again than it has to."""
 
 import json
 import os
+import shutil
 import signal
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from pangea.places import data_file
 from pangea.status import read_status
-from tests.chaos.launched import STEPS, alone, launched, new_run
-from tests.integration.cluster import Cluster
+from tests.chaos.launched import EPOCHS, STEPS, Launched, alone, launched, new_run
+from tests.integration.cluster import SCRIPT, Cluster
 from tools.processes.waiting import eventually
 
 
@@ -23,25 +25,35 @@ def resume(run_dir: Path, *options: str) -> list[str]:
     return ["train", "--resume", str(run_dir), *options]
 
 
-def test_a_run_that_is_stopped_in_mid_epoch_goes_on_with_another_number_of_workers(undisturbed: Cluster, tmp_path: Path) -> None:
+def stop(command: Launched, number: signal.Signals = signal.SIGTERM) -> str:
+    """Stops a run whose workers stand at a gate, with a last checkpoint; gives what it says."""
+    command.child.signal(number)
+    eventually(lambda: "waits for a last checkpoint" in (command.run_dir / "logs" / "go-orchestrator.log").read_text(), "the orchestrator wants a checkpoint")
+    command.open_gates()
+    said = command.wait_exit(128 + number)
+    assert not command.processes(), "a process outlived the run"
+    assert list((command.run_dir / "checkpoints").glob("*.safetensors")), "no last checkpoint"
+    return said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_stopped_in_mid_epoch_computes_nothing_again_with_another_number_of_workers(number: signal.Signals, undisturbed: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, new_run(run_dir, "--workers", "2"), gate_step=4) as first:
         first.wait_mid_step(2)
         live = read_status(str(run_dir), tmp_path)
         assert (live["live"], live["state"], live["committed"], live["total_steps"]) == (True, "running", 4, STEPS)
         assert sorted(worker["name"] for worker in live["workers"]) == ["worker-1", "worker-2"]
-        first.child.signal(signal.SIGTERM)
-        eventually(lambda: "waits for a last checkpoint" in (run_dir / "logs" / "go-orchestrator.log").read_text(), "the orchestrator wants a checkpoint")
-        first.open_gates()
-        assert f"go on with: pangea train --resume {run_dir}" in first.wait_exit(128 + signal.SIGTERM)
-    assert not first.processes(), "a process outlived the run"
-    assert list((run_dir / "checkpoints").glob("*.safetensors")), "no last checkpoint"
+        assert f"go on with: pangea train --resume {run_dir}" in stop(first, number)
     stopped = read_status(str(run_dir), tmp_path)
     assert (stopped["live"], stopped["state"]) == (False, "stopped")
     assert 4 <= stopped["committed"] < 6, "it did not stop in mid-epoch"
 
     with launched(run_dir, resume(run_dir, "--workers", "3", "--json")) as second:
-        second.wait_exit(0)
+        said = second.wait_exit(0)
+    assert "no steps are computed again" in said
+    assert second.computed() == {*range(stopped["committed"], STEPS)}
+    assert json.loads((run_dir / "run.json").read_text())["resumed_from"]["steps_again"] == 0
     assert second.hashes() == undisturbed.hashes()
     assert second.final() == undisturbed.final()
     assert json.loads((run_dir / "result.json").read_text()) == json.loads((undisturbed.run_dir / "result.json").read_text())
@@ -51,7 +63,7 @@ def test_a_run_that_is_stopped_in_mid_epoch_goes_on_with_another_number_of_worke
 
 
 @pytest.mark.parametrize("killed", ["everything", "the launcher alone"])
-def test_a_run_whose_launcher_is_killed_ends_with_it_and_goes_on(killed: str, undisturbed: Cluster, tmp_path: Path) -> None:
+def test_a_run_whose_launcher_is_killed_ends_with_it_and_goes_on_from_its_last_checkpoint(killed: str, undisturbed: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, new_run(run_dir, "--workers", "2", "--checkpoint-steps", "2"), gate_step=5) as first:
         first.wait_mid_step(2)
@@ -66,7 +78,90 @@ def test_a_run_whose_launcher_is_killed_ends_with_it_and_goes_on(killed: str, un
             # A worker leaves at its next batch.
             first.open_gates()
             eventually(lambda: not first.processes(), "the children end with their parent")
+    committed = len(first.metrics())
     with launched(run_dir, resume(run_dir, "--workers", "1")) as second:
-        second.wait_exit(0)
+        said = second.wait_exit(0)
+    assert "computed again" in said
+    # At most one interval.
+    assert min(second.computed()) >= committed - 2
     assert second.hashes() == undisturbed.hashes()
     assert second.final() == undisturbed.final()
+
+
+def test_a_finished_run_gets_more_epochs(undisturbed: Cluster, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with launched(run_dir, new_run(run_dir, "--workers", "1")) as first:
+        first.wait_exit(0)
+    assert first.hashes() == undisturbed.hashes()
+    with launched(run_dir, resume(run_dir, "--epochs", str(EPOCHS + 1))) as second:
+        assert "no steps are computed again" in second.wait_exit(0)
+    assert second.computed() == {*range(STEPS, STEPS + STEPS // EPOCHS)}
+    longer = alone(tmp_path / "longer", EPOCHS + 1)
+    assert second.hashes() == longer.hashes()
+    assert second.final() == longer.final()
+
+
+def test_data_and_script_may_move_and_what_is_gone_names_the_option(tmp_path: Path) -> None:
+    run_dir, data, script = tmp_path / "run", tmp_path / "data.csv.gz", tmp_path / "train.py"
+    shutil.copy(data_file("digits.csv.gz"), data)
+    shutil.copy(SCRIPT, script)
+    words = new_run(run_dir, "--workers", "1", "--dataset", f"csv:{data},shape=1x8x8")
+    words[words.index(str(SCRIPT))] = str(script)
+    with launched(run_dir, words, gate_step=4) as first:
+        first.wait_mid_step(1)
+        stop(first)
+    moved, moved_script = data.rename(tmp_path / "moved.csv.gz"), script.rename(tmp_path / "moved.py")
+    with launched(run_dir, resume(run_dir)) as without_script:
+        assert f"the run's script {script} is gone" in without_script.wait_exit(1)
+    again = ["train", str(moved_script), *resume(run_dir)[1:]]
+    with launched(run_dir, again) as without_data:
+        said = without_data.wait_exit(1)
+    assert f"there is no file {data}" in said and "--dataset" in said and "Traceback" not in said
+    with launched(run_dir, [*again, "--dataset", f"csv:{moved},shape=1x8x8"]) as last:
+        last.wait_exit(0)
+    assert len(last.hashes()) == STEPS
+    kept = json.loads((run_dir / "launch.json").read_text())
+    assert str(moved) in kept["dataset"] and kept["script"] == str(moved_script)
+
+
+def test_data_with_another_content_is_refused(tmp_path: Path) -> None:
+    run_dir, other = tmp_path / "run", tmp_path / "other.csv"
+    other.write_text("".join(",".join(str((row * column) % 17) for column in range(64)) + f",{row % 10}\n" for row in range(1797)))
+    with launched(run_dir, new_run(run_dir, "--workers", "1"), gate_step=4) as first:
+        first.wait_mid_step(1)
+        stop(first)
+    before = (run_dir / "launch.json").read_text()
+    with launched(run_dir, resume(run_dir, "--dataset", f"csv:{other},shape=1x8x8")) as second:
+        assert "other.csv" in second.wait_exit(1)
+    assert (run_dir / "launch.json").read_text() == before, "a refused data set was kept"
+
+
+def test_another_script_is_taken_only_on_request(tmp_path: Path) -> None:
+    run_dir, other = tmp_path / "run", tmp_path / "other.py"
+    other.write_text("# Another one.\n" + SCRIPT.read_text())
+    with launched(run_dir, new_run(run_dir, "--workers", "1"), gate_step=4) as first:
+        first.wait_mid_step(1)
+        stop(first)
+    words = ["train", str(other), "--resume", str(run_dir)]
+    with launched(run_dir, words) as refused:
+        assert "--take-changes" in refused.wait_exit(1)
+    with launched(run_dir, [*words, "--take-changes"]) as taken:
+        taken.wait_exit(0)
+    assert json.loads((run_dir / "launch.json").read_text())["script"] == str(other)
+
+
+def test_sigusr1_takes_a_checkpoint_and_the_run_goes_on(undisturbed: Cluster, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with launched(run_dir, new_run(run_dir, "--workers", "2", "--checkpoint-seconds", "0"), gate_step=4) as command:
+        command.wait_mid_step(2)
+        before = {*(run_dir / "checkpoints").glob("*.safetensors")}
+        # As a cluster sends it: to all processes of the run.
+        for pid in [command.child.process.pid, *command.processes()]:
+            os.kill(pid, signal.SIGUSR1)
+        eventually(lambda: "SIGUSR1: a checkpoint is taken now" in command.output, "the command hears it")
+        command.open_gates()
+        command.wait_exit(0)
+        later = {*(run_dir / "checkpoints").glob("*.safetensors")} - before
+    assert any(int(file.stem.rpartition("-")[2]) < STEPS for file in later), sorted(later)
+    assert command.hashes() == undisturbed.hashes()
+    assert "was killed" not in command.output

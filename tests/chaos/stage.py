@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from pangea.audit import audit_ledger
 from pangea.children import Child
 from pangea.ledger import Entry, Reader
 from pangea.services import FREE_PORTS, ORCHESTRATOR, Addresses, RunOptions, data_service_name, port_file, start_data_service, start_orchestrator
+from tests.chaos.service_logs import assert_no_errors
 from tests.integration.cluster import Cluster
 from tools.processes.waiting import eventually
 
@@ -151,14 +152,15 @@ def go_on(child: Child) -> None:
 
 
 @contextmanager
-def stage(folder: Path, *, replicas: int = 1, crash_at: str = "", options: RunOptions = OPTIONS) -> Iterator[Stage]:
-    """Starts the services; at the end kills everything that is still there."""
+def stage(folder: Path, *, replicas: int = 1, crash_at: str = "", options: RunOptions = OPTIONS, errors: Sequence[str] = ()) -> Iterator[Stage]:
+    """Starts the services; at the end kills everything that is still there. Errors in the services' logs have to hold one of the texts in `errors`."""
     run = Stage(folder, options, replicas)
     try:
         run.start_orchestrator(crash_at)
         yield run
     finally:
         run.close()
+    assert_no_errors(run.run_dir, errors)
 
 
 def undisturbed(folder: Path, options: RunOptions = OPTIONS) -> Stage:

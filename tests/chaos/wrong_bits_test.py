@@ -10,10 +10,11 @@ from tests.chaos.stage import OPTIONS, Stage, death, stage
 
 VERIFIED = dataclasses.replace(OPTIONS, verify_fraction=1.0)
 WITH_CHECKPOINTS = dataclasses.replace(OPTIONS, checkpoint_steps=2)
+INCIDENTS = [f'"msg":"{kind}"' for kind in ("conflict", "divergence", "quarantine")] + ['"verdict":"conflict"']
 
 
 def test_a_worker_that_computes_wrong_gradients_is_quarantined_for_good(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, options=VERIFIED) as run:
+    with stage(tmp_path, options=VERIFIED, errors=INCIDENTS) as run:
         # It has all shards of the first step, which nobody passes before all three are there.
         run.start_worker("liar", gate_step=0, LIE_FROM_STEP="2")
         run.wait_gate("liar")
@@ -63,7 +64,7 @@ def test_every_shard_verified_changes_no_bit(alone: Stage, tmp_path: Path) -> No
 @pytest.mark.parametrize("sound", [2, 1])
 def test_a_worker_whose_parameters_change_by_themselves_is_told_apart_and_healed(sound: int, alone: Stage, tmp_path: Path) -> None:
     # With one sound worker there is no majority: what comes out when the steps are computed again tells who was wrong.
-    with stage(tmp_path, options=WITH_CHECKPOINTS) as run:
+    with stage(tmp_path, options=WITH_CHECKPOINTS, errors=INCIDENTS) as run:
         run.start_worker("bad-memory", gate_step=0, FLIP_AFTER_STEP="3")
         run.wait_gate("bad-memory")
         names = [f"sound-{number}" for number in range(1, sound + 1)]

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from pangea.children import Child
 from pangea.embedded import EmbeddedServices
 from pangea.places import python_command, python_environment
+from pangea.services import RunOptions
 from tools.processes.waiting import eventually
 
 SCRIPT = Path(__file__).with_name("gated_training.py")
@@ -112,7 +113,7 @@ def cluster(folder: Path, *, epochs: int = 1, batch_size: int = 256, shards: int
     """Starts the services; at the end stops everything that is still there."""
     gates = folder / "gates"
     gates.mkdir(parents=True)
-    services = EmbeddedServices.start(run_dir=folder / "run", epochs=epochs, batch_size=batch_size, shards=shards, seed=5)
+    services = EmbeddedServices.start(RunOptions(epochs=epochs, batch_size=batch_size, shards=shards, seed=5), run_dir=folder / "run")
     started = Cluster(services, gates)
     try:
         yield started

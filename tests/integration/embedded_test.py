@@ -28,6 +28,7 @@ def test_a_script_without_addresses_runs_alone_and_leaves_no_process(tmp_path: P
     assert (run["state"], run["steps"]) == ("finished", run["total_steps"])
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == run["total_steps"]
     assert (tmp_path / "run" / "final.safetensors").stat().st_size > 640 * 4
+    assert list((tmp_path / "run" / "checkpoints").glob("*.safetensors")), "a run without a launcher takes checkpoints too"
     assert not [command for command in command_lines() if str(tmp_path).encode() in command], "a service outlived its run"
 
 
@@ -67,3 +68,27 @@ def test_killed_services_of_a_script_that_runs_alone_are_started_again(tmp_path:
         assert ended.stderr.count("started again") == (2 if name == "killed" else 0), ended.stderr
         hashes.append([json.loads(line)["params_hash"] for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()])
     assert hashes[0] == hashes[1]
+
+
+# Asks for a checkpoint, to the whole group as a cluster does, and waits at the next batch until it is there; then has itself stopped.
+SIGNALLED = SCRIPT.replace(
+    "for batch in run.batches():",
+    """import pathlib, signal
+from pangea.children import wait_for
+for batch in run.batches():
+    if batch.step == 3:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        before = set(pathlib.Path("run/checkpoints").glob("*.safetensors"))
+    if batch.step == 6:
+        assert wait_for(lambda: set(pathlib.Path("run/checkpoints").glob("*.safetensors")) - before or None, 60), "no checkpoint"
+        os.kill(os.getpid(), signal.SIGHUP)""",
+)
+
+
+def test_a_script_that_runs_alone_takes_a_checkpoint_on_sigusr1_and_leaves_on_sighup(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SIGNALLED)
+    environment = {**python_environment(), "BUILD_WORKING_DIRECTORY": str(tmp_path)}
+    ended = subprocess.run(python_command(tmp_path / "script.py"), env=environment, capture_output=True, text=True, timeout=200, check=False, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "was killed" not in ended.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "stopped"

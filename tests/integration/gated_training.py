@@ -1,6 +1,7 @@
 """A training script that stops at a named point until a test lets it go on.
 
 GATE_STEP: at the first batch of this step (or a later one) the worker writes the file GATE_DIR/NAME.reached and waits for GATE_DIR/NAME.open.
+COMPUTED_DIR: where NAME gets a line with the step of each batch that the worker computes.
 """
 
 import os
@@ -17,6 +18,9 @@ from pangea.children import wait_for
 def pass_gate(step: int) -> None:
     """Waits at the gate, once."""
     name, wanted = os.environ["PANGEA_WORKER_NAME"], int(os.environ.get("GATE_STEP", "-1"))
+    if computed := os.environ.get("COMPUTED_DIR"):
+        with (Path(computed) / name).open("a") as stream:
+            stream.write(f"{step}\n")
     if wanted < 0 or step < wanted:
         return
     folder = Path(os.environ["GATE_DIR"])

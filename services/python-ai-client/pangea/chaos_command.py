@@ -21,9 +21,10 @@ from pangea.datasets import UnknownDataset
 from pangea.ledger import NAME
 from pangea.options import ScriptCommand, script_arguments, script_path, shared
 from pangea.places import MissingFile, new_run_dir, run_dir_path
+from pangea.service_logs import read_service_logs
 from pangea.services import ORCHESTRATOR
 from pangea.settings import Settings
-from pangea.stopping import StopWish, listening
+from pangea.stopping import StopRequest, listening
 
 _ENDLESS_EPOCHS = 1_000_000
 
@@ -34,8 +35,6 @@ _ENDLESS_EPOCHS = 1_000_000
 @click.option("--duration", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds of faults; the run then recovers, and is stopped.")
 @shared
 @click.option("--epochs", type=click.IntRange(1), default=_ENDLESS_EPOCHS, help="End earlier, after so many.")
-@click.option("--checkpoint-seconds", type=click.FloatRange(0, 1e9), default=5.0, show_default=True, help="Seconds between two checkpoints; 0 for none.")
-@click.option("--verify-fraction", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of the shards that two workers compute, to compare their bits.")
 @click.option("--run-dir", type=click.Path(), default=None, help="Where the files of both runs go.  [default: pangea-runs/TIME-SEED]")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context
@@ -49,8 +48,8 @@ def chaos_command(context: click.Context, /, script: Path | None, mtbf: float, d
     settings = Settings(script_path(script), script_arguments(context) or (), run_dir=run_dir, **options)
     console = Console(stderr=as_json)
     try:
-        with listening() as wish:
-            figures = _chaos(settings, mtbf, duration, console, wish)
+        with listening() as request:
+            figures = _chaos(settings, mtbf, duration, console, request)
     except (ChildFailed, MissingFile, FileExistsError, UnknownDataset) as error:
         print(f"pangea: {error}", file=sys.stderr)
         sys.exit(1)
@@ -62,18 +61,18 @@ def chaos_command(context: click.Context, /, script: Path | None, mtbf: float, d
         sys.exit(1)
 
 
-def _chaos(settings: Settings, mtbf: float, duration: float, console: Console, wish: StopWish) -> dict[str, Any]:
+def _chaos(settings: Settings, mtbf: float, duration: float, console: Console, request: StopRequest) -> dict[str, Any]:
     def say(event: str) -> None:
         console.print(event, style="yellow", soft_wrap=True, highlight=False)
 
     folder = run_dir_path(settings.run_dir, settings.seed)
     # Both before anything is started: that of the second run must not be refused when the first has taken its minutes.
     chaos, reference = (new_run_dir(folder / name, settings.seed) for name in ("chaos", "reference"))
-    disturbed = disturb(settings, chaos, schedule(settings.seed, mtbf, duration), duration, say, wish)
+    disturbed = disturb(settings, chaos, schedule(settings.seed, mtbf, duration), duration, say, request)
     console.print(f"{len(disturbed.hashes)} steps under faults; now the same steps undisturbed, with one worker", highlight=False)
-    # Whoever stopped the faults early still wants to know; a second wish stops the comparison.
-    wish.asked = None
-    hashes = undisturbed_hashes(settings, reference, len(disturbed.hashes), say, wish)
+    # Whoever stopped the faults early still wants to know; a second request stops the comparison.
+    request.asked = None
+    hashes = undisturbed_hashes(settings, reference, len(disturbed.hashes), say, request)
     return _figures(chaos, disturbed, hashes)
 
 
@@ -84,6 +83,7 @@ def _figures(run_dir: Path, disturbed: Disturbed, reference: list[str]) -> dict[
     with (run_dir / NAME).open("rb") as stream:
         report = audit_ledger(stream)
     files, _ = audit_files(run_dir, report.audit)
+    logs = read_service_logs(run_dir)
     refuted = [finding.promise for finding in [*report.findings, *files] if not finding.holds]
     return {
         "run_dir": str(run_dir),
@@ -98,6 +98,9 @@ def _figures(run_dir: Path, disturbed: Disturbed, reference: list[str]) -> dict[
         "kills": disturbed.recoveries.kills,
         "faults": disturbed.recoveries.report(),
         "shards_free_again_seconds": spread(noticed) if noticed else None,
+        "steps_computed_again": logs.steps_again,
+        "checkpoints_refused": logs.checkpoints_refused,
+        "service_errors": logs.errors,
         "restarts": disturbed.restarts,
         "failed_workers": disturbed.failed_workers,
     }
@@ -114,6 +117,14 @@ def _print_tables(console: Console, figures: dict[str, Any]) -> None:
         faults.add_section()
         faults.add_row("a killed worker's shards are free", str(noticed["count"]), *_row(noticed))
     console.print(faults)
+    work = (
+        f"{sum(figures['restarts'].values())} processes started again, {figures['steps_computed_again']} steps computed again, {figures['checkpoints_refused']} checkpoints refused"
+    )
+    console.print(work, highlight=False)
+    if figures["service_errors"]:
+        console.print(
+            f"{len(figures['service_errors'])} errors in the logs of services, such as {figures['service_errors'][0]}", style="red", soft_wrap=True, highlight=False, markup=False
+        )
     if figures["failed_workers"]:
         console.print(f"ended with an error: {', '.join(figures['failed_workers'])}; see {figures['run_dir']}/logs", style="red")
     if figures["refuted_by_audit"]:

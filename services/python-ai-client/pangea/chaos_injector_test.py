@@ -10,7 +10,7 @@ import pytest
 from pangea.chaos import Fault, Kind
 from pangea.chaos_injector import Injector
 from pangea.children import Child, wait_for
-from pangea.restarts import UNDAUNTED, Fate
+from pangea.restarts import UNLIMITED_RESTARTS, Fate
 from pangea.services import Addresses
 from pangea.session import Session
 from pangea.settings import Settings
@@ -25,7 +25,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.session = Session(Settings(Path("none"), workers=2), folder, "r", UNDAUNTED, lambda _event: None)
+        self.session = Session(Settings(Path("none"), workers=2), folder, "r", UNLIMITED_RESTARTS, lambda _event: None)
         self.session.workers += [self.waiting("worker-1"), self.waiting("worker-2")]
         self.session.orchestrator = self.waiting("orchestrator", is_service=True)
         self.session.data_services.append(self.waiting("data", is_service=True))

@@ -14,10 +14,10 @@ from typing import Any
 from pangea.chaos import Fault, Kind
 from pangea.chaos_injector import Injector
 from pangea.chaos_measure import Recoveries
-from pangea.restarts import UNDAUNTED, RestartPolicy
+from pangea.restarts import UNLIMITED_RESTARTS, RestartPolicy
 from pangea.session import Session
 from pangea.settings import Launch, Settings, script_hash, write_launch
-from pangea.stopping import StopWish
+from pangea.stopping import StopRequest
 
 # How exactly recovery times are measured.
 _TICK_SECONDS = 0.01
@@ -50,7 +50,7 @@ def _session(settings: Settings, run_dir: Path, policy: RestartPolicy, on_event:
     return Session(settings, run_dir, run_dir.name, policy, on_event)
 
 
-def disturb(settings: Settings, run_dir: Path, faults: Sequence[Fault], duration: float, on_event: Callable[[str], None], wish: StopWish) -> Disturbed:
+def disturb(settings: Settings, run_dir: Path, faults: Sequence[Fault], duration: float, on_event: Callable[[str], None], request: StopRequest) -> Disturbed:
     """Runs a training under faults.
 
     Args:
@@ -59,17 +59,17 @@ def disturb(settings: Settings, run_dir: Path, faults: Sequence[Fault], duration
         faults: ascending by time, from the first step on.
         duration: seconds; then the run is left in peace until it has recovered, and is stopped.
         on_event: called with a sentence for what happens.
-        wish: to stop earlier.
+        request: to stop earlier.
     Raises:
         ChildFailed: a service or all workers ended by themselves, with an error.
     """
     disturbed = Disturbed()
-    session = _session(settings, run_dir, UNDAUNTED, on_event)
+    session = _session(settings, run_dir, UNLIMITED_RESTARTS, on_event)
     try:
         session.start()
-        while not session.look() and not session.over and wish.asked is None:
+        while not session.look() and not session.over and request.asked is None:
             time.sleep(_TICK_SECONDS)
-        _hit(session, list(faults), duration, disturbed, on_event, wish)
+        _hit(session, list(faults), duration, disturbed, on_event, request)
     finally:
         session.stop()
     lines = session.metrics.lines
@@ -79,9 +79,9 @@ def disturb(settings: Settings, run_dir: Path, faults: Sequence[Fault], duration
     return disturbed
 
 
-def _hit(session: Session, faults: list[Fault], duration: float, disturbed: Disturbed, on_event: Callable[[str], None], wish: StopWish) -> None:
+def _hit(session: Session, faults: list[Fault], duration: float, disturbed: Disturbed, on_event: Callable[[str], None], request: StopRequest) -> None:
     injector, recoveries, began = Injector(session), disturbed.recoveries, time.monotonic()
-    while not session.over and wish.asked is None:
+    while not session.over and request.asked is None:
         now = time.monotonic() - began
         disturbed.seconds = now
         if session.look():
@@ -103,13 +103,13 @@ def _hit(session: Session, faults: list[Fault], duration: float, disturbed: Dist
         time.sleep(_TICK_SECONDS)
 
 
-def undisturbed_hashes(settings: Settings, run_dir: Path, steps: int, on_event: Callable[[str], None], wish: StopWish) -> list[str]:
+def undisturbed_hashes(settings: Settings, run_dir: Path, steps: int, on_event: Callable[[str], None], request: StopRequest) -> list[str]:
     """params_hash after each of the first steps of the same run with one worker and nothing that happens to it; its files go to `run_dir`, made and empty."""
     alone = dataclasses.replace(settings, workers=1, data_replicas=1, checkpoint_steps=0, checkpoint_seconds=0.0, verify_fraction=0.0)
     session = _session(alone, run_dir, RestartPolicy(), on_event)
     try:
         session.start()
-        while len(session.metrics.lines) < steps and not session.over and wish.asked is None:
+        while len(session.metrics.lines) < steps and not session.over and request.asked is None:
             session.look()
             time.sleep(_TICK_SECONDS)
     finally:

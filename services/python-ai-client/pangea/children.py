@@ -19,6 +19,9 @@ Found = TypeVar("Found")
 _TICK_SECONDS = 0.02
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
+# How a program says in one line why it ends, near the end of its output.
+_SENTENCES = ("pangea: ", "go-orchestrator: ", "rust-compute: ")
+_SENTENCE_WITHIN = 5
 
 
 class ChildFailed(RuntimeError):
@@ -28,14 +31,23 @@ class ChildFailed(RuntimeError):
 class Child:
     """A child process whose output goes to a log file. It does not outlive this process, however this one ends."""
 
-    def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL) -> None:
+    def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL, folder: Path | None = None) -> None:
+        """Args:
+        name: for people.
+        command: to start.
+        log: gets its output at the end, behind that of earlier ones.
+        environment: None for this process's.
+        stdin: as `subprocess` takes it.
+        folder: where it works; None for this process's.
+        """
         self.name, self.log = name, log
-        with log.open("ab") as stream:
-            try:
+        try:
+            with log.open("ab") as stream:
+                self._log_start = stream.tell()
                 # A group of its own: Ctrl-C reaches us alone, and we stop the children in order.
-                self.process = subprocess.Popen(command, stdin=stdin, stdout=stream, stderr=stream, env=environment, start_new_session=True, preexec_fn=_ends_with_parent())
-            except (OSError, subprocess.SubprocessError) as error:
-                raise ChildFailed(f"cannot start {name}: {error}") from error
+                self.process = subprocess.Popen(command, stdin=stdin, stdout=stream, stderr=stream, env=environment, cwd=folder, start_new_session=True, preexec_fn=_prepare())
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ChildFailed(f"cannot start {name} with its log at {log}: {error}") from error
 
     def exit_code(self) -> int | None:
         """None while it runs."""
@@ -45,13 +57,29 @@ class Child:
         """Sends a signal, unless the process has ended."""
         self.process.send_signal(number)
 
+    def output(self) -> list[str]:
+        """The lines that this process has written to its log; earlier ones under its name have theirs before."""
+        try:
+            with self.log.open("rb") as stream:
+                stream.seek(self._log_start)
+                return stream.read().decode(errors="replace").splitlines()
+        except OSError as error:
+            return [f"(the log cannot be read: {error})"]
+
     def log_tail(self, lines: int = 12) -> str:
-        """The end of its log."""
-        return "\n".join("  " + line for line in self.log.read_text(errors="replace").splitlines()[-lines:])
+        """The end of what it has written."""
+        return "\n".join("  " + line for line in self.output()[-lines:])
 
     def failure(self) -> ChildFailed:
-        """The error that tells how it ended."""
-        return ChildFailed(f"{self.name} ended with exit code {self.exit_code()}. The end of {self.log}:\n{self.log_tail()}")
+        """The error that tells how it ended: in its own sentence where it is Pangea's, else with the end of its log."""
+        output = self.output()
+        ended = f"{self.name} ended with exit code {self.exit_code()}"
+        end = output[-_SENTENCE_WITHIN:]
+        found = [number for number, line in enumerate(end) if line.startswith(_SENTENCES)]
+        if found:
+            sentence = "\n".join(end[found[-1] :]).partition(": ")[2]
+            return ChildFailed(f"{ended}: {sentence}\nIts log: {self.log}")
+        return ChildFailed(f"{ended}. The end of {self.log}:\n{self.log_tail()}" if output else f"{ended} and wrote nothing to {self.log}")
 
     def wait_ready(self, port_file: Path, timeout: float) -> dict[str, str]:
         """Waits until the service has written its addresses; gives them as {"listen": "host:port", "http": "host:port"}."""
@@ -78,16 +106,18 @@ class Child:
         return self.process.wait()
 
 
-def _ends_with_parent() -> Callable[[], None] | None:
-    """What makes the kernel send SIGTERM to a child when this process is gone, even after kill -9. It is called in the child.
+def _prepare() -> Callable[[], None] | None:
+    """What a child does before it becomes its program. Only for children of the main thread.
 
-    The kernel counts the end of the thread that started the child as well, so this is for the main thread's children.
+    SIGUSR1 asks the run for a checkpoint; a cluster sends it to all processes, and whoever has no use for it must not die of it. And the kernel sends SIGTERM when this process is
+    gone, even after kill -9; it would count the end of another thread, which had started the child, as well.
     """
     if threading.current_thread() is not threading.main_thread():
         return None
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
 
     def prepare() -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
         if os.getppid() != parent:  # it was gone before
             os.kill(os.getpid(), signal.SIGTERM)

@@ -1,5 +1,6 @@
 """Children are started, watched and stopped; what they say when they fail reaches the user."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -46,6 +47,33 @@ def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> No
     service = child(tmp_path, ignoring, str(tmp_path / "ports"))
     service.wait_ready(tmp_path / "ports", 30)
     assert service.stop(timeout=0.1) == -9
+
+
+def test_a_failure_is_its_own_sentence_or_the_end_of_what_this_process_wrote(tmp_path: Path) -> None:
+    def failure(code: str) -> str:
+        failed = child(tmp_path, code)
+        failed.process.wait(60)
+        return str(failed.failure())
+
+    assert (
+        failure("print('pangea: x.py, line 7: the loss is NaN'); raise SystemExit(1)")
+        == f"service ended with exit code 1: x.py, line 7: the loss is NaN\nIts log: {tmp_path / 'log'}"
+    )
+    traceback = failure("raise ValueError('seven')")
+    assert "ValueError: seven" in traceback and "line 7" not in traceback, "that was an earlier process"
+    assert failure("raise SystemExit(2)") == f"service ended with exit code 2 and wrote nothing to {tmp_path / 'log'}"
+
+
+def test_sigusr1_does_not_end_a_child_that_has_no_use_for_it(tmp_path: Path) -> None:
+    service = child(tmp_path, READY, str(tmp_path / "ports"))
+    service.wait_ready(tmp_path / "ports", 30)
+    service.signal(signal.SIGUSR1)
+    assert service.stop() == -signal.SIGTERM
+
+
+def test_a_log_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ChildFailed, match=r"cannot start service with its log at .*gone"):
+        Child("service", [sys.executable, "-c", "pass"], tmp_path / "gone" / "log")
 
 
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sys
 from pathlib import Path
@@ -27,20 +28,26 @@ from pangea.worker_command import worker_command
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Train PyTorch models on many machines: kill anything, same bits, every sample once."""
+    for stream in (sys.stdout, sys.stderr):
+        # A path, or a script's text, may have characters that the terminal's encoding lacks.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @main.command("train", cls=ScriptCommand)
 @click.argument("script", required=False, type=click.Path(path_type=Path))
 @training
 @click.option("--run-dir", type=click.Path(), default=None, help="Where the run's files go.  [default: pangea-runs/TIME-SEED]")
-@click.option("--resume", type=click.Path(), default=None, metavar="DIR", help="Go on with the run in DIR, also with another number of workers.")
+@click.option("--resume", type=click.Path(), default=None, metavar="DIR", help="Go on with the run in DIR, also with another number of workers or more --epochs.")
+@click.option("--take-changes", is_flag=True, default=Settings.take_changes, help="With --resume: go on with another script, other arguments of it, optimizer or learning rate.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closing figures as JSON.")
 @click.pass_context
-def train_command(context: click.Context, /, script: Path | None, run_dir: str | None, resume: str | None, as_json: bool, **options: Any) -> None:
+def train_command(context: click.Context, /, script: Path | None, run_dir: str | None, resume: str | None, take_changes: bool, as_json: bool, **options: Any) -> None:
     """Train SCRIPT (default: a digit classifier) with several workers.
 
-    SCRIPT calls pangea.join; its parameters are the same bytes for any number of workers. Processes that are killed are started again. Ctrl-C
-    or SIGTERM stops the run with a last checkpoint; --resume goes on.
+    SCRIPT calls pangea.join; its parameters are the same bytes for any number of workers. Processes that are killed are started again. Ctrl-C,
+    SIGTERM or SIGHUP stops the run with a last checkpoint, and --resume goes on; SIGUSR1 takes a checkpoint now. Exits with 3 if the run has
+    finished, but with different bits that nobody could settle.
     """
     if resume is not None:
         if run_dir is not None:
@@ -51,10 +58,13 @@ def train_command(context: click.Context, /, script: Path | None, run_dir: str |
             asked["script"] = script_path(script)
         if (arguments := script_arguments(context)) is not None:
             asked["arguments"] = arguments
-        run_training(lambda listeners, wish: resume_run(directory, asked, listeners, wish), as_json)
-    else:
-        settings = Settings(script_path(script), script_arguments(context) or (), run_dir=run_dir, **options)
-        run_training(lambda listeners, wish: train(settings, listeners, wish), as_json)
+        asked["take_changes"] = take_changes
+        run_training(lambda listeners, request: resume_run(directory, asked, listeners, request), as_json)
+        return
+    if take_changes:
+        raise click.UsageError("--take-changes belongs to --resume DIR: a new run has nothing that could change")
+    settings = Settings(script_path(script), script_arguments(context) or (), run_dir=run_dir, **options)
+    run_training(lambda listeners, request: train(settings, listeners, request), as_json)
 
 
 main.add_command(status_command)

@@ -21,6 +21,7 @@ from pangea.settings import Launch, Settings, script_hash, write_launch
         (["train", "--dataset", "faces"], "there is no such dataset"),
         (["train", "--resume", "run", "--run-dir", "other"], "leave out --run-dir"),
         (["train", "--verify-fraction", "2"], "not in the range"),
+        (["train", "--take-changes"], "belongs to --resume"),
         (["chaos", "--mtbf", "0"], "not in the range"),
         (["chaos", "no-such-script.py"], "there is no file"),
         (["fly"], "No such command"),
@@ -38,6 +39,13 @@ def test_missing_services_are_a_sentence_and_exit_code_1(tmp_path: Path, monkeyp
     result = CliRunner().invoke(main, ["train"])
     assert result.exit_code == 1
     assert "rust-compute is missing" in result.output
+
+
+def test_a_run_directory_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(main, ["train", "--run-dir", str(tmp_path / "file" / "run")])
+    assert result.exit_code == 1
+    assert f"pangea: cannot make the run directory {tmp_path}/file/run: Not a directory; " in result.output
 
 
 def test_doctor_reports_each_finding_as_json_and_fails_for_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,10 +83,14 @@ def test_options_that_contradict_the_run_are_refused_and_defaults_are_not(tmp_pa
     write_launch(tmp_path, Launch(settings, "r", script_hash(script)))
     for name, content in (("run.json", '{"state": "finished", "params_hash": "ab"}'), ("result.json", "{}")):
         (tmp_path / name).write_text(content)
-    refused = CliRunner().invoke(main, ["train", "--resume", str(tmp_path), "--epochs", "8", "--", "--lr", "2"])
-    assert refused.exit_code == 1
-    assert "--epochs 8 (the run has 7)" in refused.output
-    assert "the script's arguments --lr 2" in refused.output
+    for words, named in (
+        (["--epochs", "6"], "--epochs 6 is fewer than the 7"),
+        (["--shards", "8"], "--shards 8 (the run has 4)"),
+        (["--", "--lr", "2"], "the script's arguments are '--lr 2'"),
+    ):
+        refused = CliRunner().invoke(main, ["train", "--resume", str(tmp_path), *words])
+        assert refused.exit_code == 1
+        assert named in refused.output
     same = CliRunner().invoke(main, ["train", str(script), "--resume", str(tmp_path), "--epochs", "7", "--workers", "1", "--json", "--", "--lr", "1"])
     assert same.exit_code == 0, same.output
     assert json.loads(same.stdout)["params_hash"] == "ab"

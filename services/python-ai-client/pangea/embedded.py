@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from pangea.metrics import MetricsFile
 from pangea.places import new_run_dir
 from pangea.restarts import RestartPolicy
 from pangea.services import ORCHESTRATOR, RunOptions, data_service_name, start_data_service, start_orchestrator
+from pangea.settings import Settings
 from pangea.supervised_services import add_service
 from pangea.supervisor import Process, Supervisor
 
@@ -36,40 +39,28 @@ class EmbeddedServices:
         self._data_services: list[Process] = []
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
+        self._before: signal.Handlers | None = None
 
     @classmethod
     def start(
-        cls,
-        *,
-        run_dir: str | os.PathLike[str] | None,
-        epochs: int,
-        batch_size: int,
-        shards: int,
-        seed: int,
-        dataset: str = "digits",
-        data_replicas: int = 1,
-        checkpoint_steps: int = 0,
-        checkpoint_seconds: float = 0.0,
-        verify_fraction: float = 0.0,
-        straggler_k: float = 5.0,
-        keep_alive: bool = False,
+        cls, options: RunOptions, *, run_dir: str | os.PathLike[str] | None = None, dataset: str = Settings.dataset, data_replicas: int = 1, keep_alive: bool = False
     ) -> EmbeddedServices:
-        """Starts all and waits until they are ready.
+        """Starts all and waits until they are ready. From the main thread: until `stop`, SIGUSR1 takes a checkpoint, unless the process has a handler of its own.
 
         Args:
-            run_dir, epochs, batch_size, shards, seed: of the run.
+            options: of the run. PANGEA_ALLOW_NONDETERMINISM=1 in the environment makes it less strict, as it does for the worker.
+            run_dir: of the run; default `pangea-runs/TIME-SEED`.
             dataset: as `pangea.datasets.parse` reads it.
             data_replicas: how many processes serve the data.
-            checkpoint_steps, checkpoint_seconds, verify_fraction, straggler_k: as go-orchestrator has them.
             keep_alive: start again what is killed.
         Raises:
             ChildFailed: with the end of the log of the one that failed.
-            FileExistsError: if the run directory holds a run.
+            FileExistsError: the run directory holds a run.
+            DiskRefuses: it cannot be made.
         """
-        options = RunOptions(
-            epochs, batch_size, shards, seed, checkpoint_steps=checkpoint_steps, checkpoint_seconds=checkpoint_seconds, verify_fraction=verify_fraction, straggler_k=straggler_k
-        )
-        services = cls(new_run_dir(run_dir, seed), options, dataset)
+        if os.environ.get("PANGEA_ALLOW_NONDETERMINISM") == "1":
+            options = dataclasses.replace(options, strict=False)
+        services = cls(new_run_dir(run_dir, options.seed), options, dataset)
         try:
             services._start_all(data_replicas)
         except BaseException:
@@ -78,7 +69,19 @@ class EmbeddedServices:
         if keep_alive:
             services._watcher = threading.Thread(target=services._watch, name="pangea-services", daemon=True)
             services._watcher.start()
+        services._listen()
         return services
+
+    def _listen(self) -> None:
+        """A cluster sends SIGUSR1 to ask for a checkpoint; without a handler the process would end."""
+        before = signal.getsignal(signal.SIGUSR1)
+        if threading.current_thread() is threading.main_thread() and isinstance(before, signal.Handlers):
+            signal.signal(signal.SIGUSR1, lambda _number, _frame: self.checkpoint())
+            self._before = before
+
+    def checkpoint(self) -> None:
+        """Asks the orchestrator for a checkpoint now."""
+        self._orchestrator.child.signal(signal.SIGUSR1)
 
     def _start_all(self, data_replicas: int) -> None:
         for number in range(1, data_replicas + 1):
@@ -116,6 +119,9 @@ class EmbeddedServices:
 
     def stop(self) -> None:
         """Stops all, the orchestrator first: it writes the last state of the run."""
+        if self._before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGUSR1, self._before)
+            self._before = None
         self._stopping.set()
         if self._watcher is not None:
             self._watcher.join()

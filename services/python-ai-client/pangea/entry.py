@@ -20,6 +20,7 @@ from pangea.health import serve_health
 from pangea.notices import Notices
 from pangea.rehearsing import Rehearsing, fraction
 from pangea.run import Run
+from pangea.services import RunOptions
 from pangea.sigterm import Sigterm, Stopped
 from pangea.training import Training
 from pangea.worker import Addresses, Worker
@@ -39,10 +40,10 @@ def join(
     rate: Callable[[int], float] | None = None,
     init: Callable[[Batch], Any] | None = None,
     buffers: Mapping[str, str] | None = None,
-    epochs: int = 1,
-    batch_size: int = 64,
-    shards: int = 8,
-    seed: int = 0,
+    epochs: int = RunOptions.epochs,
+    batch_size: int = RunOptions.batch_size,
+    shards: int = RunOptions.shards,
+    seed: int = RunOptions.seed,
     run_dir: str | os.PathLike[str] | None = None,
     timeout: float = 30.0,
 ) -> Run:
@@ -83,7 +84,7 @@ def join(
         # What cannot be trained is refused before anything is started.
         Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate)
     if not orchestrator or not data:
-        embedded = EmbeddedServices.start(run_dir=run_dir, epochs=epochs, batch_size=batch_size, shards=shards, seed=seed, keep_alive=True)
+        embedded = EmbeddedServices.start(RunOptions(epochs=epochs, batch_size=batch_size, shards=shards, seed=seed), run_dir=run_dir, keep_alive=True)
         orchestrator, data, directory = embedded.orchestrator, embedded.data, embedded.run_dir
     else:
         named = os.environ.get("PANGEA_RUN_DIR")

@@ -55,6 +55,10 @@ def export(source: Path, target: Path, step: int | None = None) -> Exported:
     chosen = _choose(run_dir, facts, file, step)
     if chosen is None:
         return _export_final(run_dir, target, facts)
+    if chosen.step == 0 and step is None and file is None:
+        raise NothingToExport(
+            f"{run_dir} has only {chosen.file}, the weights before the first step: they are not trained. Train on (pangea train --resume), or take them all the same with --step 0"
+        )
     verify_checkpoint(run_dir, chosen)
     path = run_dir / chosen.file
     weights = model_tensors(path.read_bytes())

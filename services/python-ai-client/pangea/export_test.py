@@ -73,6 +73,16 @@ def test_a_checkpoint_becomes_weights_that_load(tmp_path: Path, norm: bool) -> N
     assert code == 1 and "no checkpoint of step 3; there are those of the steps [4]" in output
 
 
+def test_untrained_weights_are_given_only_to_those_who_ask_for_them(tmp_path: Path) -> None:
+    model, target = build(1), tmp_path / "weights.safetensors"
+    a_run(tmp_path, model, 0, finished=False)
+    code, output = export(tmp_path, target)
+    assert code == 1 and "the weights before the first step" in output and "--step 0" in output and not target.exists()
+    code, output = export(tmp_path, target, "--step", "0")
+    assert code == 0 and "after 0 steps" in output, output
+    loads(target, model, build(2))
+
+
 def test_a_finished_run_gives_its_last_weights(tmp_path: Path) -> None:
     model, target = build(1), tmp_path / "weights.safetensors"
     a_run(tmp_path, model, 4, finished=True)

@@ -4,7 +4,31 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+class DiskRefuses(OSError):
+    """A file or folder could not be made or written; the message says which, why, and what to do."""
+
+
+@contextmanager
+def explained(what: str, remedy: str) -> Iterator[None]:
+    """Turns an error of the disk into one sentence.
+
+    Args:
+        what: could not be done, in words.
+        remedy: what to do.
+    Raises:
+        DiskRefuses: instead of any OSError.
+    """
+    try:
+        yield
+    except DiskRefuses:
+        raise
+    except OSError as error:
+        raise DiskRefuses(f"{what}: {error.strerror or error}; {remedy}") from error
 
 
 def write_atomically(file: Path, data: bytes) -> None:

@@ -11,21 +11,29 @@ from rich.console import Console
 
 from pangea.children import ChildFailed
 from pangea.datasets import UnknownDataset
-from pangea.launcher import Listeners, Outcome
-from pangea.places import MissingFile
+from pangea.launcher import Listeners, Outcome, ScriptLeft
 from pangea.report import ProgressDisplay, print_table, summary
 from pangea.resume import CannotResume
 from pangea.settings import UnusableLaunchFile
-from pangea.stopping import StopWish, listening
+from pangea.stopping import StopRequest, listening
+
+# Of a run that has all its steps, but not the same bits in each.
+WRONG_BITS = 3
+# So many incidents are named at the end.
+_MOST_INCIDENTS = 5
 
 
-def run_training(start: Callable[[Listeners, StopWish], Outcome], as_json: bool) -> None:
-    """Trains and reports; exits with 1 and a sentence on stderr if the run cannot go on, with 130 or 143 if it was stopped."""
+def run_training(start: Callable[[Listeners, StopRequest], Outcome], as_json: bool) -> None:
+    """Trains and reports.
+
+    Exits with 1 and a sentence on stderr if the run cannot go on, with 129, 130 or 143 if it was stopped by a signal, and with 3 if it has finished with incidents that nobody could settle.
+    """
     console = Console(stderr=as_json)
     try:
-        with listening() as wish, ProgressDisplay(console) as progress:
-            outcome = start(Listeners(progress.update, lambda event: console.print(event, style="yellow", soft_wrap=True, highlight=False)), wish)
-    except (ChildFailed, MissingFile, FileExistsError, CannotResume, UnusableLaunchFile, UnknownDataset) as error:
+        with listening() as request, ProgressDisplay(console) as progress:
+            outcome = start(Listeners(progress.update, lambda event: console.print(event, style="yellow", soft_wrap=True, highlight=False, markup=False)), request)
+    # OSError: a disk or a network that refuses.
+    except (ChildFailed, ScriptLeft, CannotResume, UnusableLaunchFile, UnknownDataset, OSError) as error:
         print(f"pangea: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -36,6 +44,28 @@ def run_training(start: Callable[[Listeners, StopWish], Outcome], as_json: bool)
         print(json.dumps(figures, indent=1))
     else:
         print_table(console, figures)
+    sys.exit(_close(outcome, figures, request))
+
+
+def _close(outcome: Outcome, figures: dict[str, Any], request: StopRequest) -> int:
+    """Says on stderr what a user must not miss; gives the exit code."""
+    total = outcome.run.get("total_steps") or "all"
+    if figures["checkpoint_error"]:
+        _say(f"the last checkpoint could not be written: {figures['checkpoint_error']}")
+    if not outcome.finished and outcome.stopped:
+        _say(f"the run was ended after {figures['steps']} of {total} steps: {outcome.stopped}")
+    elif not outcome.finished:
+        _say(f"stopped after {figures['steps']} of {total} steps; go on with: pangea train --resume {outcome.run_dir}")
+    elif outcome.stopped:
+        _say(f"the script stopped the run early, after {figures['steps']} steps: {outcome.stopped}")
+    for incident in outcome.unresolved[:_MOST_INCIDENTS]:
+        _say(f"INCIDENT, {incident}")
+    if outcome.unresolved:
+        _say(f"{len(outcome.unresolved)} incidents of different bits that nobody could settle: the promise of the same bits did not hold; see pangea audit {outcome.run_dir}")
     if not outcome.finished:
-        print(f"pangea: stopped after {figures['steps']} of {outcome.run.get('total_steps') or 'all'} steps; go on with: pangea train --resume {outcome.run_dir}", file=sys.stderr)
-        sys.exit(wish.exit_code or 1)
+        return request.exit_code or 1
+    return WRONG_BITS if outcome.unresolved else 0
+
+
+def _say(sentence: str) -> None:
+    print(f"pangea: {sentence}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -24,6 +25,14 @@ def _figures(worker: Worker | None) -> str:
     return "".join(f"# TYPE pangea_worker_{name} gauge\npangea_worker_{name} {value}\n" for name, value in figures.items())
 
 
+class _Server6(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
+def _server(host: str) -> type[ThreadingHTTPServer]:
+    return _Server6 if ":" in host else ThreadingHTTPServer
+
+
 class HealthServer:
     """Serves on one address, in a thread of its own, until the process ends: before it joins a run, and when it has left one, it is alive as well.
 
@@ -33,9 +42,10 @@ class HealthServer:
 
     def __init__(self, address: str) -> None:
         """Args:
-        address: host:port; port 0 takes a free one.
+        address: host:port, with an IPv6 host in brackets; port 0 takes a free one.
         """
         host, _, port = address.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
         self.worker: Worker | None = None
         server = self
 
@@ -53,8 +63,8 @@ class HealthServer:
                 """Probes are no news."""
 
         try:
-            self._server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), Handler)
-        except (OSError, ValueError) as error:
+            self._server = _server(host)((host, int(port)), Handler)
+        except (OSError, ValueError, OverflowError) as error:
             raise OSError(f"cannot serve health on PANGEA_HTTP={address}: {error}; choose another port, or 0 for a free one") from error
         threading.Thread(target=self._server.serve_forever, name="pangea-health", daemon=True).start()
 

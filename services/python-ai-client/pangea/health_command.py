@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import sys
-import urllib.request
 
 import click
+
+from pangea.http_get import get
 
 _TIMEOUT_SECONDS = 2.0
 
@@ -16,8 +17,8 @@ _TIMEOUT_SECONDS = 2.0
 def health_command(address: str) -> None:
     """Ask the worker at HOST:PORT (its PANGEA_HTTP, default 127.0.0.1:8082) whether it is alive; exit with 1 if not."""
     try:
-        with urllib.request.urlopen(f"http://{address}/healthz", timeout=_TIMEOUT_SECONDS):
-            print(f"{address} is alive")
+        get(f"http://{address}/healthz", _TIMEOUT_SECONDS)
+        print(f"{address} is alive")
     except (OSError, ValueError, http.client.HTTPException) as error:
         print(f"pangea: no answer from http://{address}/healthz: {error}", file=sys.stderr)
         sys.exit(1)

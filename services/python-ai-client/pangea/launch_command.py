@@ -94,4 +94,4 @@ def _launch(backend: str, render: bool, settings: Settings, own: dict[str, Any],
     if render:
         print(text)
     else:
-        run_training(lambda listeners, wish: train(settings, listeners, wish, make_session), as_json)
+        run_training(lambda listeners, request: train(settings, listeners, request, make_session), as_json)

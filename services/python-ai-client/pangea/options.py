@@ -10,6 +10,7 @@ import click
 
 from pangea import datasets
 from pangea.places import caller_folder, example
+from pangea.settings import Settings
 
 _SCRIPT_ARGUMENTS = "pangea.script_arguments"
 
@@ -61,35 +62,64 @@ def _dataset(_context: click.Context, _parameter: click.Parameter, value: str) -
         raise click.BadParameter(str(error)) from error
 
 
-_SHARED = {
-    "workers": click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes."),
-    "data_replicas": click.option("--data-replicas", type=click.IntRange(1, 16), default=1, show_default=True, help="Processes that serve the data."),
-    "dataset": click.option("--dataset", default="digits", show_default=True, callback=_dataset, metavar="WORDS", help=f"What is trained on: {datasets.POSSIBLE}."),
-    "batch_size": click.option("--batch-size", type=click.IntRange(1, 1 << 20), default=64, show_default=True, help="Samples of a step, over all workers."),
-    "shards": click.option("--shards", type=int, default=8, show_default=True, callback=_power_of_two, help="Micro-batches of a step; a power of two."),
-    "seed": click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True),
-}
+_SHARED = (
+    click.option("--workers", type=click.IntRange(1, 256), default=Settings.workers, show_default=True, help="Worker processes."),
+    click.option("--data-replicas", type=click.IntRange(1, 16), default=Settings.data_replicas, show_default=True, help="Processes that serve the data."),
+    click.option("--dataset", default=Settings.dataset, show_default=True, callback=_dataset, metavar="WORDS", help=f"What is trained on: {datasets.POSSIBLE}."),
+    click.option("--batch-size", type=click.IntRange(1, 1 << 20), default=Settings.batch_size, show_default=True, help="Samples of a step, over all workers."),
+    click.option("--shards", type=int, default=Settings.shards, show_default=True, callback=_power_of_two, help="Micro-batches of a step; a power of two."),
+    click.option(
+        "--min-shard-samples",
+        type=click.IntRange(0, 1 << 20),
+        default=Settings.min_shard_samples,
+        show_default=True,
+        help="A step with fewer samples for each shard is cut into fewer shards.",
+    ),
+    click.option("--drop-last", is_flag=True, default=Settings.drop_last, help="End each epoch with its last whole step, without the samples that are left over."),
+    click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=Settings.seed, show_default=True),
+    click.option(
+        "--checkpoint-seconds", type=click.FloatRange(0, 1e9), default=Settings.checkpoint_seconds, show_default=True, help="Seconds between two checkpoints; 0 for none by time."
+    ),
+    click.option(
+        "--verify-fraction",
+        type=click.FloatRange(0, 1),
+        default=Settings.verify_fraction,
+        show_default=True,
+        help="Share of the shards that two workers compute, to compare their bits.",
+    ),
+    click.option(
+        "--rehearse",
+        type=click.FloatRange(0, 1),
+        default=Settings.rehearse,
+        show_default=True,
+        help="Share of the shards that are computed a second time in another order, to test the script.",
+    ),
+    click.option(
+        "--strict/--allow-nondeterminism",
+        default=Settings.strict,
+        show_default=True,
+        help="End the run when different bits cannot be settled, and refuse operations without a deterministic form; or take both, and give up the same bits.",
+    ),
+)
 
 
 def shared(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that say what is trained, and with how many processes."""
-    for option in reversed(_SHARED.values()):
+    for option in reversed(_SHARED):
         function = option(function)
     return function
 
 
-_OF_THE_ORCHESTRATOR = (
-    click.option("--checkpoint-steps", type=click.IntRange(0), default=0, show_default=True, help="Steps between two checkpoints; 0 for none by steps."),
-    click.option("--checkpoint-seconds", type=click.FloatRange(0, 1e9), default=30.0, show_default=True, help="Seconds between two checkpoints; 0 for none by time."),
-    click.option("--keep-checkpoints", type=click.IntRange(1), default=3, show_default=True, help="Newest checkpoints that are kept."),
-    click.option("--verify-fraction", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of the shards that two workers compute, to compare their bits."),
-    click.option("--straggler-k", type=click.FloatRange(0), default=5.0, show_default=True, help="A shard is late after median + K * MAD of the others."),
-    click.option("--allow-nondeterminism", is_flag=True, help="Take operations without a deterministic form; gives up the same bits."),
+_TRAINING = (
+    click.option("--epochs", type=click.IntRange(1, 1 << 31), default=Settings.epochs, show_default=True, help="Passes over the data; a resumed run may get more."),
+    click.option("--checkpoint-steps", type=click.IntRange(0), default=Settings.checkpoint_steps, show_default=True, help="Steps between two checkpoints; 0 for none by steps."),
+    click.option("--keep-checkpoints", type=click.IntRange(1), default=Settings.keep_checkpoints, show_default=True, help="Newest checkpoints that are kept."),
+    click.option("--straggler-k", type=click.FloatRange(0), default=Settings.straggler_k, show_default=True, help="A shard is late after median + K * MAD of the others."),
 )
 
 
 def training(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds all options of `pangea.settings.Settings` but the run's directory."""
-    for option in reversed(_OF_THE_ORCHESTRATOR):
+    """Adds all options of `pangea.settings.Settings` but the run's directory and what only a resumed run has."""
+    for option in reversed(_TRAINING):
         function = option(function)
-    return click.option("--epochs", type=click.IntRange(1), default=10, show_default=True)(shared(function))
+    return shared(function)

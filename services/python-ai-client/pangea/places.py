@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parent
+from pangea.files import explained
+
+_PACKAGE = Path(os.path.abspath(__file__)).parent
 
 
 class MissingFile(FileNotFoundError):
@@ -43,7 +45,8 @@ def python_command(script: Path) -> list[str]:
 
 def python_environment() -> dict[str, str]:
     """This process's environment, with its import path for children."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry), "PYTHONUNBUFFERED": "1"}
+    # Absolute, since a child may have another working directory.
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry), "PYTHONUNBUFFERED": "1"}
 
 
 def caller_folder() -> Path:
@@ -61,9 +64,13 @@ def new_run_dir(wanted: str | os.PathLike[str] | None, seed: int) -> Path:
 
     Raises:
         FileExistsError: if there is a run in it already.
+        DiskRefuses: it cannot be made.
     """
     run_dir = run_dir_path(wanted, seed)
-    if (run_dir / "run.json").exists():
+    with explained(f"cannot make the run directory {run_dir}", "make room there, get the right to write, or choose another --run-dir"):
+        taken = (run_dir / "run.json").exists()
+        if not taken:
+            (run_dir / "logs").mkdir(parents=True, exist_ok=True)
+    if taken:
         raise FileExistsError(f"{run_dir} holds a run already; choose another --run-dir, or remove it")
-    (run_dir / "logs").mkdir(parents=True, exist_ok=True)
     return run_dir

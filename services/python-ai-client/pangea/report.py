@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from types import TracebackType
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from pangea.launcher import Outcome
 
@@ -72,6 +74,10 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         **{f"{name}_share": part / total for name, part in parts.items()},
         "failed_workers": outcome.failed_workers,
         "restarts": outcome.restarts,
+        "stopped": outcome.stopped,
+        "incidents": [dataclasses.asdict(incident) for incident in outcome.incidents],
+        "checkpoint_error": str(outcome.run.get("checkpoint_error") or ""),
+        "resumed_from": outcome.run.get("resumed_from"),
     }
 
 
@@ -91,6 +97,11 @@ def print_table(console: Console, figures: dict[str, Any]) -> None:
     ]
     if figures["restarts"]:
         rows.insert(-1, ("started again", ", ".join(f"{name} {count} times" if count > 1 else name for name, count in figures["restarts"].items())))
+    if figures["stopped"]:
+        rows.insert(0, ("stopped", figures["stopped"]))
+    if figures["incidents"]:
+        resolved = sum(incident["resolved"] for incident in figures["incidents"])
+        rows.insert(-1, ("incidents", f"{len(figures['incidents'])}, of which {resolved} resolved"))
     for name, value in rows:
-        table.add_row(name, value, style=None)
+        table.add_row(name, Text(value))
     console.print(table, soft_wrap=not console.is_terminal)

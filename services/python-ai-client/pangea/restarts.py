@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
-# A worker that ends by one of these was asked to; it died before it could take its leave.
+# A worker that ends by one of these was asked to; it died before it could leave the run.
 _REQUESTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -36,33 +36,40 @@ def fate(exit_code: int | None, is_service: bool) -> Fate:
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How often, and after which pauses.
+    """How often, and after which pauses. Only deaths without progress of the run between them count.
 
     Attributes:
-        most_deaths: of one process within `window` without a step of the run between them; None for no limit.
+        most_restarts: of one process within `window` without progress; None for no limit.
         window: seconds that a death is remembered. Starting a worker takes seconds (torch), so a shorter one would miss those that die at their start.
         first_pause: seconds before the start after the second death; doubled with each further one. The first death costs no pause.
         longest_pause: seconds.
     """
 
-    most_deaths: int | None = 5
+    most_restarts: int | None = 5
     window: float = 60.0
     first_pause: float = 0.1
     longest_pause: float = 5.0
 
 
 # For those that kill on purpose.
-UNDAUNTED = RestartPolicy(most_deaths=None, first_pause=0.0, longest_pause=0.0)
+UNLIMITED_RESTARTS = RestartPolicy(most_restarts=None, first_pause=0.0, longest_pause=0.0)
 
 
 @dataclass
 class Deaths:
-    """The deaths of one process."""
+    """The deaths of one process since the run's last step.
+
+    Attributes:
+        count: how many they are.
+    """
 
     policy: RestartPolicy
     _times: deque[float] = field(default_factory=deque)
-    _in_vain: deque[float] = field(default_factory=deque)
     _progress: int = -1
+
+    @property
+    def count(self) -> int:
+        return len(self._times)
 
     def died(self, now: float, progress: int) -> float | None:
         """Notes a death.
@@ -71,17 +78,16 @@ class Deaths:
             now: seconds, of any clock that only goes forward.
             progress: steps of the run so far.
         Returns:
-            seconds until it is to be started again, or None when it dies again and again and the run goes nowhere.
+            seconds until it is to be started again, or None when it was started again often enough without progress.
         """
         if progress != self._progress:
-            self._in_vain.clear()
+            self._times.clear()
             self._progress = progress
-        for times in (self._times, self._in_vain):
-            times.append(now)
-            while now - times[0] > self.policy.window:
-                times.popleft()
-        if self.policy.most_deaths is not None and len(self._in_vain) > self.policy.most_deaths:
+        self._times.append(now)
+        while now - self._times[0] > self.policy.window:
+            self._times.popleft()
+        if self.policy.most_restarts is not None and self.count > self.policy.most_restarts:
             return None
-        if len(self._times) == 1:
+        if self.count == 1:
             return 0.0
-        return min(self.policy.first_pause * 2.0 ** min(len(self._times) - 2, 16), self.policy.longest_pause)
+        return min(self.policy.first_pause * 2.0 ** min(self.count - 2, 16), self.policy.longest_pause)

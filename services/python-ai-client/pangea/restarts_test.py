@@ -4,9 +4,9 @@ import signal
 
 import pytest
 
-from pangea.restarts import UNDAUNTED, Deaths, Fate, RestartPolicy, fate
+from pangea.restarts import UNLIMITED_RESTARTS, Deaths, Fate, RestartPolicy, fate
 
-POLICY = RestartPolicy(most_deaths=3, window=10.0, first_pause=0.5, longest_pause=1.5)
+POLICY = RestartPolicy(most_restarts=5, window=10.0, first_pause=0.5, longest_pause=1.5)
 
 
 @pytest.mark.parametrize(
@@ -26,19 +26,20 @@ def test_an_exit_code_tells_what_became_of_a_process(exit_code: int | None, work
     assert fate(exit_code, is_service=True) is service
 
 
-def test_the_first_death_costs_no_pause_and_each_further_one_twice_as_much_up_to_a_bound() -> None:
+def test_without_progress_each_death_costs_twice_as_much_up_to_a_bound_and_then_the_process_is_given_up() -> None:
     deaths = Deaths(POLICY)
-    assert [deaths.died(float(step), progress=step) for step in range(5)] == [0.0, 0.5, 1.0, 1.5, 1.5]
+    assert [deaths.died(0.0, progress=7) for _ in range(6)] == [0.0, 0.5, 1.0, 1.5, 1.5, None]
+    assert deaths.count - 1 == POLICY.most_restarts
 
 
-def test_a_process_that_dies_again_and_again_without_a_step_of_the_run_is_given_up() -> None:
+def test_with_progress_between_them_any_number_of_deaths_cost_no_pause() -> None:
     deaths = Deaths(POLICY)
-    assert [deaths.died(float(second), progress=7) is None for second in range(4)] == [False, False, False, True]
+    assert {deaths.died(0.01 * step, progress=step) for step in range(100)} == {0.0}
 
 
 def test_a_step_between_two_deaths_starts_the_count_anew() -> None:
     deaths = Deaths(POLICY)
-    assert all(deaths.died(float(second), progress=second // 3) is not None for second in range(10))
+    assert [deaths.died(float(second), progress=second // 3) for second in range(9)] == [0.0, 0.5, 1.0] * 3
 
 
 def test_deaths_far_apart_are_each_a_first_one() -> None:
@@ -47,5 +48,5 @@ def test_deaths_far_apart_are_each_a_first_one() -> None:
 
 
 def test_who_kills_on_purpose_gets_every_process_back_at_once() -> None:
-    deaths = Deaths(UNDAUNTED)
+    deaths = Deaths(UNLIMITED_RESTARTS)
     assert {deaths.died(0.0, progress=0) for _ in range(100)} == {0.0}

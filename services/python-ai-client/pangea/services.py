@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,23 +27,47 @@ class Addresses:
 FREE_PORTS = Addresses()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What the orchestrator is to know of a run. The first four fix its arithmetic; the rest may change with every start."""
+    """What the orchestrator has to know of a run: the one place of these defaults, for commands, scripts and the orchestrator itself.
 
-    epochs: int
-    batch_size: int
-    shards: int
-    seed: int
+    Attributes:
+        epochs: passes over the data; a resumed run may get more.
+        batch_size, shards, seed, min_shard_samples, drop_last: fixed for the run. `min_shard_samples`: a step with fewer samples for each shard is cut into fewer
+            shards. `drop_last`: an epoch ends with its last whole step.
+        checkpoint_steps, checkpoint_seconds: between two checkpoints; 0 for none by that measure.
+        keep_checkpoints: newest ones that are kept.
+        verify_fraction: share of the shards that two workers compute.
+        straggler_k: a shard is late after median + k * MAD of the others.
+        strict: different bits that nobody can settle end the run, and operations without a deterministic form are refused.
+        take_changes: a resumed run takes another optimizer, learning rate or script; for this start only.
+    """
+
+    epochs: int = 10
+    batch_size: int = 64
+    shards: int = 8
+    seed: int = 0
+    min_shard_samples: int = 2
+    drop_last: bool = False
     checkpoint_steps: int = 0
-    checkpoint_seconds: float = 0.0
+    checkpoint_seconds: float = 30.0
     keep_checkpoints: int = 3
     verify_fraction: float = 0.0
     straggler_k: float = 5.0
+    strict: bool = True
+    take_changes: bool = False
 
-    def arguments(self) -> list[str]:
-        """Flags of go-orchestrator."""
-        return [text for name, value in vars(self).items() for text in ("--" + name.replace("_", "-"), str(value))]
+    def flags(self) -> list[str]:
+        """Of go-orchestrator. A switch or a bound that is as the orchestrator has it by itself is left out; a test holds both defaults together."""
+        fields = [(field, getattr(self, field.name)) for field in dataclasses.fields(RunOptions)]
+        return [f"--{field.name.replace('_', '-')}={_flag(value)}" for field, value in fields if field.name not in _SWITCHES or value != field.default]
+
+
+_SWITCHES = ("min_shard_samples", "drop_last", "strict", "take_changes")
+
+
+def _flag(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def data_service_name(number: int) -> str:
@@ -62,7 +87,7 @@ def data_service_command(program: str, dataset: str, addresses: Addresses, ports
 
 def orchestrator_command(program: str, run_dir: Path, run_id: str, options: RunOptions, addresses: Addresses, ports: Path) -> list[str]:
     """go-orchestrator for one run; it goes on with the run that is in the directory."""
-    return [program, "--run-dir", str(run_dir), "--run-id", run_id, *options.arguments(), *_places(addresses, ports)]
+    return [program, "--run-dir", str(run_dir), "--run-id", run_id, *options.flags(), *_places(addresses, ports)]
 
 
 def _places(addresses: Addresses, ports: Path) -> list[str]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pangea.children import Child
 from pangea.metrics import MetricsFile
-from pangea.places import python_command, python_environment
+from pangea.places import caller_folder, python_command, python_environment
 from pangea.restarts import Fate, RestartPolicy
-from pangea.services import ORCHESTRATOR, RunOptions, data_service_name, start_data_service, start_orchestrator
+from pangea.services import ORCHESTRATOR, data_service_name, start_data_service, start_orchestrator
 from pangea.settings import Settings
 from pangea.supervised_services import add_service
 from pangea.supervisor import Process, Supervisor
@@ -55,7 +57,7 @@ class Session:
         return add_service(self.supervisor, self.run_dir, name, lambda addresses: start_data_service(self.run_dir, name, self.settings.dataset, addresses))
 
     def _start_orchestrator(self) -> Process:
-        options = run_options(self.settings)
+        options = self.settings.run_options
         return add_service(self.supervisor, self.run_dir, ORCHESTRATOR, lambda addresses: start_orchestrator(self.run_dir, self.run_id, options, addresses))
 
     def add_worker(self) -> Process:
@@ -70,13 +72,14 @@ class Session:
         data = [service.addresses.listen for service in self.data_services if service.addresses is not None]
         environment = {**python_environment(), **worker_environment(self.settings, self.run_dir, name, self.orchestrator.addresses.listen, data)}
         command = [*python_command(self.settings.script), *self.settings.arguments]
-        return Child(name, command, self.run_dir / "logs" / f"{name}.log", environment)
+        # A path that the script opens is meant from where the user called.
+        return Child(name, command, self.run_dir / "logs" / f"{name}.log", environment, folder=caller_folder())
 
     def look(self) -> list[dict[str, Any]]:
         """Starts again what was killed; gives the lines that metrics.jsonl has got since the last call.
 
         Raises:
-            ChildFailed: a service has failed, all workers have, or one is killed again and again.
+            ChildFailed: a service has failed, all workers have, or one is in a crash loop.
         """
         lines = self.metrics.read_new()
         self.supervisor.look(len(self.metrics.lines))
@@ -93,6 +96,12 @@ class Session:
         return not any(worker.alive for worker in self.workers) or (self.orchestrator is not None and self.orchestrator.fate is Fate.LEFT)
 
     @property
+    def left(self) -> list[str]:
+        """Names of the workers, if all have ended without an error and the orchestrator still waits for some."""
+        ended = all(worker.child.exit_code() == 0 and not worker.alive for worker in self.workers)
+        return [worker.name for worker in self.workers] if ended and self.orchestrator is not None and self.orchestrator.alive else []
+
+    @property
     def failed_workers(self) -> list[str]:
         """Names of the workers that ended with an error."""
         return [worker.name for worker in self.workers if worker.fate is Fate.FAILED]
@@ -107,6 +116,12 @@ class Session:
         file = self.run_dir / "run.json"
         return dict(json.loads(file.read_text())) if file.exists() else {}
 
+    def checkpoint(self) -> bool:
+        """Asks the orchestrator for a checkpoint now; false if it cannot be asked."""
+        if self.orchestrator is not None:
+            self.orchestrator.child.signal(signal.SIGUSR1)
+        return True
+
     def stop(self) -> None:
         """Stops all: the orchestrator first, since its last checkpoint needs a worker; then the workers, then the data."""
         # A worker that stands still could give no checkpoint, and take no leave.
@@ -120,28 +135,28 @@ class Session:
         self.metrics.read_new()
 
 
-def run_options(settings: Settings) -> RunOptions:
-    """The orchestrator's part of the settings."""
-    return RunOptions(
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        shards=settings.shards,
-        seed=settings.seed,
-        checkpoint_steps=settings.checkpoint_steps,
-        checkpoint_seconds=settings.checkpoint_seconds,
-        keep_checkpoints=settings.keep_checkpoints,
-        verify_fraction=settings.verify_fraction,
-        straggler_k=settings.straggler_k,
-    )
-
-
 def worker_environment(settings: Settings, run_dir: Path, name: str, orchestrator: str, data: Sequence[str]) -> dict[str, str]:
     """What a worker of the run finds in its environment. `orchestrator` and `data` are host:port."""
-    environment = {
+    return {
         "PANGEA_ORCHESTRATOR": orchestrator,
         "PANGEA_DATA": ",".join(data),
         "PANGEA_RUN_DIR": str(run_dir),
         "PANGEA_WORKER_NAME": name,
-        "PANGEA_SEED": str(settings.seed),
+        **training_environment(settings),
+        **own_http(os.environ, name),
     }
-    return {**environment, "PANGEA_ALLOW_NONDETERMINISM": "1"} if settings.allow_nondeterminism else environment
+
+
+def training_environment(settings: Settings) -> dict[str, str]:
+    """The part of a worker's environment that is the same for all workers, wherever the services are."""
+    switches = {"PANGEA_ALLOW_NONDETERMINISM": not settings.strict, "PANGEA_TAKE_CHANGES": settings.take_changes}
+    return {"PANGEA_SEED": str(settings.seed), "PANGEA_REHEARSE": f"{settings.rehearse:g}", **{variable: "1" for variable, on in switches.items() if on}}
+
+
+def own_http(environment: Mapping[str, str], name: str) -> dict[str, str]:
+    """PANGEA_HTTP of the worker with that name: the caller's port for the first one, the next port for the next one, since workers on one machine cannot share it."""
+    host, colon, port = environment.get("PANGEA_HTTP", "").rpartition(":")
+    number = re.search(r"[0-9]+$", name)
+    if not port.isdigit() or int(port) == 0 or number is None:
+        return {}
+    return {"PANGEA_HTTP": f"{host}{colon}{int(port) + int(number[0]) - 1}"}

@@ -11,44 +11,45 @@ from typing import Any
 
 from pangea.datasets import of_earlier_release
 from pangea.files import write_atomically
+from pangea.files import explained, write_atomically
+from pangea.services import RunOptions
 
 LAUNCH_FILE = "launch.json"
-_FORMAT = 1
+# Share of the shards that are rehearsed; pangea.rehearsal has it too, for workers that nobody tells, but brings torch along.
+REHEARSE = 0.005
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The options of `pangea train`.
+class Settings(RunOptions):
+    """The options of `pangea train`: those of the orchestrator, and these.
 
     Attributes:
         script, arguments: what every worker runs, and with which arguments.
-        batch_size: samples of a whole step.
-        shards: a power of two.
+        workers, data_replicas: processes.
         dataset: as `pangea.datasets.parse` reads it.
-        checkpoint_steps, checkpoint_seconds: between two checkpoints; 0 for none by that measure.
+        rehearse: share of the shards that a worker computes a second time in another order, to find state that a script carries from one to the next.
         run_dir: where the files go, relative to the caller's folder; None for a new folder with a name of its own.
     """
 
     script: Path
     arguments: tuple[str, ...] = ()
     workers: int = 2
-    epochs: int = 10
-    batch_size: int = 64
-    shards: int = 8
-    seed: int = 0
     dataset: str = "digits"
     data_replicas: int = 1
-    checkpoint_steps: int = 0
-    checkpoint_seconds: float = 30.0
-    keep_checkpoints: int = 3
-    verify_fraction: float = 0.0
-    straggler_k: float = 5.0
-    allow_nondeterminism: bool = False
+    rehearse: float = REHEARSE
     run_dir: str | None = None
 
+    @property
+    def run_options(self) -> RunOptions:
+        """The orchestrator's part."""
+        return RunOptions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(RunOptions)})
 
-# What is part of the arithmetic: a run cannot go on with another value. The rest may change with every start.
-FIXED = ("script", "arguments", "epochs", "batch_size", "shards", "seed", "dataset", "allow_nondeterminism")
+
+# What is part of the arithmetic, whatever the user asks for. What else may change with a new start, `pangea.resume` decides.
+FIXED = ("batch_size", "shards", "seed", "min_shard_samples", "drop_last")
+# Said anew with every start, so not kept.
+_NOT_KEPT = ("run_dir", "take_changes")
 
 
 class UnusableLaunchFile(ValueError):
@@ -65,11 +66,15 @@ class Launch:
 
 
 def write_launch(run_dir: Path, launch: Launch) -> None:
-    """Replaces launch.json at once."""
-    fields = dataclasses.asdict(launch.settings)
-    del fields["run_dir"]
+    """Replaces launch.json at once.
+
+    Raises:
+        DiskRefuses: it cannot be written.
+    """
+    fields = {name: value for name, value in dataclasses.asdict(launch.settings).items() if name not in _NOT_KEPT}
     content = {"format": _FORMAT, "run_id": launch.run_id, "script_sha256": launch.script_sha256, **fields, "script": str(launch.settings.script)}
-    write_atomically(run_dir / LAUNCH_FILE, (json.dumps(content, indent=1) + "\n").encode())
+    with explained(f"cannot write {run_dir / LAUNCH_FILE}", "make room on that disk, or choose another --run-dir"):
+        write_atomically(run_dir / LAUNCH_FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def read_launch(run_dir: Path) -> Launch:
@@ -80,17 +85,28 @@ def read_launch(run_dir: Path) -> Launch:
         UnusableLaunchFile: saying what is wrong with it.
     """
     file = run_dir / LAUNCH_FILE
-    text = file.read_text()
     try:
-        content: Any = json.loads(text)
-        if content.pop("format") != _FORMAT:
-            raise UnusableLaunchFile(f"{file} has another format than this build's ({_FORMAT}); resume the run with the release that started it")
+        content: Any = json.loads(file.read_text())
+        number = content.pop("format")
+        if number not in _OLDER and number != _FORMAT:
+            raise UnusableLaunchFile(f"{file} has format {number}, and this build reads 1 to {_FORMAT}; resume the run with the release that started it")
         run_id, script_sha256 = content.pop("run_id"), content.pop("script_sha256")
         content["dataset"] = of_earlier_release(content["dataset"])
         content["script"], content["arguments"] = Path(content["script"]), tuple(content["arguments"])
+        content = _OLDER[number](content) if number in _OLDER else content
         return Launch(Settings(**content, run_dir=str(run_dir)), run_id, script_sha256)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UnusableLaunchFile(f"{file} is not a launch file of this build ({error}); resume the run with the release that started it") from error
+
+
+def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
+    """Steps were cut without a bound then, and `strict` was called by its opposite."""
+    strict = not content.pop("allow_nondeterminism")
+    return {**content, "strict": strict, "min_shard_samples": 0, "drop_last": False}
+
+
+# What the fields of an older format mean, by its number.
+_OLDER = {1: _from_format_1}
 
 
 def script_hash(script: Path) -> str:

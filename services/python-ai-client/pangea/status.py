@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
+from pangea.http_get import get
 from pangea.metrics import MetricsFile
 from pangea.services import ORCHESTRATOR, port_file
 
@@ -43,21 +42,25 @@ def read_status(target: str, base: Path) -> dict[str, Any]:
         raise NoStatus(f"no orchestrator answers at http://{target}/status ({error}); its HTTP address stands in its run directory, in logs/{ORCHESTRATOR}.ports.json") from error
 
 
-def _ask(address: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://{address}/status", timeout=_TIMEOUT_SECONDS) as answer:
-        return dict(json.load(answer))
+def _ask(address: str, timeout: float = _TIMEOUT_SECONDS) -> dict[str, Any]:
+    return dict(json.loads(get(f"http://{address}/status", timeout)))
+
+
+def live_status(run_dir: Path, timeout: float = _TIMEOUT_SECONDS) -> dict[str, Any] | None:
+    """What the run's orchestrator says; None if it does not answer."""
+    ports, record = port_file(run_dir, ORCHESTRATOR), run_dir / "run.json"
+    try:
+        status = _ask(json.loads(ports.read_text())["http"], timeout)
+    except (OSError, ValueError):
+        return None
+    # Another run's orchestrator may have got the port since.
+    return status if not record.exists() or status["run_id"] == json.loads(record.read_text())["run_id"] else None
 
 
 def _of_directory(run_dir: Path) -> dict[str, Any]:
-    ports, record = port_file(run_dir, ORCHESTRATOR), run_dir / "run.json"
-    if ports.exists():
-        try:
-            status = _ask(json.loads(ports.read_text())["http"])
-        except OSError:
-            status = {}
-        # Another run's orchestrator may have got the port since.
-        if status and (not record.exists() or status["run_id"] == json.loads(record.read_text())["run_id"]):
-            return {**status, "live": True}
+    if (status := live_status(run_dir)) is not None:
+        return {**status, "live": True}
+    record = run_dir / "run.json"
     if not record.exists():
         raise NoStatus(f"{run_dir} holds no run (run.json is missing); check the path")
     return _of_files(json.loads(record.read_text()), run_dir)
@@ -80,5 +83,9 @@ def _of_files(run: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "params_hash": last.get("params_hash", run["params_hash"]),
         "workers": [],
         "samples_per_second": None,
+        "incidents": run.get("incidents", 0),
+        "stopped": run.get("stopped", ""),
+        "checkpoint_error": run.get("checkpoint_error", ""),
+        "resumed_from": run.get("resumed_from"),
         "live": False,
     }

@@ -16,7 +16,7 @@ from rich.live import Live
 from pangea.places import caller_folder
 from pangea.status import GOING_ON, NoStatus, read_status
 from pangea.status_view import view
-from pangea.stopping import StopWish, listening
+from pangea.stopping import StopRequest, listening
 
 _REFRESH_SECONDS = 0.5
 # So often in a row nobody answers before a run counts as ended: its orchestrator may just be started again.
@@ -34,8 +34,8 @@ def status_command(target: str, as_json: bool, watch: bool) -> None:
         if not watch:
             print(json.dumps(first, indent=1)) if as_json else Console().print(view(first))
             return
-        with listening() as wish:
-            _show(first, _following(target, caller_folder(), wish), as_json)
+        with listening() as request:
+            _show(first, _following(target, caller_folder(), request), as_json)
     except NoStatus as error:
         print(f"pangea: {error}", file=sys.stderr)
         sys.exit(1)
@@ -52,10 +52,10 @@ def _show(first: dict[str, Any], following: Iterator[dict[str, Any]], as_json: b
             live.update(view(status), refresh=True)
 
 
-def _following(target: str, base: Path, wish: StopWish) -> Iterator[dict[str, Any]]:
+def _following(target: str, base: Path, request: StopRequest) -> Iterator[dict[str, Any]]:
     """The status again and again, until the run has ended or the user wants no more."""
     silent = 0
-    while wish.asked is None and silent < _SILENT_LOOKS:
+    while request.asked is None and silent < _SILENT_LOOKS:
         try:
             status = read_status(target, base)
         except NoStatus:  # its orchestrator has gone, and there are no files to look at

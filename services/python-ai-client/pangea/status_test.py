@@ -28,8 +28,9 @@ LIVE = {
 
 
 @pytest.fixture
-def orchestrator() -> Iterator[str]:
-    """The address of a page that says what go-orchestrator would."""
+def orchestrator(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a page that says what go-orchestrator would; it is not behind the environment's proxy."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -93,6 +94,16 @@ def test_the_command_prints_tables_or_json(orchestrator: str, run_dir: Path) -> 
     stopped = CliRunner().invoke(main, ["status", str(run_dir)])
     assert "pangea train --resume" in stopped.output
     assert json.loads(CliRunner().invoke(main, ["status", str(run_dir), "--json"]).output)["committed"] == 2
+
+
+def test_what_is_not_as_it_should_be_is_a_row(run_dir: Path) -> None:
+    record = json.loads((run_dir / "run.json").read_text())
+    more = {"incidents": 2, "stopped": "[red] light", "checkpoint_error": "no space left", "resumed_from": {"step": 1, "file": "f", "steps_again": 4}}
+    (run_dir / "run.json").write_text(json.dumps({**record, **more}))
+    shown = CliRunner().invoke(main, ["status", str(run_dir)], env={"COLUMNS": "600"}).output
+    for part in (f"2; see pangea audit {run_dir}", "[red] light", "cannot be written: no space left", "step 1, 4 steps computed again"):
+        assert part in shown
+    assert json.loads(CliRunner().invoke(main, ["status", str(run_dir), "--json"]).output)["incidents"] == 2
 
 
 def test_watching_a_run_that_has_ended_shows_it_once_and_ends(run_dir: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 
 def view(status: dict[str, Any]) -> Group:
@@ -19,9 +20,10 @@ def view(status: dict[str, Any]) -> Group:
         ("loss", "none" if loss is None else f"{loss:.4f}"),
         ("samples per second", "none" if not rate else f"{rate:,.0f}"),
         ("params_hash", status["params_hash"] or "none"),
+        *_warnings(status),
     ]
     for name, value in rows:
-        run.add_row(name, value)
+        run.add_row(name, Text(value))
     if not status["workers"]:
         return Group(run)
     workers = Table(title="Workers")
@@ -30,6 +32,17 @@ def view(status: dict[str, Any]) -> Group:
     for worker in status["workers"]:
         workers.add_row(worker["name"], str(worker["pid"]), str(worker["step"]), ", ".join(map(str, worker["shards"])) or "-", "silent" if worker["silent"] else "")
     return Group(run, workers)
+
+
+def _warnings(status: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is not as it should be, and what an orchestrator of an earlier release does not say."""
+    rows = [("stopped", status.get("stopped")), ("checkpoints", status.get("checkpoint_error") and f"cannot be written: {status['checkpoint_error']}")]
+    if incidents := status.get("incidents"):
+        where = status.get("run_dir", "RUN_DIR")
+        rows.append(("incidents", f"{incidents}; see pangea audit {where}"))
+    if resumed := status.get("resumed_from"):
+        rows.append(("resumed from", f"step {resumed['step']}, {resumed['steps_again']} steps computed again"))
+    return [(name, str(text)) for name, text in rows if text]
 
 
 def _state(status: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish that is granted in order; a second one insists."""
+"""Signals as requests that are granted in order: SIGTERM, SIGHUP and Ctrl-C end the run, SIGUSR1 takes a checkpoint. A second request to end insists."""
 
 from __future__ import annotations
 
@@ -8,32 +8,52 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+_TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 @dataclass
-class StopWish:
-    """Whether the process was asked to stop, and by which signal."""
+class StopRequest:
+    """What the process was asked for.
+
+    Attributes:
+        asked: the signal that asked it to end; None if none did.
+        checkpoint: whether a checkpoint is wanted now.
+    """
 
     asked: signal.Signals | None = None
+    checkpoint: bool = False
 
     @property
     def exit_code(self) -> int:
         """As a shell counts it: 128 and the signal's number."""
         return 128 + self.asked if self.asked is not None else 0
 
+    def take_checkpoint(self) -> bool:
+        """Whether a checkpoint is wanted, once for each time that it was asked for."""
+        wanted, self.checkpoint = self.checkpoint, False
+        return wanted
+
 
 @contextmanager
-def listening() -> Iterator[StopWish]:
-    """Within it, the first SIGTERM or SIGINT is noted; a further one raises KeyboardInterrupt. For the main thread."""
-    wish = StopWish()
+def listening() -> Iterator[StopRequest]:
+    """Within it, the first request to end is noted, and a further one raises KeyboardInterrupt. For the main thread.
 
-    def on_signal(number: int, _frame: types.FrameType | None) -> None:
-        if wish.asked is not None:
+    What the caller has made this process ignore, as nohup does with SIGHUP, stays ignored.
+    """
+    request = StopRequest()
+
+    def on_end(number: int, _frame: types.FrameType | None) -> None:
+        if request.asked is not None:
             raise KeyboardInterrupt
-        wish.asked = signal.Signals(number)
+        request.asked = signal.Signals(number)
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    def on_checkpoint(_number: int, _frame: types.FrameType | None) -> None:
+        request.checkpoint = True
+
+    handlers = {**{number: on_end for number in _TO_END if signal.getsignal(number) is not signal.SIG_IGN}, signal.SIGUSR1: on_checkpoint}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield wish
+        yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -82,7 +82,7 @@ class Supervisor:
         Args:
             progress: steps of the run so far.
         Raises:
-            ChildFailed: a service has ended with an error, or a process is killed again and again while the run goes nowhere.
+            ChildFailed: a service has ended with an error, or a process is in a crash loop.
         """
         for process in self.processes:
             if process.fate is Fate.RUNNING:
@@ -95,14 +95,17 @@ class Supervisor:
         if process.fate is Fate.FAILED:
             if process.is_service:
                 raise process.child.failure()
-            self._on_event(f"{process.name} ended with exit code {process.child.exit_code()}; the others go on. Its log: {process.child.log}")
+            others = [other for other in self.processes if not other.is_service and other is not process]
+            # When all have failed, whoever asked for the run raises it.
+            if any(other.fate is not Fate.FAILED for other in others):
+                self._on_event(str(process.child.failure()) + ("\nThe other workers go on." if any(other.alive for other in others) else ""))
         elif process.fate is Fate.KILLED:
             process.killed_at = self._clock()
             pause = process.deaths.died(process.killed_at, progress)
             if pause is None:
                 raise ChildFailed(
-                    f"{process.name} was {self._how(process)} {process.restarts + 1} times in all, and lately again and again while the run stood at step {progress}; "
-                    f"is there too little memory, or a fault in the script? The end of {process.child.log}:\n{process.child.log_tail()}"
+                    f"{process.name} was {self._how(process)}; crash loop: {process.deaths.count - 1} restarts without progress at step {progress}. "
+                    f"Is there too little memory, or a fault in the script? The end of {process.child.log}:\n{process.child.log_tail()}"
                 )
             process.due = process.killed_at + pause
             self._on_event(f"{process.name} was {self._how(process)}; " + (f"it is started again in {pause:.1f} s" if pause else "started again"))

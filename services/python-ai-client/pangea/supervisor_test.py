@@ -15,7 +15,7 @@ from pangea.services import Addresses
 from pangea.supervisor import Process, Supervisor
 
 WAITING = "import threading; threading.Event().wait()"
-POLICY = RestartPolicy(most_deaths=2, window=60.0, first_pause=1.0, longest_pause=1.0)
+POLICY = RestartPolicy(most_restarts=2, window=60.0, first_pause=1.0, longest_pause=1.0)
 
 
 class Clock:
@@ -53,35 +53,52 @@ def ended(process: Process) -> None:
     assert wait_for(lambda: process.child.exit_code(), 60.0) is not None
 
 
-def test_a_killed_process_is_started_again_at_once_and_later_after_a_pause(watch: Watch) -> None:
+def test_a_killed_process_is_started_again_at_once_and_after_a_pause_only_without_progress(watch: Watch) -> None:
     worker = watch.start("worker-2", WAITING)
     first = worker.child.process.pid
     watch.kill(worker)
     watch.supervisor.look(progress=0)
     assert worker.child.process.pid != first
     assert worker.restarts == 1 and worker.alive
-    assert watch.events == ["worker-2 was killed (signal 9); started again"]
     watch.kill(worker)
     watch.supervisor.look(progress=1)
-    assert worker.restarts == 1 and worker.alive
-    assert watch.events[1:] == ["worker-2 was killed (signal 9); it is started again in 1.0 s"]
+    assert worker.restarts == 2 and worker.alive
+    assert watch.events == ["worker-2 was killed (signal 9); started again"] * 2
+    watch.kill(worker)
+    watch.supervisor.look(progress=1)
+    assert worker.restarts == 2 and worker.alive
+    assert watch.events[2:] == ["worker-2 was killed (signal 9); it is started again in 1.0 s"]
     watch.clock.now = 1.0
     watch.supervisor.look(progress=1)
-    assert worker.restarts == 2 and worker.child.exit_code() is None
+    assert worker.restarts == 3 and worker.child.exit_code() is None
 
 
 def test_a_worker_that_ends_by_itself_is_left_alone_and_named_if_it_failed(watch: Watch) -> None:
-    good, bad, asked = watch.start("good", "pass"), watch.start("bad", "raise SystemExit(3)"), watch.start("asked", WAITING)
+    good, asked, bad = watch.start("good", "pass"), watch.start("asked", WAITING), watch.start("bad", "raise SystemExit('pangea: x.py, line 3: no such layer')")
     asked.child.process.terminate()
     for worker in (good, bad, asked):
         ended(worker)
     watch.supervisor.look(progress=0)
     assert (good.fate, bad.fate, asked.fate) == (Fate.LEFT, Fate.FAILED, Fate.LEFT)
     assert not any(worker.alive for worker in (good, bad, asked))
-    assert [event.split(";")[0] for event in watch.events] == ["bad ended with exit code 3"]
+    assert watch.events == [f"bad ended with exit code 1: x.py, line 3: no such layer\nIts log: {watch.folder / 'log'}"]
 
 
-def test_a_process_that_dies_again_and_again_while_the_run_stands_ends_it_with_its_log(watch: Watch) -> None:
+def test_the_last_of_the_failed_workers_is_left_to_whoever_asked_for_the_run(watch: Watch) -> None:
+    first, second = watch.start("first", "raise SystemExit(3)"), watch.start("second", WAITING)
+    ended(first)
+    watch.supervisor.look(progress=0)
+    assert len(watch.events) == 1 and watch.events[0].startswith("first ended with exit code 3") and watch.events[0].endswith("The other workers go on.")
+    second.start = lambda: Child("second", [sys.executable, "-c", "raise SystemExit(3)"], watch.folder / "log")
+    watch.kill(second)
+    watch.supervisor.look(progress=0)
+    ended(second)
+    watch.supervisor.look(progress=0)
+    assert second.fate is Fate.FAILED
+    assert [event.split()[0] for event in watch.events[1:]] == ["second"], "only that it was killed"
+
+
+def test_a_process_that_dies_again_and_again_without_progress_ends_the_run_with_its_log(watch: Watch) -> None:
     worker = watch.start("worker-1", "import os; print('out of luck', flush=True); os.abort()")
     ended(worker)
     watch.supervisor.look(progress=4)
@@ -90,7 +107,7 @@ def test_a_process_that_dies_again_and_again_while_the_run_stands_ends_it_with_i
     watch.clock.now = 1.0
     watch.supervisor.look(progress=4)
     ended(worker)
-    with pytest.raises(ChildFailed, match=r"(?s)worker-1 was killed \(signal 6\) 3 times.*stood at step 4.*out of luck"):
+    with pytest.raises(ChildFailed, match=r"(?s)worker-1 was killed \(signal 6\); crash loop: 2 restarts without progress at step 4.*out of luck"):
         watch.supervisor.look(progress=4)
 
 

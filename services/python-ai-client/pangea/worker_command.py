@@ -13,14 +13,13 @@ import click
 
 from pangea.health import serve_health
 from pangea.options import ScriptCommand, script_arguments, script_path
+from pangea.places import caller_folder
 from pangea.sigterm import Sigterm
 
-# As a shell calls it.
-_ASKED_TO_END = 128 + signal.SIGTERM
 
-
-def _exit(_number: int, _frame: FrameType | None) -> None:
-    sys.exit(_ASKED_TO_END)
+def _exit(number: int, _frame: FrameType | None) -> None:
+    # As a shell calls it.
+    sys.exit(128 + number)
 
 
 @click.command("worker", cls=ScriptCommand)
@@ -45,7 +44,7 @@ def _exit(_number: int, _frame: FrameType | None) -> None:
 def worker_command(context: click.Context, /, script: Path | None, **options: str | int | None) -> None:
     """Run SCRIPT (default: a digit classifier) as a worker of a run whose services are somewhere else.
 
-    It ends when the run does, with the script's exit code. On SIGTERM it takes its leave and ends with 143, so that whoever keeps it knows that its work is not done.
+    It ends when the run does, with the script's exit code. On SIGTERM or SIGHUP it leaves the run and exits with 143 or 129, so that whoever keeps it knows that its work is not done.
     """
     path, arguments = script_path(script), script_arguments(context) or ()
     # The script's `pangea.join` reads them there.
@@ -59,7 +58,14 @@ def worker_command(context: click.Context, /, script: Path | None, **options: st
         print(f"pangea: {error}", file=sys.stderr)
         sys.exit(1)
     # The first process of a container gets no signal that it has no handler for. Within a run `pangea.join` has its own.
-    signal.signal(signal.SIGTERM, _exit)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _exit)
+    # It asks whoever leads the run for a checkpoint.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # A path that the script opens is meant from where the user called; modules are still found where they are now.
+    sys.path[:] = [os.path.abspath(entry) if entry else entry for entry in sys.path]
+    os.chdir(caller_folder())
     sys.argv = [str(path), *arguments]
     # As `python SCRIPT` would.
     sys.path.insert(0, str(path.parent))
@@ -70,4 +76,4 @@ def worker_command(context: click.Context, /, script: Path | None, **options: st
             raise
     # A Job of Kubernetes takes 0 for a worker that has completed, and would not replace it after a drain.
     if Sigterm.caught:
-        sys.exit(_ASKED_TO_END)
+        sys.exit(128 + Sigterm.caught)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pangea.children import Child
 from pangea.embedded import EmbeddedServices
+from pangea.services import RunOptions
 from tools.bench import processes
 from tools.bench.benchmark import Benchmark, Pair, Sample
 
@@ -49,7 +50,7 @@ class LedgerBenchmark:
             _end(busy)
 
     def _ledger(self, folder: Path) -> Sample:
-        services = EmbeddedServices.start(run_dir=folder / "run", epochs=self.epochs, batch_size=_BATCH_SIZE, shards=8, seed=0)
+        services = EmbeddedServices.start(RunOptions(epochs=self.epochs, batch_size=_BATCH_SIZE), run_dir=folder / "run")
         try:
             job = {"model": "digits", "world": 1}
             processes.results(folder, [processes.start("train_pangea", folder, 0, job, PANGEA_ORCHESTRATOR=services.orchestrator, PANGEA_DATA=services.data)])

@@ -10,6 +10,7 @@ from typing import Any
 
 from pangea.embedded import EmbeddedServices
 from pangea.metrics import MetricsFile
+from pangea.services import RunOptions
 from tools.bench import processes, rows
 from tools.bench.benchmark import Pair, Sample
 
@@ -74,14 +75,8 @@ class TrainingBenchmark:
         if self.task.make_data is not None:
             self.task.make_data(file)
         setup = self.setups[contender]
-        services = EmbeddedServices.start(
-            run_dir=folder / "run",
-            epochs=self.task.epochs,
-            batch_size=self.task.batch_size,
-            shards=setup.shards,
-            seed=0,
-            dataset=self.task.dataset.format(file=file),
-        )
+        options = RunOptions(epochs=self.task.epochs, batch_size=self.task.batch_size, shards=setup.shards)
+        services = EmbeddedServices.start(options, run_dir=folder / "run", dataset=self.task.dataset.format(file=file))
         try:
             train = self._pangea if setup.ours else self._torch
             return train(setup, services, folder)

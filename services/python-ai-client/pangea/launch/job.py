@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pangea.places import run_dir_path
 from pangea.services import ORCHESTRATOR, Addresses, data_service_command, data_service_name, orchestrator_command, port_file
-from pangea.session import run_options, worker_environment
+from pangea.session import worker_environment
 from pangea.settings import Settings
 
 
@@ -47,7 +47,7 @@ class Job:
 
     def orchestrator(self, program: str, addresses: Addresses) -> list[str]:
         """Its command line."""
-        return orchestrator_command(program, self.run_dir, self.run_id, run_options(self.settings), addresses, port_file(self.run_dir, ORCHESTRATOR))
+        return orchestrator_command(program, self.run_dir, self.run_id, self.settings.run_options, addresses, port_file(self.run_dir, ORCHESTRATOR))
 
     def data_service(self, name: str, program: str, addresses: Addresses) -> list[str]:
         """The command line of one replica."""

@@ -15,7 +15,7 @@ import yaml
 
 from pangea import datasets
 from pangea.launch.job import CannotLaunch, Job
-from pangea.session import run_options
+from pangea.session import training_environment
 
 Manifest = dict[str, Any]
 # A name of Kubernetes. Behind the longest come "-orchestrator-" and ten digits: the label, of up to 63, that a StatefulSet gives to its pods.
@@ -168,7 +168,7 @@ def _container(cluster: Cluster, image: str, ports: dict[str, int], memory: str)
 
 
 def _orchestrator(job: Job, cluster: Cluster) -> Manifest:
-    arguments = ["--listen=0.0.0.0:8080", "--http=0.0.0.0:8081", "--run-dir=/runs/run", f"--run-id={job.run_id}", *run_options(job.settings).arguments()]
+    arguments = ["--listen=0.0.0.0:8080", "--http=0.0.0.0:8081", "--run-dir=/runs/run", f"--run-id={job.run_id}", *job.settings.run_options.flags()]
     container = {
         **_container(cluster, "go-orchestrator", {"workers": 8080, "http": 8081}, "5Gi"),
         "args": arguments,
@@ -207,8 +207,7 @@ def _workers(job: Job, cluster: Cluster) -> Manifest:
         "PANGEA_DATA": f"{job.run_id}-data:9090",
         "PANGEA_HTTP": "0.0.0.0:8082",
         "PANGEA_RUN_DIR": "/results",
-        "PANGEA_SEED": str(job.settings.seed),
-        **({"PANGEA_ALLOW_NONDETERMINISM": "1"} if job.settings.allow_nondeterminism else {}),
+        **training_environment(job.settings),
     }
     container = {
         **_container(cluster, "python-ai-client", {"http": 8082}, "2Gi"),

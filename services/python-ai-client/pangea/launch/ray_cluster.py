@@ -144,6 +144,17 @@ class RaySession:
         return ORCHESTRATOR in self._ended or all(name in self._ended for name in self._job.workers)
 
     @property
+    def left(self) -> list[str]:
+        """Names of the workers, if all have ended without an error and the orchestrator still waits for some."""
+        workers = self._job.workers
+        ended = all(name in self._ended and self._ended[name].fate is Fate.LEFT for name in workers)
+        return workers if ended and ORCHESTRATOR not in self._ended else []
+
+    def checkpoint(self) -> bool:
+        """A signal does not reach processes on other nodes."""
+        return False
+
+    @property
     def failed_workers(self) -> list[str]:
         """Names of the workers that ended with an error."""
         return [name for name in self._job.workers if name in self._ended and self._ended[name].fate is Fate.FAILED]

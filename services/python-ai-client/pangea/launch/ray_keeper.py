@@ -19,7 +19,6 @@ from pangea.metrics import MetricsFile
 from pangea.places import python_command, python_environment
 from pangea.restarts import Deaths, Fate, RestartPolicy, fate
 from pangea.services import ORCHESTRATOR, Addresses, port_file, start_data_service, start_orchestrator
-from pangea.session import run_options
 from pangea.supervisor import taken
 
 _TICK_SECONDS = 0.1
@@ -90,7 +89,7 @@ class Keeper:
             self._metrics.read_new()
             pause = deaths.died(time.monotonic(), len(self._metrics.lines))
             if pause is None:
-                return Ended(Fate.FAILED, f"{self._name} is killed again and again, and the run goes nowhere. {child.failure()}")
+                return Ended(Fate.FAILED, f"{self._name} was killed; crash loop: {deaths.count - 1} restarts without progress. {child.failure()}")
             self._tell(f"{f'was killed (signal {-code})' if code < 0 else 'has left'}; started again")
             time.sleep(pause)
 
@@ -146,7 +145,7 @@ class Keeper:
         if self._name == ORCHESTRATOR:
             # The one of a lost actor may still write its last checkpoint.
             resume.await_predecessor(run_dir, lambda _event: None)
-            return start_orchestrator(run_dir, self._job.run_id, run_options(settings), self._addresses())
+            return start_orchestrator(run_dir, self._job.run_id, settings.run_options, self._addresses())
         return start_data_service(run_dir, self._name, settings.dataset, self._addresses())
 
     def _addresses(self) -> Addresses:

@@ -164,6 +164,10 @@ class SshSession(Session):
     def _start_orchestrator(self) -> Process:
         return self._add(orchestrator(self._job, self._hosts), is_service=True)
 
+    def checkpoint(self) -> bool:
+        """A signal does not reach processes on other hosts."""
+        return False
+
     def add_worker(self) -> Process:
         """Starts one more worker, which waits by itself until the services can be reached."""
         process = self._add(worker(self._job, self._hosts, len(self.workers)), is_service=False)

@@ -1,0 +1,47 @@
+"""What the logs of a run's services say, one JSON object a line: errors, and work that was done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_REFUSED = ("a checkpoint cannot be used; an older one is tried", "a checkpoint is not of this run; an older one is tried")
+
+
+@dataclass
+class ServiceLogs:
+    """The logs of one run, read.
+
+    Attributes:
+        errors: lines of level ERROR, and what is no JSON, each with its file.
+        checkpoints_refused: how often a checkpoint could not be used.
+        steps_again: steps that had to be computed again, over all starts.
+    """
+
+    errors: list[str] = field(default_factory=list)
+    checkpoints_refused: int = 0
+    steps_again: int = 0
+
+
+def read_service_logs(run_dir: Path) -> ServiceLogs:
+    """Reads those of go-orchestrator and of all replicas of rust-compute."""
+    found = ServiceLogs()
+    for file in sorted([*(run_dir / "logs").glob("go-orchestrator.log"), *(run_dir / "logs").glob("rust-compute*.log")]):
+        for line, entry in _entries(file):
+            if entry.get("level", "ERROR") == "ERROR":
+                found.errors.append(f"{file.name}: {line}")
+            found.checkpoints_refused += entry.get("msg") in _REFUSED
+            found.steps_again += int(entry.get("steps_again", 0))
+    return found
+
+
+def _entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for line in file.read_text(errors="replace").splitlines():
+        try:
+            entry: Any = json.loads(line)
+        except ValueError:
+            entry = None
+        yield line, entry if isinstance(entry, dict) else {}

@@ -1,0 +1,90 @@
+"""`pangea train` where people call it: in their folder, with their environment and terminal."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pangea.places import python_environment
+from tests.integration.command import pangea
+
+SCRIPT = """
+import json, os, pathlib, torch, pangea
+from urllib.request import build_opener, ProxyHandler
+classes = int(pathlib.Path("classes.txt").read_text())
+pangea.seed_everything()
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))
+run = pangea.join(model, torch.optim.SGD(model.parameters(), lr=0.1))
+answer = build_opener(ProxyHandler({})).open("http://" + os.environ["PANGEA_HTTP"] + "/healthz", timeout=60).read().decode() if "PANGEA_HTTP" in os.environ else ""
+for batch in run.batches():
+    run.step(torch.nn.functional.cross_entropy(model(batch.x), batch.y))
+pathlib.Path(os.environ["PANGEA_WORKER_NAME"] + ".json").write_text(json.dumps([os.environ.get("PANGEA_HTTP"), answer]))
+run.finish()
+"""
+
+
+def write(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "train.py").write_text(SCRIPT)
+    (folder / "classes.txt").write_text("10")
+
+
+def two_free_ports() -> int:
+    """The first of two ports in a row that nobody has."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            port = int(first.getsockname()[1])
+            try:
+                socket.create_server(("127.0.0.1", port + 1)).close()
+            except (OSError, OverflowError):
+                continue
+        return port
+
+
+def test_a_script_works_in_the_callers_folder_and_each_worker_has_a_health_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    port = two_free_ports()
+    monkeypatch.setenv("PANGEA_HTTP", f"127.0.0.1:{port}")
+    # Nobody listens there; it must not be asked for anything on this machine.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    ended = pangea(tmp_path, "train", "train.py", "--epochs", "1", "--run-dir", "run")
+    assert ended.returncode == 0, ended.stderr
+    for number in (1, 2):
+        assert json.loads((tmp_path / f"worker-{number}.json").read_text()) == [f"127.0.0.1:{port + number - 1}", "ok\n"]
+
+
+def test_a_terminal_without_unicode_is_no_reason_to_fail() -> None:
+    # Not in the test's own folder: Bazel itself cannot remove such a name.
+    with tempfile.TemporaryDirectory() as above:
+        folder = Path(above) / "Modèle β"
+        write(folder)
+        environment = {**python_environment(), "BUILD_WORKING_DIRECTORY": str(folder), "PYTHONIOENCODING": "ascii", "LANG": "C", "COLUMNS": "500"}
+
+        def shown(*words: str) -> bytes:
+            ended = subprocess.run([sys.executable, "-m", "pangea", *words], env=environment, capture_output=True, timeout=600, check=False, cwd=os.sep)
+            assert ended.returncode == 0, ended.stderr.decode()
+            return ended.stdout
+
+        assert b"Mod\\xe8le \\u03b2" in shown("train", "train.py", "--workers", "1", "--epochs", "1", "--run-dir", "run")
+        assert b"| state" in shown("status", "run")
+
+
+def test_a_relative_path_of_pangea_worker_is_meant_from_the_callers_folder(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import pathlib, sys\nimport beside\nprint(pathlib.Path('here.txt').read_text(), beside.__name__, sys.argv[1])\n")
+    (tmp_path / "beside.py").write_text("")
+    (tmp_path / "here.txt").write_text("found")
+    ended = pangea(tmp_path, "worker", "--orchestrator", "localhost:1", "--data", "localhost:1", "script.py", "--", "an argument")
+    assert (ended.returncode, ended.stdout) == (0, "found beside an argument\n"), ended.stderr
+
+
+def test_a_disk_that_takes_no_run_directory_is_a_sentence(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "file").write_text("")
+    ended = pangea(tmp_path, "train", "train.py", "--run-dir", "file/run")
+    assert ended.returncode == 1
+    assert ended.stderr == f"pangea: cannot make the run directory {tmp_path}/file/run: Not a directory; make room there, get the right to write, or choose another --run-dir\n"
