@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from pangea.arithmetic import UnavailableLevel, ensure_pinned
 from pangea.audit_command import audit_command
 from pangea.chaos_command import chaos_command
 from pangea.export_command import export_command
@@ -66,6 +67,11 @@ main.add_command(launch_command)
 @click.option("--json", "as_json", is_flag=True)
 def doctor_command(as_json: bool) -> None:
     """Look at what training needs on this machine; exit with 1 if something is missing."""
+    try:
+        ensure_pinned()
+    except UnavailableLevel as error:
+        print(f"pangea: {error}", file=sys.stderr)
+        sys.exit(1)
     # Here, since it brings torch: other commands must not wait for it.
     from pangea.doctor import examine
 

@@ -48,7 +48,11 @@ def _linear() -> Results:
 
 
 def _batched_matmul() -> Results:
-    return [torch.bmm(values(6, 20, 30), values(6, 30, 25, seed=1)), torch.bmm(values(6, 4, 3), values(6, 3, 5, seed=1)), torch.einsum("bij,bkj->bik", values(3, 20, 10), values(3, 15, 10))]
+    return [
+        torch.bmm(values(6, 20, 30), values(6, 30, 25, seed=1)),
+        torch.bmm(values(6, 4, 3), values(6, 3, 5, seed=1)),
+        torch.einsum("bij,bkj->bik", values(3, 20, 10), values(3, 15, 10)),
+    ]
 
 
 def _convolution() -> Results:

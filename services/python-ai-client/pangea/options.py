@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pangea import datasets
+from pangea.arithmetic import LEVELS, VARIABLE, best_level
 from pangea.places import caller_folder, example
 
 _SCRIPT_ARGUMENTS = "pangea.script_arguments"
@@ -67,6 +68,14 @@ _SHARED = {
     "dataset": click.option("--dataset", default="digits", show_default=True, callback=_dataset, metavar="WORDS", help=f"What is trained on: {datasets.POSSIBLE}."),
     "batch_size": click.option("--batch-size", type=click.IntRange(1, 1 << 20), default=64, show_default=True, help="Samples of a step, over all workers."),
     "shards": click.option("--shards", type=int, default=8, show_default=True, callback=_power_of_two, help="Micro-batches of a step; a power of two."),
+    "arithmetic": click.option(
+        "--arithmetic",
+        envvar=VARIABLE,
+        show_envvar=True,
+        type=click.Choice(list(LEVELS)),
+        callback=lambda _context, _parameter, value: value or best_level(),
+        help="What all workers compute with, whatever else their processors have.  [default: the best of this machine]",
+    ),
     "seed": click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True),
 }
 

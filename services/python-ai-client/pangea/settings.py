@@ -25,6 +25,7 @@ class Settings:
         shards: a power of two.
         dataset: as `pangea.datasets.parse` reads it.
         checkpoint_steps, checkpoint_seconds: between two checkpoints; 0 for none by that measure.
+        arithmetic: a level of `pangea.arithmetic`; "" where the machine has none.
         run_dir: where the files go, relative to the caller's folder; None for a new folder with a name of its own.
     """
 
@@ -43,11 +44,12 @@ class Settings:
     verify_fraction: float = 0.0
     straggler_k: float = 5.0
     allow_nondeterminism: bool = False
+    arithmetic: str = ""
     run_dir: str | None = None
 
 
 # What is part of the arithmetic: a run cannot go on with another value. The rest may change with every start.
-FIXED = ("script", "arguments", "epochs", "batch_size", "shards", "seed", "dataset", "allow_nondeterminism")
+FIXED = ("script", "arguments", "epochs", "batch_size", "shards", "seed", "dataset", "allow_nondeterminism", "arithmetic")
 
 
 class UnusableLaunchFile(ValueError):

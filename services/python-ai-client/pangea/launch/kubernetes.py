@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from pangea import datasets
+from pangea.arithmetic import VARIABLE
 from pangea.launch.job import CannotLaunch, Job
 from pangea.session import run_options
 
@@ -208,6 +209,7 @@ def _workers(job: Job, cluster: Cluster) -> Manifest:
         "PANGEA_HTTP": "0.0.0.0:8082",
         "PANGEA_RUN_DIR": "/results",
         "PANGEA_SEED": str(job.settings.seed),
+        **({VARIABLE: job.settings.arithmetic} if job.settings.arithmetic else {}),
         **({"PANGEA_ALLOW_NONDETERMINISM": "1"} if job.settings.allow_nondeterminism else {}),
     }
     container = {
