@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from pangea.errors import PangeaError
+
 VARIABLE = "PANGEA_ARITHMETIC"
 _RESTARTED = "PANGEA_RESTARTED"
 _TUNABLES = "GLIBC_TUNABLES"
@@ -22,11 +24,11 @@ _TUNABLES = "GLIBC_TUNABLES"
 _READERS = frozenset({"numpy", "torch"})
 
 
-class UnavailableLevel(ValueError):
+class UnavailableLevel(PangeaError, ValueError):
     """There is no such level, or this processor does not have it."""
 
 
-class NotPinned(RuntimeError):
+class NotPinned(PangeaError, RuntimeError):
     """This process computes with whatever its machine and its environment chose, and that cannot be changed any more."""
 
 
