@@ -219,7 +219,7 @@ def fingerprints() -> dict[str, bytes]:
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        with torch.device("cpu"), torch.enable_grad():
+        with torch.device("cpu"), torch.set_grad_enabled(True):
             return {name: _hash(operator()) for name, operator in OPERATORS.items()}
     finally:
         torch.set_default_dtype(dtype)

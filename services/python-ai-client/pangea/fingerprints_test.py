@@ -45,7 +45,7 @@ def test_they_are_the_same_each_time_and_so_is_their_summary() -> None:
 
 def test_nothing_of_the_process_changes() -> None:
     def state() -> list[object]:
-        return [torch.get_rng_state().tolist(), random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_num_threads(), torch.is_grad_enabled()]
+        return [torch.get_rng_state().tolist(), random.getstate(), str(numpy.random.get_state(legacy=False)), torch.get_num_threads(), torch.is_grad_enabled()]
 
     torch.manual_seed(3)
     before = state()
