@@ -20,17 +20,19 @@ class Stack:
     Attributes:
         run_dir: its files, as this machine sees them.
         orchestrator, data: host:port of the HTTP pages.
+        arithmetic: the level that its workers are pinned to; "" for the best of this machine.
         kills: a command for each process that the test may kill.
     """
 
     run_dir: Path
     orchestrator: str
     data: str
+    arithmetic: str
     kills: tuple[str, ...]
 
     @classmethod
     def from_environment(cls) -> Stack:
-        """PANGEA_STACK_RUN_DIR, _ORCHESTRATOR, _DATA, and _KILLS with one command a line.
+        """PANGEA_STACK_RUN_DIR, _ORCHESTRATOR, _DATA, _ARITHMETIC, and _KILLS with one command a line.
 
         Raises:
             KeyError: one of the first three is not set.
@@ -39,6 +41,7 @@ class Stack:
             Path(os.environ["PANGEA_STACK_RUN_DIR"]),
             os.environ["PANGEA_STACK_ORCHESTRATOR"],
             os.environ["PANGEA_STACK_DATA"],
+            os.environ.get("PANGEA_STACK_ARITHMETIC", ""),
             tuple(line for line in os.environ.get("PANGEA_STACK_KILLS", "").splitlines() if line),
         )
 

@@ -58,6 +58,7 @@ def test_every_sample_was_counted_once() -> None:
 def test_one_worker_on_this_machine_comes_to_the_same_bits(tmp_path: Path) -> None:
     record = STACK.record()
     options = [f"--{name.replace('_', '-')}={record[name]}" for name in ("epochs", "batch_size", "shards", "seed")]
+    options += [f"--arithmetic={STACK.arithmetic}"] if STACK.arithmetic else []
     result = pangea("train", "--workers", "1", *options, "--run-dir", str(tmp_path / "run"))
     assert result.returncode == 0, result.stdout + result.stderr
     undisturbed = json.loads((tmp_path / "run" / "run.json").read_text())

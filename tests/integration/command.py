@@ -8,7 +8,8 @@ from pathlib import Path
 from pangea.places import python_environment
 
 
-def pangea(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command in a folder."""
-    environment = {**python_environment(), "BUILD_WORKING_DIRECTORY": str(folder)}
-    return subprocess.run([sys.executable, "-m", "pangea", *arguments], env=environment, capture_output=True, text=True, timeout=600, check=False, cwd=os.sep)
+def pangea(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the command in a folder, with this environment in place of the test's own."""
+    own = python_environment()
+    variables = {**(own if environment is None else environment), "PYTHONPATH": own["PYTHONPATH"], "BUILD_WORKING_DIRECTORY": str(folder)}
+    return subprocess.run([sys.executable, "-m", "pangea", *arguments], env=variables, capture_output=True, text=True, timeout=600, check=False, cwd=os.sep)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.compose.engine import NoEngine, check_compose, find_engine
+from tools.compose.engine import NoEngine, check_compose, check_names, find_engine
 
 
 def program(folder: Path, name: str, script: str) -> None:
@@ -49,9 +49,37 @@ def test_docker_without_its_compose_plugin_is_told_from_no_docker(folder: Path) 
 
 
 def test_an_engine_with_a_compose_tool_is_taken(folder: Path) -> None:
+    podman(folder, "netavark", "/usr/lib/podman/aardvark-dns")
     program(folder, "docker", "exit 0")
     check_compose("docker")
     check_compose("podman")
+
+
+def podman(folder: Path, backend: str, dns: str) -> None:
+    """One that has these networks, and says (newer ones) where its name service is; older ones do not know the question."""
+    program(folder, "podman", f'case "$*" in *DNS.Path*) [ -n "{dns}" ] && echo {dns};; *NetworkBackend*) echo {backend};; esac')
+
+
+@pytest.mark.parametrize(("backend", "helper", "package"), [("netavark", "aardvark-dns", "aardvark-dns"), ("cni", "dnsname", "golang-github-containernetworking-plugin-dnsname")])
+def test_a_podman_whose_containers_have_no_names_is_refused_with_what_to_install(folder: Path, backend: str, helper: str, package: str) -> None:
+    podman(folder, backend, "")
+    with pytest.raises(NoEngine, match=f"need {helper}, .*apt-get install {package}"):
+        check_names("podman", folder)
+    there = folder / "usr/lib" / ("podman" if backend == "netavark" else "cni")
+    there.mkdir(parents=True)
+    (there / helper).touch()
+    check_names("podman", folder)
+
+
+def test_a_podman_that_says_where_its_name_service_is_is_believed(folder: Path) -> None:
+    podman(folder, "netavark", "/opt/aardvark-dns")
+    check_names("podman", folder)
+
+
+def test_docker_and_networks_of_another_kind_are_not_judged(folder: Path) -> None:
+    check_names("docker", folder)
+    podman(folder, "other", "")
+    check_names("podman", folder)
 
 
 def test_without_any_the_user_is_told_what_to_install(folder: Path) -> None:

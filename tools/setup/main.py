@@ -13,6 +13,7 @@ import signal
 import sys
 
 from tools.setup.commands import Commands
+from tools.setup.lock import AlreadyRunning, lock_file, take_lock
 from tools.setup.runner import run_steps
 from tools.setup.stack_containers import ContainerStack
 from tools.setup.stack_processes import ProcessStack
@@ -40,6 +41,12 @@ def main(arguments: list[str]) -> int:
         parser.error(f"--steps: {error}")
     # A stop from outside is cleaned up after as Ctrl-C is.
     signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        # Held until this process ends.
+        lock = take_lock(lock_file())
+    except AlreadyRunning as error:
+        print(f"setup.sh: {error}", file=sys.stderr)
+        return 1
     folder = WORKSPACE / "pangea-runs" / "setup"
     shutil.rmtree(folder, ignore_errors=True)
     commands = Commands(WORKSPACE, folder / "logs")
@@ -51,6 +58,7 @@ def main(arguments: list[str]) -> int:
     code = run_steps(SevenSteps(commands, stack, show).steps(), wanted, options.keep, show)
     if options.keep:
         show(f"to remove the stack later: {stack.how_to_remove()}")
+    lock.close()
     return code
 
 

@@ -14,12 +14,14 @@ class Deployed:
     Attributes:
         run_dir: the files of its run, as this machine sees them.
         orchestrator, data: host:port of the HTTP pages.
+        arithmetic: the level that its workers were pinned to; "" for the best of this machine.
         kills: a command for each process that the end-to-end test may kill.
     """
 
     run_dir: pathlib.Path
     orchestrator: str
     data: str
+    arithmetic: str
     kills: list[str]
 
 

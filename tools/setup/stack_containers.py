@@ -15,6 +15,8 @@ from tools.setup.stack import Deployed
 IMAGES = ("go-orchestrator", "rust-compute", "python-ai-client")
 _KILL = pathlib.Path(__file__).with_name("kill_container.py")
 _PROJECT = "pangea-setup"
+# As in infra/docker-compose.yaml: what any processor has.
+_ARITHMETIC = "avx2"
 # What Bazel says of itself is no log of the stack.
 _SILENT = ("--ui_event_filters=-info,-stdout,-stderr", "--noshow_progress")
 CONTAINERS = ("python-worker-1", "go-orchestrator", "rust-compute")
@@ -33,6 +35,7 @@ class ContainerStack:
         self._settings: dict[str, str] = {
             "PANGEA_RUNS": str(self._runs),
             "PANGEA_EPOCHS": str(epochs),
+            "PANGEA_ARITHMETIC": _ARITHMETIC,
             "COMPOSE_PROJECT_NAME": _PROJECT,
             **{name: str(ports.pop()) for name in names},
         }
@@ -46,7 +49,9 @@ class ContainerStack:
         return self._commands.run(name, ["./bazelw", "run", "//tools/compose", "--", *words], **self._settings)
 
     def validate(self) -> str:
-        """Which container engine there is."""
+        """Which container engine there is, and that no stack of an earlier call is left in it."""
+        if names := self._containers():
+            raise StepFailed(f"containers of an earlier call are still there ({', '.join(names)}); remove them: {self._down()}")
         return f"containers by {self._engine}"
 
     def build(self) -> str:
@@ -66,16 +71,24 @@ class ContainerStack:
             self._runs / "run",
             f"127.0.0.1:{self._settings['PANGEA_ORCHESTRATOR_HTTP_PORT']}",
             f"127.0.0.1:{self._settings['PANGEA_DATA_HTTP_PORT']}",
+            self._settings["PANGEA_ARITHMETIC"],
             [shlex.join([sys.executable, str(_KILL), self._engine, self._container(service)]) for service in CONTAINERS],
         )
 
     def _container(self, service: str) -> str:
         """The name of a service's container: `pangea-setup_SERVICE_1` or `pangea-setup-SERVICE-1`."""
-        log = self._commands.run("names", [self._engine, "ps", "--all", "--format", "{{.Names}}", "--filter", f"name={_PROJECT}"])
-        names: list[str] = [line for line in log.read_text().split() if service in line]
+        names = [name for name in self._containers() if service in name]
         if len(names) != 1:
-            raise StepFailed(f"{len(names)} containers of the service {service}; wanted one", log=log)
+            raise StepFailed(f"{len(names)} containers of the service {service}; wanted one")
         return names[0]
+
+    def _containers(self) -> list[str]:
+        """Names of all containers of the project, running or not."""
+        log = self._commands.run("names", [self._engine, "ps", "--all", "--format", "{{.Names}}", "--filter", f"name={_PROJECT}"])
+        return log.read_text().split()
+
+    def _down(self) -> str:
+        return f"COMPOSE_PROJECT_NAME={_PROJECT} ./bazelw run //tools/compose -- down -v"
 
     def logs(self) -> str:
         """The newest lines of every container."""
@@ -96,4 +109,4 @@ class ContainerStack:
 
     def how_to_remove(self) -> str:
         """A command for a shell, and where files are left."""
-        return f"COMPOSE_PROJECT_NAME={_PROJECT} ./bazelw run //tools/compose -- down -v; its files are in {self._runs}" if self._deployed else "there is none"
+        return f"{self._down()}; its files are in {self._runs}" if self._deployed else "there is none"

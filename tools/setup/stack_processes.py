@@ -57,7 +57,7 @@ class ProcessStack:
             raise StepFailed(str(error), log=log) from error
         # ./bazelw replaces itself by the program that it runs, so this is the number of `pangea train` itself.
         killer = [sys.executable, str(_KILL), str(process.pid)]
-        return Deployed(self._run, orchestrator, data, [shlex.join([*killer, word]) for word in ("digits.py", "go-orchestrator", "rust-compute")])
+        return Deployed(self._run, orchestrator, data, "", [shlex.join([*killer, word]) for word in ("digits.py", "go-orchestrator", "rust-compute")])
 
     def logs(self) -> str:
         """The newest lines of every process."""

@@ -73,6 +73,7 @@ class SevenSteps:
             PANGEA_STACK_RUN_DIR=str(self._deployed.run_dir),
             PANGEA_STACK_ORCHESTRATOR=self._deployed.orchestrator,
             PANGEA_STACK_DATA=self._deployed.data,
+            PANGEA_STACK_ARITHMETIC=self._deployed.arithmetic,
             PANGEA_STACK_KILLS="\n".join(self._deployed.kills),
         )
         return tail(log, 1).strip("= ")

@@ -16,6 +16,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from pangea.arithmetic import pin_before_torch
+
 if TYPE_CHECKING:
     from pangea._native import PeerError, WireError
     from pangea.batches import Batch
@@ -70,6 +72,8 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'pangea' has no attribute {name!r}")
+    # While torch is not loaded yet, the kernels that it will use can still be chosen without a new start.
+    pin_before_torch()
     value = getattr(importlib.import_module(f"pangea.{_MODULES[name]}"), name)
     # From now on found without this function.
     globals()[name] = value

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from click.core import ParameterSource
 
 from pangea.audit_command import audit_command
 from pangea.chaos_command import chaos_command
+from pangea.doctor_command import doctor_command
 from pangea.export_command import export_command
 from pangea.foreground import run_training
 from pangea.health_command import health_command
@@ -72,23 +71,7 @@ main.add_command(chaos_command)
 main.add_command(launch_command)
 
 
-@main.command("doctor")
-@click.option("--json", "as_json", is_flag=True)
-def doctor_command(as_json: bool) -> None:
-    """Look at what training needs on this machine; exit with 1 if something is missing."""
-    # Here, since it brings torch: other commands must not wait for it.
-    from pangea.doctor import examine
-
-    findings = examine()
-    if as_json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
-    else:
-        for finding in findings:
-            print(f"{'ok ' if finding.ok else 'BAD'} {finding.name}: {finding.value}")
-    if any(finding.ok is False for finding in findings):
-        sys.exit(1)
-
-
+main.add_command(doctor_command)
 main.add_command(audit_command)
 main.add_command(export_command)
 main.add_command(health_command)

@@ -15,6 +15,7 @@ import numpy
 import threadpoolctl
 import torch
 
+from pangea import arithmetic
 from pangea._native import PeerError, WireError
 from pangea.errors import PangeaError, sentence, wants_traceback
 
@@ -136,16 +137,17 @@ def seed_everything(seed: int | None = None) -> int:
         the seed that was used.
     """
     chosen = int(os.environ.get("PANGEA_SEED", "0")) if seed is None else seed
+    arithmetic.ensure_pinned()
     configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS", "1")))
     _seed_all(chosen)
     return chosen
 
 
 def describe_software() -> str:
-    """Build of torch, kind of processor as torch and its BLAS see it, and threads: workers of one run should agree on all."""
+    """Level of the arithmetic, build of torch, kind of processor as torch and its BLAS see it, and threads: workers of one run should agree on all."""
     blas = sorted(
         f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')} threads={pool['num_threads']}"
         for pool in threadpoolctl.threadpool_info()
         if pool["user_api"] == "blas"
     )
-    return f"torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()} {' '.join(blas)}"
+    return f"arithmetic {arithmetic.in_force() or 'not pinned'}, torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()} {' '.join(blas)}"

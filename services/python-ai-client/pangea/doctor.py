@@ -9,10 +9,9 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
-from pangea.determinism import configure_torch, describe_software, seed_shard
-from pangea.hashing import tensors_hash
+from pangea import arithmetic
+from pangea.determinism import configure_torch, describe_software
+from pangea.fingerprints import fingerprints, summary
 from pangea.places import caller_folder, data_file, program
 
 
@@ -26,18 +25,9 @@ class Finding:
 
 
 def reference_hash() -> str:
-    """Hash of a small training computation (convolution, dropout, two AdamW steps). Machines that print the same one can train to the same bits."""
+    """One hash for what all operators of `pangea.fingerprints` compute. Machines that print the same one train to the same bits."""
     configure_torch()
-    seed_shard(0, 0, 0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Dropout(0.2), torch.nn.Linear(144, 10))
-    optimizer = torch.optim.AdamW(model.parameters())
-    for step in range(2):
-        seed_shard(0, step, 1)
-        loss = torch.nn.functional.cross_entropy(model(torch.randn(32, 1, 8, 8)), torch.randint(0, 10, (32,)))
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return tensors_hash(model.parameters()).hex()
+    return summary(fingerprints()).hex()
 
 
 def _determinism() -> str:
@@ -45,6 +35,17 @@ def _determinism() -> str:
     if first != second:
         raise RuntimeError(f"two computations gave {first[:12]} and {second[:12]}")
     return f"reference hash {first[:16]}"
+
+
+def _arithmetic() -> str:
+    level, best = arithmetic.in_force(), arithmetic.best_level()
+    if not level:
+        return "not pinned: this processor has none of " + ", ".join(arithmetic.LEVELS) if not best else "not pinned"
+    return f"{level} ({'the best of this machine' if level == best else f'this machine also has {best}'}); another: {arithmetic.VARIABLE}=LEVEL pangea doctor"
+
+
+def _operators() -> str:
+    return " ".join(f"{name}={value.hex()[:8]}" for name, value in fingerprints().items())
 
 
 def _native() -> str:
@@ -72,7 +73,9 @@ def examine() -> list[Finding]:
     """Looks at everything that a run on this machine needs."""
     checks: list[tuple[str, Callable[[], object]]] = [
         ("torch", describe_software),
+        ("arithmetic", _arithmetic),
         ("same bits twice", _determinism),
+        ("fingerprints", _operators),
         ("native module", _native),
         ("go-orchestrator", lambda: program("go-orchestrator")),
         ("rust-compute", lambda: program("rust-compute")),

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from pangea.arithmetic import UnavailableLevel, ensure_pinned
 from pangea.children import ChildFailed
 from pangea.launcher import Listeners, train
 from pangea.options import ScriptCommand, script_arguments, script_path, shared
@@ -40,6 +41,11 @@ def doctor_command(context: click.Context, /, script: Path | None, as_json: bool
 
 
 def _machine() -> list[dict[str, Any]]:
+    try:
+        ensure_pinned()
+    except UnavailableLevel as error:
+        print(f"pangea: {error}", file=sys.stderr)
+        sys.exit(1)
     # Here, since it brings torch: other commands must not wait for it.
     from pangea.doctor import examine
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pangea import _native
+from pangea.arithmetic import ensure_pinned
 from pangea.batches import Batch, first_batch
 from pangea.determinism import TellsUncaught, allows_nondeterminism, configure_torch, seed_shard
 from pangea.embedded import EmbeddedServices
@@ -73,6 +74,7 @@ def join(
         SystemExit: with code 0, if SIGTERM came meanwhile.
     """
     uncaught = TellsUncaught()
+    level = ensure_pinned()
     configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS", "1")))
     orchestrator, data = os.environ.get("PANGEA_ORCHESTRATOR"), os.environ.get("PANGEA_DATA")
     if bool(orchestrator) != bool(data):
@@ -102,7 +104,7 @@ def join(
         training = Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate)
         if allows_nondeterminism():
             training.parameters.tolerate = notices.say
-        worker = Worker(training, client, addresses, name, take_changes=os.environ.get("PANGEA_TAKE_CHANGES") == "1")
+        worker = Worker(training, client, addresses, name, level, take_changes=os.environ.get("PANGEA_TAKE_CHANGES") == "1")
     except BaseException as error:
         sigterm.restore()
         if embedded is not None:

@@ -62,6 +62,9 @@ def launch_command(context: click.Context, /, script: Path | None, backend: str,
     """
     _refuse_others(context, backend)
     own = {name: options.pop(name) for names in _OWN.values() for name in names}
+    if backend == "kubernetes" and context.get_parameter_source("arithmetic") is ParameterSource.DEFAULT:
+        # Its processors are not this machine's; this is what all of them have.
+        options["arithmetic"] = "avx2"
     settings = Settings(script_path(script), script_arguments(context) or (), **options)
     try:
         _launch(backend, render, settings, own, as_json)

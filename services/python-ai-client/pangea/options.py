@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pangea import datasets
+from pangea.arithmetic import LEVELS, VARIABLE, best_level
 from pangea.places import caller_folder, example
 from pangea.settings import Settings
 
@@ -76,6 +77,14 @@ _SHARED = (
         help="A step with fewer samples for each shard is cut into fewer shards.",
     ),
     click.option("--drop-last", is_flag=True, default=Settings.drop_last, help="End each epoch with its last whole step, without the samples that are left over."),
+    click.option(
+        "--arithmetic",
+        envvar=VARIABLE,
+        show_envvar=True,
+        type=click.Choice(list(LEVELS)),
+        callback=lambda _context, _parameter, value: value or best_level(),
+        help="What all workers compute with, whatever else their processors have.  [default: the best of this machine]",
+    ),
     click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=Settings.seed, show_default=True),
     click.option(
         "--checkpoint-seconds", type=click.FloatRange(0, 1e9), default=Settings.checkpoint_seconds, show_default=True, help="Seconds between two checkpoints; 0 for none by time."

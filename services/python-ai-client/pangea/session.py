@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pangea.children import Child
+from pangea.arithmetic import VARIABLE, UnavailableLevel, pin, require
+from pangea.children import Child, ChildFailed
 from pangea.metrics import MetricsFile
 from pangea.places import caller_folder, python_command, python_environment
 from pangea.restarts import Fate, RestartPolicy
@@ -45,13 +46,20 @@ class Session:
         """Starts the services, waits until they are ready, and starts the workers.
 
         Raises:
-            ChildFailed: with the end of the log of the one that failed.
+            ChildFailed: with the end of the log of the one that failed, or because this machine does not have the run's arithmetic.
         """
+        self._check_machine()
         for number in range(1, self.settings.data_replicas + 1):
             self.data_services.append(self._start_data_service(data_service_name(number)))
         self.orchestrator = self._start_orchestrator()
         for _ in range(self.settings.workers):
             self.add_worker()
+
+    def _check_machine(self) -> None:
+        try:
+            require(self.settings.arithmetic)
+        except UnavailableLevel as error:
+            raise ChildFailed(str(error)) from error
 
     def _start_data_service(self, name: str) -> Process:
         return add_service(self.supervisor, self.run_dir, name, lambda addresses: start_data_service(self.run_dir, name, self.settings.dataset, addresses))
@@ -70,7 +78,8 @@ class Session:
     def _worker(self, name: str) -> Child:
         assert self.orchestrator is not None and self.orchestrator.addresses is not None
         data = [service.addresses.listen for service in self.data_services if service.addresses is not None]
-        environment = {**python_environment(), **worker_environment(self.settings, self.run_dir, name, self.orchestrator.addresses.listen, data)}
+        own = worker_environment(self.settings, self.run_dir, name, self.orchestrator.addresses.listen, data)
+        environment = {**pin(python_environment(), self.settings.arithmetic), **own}
         command = [*python_command(self.settings.script), *self.settings.arguments]
         # A path that the script opens is meant from where the user called.
         return Child(name, command, self.run_dir / "logs" / f"{name}.log", environment, folder=caller_folder())
@@ -150,7 +159,8 @@ def worker_environment(settings: Settings, run_dir: Path, name: str, orchestrato
 def training_environment(settings: Settings) -> dict[str, str]:
     """The part of a worker's environment that is the same for all workers, wherever the services are."""
     switches = {"PANGEA_ALLOW_NONDETERMINISM": not settings.strict, "PANGEA_TAKE_CHANGES": settings.take_changes}
-    return {"PANGEA_SEED": str(settings.seed), "PANGEA_REHEARSE": f"{settings.rehearse:g}", **{variable: "1" for variable, on in switches.items() if on}}
+    level = {VARIABLE: settings.arithmetic} if settings.arithmetic else {}
+    return {"PANGEA_SEED": str(settings.seed), "PANGEA_REHEARSE": f"{settings.rehearse:g}", **level, **{variable: "1" for variable, on in switches.items() if on}}
 
 
 def own_http(environment: Mapping[str, str], name: str) -> dict[str, str]:

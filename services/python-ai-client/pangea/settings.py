@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from pangea.datasets import of_earlier_release
-from pangea.files import write_atomically
 from pangea.files import explained, write_atomically
 from pangea.services import RunOptions
 
@@ -29,6 +28,7 @@ class Settings(RunOptions):
         workers, data_replicas: processes.
         dataset: as `pangea.datasets.parse` reads it.
         rehearse: share of the shards that a worker computes a second time in another order, to find state that a script carries from one to the next.
+        arithmetic: a level of `pangea.arithmetic`; "" where the machine has none.
         run_dir: where the files go, relative to the caller's folder; None for a new folder with a name of its own.
     """
 
@@ -38,6 +38,7 @@ class Settings(RunOptions):
     dataset: str = "digits"
     data_replicas: int = 1
     rehearse: float = REHEARSE
+    arithmetic: str = ""
     run_dir: str | None = None
 
     @property
@@ -47,7 +48,7 @@ class Settings(RunOptions):
 
 
 # What is part of the arithmetic, whatever the user asks for. What else may change with a new start, `pangea.resume` decides.
-FIXED = ("batch_size", "shards", "seed", "min_shard_samples", "drop_last")
+FIXED = ("batch_size", "shards", "seed", "min_shard_samples", "drop_last", "arithmetic")
 # Said anew with every start, so not kept.
 _NOT_KEPT = ("run_dir", "take_changes")
 

@@ -15,6 +15,7 @@ from pangea.batches import BatchSource
 from pangea.dataset_facts import DatasetFacts
 from pangea.determinism import describe_software
 from pangea.errors import PangeaError
+from pangea.fingerprints import fingerprints
 from pangea.lease import Lease, Vectors
 from pangea.reconnect import Backoff
 from pangea.snapshot import Position
@@ -68,12 +69,13 @@ class Worker:
     A lost connection to the orchestrator is opened again before the next request; what was computed meanwhile is computed again by whoever is asked to.
     """
 
-    def __init__(self, training: Training, data: _native.DataClient, addresses: Addresses, name: str, *, take_changes: bool = False) -> None:
+    def __init__(self, training: Training, data: _native.DataClient, addresses: Addresses, name: str, arithmetic: str = "", *, take_changes: bool = False) -> None:
         """Args:
         training: of this worker's model.
         data: connected to the data service.
         addresses: of the services.
         name: of the worker.
+        arithmetic: the level that this process is pinned to; empty if to none.
         take_changes: go on with this script's settings where a checkpoint was made with others.
         """
         self.training, self.parameters = training, training.parameters
@@ -88,6 +90,7 @@ class Worker:
         self._vectors = Vectors(self.parameters.elements)
         self.data = data
         self._dataset = data.dataset()
+        self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())
         self._hash = self.parameters.hash()
         self.reply = self._first_join()
         self.dataset = DatasetFacts.of(self._dataset, self.reply)
@@ -96,7 +99,16 @@ class Worker:
     def _join(self, timeout: float, run_id: str = "") -> _native.JoinReply:
         self._orchestrator = _native.OrchestratorClient(self._addresses.orchestrator, timeout)
         return self._orchestrator.join(
-            self.name, describe_software(), self.parameters.specs(), self._hash, self.step, self._dataset, run_id, training=self.training.description
+            self.name,
+            describe_software(),
+            self.parameters.specs(),
+            self._hash,
+            self.step,
+            self._dataset,
+            run_id,
+            training=self.training.description,
+            arithmetic=self._arithmetic,
+            fingerprints=self._fingerprints,
         )
 
     def _first_join(self) -> _native.JoinReply:

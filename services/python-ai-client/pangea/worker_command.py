@@ -11,6 +11,7 @@ from types import FrameType
 
 import click
 
+from pangea.arithmetic import LEVELS, VARIABLE, NotPinned, UnavailableLevel, ensure_pinned
 from pangea.health import serve_health
 from pangea.options import ScriptCommand, script_arguments, script_path
 from pangea.places import caller_folder
@@ -40,6 +41,7 @@ def _exit(number: int, _frame: FrameType | None) -> None:
     show_default=True,
     help="Of the initial parameters; the same for all workers of a run.",
 )
+@click.option("--arithmetic", envvar=VARIABLE, show_envvar=True, type=click.Choice(list(LEVELS)), help="Of the run.  [default: the best of this machine]")
 @click.pass_context
 def worker_command(context: click.Context, /, script: Path | None, **options: str | int | None) -> None:
     """Run SCRIPT (default: a digit classifier) as a worker of a run whose services are somewhere else.
@@ -52,9 +54,11 @@ def worker_command(context: click.Context, /, script: Path | None, **options: st
         if isinstance(option.envvar, str) and option.name is not None and (value := options[option.name]) is not None:
             os.environ[option.envvar] = str(value)
     try:
+        # Before anything loads torch.
+        ensure_pinned()
         # From now on, so that a script may take its time before it joins and after it has left.
         serve_health()
-    except OSError as error:
+    except (OSError, UnavailableLevel, NotPinned) as error:
         print(f"pangea: {error}", file=sys.stderr)
         sys.exit(1)
     # The first process of a container gets no signal that it has no handler for. Within a run `pangea.join` has its own.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pangea import resume
+from pangea.arithmetic import pin
 from pangea.children import Child, wait_for
 from pangea.launch.job import Job
 from pangea.metrics import MetricsFile
@@ -140,7 +141,7 @@ class Keeper:
     def _start(self, services: list[str]) -> Child:
         settings, run_dir = self._job.settings, self._job.run_dir
         if self._is_worker:
-            environment = {**python_environment(), **self._job.environment(self._name, services[0], services[1:])}
+            environment = {**pin(python_environment(), settings.arithmetic), **self._job.environment(self._name, services[0], services[1:])}
             return Child(self._name, [*python_command(settings.script), *settings.arguments], self._log, environment)
         if self._name == ORCHESTRATOR:
             # The one of a lost actor may still write its last checkpoint.

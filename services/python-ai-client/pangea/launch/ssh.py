@@ -158,6 +158,9 @@ class SshSession(Session):
         log = self.run_dir / "logs" / f"{remote.name}.log"
         return self.supervisor.add(remote.name, lambda: RemoteChild(remote, log), is_service=is_service)
 
+    def _check_machine(self) -> None:
+        """It is not this machine that computes."""
+
     def _start_data_service(self, name: str) -> Process:
         return self._add(data_service(self._job, self._hosts, self._job.data_services.index(name)), is_service=True)
 

@@ -1,0 +1,92 @@
+"""A run that is pinned to a level has the same bits whatever the environment of its caller makes the libraries choose."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pangea.arithmetic import LEVELS, VARIABLE, best_level
+from pangea.places import example
+from tests.integration.command import pangea
+
+pytestmark = pytest.mark.skipif(not best_level(), reason="this processor has no level to pin")
+
+# One that this processor would choose by itself, one that it would not, one of a better processor, and one of a worse; and what else turns the libraries.
+CALLERS = {
+    "zen": {"OPENBLAS_CORETYPE": "Zen", "OPENBLAS_L2_SIZE": "262144", "OPENBLAS_NUM_THREADS": "2"},
+    "skylake": {"OPENBLAS_CORETYPE": "SkylakeX", "OPENBLAS_L2_SIZE": "2097152"},
+    "old": {"OPENBLAS_CORETYPE": "Sandybridge", "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA"},
+}
+
+
+def unpinned(**environment: str) -> dict[str, str]:
+    """The environment of a caller; this test's own is pinned."""
+    deciding = {VARIABLE, *LEVELS["avx2"].variables}
+    return {name: value for name, value in os.environ.items() if name not in deciding} | environment
+
+
+def train(folder: Path, **environment: str) -> tuple[bytes, list[str]]:
+    """Trained weights, and the hash after each step."""
+    result = pangea(folder, "train", "--workers", "1", "--epochs", "1", "--arithmetic", "avx2", "--run-dir", "run", environment=unpinned(**environment))
+    assert result.returncode == 0, result.stderr
+    assert json.loads((folder / "run" / "launch.json").read_text())["arithmetic"] == "avx2"
+    return results(folder / "run")
+
+
+def results(run_dir: Path) -> tuple[bytes, list[str]]:
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return (run_dir / "final.safetensors").read_bytes(), [line["params_hash"] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[str]]:
+    return train(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_the_callers_environment_is_no_part_of_the_result(caller: str, plain: tuple[bytes, list[str]], tmp_path: Path) -> None:
+    assert train(tmp_path, **CALLERS[caller]) == plain
+
+
+def test_a_script_that_is_started_by_hand_comes_to_the_same_bits(plain: tuple[bytes, list[str]], tmp_path: Path) -> None:
+    environment = unpinned(PANGEA_ARITHMETIC="avx2", PYTHONPATH=os.pathsep.join(sys.path), BUILD_WORKING_DIRECTORY=str(tmp_path), **CALLERS["old"])
+    script = tmp_path / "digits.py"
+    script.write_text("import torch\nfrom pangea.arithmetic import ensure_pinned\n\nensure_pinned()\n" + example("digits.py").read_text())
+    result = subprocess.run([sys.executable, str(script)], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert result.returncode == 0, result.stderr
+    (run_dir,) = (tmp_path / "pangea-runs").iterdir()
+    assert "starts digits.py again" in result.stderr
+    assert results(run_dir) == plain
+
+
+def test_the_libraries_would_have_followed_the_caller(tmp_path: Path) -> None:
+    """Else this file would prove nothing."""
+    script = (
+        "from pangea.determinism import configure_torch; configure_torch(); from pangea.fingerprints import fingerprints; print({k: v.hex() for k, v in fingerprints().items()})"
+    )
+    printed = {
+        subprocess.run([sys.executable, "-c", script], env=unpinned(PYTHONPATH=os.pathsep.join(sys.path), **caller), capture_output=True, text=True, timeout=240, check=True).stdout
+        for caller in ({}, CALLERS["old"])
+    }
+    assert len(printed) == 2
+
+
+def test_a_run_does_not_go_on_with_another_arithmetic(tmp_path: Path) -> None:
+    train(tmp_path)
+    result = pangea(tmp_path, "train", "--resume", "run", "--arithmetic", "avx512")
+    assert result.returncode == 1
+    assert "--arithmetic avx512 (the run has avx2)" in result.stderr
+
+
+@pytest.mark.skipif(best_level() != "avx2", reason="this processor has every level")
+def test_a_level_that_this_machine_lacks_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    result = pangea(tmp_path, "train", "--arithmetic", "avx512", "--run-dir", "run")
+    assert result.returncode == 1
+    assert "this machine's processor lacks avx512bw" in result.stderr
+    assert "--arithmetic avx2" in result.stderr
+    assert not (tmp_path / "run" / "run.json").exists()
