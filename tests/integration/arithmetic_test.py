@@ -61,7 +61,8 @@ def test_a_script_that_is_started_by_hand_comes_to_the_same_bits(plain: tuple[by
     assert result.returncode == 0, result.stderr
     (run_dir,) = (tmp_path / "pangea-runs").iterdir()
     assert "starts digits.py again" in result.stderr
-    assert results(run_dir) == plain
+    # Its own run has more epochs.
+    assert results(run_dir)[1][: len(plain[1])] == plain[1]
 
 
 def test_the_libraries_would_have_followed_the_caller(tmp_path: Path) -> None:
