@@ -39,7 +39,7 @@ def nanoseconds(source: random.Random) -> int:
 def rows(third: Any, labels: tuple[str, str]) -> list[tuple[str, ...]]:
     """Two columns that decide about the label, and one of a larger scale that does not."""
     source = random.Random(2)
-    found = []
+    found: list[tuple[str, ...]] = []
     for _ in range(2000):
         a, b = source.gauss(0, 1), source.gauss(0, 1)
         found.append((f"{a:.5f}", f"{b:.5f}", str(third(source)), labels[a + b > 0]))

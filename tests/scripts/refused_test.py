@@ -71,9 +71,7 @@ SCRIPTS = {
         "line 11: the script called loss.backward() before run.step(loss)",
         loop=LOOP.replace("run.step(", "loss = ").replace(", batch.y))", ", batch.y); loss.backward()\n    run.step(loss)"),
     ),
-    "clipping of gradients": Script(
-        "line 11: clip_grad_norm_() was called by the script", loop=LOOP + "    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
-    ),
+    "clipping of gradients": Script("line 11: clip_grad_norm_() was called by the script", loop=LOOP + "    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"),
     "clipping of weights": Script(
         "the parameter 1.weight was changed in the loop, outside of the run's step; write it as run.after_step(fn)",
         loop=LOOP + "    for parameter in model.parameters():\n        parameter.data.clamp_(-0.05, 0.05)\n",
@@ -83,7 +81,9 @@ SCRIPTS = {
         before="other = torch.optim.SGD(model.parameters(), lr=0.1)\n",
         loop=LOOP + "    model(batch.x).mean().backward()\n    other.step()\n",
     ),
-    "a norm that the forward pass keeps": Script("the parameter 1.weight was changed in the forward or backward pass; build it into the model (torch.nn.utils.parametrize)", model=RENORMALISED),
+    "a norm that the forward pass keeps": Script(
+        "the parameter 1.weight was changed in the forward or backward pass; build it into the model (torch.nn.utils.parametrize)", model=RENORMALISED
+    ),
     "an average in the loop": Script(
         "line 12: AveragedModel.update_parameters() was called in the loop", before="average = AveragedModel(model)\n", loop=LOOP + "    average.update_parameters(model)\n"
     ),
@@ -104,7 +104,9 @@ SCRIPTS = {
         before="epoch = -1\n",
         loop=LOOP.replace("batches():\n", "batches():\n    if batch.epoch != epoch:\n        epoch = batch.epoch\n        torch.rand(3)\n"),
     ),
-    "a loss that is no number": Script("the loss of shard 0 of step 0 is nan; the run holds 0 whole steps. Lower the learning rate", loop=LOOP.replace("run.step(", "run.step(float('nan') * ")),
+    "a loss that is no number": Script(
+        "the loss of shard 0 of step 0 is nan; the run holds 0 whole steps. Lower the learning rate", loop=LOOP.replace("run.step(", "run.step(float('nan') * ")
+    ),
     "a second pass": Script("write `for epoch in run.epochs(): for batch in run.batches(): ...`".replace("write", "Write"), loop=LOOP + LOOP),
     "a loss for no batch": Script("line 11: run.step was called without a batch of its own", loop=LOOP + "    run.step(model(batch.x).mean())\n"),
     "no loss for a batch": Script("run.step was not called for shard 0 of step 0", loop="for batch in run.batches():\n    pass\n"),

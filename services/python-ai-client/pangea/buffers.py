@@ -106,7 +106,9 @@ class Buffers:
         """
         for place, version in zip(self._fixed, self._fixed_versions, strict=True):
             if place.holds() is not place.tensor or place.tensor._version != version:
-                raise BrokenPromise(f"the buffer {place.name} ({place.tensor.dtype}) was changed, which the other workers would not learn of; make it a number (torch.uint8), or change it in run.after_step(fn)")
+                raise BrokenPromise(
+                    f"the buffer {place.name} ({place.tensor.dtype}) was changed, which the other workers would not learn of; make it a number (torch.uint8), or change it in run.after_step(fn)"
+                )
 
     @torch.no_grad()
     def write_change(self, samples: int, flat: torch.Tensor) -> None:

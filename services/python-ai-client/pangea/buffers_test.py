@@ -161,7 +161,8 @@ class Counting(nn.Module):
         with torch.no_grad():
             held.seen += len(x)
             held.total += x.double().sum(0)
-        return x * self.weight * held.table[: len(x), None]
+        table: torch.Tensor = held.table
+        return x * self.weight * table[: len(x), None]
 
 
 SUMS = {"seen": "sum", "total": "sum"}
@@ -210,7 +211,7 @@ def test_a_saved_buffer_that_is_no_number_must_not_change() -> None:
     model.register_buffer("flag", torch.zeros(2, dtype=torch.bool))
     buffers = Buffers(model)
     buffers.check()
-    model.flag.fill_(True)
+    model.get_buffer("flag").fill_(True)
     with pytest.raises(BrokenPromise, match=r"the buffer flag \(torch.bool\) was changed.*torch.uint8"):
         buffers.check()
 

@@ -42,15 +42,17 @@ class DatasetFacts:
         """From what data service and orchestrator have said."""
         steps = steps_per_epoch(info.train_samples, settings.batch_size, drop_last=settings.drop_last)
         return cls(
-            info.name,
-            info.train_samples,
-            info.held_out_samples,
-            info.classes,
-            tuple(info.class_names),
-            *((tuple(column[part] for column in info.columns) for part in range(3)) if info.columns else ((), (), ())),  # type: ignore[arg-type]
-            info.vocabulary,
-            steps,
-            steps * settings.epochs,
+            name=info.name,
+            train_samples=info.train_samples,
+            held_out_samples=info.held_out_samples,
+            classes=info.classes,
+            class_names=tuple(info.class_names),
+            columns=tuple(name for name, _, _ in info.columns),
+            means=tuple(mean for _, mean, _ in info.columns),
+            deviations=tuple(deviation for _, _, deviation in info.columns),
+            vocabulary=info.vocabulary,
+            steps_per_epoch=steps,
+            steps=steps * settings.epochs,
         )
 
 

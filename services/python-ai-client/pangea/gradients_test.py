@@ -96,7 +96,7 @@ def test_the_hash_sees_every_bit_of_parameters_and_buffers() -> None:
 class Meddling(nn.Module):
     """Changes its own tensors in the forward pass, as `change` says."""
 
-    def __init__(self, change: Callable[["Meddling"], None]) -> None:
+    def __init__(self, change: Callable[["Meddling"], object]) -> None:
         super().__init__()
         self.weight, self.frozen = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2), requires_grad=False)
         self.register_buffer("hidden", torch.zeros(2), persistent=False)
@@ -121,7 +121,7 @@ class Meddling(nn.Module):
         (lambda model: model.frozen.requires_grad_(True), "^the parameter frozen was frozen when the model joined"),
     ],
 )
-def test_what_must_not_change_in_a_forward_pass_is_named_when_it_does(change: Callable[[Meddling], None], message: str) -> None:
+def test_what_must_not_change_in_a_forward_pass_is_named_when_it_does(change: Callable[[Meddling], object], message: str) -> None:
     parameters = Parameters(model := Meddling(lambda _: None))
     for _ in range(2):
         total = parameters.gradient_sum(model(torch.ones(3, 2)).mean(), 3)

@@ -21,9 +21,7 @@ _OPTIMIZER = "optimizer.step() was called by the script; the run makes the optim
 _SCHEDULER = (
     "{}.step() was called by the script; give the scheduler to pangea.join(model, optimizer, scheduler=...), which steps it after each step of the run, and delete the call"
 )
-_CLIP = (
-    "{}() was called by the script, where it acts on no gradient of the run; give clip_norm=... to pangea.join, or call it in run.before_step(fn), which has the whole step's gradient"
-)
+_CLIP = "{}() was called by the script, where it acts on no gradient of the run; give clip_norm=... to pangea.join, or call it in run.before_step(fn), which has the whole step's gradient"
 _AVERAGE = "AveragedModel.update_parameters() was called in the loop, where it runs once for each batch of this worker; write run.after_step(lambda _: average.update_parameters(model), state={'average': average})"
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 
@@ -33,8 +31,8 @@ class Guards:
 
     def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, tolerate: Callable[[str], None] | None = None) -> None:
         """Args:
-            model, optimizer: of the run.
-            tolerate: told of such a call instead of an error.
+        model, optimizer: of the run.
+        tolerate: told of such a call instead of an error.
         """
         self._optimizer, self._tolerate = optimizer, tolerate
         self._open = 0

@@ -42,7 +42,7 @@ def guards(parts: Parts) -> Iterator[Guards]:
 CALLS: dict[str, tuple[Callable[[Parts], object], str]] = {
     "step": (lambda parts: parts.optimizer.step(), r"optimizer.step\(\) was called by the script"),
     "StepLR": (lambda parts: parts.schedulers[0].step(), r"StepLR.step\(\) was called .*scheduler=\.\.\."),
-    "plateau": (lambda parts: parts.schedulers[1].step(1.0), r"ReduceLROnPlateau.step\(\)"),
+    "plateau": (lambda parts: parts.schedulers[1].step(1), r"ReduceLROnPlateau.step\(\)"),
     "restarts": (lambda parts: parts.schedulers[2].step(), r"CosineAnnealingWarmRestarts.step\(\)"),
     "average": (lambda parts: parts.average.update_parameters(parts.model), r"run.after_step\(lambda _: average.update_parameters\(model\), state={'average': average}\)"),
     "clip": (lambda parts: torch.nn.utils.clip_grad_norm_(parts.model.parameters(), 1.0), r"clip_grad_norm_\(\) .*clip_norm"),

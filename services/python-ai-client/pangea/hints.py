@@ -18,7 +18,8 @@ _SUMMED = "the loss looks like a sum over the batch (reduction='sum'), but is ta
 
 def _nodes(loss: torch.Tensor) -> list[Any]:
     """The nodes of a loss's graph that are nearest to it."""
-    found, waiting = [], deque([loss.grad_fn])
+    found: list[Any] = []
+    waiting: deque[Any] = deque([loss.grad_fn])
     while waiting and len(found) < _MOST_NODES:
         node = waiting.popleft()
         if node is not None:

@@ -25,4 +25,4 @@ Y = torch.tensor([0, 1, 2, 3, 0, 1])
 def test_hints(loss: torch.Tensor, said: str | None) -> None:
     hint = hint_about(loss)
     assert hint is None if said is None else hint is not None and said in hint
-    loss.backward(retain_graph=True)
+    loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]

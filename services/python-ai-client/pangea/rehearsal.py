@@ -66,7 +66,7 @@ def loss_text(loss: torch.Tensor) -> str:
 
 def digests(flat: torch.Tensor, sizes: list[int]) -> list[str]:
     """A short hash of each part of a flat vector, whose numbers of elements are `sizes`."""
-    return [hashlib.blake2b(part.numpy().tobytes(), digest_size=8).hexdigest() for part in flat.detach().split(sizes)]
+    return [hashlib.blake2b(part.numpy().tobytes(), digest_size=8).hexdigest() for part in torch.split(flat.detach(), sizes)]
 
 
 class Plan:
@@ -174,7 +174,7 @@ class Rehearsal:
         text = self._receive(time.monotonic() + patience)
         self.abandon()
         try:
-            content = json.loads(text) if text else {"error": "no answer"}
+            content: dict[str, Any] = json.loads(text) if text else {"error": "no answer"}
         except ValueError:
             content = {"error": "half an answer"}
         if "error" in content:

@@ -177,7 +177,7 @@ class Run:
         """Yields the lease's batches and checks that each comes back through `step`."""
         worker = self._worker
         self._lease = lease
-        batches = iter(worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards))
+        batches: Iterator[Batch] = iter(worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards))
         if self._rehearsing.wants(lease):
             whole = list(self._received(batches))
             yield from self._rehearse(lease, whole)

@@ -83,7 +83,9 @@ def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     return Counter(pairs) if kind == "counter" else pairs
 
 
-def _state(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, state: Mapping[str, HasState]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _state(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, state: Mapping[str, HasState]
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """All tensors, and the rest."""
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in model.state_dict().items():
@@ -106,7 +108,12 @@ def check(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: L
 
 
 def encode(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, position: Position, state: Mapping[str, HasState] = MappingProxyType({}), training: str = ""
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: LRScheduler | None,
+    position: Position,
+    state: Mapping[str, HasState] = MappingProxyType({}),
+    training: str = "",
 ) -> bytes:
     """The state at a position of the run; the same state gives the same bytes.
 

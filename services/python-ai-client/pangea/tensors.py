@@ -40,7 +40,9 @@ def places(model: torch.nn.Module, kind: str) -> Iterator[tuple[Place, bool]]:
     """
     for prefix, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
-            raise UnsupportedModel(f"{prefix or 'the model'} is a torch.jit.ScriptModule, whose buffers cannot be put back between two shards; train the module that it was made of, and script it afterwards")
+            raise UnsupportedModel(
+                f"{prefix or 'the model'} is a torch.jit.ScriptModule, whose buffers cannot be put back between two shards; train the module that it was made of, and script it afterwards"
+            )
         shelf = getattr(module, kind)
         for key, tensor in shelf.items():
             if tensor is not None:

@@ -192,7 +192,9 @@ class Training:
         model, optimizer = self.parameters.model, self.optimizer
         if not same_structure(theirs, self.description):
             return snapshot.load_model(data, model)
-        changed = [{name: group[name] for name in names if name in group} for group, names in zip(optimizer.param_groups, differing_settings(theirs, self.description), strict=True)]
+        changed = [
+            {name: group[name] for name in names if name in group} for group, names in zip(optimizer.param_groups, differing_settings(theirs, self.description), strict=True)
+        ]
         position = snapshot.decode_into(data, model, optimizer, self.scheduler, self.state, other_scheduler=True)
         for group, settings in zip(optimizer.param_groups, changed, strict=True):
             group.update(settings)

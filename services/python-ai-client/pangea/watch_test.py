@@ -1,6 +1,7 @@
 """What a script changes behind the run's back is found, however it does it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -15,26 +16,26 @@ def watched(model: nn.Module) -> ParameterWatch:
     return ParameterWatch([place for place, _ in places(model, "_parameters")])
 
 
-def by_data(model: nn.Module) -> None:
-    model.weight.data.clamp_(-0.01, 0.01)  # type: ignore[operator, union-attr]
+def by_data(model: nn.Linear) -> None:
+    model.weight.data.clamp_(-0.01, 0.01)
 
 
-def in_place(model: nn.Module) -> None:
+def in_place(model: nn.Linear) -> None:
     with torch.no_grad():
-        model.weight.mul_(0.5)  # type: ignore[operator]
+        model.weight.mul_(0.5)
 
 
-def assigned(model: nn.Module) -> None:
+def assigned(model: nn.Linear) -> None:
     model.weight.data = model.weight.data.clone()
 
 
-def replaced(model: nn.Module) -> None:
+def replaced(model: nn.Linear) -> None:
     model.weight = nn.Parameter(torch.zeros(3, 4))
 
 
 @pytest.mark.parametrize("change", [by_data, in_place, assigned, replaced])
 @pytest.mark.parametrize(("where", "advice"), [("pass", "torch.nn.utils.parametrize"), ("loop", "run.after_step")])
-def test_each_way_to_change_a_parameter_is_named(change: Callable[[nn.Module], None], where: str, advice: str) -> None:
+def test_each_way_to_change_a_parameter_is_named(change: Callable[[nn.Linear], None], where: str, advice: str) -> None:
     model = nn.Linear(4, 3)
     watch = watched(model)
     watch.check(where, bytes_too=True)
@@ -97,13 +98,17 @@ def test_a_checksum_sees_any_single_change(value: torch.Tensor) -> None:
 
 def optimizer() -> torch.optim.Optimizer:
     model = nn.Linear(2, 2)
-    return torch.optim.Adam([{"params": [model.weight], "lr": torch.tensor(0.5)}, {"params": [model.bias]}], lr=0.1, foreach=False)
+    groups: list[dict[str, Any]] = [{"params": [model.weight], "lr": torch.tensor(0.5)}, {"params": [model.bias]}]
+    return torch.optim.Adam(groups, lr=0.1, foreach=False)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda groups: groups[1].update(lr=0.05), "the learning rate of the optimizer's group 1 was changed in the loop, from 0.1 to 0.05; give pangea.join a scheduler, or rate="),
+        (
+            lambda groups: groups[1].update(lr=0.05),
+            "the learning rate of the optimizer's group 1 was changed in the loop, from 0.1 to 0.05; give pangea.join a scheduler, or rate=",
+        ),
         (lambda groups: groups[0]["lr"].fill_(0.25), "the learning rate of the optimizer's group 0"),
         (lambda groups: groups[0].update(betas=(0.8, 0.9)), "betas of the optimizer's group 0 .*run.before_step"),
         (lambda groups: groups[0].update(own=1), "own of the optimizer's group 0 was changed in the loop, from not set to 1"),

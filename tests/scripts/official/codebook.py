@@ -11,6 +11,14 @@ CODES, FEATURES = 16, 8
 
 
 class Codebook(nn.Module):
+    """Its buffers hits, total and seen are sums."""
+
+    codes: torch.Tensor
+    size: torch.Tensor
+    hits: torch.Tensor
+    total: torch.Tensor
+    seen: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("codes", torch.randn(CODES, FEATURES))
@@ -20,8 +28,8 @@ class Codebook(nn.Module):
         self.register_buffer("seen", torch.tensor(0))
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        nearest = torch.cdist(z, self.codes).argmin(1)  # type: ignore[arg-type]
-        chosen = self.codes[nearest]  # type: ignore[index]
+        nearest = torch.cdist(z, self.codes).argmin(1)
+        chosen = self.codes[nearest]
         if self.training:
             with torch.no_grad():
                 one_hot = functional.one_hot(nearest, CODES).float()
@@ -32,11 +40,11 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def move(self, _step: pangea.Step) -> None:
-        self.size.mul_(0.9).add_(self.hits, alpha=0.1)  # type: ignore[operator, arg-type]
-        mean = self.total / self.hits.clamp_min(1)[:, None]  # type: ignore[operator]
-        self.codes.copy_(torch.where(self.hits[:, None] > 0, 0.9 * self.codes + 0.1 * mean, self.codes))  # type: ignore[operator]
-        self.hits.zero_()  # type: ignore[operator]
-        self.total.zero_()  # type: ignore[operator]
+        self.size.mul_(0.9).add_(self.hits, alpha=0.1)
+        mean = self.total / self.hits.clamp_min(1)[:, None]
+        self.codes.copy_(torch.where(self.hits[:, None] > 0, 0.9 * self.codes + 0.1 * mean, self.codes))
+        self.hits.zero_()
+        self.total.zero_()
 
 
 pangea.seed_everything()

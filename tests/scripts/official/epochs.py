@@ -10,7 +10,7 @@ import pangea
 pangea.seed_everything()
 model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 run = pangea.join(model, torch.optim.SGD(model.parameters(), lr=0.1))
-ends = []
+ends: list[int] = []
 run.after_step(lambda step: ends.append(step.number) if step.ends_epoch else None)
 epochs = []
 for epoch in run.epochs():

@@ -31,7 +31,7 @@ def follow() -> None:
     x, y = (torch.cat([pair[part] for _, pair in sorted(whole.items())]) for part in (0, 1))
     whole.clear()
     optimizer.zero_grad()
-    functional.cross_entropy(reference(x), y, ignore_index=IGNORED).backward()
+    functional.cross_entropy(reference(x), y, ignore_index=IGNORED).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
 
 
