@@ -56,6 +56,28 @@ def refusal(error: RuntimeError) -> NondeterministicOperation:
     return NondeterministicOperation(f"the model uses {str(error).split(' ', 1)[0]}, an operation without a deterministic form. {_HINT}")
 
 
+# What torch says in the script's own forward pass, and what Pangea knows to add.
+_ADVICE = {
+    "Expected more than 1 value per channel when training": (
+        "A shard has a single sample, which BatchNorm cannot normalise. Leave out what does not fill a step (--drop-last), raise --min-shard-samples, or choose a --batch-size "
+        "that leaves more than one of the training samples over"
+    ),
+    "No module named 'setuptools": (
+        "torch.compile with the backend inductor compiles C++ while it trains, and there is neither setuptools nor a compiler here; take torch.compile(model, backend='aot_eager'), "
+        "or leave it out"
+    ),
+}
+
+
+def _with_advice(error: BaseException) -> str | None:
+    """What an error says and what to do about it, if that is known."""
+    for line in str(error).splitlines():
+        for said, advice in _ADVICE.items():
+            if said in line:
+                return f"{line.strip()}. {advice}"
+    return None
+
+
 def explain(error: BaseException | None) -> None:
     """Adds to torch's refusal, raised in the user's own code, what to do about it."""
     if error is not None and is_nondeterministic(error) and _HINT not in getattr(error, "__notes__", []):
@@ -74,6 +96,8 @@ class TellsUncaught:
         self.told(error)
         if is_nondeterministic(error):
             error = refusal(RuntimeError(str(error)))
+        elif (text := _with_advice(error)) is not None:
+            error = PangeaError(text)
         if isinstance(error, (PangeaError, PeerError, WireError)) and not wants_traceback():
             print(sentence(error, traceback), file=sys.stderr, flush=True)
         else:

@@ -28,6 +28,16 @@ def ended(tmp_path: Path, error: str, **variables: str) -> subprocess.CompletedP
     return subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, env={"PYTHONPATH": ":".join(sys.path), **variables})
 
 
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [("Expected more than 1 value per channel when training, got input size [1, 16]", "--drop-last"), ("No module named 'setuptools.command'", "backend='aot_eager'")],
+)
+def test_what_torch_says_is_told_with_what_to_do(tmp_path: Path, said: str, advice: str) -> None:
+    result = ended(tmp_path, f"ValueError({said!r})")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert f"pangea: train.py, line 11: {said}. " in result.stderr and advice in result.stderr
+
+
 def test_our_own_error_is_one_line(tmp_path: Path) -> None:
     result = ended(tmp_path, 'BrokenPromise("the parameter w was changed")')
     assert (result.returncode, result.stderr) == (1, "pangea: train.py, line 11: the parameter w was changed\n")

@@ -43,7 +43,7 @@ class AggregateBenchmark:
         if contender == _GLOO:
             return self._sample(folder, "exchange_gloo", job)
         (folder / "run" / "logs").mkdir(parents=True)
-        orchestrator = start_orchestrator(folder / "run", "bench", RunOptions(epochs=1, batch_size=_WORLD, shards=_WORLD, seed=0, min_shard_samples=1))
+        orchestrator = start_orchestrator(folder / "run", "bench", RunOptions(epochs=1, batch_size=_WORLD, shards=_WORLD, seed=0, min_shard_samples=1, checkpoint_seconds=0))
         try:
             listen = orchestrator.wait_ready(port_file(folder / "run", ORCHESTRATOR), processes.PATIENCE_SECONDS)["listen"]
             return self._sample(folder, "exchange_pangea", {**job, "orchestrator": listen})
