@@ -55,9 +55,7 @@ def test_the_callers_environment_is_no_part_of_the_result(caller: str, plain: tu
 
 def test_a_script_that_is_started_by_hand_comes_to_the_same_bits(plain: tuple[bytes, list[str]], tmp_path: Path) -> None:
     environment = unpinned(PANGEA_ARITHMETIC="avx2", PYTHONPATH=os.pathsep.join(sys.path), BUILD_WORKING_DIRECTORY=str(tmp_path), **CALLERS["old"])
-    script = tmp_path / "digits.py"
-    script.write_text("import torch\nfrom pangea.arithmetic import ensure_pinned\n\nensure_pinned()\n" + example("digits.py").read_text())
-    result = subprocess.run([sys.executable, str(script)], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    result = subprocess.run([sys.executable, str(example("digits.py"))], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stderr
     (run_dir,) = (tmp_path / "pangea-runs").iterdir()
     assert "starts digits.py again" in result.stderr
