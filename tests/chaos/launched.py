@@ -105,7 +105,7 @@ class Launched:
     def _started(self, part: str) -> set[int]:
         """Those that the command has started itself: a worker that rehearses a shard has a fork for a while."""
         found = {*self.processes(part)}
-        return {pid for pid in found if _parent(pid) not in found}
+        return {pid for pid in found if parent_of(pid) not in found}
 
     def kill(self, part: str) -> int:
         """Kills the one process that `part` names; gives its pid."""
@@ -132,7 +132,7 @@ class Launched:
         return (self.run_dir / "final.safetensors").read_bytes()
 
 
-def _parent(pid: int) -> int:
+def parent_of(pid: int) -> int:
     """Its pid; 0 if the process has ended."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -124,7 +124,7 @@ def test_refused(name: str, workers: int, tmp_path: Path) -> None:
     ended = train(tmp_path / "run", str(tmp_path / "train.py"), "--workers", str(workers), "--epochs", "1", "--run-dir", str(tmp_path / "run"))
     assert ended.code == 1, ended.output
     assert "Traceback" not in ended.output
-    assert re.search(r"pangea: train\.py, line \d+: ", ended.output), ended.output
+    assert re.search(r"train\.py, line \d+: ", ended.output), ended.output
     assert script.message in ended.output, ended.output
     if name != "a second pass":
         assert not (tmp_path / "run" / "final.safetensors").exists()

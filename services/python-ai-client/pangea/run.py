@@ -19,7 +19,7 @@ import torch
 from pangea.batches import Batch, held_out
 from pangea.dataset_facts import DatasetFacts
 from pangea.determinism import TellsUncaught, allows_nondeterminism, explain, is_nondeterministic, refusal, seed_shard
-from pangea.errors import BrokenPromise, MisusedRun, PangeaError
+from pangea.errors import BrokenPromise, MisusedRun, PangeaError, script_line
 from pangea.hints import hint_about
 from pangea.lease import Lease, ShardReport
 from pangea.notices import Notices
@@ -171,7 +171,7 @@ class Run:
     def _tell(self, error: BaseException) -> None:
         """Tells everybody of a script that breaks the promise, so that the run ends for all."""
         if isinstance(error, BrokenPromise):
-            self._worker.leave("its script breaks the promise of the same bits", str(error))
+            self._worker.leave("its script breaks the promise of the same bits", f"{script_line(error.__traceback__)}{error}")
 
     def _compute(self, lease: Lease) -> Iterator[Batch]:
         """Yields the lease's batches and checks that each comes back through `step`."""
