@@ -50,12 +50,7 @@ impl Join<'_> {
         at_most("software", "bytes", software, MAX_SOFTWARE_BYTES)?;
         let parameters = self.parameters.len();
         at_most("parameters", "tensors", parameters, MAX_PARAMETERS)?;
-        at_most(
-            "training",
-            "bytes",
-            self.training.len(),
-            MAX_TRAINING_BYTES,
-        )?;
+        at_most("training", "bytes", self.training.len(), MAX_TRAINING_BYTES)?;
         at_most(
             "arithmetic",
             "bytes",

@@ -70,7 +70,9 @@ fn heartbeats_fill_the_silence() {
     heard.recv().expect("they come while nothing is called");
     let reply = client.request_work(6, &HASH, Seconds::default(), "", &mut Uninterrupted);
     assert!(matches!(reply, Ok(WorkReply::RunFinished { .. })));
-    client.leave("done", "", &mut Uninterrupted).expect("answered");
+    client
+        .leave("done", "", &mut Uninterrupted)
+        .expect("answered");
     // Nothing comes after the end, although the client is still there.
     service.finish();
     drop(client);
