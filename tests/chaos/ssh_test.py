@@ -64,7 +64,7 @@ def wait_again(command: Launched, name: str, pid: int) -> None:
 
 def test_killed_processes_and_cut_connections_are_made_good_and_the_bits_hold(programs: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    with launched(run_dir, launch(programs, run_dir, "127.0.0.1", "me@127.0.0.2"), gate_step=_GATE_STEP) as command:
+    with launched(run_dir, launch(programs, run_dir, "127.0.0.1", "me@127.0.0.2"), gate_step=_GATE_STEP, errors=["Killed"]) as command:
         command.wait_mid_step(2)
         for name in ("worker-1", "go-orchestrator"):
             (pid,) = real(command, name)
