@@ -61,7 +61,7 @@ def _script(script: Path, arguments: tuple[str, ...], options: dict[str, Any]) -
         try:
             outcome = train(settings, Listeners(lambda _line, _total: None, lambda _event: None), stop)
         except ChildFailed as error:
-            return [{"name": str(script), "value": str(error), "ok": False}]
+            return [{"name": str(script), "value": str(error).splitlines()[0], "ok": False}]
         if not outcome.finished:
             return [{"name": str(script), "value": f"it ended after {len(outcome.metrics)} steps, before anything could be said", "ok": False}]
         return [{"name": str(script), "value": f"{len(outcome.metrics)} steps have the same bits in another order of their shards", "ok": True}]

@@ -147,7 +147,7 @@ class Run:
         except Stopped:
             self._worker.leave("stopped by a signal")
         except GeneratorExit:
-            self._rehearsing.fail_child("the script left the loop")
+            self._rehearsing.fail_child("the script left its loop, or raised an error in it")
             raise
 
     def _take(self) -> Lease | None:
