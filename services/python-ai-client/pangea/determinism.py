@@ -59,7 +59,7 @@ def refusal(error: RuntimeError) -> NondeterministicOperation:
 # What torch says in the script's own forward pass, and what Pangea knows to add.
 _ADVICE = {
     "Expected more than 1 value per channel when training": (
-        "A shard has a single sample, which BatchNorm cannot normalise. Leave out what does not fill a step (--drop-last), raise --min-shard-samples, or choose a --batch-size "
+        "A shard has a single sample, which BatchNorm cannot normalise. Leave out what does not fill a step (--drop-last), or choose a --batch-size "
         "that leaves more than one of the training samples over"
     ),
     "No module named 'setuptools": (
