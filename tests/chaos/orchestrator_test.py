@@ -75,22 +75,30 @@ def test_everything_is_killed_and_started_again(alone: Stage, tmp_path: Path) ->
     run.audit()
 
 
-def test_a_signal_takes_a_checkpoint_and_another_one_ends_it_after_a_last_one(alone: Stage, tmp_path: Path) -> None:
+def test_a_signal_takes_a_checkpoint_and_the_run_goes_on(alone: Stage, tmp_path: Path) -> None:
     with stage(tmp_path, options=dataclasses.replace(OPTIONS, checkpoint_steps=100)) as run:
         run.start_worker("first", gate_step=2)
-        run.start_worker("second", gate_step=5)
         run.wait_gate("first")
         assert run.orchestrator is not None
         run.orchestrator.signal(signal.SIGUSR1)
         eventually(lambda: "a checkpoint is asked for" in run.orchestrator_log(), "the orchestrator has noticed SIGUSR1")
         run.open_gate("first")
-        run.wait_gate("second")
-        eventually(lambda: len(run.records(ledger.Checkpoint)) == 2, "a checkpoint beside the initial one is written")
+        run.finish("first")
+        steps = [record.step for record in run.records(ledger.Checkpoint)]
+    assert len(steps) == 3 and steps[0] == 0 and 2 <= steps[1] < steps[2], "the first one, that of the signal, the last one"
+    assert run.hashes() == alone.hashes()
+
+
+def test_a_signal_ends_it_after_a_last_checkpoint(alone: Stage, tmp_path: Path) -> None:
+    with stage(tmp_path, options=dataclasses.replace(OPTIONS, checkpoint_steps=100)) as run:
+        run.start_worker("first", gate_step=5)
+        run.wait_gate("first")
+        assert run.orchestrator is not None
         run.orchestrator.signal(signal.SIGHUP)
         eventually(lambda: "waits for a last checkpoint" in run.orchestrator_log(), "the orchestrator has noticed SIGHUP")
-        run.open_gate("second")
+        run.open_gate("first")
         assert death(run.orchestrator) == 0
         assert run.records(ledger.Checkpoint)[-1].step == len(run.records(ledger.Step))
         run.start_orchestrator()
-        run.finish("first", "second")
+        run.finish("first")
     assert run.hashes() == alone.hashes()

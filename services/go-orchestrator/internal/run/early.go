@@ -32,7 +32,7 @@ func (m *Machine) stopped() string {
 	return ""
 }
 
-// stopAsked ends the run after the last committed step, as a worker's script wishes that has left its loop. What has come of the open step is
+// stopAsked ends the run after the last committed step, as the script of a worker asks that has left its loop. What has come of the open step is
 // dropped; a step that is computed again is finished first, and those after it, up to the last committed one.
 func (m *Machine) stopAsked(w *worker, reason string) {
 	if m.stop != nil || m.state != Running || m.committed() >= m.schedule.TotalSteps {

@@ -10,12 +10,12 @@ import (
 // shard of the open step.
 type shard struct {
 	owner   uint32   // the worker whose result is, or will be, part of the sum; 0 is nobody
-	holders []holder // who computes it now, in the order of their leases; the owner is among them once it has come for it
+	holders []holder // who computes it now, in the order of their leases; the owner is among them once it has asked for it
 	check   bool     // is to be computed by two workers, and only one has
 	blownUp uint32   // the worker whose result was NaN or Inf; 0 is nobody
 }
 
-// holder is a worker's lease of a shard: until its result has come, or it asks for work again.
+// holder is a worker's lease of a shard: until its result has arrived, or it asks for work again.
 type holder struct {
 	worker uint32
 	since  time.Time
@@ -96,7 +96,7 @@ func (m *Machine) observe(w *worker, node tree.Node) {
 	}
 }
 
-// came notes that the result of shards has come: who sent it owns them now. Others that compute them may send theirs.
+// came notes that the result of shards has arrived: who sent it owns them now. Others that compute them may send theirs.
 func (m *Machine) came(w *worker, node tree.Node) {
 	for number := node.First; number < node.First+node.Count; number++ {
 		s := &m.step.shards[number]
