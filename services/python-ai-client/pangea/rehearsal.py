@@ -30,7 +30,7 @@ from pangea.errors import BrokenPromise
 from pangea.trace import OutputTrace, first_difference
 
 # Share of the shards that are rehearsed after the first steps, and how many steps these are.
-DEFAULT_FRACTION = 0.005
+DEFAULT_FRACTION = 0.002
 FIRST_STEPS = 3
 # A rehearsal that takes many times as long as the shards themselves is given up.
 _LEAST_PATIENCE_SECONDS = 10.0
