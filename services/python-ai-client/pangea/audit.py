@@ -299,7 +299,7 @@ class Report:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing in the ledger refutes a promise. What it tells of different bits is in `audit.incidents`."""
+        """Whether nothing in the ledger refutes a promise. Different bits are in `audit.incidents`."""
         return all(finding.holds for finding in self.findings)
 
 

@@ -31,7 +31,7 @@ def _head(_context: click.Context, _parameter: click.Parameter, value: str | Non
 def audit_command(run_dir: Path, expect: Hash | None, json_wanted: bool) -> None:
     """Prove from the ledger in RUN_DIR that the run kept its promises, or name the records that refute it.
 
-    Exits with 0 if all promises hold, with 1 if something is refuted, with 3 if the ledger is sound but tells of different bits that nobody put right.
+    Exits with 0 if all promises hold, with 1 if something is refuted, with 3 if the ledger is sound but lists different bits that nobody put right.
     """
     folder = caller_folder() / run_dir
     try:

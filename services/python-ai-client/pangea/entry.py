@@ -82,9 +82,8 @@ def join(
     embedded: EmbeddedServices | None = None
     directory: Path | None = None
     share = fraction()
-    if init is None:
-        # What cannot be trained is refused before anything is started.
-        Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate)
+    # What cannot be trained is refused before anything is started; what `init` changes is looked at after it.
+    training = Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate) if init is None else None
     if not orchestrator or not data:
         embedded = EmbeddedServices.start(RunOptions(epochs=epochs, batch_size=batch_size, shards=shards, seed=seed), run_dir=run_dir, keep_alive=True)
         orchestrator, data, directory = embedded.orchestrator, embedded.data, embedded.run_dir
@@ -101,7 +100,7 @@ def join(
         client = _native.DataClient(addresses.data, addresses.timeout, reconnect_seconds=addresses.reconnect)
         if init is not None:
             _initialise(model, init, first_batch(client, client.dataset().train_samples))
-        training = Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate)
+        training = training or Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate)
         if allows_nondeterminism():
             training.parameters.tolerate = notices.say
         worker = Worker(training, client, addresses, name, level, take_changes=os.environ.get("PANGEA_TAKE_CHANGES") == "1")

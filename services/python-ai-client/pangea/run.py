@@ -404,6 +404,6 @@ class Run:
         if error is None:
             self.close()
         else:
-            # What tells of the error must still be there when the script ends with it.
+            # The hook that reports the error must still be there when the script ends with it.
             self._tell(error)
             self._close_connections()

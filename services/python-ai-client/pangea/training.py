@@ -178,8 +178,9 @@ class Training:
             data: a snapshot.
             take_changes: if it was made with other settings than this script has, go on with this script's; another optimizer or scheduler begins anew.
         """
-        theirs = snapshot.training_of(data)
-        if take_changes and theirs and theirs != self.description:
+        # Only then: it reads the whole snapshot.
+        theirs = snapshot.training_of(data) if take_changes else ""
+        if theirs and theirs != self.description:
             position = self._load_changed(data, theirs)
         else:
             position = snapshot.decode_into(data, self.parameters.model, self.optimizer, self.scheduler, self.state)
