@@ -16,6 +16,7 @@ from pangea.arithmetic import ensure_pinned
 from pangea.batches import Batch, first_batch
 from pangea.determinism import TellsUncaught, allows_nondeterminism, configure_torch, seed_shard
 from pangea.embedded import EmbeddedServices
+from pangea.errors import calling_line
 from pangea.gradients import Parameters
 from pangea.health import serve_health
 from pangea.notices import Notices
@@ -102,7 +103,7 @@ def join(
             _initialise(model, init, first_batch(client, client.dataset().train_samples))
         training = training or Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate)
         if allows_nondeterminism():
-            training.parameters.tolerate = notices.say
+            training.parameters.tolerate = lambda text: notices.say(calling_line() + text)
         worker = Worker(training, client, addresses, name, level, take_changes=os.environ.get("PANGEA_TAKE_CHANGES") == "1")
     except BaseException as error:
         sigterm.restore()

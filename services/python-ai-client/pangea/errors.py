@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 
 _PACKAGE = str(Path(__file__).parent)
@@ -24,20 +23,34 @@ class BrokenPromise(PangeaError, RuntimeError):
     """The script does something that makes the result depend on who computes what, or on the order; the message names it."""
 
 
-def _frames(traceback: types.TracebackType | None) -> Iterator[tuple[str, int]]:
-    while traceback is not None:
-        yield traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
-        traceback = traceback.tb_next
+def _in_script(file: str) -> bool:
+    """Whether a file is the script that the user started."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None) or (sys.argv[0] if sys.argv else "")
+    return file == script and not file.startswith((_PACKAGE, "<"))
+
+
+def _place(file: str, line: int) -> str:
+    return f"{Path(file).name}, line {line}: "
 
 
 def script_line(traceback: types.TracebackType | None) -> str:
     """The innermost line of the user's script that led to an error, as "train.py, line 12: "; empty if there is none."""
-    script = getattr(sys.modules.get("__main__"), "__file__", None) or (sys.argv[0] if sys.argv else "")
     place = ""
-    for file, line in _frames(traceback):
-        if not file.startswith((_PACKAGE, "<")) and file == script:
-            place = f"{Path(file).name}, line {line}: "
+    while traceback is not None:
+        if _in_script(file := traceback.tb_frame.f_code.co_filename):
+            place = _place(file, traceback.tb_lineno)
+        traceback = traceback.tb_next
     return place
+
+
+def calling_line() -> str:
+    """The innermost line of the user's script that is being executed, as "train.py, line 12: "; empty if there is none."""
+    frame: types.FrameType | None = sys._getframe()
+    while frame is not None:
+        if _in_script(file := frame.f_code.co_filename):
+            return _place(file, frame.f_lineno)
+        frame = frame.f_back
+    return ""
 
 
 def sentence(error: BaseException, traceback: types.TracebackType | None) -> str:

@@ -48,3 +48,8 @@ def test_our_own_error_is_one_line(tmp_path: Path) -> None:
 def test_a_traceback_is_there_where_it_is_of_use(tmp_path: Path, error: str, variables: dict[str, str]) -> None:
     result = ended(tmp_path, error, **variables)
     assert result.returncode == 1 and "Traceback" in result.stderr and "in helper" in result.stderr
+
+
+def test_what_is_tolerated_names_the_line_that_does_it(tmp_path: Path) -> None:
+    result = ended(tmp_path, 'SystemExit(__import__("pangea.errors").errors.calling_line() + "here")')
+    assert result.stderr == "train.py, line 11: here\n"

@@ -19,7 +19,7 @@ import torch
 from pangea.batches import Batch, held_out
 from pangea.dataset_facts import DatasetFacts
 from pangea.determinism import TellsUncaught, allows_nondeterminism, explain, is_nondeterministic, refusal, seed_shard
-from pangea.errors import BrokenPromise, MisusedRun, PangeaError, script_line
+from pangea.errors import BrokenPromise, MisusedRun, PangeaError, calling_line, script_line
 from pangea.hints import hint_about
 from pangea.lease import Lease, ShardReport
 from pangea.notices import Notices
@@ -232,7 +232,7 @@ class Run:
         except BrokenPromise as error:
             if not allows_nondeterminism():
                 raise
-            self._notices.say(str(error))
+            self._notices.say(f"{calling_line()}{error}")
             self._rehearsing.give_up()
             return
         if inconclusive:
