@@ -29,6 +29,27 @@ const maxChunkBytes :UInt32 = 4194304;
 const maxFrameBytes :UInt32 = 16777216;
 # Largest frame (16 MiB) that a service accepts by default.
 
+# ----------------------------------------------------------------------------------------------------------------- limits
+# What goes beyond one of these is refused with `fixRequest`. Every program takes them from here. Texts are counted in bytes of UTF-8.
+
+const maxShards :UInt32 = 1024;             # Micro-batches of a step (RunSettings.shards).
+const maxBatchSize :UInt32 = 1048576;       # Samples of a step (RunSettings.batchSize).
+const maxParameters :UInt32 = 65536;        # Tensors that are added up in a step (JoinRequest.parameters).
+const maxDimensions :UInt32 = 8;            # Of a tensor.
+const maxTensorNameBytes :UInt32 = 1024;    # Tensor.name, TensorSpec.name
+const maxWorkerNameBytes :UInt32 = 128;     # JoinRequest.workerName
+const maxSoftwareBytes :UInt32 = 256;       # JoinRequest.software
+const maxTrainingBytes :UInt32 = 65536;     # JoinRequest.training
+const maxArithmeticBytes :UInt32 = 32;      # JoinRequest.arithmetic
+const maxFingerprints :UInt32 = 64;         # JoinRequest.fingerprints
+const maxOperatorBytes :UInt32 = 64;        # Fingerprint.operator
+const maxStopBytes :UInt32 = 1024;          # WorkRequest.stop, ShardReport.stop
+const maxBrokenBytes :UInt32 = 4096;        # Leave.broken
+const maxColumns :UInt32 = 4096;            # DatasetInfo.columns
+const maxColumnNameBytes :UInt32 = 256;     # Column.name
+const maxClassNames :UInt32 = 4096;         # DatasetInfo.classNames
+const maxVocabulary :UInt32 = 256;          # DatasetInfo.vocabulary
+
 # ---------------------------------------------------------------------------------------------------------------- tensors
 
 enum DataType {
@@ -51,7 +72,7 @@ struct Tensor {
   #
   # `data` holds the bytes [byteOffset, byteOffset + len(data)) of the whole tensor. A tensor sent whole has
   # byteOffset = 0 and len(data) = product(shape) * itemsize. A scalar has an empty shape. A tensor with a zero in its shape
-  # has no data. At most 8 dimensions; product(shape) * itemsize must fit 63 bits; pieces start and end on whole elements.
+  # has no data. At most `maxDimensions` dimensions; product(shape) * itemsize must fit 63 bits; pieces start and end on whole elements.
   # Writers put `data` into a segment of its own, behind a double-far pointer, so that it can be sent from the memory of
   # the tensor; readers must accept it anywhere.
 
@@ -89,14 +110,14 @@ struct DatasetInfo {
   classes @4 :UInt32;             # Number of labels; 0 where the labels are no classes.
   features @5 :TensorSpec;        # Of one sample, without the batch dimension.
   labels @6 :TensorSpec;          # Of one sample, without the batch dimension.
-  columns @7 :List(Column);       # Of a table: its feature columns, in order, as they were before preprocessing. At most 4,096; empty where there are none or more.
-  classNames @8 :List(Text);      # What stands for class 0, 1, ... in the raw data; empty where labels are numbers already. At most 4,096.
-  vocabulary @9 :Data;            # Of a text: the byte that token 0, 1, ... stands for. At most 256.
+  columns @7 :List(Column);       # Of a table: its feature columns, in order, as they were before preprocessing. At most `maxColumns`; empty where there are none or more.
+  classNames @8 :List(Text);      # What stands for class 0, 1, ... in the raw data; empty where labels are numbers already. At most `maxClassNames`.
+  vocabulary @9 :Data;            # Of a text: the byte that token 0, 1, ... stands for. At most `maxVocabulary`.
 }
 
 struct Column {
   # One feature column of a table. A served value is (raw value - mean) / deviation; mean 0 and deviation 1 where the values are served as they are.
-  name @0 :Text;                  # From the header of the table; empty where it has none. At most 256 bytes.
+  name @0 :Text;                  # From the header of the table; empty where it has none. At most `maxColumnNameBytes`.
   mean @1 :Float64;               # Over the training samples.
   deviation @2 :Float64;          # Over the training samples; above 0.
 }
@@ -108,9 +129,9 @@ struct BatchRequest {
   seed @1 :UInt64;             # Seed of the sample order. Not used for `heldOut`.
   epoch @2 :UInt32;            # Not used for `heldOut`.
   step @3 :UInt32;             # Step within the epoch, below ceil(samples / batchSize).
-  batchSize @4 :UInt32;        # Samples of a whole step, over all shards. 1 to 1,048,576.
+  batchSize @4 :UInt32;        # Samples of a whole step, over all shards. 1 to `maxBatchSize`.
   shard @5 :UInt32;            # Below `shards`.
-  shards @6 :UInt32;           # A power of two, 1 to 1,024.
+  shards @6 :UInt32;           # A power of two, 1 to `maxShards`.
   minShardSamples @7 :UInt32;  # RunSettings.minShardSamples; 0 for `heldOut`.
 }
 
@@ -135,7 +156,7 @@ struct TrainingBatch {
 struct RunSettings {
   # Fixed for the life of a run; the orchestrator's word is final.
   seed @0 :UInt64;             # Of sample order, initial parameters and every random number in training.
-  shards @1 :UInt32;           # Micro-batches of a step; a power of two, 1 to 1,024.
+  shards @1 :UInt32;           # Micro-batches of a step; a power of two, 1 to `maxShards`.
   batchSize @2 :UInt32;        # Samples of a step, over all shards.
   epochs @3 :UInt32;           # At least 1.
   minShardSamples @4 :UInt32;  # Shards of a step are merged until each has at least so many samples (see TrainingBatch); 0 or 1 merges none.
@@ -145,10 +166,10 @@ struct RunSettings {
 struct JoinRequest {
   # worker -> orchestrator: the first message of a connection. Answered with `JoinReply`.
   protocolVersion @0 :UInt16;
-  workerName @1 :Text;              # For people; need not be unique. At most 128 bytes.
-  software @2 :Text;                # Build of torch and kind of processor; workers of one run should agree. At most 256 bytes.
+  workerName @1 :Text;              # For people; need not be unique. At most `maxWorkerNameBytes`.
+  software @2 :Text;                # Build of torch and kind of processor; workers of one run should agree. At most `maxSoftwareBytes`.
   parameters @3 :List(TensorSpec);  # What is added up in a step: the gradients of the trainable parameters, in model order, then whatever else of the
-                                    # model changes in a forward pass. At most 65,536.
+                                    # model changes in a forward pass. At most `maxParameters`.
   parametersHash @4 :Data;          # Of the parameters that the worker holds (see WorkRequest).
   step @5 :UInt64;                  # Steps applied to them; 0 for freshly initialised ones.
   dataset @6 :DatasetInfo;          # As the worker's data service describes it.
@@ -157,14 +178,14 @@ struct JoinRequest {
   heartbeatSeconds @9 :Float64;     # At most so long between two frames of this worker, whatever it does; 0 where it promises nothing. A worker that is
                                     # silent for several times as long keeps its connection, but its shards are leased to others.
   training @10 :Text;               # How a step changes the parameters: optimizer, its settings, scheduler, clipping. JSON, keys sorted; equal for all workers of
-                                    # a run. At most 65,536 bytes; empty where the worker does not say.
-  arithmetic @11 :Text;             # The level that the worker's arithmetic is pinned to, such as "avx2"; empty where it is not pinned. At most 32 bytes.
-  fingerprints @12 :List(Fingerprint);  # Of a reference computation, operator by operator: equal for all workers of a run. At most 64.
+                                    # a run. At most `maxTrainingBytes`; empty where the worker does not say.
+  arithmetic @11 :Text;             # The level that the worker's arithmetic is pinned to, such as "avx2"; empty where it is not pinned. At most `maxArithmeticBytes`.
+  fingerprints @12 :List(Fingerprint);  # Of a reference computation, operator by operator: equal for all workers of a run. At most `maxFingerprints`.
 }
 
 struct Fingerprint {
   # What one operator computes from fixed inputs.
-  operator @0 :Text;           # Such as "matmul". At most 64 bytes.
+  operator @0 :Text;           # Such as "matmul". At most `maxOperatorBytes`.
   hash @1 :Data;               # SHA-256 over the bytes of its result.
 }
 
@@ -192,7 +213,7 @@ struct WorkRequest {
   parametersHash @1 :Data;     # SHA-256 over the bytes of all trainable parameters, then all buffers, in model order.
   timings @2 :Timings;
   stop @3 :Text;               # Not empty: the worker's script has left its loop, for this reason; the run ends after the last committed step, for all
-                               # workers. Answered as ever: with what brings the worker to that step, then with `RunFinished`. At most 1,024 bytes.
+                               # workers. Answered as ever: with what brings the worker to that step, then with `RunFinished`. At most `maxStopBytes`.
 }
 
 struct ShardLease {
@@ -213,7 +234,7 @@ struct ShardReport {
   weight @4 :Float64;          # What the shard's gradient was multiplied with: its loss is a mean over so many things (samples, tokens). Finite, at least 0; 0 for
                                # an empty shard and for one in which nothing counts.
   summed @5 :Bool;             # The loss is a sum, not a mean: the step's gradient is the plain sum over the shards. The same for all shards with samples of a step.
-  stop @6 :Text;               # Not empty: the script asks, having computed this shard, that the run end after this step. At most 1,024 bytes.
+  stop @6 :Text;               # Not empty: the script asks, having computed this shard, that the run end after this step. At most `maxStopBytes`.
 }
 
 struct GradientUpdate {
@@ -289,7 +310,7 @@ struct Leave {
   # worker -> orchestrator: I am going (graceful stop); lease my shards to others now. Answered with `Leave`.
   reason @0 :Text;
   broken @1 :Text;             # Not empty: what the worker found to break the promise of the same bits in its own script, for people. An incident; it ends the
-                               # run unless the orchestrator was told to go on. At most 4,096 bytes.
+                               # run unless the orchestrator was told to go on. At most `maxBrokenBytes`.
 }
 
 # --------------------------------------------------------------------------------------------------------------- errors
