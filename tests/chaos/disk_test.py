@@ -4,7 +4,7 @@ import dataclasses
 import resource
 from pathlib import Path
 
-from pangea import ledger
+from pangea.ledger import reader as ledger
 from tests.chaos.stage import OPTIONS, Stage, death, kill, stage
 
 WITH_CHECKPOINTS = dataclasses.replace(OPTIONS, checkpoint_steps=2)

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pangea.children import Child
 from pangea.places import python_environment
-from pangea.status import read_status
+from pangea.rundir.status import read_status
+from pangea.services.child import Child
 from tests.chaos.service_logs import assert_no_errors
 from tests.integration.cluster import SCRIPT, Cluster, undisturbed
 from tools.processes.waiting import eventually

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pangea import ledger
+from pangea.ledger import reader as ledger
 from tests.chaos.stage import OPTIONS, Stage, death, kill, stage
 from tools.processes.waiting import eventually
 

@@ -15,9 +15,9 @@ import pytest
 
 from pangea.launch import ray_keeper
 from pangea.launch.job import Job
-from pangea.restarts import Fate
-from pangea.services import DATA_SERVICE, ORCHESTRATOR, port_file
-from pangea.settings import Settings
+from pangea.launch.settings import Settings
+from pangea.services.programs import DATA_SERVICE, ORCHESTRATOR, port_file
+from pangea.services.restarts import Fate
 from tests.chaos.launched import Launched, alone, launched, new_run
 from tests.integration.cluster import SCRIPT, Cluster
 from tests.integration.command import pangea

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pangea.places import data_file
-from pangea.status import read_status
+from pangea.rundir.status import read_status
 from tests.chaos.launched import EPOCHS, STEPS, Launched, alone, launched, new_run
 from tests.integration.cluster import SCRIPT, Cluster
 from tools.processes.waiting import eventually

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pangea.service_logs import read_service_logs
+from pangea.rundir.service_logs import read_service_logs
 
 
 def assert_no_errors(run_dir: Path, expected: Sequence[str] = ()) -> None:

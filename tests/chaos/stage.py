@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pangea.audit import audit_ledger
-from pangea.children import Child
-from pangea.ledger import Entry, Reader
-from pangea.services import FREE_PORTS, ORCHESTRATOR, Addresses, RunOptions, data_service_name, port_file, start_data_service, start_orchestrator
+from pangea.ledger.audit import audit_ledger
+from pangea.ledger.reader import Entry, Reader
+from pangea.services.child import Child
+from pangea.services.programs import FREE_PORTS, ORCHESTRATOR, Addresses, RunOptions, data_service_name, port_file, start_data_service, start_orchestrator
 from tests.chaos.service_logs import assert_no_errors
 from tests.integration.cluster import Cluster
 from tools.processes.waiting import eventually

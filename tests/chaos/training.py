@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 import pangea
-from pangea.children import wait_for
+from pangea.services.child import wait_for
 from tests.integration.gated_training import pass_gate
 
 

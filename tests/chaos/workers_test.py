@@ -4,7 +4,7 @@ import dataclasses
 import signal
 from pathlib import Path
 
-from pangea import ledger
+from pangea.ledger import reader as ledger
 from tests.chaos.stage import OPTIONS, Stage, death, go_on, kill, pause, stage
 from tools.processes.waiting import eventually
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pangea import ledger
+from pangea.ledger import reader as ledger
 from tests.chaos.stage import OPTIONS, Stage, death, stage
 
 VERIFIED = dataclasses.replace(OPTIONS, verify_fraction=1.0)

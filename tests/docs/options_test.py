@@ -8,7 +8,7 @@ import shlex
 import click
 import pytest
 
-from pangea.cli import main
+from pangea.commands.main import main
 from tests.docs.documents import commands, documents
 
 _CALL = re.compile(r"(?:\./bazelw run //:pangea --|(?<![\w/.-])pangea) ([a-z]+ [^#|>&;)`]*)")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pangea.cli import main
+from pangea.commands.main import main
 from pangea.places import program
 
 FILE = Path("infra/docker-compose.yaml")

@@ -65,9 +65,7 @@ def test_a_script_that_is_started_by_hand_comes_to_the_same_bits(plain: tuple[by
 
 def test_the_libraries_would_have_followed_the_caller(tmp_path: Path) -> None:
     """Else this file would prove nothing."""
-    script = (
-        "from pangea.determinism import configure_torch; configure_torch(); from pangea.fingerprints import fingerprints; print({k: v.hex() for k, v in fingerprints().items()})"
-    )
+    script = "from pangea.training.determinism import configure_torch; configure_torch(); from pangea.training.fingerprints import fingerprints; print({k: v.hex() for k, v in fingerprints().items()})"
     printed = {
         subprocess.run([sys.executable, "-c", script], env=unpinned(PYTHONPATH=os.pathsep.join(sys.path), **caller), capture_output=True, text=True, timeout=240, check=True).stdout
         for caller in ({}, CALLERS["old"])

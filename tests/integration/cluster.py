@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from pangea.children import Child
-from pangea.embedded import EmbeddedServices
 from pangea.places import python_command, python_environment
-from pangea.services import RunOptions
+from pangea.services.child import Child
+from pangea.services.embedded import EmbeddedServices
+from pangea.services.programs import RunOptions
 from tools.processes.waiting import eventually
 
 SCRIPT = Path(__file__).with_name("gated_training.py")

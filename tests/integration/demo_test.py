@@ -10,7 +10,7 @@ import safetensors.torch
 from click.testing import CliRunner
 
 import pangea
-from pangea.cli import main
+from pangea.commands.main import main
 from pangea.examples.digits import build_model
 
 

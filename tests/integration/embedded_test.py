@@ -74,7 +74,7 @@ def test_killed_services_of_a_script_that_runs_alone_are_started_again(tmp_path:
 SIGNALLED = SCRIPT.replace(
     "for batch in run.batches():",
     """import pathlib, signal
-from pangea.children import wait_for
+from pangea.services.child import wait_for
 for batch in run.batches():
     if batch.step == 3:
         os.kill(os.getpid(), signal.SIGUSR1)

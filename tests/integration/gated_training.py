@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 import pangea
-from pangea.children import wait_for
+from pangea.services.child import wait_for
 
 
 def pass_gate(step: int) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 import click
 import pytest
 
-from pangea.cli import main
-from pangea.entry import join
+from pangea.commands.main import main
+from pangea.launch.settings import Settings
 from pangea.places import program
-from pangea.rehearsal import DEFAULT_FRACTION
-from pangea.services import RunOptions
-from pangea.settings import Settings
+from pangea.services.programs import RunOptions
+from pangea.training.rehearsal import DEFAULT_FRACTION
+from pangea.worker.join import join
 
 FIELDS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(RunOptions)}
 # What only some commands have.

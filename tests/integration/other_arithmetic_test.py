@@ -11,7 +11,7 @@ from tests.integration.cluster import SCRIPT, cluster
 # What makes a worker another one, before it joins.
 OTHERS = {
     "another operator": (
-        "import torch\nfrom pangea import fingerprints\nfingerprints.OPERATORS['matmul'] = lambda: torch.zeros(3)\n",
+        "import torch\nfrom pangea.training import fingerprints\nfingerprints.OPERATORS['matmul'] = lambda: torch.zeros(3)\n",
         "matmul of the same inputs give different bits; pin its arithmetic to that of the run (--arithmetic)",
     ),
     "another level": ("from pangea import arithmetic\narithmetic.ensure_pinned = lambda: 'other'\n", "its arithmetic is pinned to other, that of the run to "),

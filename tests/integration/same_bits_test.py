@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pangea.ledger import NAME, Reader, Step
+from pangea.ledger.reader import NAME, Reader, Step
 from tests.integration.cluster import Cluster, undisturbed
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pangea.embedded import EmbeddedServices
 from pangea.places import data_file, program
+from pangea.services.embedded import EmbeddedServices
 from tests.integration.cluster import cluster, http_get
 from tools.processes.ports import free_address
 from tools.processes.waiting import eventually

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pangea.cli import main
-from pangea.ledger import NAME, Reader, Step
+from pangea.commands.main import main
+from pangea.ledger.reader import NAME, Reader, Step
 from tests.integration.cluster import Cluster, cluster
 
 SCRIPT = Path(__file__).with_name("weighted_training.py")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pangea.children import Child
 from pangea.places import program, python_environment
+from pangea.services.child import Child
 from tests.integration.cluster import SCRIPT, Cluster, cluster, undisturbed
 from tests.integration.command import pangea
 from tools.processes.waiting import PATIENCE_SECONDS, eventually
@@ -74,7 +74,7 @@ SLOW = """
 import json, urllib.error, urllib.request
 import torch
 import pangea
-from pangea.health import serve_health
+from pangea.worker.probes import serve_health
 
 def show(place):
     pages = {}

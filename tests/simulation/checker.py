@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pangea import ledger
-from pangea.audit import Report, audit_ledger, tree_sum
+from pangea.ledger import reader as ledger
+from pangea.ledger.audit import Report, audit_ledger, tree_sum
 
 Vector = npt.NDArray[np.float32]
 History = dict[str, Any]

@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from pangea import ledger
-from pangea.audit import audit_ledger
-from pangea.ledger import LedgerDamaged, Reader
+from pangea.ledger import reader as ledger
+from pangea.ledger.audit import audit_ledger
+from pangea.ledger.reader import LedgerDamaged, Reader
 from tests.simulation.histories import histories
 
 

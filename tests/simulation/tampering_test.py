@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pangea.ledger_samples import added, records_of, written
+from pangea.ledger.fixtures import added, records_of, written
 from tests.simulation import checker
 from tests.simulation.checker import History, check, undisturbed
 from tests.simulation.histories import histories

@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from pangea.children import ChildFailed
 from pangea.places import caller_folder
+from pangea.services.child import ChildFailed
 from tools.bench import compare, machine, markdown
 from tools.bench.report import as_json
 from tools.bench.rounds import DifferentWork, Result, measure

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pangea.children import Child, wait_for
 from pangea.places import python_environment
+from pangea.services.child import Child, wait_for
 
 # Gloo shall neither look up this machine's name nor choose an interface.
 _ENVIRONMENT = {"GLOO_SOCKET_IFNAME": "lo"}

@@ -20,15 +20,15 @@ from pangea.arithmetic import pin_before_torch
 
 if TYPE_CHECKING:
     from pangea._native import PeerError, WireError
-    from pangea.batches import Batch
-    from pangea.determinism import NondeterministicOperation, seed_everything
-    from pangea.entry import join
     from pangea.errors import BrokenPromise, MisusedRun, PangeaError
-    from pangea.run import NotFinite, Run
-    from pangea.snapshot import BadSnapshot
-    from pangea.tensors import UnsupportedModel
-    from pangea.training import Step, UnsupportedOptimizer
-    from pangea.worker import RunDiverged
+    from pangea.training.determinism import NondeterministicOperation, seed_everything
+    from pangea.training.optimizer import Step, UnsupportedOptimizer
+    from pangea.training.snapshot import BadSnapshot
+    from pangea.training.tensors import UnsupportedModel
+    from pangea.worker.batches import Batch
+    from pangea.worker.join import join
+    from pangea.worker.run import NotFinite, Run
+    from pangea.worker.worker import RunDiverged
 
 __all__ = [
     "BadSnapshot",
@@ -50,22 +50,22 @@ __all__ = [
 ]
 
 _MODULES = {
-    "BadSnapshot": "snapshot",
-    "Batch": "batches",
+    "BadSnapshot": "training.snapshot",
+    "Batch": "worker.batches",
     "BrokenPromise": "errors",
     "MisusedRun": "errors",
-    "NondeterministicOperation": "determinism",
-    "NotFinite": "run",
+    "NondeterministicOperation": "training.determinism",
+    "NotFinite": "worker.run",
     "PangeaError": "errors",
     "PeerError": "_native",
-    "Run": "run",
-    "RunDiverged": "worker",
-    "Step": "training",
-    "UnsupportedModel": "tensors",
-    "UnsupportedOptimizer": "training",
+    "Run": "worker.run",
+    "RunDiverged": "worker.worker",
+    "Step": "training.optimizer",
+    "UnsupportedModel": "training.tensors",
+    "UnsupportedOptimizer": "training.optimizer",
     "WireError": "_native",
-    "join": "entry",
-    "seed_everything": "determinism",
+    "join": "worker.join",
+    "seed_everything": "training.determinism",
 }
 
 

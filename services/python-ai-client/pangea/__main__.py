@@ -1,6 +1,6 @@
 """`python -m pangea`."""
 
-from pangea.cli import main
+from pangea.commands.main import main
 
 if __name__ == "__main__":
     main(prog_name="pangea")

@@ -32,11 +32,11 @@ import hashlib, json, os, sys
 import torch, threadpoolctl
 import pangea
 from pangea.arithmetic import ensure_pinned
-from pangea.determinism import configure_torch
+from pangea.training.determinism import configure_torch
 {between}
 level = ensure_pinned()
 configure_torch()
-from pangea.fingerprints import fingerprints, summary
+from pangea.training.fingerprints import fingerprints, summary
 blas = [pool["architecture"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
 print(json.dumps([level, os.getpid(), torch.backends.cpu.get_cpu_capability(), blas, summary(fingerprints()).hex(), sys.argv[1:]]))
 """

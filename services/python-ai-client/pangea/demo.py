@@ -2,7 +2,7 @@
 
 import sys
 
-from pangea.cli import main
+from pangea.commands.main import main
 
 if __name__ == "__main__":
     main(args=["train", *sys.argv[1:]], prog_name="demo")

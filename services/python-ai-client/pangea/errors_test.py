@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-from pangea.determinism import TellsUncaught
+from pangea.training.determinism import TellsUncaught
 from pangea.errors import BrokenPromise
 
 before = TellsUncaught()

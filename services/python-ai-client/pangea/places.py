@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from pangea.files import explained
+from pangea.rundir.atomic_file import explained
 
 _PACKAGE = Path(os.path.abspath(__file__)).parent
 

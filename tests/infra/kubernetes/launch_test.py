@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pangea.cli import main
+from pangea.commands.main import main
 from tests.infra.kubernetes.manifests import VERSIONS, Manifest, UniqueKeys, build, containers, pod
 
 SCRIPT = "import pangea\n\nprint('quotes \" and # marks: - all of it')\n"

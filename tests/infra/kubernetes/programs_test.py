@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pangea.children import Child
 from pangea.places import program, python_environment
-from pangea.services import start_data_service
+from pangea.services.child import Child
+from pangea.services.programs import start_data_service
 from tests.infra.kubernetes.manifests import Manifest, build, containers, pod_labels, pods
 from tests.integration.cluster import http_get
 from tools.processes.ports import free_address

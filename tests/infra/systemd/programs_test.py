@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 import pangea
-from pangea.children import Child
-from pangea.cli import main
+from pangea.commands.main import main
 from pangea.places import data_file, program, python_environment
+from pangea.services.child import Child
 from tests.infra.systemd.units import UNITS, command, environment, read
 from tests.integration.cluster import cluster, http_get
 from tools.processes.waiting import eventually

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from pangea import _native
-from pangea.batches import as_tensor
+from pangea.worker.batches import as_tensor
 from tools.bench.programs import job as jobs
 
 _AHEAD = 32

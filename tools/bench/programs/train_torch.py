@@ -10,7 +10,7 @@ import torch
 
 import pangea
 from pangea import _native
-from pangea.batches import BatchSource
+from pangea.worker.batches import BatchSource
 from tools.bench.models import RECIPES
 from tools.bench.programs import job as jobs
 from tools.bench.programs import torch_process

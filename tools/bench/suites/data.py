@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pangea.services import port_file, start_data_service
+from pangea.services.programs import port_file, start_data_service
 from tools.bench import processes, rows
 from tools.bench.benchmark import Benchmark, Pair, Sample
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pangea.children import Child
+from pangea.services.child import Child
 from tools.bench import processes
 
 BATCH_SIZE = 64

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pangea.children import Child
-from pangea.embedded import EmbeddedServices
-from pangea.services import RunOptions
+from pangea.services.child import Child
+from pangea.services.embedded import EmbeddedServices
+from pangea.services.programs import RunOptions
 from tools.bench import processes
 from tools.bench.benchmark import Benchmark, Pair, Sample
 

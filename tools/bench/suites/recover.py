@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pangea.children import Child
-from pangea.metrics import MetricsFile
+from pangea.rundir.metrics import MetricsFile
+from pangea.services.child import Child
 from tools.bench import processes
 from tools.bench.benchmark import Benchmark, Pair, Sample
 from tools.bench.suites import digits_jobs

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pangea.embedded import EmbeddedServices
-from pangea.metrics import MetricsFile
-from pangea.services import RunOptions
+from pangea.rundir.metrics import MetricsFile
+from pangea.services.embedded import EmbeddedServices
+from pangea.services.programs import RunOptions
 from tools.bench import processes, rows
 from tools.bench.benchmark import Pair, Sample
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pangea.launch.session import worker_environment
+from pangea.launch.settings import Settings
 from pangea.places import run_dir_path
-from pangea.services import ORCHESTRATOR, Addresses, data_service_command, data_service_name, orchestrator_command, port_file
-from pangea.session import worker_environment
-from pangea.settings import Settings
+from pangea.services.programs import ORCHESTRATOR, Addresses, data_service_command, data_service_name, orchestrator_command, port_file
 
 
 class CannotLaunch(ValueError):

@@ -15,7 +15,7 @@ import yaml
 
 from pangea import datasets
 from pangea.launch.job import CannotLaunch, Job
-from pangea.session import training_environment
+from pangea.launch.session import training_environment
 
 Manifest = dict[str, Any]
 # A name of Kubernetes. Behind the longest come "-orchestrator-" and ten digits: the label, of up to 63, that a StatefulSet gives to its pods.

@@ -10,7 +10,7 @@ import yaml
 
 from pangea.launch.job import CannotLaunch, Job
 from pangea.launch.kubernetes import Cluster, Manifest, manifests, render
-from pangea.settings import Settings
+from pangea.launch.settings import Settings
 
 _DATA = ("--listen=0.0.0.0:9090", "--http=0.0.0.0:9091")
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pangea.children import ChildFailed
 from pangea.launch import local
 from pangea.launch.job import CannotLaunch, Job
 from pangea.launch.ray_keeper import Ended, Keeper, events_file, stop_file
-from pangea.metrics import MetricsFile
-from pangea.restarts import Fate, RestartPolicy
-from pangea.services import ORCHESTRATOR
-from pangea.settings import Settings
+from pangea.launch.settings import Settings
+from pangea.rundir.metrics import MetricsFile
+from pangea.services.child import ChildFailed
+from pangea.services.programs import ORCHESTRATOR
+from pangea.services.restarts import Fate, RestartPolicy
 
 # Longer than a keeper gives its process.
 _STOP_SECONDS = 20.0
@@ -77,7 +77,7 @@ def _reach(address: str) -> None:
 
 
 class RaySession:
-    """A run on the cluster; a `pangea.launcher.RunSession`."""
+    """A run on the cluster; a `pangea.launch.train.RunSession`."""
 
     def __init__(self, cluster: RayCluster, settings: Settings, run_dir: Path, run_id: str, _policy: RestartPolicy, on_event: Callable[[str], None]) -> None:
         self._ray, self._cluster, self._job, self._on_event = find_ray(), cluster, Job(settings, run_id, run_dir), on_event

@@ -12,15 +12,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pangea import resume
 from pangea.arithmetic import pin
-from pangea.children import Child, wait_for
+from pangea.launch import resume
 from pangea.launch.job import Job
-from pangea.metrics import MetricsFile
 from pangea.places import python_command, python_environment
-from pangea.restarts import Deaths, Fate, RestartPolicy, fate
-from pangea.services import ORCHESTRATOR, Addresses, port_file, start_data_service, start_orchestrator
-from pangea.supervisor import taken
+from pangea.rundir.metrics import MetricsFile
+from pangea.services.child import Child, wait_for
+from pangea.services.programs import ORCHESTRATOR, Addresses, port_file, start_data_service, start_orchestrator
+from pangea.services.restarts import Deaths, Fate, RestartPolicy, fate
+from pangea.services.supervisor import taken
 
 _TICK_SECONDS = 0.1
 # The orchestrator gives a last checkpoint 6 s, and its connections 3 s more.

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pangea.children import Child
 from pangea.launch.job import CannotLaunch, Job
-from pangea.restarts import RestartPolicy
-from pangea.services import DATA_SERVICE, ORCHESTRATOR, Addresses
-from pangea.session import Session
-from pangea.settings import Settings
-from pangea.supervisor import Process
+from pangea.launch.session import Session
+from pangea.launch.settings import Settings
+from pangea.services.child import Child
+from pangea.services.programs import DATA_SERVICE, ORCHESTRATOR, Addresses
+from pangea.services.restarts import RestartPolicy
+from pangea.services.supervisor import Process
 
 # No questions, and a host that is silent for six seconds is lost.
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=3")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pangea.launch.ssh import Remote, RemoteChild
-from pangea.restarts import Fate, fate
+from pangea.services.restarts import Fate, fate
 
 
 @pytest.mark.parametrize(

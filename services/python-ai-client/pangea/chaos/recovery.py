@@ -1,0 +1,61 @@
+"""How long a run takes to go on after a fault, and how many faults of each kind there were."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pangea.chaos.schedule import KILLS, Kind
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` of the values do not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """p50, p99 and maximum."""
+    return {"count": len(values), "p50": percentile(values, 0.5), "p99": percentile(values, 0.99), "max": max(values)}
+
+
+@dataclass
+class Recoveries:
+    """From each fault to the next step that the run commits. Times are seconds of any one clock.
+
+    A step shows when the first worker has applied it, so the first one that shows after a fault may have been committed before. The second one
+    was not: it is what is waited for. The figures are too long by up to one step, and never too short.
+    """
+
+    counts: Counter[Kind] = field(default_factory=Counter)
+    seconds: dict[Kind, list[float]] = field(default_factory=dict)
+    _open: list[tuple[Kind, float, int]] = field(default_factory=list)
+
+    def fault(self, kind: Kind, at: float, steps: int) -> None:
+        """Notes a fault, when so many steps have shown."""
+        self.counts[kind] += 1
+        self._open.append((kind, at, steps + 2))
+
+    def progress(self, at: float, steps: int) -> None:
+        """Notes that so many steps have shown by now."""
+        for kind, since, wanted in self._open:
+            if steps >= wanted:
+                self.seconds.setdefault(kind, []).append(at - since)
+        self._open = [entry for entry in self._open if steps < entry[2]]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a step is still to come after a fault."""
+        return bool(self._open)
+
+    @property
+    def kills(self) -> int:
+        """How many faults killed a process, or several."""
+        return sum(count for kind, count in self.counts.items() if kind in KILLS)
+
+    def report(self) -> dict[str, dict[str, Any]]:
+        """Count and seconds to the next step, by kind."""
+        return {kind.value: {"faults": self.counts[kind], "recovery_seconds": spread(self.seconds[kind]) if kind in self.seconds else None} for kind in Kind if self.counts[kind]}

@@ -1,0 +1,49 @@
+"""`pangea audit`: what anyone can check from the files of a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from pangea.commands.audit_view import View, as_json, show
+from pangea.ledger.audit import audit_ledger
+from pangea.ledger.other_files import audit_files
+from pangea.ledger.reader import NAME, Hash
+from pangea.places import caller_folder
+
+
+def _head(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Hash | None:
+    if value is None:
+        return None
+    if len(value) != 64 or value.lower().strip("0123456789abcdef"):
+        raise click.BadParameter("a head is 64 hexadecimal digits, as `pangea audit` prints it")
+    return Hash(value.lower())
+
+
+@click.command("audit")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--expect", metavar="HASH", callback=_head, help="A head that an earlier audit printed; refuted if the ledger does not hold it any more.")
+@click.option("--json", "json_wanted", is_flag=True)
+def audit_command(run_dir: Path, expect: Hash | None, json_wanted: bool) -> None:
+    """Prove from the ledger in RUN_DIR that the run kept its promises, or name the records that refute it.
+
+    Exits with 0 if all promises hold, with 1 if something is refuted, with 3 if the ledger is sound but lists different bits that nobody put right.
+    """
+    folder = caller_folder() / run_dir
+    try:
+        with (folder / NAME).open("rb") as stream:
+            report = audit_ledger(stream, expect)
+    except OSError as error:
+        print(f"pangea: cannot read the ledger of the run: {error}; name the run directory, such as pangea-runs/...", file=sys.stderr)
+        sys.exit(1)
+    files, notes = audit_files(folder, report.audit)
+    view = View(report, files, [*report.notes, *notes])
+    if json_wanted:
+        print(json.dumps(as_json(str(folder), view), indent=1))
+    else:
+        show(Console(), view)
+    sys.exit(view.exit_code)

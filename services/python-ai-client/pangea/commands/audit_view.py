@@ -1,0 +1,163 @@
+"""An audit as people read it, and as programs do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pangea.ledger.audit import Finding, Report
+from pangea.ledger.audit_incidents import IncidentRow, KindOfIncident
+
+# So many rows of a refuted promise, and of a kind of incidents, are shown; --json has more.
+_SHOWN_ROWS, _SHOWN_INCIDENTS = 8, 3
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What an audit of a run directory found: in its ledger, and in its other files."""
+
+    report: Report
+    files: list[Finding]
+    notes: list[str]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is refuted."""
+        return self.report.holds and all(finding.holds for finding in self.files)
+
+    @property
+    def unresolved(self) -> int:
+        """Incidents after which nobody can say that the bits were the same."""
+        return self.report.audit.incidents.unresolved
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all promises hold, 1 if something is refuted, 3 if only incidents speak against the same bits."""
+        return 1 if not self.sound else 3 if self.unresolved else 0
+
+    @property
+    def verdict(self) -> str:
+        """In one line."""
+        if not self.sound:
+            return "REFUTED"
+        if self.unresolved:
+            return f"the ledger is sound, but {_times(self.unresolved, 'incident')} of different bits: the promise of the same bits did not hold"
+        return "all promises hold"
+
+
+def figures(report: Report) -> dict[str, Any]:
+    """Of a run, for programs."""
+    audit = report.audit
+    stop, cut = audit.end.stop, audit.cut
+    return {
+        "run_id": audit.settings.run_id if audit.settings else None,
+        "head": report.head,
+        "records": report.records,
+        "committed_records": report.committed,
+        "steps": audit.steps,
+        "total_steps": audit.end.total_steps if audit.model else None,
+        "samples": audit.samples,
+        "weight": audit.weight,
+        "left_out_samples_per_epoch": cut.samples - cut.used if cut else 0,
+        "finished": audit.finished is not None,
+        "stopped": dataclasses.asdict(stop) if stop else None,
+        "changes": [dataclasses.asdict(change) for change in audit.end.changes],
+        "incidents": audit.incidents.count,
+        "unresolved_incidents": audit.incidents.unresolved,
+        "starts": audit.counts.get("start", 0),
+    }
+
+
+def as_json(run_dir: str, view: View) -> dict[str, Any]:
+    """All of it."""
+
+    def plain(finding: Finding) -> dict[str, Any]:
+        return {"holds": finding.holds, **dataclasses.asdict(finding)}
+
+    return {
+        "run_dir": run_dir,
+        "holds": view.exit_code == 0,
+        "sound": view.sound,
+        "verdict": view.verdict,
+        **figures(view.report),
+        "incident_kinds": [dataclasses.asdict(kind) for kind in view.report.audit.incidents.kinds.values()],
+        "ledger": [plain(finding) for finding in view.report.findings],
+        "files": [plain(finding) for finding in view.files],
+        "notes": view.notes,
+    }
+
+
+def show(console: Console, view: View) -> None:
+    """Prints what people need."""
+    report = view.report
+    table = Table(title=f"Audit of run {figures(report)['run_id']}", show_lines=False)
+    table.add_column("what is promised", overflow="fold")
+    table.add_column("found", overflow="fold")
+    for title, findings in (("from the ledger alone", report.findings), ("the other files against the ledger", view.files)):
+        if findings:
+            table.add_section()
+            table.add_row(Text(title, style="italic"), "")
+        for finding in findings:
+            name = f"{finding.promise}: {finding.sentence}"
+            table.add_row(Text(name), Text("ok", style="green") if finding.holds else Text(_refutation(finding), style="bold red"))
+    console.print(table)
+    for line in _lines(view):
+        console.print(Text(line), soft_wrap=True)
+    console.print(Text(view.verdict, style={0: "green", 1: "bold red", 3: "bold yellow"}[view.exit_code]), soft_wrap=True)
+
+
+def _lines(view: View) -> Iterator[str]:
+    found = figures(view.report)
+    for kind in view.report.audit.incidents.kinds.values():
+        yield from _incidents(kind)
+    for change in view.report.audit.end.changes:
+        yield f"changed before step {change.step}: {change.what} from {change.old or 'nothing'} to {change.new or 'nothing'}"
+    yield from _end(view.report)
+    yield from (f"note: {note}" for note in view.notes)
+    total = f" of {found['total_steps']}" if found["total_steps"] else ""
+    yield f"{found['steps']}{total} steps, {found['samples']} samples, {found['records']} records, {found['starts']} starts, {found['incidents']} incidents"
+    yield f"head: {view.report.head}"
+
+
+def _end(report: Report) -> Iterator[str]:
+    """Where a run has ended that did not use all of its steps and samples."""
+    audit = report.audit
+    cut, stop = audit.cut, audit.end.stop
+    if cut is not None and (left := cut.samples - cut.used):
+        yield f"left out: the last {_times(left, 'sample')} of the order of each epoch, which fill no step; {_times(audit.epochs_ended, 'epoch')} ended so far"
+    if stop is not None:
+        by = f"stopped by {stop.name or f'worker {stop.worker}'}: {stop.reason}"
+        done = "complete" if audit.finished is not None else "not yet complete"
+        yield f"{done} up to step {stop.steps} of {audit.end.total_steps}, {by}"
+
+
+def _incidents(kind: KindOfIncident) -> Iterator[str]:
+    resolved = "" if not kind.resolved else ", resolved" if kind.resolved == kind.count else f", {kind.resolved} resolved"
+    yield f"{_times(kind.count, kind.kind)}{resolved}: {kind.meaning}"
+    # What was not put right comes first.
+    shown = sorted(kind.rows, key=lambda row: row.resolved)[:_SHOWN_INCIDENTS]
+    yield from (f"  {_incident(row)}" for row in shown)
+    if kind.count > len(shown):
+        yield f"  and {kind.count - len(shown)} more"
+
+
+def _incident(row: IncidentRow) -> str:
+    shards = "" if not row.count else f", shard {row.first}" if row.count == 1 else f", shards {row.first}-{row.first + row.count - 1}"
+    who = f", {row.name or f'worker {row.worker}'}" if row.worker else ""
+    return f"{'resolved, ' if row.resolved else ''}record {row.record} (line {row.line}), step {row.step}{shards}{who}: {row.detail}"
+
+
+def _times(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _refutation(finding: Finding) -> str:
+    rows = [f"record {row.record} (line {row.line}): {row.detail}" if row.record is not None else row.detail for row in finding.rows[:_SHOWN_ROWS]]
+    if finding.refutations > len(rows):
+        rows.append(f"and {finding.refutations - len(rows)} more")
+    return "REFUTED\n" + "\n".join(rows)

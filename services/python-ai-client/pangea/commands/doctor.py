@@ -1,0 +1,67 @@
+"""`pangea doctor`: can this machine train, and does a script keep the promise of the same bits?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pangea.arithmetic import UnavailableLevel, ensure_pinned
+from pangea.commands.options import ScriptCommand, script_arguments, script_path, shared
+from pangea.launch.settings import Settings
+from pangea.launch.train import Listeners, train
+from pangea.services.child import ChildFailed
+from pangea.services.stopping import listening
+
+
+@click.command("doctor", cls=ScriptCommand)
+@click.argument("script", required=False, type=click.Path(path_type=Path))
+@shared
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_context
+def doctor_command(context: click.Context, /, script: Path | None, as_json: bool, **options: Any) -> None:
+    """Look at what training needs on this machine; exit with 1 if something is missing.
+
+    With SCRIPT: train a few steps of it with one worker, compute shards of them in another order, and name the module whose output depends on the order.
+    """
+    findings = _script(script_path(script), script_arguments(context) or (), options) if script is not None else _machine()
+    if as_json:
+        print(json.dumps(findings, indent=1))
+    else:
+        for finding in findings:
+            print(f"{'ok ' if finding['ok'] else 'BAD'} {finding['name']}: {finding['value']}")
+    if any(finding["ok"] is False for finding in findings):
+        sys.exit(1)
+
+
+def _machine() -> list[dict[str, Any]]:
+    try:
+        ensure_pinned()
+    except UnavailableLevel as error:
+        print(f"pangea: {error}", file=sys.stderr)
+        sys.exit(1)
+    # Here, since it brings torch: other commands must not wait for it.
+    from pangea.training.doctor import examine
+
+    return [dataclasses.asdict(finding) for finding in examine()]
+
+
+def _script(script: Path, arguments: tuple[str, ...], options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Whether the first steps of a script keep the promise."""
+    # The worker reads them: it compares the modules' outputs, in every lease, and ends after a few.
+    os.environ.update({"PANGEA_DOCTOR": "1", "PANGEA_REHEARSE": "1"})
+    with tempfile.TemporaryDirectory() as folder, listening() as stop:
+        settings = Settings(script, arguments, run_dir=str(Path(folder) / "run"), **{**options, "workers": 1, "epochs": 1})
+        try:
+            outcome = train(settings, Listeners(lambda _line, _total: None, lambda _event: None), stop)
+        except ChildFailed as error:
+            return [{"name": str(script), "value": str(error).splitlines()[0], "ok": False}]
+        if not outcome.finished:
+            return [{"name": str(script), "value": f"it ended after {len(outcome.metrics)} steps, before anything could be said", "ok": False}]
+        return [{"name": str(script), "value": f"{len(outcome.metrics)} steps have the same bits in another order of their shards", "ok": True}]

@@ -1,0 +1,59 @@
+"""The end of a run on the terminal, and the exit code of the command."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pangea.commands.foreground import run_training
+from pangea.launch.incidents import Incident
+from pangea.launch.train import Outcome
+
+LINE = {"step": 0, "epoch": 0, "loss": 0.5, "samples": 8, "seconds": 0.1, "workers": 1, "data_seconds": 0.1, "compute_seconds": 0.1, "exchange_seconds": 0.1}
+CONFLICT = Incident("conflict", 3, "worker-2", "different bits", resolved=False)
+SETTLED = Incident("conflict", 4, "worker-1", "settled", resolved=True)
+
+
+def outcome(*incidents: Incident, **run: Any) -> Outcome:
+    return Outcome(Path("/runs/one"), {"total_steps": 9, **run}, {}, [LINE], 1.0, [], {}, list(incidents))
+
+
+@pytest.mark.parametrize(
+    ("ended", "code", "said"),
+    [
+        (outcome(state="finished"), 0, None),
+        (outcome(SETTLED, state="finished", incidents=1), 0, None),
+        (outcome(CONFLICT, SETTLED, state="finished", incidents=2), 3, "INCIDENT, conflict at step 3 by worker-2: different bits"),
+        (outcome(CONFLICT, state="finished"), 3, "1 incidents of different bits that nobody could settle"),
+        (outcome(state="finished", stopped="good enough"), 0, "the script stopped the run early, after 1 steps: good enough"),
+        (outcome(state="stopped"), 1, "stopped after 1 of 9 steps; go on with: pangea train --resume /runs/one"),
+        (outcome(CONFLICT, state="stopped", stopped="the script is not deterministic"), 1, "the run was ended after 1 of 9 steps: the script is not deterministic"),
+        (outcome(state="finished", checkpoint_error="no space left"), 0, "the last checkpoint could not be written: no space left"),
+    ],
+)
+def test_the_end_is_said_and_is_the_exit_code(ended: Outcome, code: int, said: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_code:
+        run_training(lambda _listeners, _request: ended, as_json=True)
+    assert exit_code.value.code == code
+    printed = capsys.readouterr()
+    figures = json.loads(printed.out)
+    assert figures["stopped"] == ended.stopped and len(figures["incidents"]) == len(ended.incidents)
+    assert (said in printed.err) if said is not None else "pangea:" not in printed.err
+
+
+def test_the_table_names_what_was_not_as_it_should_be(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_training(lambda _listeners, _request: outcome(CONFLICT, SETTLED, state="finished", stopped="[bold]enough"), as_json=False)
+    printed = capsys.readouterr().out
+    assert "2, of which 1 resolved" in printed and "[bold]enough" in printed
+
+
+def test_a_full_disk_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def start(*_: object) -> Outcome:
+        raise OSError(28, "No space left on device", "/runs/one/launch.json")
+
+    with pytest.raises(SystemExit) as exit_code:
+        run_training(start, as_json=False)
+    assert exit_code.value.code == 1
+    assert capsys.readouterr().err == "pangea: [Errno 28] No space left on device: '/runs/one/launch.json'\n"

@@ -1,0 +1,24 @@
+"""`pangea health`: what a container's health check calls."""
+
+from __future__ import annotations
+
+import http.client
+import sys
+
+import click
+
+from pangea.rundir.http_get import get
+
+_TIMEOUT_SECONDS = 2.0
+
+
+@click.command("health")
+@click.argument("address", default="127.0.0.1:8082", metavar="[HOST:PORT]")
+def health_command(address: str) -> None:
+    """Ask the worker at HOST:PORT (its PANGEA_HTTP, default 127.0.0.1:8082) whether it is alive; exit with 1 if not."""
+    try:
+        get(f"http://{address}/healthz", _TIMEOUT_SECONDS)
+        print(f"{address} is alive")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        print(f"pangea: no answer from http://{address}/healthz: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,98 @@
+"""`pangea launch`: what it prints, what it refuses, and that it hands to kubectl what it would print."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pangea.commands.main import main
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's folder, with programs and data that are looked for and not started."""
+    monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(tmp_path))
+    for variable, names in (("PANGEA_BIN_DIR", ("go-orchestrator", "rust-compute")), ("PANGEA_DATA_DIR", ("digits.csv.gz",))):
+        monkeypatch.setenv(variable, str(tmp_path))
+        for name in names:
+            (tmp_path / name).touch()
+
+
+def launch(backend: str, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["launch", "--backend", backend, "--run-dir", "run", *arguments])
+
+
+@pytest.mark.parametrize("backend", [["local"], ["ssh", "--host", "a"], ["kubernetes"], ["ray"]])
+def test_what_is_rendered_is_the_run_that_was_asked_for_and_nothing_is_started(backend: list[str], tmp_path: Path) -> None:
+    result = launch(*backend, "--render", "--epochs", "17", "--seed", "4711", "--", "--lr", "0.25")
+    assert result.exit_code == 0, result.output
+    for word in ("17", "4711", "0.25"):
+        assert word in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_local_commands_are_those_of_all_processes(tmp_path: Path) -> None:
+    lines = [shlex.split(line) for line in launch("local", "--render", "--workers", "3", "--data-replicas", "2").output.splitlines()]
+    assert [line[0] for line in lines] == [*[str(tmp_path / "rust-compute")] * 2, str(tmp_path / "go-orchestrator"), "env", "env", "env"]
+
+
+def test_ssh_commands_go_round_the_hosts_of_the_file_and_the_options(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("# the rack\nme@second\n\nthird  # slow\n")
+    output = launch("ssh", "--render", "--workers", "3", "--host", "first", "--hosts", "hosts", "--programs", "/opt/pangea").output
+    assert [line for line in output.splitlines() if line.startswith("# ")] == [
+        "# rust-compute on first",
+        "# go-orchestrator on first",
+        "# worker-1 on first",
+        "# worker-2 on me@second",
+        "# worker-3 on third",
+    ]
+    assert "PANGEA_ORCHESTRATOR=first:8080 PANGEA_DATA=first:9090" in output
+    assert "/opt/pangea/pangea worker" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["ssh"], 1, "needs hosts"),
+        (["ssh", "--host=-oProxyCommand=x"], 1, "is no host"),
+        (["ssh", "--hosts", "nowhere"], 1, "nowhere"),
+        (["local", "--host", "a"], 2, "--host belongs to --backend ssh"),
+        (["ssh", "--host", "a", "--data-claim", "c"], 2, "--data-claim belongs to --backend kubernetes"),
+        (["kubernetes", "--dataset", "stdlib"], 1, "carries only the digits"),
+        (["ray"], 1, "needs the package ray"),
+        (["slurm"], 2, "is not one of"),
+    ],
+)
+def test_what_cannot_be_launched_is_a_sentence(arguments: list[str], code: int, message: str) -> None:
+    result = launch(*arguments)
+    assert result.exit_code == code
+    assert message in result.output
+
+
+def kubectl(folder: Path, exit_code: int) -> None:
+    """A stand-in that keeps what it is given."""
+    program = folder / "kubectl"
+    program.write_text(f'#!/bin/sh\necho "$@" > {folder}/arguments\ncat > {folder}/input\nexit {exit_code}\n')
+    program.chmod(0o755)
+
+
+def test_kubectl_gets_what_would_be_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubectl(tmp_path, 0)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert launch("kubernetes").exit_code == 0
+    assert (tmp_path / "arguments").read_text() == "apply -f -\n"
+    assert (tmp_path / "input").read_text() == launch("kubernetes", "--render").output
+
+
+def test_a_kubectl_that_refuses_or_is_not_there_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "there is no kubectl on PATH" in launch("kubernetes").output
+    program = tmp_path / "kubectl"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    result = launch("kubernetes")
+    assert result.exit_code == 1
+    assert "exit code 3" in result.output

@@ -1,0 +1,99 @@
+"""What happens in a run and people should know, as sentences, each once: notices of workers, incidents, checkpoints that cannot be written, and where a resumed run went on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pangea.launch.incidents import read_incidents
+from pangea.rundir.metrics import MetricsFile
+from pangea.rundir.status import live_status
+
+# How often files and the orchestrator are looked at.
+_SECONDS = 0.5
+_ASK_SECONDS = 0.5
+# So many incidents are told one by one; the run's end counts them all.
+_MOST_INCIDENTS = 5
+
+Status = dict[str, Any]
+
+
+def current_status(run_dir: Path) -> Status:
+    """The orchestrator's own word, or what run.json has; empty if there is neither."""
+    status = live_status(run_dir, _ASK_SECONDS)
+    return status if status is not None else _record(run_dir)
+
+
+def _record(run_dir: Path) -> Status:
+    try:
+        return dict(json.loads((run_dir / "run.json").read_text()))
+    except FileNotFoundError:
+        return {}
+
+
+class RunNews:
+    """Reads the news of one start of a run. Made before the start: what is older is not told again."""
+
+    def __init__(self, run_dir: Path, status: Callable[[Path], Status] = current_status, clock: Callable[[], float] = time.monotonic) -> None:
+        """Args:
+        run_dir: of the run.
+        status: gives its status.
+        clock: seconds; only goes forward.
+        """
+        self._run_dir, self._status, self._clock = run_dir, status, clock
+        self._notices: dict[Path, MetricsFile] = {}
+        self._told: set[str] = set()
+        self._incidents = int(_record(run_dir).get("incidents", 0))
+        self._checkpoint_error = ""
+        self._resumed = False
+        self._next_look = 0.0
+        self._new_notices()
+
+    def look(self, now: bool = False) -> list[str]:
+        """What is new. Looks only now and then, or with `now` at once; call it as often as you like."""
+        if not now and self._clock() < self._next_look:
+            return []
+        self._next_look = self._clock() + _SECONDS
+        status = self._status(self._run_dir)
+        return [*self._resumed_from(status), *self._new_notices(), *self._new_incidents(status), *self._checkpoints(status)]
+
+    def _new_notices(self) -> list[str]:
+        """Of all workers; a text that several of them have is told once."""
+        found = []
+        for file in sorted((self._run_dir / "logs").glob("*.notices.jsonl")):
+            for notice in self._notices.setdefault(file, MetricsFile(file)).read_new():
+                if notice["text"] not in self._told:
+                    self._told.add(notice["text"])
+                    found.append(f"{notice['worker']}: {notice['text']}")
+        return found
+
+    def _new_incidents(self, status: Status) -> list[str]:
+        if status.get("incidents", 0) <= self._incidents:
+            return []
+        incidents = read_incidents(self._run_dir)
+        first, self._incidents = self._incidents, max(self._incidents, len(incidents))
+        lines = [f"incident: {incident}" for incident in incidents[first:_MOST_INCIDENTS]]
+        if first < _MOST_INCIDENTS < len(incidents):
+            lines.append(f"there are more incidents; see pangea audit {self._run_dir}")
+        return lines
+
+    def _checkpoints(self, status: Status) -> list[str]:
+        error = str(status.get("checkpoint_error") or "")
+        if error == self._checkpoint_error:
+            return []
+        self._checkpoint_error = error
+        if not error:
+            return ["checkpoints are written again"]
+        return [f"warning: a checkpoint could not be written: {error}. The run goes on, and tries again with the next one"]
+
+    def _resumed_from(self, status: Status) -> list[str]:
+        found = status.get("resumed_from")
+        if self._resumed or not found:
+            return []
+        self._resumed = True
+        again = found["steps_again"]
+        source = f"from {found['file']} (step {found['step']})" if found["file"] else f"from step {found['step']}"
+        return [f"the run goes on {source}; {again or 'no'} step{'' if again == 1 else 's'} {'is' if again == 1 else 'are'} computed again"]

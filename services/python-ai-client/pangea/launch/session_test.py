@@ -1,0 +1,57 @@
+"""What a worker finds in its environment, and what the orchestrator is called with."""
+
+from pathlib import Path
+
+import pytest
+
+from pangea.launch.session import own_http, worker_environment
+from pangea.launch.settings import Settings
+from pangea.services.programs import RunOptions
+
+
+@pytest.mark.parametrize(
+    ("address", "first", "third"),
+    [("127.0.0.1:8082", "127.0.0.1:8082", "127.0.0.1:8084"), ("[::1]:8082", "[::1]:8082", "[::1]:8084"), (":8082", ":8082", ":8084"), ("8082", "8082", "8084")],
+)
+def test_workers_on_one_machine_have_a_health_address_each(address: str, first: str, third: str) -> None:
+    assert own_http({"PANGEA_HTTP": address}, "worker-1") == {"PANGEA_HTTP": first}
+    assert own_http({"PANGEA_HTTP": address}, "worker-3") == {"PANGEA_HTTP": third}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "nonsense", ""])
+def test_a_free_port_and_what_is_no_address_are_left_as_they_are(address: str) -> None:
+    assert own_http({"PANGEA_HTTP": address} if address else {}, "worker-3") == {}
+
+
+def test_switches_are_variables_of_the_workers(tmp_path: Path) -> None:
+    plain = worker_environment(Settings(Path("s.py"), seed=3), tmp_path, "worker-1", "a:1", ["b:2", "c:3"])
+    assert plain == {
+        "PANGEA_ORCHESTRATOR": "a:1",
+        "PANGEA_DATA": "b:2,c:3",
+        "PANGEA_RUN_DIR": str(tmp_path),
+        "PANGEA_WORKER_NAME": "worker-1",
+        "PANGEA_SEED": "3",
+        "PANGEA_REHEARSE": f"{Settings.rehearse:g}",
+    }
+    loose = worker_environment(Settings(Path("s.py"), strict=False, take_changes=True, rehearse=0), tmp_path, "worker-1", "a:1", ["b:2"])
+    assert {name: loose.get(name) for name in ("PANGEA_ALLOW_NONDETERMINISM", "PANGEA_TAKE_CHANGES", "PANGEA_REHEARSE")} == {
+        "PANGEA_ALLOW_NONDETERMINISM": "1",
+        "PANGEA_TAKE_CHANGES": "1",
+        "PANGEA_REHEARSE": "0",
+    }
+
+
+def test_options_become_flags() -> None:
+    assert RunOptions(epochs=3, checkpoint_seconds=0.5).flags() == [
+        "--epochs=3",
+        "--batch-size=64",
+        "--shards=8",
+        "--seed=0",
+        "--checkpoint-steps=0",
+        "--checkpoint-seconds=0.5",
+        "--keep-checkpoints=3",
+        "--verify-fraction=0.0",
+        "--straggler-k=5.0",
+    ]
+    others = {"--min-shard-samples=0", "--drop-last=true", "--strict=false", "--take-changes=true"}
+    assert others <= set(RunOptions(strict=False, take_changes=True, drop_last=True, min_shard_samples=0).flags())

@@ -1,0 +1,172 @@
+"""Processes that are killed come back under their name and address; what ends by itself does not."""
+
+import json
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pangea.services.child import Child, ChildFailed, wait_for
+from pangea.services.programs import Addresses
+from pangea.services.restarts import Fate, RestartPolicy
+from pangea.services.supervisor import Process, Supervisor
+
+WAITING = "import threading; threading.Event().wait()"
+POLICY = RestartPolicy(most_restarts=2, window=60.0, first_pause=1.0, longest_pause=1.0)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Watch:
+    """A supervisor with a clock that stands, and what it says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock, self.events, self.folder = Clock(), list[str](), folder
+        self.supervisor = Supervisor(POLICY, self.events.append, self.clock)
+
+    def start(self, name: str, code: str, addresses: Addresses | None = None) -> Process:
+        start = lambda: Child(name, [sys.executable, "-c", code], self.folder / "log")  # noqa: E731
+        return self.supervisor.add(name, start, None if addresses is None else lambda _child: addresses)
+
+    def kill(self, process: Process) -> None:
+        process.child.process.kill()
+        process.child.process.wait()
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    made = Watch(tmp_path)
+    yield made
+    made.supervisor.stop(made.supervisor.processes)
+
+
+def ended(process: Process) -> None:
+    assert wait_for(lambda: process.child.exit_code(), 60.0) is not None
+
+
+def test_a_killed_process_is_started_again_at_once_and_after_a_pause_only_without_progress(watch: Watch) -> None:
+    worker = watch.start("worker-2", WAITING)
+    first = worker.child.process.pid
+    watch.kill(worker)
+    watch.supervisor.look(progress=0)
+    assert worker.child.process.pid != first
+    assert worker.restarts == 1 and worker.alive
+    watch.kill(worker)
+    watch.supervisor.look(progress=1)
+    assert worker.restarts == 2 and worker.alive
+    assert watch.events == ["worker-2 was killed (signal 9); started again"] * 2
+    watch.kill(worker)
+    watch.supervisor.look(progress=1)
+    assert worker.restarts == 2 and worker.alive
+    assert watch.events[2:] == ["worker-2 was killed (signal 9); it is started again in 1.0 s"]
+    watch.clock.now = 1.0
+    watch.supervisor.look(progress=1)
+    assert worker.restarts == 3 and worker.child.exit_code() is None
+
+
+def test_a_worker_that_ends_by_itself_is_left_alone_and_named_if_it_failed(watch: Watch) -> None:
+    good, asked, bad = watch.start("good", "pass"), watch.start("asked", WAITING), watch.start("bad", "raise SystemExit('pangea: x.py, line 3: no such layer')")
+    asked.child.process.terminate()
+    for worker in (good, bad, asked):
+        ended(worker)
+    watch.supervisor.look(progress=0)
+    assert (good.fate, bad.fate, asked.fate) == (Fate.LEFT, Fate.FAILED, Fate.LEFT)
+    assert not any(worker.alive for worker in (good, bad, asked))
+    assert watch.events == [f"bad ended with exit code 1: x.py, line 3: no such layer\nIts log: {watch.folder / 'log'}"]
+
+
+def test_the_last_of_the_failed_workers_is_left_to_whoever_asked_for_the_run(watch: Watch) -> None:
+    first, second = watch.start("first", "raise SystemExit(3)"), watch.start("second", WAITING)
+    ended(first)
+    watch.supervisor.look(progress=0)
+    assert len(watch.events) == 1 and watch.events[0].startswith("first ended with exit code 3") and watch.events[0].endswith("The other workers go on.")
+    second.start = lambda: Child("second", [sys.executable, "-c", "raise SystemExit(3)"], watch.folder / "log")
+    watch.kill(second)
+    watch.supervisor.look(progress=0)
+    ended(second)
+    watch.supervisor.look(progress=0)
+    assert second.fate is Fate.FAILED
+    assert [event.split()[0] for event in watch.events[1:]] == ["second"], "only that it was killed"
+
+
+def test_a_process_that_dies_again_and_again_without_progress_ends_the_run_with_its_log(watch: Watch) -> None:
+    worker = watch.start("worker-1", "import os; print('out of luck', flush=True); os.abort()")
+    ended(worker)
+    watch.supervisor.look(progress=4)
+    ended(worker)
+    watch.supervisor.look(progress=4)
+    watch.clock.now = 1.0
+    watch.supervisor.look(progress=4)
+    ended(worker)
+    with pytest.raises(ChildFailed, match=r"(?s)worker-1 was killed \(signal 6\); crash loop: 2 restarts without progress at step 4.*out of luck"):
+        watch.supervisor.look(progress=4)
+
+
+def test_a_service_that_fails_ends_the_run_with_its_log(watch: Watch) -> None:
+    service = watch.start("service", "raise SystemExit('the disk is full')", Addresses("127.0.0.1:1", "127.0.0.1:2"))
+    ended(service)
+    with pytest.raises(ChildFailed, match=r"(?s)service ended with exit code 1.*the disk is full"):
+        watch.supervisor.look(progress=0)
+
+
+def test_a_service_waits_until_its_address_is_free_and_gives_up_in_the_end(watch: Watch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        service = watch.start("service", WAITING, Addresses(address, "127.0.0.1:0"))
+        watch.kill(service)
+        watch.supervisor.look(progress=0)
+        assert service.alive and service.restarts == 0
+        watch.clock.now = 31.0
+        with pytest.raises(ChildFailed, match=f"another process has had its address {address}"):
+            watch.supervisor.look(progress=0)
+    watch.supervisor.look(progress=0)
+    assert service.restarts == 1
+
+
+def test_stopping_ends_all_and_starts_none_again(watch: Watch) -> None:
+    dead, living = watch.start("dead", WAITING), watch.start("living", WAITING)
+    watch.kill(dead)
+    watch.supervisor.look(progress=0)
+    watch.kill(dead)
+    watch.supervisor.look(progress=0)
+    watch.supervisor.stop(watch.supervisor.processes)
+    watch.clock.now = 100.0
+    watch.supervisor.look(progress=0)
+    assert not dead.alive and not living.alive
+    assert living.child.exit_code() == -signal.SIGTERM
+
+
+def test_a_child_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
+    parent = f"""
+import json, pathlib, signal, sys
+from pangea.services.child import Child
+child = Child("child", [sys.executable, "-c", {WAITING!r}], pathlib.Path({str(tmp_path / "log")!r}))
+file = pathlib.Path({str(tmp_path / "pid")!r})
+file.with_suffix(".tmp").write_text(json.dumps(child.process.pid))
+file.with_suffix(".tmp").rename(file)
+signal.pause()
+"""
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    process = Child("parent", [sys.executable, "-c", parent], tmp_path / "parent.log", environment)
+    pid = wait_for(lambda: json.loads((tmp_path / "pid").read_text()) if (tmp_path / "pid").exists() else None, 60.0)
+    assert pid is not None, process.log_tail()
+    process.process.kill()
+    process.process.wait()
+    assert wait_for(lambda: not running(pid) or None, 60.0), "the child outlived its parent"
+
+
+def running(pid: int) -> bool:
+    """Whether it is there, and not only waits to be buried."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,128 @@
+"""Random numbers depend on the work, not on the worker."""
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy
+import pytest
+import torch
+from torch import nn
+
+from pangea.training.determinism import configure_torch, explain, is_nondeterministic, refusal, seed_everything, seed_shard, shard_seed
+
+
+def draws() -> tuple[float, float, float]:
+    return torch.rand(1).item(), random.random(), float(numpy.random.rand())
+
+
+def test_a_shard_draws_the_same_numbers_whatever_was_drawn_before() -> None:
+    seed_shard(7, 3, 2)
+    first = draws()
+    draws()
+    seed_shard(7, 3, 2)
+    assert draws() == first
+
+
+def test_seeds_of_different_work_differ() -> None:
+    seeds = {shard_seed(seed, step, shard) for seed in range(5) for step in range(50) for shard in range(8)}
+    assert len(seeds) == 5 * 50 * 8
+    assert all(0 <= seed < 1 << 63 for seed in seeds)
+
+
+def test_the_seed_function_never_changes() -> None:
+    assert shard_seed(0, 0, 0) == int.from_bytes(hashlib.sha256(b"pangea/shard/1" + bytes(24)).digest()[:8], "little") >> 1
+
+
+def test_everything_is_seeded_by_the_launchers_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANGEA_SEED", "41")
+    assert seed_everything() == 41
+    first = draws()
+    seed_everything(41)
+    assert draws() == first
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def unpool() -> torch.Tensor:
+    """An operation that torch has no deterministic form of, also on the CPU."""
+    values, indices = nn.MaxPool2d(2, return_indices=True)(torch.ones(1, 1, 4, 4))
+    return torch.as_tensor(nn.MaxUnpool2d(2)(values, indices))
+
+
+@pytest.mark.usefixtures("as_before")
+def test_an_operation_without_a_deterministic_form_is_refused_by_name_with_the_way_out() -> None:
+    configure_torch()
+    with pytest.raises(RuntimeError) as raised:
+        unpool()
+    assert is_nondeterministic(raised.value)
+    assert "max_unpooling2d" in str(refusal(raised.value))
+    assert "--allow-nondeterminism" in str(refusal(raised.value))
+    explain(raised.value)
+    explain(raised.value)
+    assert len(raised.value.__notes__) == 1
+
+
+@pytest.mark.usefixtures("as_before")
+def test_it_is_allowed_when_the_promise_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANGEA_ALLOW_NONDETERMINISM", "1")
+    with pytest.warns(UserWarning, match="the promise of the same bits for any number of workers is given up"):
+        configure_torch()
+    with pytest.warns(UserWarning, match="max_unpooling2d"):
+        assert unpool().shape == (1, 1, 4, 4)
+
+
+def test_a_refusal_in_the_scripts_own_frames_ends_with_the_way_out() -> None:
+    script = """
+import torch
+from pangea.training.determinism import TellsUncaught, configure_torch
+configure_torch()
+before = TellsUncaught()
+before.remove()
+hook = TellsUncaught()
+torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env={"PYTHONPATH": ":".join(sys.path)})
+    assert ended.returncode == 1
+    assert "the model uses put_, an operation without a deterministic form" in ended.stderr
+    assert ended.stderr.count("--allow-nondeterminism") == 1
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("out of memory"), ValueError("does not have a deterministic implementation")])
+def test_other_errors_are_left_alone(error: BaseException | None) -> None:
+    explain(error)
+    assert not getattr(error, "__notes__", [])
+
+
+PRODUCTS = """
+import hashlib, torch
+from pangea.training.determinism import configure_torch, describe_software
+configure_torch()
+torch.manual_seed(3)
+digest = hashlib.sha256()
+for rows, inner, columns in [(64, 64, 64), (512, 64, 256), (33, 700, 129), (256, 1024, 10)]:
+    digest.update((torch.rand(rows, inner) @ torch.rand(inner, columns)).numpy().tobytes())
+print(digest.hexdigest(), describe_software())
+"""
+
+
+def test_products_have_the_same_bits_however_many_cores_the_machine_offers() -> None:
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", PRODUCTS],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2", "3")
+    }
+    assert len(printed) == 1
+    assert "openblas" in printed.pop()

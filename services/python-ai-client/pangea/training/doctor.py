@@ -1,0 +1,94 @@
+"""`pangea doctor`: can this machine train, and to the same bits as others?"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pangea import arithmetic
+from pangea.places import caller_folder, data_file, program
+from pangea.training.determinism import configure_torch, describe_software
+from pangea.training.fingerprints import fingerprints, summary
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `ok` is None for mere information."""
+
+    name: str
+    value: str
+    ok: bool | None
+
+
+def reference_hash() -> str:
+    """One hash for what all operators of `pangea.fingerprints` compute. Machines that print the same one train to the same bits."""
+    configure_torch()
+    return summary(fingerprints()).hex()
+
+
+def _determinism() -> str:
+    first, second = reference_hash(), reference_hash()
+    if first != second:
+        raise RuntimeError(f"two computations gave {first[:12]} and {second[:12]}")
+    return f"reference hash {first[:16]}"
+
+
+def _arithmetic() -> str:
+    level, best = arithmetic.in_force(), arithmetic.best_level()
+    if not level:
+        return "not pinned: this processor has none of " + ", ".join(arithmetic.LEVELS) if not best else "not pinned"
+    return f"{level} ({'the best of this machine' if level == best else f'this machine also has {best}'}); another: {arithmetic.VARIABLE}=LEVEL pangea doctor"
+
+
+def _operators() -> str:
+    return " ".join(f"{name}={value.hex()[:8]}" for name, value in fingerprints().items())
+
+
+def _native() -> str:
+    return str(importlib.import_module("pangea._native").__file__)
+
+
+def _loopback() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"free ports, such as {server.getsockname()[1]}"
+
+
+def _disk() -> str:
+    free = shutil.disk_usage(caller_folder()).free / (1 << 30)
+    if free < 1:
+        raise RuntimeError(f"{free:.1f} GiB free in {caller_folder()}; a run needs at least 1")
+    return f"{free:.0f} GiB free in {caller_folder()}"
+
+
+def _memory() -> str:
+    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return f"{pages / (1 << 30):.1f} GiB unused"
+
+
+def examine() -> list[Finding]:
+    """Looks at everything that a run on this machine needs."""
+    checks: list[tuple[str, Callable[[], object]]] = [
+        ("torch", describe_software),
+        ("arithmetic", _arithmetic),
+        ("same bits twice", _determinism),
+        ("fingerprints", _operators),
+        ("native module", _native),
+        ("go-orchestrator", lambda: program("go-orchestrator")),
+        ("rust-compute", lambda: program("rust-compute")),
+        ("digits data", lambda: data_file("digits.csv.gz")),
+        ("loopback", _loopback),
+        ("disk", _disk),
+        ("memory", _memory),
+        ("cores", lambda: len(os.sched_getaffinity(0))),
+    ]
+    findings = []
+    for name, check in checks:
+        try:
+            findings.append(Finding(name, str(check()), True))
+        except Exception as error:  # each finding stands for itself
+            findings.append(Finding(name, str(error), False))
+    return findings

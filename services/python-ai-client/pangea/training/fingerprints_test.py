@@ -1,0 +1,89 @@
+"""The reference computation sees another choice of kernels, is fast, and leaves no trace."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import random
+import subprocess
+import sys
+
+import numpy
+import pytest
+import torch
+
+from pangea.arithmetic import LEVELS, best_level, pin
+from pangea.training.fingerprints import OPERATORS, fingerprints, summary
+
+COMPUTE = """
+import json
+from pangea.training.determinism import configure_torch
+from pangea.training.fingerprints import fingerprints
+configure_torch()
+print(json.dumps({name: value.hex() for name, value in fingerprints().items()}))
+"""
+
+
+@functools.cache
+def computed(**environment: str) -> dict[str, str]:
+    """By a process of its own, pinned to avx2 but for these variables."""
+    variables = {**pin(os.environ, "avx2"), "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    return dict(json.loads(subprocess.run([sys.executable, "-c", COMPUTE], env=variables, capture_output=True, text=True, timeout=240, check=True).stdout))
+
+
+def test_they_fit_into_a_message() -> None:
+    found = fingerprints()
+    assert found.keys() == OPERATORS.keys()
+    assert 20 < len(found) <= 64
+    assert all(0 < len(name.encode()) <= 64 and len(value) == 32 for name, value in found.items())
+    assert len(set(found.values())) == len(found)
+
+
+def test_they_are_the_same_each_time_and_so_is_their_summary() -> None:
+    assert fingerprints() == fingerprints()
+    assert summary(fingerprints()) == summary(dict(reversed(fingerprints().items())))
+
+
+def test_nothing_of_the_process_changes() -> None:
+    def state() -> list[object]:
+        return [torch.get_rng_state().tolist(), random.getstate(), str(numpy.random.get_state(legacy=False)), torch.get_num_threads(), torch.is_grad_enabled()]
+
+    torch.manual_seed(3)
+    before = state()
+    with torch.no_grad():
+        fingerprints()
+    assert state() == before
+
+
+def test_defaults_that_a_script_has_set_do_not_matter() -> None:
+    expected = fingerprints()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"), torch.no_grad():
+            assert fingerprints() == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.skipif("avx2" not in LEVELS or not best_level(), reason="this processor has no level")
+@pytest.mark.parametrize(
+    ("variable", "value", "operator"),
+    [
+        ("OPENBLAS_CORETYPE", "Sandybridge", "matmul"),
+        ("ATEN_CPU_CAPABILITY", "default", "exponentials"),
+        ("ONEDNN_MAX_CPU_ISA", "SSE41", "convolution"),
+        ("NPY_DISABLE_CPU_FEATURES", "AVX2 FMA3", "numpy"),
+        ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX2,-FMA", "numpy"),
+    ],
+)
+def test_other_kernels_are_seen_in_the_operators_that_they_compute(variable: str, value: str, operator: str) -> None:
+    pinned, other = computed(), computed(**{variable: value})
+    different = {name for name in pinned if pinned[name] != other[name]}
+    assert operator in different
+    assert "embedding" not in different
+
+
+@pytest.mark.skipif(not best_level(), reason="this processor has no level")
+def test_what_processors_of_one_level_differ_in_does_not_matter() -> None:
+    assert computed(OPENBLAS_CORETYPE="Zen", OPENBLAS_L2_SIZE="262144", OPENBLAS_BLOCK_FACTOR="4", OPENBLAS_NUM_THREADS="3") == computed()

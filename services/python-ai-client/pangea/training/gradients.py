@@ -1,0 +1,165 @@
+"""Collects what a shard contributes to a step into one flat vector, and gives the sum of all shards back to the model.
+
+The vector is [gradients of the trainable parameters in model order][a 1 for each of them that got a gradient, else 0][changes of the buffers], float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch.nn.parameter import is_lazy
+
+from pangea.errors import BrokenPromise
+from pangea.training.buffers import Buffers
+from pangea.training.hashing import tensors_hash
+from pangea.training.tensors import UnsupportedModel, places
+from pangea.training.watch import ParameterWatch
+
+__all__ = ["Parameters", "UnsupportedModel"]
+
+USED = "pangea.used"
+
+
+class Parameters:
+    """A model's state as a run sees it: trainable parameters in the order of `named_parameters`, then buffers."""
+
+    def __init__(self, model: torch.nn.Module, modes: Mapping[str, str] | None = None) -> None:
+        """Args:
+            model: on the CPU, with at least one trainable float32 parameter.
+            modes: of its buffers; see `Buffers`.
+        Raises:
+            UnsupportedModel: naming the tensor.
+        """
+        self.model = model
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            if is_lazy(tensor):
+                raise UnsupportedModel(f"{name} has no shape yet; run one batch through the model before it joins, or give pangea.join(init=...)")
+            if tensor.device.type != "cpu":
+                raise UnsupportedModel(f"{name} is on {tensor.device}; move the model to the CPU")
+        self.trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        if not self.trainable:
+            raise UnsupportedModel("the model has no trainable parameter; check requires_grad")
+        for name, parameter in self.trainable.items():
+            if parameter.dtype != torch.float32:
+                raise UnsupportedModel(f"{name} is {parameter.dtype}; gradients are added in float32, so trainable parameters must be float32")
+            if not parameter.is_contiguous():
+                raise UnsupportedModel(f"{name} is not contiguous in memory; store `parameter.data.contiguous()`")
+        self._frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        self.buffers = Buffers(model, modes)
+        self.watch = ParameterWatch([place for place, _ in places(model, "_parameters")])
+        # Where the promise is given up: told of what breaks it, instead of an error.
+        self.tolerate: Callable[[str], None] | None = None
+        self._gradients = sum(parameter.numel() for parameter in self.trainable.values())
+        self.elements = self._gradients + len(self.trainable) + self.buffers.elements
+
+    def specs(self) -> list[tuple[str, Literal["float32"], tuple[int, ...]]]:
+        """(name, dtype, shape) of each part of the flat vector."""
+        shapes = [(name, tuple(parameter.shape)) for name, parameter in self.trainable.items()]
+        return [(name, "float32", shape) for name, shape in [*shapes, (USED, (len(shapes),)), *self.buffers.shapes()]]
+
+    def hash(self) -> bytes:
+        """SHA-256 over the bytes of all trainable parameters, then all buffers."""
+        return tensors_hash([*self.trainable.values(), *(buffer for _, buffer in self.model.named_buffers())])
+
+    def clear_gradients(self) -> None:
+        """Forgets what backward left."""
+        for parameter in self.trainable.values():
+            parameter.grad = None
+
+    def loaded(self) -> None:
+        """Says that the values of now are the run's: those of a snapshot, or after a step."""
+        self.clear_gradients()
+        self.buffers.remember()
+        self.watch.remember()
+
+    def begin_shard(self) -> None:
+        """Puts the buffers back to the step's start. To be called before the forward pass."""
+        self.buffers.reset()
+
+    def gradient_sum(self, loss: torch.Tensor, samples: int, flat: torch.Tensor | None = None, weight: float | None = None) -> torch.Tensor:
+        """What a shard contributes: the gradient of its loss times its weight, which parameters have one, and the buffers' changes.
+
+        Args:
+            loss: scalar.
+            samples: in the shard, at least 1.
+            flat: float32 [elements] to write to; default is a new one.
+            weight: what the loss is multiplied with; where it is 0, nothing counts and the gradient is all zeros. Default: the samples.
+        Returns:
+            flat.
+        Raises:
+            UnsupportedModel: naming the tensor.
+            BrokenPromise: naming what the script has changed.
+        """
+        self.clear_gradients()
+        if weight != 0:
+            (loss * (samples if weight is None else weight)).backward()  # type: ignore[no-untyped-call]
+        self.check("pass", bytes_too=self.watch.in_full)
+        flat = torch.empty(self.elements, dtype=torch.float32) if flat is None else flat
+        used = torch.tensor([float(parameter.grad is not None) for parameter in self.trainable.values()])
+        flat[self._gradients : self._gradients + len(self.trainable)] = used
+        offset = 0
+        for name, parameter in self.trainable.items():
+            place = flat[offset : offset + parameter.numel()]
+            if parameter.grad is None:
+                place.zero_()
+            elif parameter.grad.is_sparse:
+                raise UnsupportedModel(f"the gradient of {name} is sparse; build the layer with sparse=False")
+            else:
+                place.copy_(parameter.grad.reshape(-1))
+            offset += parameter.numel()
+        self.clear_gradients()
+        self.buffers.write_change(samples, flat[self._gradients + len(self.trainable) :])
+        self.buffers.reset()
+        return flat
+
+    def check(self, where: str, *, bytes_too: bool = False) -> None:
+        """Looks whether the script has changed what only the run may change.
+
+        Args:
+            where: "pass" (forward or backward) or "loop": where it would have been.
+            bytes_too: look at checksums as well, which costs time.
+        Raises:
+            BrokenPromise: naming it, with what to write instead.
+        """
+        try:
+            self._check(where, bytes_too)
+        except BrokenPromise as error:
+            if self.tolerate is None:
+                raise
+            self.tolerate(str(error))
+            self.watch.remember()
+
+    def _check(self, where: str, bytes_too: bool) -> None:
+        self.watch.check(where, bytes_too=bytes_too)
+        self.buffers.check()
+        for name, parameter in self._frozen.items():
+            if parameter.requires_grad:
+                raise BrokenPromise(f"the parameter {name} was frozen when the model joined and is trainable now; set requires_grad before pangea.join")
+
+    def begin_step(self, total: torch.Tensor, samples: int, divisor: float | None = None) -> None:
+        """Moves the buffers, and makes every parameter's `grad` the gradient of the step's loss. `end_step` follows.
+
+        A parameter that no shard used has no gradient (None), as if one process had computed the whole batch.
+
+        Args:
+            total: flat float32 [elements], the sum over all shards; overwritten, and used until `end_step`.
+            samples: of the step.
+            divisor: of the gradients; 0 where no shard has a weight, and they are zeros. Default: the samples.
+        Raises:
+            BrokenPromise: naming what the script has changed.
+        """
+        self.check("loop", bytes_too=True)
+        if divisor != 0:
+            total[: self._gradients].div_(samples if divisor is None else divisor)
+        used = total[self._gradients : self._gradients + len(self.trainable)].tolist()
+        offset = 0
+        for parameter, times in zip(self.trainable.values(), used, strict=True):
+            parameter.grad = total[offset : offset + parameter.numel()].view(parameter.shape) if times else None
+            offset += parameter.numel()
+        self.buffers.apply(total[self._gradients + len(self.trainable) :], samples)
+
+    def end_step(self) -> None:
+        """Says that the optimizer has made its step."""
+        self.loaded()

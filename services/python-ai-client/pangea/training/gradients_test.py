@@ -1,0 +1,170 @@
+"""Gradient sums of shards, and what a model must be."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from pangea.errors import BrokenPromise
+from pangea.training.gradients import Parameters
+from pangea.training.tensors import UnsupportedModel
+
+
+def small_model() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+
+
+def test_sums_of_shards_add_up_to_the_gradient_of_the_whole_batch() -> None:
+    model = small_model()
+    parameters = Parameters(model)
+    x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
+    total = torch.zeros(parameters.elements)
+    for part in (slice(0, 7), slice(7, 8), slice(8, 20)):
+        total += parameters.gradient_sum(nn.functional.cross_entropy(model(x[part]), y[part]), len(y[part]))
+    parameters.begin_step(total, 20)
+    together = [parameter.grad.clone() for parameter in parameters.trainable.values() if parameter.grad is not None]
+    parameters.end_step()
+    nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+    for got, parameter in zip(together, model.parameters(), strict=True):
+        torch.testing.assert_close(got, parameter.grad)
+
+
+def test_a_frozen_parameter_has_no_part_and_an_unused_one_is_told_from_one_with_zeros() -> None:
+    model = nn.ModuleDict({"used": nn.Linear(2, 1), "frozen": nn.Linear(2, 1), "unused": nn.Linear(2, 1, bias=False)})
+    model["frozen"].requires_grad_(False)
+    parameters = Parameters(model)
+    assert parameters.specs() == [("used.weight", "float32", (1, 2)), ("used.bias", "float32", (1,)), ("unused.weight", "float32", (1, 2)), ("pangea.used", "float32", (3,))]
+    flat = parameters.gradient_sum(model["used"](torch.ones(4, 2)).mean(), 4)
+    assert flat.tolist() == [4.0, 4.0, 4.0, 0.0, 0.0, 1.0, 1.0, 0.0]
+    zeros = parameters.gradient_sum(0 * model["unused"](torch.ones(4, 2)).mean(), 4)
+    assert zeros.tolist() == [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+    parameters.begin_step(flat, 4)
+    assert torch.equal(model["used"].weight.grad, torch.ones(1, 2))
+    assert model["unused"].weight.grad is None
+
+
+def test_a_vector_is_used_again_without_a_trace_of_what_was_in_it() -> None:
+    model = small_model()
+    parameters = Parameters(model)
+    x = torch.randn(4, 6)
+    memory = torch.full((parameters.elements,), float("nan"))
+    assert parameters.gradient_sum(model(x).mean(), 4, memory) is memory
+    assert torch.equal(memory, parameters.gradient_sum(model(x).mean(), 4))
+
+
+def test_gradients_left_by_the_script_do_not_leak_into_a_shard() -> None:
+    model = small_model()
+    parameters = Parameters(model)
+    x = torch.randn(4, 6)
+    clean = parameters.gradient_sum(model(x).mean(), 4)
+    model(x).sum().backward()
+    assert torch.equal(parameters.gradient_sum(model(x).mean(), 4), clean)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Linear(2, 2).double(), "weight is torch.float64"),
+        (nn.Linear(2, 2).requires_grad_(False), "no trainable parameter"),
+        (nn.Linear(2, 2, device="meta"), "weight is on meta"),
+        (nn.LazyLinear(2), "weight has no shape yet; run one batch"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused_by_name(model: nn.Module, message: str) -> None:
+    with pytest.raises(UnsupportedModel, match=message):
+        Parameters(model)
+
+
+def test_a_sparse_gradient_is_refused_by_name() -> None:
+    model = nn.Embedding(4, 2, sparse=True)
+    with pytest.raises(UnsupportedModel, match="gradient of weight is sparse"):
+        Parameters(model).gradient_sum(model(torch.tensor([1, 2])).mean(), 2)
+
+
+def test_the_hash_sees_every_bit_of_parameters_and_buffers() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    parameters = Parameters(model)
+    before = parameters.hash()
+    assert before == parameters.hash()
+    with torch.no_grad():
+        model[1].running_mean[1] = -0.0
+    assert parameters.hash() != before, "0.0 and -0.0 differ in bits"
+
+
+class Meddling(nn.Module):
+    """Changes its own tensors in the forward pass, as `change` says."""
+
+    def __init__(self, change: Callable[["Meddling"], object]) -> None:
+        super().__init__()
+        self.weight, self.frozen = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2), requires_grad=False)
+        self.register_buffer("hidden", torch.zeros(2), persistent=False)
+        self.register_buffer("mask", torch.zeros(2, dtype=torch.bool))
+        self.change = change
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x * self.weight
+        with torch.no_grad():
+            self.change(self)
+        return y
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model: model.weight.clamp_(0), "^the parameter weight was changed in the forward.*parametrize"),
+        (lambda model: model.weight.data.clamp_(0.5, 0.75), "^the parameter weight was changed in the forward"),
+        (lambda model: model.frozen.add_(1), "^the parameter frozen was changed"),
+        (lambda model: setattr(model, "frozen", nn.Parameter(torch.ones(2), requires_grad=False)), "^the parameter frozen was changed"),
+        (lambda model: model.mask.fill_(True), "^the buffer mask"),
+        (lambda model: model.frozen.requires_grad_(True), "^the parameter frozen was frozen when the model joined"),
+    ],
+)
+def test_what_must_not_change_in_a_forward_pass_is_named_when_it_does(change: Callable[[Meddling], object], message: str) -> None:
+    parameters = Parameters(model := Meddling(lambda _: None))
+    for _ in range(2):
+        total = parameters.gradient_sum(model(torch.ones(3, 2)).mean(), 3)
+        parameters.begin_step(total, 3)
+        torch.optim.SGD([model.weight], lr=0.1).step()
+        parameters.end_step()
+    model.change = change
+    with pytest.raises(BrokenPromise, match=message):
+        parameters.gradient_sum(model(torch.ones(3, 2)).mean(), 3)
+
+
+def test_where_the_promise_is_given_up_a_change_is_told_and_taken() -> None:
+    parameters = Parameters(model := Meddling(lambda model: model.weight.mul_(0.5)))
+    told: list[str] = []
+    parameters.tolerate = told.append
+    parameters.gradient_sum(model(torch.ones(3, 2)).mean(), 3)
+    assert len(told) == 1 and "the parameter weight" in told[0]
+
+
+def test_weights_make_a_step_the_mean_over_what_counts() -> None:
+    model = small_model()
+    parameters = Parameters(model)
+    x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
+    y[3:9] = -100
+    y[15:] = -100
+    total, divisor = torch.zeros(parameters.elements), 0.0
+    for part in (slice(0, 5), slice(5, 15), slice(15, 20)):
+        weight = float((y[part] != -100).sum())
+        total += parameters.gradient_sum(nn.functional.cross_entropy(model(x[part]), y[part]), len(y[part]), None, weight)
+        divisor += weight
+    assert divisor == 9.0, "the last part has no target that counts, and its loss is NaN"
+    parameters.begin_step(total, 20, divisor)
+    together = [parameter.grad.clone() for parameter in parameters.trainable.values() if parameter.grad is not None]
+    parameters.end_step()
+    nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+    for got, parameter in zip(together, model.parameters(), strict=True):
+        torch.testing.assert_close(got, parameter.grad)
+
+
+def test_a_step_in_which_nothing_counts_changes_nothing() -> None:
+    model = small_model()
+    parameters = Parameters(model)
+    flat = parameters.gradient_sum(nn.functional.cross_entropy(model(torch.randn(2, 6)), torch.tensor([-100, -100])), 2, None, 0.0)
+    assert not flat.any()
+    parameters.begin_step(flat, 2, 0.0)
+    assert all(parameter.grad is None for parameter in model.parameters())

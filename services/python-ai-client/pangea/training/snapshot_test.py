@@ -1,0 +1,113 @@
+"""A snapshot carries the whole state: training goes on from it with the same bits."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from pangea.training import snapshot
+from pangea.training.hashing import tensors_hash
+
+POSITION = snapshot.Position(step=3, seed=(1 << 63) - 1, shards=8, batch_size=64)
+
+
+def build(seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def advance(model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: lr_scheduler.LRScheduler, steps: range) -> None:
+    for step in steps:
+        torch.manual_seed(step)
+        optimizer.zero_grad()
+        loss = model(torch.randn(16, 4)).square().mean()
+        loss.backward()
+        optimizer.step()
+        if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+            scheduler.step(loss.item())
+        else:
+            scheduler.step()
+
+
+def adam(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), lr=0.1 + 0.2, betas=(0.9, 1 / 3))
+
+
+def test_training_goes_on_from_a_snapshot_with_the_same_bits() -> None:
+    model = build(1)
+    optimizer = adam(model)
+    scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, patience=1, factor=1 / 3)
+    advance(model, optimizer, scheduler, range(3))
+    data = snapshot.encode(model, optimizer, scheduler, POSITION)
+    advance(model, optimizer, scheduler, range(3, 8))
+
+    other = build(2)
+    other_optimizer = torch.optim.Adam(other.parameters())
+    other_scheduler = lr_scheduler.ReduceLROnPlateau(other_optimizer)
+    assert snapshot.decode_into(data, other, other_optimizer, other_scheduler) == POSITION
+    advance(other, other_optimizer, other_scheduler, range(3, 8))
+    assert snapshot.encode(other, other_optimizer, other_scheduler, POSITION) == snapshot.encode(model, optimizer, scheduler, POSITION)
+
+
+def test_the_file_tells_where_in_the_run_it_was_made_and_holds_plain_weights() -> None:
+    model = build(1)
+    model[0].requires_grad_(False)
+    data = snapshot.encode(model, adam(model), None, POSITION)
+    assert snapshot.position_of(data) == POSITION
+    other = build(2)
+    other.load_state_dict(snapshot.model_tensors(data))
+    assert tensors_hash(other.state_dict().values()) == tensors_hash(model.state_dict().values())
+
+
+@pytest.mark.parametrize("value", [0.1 + 0.2, -0.0, float("inf"), float("-inf"), float("nan"), 5e-324, 1e308, 1 << 62, True, None, "text", (1.5, (2, None)), [1, [2.5]]])
+def test_numbers_beside_the_tensors_keep_every_bit(value: Any) -> None:
+    model = build(1)
+    optimizer, other = (torch.optim.SGD(model.parameters(), lr=0.1) for _ in range(2))
+    optimizer.param_groups[0]["extra"] = value
+    optimizer.state[model[0].weight] = {"nested": {3: value, "milestones": Counter({2: 1})}, "wide": torch.full((2,), 1 / 3, dtype=torch.float64)}
+    snapshot.decode_into(snapshot.encode(model, optimizer, None, POSITION), model, other, None)
+    state = other.state[model[0].weight]
+    for loaded in (other.param_groups[0]["extra"], state["nested"][3]):
+        assert repr(loaded) == repr(value)
+        assert type(loaded) is type(value)
+    assert torch.equal(state["wide"], torch.full((2,), 1 / 3, dtype=torch.float64)), "what is wider than its parameter stays so"
+    assert state["nested"]["milestones"] == Counter({2: 1})
+
+
+def test_the_same_state_gives_the_same_bytes() -> None:
+    model = build(1)
+    optimizer = adam(model)
+    advance(model, optimizer, lr_scheduler.StepLR(optimizer, 2), range(2))
+    assert snapshot.encode(model, optimizer, None, POSITION) == snapshot.encode(model, optimizer, None, POSITION)
+
+
+class Extra(nn.Linear):
+    """Keeps something beside its tensors."""
+
+    def get_extra_state(self) -> Any:
+        return {"a": 1}
+
+
+def test_state_that_is_no_tensor_is_refused_by_name() -> None:
+    model = nn.Sequential(Extra(2, 2))
+    with pytest.raises(snapshot.BadSnapshot, match=r"0\._extra_state of the model's state is a dict"):
+        snapshot.encode(model, adam(model), None, POSITION)
+
+
+def test_bytes_of_something_else_are_refused() -> None:
+    model = build(1)
+    optimizer = adam(model)
+    data = snapshot.encode(model, optimizer, None, POSITION)
+    for broken in (b"", data[:100], b"\x80\x04pickle" + data, data[:-1], safetensors.torch.save({"a": torch.ones(1)})):
+        with pytest.raises(snapshot.BadSnapshot, match="not a"):
+            snapshot.decode_into(broken, build(1), optimizer)
+        with pytest.raises(snapshot.BadSnapshot, match="not a"):
+            snapshot.model_tensors(broken)
+    with pytest.raises(snapshot.BadSnapshot, match="does not fit"):
+        snapshot.decode_into(data, nn.Linear(4, 8), optimizer)
+    with pytest.raises(snapshot.BadSnapshot, match="holds no scheduler and this worker has one"):
+        snapshot.decode_into(data, build(1), optimizer, lr_scheduler.StepLR(optimizer, 1))

@@ -1,0 +1,71 @@
+"""The outputs of a model's modules, in the order of their calls: to find the first one that differs between two computations of the same batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from pangea.training.hashing import tensor_bytes
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+
+
+def _digest(value: Any) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in _tensors(value):
+        digest.update(tensor_bytes(tensor))
+    return digest.hexdigest()
+
+
+class OutputTrace:
+    """Collects (module, digest of its inputs, digest of its outputs) of each call between `start` and `stop`."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._model = model
+        self.entries: list[tuple[str, str, str]] = []
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+
+    def start(self) -> None:
+        """Forgets earlier entries, and collects those of the calls from now on."""
+        self.stop()
+        self.entries = []
+        # What contains others is called after them, so that the innermost module that differs is named.
+        self._hooks = [module.register_forward_hook(self._hook(name or "the model")) for name, module in self._model.named_modules()]
+
+    def stop(self) -> None:
+        """Collects no more."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def _hook(self, name: str) -> Any:
+        def hook(_module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            self.entries.append((name, _digest(inputs), _digest(output)))
+
+        return hook
+
+
+def first_difference(one: list[tuple[str, str, str]], other: list[tuple[str, str, str]]) -> str:
+    """A sentence about the first call in which two computations differ."""
+    for (name, inputs, outputs), (other_name, other_inputs, other_outputs) in zip(one, other, strict=False):
+        if name != other_name:
+            return f"the model calls {name} where it called {other_name} before"
+        if inputs != other_inputs:
+            return f"the input of {name} differs already: look at what the script does between the batch and {name}"
+        if outputs != other_outputs:
+            return f"{name} is the first module whose output differs, from equal inputs: it keeps a state, or draws random numbers"
+    if len(one) != len(other):
+        return f"the model makes {len(one)} calls of modules in one order and {len(other)} in the other"
+    return "all modules give equal outputs: look at what the script computes from them, and at the backward pass"

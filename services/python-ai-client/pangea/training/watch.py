@@ -1,0 +1,151 @@
+"""Notices when a script changes what only the run may change: parameters, and the settings of the optimizer.
+
+Workers apply the same steps to the same state. What a script changes besides, in its loop or in a forward pass, happens once for each batch that this worker
+computes, so it would make the result depend on how the batches are shared out.
+
+A change in place moves a tensor's version, and an assignment to `.data` its address: both are looked at for each batch. A change in place through `.data` moves
+neither. It is found by checksums over the bytes: of all parameters in the first steps, of a part of them (1 MiB) in each later step, in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from pangea.errors import BrokenPromise
+from pangea.training.tensors import Place
+
+# Steps of this process in which all bytes are looked at.
+_FULL_STEPS = 3
+# Bytes of the parameters that are looked at in each later step.
+_PART_BYTES = 1 << 20
+
+_AFTER = "write it as run.after_step(fn), which runs once a step on each worker, on the same parameters"
+_PARAMETER = {
+    "pass": "in the forward or backward pass; build it into the model (torch.nn.utils.parametrize), or " + _AFTER,
+    "loop": "in the loop, outside of the run's step; " + _AFTER,
+}
+_SETTING = {
+    "lr": "give pangea.join a scheduler, or rate=lambda step: ... for a rate as a function of the step",
+    "other": "change it in run.before_step(fn), which runs once a step on each worker",
+}
+
+
+def checksum(tensor: torch.Tensor) -> int:
+    """A number over the bytes of a CPU tensor that any single change moves; at about the speed of memory."""
+    flat = tensor.detach().contiguous().reshape(-1)
+    if flat.numel() == 0:
+        return 0
+    data = flat.view(torch.uint8).numpy()
+    whole = data.size // 8 * 8
+    total = int(np.add.reduce(data[:whole].view(np.uint64), dtype=np.uint64)) if whole else 0
+    return total ^ int.from_bytes(data[whole:].tobytes(), "little")
+
+
+class ParameterWatch:
+    """Looks after the values of parameters."""
+
+    def __init__(self, parameters: Sequence[Place]) -> None:
+        """Args:
+        parameters: each place of one in the model; frozen ones too.
+        """
+        self._parameters = parameters
+        self._steps = 0
+        self._next = 0
+        self.remember()
+
+    @property
+    def in_full(self) -> bool:
+        """Whether all bytes are looked at, as in the first steps."""
+        return self._steps <= _FULL_STEPS
+
+    def remember(self) -> None:
+        """Takes what is there now for what has to stay, until the next step."""
+        self._steps += 1
+        self._versions = [(place.tensor._version, place.tensor.data_ptr()) for place in self._parameters]
+        chosen = range(len(self._parameters)) if self.in_full else self._part()
+        self._sums = {index: self._checksum(index) for index in chosen}
+
+    def _part(self) -> list[int]:
+        """The next parameters in turn, at least one; of a large one its next MiB stands for it."""
+        part, size = [], 0
+        for _ in range(len(self._parameters)):
+            if size >= _PART_BYTES:
+                break
+            index = self._next % len(self._parameters)
+            part.append(index)
+            size += self._parameters[index].tensor.nbytes
+            self._next += 1
+        return part
+
+    def _checksum(self, index: int) -> int:
+        tensor = self._parameters[index].tensor.detach()
+        most = _PART_BYTES // max(1, tensor.element_size())
+        if self.in_full or tensor.numel() <= most:
+            return checksum(tensor)
+        pieces = -(-tensor.numel() // most)
+        piece = self._steps % pieces
+        return checksum(tensor.reshape(-1)[piece * most : (piece + 1) * most])
+
+    def check(self, where: str, *, bytes_too: bool) -> None:
+        """Looks whether all is as it was.
+
+        Args:
+            where: "pass" or "loop", where a change would have been made.
+            bytes_too: look at the checksums as well.
+        Raises:
+            BrokenPromise: naming the first parameter that changed, with what to write instead.
+        """
+        for place, (version, address) in zip(self._parameters, self._versions, strict=True):
+            tensor = place.tensor
+            if place.holds() is not tensor or tensor._version != version or tensor.data_ptr() != address:
+                raise self._broken(place.name, where)
+        if bytes_too:
+            for index, expected in self._sums.items():
+                if self._checksum(index) != expected:
+                    raise self._broken(self._parameters[index].name, where)
+
+    @staticmethod
+    def _broken(name: str, where: str) -> BrokenPromise:
+        return BrokenPromise(f"the parameter {name} was changed {_PARAMETER[where]}")
+
+
+def _settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    return [{name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor) or isinstance(other, torch.Tensor):
+        return isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor) and torch.equal(one, other)
+    return bool(one == other)
+
+
+class SettingsWatch:
+    """Looks after the settings of an optimizer's groups: rates, momenta, decay, and which parameters they are of."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+        self.remember()
+
+    def remember(self) -> None:
+        """Takes the settings of now for those that have to stay, until the next step."""
+        self._settings = _settings(self._optimizer)
+        self._members = [[id(parameter) for parameter in group["params"]] for group in self._optimizer.param_groups]
+
+    def check(self) -> None:
+        """Raises:
+        BrokenPromise: naming the first setting that changed, with what to write instead.
+        """
+        groups = self._optimizer.param_groups
+        if [[id(parameter) for parameter in group["params"]] for group in groups] != self._members:
+            raise BrokenPromise("the groups of the optimizer were changed in the loop, after the run was joined; give it all its parameters before pangea.join")
+        for number, (group, before) in enumerate(zip(groups, self._settings, strict=True)):
+            for name, value in group.items():
+                if name != "params" and (name not in before or not _same(value, before[name])):
+                    was = before.get(name, "not set")
+                    advice = _SETTING.get(name, _SETTING["other"])
+                    what = "the learning rate" if name == "lr" else name
+                    raise BrokenPromise(f"{what} of the optimizer's group {number} was changed in the loop, from {was} to {value}; {advice}")

@@ -1,0 +1,142 @@
+"""Batches as a training loop sees them, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy
+import torch
+
+from pangea.training.determinism import same_randomness, shard_seed
+
+if TYPE_CHECKING:
+    from pangea import _native
+
+    # Split, seed, epoch, step in the epoch, batch size, shard, shards, least samples of a shard.
+    _Request = tuple[_native.Split, int, int, int, int, int, int, int]
+
+_DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,
+    "int16": torch.int16,
+    "int32": torch.int32,
+    "int64": torch.int64,
+    "uint8": torch.uint8,
+    "bool": torch.bool,
+}
+# Batches asked for ahead of the one that is computed: enough to hide the service's answer, few enough to bound memory.
+_AHEAD = 32
+_FIRST_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The samples of one shard of one step.
+
+    Attributes:
+        x: [samples, ...features]; over the received memory, not copied.
+        y: [samples, ...labels].
+        sample_ids: int64 [samples], positions in the raw dataset.
+        epoch, step, shard: `step` counts over the whole run.
+        hash: SHA-256, the identity of the batch.
+        seed: of every random number of this batch; a pure function of the run's seed, step and shard.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    sample_ids: torch.Tensor
+    epoch: int
+    step: int
+    shard: int
+    hash: bytes
+    seed: int = 0
+
+    @property
+    def samples(self) -> int:
+        """Number of samples; 0 for an empty shard."""
+        return int(self.sample_ids.shape[0])
+
+    def torch_generator(self) -> torch.Generator:
+        """A generator of one's own for this batch: the same numbers whoever computes it, and in whatever order."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def numpy_generator(self) -> numpy.random.Generator:
+        """As `torch_generator`, of numpy."""
+        return numpy.random.default_rng(self.seed)
+
+
+def as_tensor(view: _native.TensorView) -> torch.Tensor:
+    """A torch tensor over received memory. The memory lives as long as the tensor."""
+    dtype = _DTYPES[view.dtype]
+    if len(view.buffer) == 0:
+        return torch.empty(view.shape, dtype=dtype)
+    return torch.frombuffer(view.buffer, dtype=dtype).view(view.shape)
+
+
+def _batch(received: _native.Batch, step: int, seed: int) -> Batch:
+    return Batch(
+        x=as_tensor(received.features),
+        y=as_tensor(received.labels),
+        sample_ids=as_tensor(received.sample_ids),
+        epoch=received.epoch,
+        step=step,
+        shard=received.shard,
+        hash=received.hash,
+        seed=shard_seed(seed, step, received.shard),
+    )
+
+
+class BatchSource:
+    """Asks the data service for the shards of a lease, ahead of their use."""
+
+    def __init__(self, client: _native.DataClient, seed: int, batch_size: int, shards: int, min_shard_samples: int) -> None:
+        self._client = client
+        self._seed, self._batch_size, self._shards, self._least = seed, batch_size, shards, min_shard_samples
+
+    def training(self, epoch: int, epoch_step: int, step: int, shards: list[int]) -> _Ahead:
+        """The batches of `shards` of one step, in that order."""
+        requests: list[_Request] = [("train", self._seed, epoch, epoch_step, self._batch_size, shard, self._shards, self._least) for shard in shards]
+        return _Ahead(self._client, requests, step, self._seed)
+
+
+def held_out(client: _native.DataClient, samples: int, batch_size: int) -> Iterator[Batch]:
+    """All held-out samples, in dataset order, at most `batch_size` at a time. Random numbers that are drawn meanwhile leave no trace."""
+    requests: list[_Request] = [("heldOut", 0, 0, step, batch_size, 0, 1, 0) for step in range(-(-samples // batch_size))]
+    batches = _Ahead(client, requests, 0, 0)
+    with same_randomness():
+        yield from batches
+
+
+def first_batch(client: _native.DataClient, samples: int) -> Batch:
+    """The first training samples of a fixed order, at most 64: the same for every worker of a run, at its start and after a resume."""
+    return next(_Ahead(client, [("train", 0, 0, 0, min(samples, _FIRST_SAMPLES), 0, 1, 0)], 0, 0))
+
+
+class _Ahead:
+    """Iterates over batches while the next ones are on their way."""
+
+    def __init__(self, client: _native.DataClient, requests: list[_Request], step: int, seed: int) -> None:
+        self._client, self._requests, self._step, self._seed = client, requests, step, seed
+        self._asked = self._given = 0
+        self._ask()
+
+    def _ask(self) -> None:
+        while self._asked < min(len(self._requests), self._given + _AHEAD):
+            self._client.prefetch(*self._requests[self._asked])
+            self._asked += 1
+
+    def __iter__(self) -> _Ahead:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._given == len(self._requests):
+            raise StopIteration
+        received = self._client.batch(*self._requests[self._given])
+        self._given += 1
+        self._ask()
+        return _batch(received, self._step, self._seed)

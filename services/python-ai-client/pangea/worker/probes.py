@@ -1,0 +1,98 @@
+"""A worker's answers over HTTP: /healthz (alive), /readyz (takes part in a run), /metrics (Prometheus text)."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pangea.worker.worker import Worker
+
+
+def _figures(worker: Worker | None) -> str:
+    """/metrics; a worker that has not joined is at step 0 and knows no replica."""
+    replicas = [connected for _, connected in worker.data.replicas()] if worker is not None else []
+    figures = {
+        "step": worker.step if worker is not None else 0,
+        "joined": int(worker is not None),
+        "data_replicas": len(replicas),
+        "connected_data_replicas": sum(replicas),
+    }
+    return "".join(f"# TYPE pangea_worker_{name} gauge\npangea_worker_{name} {value}\n" for name, value in figures.items())
+
+
+class _Server6(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
+def _server(host: str) -> type[ThreadingHTTPServer]:
+    return _Server6 if ":" in host else ThreadingHTTPServer
+
+
+class HealthServer:
+    """Serves on one address, in a thread of its own, until the process ends: before it joins a run, and when it has left one, it is alive as well.
+
+    Attributes:
+        worker: takes part in a run now; None if there is none.
+    """
+
+    def __init__(self, address: str) -> None:
+        """Args:
+        address: host:port, with an IPv6 host in brackets; port 0 takes a free one.
+        """
+        host, _, port = address.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+        self.worker: Worker | None = None
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status, text = server._answer(self.path)
+                body = text.encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                """Probes are no news."""
+
+        try:
+            self._server = _server(host)((host, int(port)), Handler)
+        except (OSError, ValueError, OverflowError) as error:
+            raise OSError(f"cannot serve health on PANGEA_HTTP={address}: {error}; choose another port, or 0 for a free one") from error
+        threading.Thread(target=self._server.serve_forever, name="pangea-health", daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """The port that it serves on."""
+        return int(self._server.server_address[1])
+
+    def _answer(self, path: str) -> tuple[int, str]:
+        worker = self.worker
+        if path == "/healthz":
+            return 200, "ok\n"
+        if path == "/readyz":
+            return (200, "ok\n") if worker is not None else (503, "takes part in no run\n")
+        if path == "/metrics":
+            return 200, _figures(worker)
+        return 404, "no such page; there are /healthz, /readyz and /metrics\n"
+
+
+# The same one whenever an address is asked for: it is started before the script, which may join several runs, one after the other.
+_serve = functools.cache(HealthServer)
+
+
+def serve_health() -> HealthServer | None:
+    """The server that PANGEA_HTTP asks for, if it is set.
+
+    Raises:
+        OSError: it cannot listen there; saying what to do.
+    """
+    address = os.environ.get("PANGEA_HTTP")
+    return _serve(address) if address else None

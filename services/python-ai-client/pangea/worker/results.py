@@ -1,0 +1,50 @@
+"""What a finished run leaves beside the orchestrator's files."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from pangea.rundir.atomic_file import write_atomically
+from pangea.training.gradients import Parameters
+
+
+def as_json(value: Any) -> Any:
+    """A figure as JSON has it: tensors and arrays as numbers and lists; NaN and infinities, which JSON has not, as null; what is none of these as text."""
+    if isinstance(value, torch.Tensor):
+        return as_json(value.detach().tolist())
+    if isinstance(value, bool) or value is None or isinstance(value, (int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(item) for item in value]
+    # A number or an array of numpy.
+    return as_json(value.tolist()) if hasattr(value, "tolist") else str(value)
+
+
+def write_results(run_dir: Path, parameters: Parameters, steps: int, results: dict[str, Any], *, incidents: int = 0, stopped: str = "") -> None:
+    """Writes `final.safetensors` and then `result.json`.
+
+    Args:
+        run_dir: of the run.
+        parameters: of its model.
+        steps: that they have applied.
+        results: the script's figures.
+        incidents: in the run's ledger.
+        stopped: why the run ended before its last step; empty where it did not.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().clone().contiguous() for name, tensor in parameters.model.state_dict().items()}
+    write_atomically(run_dir / "final.safetensors", safetensors.torch.save(weights))
+    facts: dict[str, Any] = {"steps": steps, "params_hash": parameters.hash().hex(), "incidents": incidents}
+    if stopped:
+        facts["stopped"] = stopped
+    write_atomically(run_dir / "result.json", (json.dumps({**facts, **as_json(results)}, indent=1, allow_nan=False) + "\n").encode())
