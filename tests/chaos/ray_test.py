@@ -16,7 +16,7 @@ import pytest
 from pangea.launch import ray_keeper
 from pangea.launch.job import Job
 from pangea.launch.settings import Settings
-from pangea.services.programs import DATA_SERVICE, ORCHESTRATOR, port_file
+from pangea.rundir.layout import DATA_SERVICE, ORCHESTRATOR, port_file
 from pangea.services.restarts import Fate
 from tests.chaos.launched import Launched, alone, launched, new_run
 from tests.integration.cluster import SCRIPT, Cluster

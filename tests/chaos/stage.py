@@ -12,8 +12,10 @@ from typing import Any
 
 from pangea.ledger.audit import audit_ledger
 from pangea.ledger.reader import Entry, Reader
+from pangea.rundir.layout import FREE_PORTS, ORCHESTRATOR, Addresses, data_service_name, port_file
 from pangea.services.child import Child
-from pangea.services.programs import FREE_PORTS, ORCHESTRATOR, Addresses, RunOptions, data_service_name, port_file, start_data_service, start_orchestrator
+from pangea.services.options import RunOptions
+from pangea.services.programs import start_data_service, start_orchestrator
 from tests.chaos.service_logs import assert_no_errors
 from tests.integration.cluster import Cluster
 from tools.processes.waiting import eventually

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from pangea.places import python_command, python_environment
 from pangea.services.child import Child
 from pangea.services.embedded import EmbeddedServices
-from pangea.services.programs import RunOptions
+from pangea.services.options import RunOptions
 from tools.processes.waiting import eventually
 
 SCRIPT = Path(__file__).with_name("gated_training.py")

@@ -14,8 +14,7 @@ import pytest
 from pangea.commands.main import main
 from pangea.launch.settings import Settings
 from pangea.places import program
-from pangea.services.programs import RunOptions
-from pangea.training.rehearsal import DEFAULT_FRACTION
+from pangea.services.options import RunOptions
 from pangea.worker.join import join
 
 FIELDS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(RunOptions)}
@@ -62,4 +61,3 @@ def test_a_script_that_is_simply_started_has_the_same_defaults() -> None:
     shared = [name for name in FIELDS if name in parameters]
     assert {"epochs", "batch_size", "shards", "seed"} <= {*shared}
     assert {name: parameters[name].default for name in shared} == {name: FIELDS[name] for name in shared}
-    assert Settings.rehearse == DEFAULT_FRACTION

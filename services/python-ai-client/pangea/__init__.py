@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from pangea.arithmetic import pin_before_torch
+from pangea.release import RELEASE
 
 if TYPE_CHECKING:
     from pangea._native import PeerError, WireError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pangea.worker.join import join
     from pangea.worker.run import NotFinite, Run
     from pangea.worker.worker import RunDiverged
+
+__version__ = RELEASE
 
 __all__ = [
     "BadSnapshot",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from pangea.errors import PangeaError
 from pangea.places import caller_folder, data_file
 
 POSSIBLE = "digits; stdlib; text:PATH[,context=64][,held_out=0.1]; csv:PATH,shape=1x8x8[,label=last][,normalise=columns][,header=yes][,separator=comma][,held_out=0.2]"
@@ -23,7 +24,11 @@ _OPTION = re.compile(r",([a-z_]+)=([^,=]*)$")
 _LONGEST_ROW = 1 << 20
 
 
-class UnknownDataset(ValueError):
+# The dataset of whoever names none.
+DEFAULT = "digits"
+
+
+class UnknownDataset(PangeaError, ValueError):
     """Words that name no dataset; the message says which part of them, and what is possible."""
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 
-from pangea.rundir.atomic_file import explained
+from pangea.errors import PangeaError
 
 _PACKAGE = Path(os.path.abspath(__file__)).parent
 
 
-class MissingFile(FileNotFoundError):
+class MissingFile(PangeaError, FileNotFoundError):
     """Something that belongs to the package is not there."""
 
 
@@ -52,25 +51,3 @@ def python_environment() -> dict[str, str]:
 def caller_folder() -> Path:
     """The folder that the user called from; `bazel run` changes into another one."""
     return Path(os.environ.get("BUILD_WORKING_DIRECTORY") or Path.cwd())
-
-
-def run_dir_path(wanted: str | os.PathLike[str] | None, seed: int) -> Path:
-    """Where a run's files go: `wanted`, or `pangea-runs/TIME-SEED-PROCESS` in the caller's folder."""
-    return caller_folder() / (wanted if wanted is not None else f"pangea-runs/{time.strftime('%Y%m%d-%H%M%S')}-{seed}-{os.getpid()}")
-
-
-def new_run_dir(wanted: str | os.PathLike[str] | None, seed: int) -> Path:
-    """Makes the run directory at `run_dir_path`.
-
-    Raises:
-        FileExistsError: if there is a run in it already.
-        DiskRefuses: it cannot be made.
-    """
-    run_dir = run_dir_path(wanted, seed)
-    with explained(f"cannot make the run directory {run_dir}", "make room there, get the right to write, or choose another --run-dir"):
-        taken = (run_dir / "run.json").exists()
-        if not taken:
-            (run_dir / "logs").mkdir(parents=True, exist_ok=True)
-    if taken:
-        raise FileExistsError(f"{run_dir} holds a run already; choose another --run-dir, or remove it")
-    return run_dir

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pangea.services.programs import ORCHESTRATOR, RunOptions, port_file, start_orchestrator
+from pangea.rundir.layout import ORCHESTRATOR, port_file
+from pangea.services.options import RunOptions
+from pangea.services.programs import start_orchestrator
 from tools.bench import processes
 from tools.bench.benchmark import Benchmark, Pair, Sample
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pangea.services.programs import port_file, start_data_service
+from pangea.rundir.layout import port_file
+from pangea.services.programs import start_data_service
 from tools.bench import processes, rows
 from tools.bench.benchmark import Benchmark, Pair, Sample
 

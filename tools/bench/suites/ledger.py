@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pangea.services.child import Child
 from pangea.services.embedded import EmbeddedServices
-from pangea.services.programs import RunOptions
+from pangea.services.options import RunOptions
 from tools.bench import processes
 from tools.bench.benchmark import Benchmark, Pair, Sample
 

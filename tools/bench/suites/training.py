@@ -10,7 +10,7 @@ from typing import Any
 
 from pangea.rundir.metrics import MetricsFile
 from pangea.services.embedded import EmbeddedServices
-from pangea.services.programs import RunOptions
+from pangea.services.options import RunOptions
 from tools.bench import processes, rows
 from tools.bench.benchmark import Pair, Sample
 

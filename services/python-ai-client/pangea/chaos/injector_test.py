@@ -11,8 +11,8 @@ from pangea.chaos.injector import Injector
 from pangea.chaos.schedule import Fault, Kind
 from pangea.launch.session import Session
 from pangea.launch.settings import Settings
+from pangea.rundir.layout import Addresses
 from pangea.services.child import Child, wait_for
-from pangea.services.programs import Addresses
 from pangea.services.restarts import UNLIMITED_RESTARTS, Fate
 from pangea.services.supervisor import Process
 

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from pangea.commands.audit_view import View, as_json, show
+from pangea.errors import PangeaError
 from pangea.ledger.audit import audit_ledger
 from pangea.ledger.other_files import audit_files
 from pangea.ledger.reader import NAME, Hash
@@ -38,8 +39,7 @@ def audit_command(run_dir: Path, expect: Hash | None, json_wanted: bool) -> None
         with (folder / NAME).open("rb") as stream:
             report = audit_ledger(stream, expect)
     except OSError as error:
-        print(f"pangea: cannot read the ledger of the run: {error}; name the run directory, such as pangea-runs/...", file=sys.stderr)
-        sys.exit(1)
+        raise PangeaError(f"cannot read the ledger of the run: {error}; name the run directory, such as pangea-runs/...") from error
     files, notes = audit_files(folder, report.audit)
     view = View(report, files, [*report.notes, *notes])
     if json_wanted:

@@ -12,10 +12,11 @@ from typing import Any
 
 import click
 
-from pangea.arithmetic import UnavailableLevel, ensure_pinned
+from pangea.arithmetic import ensure_pinned
 from pangea.commands.options import ScriptCommand, script_arguments, script_path, shared
+from pangea.launch.outcome import Listeners
 from pangea.launch.settings import Settings
-from pangea.launch.train import Listeners, train
+from pangea.launch.train import train
 from pangea.services.child import ChildFailed
 from pangea.services.stopping import listening
 
@@ -41,11 +42,7 @@ def doctor_command(context: click.Context, /, script: Path | None, as_json: bool
 
 
 def _machine() -> list[dict[str, Any]]:
-    try:
-        ensure_pinned()
-    except UnavailableLevel as error:
-        print(f"pangea: {error}", file=sys.stderr)
-        sys.exit(1)
+    ensure_pinned()
     # Here, since it brings torch: other commands must not wait for it.
     from pangea.training.doctor import examine
 

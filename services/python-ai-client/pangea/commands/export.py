@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import click
 
-from pangea.ledger.other_files import CheckpointDamaged
+from pangea.ledger.exportable import find_exportable
 from pangea.places import caller_folder
 
 
@@ -23,17 +21,15 @@ def export_command(source: Path, output: Path, step: int | None, as_json: bool) 
 
     A file that is not the one that the run's ledger names is refused.
     """
-    # Here, since they bring torch: other commands must not wait for it.
-    from pangea.training.export import NothingToExport, export
-    from pangea.training.snapshot import BadSnapshot
+    # Here, since it brings torch: other commands must not wait for it.
+    from pangea.training.export import export_checkpoint, export_final
 
-    target = caller_folder() / output
-    try:
-        exported = export(caller_folder() / source, target, step)
-    except (NothingToExport, CheckpointDamaged, OSError, BadSnapshot) as error:
-        print(f"pangea: {error}", file=sys.stderr)
-        sys.exit(1)
-    if as_json:
-        print(json.dumps({"output": str(target), **dataclasses.asdict(exported), "source": str(exported.source)}, indent=1))
+    found, target = find_exportable(caller_folder() / source, step), caller_folder() / output
+    if found.sha256:
+        tensors, vouched = export_checkpoint(found.path, target), f"the file's SHA-256 is {found.sha256}, as the ledger says"
     else:
-        print(f"{target}: {exported.tensors} tensors after {exported.step} steps, from {exported.source} ({exported.vouched})")
+        tensors, vouched = export_final(found.path, target, found.tensors, found.params_hash)
+    if as_json:
+        print(json.dumps({"output": str(target), "source": str(found.path), "step": found.step, "tensors": tensors, "vouched": vouched}, indent=1))
+    else:
+        print(f"{target}: {tensors} tensors after {found.step} steps, from {found.path} ({vouched})")

@@ -10,11 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from pangea.commands.report import ProgressDisplay, print_table, summary
-from pangea.datasets import UnknownDataset
-from pangea.launch.resume import CannotResume
-from pangea.launch.settings import UnusableLaunchFile
-from pangea.launch.train import Listeners, Outcome, ScriptLeft
-from pangea.services.child import ChildFailed
+from pangea.launch.outcome import Listeners, Outcome
 from pangea.services.stopping import StopRequest, listening
 
 # Of a run that has all its steps, but not the same bits in each.
@@ -26,16 +22,12 @@ _MOST_INCIDENTS = 5
 def run_training(start: Callable[[Listeners, StopRequest], Outcome], as_json: bool) -> None:
     """Trains and reports.
 
-    Exits with 1 and a sentence on stderr if the run cannot go on, with 129, 130 or 143 if it was stopped by a signal, and with 3 if it has finished with incidents that nobody could settle.
+    Exits with 129, 130 or 143 if it was stopped by a signal, and with 3 if it has finished with incidents that nobody could settle.
     """
     console = Console(stderr=as_json)
     try:
         with listening() as request, ProgressDisplay(console) as progress:
             outcome = start(Listeners(progress.update, lambda event: console.print(event, style="yellow", soft_wrap=True, highlight=False, markup=False)), request)
-    # OSError: a disk or a network that refuses.
-    except (ChildFailed, ScriptLeft, CannotResume, UnusableLaunchFile, UnknownDataset, OSError) as error:
-        print(f"pangea: {error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         print("pangea: stopped at once", file=sys.stderr)
         sys.exit(130)

@@ -8,7 +8,7 @@ import pytest
 
 from pangea.commands.foreground import run_training
 from pangea.launch.incidents import Incident
-from pangea.launch.train import Outcome
+from pangea.launch.outcome import Outcome
 
 LINE = {"step": 0, "epoch": 0, "loss": 0.5, "samples": 8, "seconds": 0.1, "workers": 1, "data_seconds": 0.1, "compute_seconds": 0.1, "exchange_seconds": 0.1}
 CONFLICT = Incident("conflict", 3, "worker-2", "different bits", resolved=False)
@@ -47,13 +47,3 @@ def test_the_table_names_what_was_not_as_it_should_be(capsys: pytest.CaptureFixt
         run_training(lambda _listeners, _request: outcome(CONFLICT, SETTLED, state="finished", stopped="[bold]enough"), as_json=False)
     printed = capsys.readouterr().out
     assert "2, of which 1 resolved" in printed and "[bold]enough" in printed
-
-
-def test_a_full_disk_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    def start(*_: object) -> Outcome:
-        raise OSError(28, "No space left on device", "/runs/one/launch.json")
-
-    with pytest.raises(SystemExit) as exit_code:
-        run_training(start, as_json=False)
-    assert exit_code.value.code == 1
-    assert capsys.readouterr().err == "pangea: [Errno 28] No space left on device: '/runs/one/launch.json'\n"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import sys
 
 import click
 
+from pangea.errors import PangeaError
 from pangea.rundir.http_get import get
 
 _TIMEOUT_SECONDS = 2.0
@@ -20,5 +20,4 @@ def health_command(address: str) -> None:
         get(f"http://{address}/healthz", _TIMEOUT_SECONDS)
         print(f"{address} is alive")
     except (OSError, ValueError, http.client.HTTPException) as error:
-        print(f"pangea: no answer from http://{address}/healthz: {error}", file=sys.stderr)
-        sys.exit(1)
+        raise PangeaError(f"no answer from http://{address}/healthz: {error}") from error

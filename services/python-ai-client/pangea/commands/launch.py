@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from click.core import ParameterSource
 from pangea.commands.foreground import run_training
 from pangea.commands.options import ScriptCommand, script_arguments, script_path, training
 from pangea.launch import kubernetes, local, ray_cluster, ssh
-from pangea.launch.job import CannotLaunch, Job
+from pangea.launch.job import Job
 from pangea.launch.session import Session
 from pangea.launch.settings import Settings
 from pangea.launch.train import MakeSession, train
-from pangea.places import MissingFile, caller_folder
+from pangea.places import caller_folder
 
 # Options that one backend alone has.
 _OWN = {
@@ -66,11 +65,7 @@ def launch_command(context: click.Context, /, script: Path | None, backend: str,
         # Its processors are not this machine's; this is what all of them have.
         options["arithmetic"] = "avx2"
     settings = Settings(script_path(script), script_arguments(context) or (), **options)
-    try:
-        _launch(backend, render, settings, own, as_json)
-    except (CannotLaunch, MissingFile, OSError) as error:
-        print(f"pangea: {error}", file=sys.stderr)
-        sys.exit(1)
+    _launch(backend, render, settings, own, as_json)
 
 
 def _launch(backend: str, render: bool, settings: Settings, own: dict[str, Any], as_json: bool) -> None:

@@ -19,12 +19,15 @@ from pangea.commands.health import health_command
 from pangea.commands.launch import launch_command
 from pangea.commands.options import ScriptCommand, script_arguments, script_path, training
 from pangea.commands.status import status_command
+from pangea.commands.told import Sentences
 from pangea.commands.worker import worker_command
 from pangea.launch.settings import Settings
 from pangea.launch.train import resume_run, train
+from pangea.release import RELEASE
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(RELEASE, prog_name="pangea", message="%(prog)s %(version)s")
 def main() -> None:
     """Train PyTorch models on many machines: kill anything, same bits, every sample once."""
     for stream in (sys.stdout, sys.stderr):
@@ -66,13 +69,14 @@ def train_command(context: click.Context, /, script: Path | None, run_dir: str |
     run_training(lambda listeners, request: train(settings, listeners, request), as_json)
 
 
-main.add_command(status_command)
-main.add_command(chaos_command)
-main.add_command(launch_command)
-
-
-main.add_command(doctor_command)
-main.add_command(audit_command)
-main.add_command(export_command)
-main.add_command(health_command)
-main.add_command(worker_command)
+for command in (
+    status_command,
+    chaos_command,
+    launch_command,
+    doctor_command,
+    audit_command,
+    export_command,
+    health_command,
+    worker_command,
+):
+    main.add_command(command)

@@ -1,11 +1,13 @@
 """The command's words and its refusals."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import pangea
 from pangea.commands.main import main
 from pangea.launch.settings import Launch, Settings, script_hash, write_launch
 from pangea.rundir.metrics import MetricsFile
@@ -31,6 +33,11 @@ def test_wrong_words_are_refused_with_exit_code_2(arguments: list[str], message:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_the_release_is_that_of_the_package() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"pangea {pangea.__version__}\n") and re.fullmatch(r"\d+\.\d+\.\d+", pangea.__version__)
 
 
 def test_missing_services_are_a_sentence_and_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

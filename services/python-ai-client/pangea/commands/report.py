@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from pangea.launch.train import Outcome
+from pangea.launch.outcome import Outcome
 
 # Without a terminal, a line at most this often.
 _LINE_SECONDS = 5.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,16 +28,12 @@ _SILENT_LOOKS = 6
 @click.option("--watch", is_flag=True, help="Go on until the run ends, or Ctrl-C.")
 def status_command(target: str, as_json: bool, watch: bool) -> None:
     """Show how a run stands: live if its orchestrator answers, else what its files tell."""
-    try:
-        first = read_status(target, caller_folder())
-        if not watch:
-            print(json.dumps(first, indent=1)) if as_json else Console().print(view(first))
-            return
-        with listening() as request:
-            _show(first, _following(target, caller_folder(), request), as_json)
-    except NoStatus as error:
-        print(f"pangea: {error}", file=sys.stderr)
-        sys.exit(1)
+    first = read_status(target, caller_folder())
+    if not watch:
+        print(json.dumps(first, indent=1)) if as_json else Console().print(view(first))
+        return
+    with listening() as request:
+        _show(first, _following(target, caller_folder(), request), as_json)
 
 
 def _show(first: dict[str, Any], following: Iterator[dict[str, Any]], as_json: bool) -> None:

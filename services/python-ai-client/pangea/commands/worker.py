@@ -11,8 +11,9 @@ from types import FrameType
 
 import click
 
-from pangea.arithmetic import LEVELS, VARIABLE, NotPinned, UnavailableLevel, ensure_pinned
+from pangea.arithmetic import LEVELS, VARIABLE, ensure_pinned
 from pangea.commands.options import ScriptCommand, script_arguments, script_path
+from pangea.commands.told import SCRIPT_RUNS
 from pangea.places import caller_folder
 from pangea.worker.probes import serve_health
 from pangea.worker.sigterm import Sigterm
@@ -53,14 +54,10 @@ def worker_command(context: click.Context, /, script: Path | None, **options: st
     for option in context.command.params:
         if isinstance(option.envvar, str) and option.name is not None and (value := options[option.name]) is not None:
             os.environ[option.envvar] = str(value)
-    try:
-        # Before anything loads torch.
-        ensure_pinned()
-        # From now on, so that a script may take its time before it joins and after it has left.
-        serve_health()
-    except (OSError, UnavailableLevel, NotPinned) as error:
-        print(f"pangea: {error}", file=sys.stderr)
-        sys.exit(1)
+    # Before anything loads torch.
+    ensure_pinned()
+    # From now on, so that a script may take its time before it joins and after it has left.
+    serve_health()
     # The first process of a container gets no signal that it has no handler for. Within a run `pangea.join` has its own.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -73,6 +70,7 @@ def worker_command(context: click.Context, /, script: Path | None, **options: st
     sys.argv = [str(path), *arguments]
     # As `python SCRIPT` would.
     sys.path.insert(0, str(path.parent))
+    context.meta[SCRIPT_RUNS] = True
     try:
         runpy.run_path(str(path), run_name="__main__")
     except SystemExit as ended:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pangea.launch.session import worker_environment
+from pangea.errors import PangeaError
+from pangea.launch.environment import worker_environment
 from pangea.launch.settings import Settings
-from pangea.places import run_dir_path
-from pangea.services.programs import ORCHESTRATOR, Addresses, data_service_command, data_service_name, orchestrator_command, port_file
+from pangea.rundir.layout import ORCHESTRATOR, Addresses, data_service_name, port_file, run_dir_path
+from pangea.services.programs import data_service_command, orchestrator_command
 
 
-class CannotLaunch(ValueError):
+class CannotLaunch(PangeaError, ValueError):
     """The backend cannot run this job; the message says what to change."""
 
 

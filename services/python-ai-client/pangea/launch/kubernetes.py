@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from pangea import datasets
+from pangea.launch.environment import training_environment
 from pangea.launch.job import CannotLaunch, Job
-from pangea.launch.session import training_environment
 
 Manifest = dict[str, Any]
 # A name of Kubernetes. Behind the longest come "-orchestrator-" and ten digits: the label, of up to 63, that a StatefulSet gives to its pods.

@@ -6,7 +6,7 @@ import shlex
 
 from pangea.launch.job import Job
 from pangea.places import program, python_command
-from pangea.services.programs import DATA_SERVICE, FREE_PORTS, ORCHESTRATOR
+from pangea.rundir.layout import DATA_SERVICE, FREE_PORTS, ORCHESTRATOR
 
 
 def render(job: Job) -> str:

@@ -17,9 +17,9 @@ from pangea.launch import local
 from pangea.launch.job import CannotLaunch, Job
 from pangea.launch.ray_keeper import Ended, Keeper, events_file, stop_file
 from pangea.launch.settings import Settings
+from pangea.rundir.layout import ORCHESTRATOR
 from pangea.rundir.metrics import MetricsFile
 from pangea.services.child import ChildFailed
-from pangea.services.programs import ORCHESTRATOR
 from pangea.services.restarts import Fate, RestartPolicy
 
 # Longer than a keeper gives its process.

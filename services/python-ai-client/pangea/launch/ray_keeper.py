@@ -16,9 +16,10 @@ from pangea.arithmetic import pin
 from pangea.launch import resume
 from pangea.launch.job import Job
 from pangea.places import python_command, python_environment
+from pangea.rundir.layout import ORCHESTRATOR, Addresses, port_file
 from pangea.rundir.metrics import MetricsFile
 from pangea.services.child import Child, wait_for
-from pangea.services.programs import ORCHESTRATOR, Addresses, port_file, start_data_service, start_orchestrator
+from pangea.services.programs import start_data_service, start_orchestrator
 from pangea.services.restarts import Deaths, Fate, RestartPolicy, fate
 from pangea.services.supervisor import taken
 

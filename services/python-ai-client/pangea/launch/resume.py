@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pangea import datasets
+from pangea.errors import PangeaError
 from pangea.launch.settings import FIXED, LAUNCH_FILE, Launch, Settings, read_launch, script_hash
 from pangea.services.child import wait_for
 
@@ -19,7 +20,7 @@ _PREDECESSOR_SECONDS = 15.0
 _TAKE = "--take-changes takes it from here on"
 
 
-class CannotResume(ValueError):
+class CannotResume(PangeaError, ValueError):
     """The run cannot go on in this way; the message says what to do."""
 
 

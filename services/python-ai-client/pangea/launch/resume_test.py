@@ -9,6 +9,7 @@ import pytest
 
 from pangea.launch.resume import CannotResume, find_data, merged, nothing_left, open_run, warning
 from pangea.launch.settings import Launch, Settings, UnusableLaunchFile, script_hash, write_launch
+from pangea.release import RELEASE
 from pangea.rundir.atomic_file import DiskRefuses
 
 
@@ -23,6 +24,7 @@ def launch(tmp_path: Path) -> Launch:
 def test_a_launch_is_read_back_as_it_was_written(launch: Launch, tmp_path: Path) -> None:
     write_launch(tmp_path, launch)
     assert open_run(tmp_path) == launch
+    assert json.loads((tmp_path / "launch.json").read_text())["release"] == RELEASE
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")], "a temporary file is left"
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pangea.arithmetic import VARIABLE, UnavailableLevel, pin, require
+from pangea.arithmetic import UnavailableLevel, pin, require
+from pangea.launch.environment import worker_environment
 from pangea.launch.settings import Settings
 from pangea.places import caller_folder, python_command, python_environment
+from pangea.rundir.layout import ORCHESTRATOR, data_service_name
 from pangea.rundir.metrics import MetricsFile
 from pangea.services.child import Child, ChildFailed
-from pangea.services.programs import ORCHESTRATOR, data_service_name, start_data_service, start_orchestrator
+from pangea.services.programs import start_data_service, start_orchestrator
 from pangea.services.restarts import Fate, RestartPolicy
 from pangea.services.supervised import add_service
 from pangea.services.supervisor import Process, Supervisor
@@ -142,31 +142,3 @@ class Session:
         # All that are left, also services that never got ready.
         self.supervisor.stop(self.supervisor.processes)
         self.metrics.read_new()
-
-
-def worker_environment(settings: Settings, run_dir: Path, name: str, orchestrator: str, data: Sequence[str]) -> dict[str, str]:
-    """What a worker of the run finds in its environment. `orchestrator` and `data` are host:port."""
-    return {
-        "PANGEA_ORCHESTRATOR": orchestrator,
-        "PANGEA_DATA": ",".join(data),
-        "PANGEA_RUN_DIR": str(run_dir),
-        "PANGEA_WORKER_NAME": name,
-        **training_environment(settings),
-        **own_http(os.environ, name),
-    }
-
-
-def training_environment(settings: Settings) -> dict[str, str]:
-    """The part of a worker's environment that is the same for all workers, wherever the services are."""
-    switches = {"PANGEA_ALLOW_NONDETERMINISM": not settings.strict, "PANGEA_TAKE_CHANGES": settings.take_changes}
-    level = {VARIABLE: settings.arithmetic} if settings.arithmetic else {}
-    return {"PANGEA_SEED": str(settings.seed), "PANGEA_REHEARSE": f"{settings.rehearse:g}", **level, **{variable: "1" for variable, on in switches.items() if on}}
-
-
-def own_http(environment: Mapping[str, str], name: str) -> dict[str, str]:
-    """PANGEA_HTTP of the worker with that name: the caller's port for the first one, the next port for the next one, since workers on one machine cannot share it."""
-    host, colon, port = environment.get("PANGEA_HTTP", "").rpartition(":")
-    number = re.search(r"[0-9]+$", name)
-    if not port.isdigit() or int(port) == 0 or number is None:
-        return {}
-    return {"PANGEA_HTTP": f"{host}{colon}{int(port) + int(number[0]) - 1}"}

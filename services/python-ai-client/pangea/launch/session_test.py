@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pangea.launch.session import own_http, worker_environment
+from pangea.launch.environment import own_http, worker_environment
 from pangea.launch.settings import Settings
-from pangea.services.programs import RunOptions
+from pangea.services.options import RunOptions
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pangea.datasets import of_earlier_release
+from pangea.datasets import DEFAULT, of_earlier_release
+from pangea.errors import PangeaError
+from pangea.release import RELEASE
 from pangea.rundir.atomic_file import explained, write_atomically
-from pangea.services.programs import RunOptions
+from pangea.services.options import REHEARSE, RunOptions
 
 LAUNCH_FILE = "launch.json"
-# Share of the shards that are rehearsed; pangea.rehearsal has it too, for workers that nobody tells, but brings torch along.
-REHEARSE = 0.002
 _FORMAT = 2
 
 
@@ -35,7 +35,7 @@ class Settings(RunOptions):
     script: Path
     arguments: tuple[str, ...] = ()
     workers: int = 2
-    dataset: str = "digits"
+    dataset: str = DEFAULT
     data_replicas: int = 1
     rehearse: float = REHEARSE
     arithmetic: str = ""
@@ -53,7 +53,7 @@ FIXED = ("batch_size", "shards", "seed", "min_shard_samples", "drop_last", "arit
 _NOT_KEPT = ("run_dir", "take_changes")
 
 
-class UnusableLaunchFile(ValueError):
+class UnusableLaunchFile(PangeaError, ValueError):
     """launch.json is not one that this build has written."""
 
 
@@ -73,7 +73,7 @@ def write_launch(run_dir: Path, launch: Launch) -> None:
         DiskRefuses: it cannot be written.
     """
     fields = {name: value for name, value in dataclasses.asdict(launch.settings).items() if name not in _NOT_KEPT}
-    content = {"format": _FORMAT, "run_id": launch.run_id, "script_sha256": launch.script_sha256, **fields, "script": str(launch.settings.script)}
+    content = {"format": _FORMAT, "release": RELEASE, "run_id": launch.run_id, "script_sha256": launch.script_sha256, **fields, "script": str(launch.settings.script)}
     with explained(f"cannot write {run_dir / LAUNCH_FILE}", "make room on that disk, or choose another --run-dir"):
         write_atomically(run_dir / LAUNCH_FILE, (json.dumps(content, indent=1) + "\n").encode())
 
@@ -91,6 +91,8 @@ def read_launch(run_dir: Path) -> Launch:
         number = content.pop("format")
         if number not in _OLDER and number != _FORMAT:
             raise UnusableLaunchFile(f"{file} has format {number}, and this build reads 1 to {_FORMAT}; resume the run with the release that started it")
+        # For people; a launch file of an earlier release has none.
+        content.pop("release", None)
         run_id, script_sha256 = content.pop("run_id"), content.pop("script_sha256")
         content["dataset"] = of_earlier_release(content["dataset"])
         content["script"], content["arguments"] = Path(content["script"]), tuple(content["arguments"])

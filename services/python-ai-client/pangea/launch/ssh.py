@@ -15,8 +15,8 @@ from pathlib import Path
 from pangea.launch.job import CannotLaunch, Job
 from pangea.launch.session import Session
 from pangea.launch.settings import Settings
+from pangea.rundir.layout import DATA_SERVICE, ORCHESTRATOR, Addresses
 from pangea.services.child import Child
-from pangea.services.programs import DATA_SERVICE, ORCHESTRATOR, Addresses
 from pangea.services.restarts import RestartPolicy
 from pangea.services.supervisor import Process
 

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pangea.errors import PangeaError
 from pangea.ledger.audit import Audit, Finding
 from pangea.ledger.reader import Checkpoint
 
 _BLOCK_BYTES = 4 << 20
 
 
-class CheckpointDamaged(ValueError):
+class CheckpointDamaged(PangeaError, ValueError):
     """A checkpoint's file is not the one that the ledger names."""
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pangea.errors import PangeaError
 from pangea.ledger.records import (
     FORMAT,
     FORMATS,
@@ -84,7 +85,7 @@ NO_CHAIN = Hash("0" * 64)
 """The chain hash before the first record."""
 
 
-class LedgerDamaged(ValueError):
+class LedgerDamaged(PangeaError, ValueError):
     """The file is not what was committed.
 
     Attributes:

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pangea.errors import PangeaError
 
-class DiskRefuses(OSError):
+
+class DiskRefuses(PangeaError, OSError):
     """A file or folder could not be made or written; the message says which, why, and what to do."""
 
 

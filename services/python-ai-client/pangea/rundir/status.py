@@ -6,16 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pangea.errors import PangeaError
 from pangea.rundir.http_get import get
+from pangea.rundir.layout import ORCHESTRATOR, port_file
 from pangea.rundir.metrics import MetricsFile
-from pangea.services.programs import ORCHESTRATOR, port_file
 
 _TIMEOUT_SECONDS = 3.0
 # States in which a run can still take a step.
 GOING_ON = ("waiting", "running")
 
 
-class NoStatus(RuntimeError):
+class NoStatus(PangeaError, RuntimeError):
     """Neither an orchestrator nor a run is where the user pointed to; the message says what was tried."""
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from pangea.errors import PangeaError
+
 Found = TypeVar("Found")
 
 # How often a condition is looked at while waiting for it.
@@ -24,7 +26,7 @@ _SENTENCES = ("pangea: ", "go-orchestrator: ", "rust-compute: ")
 _SENTENCE_WITHIN = 5
 
 
-class ChildFailed(RuntimeError):
+class ChildFailed(PangeaError, RuntimeError):
     """A child process ended or did not get ready; the message holds the end of its log."""
 
 

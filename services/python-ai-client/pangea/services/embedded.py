@@ -9,11 +9,12 @@ import signal
 import threading
 from pathlib import Path
 
-from pangea.launch.settings import Settings
-from pangea.places import new_run_dir
+from pangea import datasets
+from pangea.rundir.layout import ORCHESTRATOR, data_service_name, new_run_dir
 from pangea.rundir.metrics import MetricsFile
 from pangea.services.child import Child, ChildFailed
-from pangea.services.programs import ORCHESTRATOR, RunOptions, data_service_name, start_data_service, start_orchestrator
+from pangea.services.options import RunOptions
+from pangea.services.programs import start_data_service, start_orchestrator
 from pangea.services.restarts import RestartPolicy
 from pangea.services.supervised import add_service
 from pangea.services.supervisor import Process, Supervisor
@@ -43,7 +44,7 @@ class EmbeddedServices:
 
     @classmethod
     def start(
-        cls, options: RunOptions, *, run_dir: str | os.PathLike[str] | None = None, dataset: str = Settings.dataset, data_replicas: int = 1, keep_alive: bool = False
+        cls, options: RunOptions, *, run_dir: str | os.PathLike[str] | None = None, dataset: str = datasets.DEFAULT, data_replicas: int = 1, keep_alive: bool = False
     ) -> EmbeddedServices:
         """Starts all and waits until they are ready. From the main thread: until `stop`, SIGUSR1 takes a checkpoint, unless the process has a handler of its own.
 

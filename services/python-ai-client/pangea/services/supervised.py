@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from pangea.rundir.layout import FREE_PORTS, Addresses, port_file
 from pangea.services.child import Child
-from pangea.services.programs import FREE_PORTS, Addresses, port_file
 from pangea.services.supervisor import Process, Supervisor
 
 READY_SECONDS = 60.0

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pangea.rundir.layout import Addresses
 from pangea.services.child import Child, ChildFailed
-from pangea.services.programs import Addresses
 from pangea.services.restarts import Deaths, Fate, RestartPolicy, fate
 
 # Longest that a service waits for its own address, which another process may have taken in the meantime.

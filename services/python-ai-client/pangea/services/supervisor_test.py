@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pangea.rundir.layout import Addresses
 from pangea.services.child import Child, ChildFailed, wait_for
-from pangea.services.programs import Addresses
 from pangea.services.restarts import Fate, RestartPolicy
 from pangea.services.supervisor import Process, Supervisor
 

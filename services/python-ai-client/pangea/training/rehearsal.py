@@ -29,8 +29,7 @@ from pangea.errors import BrokenPromise
 from pangea.training.determinism import shard_seed
 from pangea.training.trace import OutputTrace, first_difference
 
-# Share of the shards that are rehearsed after the first steps, and how many steps these are.
-DEFAULT_FRACTION = 0.002
+# The first steps, in which each lease is rehearsed.
 FIRST_STEPS = 3
 # A rehearsal that takes many times as long as the shards themselves is given up.
 _LEAST_PATIENCE_SECONDS = 10.0

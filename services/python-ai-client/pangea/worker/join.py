@@ -16,7 +16,7 @@ from pangea.arithmetic import ensure_pinned
 from pangea.errors import calling_line
 from pangea.rundir.notices import Notices
 from pangea.services.embedded import EmbeddedServices
-from pangea.services.programs import RunOptions
+from pangea.services.options import RunOptions
 from pangea.training.determinism import TellsUncaught, allows_nondeterminism, configure_torch, seed_shard
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training

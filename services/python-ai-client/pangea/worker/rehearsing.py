@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from pangea import _native
+from pangea.services.options import REHEARSE
 from pangea.training.gradients import Parameters
 from pangea.training.lease import Lease
-from pangea.training.rehearsal import DEFAULT_FRACTION, FIRST_STEPS, Plan, Rehearsal, Result, digests, loss_text
+from pangea.training.rehearsal import FIRST_STEPS, Plan, Rehearsal, Result, digests, loss_text
 from pangea.training.trace import OutputTrace
 from pangea.worker.batches import Batch
 
@@ -35,7 +36,7 @@ def fraction() -> float:
     Raises:
         ValueError: the variable holds no such number.
     """
-    text = os.environ.get(FRACTION_VARIABLE, str(DEFAULT_FRACTION))
+    text = os.environ.get(FRACTION_VARIABLE, str(REHEARSE))
     value = float(text)
     if not 0 <= value <= 1:
         raise ValueError(f"{FRACTION_VARIABLE} is {text!r}; it must be a number from 0 (no rehearsals) to 1")

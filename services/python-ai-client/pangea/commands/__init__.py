@@ -1,0 +1,1 @@
+"""The command `pangea`: options, and what people see."""

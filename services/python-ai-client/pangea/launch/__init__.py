@@ -1,0 +1,1 @@
+"""A whole run: its options, and who starts its processes: this machine, ssh, Kubernetes or Ray."""

@@ -1,0 +1,39 @@
+"""What a worker of a launched run finds in its environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pangea.arithmetic import VARIABLE
+from pangea.launch.settings import Settings
+
+
+def worker_environment(settings: Settings, run_dir: Path, name: str, orchestrator: str, data: Sequence[str]) -> dict[str, str]:
+    """What a worker of the run finds in its environment. `orchestrator` and `data` are host:port."""
+    return {
+        "PANGEA_ORCHESTRATOR": orchestrator,
+        "PANGEA_DATA": ",".join(data),
+        "PANGEA_RUN_DIR": str(run_dir),
+        "PANGEA_WORKER_NAME": name,
+        **training_environment(settings),
+        **own_http(os.environ, name),
+    }
+
+
+def training_environment(settings: Settings) -> dict[str, str]:
+    """The part of a worker's environment that is the same for all workers, wherever the services are."""
+    switches = {"PANGEA_ALLOW_NONDETERMINISM": not settings.strict, "PANGEA_TAKE_CHANGES": settings.take_changes}
+    level = {VARIABLE: settings.arithmetic} if settings.arithmetic else {}
+    return {"PANGEA_SEED": str(settings.seed), "PANGEA_REHEARSE": f"{settings.rehearse:g}", **level, **{variable: "1" for variable, on in switches.items() if on}}
+
+
+def own_http(environment: Mapping[str, str], name: str) -> dict[str, str]:
+    """PANGEA_HTTP of the worker with that name: the caller's port for the first one, the next port for the next one, since workers on one machine cannot share it."""
+    host, colon, port = environment.get("PANGEA_HTTP", "").rpartition(":")
+    number = re.search(r"[0-9]+$", name)
+    if not port.isdigit() or int(port) == 0 or number is None:
+        return {}
+    return {"PANGEA_HTTP": f"{host}{colon}{int(port) + int(number[0]) - 1}"}

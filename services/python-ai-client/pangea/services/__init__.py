@@ -1,0 +1,1 @@
+"""Starts the services as children of this process and keeps them alive."""
