@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pangea.contract import MAX_SHARDS
 from pangea.ledger import reader as ledger
 from pangea.ledger.audit_end import RunEnd
 from pangea.ledger.audit_finding import Finding, Hashes, Row, tree_sum
@@ -32,8 +33,6 @@ PROMISES = {
     "parameters": "the hashes of the parameters agree wherever they are written",
     "end": "the run finished after all its steps, or after those that its script wanted",
 }
-# The contract allows no more shards in a step.
-_MOST_SHARDS = 1024
 
 
 def _same(a: float, b: float) -> bool:
@@ -132,7 +131,7 @@ class Audit:
         if settings.format not in ledger.FORMATS:
             self._refute("begin", f"the ledger has format {settings.format}; this release knows {' and '.join(map(str, ledger.FORMATS))}", entry)
         shards = settings.shards
-        if not 1 <= shards <= _MOST_SHARDS or shards & (shards - 1) or not settings.batch_size or not settings.epochs:
+        if not 1 <= shards <= MAX_SHARDS or shards & (shards - 1) or not settings.batch_size or not settings.epochs:
             self._refute("begin", f"{settings.shards} shards, batches of {settings.batch_size} and {settings.epochs} epochs are no settings of a run", entry)
         elif self.settings is None:
             self.settings = settings
