@@ -4,10 +4,10 @@ use clap::Parser;
 use pangea_wire::schema::message;
 use pangea_wire::{Limits, Pool, TensorData};
 
-use crate::batch::Batches;
+use crate::serving::batch::Batches;
 use crate::dataset::Dataset;
-use crate::request::{Part, Request};
-use crate::settings::Settings;
+use crate::serving::request::{Part, Request};
+use crate::process::settings::Settings;
 
 fn hex(bytes: &[u8]) -> String {
     bytes

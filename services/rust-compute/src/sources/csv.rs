@@ -1,17 +1,25 @@
 //! Reads a CSV file as a stream: numbers, one sample a row, the label in the first or last column.
 
+mod cells;
+mod dialect;
+mod header;
+mod labels;
+mod layout;
+mod rows;
+
+pub use layout::{Format, LabelColumn, Separator};
+
 use std::io::{Cursor, Read};
 use std::path::Path;
 
 use anyhow::{anyhow, bail, Context, Result};
 use rayon::prelude::*;
 
-use crate::sources::cells::{bare, columns, cut, finite, number, shown};
-use crate::sources::dialect::{beginning, recognise, Dialect};
-use crate::sources::format::Format;
-use crate::sources::header::is_comment;
-use crate::sources::labels::{Label, Labels};
-use crate::sources::rows::{Block, Row, Rows};
+use crate::sources::csv::cells::{bare, columns, cut, finite, number, shown};
+use crate::sources::csv::dialect::{beginning, recognise, Dialect};
+use crate::sources::csv::header::is_comment;
+use crate::sources::csv::labels::{Label, Labels};
+use crate::sources::csv::rows::{Block, Row, Rows};
 use crate::storage::Source;
 
 /// Longest part of a column's name that an error shows.

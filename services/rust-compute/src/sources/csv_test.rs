@@ -1,6 +1,6 @@
 use super::*;
 use crate::fixtures::NOTICED;
-use crate::sources::format::{LabelColumn, Separator};
+use crate::sources::csv::layout::{LabelColumn, Separator};
 
 fn table(text: &[u8], format: &Format) -> Result<Table> {
     read(&mut &text[..], format, 2)

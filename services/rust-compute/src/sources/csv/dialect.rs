@@ -4,10 +4,10 @@ use std::io::{Read, Result as IoResult};
 
 use anyhow::{bail, Result};
 
-use crate::sources::cells::{bare, number};
-use crate::sources::format::{Format, Separator};
-use crate::sources::header;
-use crate::sources::rows::{Block, Row, Rows};
+use crate::sources::csv::cells::{bare, number};
+use crate::sources::csv::layout::{Format, Separator};
+use crate::sources::csv::header;
+use crate::sources::csv::rows::{Block, Row, Rows};
 
 /// The beginning has at least so many bytes and lines, unless the file has fewer.
 const SAMPLE_BYTES: usize = 1 << 16;

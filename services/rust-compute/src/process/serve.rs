@@ -12,14 +12,14 @@ use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::{watch, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::address::{dialable, listen};
-use crate::batch::Batches;
-use crate::connection::{self, Service};
+use crate::process::address::{dialable, listen};
+use crate::serving::batch::Batches;
+use crate::serving::connection::{self, Service};
 use crate::dataset::Dataset;
-use crate::http::pages;
-use crate::ports::write_ports;
-use crate::settings::Settings;
-use crate::telemetry::{keep_metrics_small, start_logging, start_metrics};
+use crate::process::http::pages;
+use crate::process::port_file::write_ports;
+use crate::process::settings::Settings;
+use crate::process::telemetry::{keep_metrics_small, start_logging, start_metrics};
 
 /// How long a stopping service waits for answers to be sent.
 const FAREWELL: Duration = Duration::from_secs(5);

@@ -10,9 +10,9 @@ use pangea_wire::{message_type, FrameDecoder, Limits, Pool, ReceivedFrame, WireE
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::batch::Batches;
-use crate::reply::{dataset_info, Refusal, Reply};
-use crate::request::Request;
+use crate::serving::batch::Batches;
+use crate::serving::reply::{dataset_info, Refusal, Reply};
+use crate::serving::request::Request;
 
 /// Requests are small; nobody may send more.
 const MAX_REQUEST_BYTES: u64 = 64 << 10;

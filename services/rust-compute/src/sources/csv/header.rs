@@ -2,10 +2,10 @@
 
 use anyhow::{bail, Result};
 
-use crate::sources::cells::{self, bare, cut, number};
-use crate::sources::dialect::reads_as_sample;
-use crate::sources::format::Format;
-use crate::sources::rows::Row;
+use crate::sources::csv::cells::{self, bare, cut, number};
+use crate::sources::csv::dialect::reads_as_sample;
+use crate::sources::csv::layout::Format;
+use crate::sources::csv::rows::Row;
 
 /// Longest name that the schema can describe.
 const MAX_NAME_BYTES: usize = 256;
@@ -101,8 +101,8 @@ fn holds_names(
 mod tests {
     use super::*;
     use crate::fixtures::NOTICED;
-    use crate::sources::format::{LabelColumn, Separator};
-    use crate::sources::rows::{Block, Rows};
+    use crate::sources::csv::layout::{LabelColumn, Separator};
+    use crate::sources::csv::rows::{Block, Rows};
 
     fn header(text: &str, format: &Format) -> Result<(usize, String)> {
         let mut rows = Rows::new(text.as_bytes(), Separator::Comma, b'\n');

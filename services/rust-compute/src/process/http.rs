@@ -9,7 +9,7 @@ use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use pangea_wire::Pool;
 
-use crate::telemetry::measure_memory;
+use crate::process::telemetry::measure_memory;
 
 /// `ready` tells whether workers are served now; `pool` is the memory of what they are served.
 pub fn pages(ready: Arc<AtomicBool>, pool: Pool, metrics: PrometheusHandle) -> Router {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 
-use crate::address::targets;
+use crate::process::address::targets;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use pangea_wire::Pool;
 use tracing_subscriber::EnvFilter;
 
-use crate::settings::LogFormat;
+use crate::process::settings::LogFormat;
 
 /// How often single measurements are summed up.
 const UPKEEP: Duration = Duration::from_secs(5);

@@ -10,10 +10,10 @@ use pangea_wire::{
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::column::Column;
+use crate::dataset::column::Column;
 use crate::dataset::Dataset;
-use crate::orders::Orders;
-use crate::request::{Part, Request};
+use crate::serving::order_cache::OrderCache;
+use crate::serving::request::{Part, Request};
 
 /// Fewer samples than this are copied by one thread: handing them out would take longer.
 const SAMPLES_PER_TASK: usize = 256;
@@ -21,7 +21,7 @@ const SAMPLES_PER_TASK: usize = 256;
 /// Makes batches of one dataset. Shared by all connections.
 pub struct Batches {
     pub dataset: Dataset,
-    orders: Orders,
+    orders: OrderCache,
     pool: Pool,
 }
 
@@ -29,7 +29,7 @@ impl Batches {
     pub fn new(dataset: Dataset, pool: Pool) -> Self {
         Self {
             dataset,
-            orders: Orders::default(),
+            orders: OrderCache::default(),
             pool,
         }
     }

@@ -1,16 +1,12 @@
 //! The dataset in memory: preprocessed once, then only read.
 
-mod standardise;
-
 use anyhow::{bail, Context, Result};
 use pangea_order::{split, Split};
 use sha2::{Digest, Sha256};
 
-pub use self::standardise::{Normalise, Scale};
-
-use self::standardise::Features;
-use crate::column::{row_elements, Column, Elements};
-use crate::settings::{Settings, Source};
+use crate::dataset::column::{row_elements, Column, Elements};
+use crate::dataset::standardise::{Features, Normalise, Scale};
+use crate::process::settings::{Settings, Source};
 use crate::sources::{read_csv, read_text, RawText, Table};
 
 /// Most columns and classes that are described: as many as the schema allows.

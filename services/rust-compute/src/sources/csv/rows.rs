@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use anyhow::{bail, Result};
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use crate::sources::format::Separator;
+use crate::sources::csv::layout::Separator;
 
 /// Bytes of cells after which a block is full: enough rows for all threads, little memory.
 const BLOCK_BYTES: usize = 1 << 20;

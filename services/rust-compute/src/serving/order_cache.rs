@@ -11,12 +11,12 @@ type Key = (u64, u32);
 
 /// Sample ids of a dataset by (seed, epoch), in the order of the epoch.
 #[derive(Default)]
-pub struct Orders {
+pub struct OrderCache {
     /// The last used one is last.
     kept: Mutex<Vec<(Key, Arc<Vec<u32>>)>>,
 }
 
-impl Orders {
+impl OrderCache {
     /// The training ids in the order of an epoch.
     pub fn get(
         &self,
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn an_order_is_the_same_whether_kept_or_not() {
-        let orders = Orders::default();
+        let orders = OrderCache::default();
         let train: Vec<u32> = (0..50).map(|i| i * 2).collect();
         let first = orders.get(&[1; 32], &train, 3, 0);
         assert!(Arc::ptr_eq(&first, &orders.get(&[1; 32], &train, 3, 0)));

@@ -2,7 +2,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use super::*;
-use crate::telemetry::start_metrics;
+use crate::process::telemetry::start_metrics;
 
 /// The whole answer to a GET.
 fn get_page(address: SocketAddr, path: &str) -> String {

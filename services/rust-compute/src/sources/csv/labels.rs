@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::sources::cells::{bare, number, shown};
+use crate::sources::csv::cells::{bare, number, shown};
 
 /// Most different texts, and the longest: as many as the schema can describe.
 const MAX_CLASSES: usize = 4096;
