@@ -1,15 +1,16 @@
-//! One tensor of every sample: rows of equal size, by the sample's place in the raw data.
+//! One tensor of every sample: rows of equal size, in the order of the raw data.
 
 use std::sync::Arc;
 
-use anyhow::{bail, Context, Result};
 use bytemuck::cast_slice;
 use pangea_wire::{DType, TensorSpec};
 
-/// Most elements of one row.
-const MAX_ROW_ELEMENTS: u64 = 1 << 20;
+use crate::error::ColumnError;
 
-/// Elements in one of the types that this service serves; cloning shares them.
+/// Most elements of one row.
+pub const MAX_ROW_ELEMENTS: u64 = 1 << 20;
+
+/// Elements in one of the types that this service serves. A clone shares them.
 #[derive(Clone, Debug)]
 pub enum Elements {
     Float32(Arc<Vec<f32>>),
@@ -32,24 +33,30 @@ impl Elements {
     }
 }
 
-/// Row after row, in memory that several columns may share.
+/// Consecutive rows, in memory that several columns may share.
 #[derive(Debug)]
 pub struct Column {
-    /// What one row looks like.
+    /// Type and shape of one row.
     pub spec: TensorSpec,
     elements: Elements,
-    /// Where the first row starts in the elements, in bytes.
+    /// Offset of the first row in the elements, in bytes.
     start: usize,
     rows: usize,
     row_bytes: usize,
 }
 
 impl Column {
-    /// `rows` rows of this shape, the first of which starts at element `first`. Elements before and after them are not part of the column.
-    pub fn new(elements: Elements, first: usize, rows: usize, shape: &[u64]) -> Result<Self> {
+    /// `rows` rows of this shape. The first one starts at element `first`; elements before and after the rows are not part of the column.
+    pub fn new(
+        elements: Elements,
+        first: usize,
+        rows: usize,
+        shape: &[u64],
+    ) -> Result<Self, ColumnError> {
         let spec = TensorSpec::new("", elements.dtype(), shape.to_vec())?;
         let width = row_elements(shape)?;
-        let row_bytes = usize::try_from(spec.byte_len()?).context("a row fits no memory")?;
+        // At most 8 bytes for each of `MAX_ROW_ELEMENTS`, so it fits.
+        let row_bytes = spec.byte_len()? as usize;
         let column = Self {
             spec,
             start: first * (row_bytes / width),
@@ -57,44 +64,53 @@ impl Column {
             rows,
             row_bytes,
         };
-        let (end, held) = (
-            column.start + rows * row_bytes,
-            column.elements.bytes().len(),
-        );
-        if end > held {
-            bail!("{rows} rows of shape {shape:?} end at byte {end} of {held}");
+        let end = column.start + rows * row_bytes;
+        let available = column.elements.bytes().len();
+        if end > available {
+            return Err(ColumnError::TooFewElements {
+                rows,
+                shape: shape.to_vec(),
+                end,
+                available,
+            });
         }
         Ok(column)
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
     pub fn row_bytes(&self) -> usize {
         self.row_bytes
     }
 
-    /// All rows.
+    /// The bytes of all rows.
     pub fn bytes(&self) -> &[u8] {
         &self.elements.bytes()[self.start..][..self.rows * self.row_bytes]
     }
 
-    /// The row of a sample.
+    /// The bytes of one sample's row.
     pub fn row(&self, id: u32) -> &[u8] {
         &self.bytes()[id as usize * self.row_bytes..][..self.row_bytes]
     }
 
     /// Elements of all rows together.
     pub fn elements(&self) -> usize {
-        // An element has at most 8 bytes.
         self.bytes().len() / self.spec.dtype.item_bytes() as usize
     }
 }
 
 /// Elements of a row of this shape.
-pub fn row_elements(shape: &[u64]) -> Result<usize> {
-    // Counts do not depend on the type, but a specification has one.
+pub fn row_elements(shape: &[u64]) -> Result<usize, ColumnError> {
+    // The count does not depend on the type, but a `TensorSpec` needs one.
     let elements = TensorSpec::new("", DType::Int64, shape.to_vec())?.elements()?;
     match usize::try_from(elements) {
         Ok(width) if (1..=MAX_ROW_ELEMENTS).contains(&elements) => Ok(width),
-        _ => bail!("a sample of shape {shape:?} has {elements} elements; it must have 1 to {MAX_ROW_ELEMENTS}"),
+        _ => Err(ColumnError::RowSize {
+            shape: shape.to_vec(),
+            elements,
+        }),
     }
 }
 

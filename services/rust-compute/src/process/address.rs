@@ -1,4 +1,4 @@
-//! Addresses as people write them: HOST:PORT, [IPV6]:PORT, or :PORT for all addresses of a machine.
+//! Addresses as people write them: HOST:PORT, [IPV6]:PORT, or :PORT for all interfaces of a machine.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -8,18 +8,18 @@ use tokio::net::TcpListener;
 
 const BACKLOG: i32 = 1024;
 
-/// Listens at an address. Without a host, or at [::], it is reached by IPv4 and IPv6.
+/// Listens at an address. Without a host, or at [::], it can be reached by IPv4 and IPv6.
 pub async fn listen(address: &str) -> io::Result<TcpListener> {
     let port = address
         .strip_prefix(':')
         .or_else(|| address.strip_prefix("[::]:"));
     match port {
-        Some(port) => listen_everywhere(number(port)?),
+        Some(port) => listen_on_all(number(port)?),
         None => TcpListener::bind(address).await,
     }
 }
 
-/// The addresses to try, in order, to reach who listens at `address`.
+/// The addresses to try, in order, to reach the service that listens at `address`.
 pub fn targets(address: &str) -> io::Result<Vec<SocketAddr>> {
     match address.strip_prefix(':') {
         Some(port) => {
@@ -33,10 +33,10 @@ pub fn targets(address: &str) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// What to dial on this machine to reach a socket that is bound to `bound`.
+/// The address to dial on this machine to reach a socket that is bound to `bound`.
 pub fn dialable(bound: SocketAddr) -> SocketAddr {
     if bound.ip().is_unspecified() {
-        // Also for [::], which takes IPv4 too.
+        // The same for [::], which accepts IPv4 too.
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), bound.port())
     } else {
         bound
@@ -52,9 +52,9 @@ fn number(port: &str) -> io::Result<u16> {
     })
 }
 
-fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
+fn listen_on_all(port: u16) -> io::Result<TcpListener> {
     let listener = match both_families(port) {
-        // A machine may be without IPv6.
+        // The machine may not have IPv6.
         Err(error) if error.kind() != ErrorKind::AddrInUse => {
             std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?
         }
@@ -66,9 +66,9 @@ fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
 
 fn both_families(port: u16) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
-    // The system's default may be IPv6 alone.
+    // The system's default may be to accept IPv6 only.
     socket.set_only_v6(false)?;
-    // A service that starts again does not wait for the connections of its predecessor.
+    // A restarted service does not wait until the connections of its predecessor time out.
     socket.set_reuse_address(true)?;
     socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
     socket.listen(BACKLOG)?;
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_alone_is_looked_for_on_this_machine() {
+    fn a_port_alone_is_dialled_on_this_machine() {
         let found = targets(":9091").expect("valid");
         assert_eq!(found[0], "127.0.0.1:9091".parse().expect("valid"));
         assert_eq!(found[1], "[::1]:9091".parse().expect("valid"));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn an_invalid_address_is_refused() {
         let runtime = runtime();
         for wrong in [":", ":x", ":70000", "9090", "[::]:", ""] {
             assert!(runtime.block_on(listen(wrong)).is_err(), "{wrong}");

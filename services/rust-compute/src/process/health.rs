@@ -1,4 +1,4 @@
-//! Asks a data service whether it is alive: a container has no other program that could.
+//! Asks a data service whether it is alive: the container has no other program that could.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 
-use crate::process::address::targets;
+use crate::address::targets;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// GETs /healthz at `address`, as --http has it; the error says why the service does not count as alive.
+/// GETs /healthz at `address`, in the form of --http. The error says why the service counts as dead.
 pub fn health(address: &str) -> Result<()> {
     let targets = targets(address).with_context(|| {
         format!("`{address}` is not an address; wanted HOST:PORT, [IPV6]:PORT or :PORT")
@@ -31,7 +31,7 @@ pub fn health(address: &str) -> Result<()> {
     Ok(())
 }
 
-/// To the first that takes the connection: `localhost` is two addresses, and a service listens at one of them.
+/// Connects to the first address that accepts: `localhost` has two, and a service listens at one of them.
 fn connect(targets: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for target in targets {
@@ -51,13 +51,13 @@ mod tests {
 
     use super::*;
 
-    /// What `health` says of a peer that answers so.
-    fn said(answer: &'static str) -> String {
+    /// The error of `health` for a peer that answers with `answer`; empty if there is none.
+    fn verdict(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = format!(":{}", listener.local_addr().expect("bound").port());
         let peer = thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("asked");
-            // All of it: who closes before has the other side's write fail.
+            // The whole request: closing earlier could make the other side's write fail.
             let mut asked = Vec::new();
             let mut piece = [0; 4096];
             while !asked.ends_with(b"\r\n\r\n") {
@@ -68,17 +68,18 @@ mod tests {
             assert!(asked.starts_with(b"GET /healthz HTTP/1.1\r\n"));
             stream.write_all(answer.as_bytes()).expect("answered");
         });
-        let said = health(&address);
-        peer.join().expect("the peer did its part");
-        said.err()
+        let verdict = health(&address);
+        peer.join().expect("no panic");
+        verdict
+            .err()
             .map_or_else(String::new, |error| format!("{error:#}"))
     }
 
     #[test]
-    fn up_is_told_from_down() {
-        assert_eq!(said("HTTP/1.1 200 OK\r\n\r\nok\n"), "");
-        assert!(said("HTTP/1.1 503 Service Unavailable\r\n\r\n").contains("503"));
-        assert!(said("").contains("answers"));
+    fn a_service_is_alive_if_it_answers_with_200() {
+        assert_eq!(verdict("HTTP/1.1 200 OK\r\n\r\nok\n"), "");
+        assert!(verdict("HTTP/1.1 503 Service Unavailable\r\n\r\n").contains("503"));
+        assert!(verdict("").contains("answers"));
     }
 
     #[test]
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_and_no_address_are_errors() {
+    fn a_dead_service_and_an_invalid_address_are_errors() {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("bound").to_string();
         drop(free);

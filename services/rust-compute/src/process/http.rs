@@ -1,4 +1,4 @@
-//! Answers for probes: /healthz, /readyz and /metrics.
+//! The pages for probes and monitoring: /healthz, /readyz and /metrics.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use pangea_wire::Pool;
 
-use crate::process::telemetry::measure_memory;
+use crate::telemetry::measure_memory;
 
-/// `ready` tells whether workers are served now; `pool` is the memory of what they are served.
+/// `ready` says whether workers are served now; `pool` is the memory of requests and replies.
 pub fn pages(ready: Arc<AtomicBool>, pool: Pool, metrics: PrometheusHandle) -> Router {
     let readiness = move || async move {
         if ready.load(Ordering::Relaxed) {
@@ -19,18 +19,18 @@ pub fn pages(ready: Arc<AtomicBool>, pool: Pool, metrics: PrometheusHandle) -> R
         } else {
             (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the dataset is being read, or the service stops\n",
+                "the dataset is being read, or the service is stopping\n",
             )
         }
     };
-    let figures = move || async move {
+    let metrics_page = move || async move {
         measure_memory(&pool);
         metrics.render()
     };
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
-        .route("/metrics", get(figures))
+        .route("/metrics", get(metrics_page))
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use super::*;
-use crate::process::telemetry::start_metrics;
+use crate::telemetry::start_metrics;
 
-/// The whole answer to a GET.
+/// The whole response to a GET.
 fn get_page(address: SocketAddr, path: &str) -> String {
     let mut stream = std::net::TcpStream::connect(address).expect("listening");
     write!(
@@ -18,7 +18,7 @@ fn get_page(address: SocketAddr, path: &str) -> String {
 }
 
 #[test]
-fn probes_tell_health_readiness_and_metrics() {
+fn the_pages_show_health_readiness_and_metrics() {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     let ready = Arc::new(AtomicBool::new(false));
     let pool = Pool::new(1 << 20, 0);
@@ -34,7 +34,7 @@ fn probes_tell_health_readiness_and_metrics() {
     assert!(get_page(address, "/readyz").starts_with("HTTP/1.1 503"));
     ready.store(true, Ordering::Relaxed);
     assert!(get_page(address, "/readyz").starts_with("HTTP/1.1 200"));
-    // There before anything was served.
+    // They exist before anything is served.
     let metrics = get_page(address, "/metrics");
     for line in [
         "# TYPE pangea_compute_batches_total counter",

@@ -1,4 +1,4 @@
-//! The port file: tells who started the service where it listens, once it is ready.
+//! The port file: says where the service listens, once it is ready.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Writes {"listen": "host:port", "http": "host:port"} at once: a reader sees no file or a whole one.
+/// Writes {"listen": "host:port", "http": "host:port"} atomically: a reader sees no file or a complete one.
 pub fn write_ports(file: &Path, listen: SocketAddr, http: SocketAddr) -> Result<()> {
     let text =
         serde_json::json!({"listen": listen.to_string(), "http": http.to_string()}).to_string();

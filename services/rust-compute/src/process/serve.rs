@@ -7,37 +7,40 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use pangea_wire::{Limits, Pool};
+use rust_compute_serving::{serve as serve_connection, Batches, Service};
+use rust_compute_sources::Spec;
+use rust_compute_storage::Storage;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::{watch, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::process::address::{dialable, listen};
-use crate::serving::batch::Batches;
-use crate::serving::connection::{self, Service};
-use crate::dataset::Dataset;
-use crate::process::http::pages;
-use crate::process::port_file::write_ports;
-use crate::process::settings::Settings;
-use crate::process::telemetry::{keep_metrics_small, start_logging, start_metrics};
+use crate::address::{dialable, listen};
+use crate::clock;
+use crate::http::pages;
+use crate::load::load;
+use crate::port_file::write_ports;
+use crate::settings::Settings;
+use crate::telemetry::{keep_metrics_small, start_logging, start_metrics};
 
-/// How long a stopping service waits for answers to be sent.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// How long to wait after the system refused a connection (no descriptors, most likely).
+/// How long a stopping service waits until its last replies are sent.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait after the system failed to accept a connection, most likely because there is no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs the service until SIGTERM or SIGINT.
 pub fn serve(settings: &Settings) -> Result<()> {
+    let spec = Spec::parse(&settings.dataset, &settings.data_dir)?;
     start_logging(settings.log_format)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let result = runtime.block_on(run(settings));
-    // A stop while the data is being read does not wait for the thread that reads.
+    let result = runtime.block_on(run(settings, spec));
+    // When the service is stopped while it reads the data, it does not wait for the thread that reads.
     runtime.shutdown_background();
     result
 }
 
-async fn run(settings: &Settings) -> Result<()> {
-    // Signals count from here on, also while the data is being read.
+async fn run(settings: &Settings, spec: Spec) -> Result<()> {
+    // From here on, signals stop the service, even while it reads the data.
     let (stop, mut stopping) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
@@ -59,13 +62,15 @@ async fn run(settings: &Settings) -> Result<()> {
     let router = pages(ready.clone(), pool.clone(), handle);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(http, router).await {
-            tracing::error!(%error, "the HTTP pages are gone");
+            tracing::error!(%error, "the HTTP server failed");
         }
     });
 
-    let owned = settings.clone();
+    let storage = Storage {
+        max_bytes: settings.max_data_bytes,
+    };
     let dataset = tokio::select! {
-        loaded = tokio::task::spawn_blocking(move || Dataset::load(&owned)) => loaded??,
+        loaded = tokio::task::spawn_blocking(move || load(&spec, &storage)) => loaded??,
         _ = stopping.wait_for(|stop| *stop) => {
             tracing::info!("stopped while the dataset was being read");
             return Ok(());
@@ -76,6 +81,7 @@ async fn run(settings: &Settings) -> Result<()> {
         batches: Batches::new(dataset, pool.clone()),
         pool,
         reply_limits: Limits::default(),
+        now: clock::monotonic,
     });
     ready.store(true, Ordering::Relaxed);
     if let Some(file) = &settings.port_file {
@@ -98,37 +104,37 @@ async fn bind(option: &str, address: &str) -> Result<TcpListener> {
         if error.kind() == ErrorKind::InvalidInput {
             anyhow::anyhow!("{option} {address} is not an address ({error}); wanted HOST:PORT, [IPV6]:PORT or :PORT")
         } else if error.kind() == ErrorKind::AddrInUse {
-            anyhow::anyhow!("cannot listen on {address}: another process does already; stop it, or choose another {option} (port 0 takes a free one)")
+            anyhow::anyhow!("cannot listen on {address}: another process does; stop it, or choose another {option} (port 0 takes a free one)")
         } else {
             anyhow::anyhow!("cannot listen on {address}: {error}; choose another {option}")
         }
     })
 }
 
-/// Takes connections until the service stops, then waits for their last answers.
+/// Accepts connections until the service stops, then waits until their last replies are sent.
 async fn accept(
     service: Arc<Service>,
     listener: TcpListener,
     mut stopping: watch::Receiver<bool>,
-    most: usize,
+    max_connections: usize,
     ready: &AtomicBool,
 ) {
-    let places = Arc::new(Semaphore::new(most));
+    let slots = Arc::new(Semaphore::new(max_connections));
     let mut connections = JoinSet::new();
     let mut stop = stopping.clone();
     loop {
-        // A worker too many waits in the system's queue until another one leaves.
+        // Connections beyond the limit wait in the accept backlog until a worker leaves.
         let next = tokio::select! {
-            next = async { (places.clone().acquire_owned().await, listener.accept().await) } => next,
+            next = async { (slots.clone().acquire_owned().await, listener.accept().await) } => next,
             Some(_) = connections.join_next() => continue,
             _ = stopping.wait_for(|stop| *stop) => break,
         };
         match next {
-            (Ok(place), Ok((stream, peer))) => {
+            (Ok(slot), Ok((stream, peer))) => {
                 let (service, stop) = (service.clone(), stop.clone());
                 connections.spawn(async move {
-                    talk(service, stream, stop, &peer.to_string()).await;
-                    drop(place);
+                    serve_worker(service, stream, stop, &peer.to_string()).await;
+                    drop(slot);
                 });
             }
             (_, Err(error)) => {
@@ -141,15 +147,15 @@ async fn accept(
     ready.store(false, Ordering::Relaxed);
     drop(listener);
     let all = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(FAREWELL, all).await.is_err() {
+    if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_err() {
         tracing::warn!(
-            seconds = FAREWELL.as_secs(),
-            "some workers did not take their last answers"
+            seconds = DRAIN_TIMEOUT.as_secs(),
+            "some workers did not read their last replies"
         );
     }
 }
 
-async fn talk(
+async fn serve_worker(
     service: Arc<Service>,
     stream: TcpStream,
     stopping: watch::Receiver<bool>,
@@ -157,14 +163,14 @@ async fn talk(
 ) {
     let connections = metrics::gauge!("pangea_compute_connections");
     connections.increment(1.0);
-    // Answers are whole frames; waiting to fill a packet only delays them.
+    // Replies are whole frames, which waiting for a full packet would only delay.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, peer, "cannot switch off the delay of small packets");
+        tracing::debug!(%error, peer, "cannot set TCP_NODELAY");
     }
     tracing::info!(peer, "worker connected");
-    match connection::serve(service, stream, stopping).await {
-        Ok(()) => tracing::info!(peer, "worker gone"),
-        Err(error) => tracing::warn!(peer, %error, "a connection broke"),
+    match serve_connection(service, stream, stopping).await {
+        Ok(()) => tracing::info!(peer, "worker disconnected"),
+        Err(error) => tracing::warn!(peer, %error, "connection failed"),
     }
     connections.decrement(1.0);
 }

@@ -8,12 +8,12 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use pangea_wire::Pool;
 use tracing_subscriber::EnvFilter;
 
-use crate::process::settings::LogFormat;
+use crate::settings::LogFormat;
 
-/// How often single measurements are summed up.
+/// How often single measurements are merged into histograms.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Logs to stderr; RUST_LOG chooses what, by default everything from `info` on.
+/// Logs to stderr. RUST_LOG selects the level, by default `info`.
 pub fn start_logging(format: LogFormat) -> Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
@@ -26,7 +26,7 @@ pub fn start_logging(format: LogFormat) -> Result<()> {
     .map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
 }
 
-/// Installs the process's metrics. Counters are there from the start, at 0.
+/// Installs the metrics of the process. All counters exist from the start, at 0.
 pub fn start_metrics() -> Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .install_recorder()
@@ -44,26 +44,26 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
         ("pangea_compute_connections", "Open connections."),
         (
             "pangea_compute_memory_bytes",
-            "Memory of batches on their way and arriving frames.",
+            "Memory of frames that arrive and batches that are sent.",
         ),
         (
             "pangea_compute_memory_limit_bytes",
-            "What memory_bytes may reach: --max-memory-bytes.",
+            "Limit of memory_bytes: --max-memory-bytes.",
         ),
     ] {
         describe_gauge!(name, help);
         gauge!(name).set(0.0);
     }
-    describe_histogram!("pangea_compute_reply_seconds", "Time to make an answer.");
+    describe_histogram!("pangea_compute_reply_seconds", "Time to compute a reply.");
     Ok(handle)
 }
 
-/// Notes the memory in use, for the page that is about to be made.
+/// Updates the gauge of memory in use, for the page that is about to be rendered.
 pub fn measure_memory(pool: &Pool) {
     gauge!("pangea_compute_memory_bytes").set(pool.live_bytes() as f64);
 }
 
-/// Sums up measurements for as long as the process lives: histograms keep each one until then, also if nobody reads /metrics.
+/// Merges measurements for as long as the process lives. Histograms keep each one until then, even if nobody reads /metrics.
 pub async fn keep_metrics_small(handle: PrometheusHandle) {
     loop {
         tokio::time::sleep(UPKEEP).await;

@@ -1,4 +1,4 @@
-//! Batches: the tensors of one shard of one step, as a frame that is ready to be sent.
+//! Batches: the tensors of one shard of one step, as a frame that is ready to send.
 
 use std::sync::Arc;
 
@@ -8,17 +8,16 @@ use pangea_wire::{
     write_tensor, AlignedBuffer, Attachments, DType, Frame, Limits, Pool, TensorSpec, WireError,
 };
 use rayon::prelude::*;
+use rust_compute_dataset::{Column, Dataset};
 use sha2::{Digest, Sha256};
 
-use crate::dataset::column::Column;
-use crate::dataset::Dataset;
-use crate::serving::order_cache::OrderCache;
-use crate::serving::request::{Part, Request};
+use crate::order_cache::OrderCache;
+use crate::request::{Part, Request};
 
-/// Fewer samples than this are copied by one thread: handing them out would take longer.
+/// Smaller tasks would cost more to distribute over threads than to do.
 const SAMPLES_PER_TASK: usize = 256;
 
-/// Makes batches of one dataset. Shared by all connections.
+/// Makes the batches of one dataset. Shared by all connections.
 pub struct Batches {
     pub dataset: Dataset,
     orders: OrderCache,
@@ -75,7 +74,7 @@ impl Batches {
         batch.set_epoch_steps(request.epoch_steps);
         batch.set_hash(&hash);
         let count = ids.len() as u64;
-        let of =
+        let batched =
             |row: &TensorSpec| TensorSpec::new("", row.dtype, [&[count], &row.shape[..]].concat());
         write_tensor(
             batch.reborrow().init_sample_ids(),
@@ -85,13 +84,13 @@ impl Batches {
         )?;
         write_tensor(
             batch.reborrow().init_features(),
-            &of(&self.dataset.features.spec)?,
+            &batched(&self.dataset.features.spec)?,
             features,
             &mut attachments,
         )?;
         write_tensor(
             batch.reborrow().init_labels(),
-            &of(&self.dataset.labels.spec)?,
+            &batched(&self.dataset.labels.spec)?,
             labels,
             &mut attachments,
         )?;
@@ -104,7 +103,7 @@ impl Batches {
             .get(&dataset.hash, &dataset.split.train, seed, epoch)
     }
 
-    /// The rows of these samples, one after another.
+    /// The rows of these samples, concatenated.
     fn rows_of(&self, column: &Column, ids: &[u32]) -> Result<AlignedBuffer, WireError> {
         let row_bytes = column.row_bytes();
         let mut rows = self.pool.zeroed(ids.len() * row_bytes)?;

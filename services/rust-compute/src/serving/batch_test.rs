@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 
 use pangea_wire::TensorData;
+use rust_compute_fixtures::small;
 
 use super::*;
-use crate::fixtures::small;
 
 fn batches() -> Batches {
     Batches::new(small(), Pool::new(1 << 24, 1 << 20))
@@ -28,7 +28,7 @@ fn bytes(batches: &Batches, request: &Request) -> Vec<u8> {
         .to_bytes()
 }
 
-/// The bytes as numbers, wherever they lie.
+/// The bytes as numbers, at any alignment.
 fn elements<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Vec<T> {
     bytes
         .chunks_exact(size_of::<T>())
@@ -36,7 +36,7 @@ fn elements<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Vec<T> {
         .collect()
 }
 
-/// Ids, features and labels as a reader gets them.
+/// Ids, features and labels, and the shape of the features, as a reader gets them.
 fn read(bytes: &[u8]) -> (Vec<i64>, Vec<f32>, Vec<i64>, Vec<u64>) {
     let reader = capnp::serialize::read_message(bytes, Default::default()).expect("a frame");
     let root = reader.get_root::<message::Reader<'_>>().expect("a message");
@@ -96,7 +96,7 @@ fn any_replica_gives_the_same_bytes() {
 }
 
 #[test]
-fn held_out_samples_come_in_their_own_order() {
+fn held_out_samples_are_in_dataset_order() {
     let batches = batches();
     let (ids, ..) = read(&bytes(&batches, &request(Part::HeldOut, 0, 4)));
     assert_eq!(

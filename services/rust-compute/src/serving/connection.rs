@@ -1,8 +1,8 @@
-//! One worker's connection: requests are read ahead, answered on the compute threads, and the answers sent in order.
+//! One worker's connection: requests are read ahead, answered on the compute threads, and the replies sent in order.
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use pangea_wire::nonblocking::{write_frame, FrameReader};
 use pangea_wire::schema::{message, ErrorAction, MessageType};
@@ -10,23 +10,25 @@ use pangea_wire::{message_type, FrameDecoder, Limits, Pool, ReceivedFrame, WireE
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::serving::batch::Batches;
-use crate::serving::reply::{dataset_info, Refusal, Reply};
-use crate::serving::request::Request;
+use crate::batch::Batches;
+use crate::reply::{dataset_info, Refusal, Reply};
+use crate::request::Request;
 
-/// Requests are small; nobody may send more.
+/// Largest frame of a worker: requests are small.
 const MAX_REQUEST_BYTES: u64 = 64 << 10;
-/// Answers of one connection that may be under way: bounds the memory that one worker can ask for.
-const AHEAD: usize = 16;
+/// Most replies of one connection that are computed or waiting to be sent. Bounds the memory that one worker takes.
+const MAX_PENDING: usize = 16;
 
 /// What all connections share.
 pub struct Service {
     pub batches: Batches,
     pub pool: Pool,
     pub reply_limits: Limits,
+    /// The clock that replies are timed by: the time since any moment in the past.
+    pub now: fn() -> Duration,
 }
 
-/// Serves one connection until the worker closes it, an error ends it, or the service stops. Requests that have come are answered.
+/// Serves one connection until the worker closes it, an error ends it, or the service stops. Requests that arrived by then are answered.
 pub async fn serve(
     service: Arc<Service>,
     mut stream: TcpStream,
@@ -35,19 +37,19 @@ pub async fn serve(
     let limits = Limits::with_frame_bytes(MAX_REQUEST_BYTES);
     let (reading, mut writing) = stream.split();
     let mut frames = FrameReader::new(reading, FrameDecoder::new(service.pool.clone(), limits));
-    let (queue, mut answers) = mpsc::channel::<oneshot::Receiver<Reply>>(AHEAD);
+    let (queue, mut replies) = mpsc::channel::<oneshot::Receiver<Reply>>(MAX_PENDING);
     let timeout = service.reply_limits.progress_timeout;
 
     let sending = async {
-        while let Some(answer) = answers.recv().await {
-            // Without an answer (not even a refusal could be made), nothing more can be said in order.
-            let Ok(reply) = answer.await else { break };
+        while let Some(pending) = replies.recv().await {
+            // Without a reply (not even a refusal could be encoded), later replies would be out of order.
+            let Ok(reply) = pending.await else { break };
             metrics::counter!("pangea_compute_sent_bytes_total").increment(reply.len() as u64);
             write_frame(&mut writing, &reply, timeout).await?;
         }
         Ok(())
     };
-    // Owns the queue's sending end: that closes when receiving ends, and what is in it is still sent.
+    // Owns the sending end of the queue, which closes when receiving ends; replies in the queue are still sent.
     let (shared, reply_limits) = (&service, &service.reply_limits);
     let receiving = async move {
         loop {
@@ -55,12 +57,12 @@ pub async fn serve(
                 next = frames.read_frame() => next,
                 _ = stopping.wait_for(|stop| *stop) => return Ok(()),
             };
-            let (answer, pending) = oneshot::channel();
+            let (reply, pending) = oneshot::channel();
             if queue.send(pending).await.is_err() {
                 return Ok(());
             }
             match next {
-                Ok(Some(frame)) => compute(shared.clone(), frame, answer),
+                Ok(Some(frame)) => compute(shared.clone(), frame, reply),
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     let refusal = Refusal::new(
@@ -68,9 +70,9 @@ pub async fn serve(
                         MessageType::Unspecified,
                         format!("{error}; the connection is closed"),
                     );
-                    if let Ok(reply) = refusal.frame(0, reply_limits) {
+                    if let Ok(frame) = refusal.frame(0, reply_limits) {
                         // The sending side may have ended already.
-                        let _ = answer.send(reply);
+                        let _ = reply.send(frame);
                     }
                     return Err(error);
                 }
@@ -78,7 +80,7 @@ pub async fn serve(
         }
     };
     tokio::pin!(sending);
-    // Sending ends first only if it cannot go on: then nobody takes answers, and there is no use in waiting for requests.
+    // Sending ends first only if it fails. Then nobody reads replies, and further requests are of no use.
     let received = tokio::select! {
         received = receiving => received,
         sent = &mut sending => return sent,
@@ -87,19 +89,19 @@ pub async fn serve(
 }
 
 /// Answers a request on the compute threads.
-fn compute(service: Arc<Service>, frame: ReceivedFrame, answer: oneshot::Sender<Reply>) {
+fn compute(service: Arc<Service>, frame: ReceivedFrame, sender: oneshot::Sender<Reply>) {
     rayon::spawn(move || {
-        let started = Instant::now();
+        let started = (service.now)();
         if let Some(reply) = reply_to(&service, frame) {
             metrics::histogram!("pangea_compute_reply_seconds")
-                .record(started.elapsed().as_secs_f64());
-            // A worker that is gone needs no answer.
-            let _ = answer.send(reply);
+                .record((service.now)().saturating_sub(started).as_secs_f64());
+            // Nobody receives it if the worker has left.
+            let _ = sender.send(reply);
         }
     });
 }
 
-/// The answer to a frame. None only if not even a refusal can be encoded.
+/// The reply to a frame. None only if not even a refusal can be encoded.
 fn reply_to(service: &Service, frame: ReceivedFrame) -> Option<Reply> {
     let limits = &service.reply_limits;
     let reader = frame.into_reader(&Limits::with_frame_bytes(MAX_REQUEST_BYTES));
@@ -115,14 +117,14 @@ fn reply_to(service: &Service, frame: ReceivedFrame) -> Option<Reply> {
         }
     };
     let id = root.get_request_id();
-    // A panic on a compute thread would end the process, and with it the connections of all other workers.
+    // A panic on a compute thread would abort the process, and with it the connections of all other workers.
     let refusal = match catch_unwind(AssertUnwindSafe(|| answer(service, root, id))) {
         Ok(Ok(reply)) => return Some(reply),
         Ok(Err(refusal)) => refusal,
         Err(_) => Refusal::new(
             ErrorAction::FixRequest,
             root.get_type().unwrap_or(MessageType::Unspecified),
-            "the data service has an error that this request triggers; its log tells where, please report it",
+            "this request triggers a bug in the data service; its log says where, please report it",
         ),
     };
     refuse(id, &refusal, limits)
@@ -150,7 +152,7 @@ fn answer(service: &Service, root: message::Reader<'_>, id: u64) -> Result<Reply
         WireError::OutOfMemory { .. } | WireError::LimitExceeded { .. } => Refusal::new(
             ErrorAction::RetryLater,
             kind,
-            format!("no memory for the answer now: {error}"),
+            format!("there is not enough memory for the reply now: {error}"),
         ),
         other => wrong(other.to_string()),
     };
@@ -160,7 +162,8 @@ fn answer(service: &Service, root: message::Reader<'_>, id: u64) -> Result<Reply
         }
         Ok(message::BatchRequest(request)) => {
             let request = request.map_err(|error| wrong(format!("malformed message: {error}")))?;
-            let request = Request::read(request, &service.batches.dataset).map_err(wrong)?;
+            let request = Request::read(request, &service.batches.dataset)
+                .map_err(|error| wrong(error.to_string()))?;
             let reply = service
                 .batches
                 .frame(id, &request, &service.reply_limits)

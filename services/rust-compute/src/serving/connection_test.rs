@@ -6,13 +6,14 @@ use pangea_wire::blocking::{self, write_frame as send};
 use pangea_wire::schema::Split;
 use pangea_wire::{AlignedBuffer, Attachments, Frame};
 
+use rust_compute_dataset::Dataset;
+use rust_compute_fixtures::{small, wide};
+
 use super::*;
-use crate::dataset::Dataset;
-use crate::fixtures::{small, wide};
 
 type Client = (BlockingStream, blocking::FrameReader<BlockingStream>);
 
-/// A service for one connection, and the connection's other end. `stop` makes the service stop.
+/// A service for one connection, the connection's other end, and a channel that stops the service.
 fn start() -> (
     Client,
     watch::Sender<bool>,
@@ -34,6 +35,8 @@ fn start_with(
         batches: Batches::new(dataset, pool.clone()),
         pool: pool.clone(),
         reply_limits,
+        // A clock that stands still.
+        now: || Duration::ZERO,
     });
     let (stop, stopping) = watch::channel(false);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -78,7 +81,7 @@ fn batch(id: u64, shard: u32, shards: u32) -> Frame<AlignedBuffer> {
     })
 }
 
-/// What came: request id, and the type or the error's detail.
+/// The next reply: its request id, and its type or the error's detail.
 fn next(frames: &mut blocking::FrameReader<BlockingStream>) -> Option<(u64, String)> {
     let reader = frames
         .read_frame()
@@ -141,7 +144,7 @@ fn requests_are_answered_in_order_and_a_wrong_one_does_not_end_the_connection() 
 }
 
 #[test]
-fn bytes_that_are_no_frame_end_the_connection_with_a_reason() {
+fn invalid_bytes_end_the_connection_with_a_reason() {
     let ((mut stream, mut frames), _stop, serving) = start();
     stream.write_all(&[0xff; 64]).expect("sent");
     let (_, text) = next(&mut frames).expect("an answer");
@@ -178,12 +181,12 @@ fn a_frame_larger_than_any_request_is_refused_before_it_is_read() {
     serving.join().expect("no panic").expect_err("too large");
 }
 
-/// 10 MiB a batch: more than a socket holds.
+/// A batch has 10 MiB, more than the buffers of a socket.
 #[test]
-fn a_worker_that_does_not_take_its_answers_is_given_up() {
+fn a_worker_that_does_not_read_its_replies_is_disconnected() {
     let width = 1 << 17;
     let impatient = Limits {
-        progress_timeout: std::time::Duration::from_millis(100),
+        progress_timeout: Duration::from_millis(100),
         ..Limits::default()
     };
     let ((mut stream, _frames), _stop, serving) = start_with(wide(20, width), impatient);
@@ -196,7 +199,7 @@ fn a_worker_that_does_not_take_its_answers_is_given_up() {
         });
         send(&mut stream, &all).expect("sent");
     }
-    let error = serving.join().expect("no panic").expect_err("given up");
+    let error = serving.join().expect("no panic").expect_err("disconnected");
     assert!(
         matches!(
             error,
@@ -209,7 +212,7 @@ fn a_worker_that_does_not_take_its_answers_is_given_up() {
     );
 }
 
-/// A panic is an error of this program; it must not take the other workers' connections along.
+/// A panic is a bug of this program; it must not close the connections of other workers.
 #[test]
 fn a_panic_refuses_one_request() {
     let mut damaged = small();
@@ -226,7 +229,10 @@ fn a_panic_refuses_one_request() {
     send(&mut stream, &batch(2, 0, 1)).expect("sent");
     let (id, text) = next(&mut frames).expect("an answer");
     assert_eq!(id, 1);
-    assert!(text.starts_with("FixRequest the data service"), "{text}");
+    assert!(
+        text.starts_with("FixRequest this request triggers a bug"),
+        "{text}"
+    );
     assert_eq!(next(&mut frames), Some((2, "batch".to_owned())));
     stream.shutdown(std::net::Shutdown::Write).expect("open");
     serving.join().expect("no panic").expect("a clean end");

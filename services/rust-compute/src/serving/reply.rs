@@ -1,13 +1,16 @@
-//! The small replies: what the dataset is, and what was wrong.
+//! The small replies: the description of the dataset, and refusals.
 
 use pangea_wire::schema::{dataset_info, message, ErrorAction, MessageType};
 use pangea_wire::{AlignedBuffer, Attachments, Frame, Limits, WireError};
+use rust_compute_dataset::{Dataset, Meaning};
 
-use crate::dataset::{Dataset, Meaning};
+/// How long a worker waits after a refusal because there is not enough memory.
+const RETRY_AFTER_SECONDS: f64 = 1.0;
 
 /// Any reply of this service.
 pub type Reply = Frame<AlignedBuffer>;
 
+/// The reply to a dataset request.
 pub fn dataset_info(
     request_id: u64,
     dataset: &Dataset,
@@ -31,7 +34,7 @@ pub fn dataset_info(
 }
 
 fn describe(mut info: dataset_info::Builder<'_>, meaning: &Meaning) {
-    // The dataset describes at most 4,096 of each.
+    // There are at most `MAX_COLUMNS` and `MAX_CLASS_NAMES`, which the rooms below see to.
     let mut columns = info.reborrow().init_columns(meaning.columns.len() as u32);
     for (at, column) in (0..).zip(&meaning.columns) {
         let mut entry = columns.reborrow().get(at);
@@ -47,12 +50,12 @@ fn describe(mut info: dataset_info::Builder<'_>, meaning: &Meaning) {
     info.set_vocabulary(&meaning.vocabulary);
 }
 
-/// What a request is refused with.
+/// The refusal of one request.
 #[derive(Debug)]
 pub struct Refusal {
     pub action: ErrorAction,
     pub detail: String,
-    /// The type of the refused message; `unspecified` if it could not be read.
+    /// Type of the refused message; `unspecified` if it could not be read.
     pub refused: MessageType,
 }
 
@@ -75,7 +78,7 @@ impl Refusal {
         error.set_detail(self.detail.as_str());
         error.set_refused(self.refused);
         if self.action == ErrorAction::RetryLater {
-            error.set_retry_after(1.0);
+            error.set_retry_after(RETRY_AFTER_SECONDS);
         }
         Frame::new(&message, Attachments::new(), limits)
     }

@@ -1,8 +1,8 @@
 use super::*;
-use crate::dataset::Normalise;
-use crate::fixtures::{raw, text};
+use rust_compute_dataset::{Column, Columns, Elements, Features, Names, Normalise};
+use rust_compute_fixtures::raw;
 
-/// What `read` gives of the description of a dataset.
+/// What `read` finds in the description of a dataset.
 fn described<T>(dataset: &Dataset, read: impl Fn(dataset_info::Reader<'_>) -> T) -> T {
     let frame = dataset_info(7, dataset, &Limits::default()).expect("a frame");
     let bytes = frame.to_bytes();
@@ -17,10 +17,10 @@ fn described<T>(dataset: &Dataset, read: impl Fn(dataset_info::Reader<'_>) -> T)
 
 #[test]
 fn columns_and_classes_are_described() {
-    let mut table = raw(20);
-    table.column_names = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
-    table.class_names = ["x", "y", "z"].map(str::to_owned).to_vec();
-    let dataset = Dataset::from_rows("d", table, &[4], Normalise::Columns, 0.2).expect("valid");
+    let mut raw = raw(20, &[4], Normalise::Columns);
+    raw.names.columns = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+    raw.names.classes = ["x", "y", "z"].map(str::to_owned).to_vec();
+    let dataset = Dataset::new("d", raw, 0.2).expect("valid");
     let columns = described(&dataset, |info| {
         let columns = info.get_columns().expect("set").iter();
         columns
@@ -46,7 +46,18 @@ fn columns_and_classes_are_described() {
 
 #[test]
 fn a_text_has_a_vocabulary_and_no_columns() {
-    let dataset = Dataset::from_text("d", text(b"hello world"), 3, 0.4).expect("valid");
+    let tokens = || Elements::Int64(vec![3, 2, 4, 4, 5].into());
+    let text = Columns {
+        features: Features::Final(Column::new(tokens(), 0, 2, &[2]).expect("valid")),
+        labels: Column::new(tokens(), 1, 2, &[2]).expect("valid"),
+        classes: 8,
+        names: Names {
+            vocabulary: b" dehlorw".to_vec(),
+            ..Names::default()
+        },
+        hash: [1; 32],
+    };
+    let dataset = Dataset::new("d", text, 0.0).expect("valid");
     let (vocabulary, others) = described(&dataset, |info| {
         (
             info.get_vocabulary().expect("set").to_vec(),

@@ -1,16 +1,18 @@
-//! What a worker asks for, checked against the dataset before anything is computed.
+//! Batch requests, checked against the dataset before anything is computed.
 
 use pangea_order::StepPlan;
-use pangea_wire::schema::{batch_request, Split as WireSplit};
+use pangea_wire::schema::{
+    batch_request, Split as WireSplit, MAX_BATCH_SIZE, MAX_FRAME_BYTES, MAX_SHARDS,
+};
+use rust_compute_dataset::Dataset;
 
-use crate::dataset::Dataset;
+use crate::error::RequestError;
 
-/// Largest answer: a frame that every reader accepts, with room for its head.
-const MAX_BATCH_BYTES: u64 = 15 << 20;
+/// Largest data of a batch: a frame that every reader accepts, less 1 MiB for everything else in it.
+pub const MAX_BATCH_BYTES: u64 = MAX_FRAME_BYTES as u64 - (1 << 20);
 const SAMPLE_ID_BYTES: u64 = 8;
-const MAX_BATCH_SIZE: u32 = 1 << 20;
-const MAX_SHARDS: u32 = 1 << 10;
 
+/// The part of a dataset that a batch is taken from, and what fixes the order of its samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Train { seed: u64, epoch: u32 },
@@ -25,14 +27,17 @@ pub struct Request {
     pub step: u32,
     pub shard: u32,
     pub epoch_steps: u32,
-    /// First position in the order of the part, and the one after the last.
+    /// Positions in the order of the part: the first one, and the one after the last.
     pub start: usize,
     pub end: usize,
 }
 
 impl Request {
-    /// Reads a request. The error names the field, what it is, and what it may be.
-    pub fn read(reader: batch_request::Reader<'_>, dataset: &Dataset) -> Result<Self, String> {
+    /// Reads a request for a batch of this dataset.
+    pub fn read(
+        reader: batch_request::Reader<'_>,
+        dataset: &Dataset,
+    ) -> Result<Self, RequestError> {
         let (seed, epoch, step, shard) = (
             reader.get_seed(),
             reader.get_epoch(),
@@ -43,51 +48,47 @@ impl Request {
         let (part, samples) = match reader.get_split() {
             Ok(WireSplit::Train) => (Part::Train { seed, epoch }, dataset.split.train.len()),
             Ok(WireSplit::HeldOut) => (Part::HeldOut, dataset.split.held_out.len()),
-            Err(unknown) => {
-                return Err(format!(
-                    "split has the unknown value {}; it must be train or heldOut",
-                    unknown.0
-                ))
-            }
+            Err(unknown) => return Err(RequestError::UnknownSplit { value: unknown.0 }),
         };
         if !(1..=MAX_BATCH_SIZE).contains(&batch_size) {
-            return Err(format!(
-                "batchSize is {batch_size}; it must be from 1 to {MAX_BATCH_SIZE}"
-            ));
+            return Err(RequestError::BatchSize { batch_size });
         }
         if !(1..=MAX_SHARDS).contains(&shards) || !shards.is_power_of_two() {
-            return Err(format!(
-                "shards is {shards}; it must be a power of two from 1 to {MAX_SHARDS}"
-            ));
+            return Err(RequestError::Shards { shards });
         }
         if shard >= shards {
-            return Err(format!(
-                "shard is {shard}; it must be below shards, which is {shards}"
-            ));
+            return Err(RequestError::Shard { shard, shards });
         }
         let min_shard_samples = reader.get_min_shard_samples();
-        let plan = StepPlan::new(samples as u64, batch_size, shards, min_shard_samples)
-            .ok_or("batchSize must not be 0, and shards a power of two")?;
+        let samples = samples as u64;
+        // None only for shards that are not a power of two, or a batch size of 0.
+        let plan = StepPlan::new(samples, batch_size, shards, min_shard_samples)
+            .ok_or(RequestError::Shards { shards })?;
         let Some(range) = plan.shard(u64::from(step), u64::from(shard)) else {
-            return Err(format!(
-                "step is {step}; it must be below {}, the steps of an epoch of {samples} samples",
-                plan.steps()
-            ));
+            let steps = plan.steps();
+            return Err(RequestError::Step {
+                step,
+                steps,
+                samples,
+            });
         };
-        // A sample has at most 2^20 features and as many labels, a shard at most 2^20 samples: no overflow.
+        // A sample has at most 2^20 features and as many labels, a shard at most 2^20 samples, so this does not overflow.
         let row_bytes = dataset.features.row_bytes() + dataset.labels.row_bytes();
         let bytes = (range.end - range.start) * (SAMPLE_ID_BYTES + row_bytes as u64);
         if bytes > MAX_BATCH_BYTES {
-            return Err(format!(
-                "batchSize is {batch_size} over {shards} shards, minShardSamples is {min_shard_samples}: a shard has {bytes} bytes, more than {MAX_BATCH_BYTES}; use more shards"
-            ));
+            return Err(RequestError::TooLarge {
+                batch_size,
+                shards,
+                min_shard_samples,
+                bytes,
+            });
         }
         Ok(Self {
             part,
             epoch,
             step,
             shard,
-            // At most one step a sample, of which there are less than 2^32.
+            // There are at most as many steps as samples, which are fewer than 2^32.
             epoch_steps: plan.steps() as u32,
             start: range.start as usize,
             end: range.end as usize,
@@ -97,10 +98,11 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::fixtures::small;
+    use rust_compute_fixtures::{small, wide};
 
-    fn read(change: impl Fn(batch_request::Builder<'_>)) -> Result<Request, String> {
+    use super::*;
+
+    fn read(change: impl Fn(batch_request::Builder<'_>)) -> Result<Request, RequestError> {
         let mut message = capnp::message::Builder::new_default();
         let mut builder = message.init_root::<batch_request::Builder<'_>>();
         builder.set_batch_size(8);
@@ -163,12 +165,12 @@ mod tests {
             ("step is 2; it must be below 2", |mut b| b.set_step(2)),
         ];
         for (reason, change) in cases {
-            let error = read(change).expect_err("refused");
+            let error = read(change).expect_err("refused").to_string();
             assert!(error.contains(reason), "{error}");
         }
     }
 
-    /// A writer of a newer schema may know more splits than this program.
+    /// A peer with a newer schema may know more splits than this program.
     #[test]
     fn an_unknown_split_is_named() {
         let mut message = capnp::message::Builder::new_default();
@@ -179,19 +181,21 @@ mod tests {
         let reader = capnp::serialize::read_message(bytes.as_slice(), Default::default());
         let reader = reader.expect("a frame");
         let error = Request::read(reader.get_root().expect("a request"), &small());
-        let error = error.expect_err("refused");
+        let error = error.expect_err("refused").to_string();
         assert!(error.contains("split has the unknown value 7"), "{error}");
     }
 
     #[test]
     fn a_shard_too_large_for_a_frame_is_refused() {
         let width = 1 << 18;
-        let wide = crate::fixtures::wide(20, width);
+        let wide = wide(20, width);
         let mut message = capnp::message::Builder::new_default();
         let mut builder = message.init_root::<batch_request::Builder<'_>>();
         builder.set_batch_size(20);
         builder.set_shards(1);
-        let error = Request::read(builder.reborrow_as_reader(), &wide).expect_err("refused");
+        let error = Request::read(builder.reborrow_as_reader(), &wide)
+            .expect_err("refused")
+            .to_string();
         assert!(
             error.contains("batchSize is 20 over 1 shards, minShardSamples is 0"),
             "{error}"

@@ -1,73 +1,87 @@
-//! The bytes of a source file as a stream: unpacked, counted against a limit, and hashed.
+//! The bytes of a data file as a stream: decompressed, counted against a limit, and hashed.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use anyhow::{bail, Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::storage::gzip::Gunzip;
-use crate::storage::magic::{foreign, GZIP};
+use crate::error::StorageError;
+use crate::gzip::GzipReader;
+use crate::signature::{unsupported, GZIP};
 
-/// How much is read from the disk at a time.
+/// Bytes per read from the disk.
 const BUFFER_BYTES: usize = 1 << 18;
 
-/// A file that is being read.
-pub struct Source {
-    stream: Box<dyn Read + Send>,
-    hash: Sha256,
-    read: u64,
-    most: u64,
+/// Opens data files.
+#[derive(Clone, Copy, Debug)]
+pub struct Storage {
+    /// Most bytes of one file, decompressed.
+    pub max_bytes: u64,
 }
 
-impl Source {
-    /// Opens a file of which at most `most` unpacked bytes are read. Its first bytes say whether it
-    /// is packed with gzip, not its name.
-    pub fn open(file: &Path, most: u64) -> Result<Self> {
-        let cannot = || format!("cannot read {}", file.display());
-        let opened = File::open(file).with_context(cannot)?;
-        if !opened.metadata().with_context(cannot)?.is_file() {
-            // A service that starts again, or a second replica, has to read the same bytes.
-            bail!(
-                "{} is not a regular file; copy the data into one",
-                file.display()
-            );
+impl Storage {
+    /// Opens a file. Its first bytes, not its name, decide whether it is decompressed.
+    pub fn open(&self, file: &Path) -> Result<DataFile, StorageError> {
+        let unreadable = |source| StorageError::Unreadable {
+            file: file.to_owned(),
+            source,
+        };
+        let opened = File::open(file).map_err(unreadable)?;
+        if !opened.metadata().map_err(unreadable)?.is_file() {
+            return Err(StorageError::NotRegular {
+                file: file.to_owned(),
+            });
         }
-        let mut packed = BufReader::with_capacity(BUFFER_BYTES, opened);
-        let head = packed.fill_buf().with_context(cannot)?;
-        if let Some(advice) = foreign(head) {
-            bail!("{} is not usable: {advice}", file.display());
+        let mut stored = BufReader::with_capacity(BUFFER_BYTES, opened);
+        let head = stored.fill_buf().map_err(unreadable)?;
+        if let Some(advice) = unsupported(head) {
+            return Err(StorageError::Unsupported {
+                file: file.to_owned(),
+                advice,
+            });
         }
         let stream: Box<dyn Read + Send> = if head.starts_with(GZIP) {
-            Box::new(Gunzip::new(packed))
+            Box::new(GzipReader::new(stored))
         } else if file.extension().is_some_and(|name| name == "gz") {
-            bail!("{} is not usable: its name ends with .gz, but it is not gzip data; rename it, or pack it again", file.display());
+            return Err(StorageError::NotGzip {
+                file: file.to_owned(),
+            });
         } else {
-            Box::new(packed)
+            Box::new(stored)
         };
-        Ok(Self {
+        Ok(DataFile {
             stream,
             hash: Sha256::new(),
             read: 0,
-            most,
+            max_bytes: self.max_bytes,
         })
     }
+}
 
-    /// SHA-256 of the unpacked bytes that have been read.
+/// A file that is being read. Reading fails with an `io::Error` whose message says what to do.
+pub struct DataFile {
+    stream: Box<dyn Read + Send>,
+    hash: Sha256,
+    read: u64,
+    max_bytes: u64,
+}
+
+impl DataFile {
+    /// SHA-256 of the decompressed bytes read so far.
     pub fn hash(self) -> [u8; 32] {
         self.hash.finalize().into()
     }
 }
 
-impl Read for Source {
+impl Read for DataFile {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let count = self.stream.read(bytes)?;
         self.read += count as u64;
-        if self.read > self.most {
+        if self.read > self.max_bytes {
             return Err(io::Error::other(format!(
-                "it has more than {} bytes when unpacked; raise --max-data-bytes (PANGEA_MAX_DATA_BYTES) if there is memory for it",
-                self.most
+                "it has more than {} bytes when decompressed; raise --max-data-bytes (PANGEA_MAX_DATA_BYTES) if there is memory for it",
+                self.max_bytes
             )));
         }
         self.hash.update(&bytes[..count]);
@@ -81,15 +95,11 @@ mod tests {
 
     use super::*;
 
-    fn read(file: &Path, most: u64) -> Result<(Vec<u8>, [u8; 32])> {
-        let mut source = Source::open(file, most)?;
+    fn read(file: &Path, max_bytes: u64) -> anyhow::Result<(Vec<u8>, [u8; 32])> {
+        let mut opened = Storage { max_bytes }.open(file)?;
         let mut bytes = Vec::new();
-        source.read_to_end(&mut bytes)?;
-        Ok((bytes, source.hash()))
-    }
-
-    fn refusal(file: &Path) -> String {
-        format!("{:#}", read(file, 1 << 20).expect_err("refused"))
+        opened.read_to_end(&mut bytes)?;
+        Ok((bytes, opened.hash()))
     }
 
     #[test]
@@ -99,20 +109,20 @@ mod tests {
         std::fs::write(&plain, "1,2,3\n").expect("written");
         let expected = (b"1,2,3\n".to_vec(), Sha256::digest("1,2,3\n").into());
         assert_eq!(read(&plain, 6).expect("valid"), expected);
-        for name in ["a.csv.gz", "packed.csv"] {
-            let packed = folder.path().join(name);
+        for name in ["a.csv.gz", "compressed.csv"] {
+            let compressed = folder.path().join(name);
             let mut encoder = flate2::write::GzEncoder::new(
-                File::create(&packed).expect("created"),
+                File::create(&compressed).expect("created"),
                 flate2::Compression::fast(),
             );
             encoder.write_all(b"1,2,3\n").expect("written");
             encoder.finish().expect("written");
-            assert_eq!(read(&packed, 6).expect("valid"), expected);
+            assert_eq!(read(&compressed, 6).expect("valid"), expected);
         }
     }
 
     #[test]
-    fn unpacked_bytes_are_bounded() {
+    fn decompressed_bytes_are_bounded() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("a.csv");
         std::fs::write(&file, "1,2,3\n").expect("written");
@@ -132,7 +142,7 @@ mod tests {
             ("nothing.csv", "cannot read"),
             ("", "not a regular file"),
         ] {
-            let error = refusal(&place(name));
+            let error = format!("{:#}", read(&place(name), 1 << 20).expect_err("refused"));
             assert!(error.contains(reason), "{error}");
             assert!(
                 error.contains(&place(name).display().to_string()),

@@ -1,15 +1,14 @@
-//! What a cell says: a number, or why it is none.
+//! One cell of a table: its number, or why it is not one.
 
 /// Longest part of a cell that an error shows.
 const SHOWN: usize = 60;
 
-/// The number in a cell, blanks and one pair of quotes around it aside.
+/// The number in a cell, without blanks and one pair of quotes around it.
 pub fn number(cell: &[u8]) -> Option<f64> {
     std::str::from_utf8(bare(cell)).ok()?.parse().ok()
 }
 
-/// The cell without blanks and one pair of quotes around it, which rows that begin with a blank
-/// keep.
+/// The cell without blanks and one pair of quotes around it. The parser leaves quotes in place that follow a blank.
 pub fn bare(cell: &[u8]) -> &[u8] {
     let cell = cell.trim_ascii();
     let inner = cell
@@ -18,7 +17,7 @@ pub fn bare(cell: &[u8]) -> &[u8] {
     inner.unwrap_or(cell).trim_ascii()
 }
 
-/// The finite number in a cell. The error says what is there instead, and what to do.
+/// The finite number in a cell. The error says what is in the cell instead, and what to do.
 pub fn finite(cell: &[u8]) -> Result<f64, String> {
     match number(cell) {
         Some(value) if value.is_finite() => Ok(value),
@@ -26,11 +25,11 @@ pub fn finite(cell: &[u8]) -> Result<f64, String> {
             "{} is not a finite number; replace it, or leave the row out",
             shown(cell)
         )),
-        None => Err(no_number(cell)),
+        None => Err(not_a_number(cell)),
     }
 }
 
-fn no_number(cell: &[u8]) -> String {
+fn not_a_number(cell: &[u8]) -> String {
     let text = bare(cell);
     if text.is_empty() {
         "it is empty; fill it in, or leave the row out".to_owned()
@@ -56,21 +55,21 @@ fn has_decimal_comma(text: &[u8]) -> bool {
     text.contains(&b',') && number(&point).is_some()
 }
 
-/// The beginning of a cell, in quotes, fit for an error.
+/// The start of a cell in quotes, short enough for an error.
 pub fn shown(cell: &[u8]) -> String {
     let start = String::from_utf8_lossy(&cell[..cell.len().min(SHOWN)]);
     let rest = if cell.len() > SHOWN { "..." } else { "" };
     format!("{start:?}{rest}")
 }
 
-/// A number of columns, fit for an error.
+/// A number of columns, for an error.
 pub fn columns(count: usize) -> String {
     format!("{count} column{}", if count == 1 { "" } else { "s" })
 }
 
-/// `text` cut to at most `most` bytes, at the end of a character.
-pub fn cut(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len()))
+/// `text` cut to at most `max_bytes`, at the end of a character.
+pub fn cut(text: &str, max_bytes: usize) -> &str {
+    let end = (0..=max_bytes.min(text.len()))
         .rev()
         .find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or(0)]
@@ -81,14 +80,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotes_and_blanks_around_a_number_do_not_matter() {
+    fn quotes_and_blanks_around_a_number_are_ignored() {
         for cell in ["-3e1", " -30 ", "\"-30\"", " \" -30.0\" "] {
             assert_eq!(finite(cell.as_bytes()), Ok(-30.0), "{cell}");
         }
     }
 
     #[test]
-    fn what_is_no_number_is_told_with_the_likely_cause() {
+    fn a_cell_without_a_number_is_refused_with_the_likely_cause() {
         for (cell, reason) in [
             (&b"x"[..], "\"x\" is not a number"),
             (b"", "empty"),

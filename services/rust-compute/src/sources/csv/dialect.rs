@@ -1,26 +1,27 @@
-//! How a CSV file is written, noticed from its beginning: encoding, separator, line ends, header.
+//! Detects from its beginning how a CSV file is written: encoding, separator, line ends, header.
 
 use std::io::{Read, Result as IoResult};
 
-use anyhow::{bail, Result};
+use crate::options::Choice;
 
-use crate::sources::csv::cells::{bare, number};
-use crate::sources::csv::layout::{Format, Separator};
-use crate::sources::csv::header;
-use crate::sources::csv::rows::{Block, Row, Rows};
+use super::cells::{bare, number};
+use super::error::CsvError;
+use super::header;
+use super::layout::{Layout, Separator};
+use super::rows::{Block, Row, Rows};
 
-/// The beginning has at least so many bytes and lines, unless the file has fewer.
+/// Least bytes and lines of the beginning, unless the file has fewer.
 const SAMPLE_BYTES: usize = 1 << 16;
 const SAMPLE_LINES: usize = 8;
-/// A longer beginning is not looked for: a row could not be read then.
+/// Most bytes of the beginning: a longer row could not be read anyway.
 const MAX_SAMPLE_BYTES: usize = 64 << 20;
-/// Rows that are looked at.
+/// Most rows of the beginning that are examined.
 const SAMPLE_ROWS: usize = 32;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Dialect {
     pub separator: Separator,
-    /// The byte that ends a line for those who count lines.
+    /// The byte that ends a line, as lines are counted.
     pub newline: u8,
     /// Rows before the first sample: comments and the header.
     pub skip: usize,
@@ -28,11 +29,11 @@ pub struct Dialect {
     pub names: Vec<String>,
 }
 
-/// Reads enough of a stream for `recognise`. The flag tells whether that was all of it.
+/// Reads enough of a stream for `recognise`. The flag says whether that was all of it.
 pub fn beginning(stream: &mut dyn Read) -> IoResult<(Vec<u8>, bool)> {
     let mut sample = Vec::new();
     loop {
-        // Doubled, so that long rows are not looked at again and again.
+        // Doubled each time, so that long rows are not examined again and again.
         let step = sample.len().max(SAMPLE_BYTES);
         let read = stream.take(step as u64).read_to_end(&mut sample)?;
         if read < step {
@@ -42,19 +43,19 @@ pub fn beginning(stream: &mut dyn Read) -> IoResult<(Vec<u8>, bool)> {
         let lines = sample
             .split(|byte| *byte == newline)
             .filter(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#"));
-        // The last line may be cut.
+        // The last line may be incomplete.
         if lines.count() > SAMPLE_LINES || sample.len() > MAX_SAMPLE_BYTES {
             return Ok((sample, false));
         }
     }
 }
 
-/// What the beginning of a file shows. `columns` is the number of cells that a row must have.
+/// Detects what the layout leaves open. `columns` is the number of cells that a row must have.
 pub fn recognise(
     (sample, whole): (&[u8], bool),
-    format: &Format,
+    layout: &Layout,
     columns: usize,
-) -> Result<Dialect> {
+) -> Result<Dialect, CsvError> {
     check_encoding(sample)?;
     let newline = newline_of(sample);
     let sample = if whole {
@@ -63,10 +64,10 @@ pub fn recognise(
         let end = sample.iter().rposition(|byte| *byte == newline);
         &sample[..end.unwrap_or(sample.len())]
     };
-    let separator = separator_of(sample, newline, format, columns)?;
+    let separator = separator_of(sample, newline, layout, columns)?;
     let block = first_rows(sample, separator, newline)?;
     let rows: Vec<Row<'_>> = (0..block.len()).map(|index| block.row(index)).collect();
-    let header = header::recognise(&rows, format, columns)?;
+    let header = header::recognise(&rows, layout, columns)?;
     Ok(Dialect {
         separator,
         newline,
@@ -75,22 +76,22 @@ pub fn recognise(
     })
 }
 
-/// Whether a row could be a sample: numbers beside its label, which may be a text.
-pub fn reads_as_sample(row: Row<'_>, format: &Format, columns: usize) -> bool {
+/// Whether a row could be a sample: numbers, and a label, which may be text.
+pub fn reads_as_sample(row: Row<'_>, layout: &Layout, columns: usize) -> bool {
     if row.len() != columns {
         return false;
     }
-    let label_at = format.label_at(columns);
+    let label_at = layout.label_at(columns);
     let features_are_numbers = (0..columns)
         .filter(|index| *index != label_at)
         .all(|index| number(row.cell(index)).is_some());
     let label = bare(row.cell(label_at));
-    // With another separator, several cells look like one.
-    let other = |byte: &u8| matches!(byte, b'\t' | b';' | b'|' | b',');
-    features_are_numbers && (number(label).is_some() || !label.iter().any(other))
+    // With the wrong separator, several cells look like one.
+    let foreign = |byte: &u8| matches!(byte, b'\t' | b';' | b'|' | b',');
+    features_are_numbers && (number(label).is_some() || !label.iter().any(foreign))
 }
 
-/// Old Macs ended lines with \r alone.
+/// Old Macs ended lines with \r alone, which is the line end of a file without any \n.
 fn newline_of(sample: &[u8]) -> u8 {
     if sample.contains(&b'\n') {
         b'\n'
@@ -99,70 +100,73 @@ fn newline_of(sample: &[u8]) -> u8 {
     }
 }
 
-fn check_encoding(sample: &[u8]) -> Result<()> {
+fn check_encoding(sample: &[u8]) -> Result<(), CsvError> {
     if sample.starts_with(b"\xff\xfe") || sample.starts_with(b"\xfe\xff") {
-        bail!("it is encoded in UTF-16; save it as UTF-8, such as with `iconv -f UTF-16 -t UTF-8`");
+        return Err(CsvError::Utf16);
     }
     if let Some(place) = sample.iter().position(|byte| *byte == 0) {
         let newline = newline_of(&sample[..place]);
-        let line = sample[..place].iter().filter(|byte| **byte == newline);
-        bail!("line {} has a zero byte: it is encoded in UTF-16 or is no text; save it as UTF-8, such as with `iconv -f UTF-16LE -t UTF-8`", line.count() + 1);
+        let lines_before = sample[..place].iter().filter(|byte| **byte == newline);
+        return Err(CsvError::ZeroByte {
+            line: lines_before.count() + 1,
+        });
     }
     Ok(())
 }
 
-fn first_rows(sample: &[u8], separator: Separator, newline: u8) -> Result<Block> {
+fn first_rows(sample: &[u8], separator: Separator, newline: u8) -> Result<Block, CsvError> {
     let mut rows = Rows::new(sample, separator, newline);
     let mut block = Block::default();
     while block.len() < SAMPLE_ROWS && rows.read_row(&mut block)? {}
     Ok(block)
 }
 
-/// How well a separator fits; more is better, the first figure counts most.
+/// How well a separator fits. More is better; fields are compared in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Fit {
     /// Rows that could be samples.
     samples: usize,
     /// Rows with the right number of columns.
     right: usize,
-    /// Whether it is in the first row at all.
+    /// Whether the first row contains it.
     present: bool,
 }
 
-fn fit(sample: &[u8], separator: Separator, newline: u8, format: &Format, columns: usize) -> Fit {
-    // A row that cannot be read is no row of this separator.
+fn fit(sample: &[u8], separator: Separator, newline: u8, layout: &Layout, columns: usize) -> Fit {
+    // A row that cannot be read speaks against the separator.
     let block = first_rows(sample, separator, newline).unwrap_or_default();
     let rows = || (0..block.len()).map(|index| block.row(index));
     Fit {
         samples: rows()
-            .filter(|row| reads_as_sample(*row, format, columns))
+            .filter(|row| reads_as_sample(*row, layout, columns))
             .count(),
         right: rows().filter(|row| row.len() == columns).count(),
         present: rows().next().is_some_and(|row| row.len() > 1),
     }
 }
 
-fn separator_of(sample: &[u8], newline: u8, format: &Format, columns: usize) -> Result<Separator> {
-    let fits = Separator::ALL.map(|one| (one, fit(sample, one, newline, format, columns)));
-    let mut best = fits[0];
-    for other in fits {
-        // The first of equally good ones.
-        if other.1 > best.1 {
-            best = other;
+fn separator_of(
+    sample: &[u8],
+    newline: u8,
+    layout: &Layout,
+    columns: usize,
+) -> Result<Separator, CsvError> {
+    let fit = |separator| fit(sample, separator, newline, layout, columns);
+    let (mut best, mut best_fit) = (Separator::Comma, Fit::default());
+    for (_, separator) in Separator::VALUES {
+        let fit = fit(*separator);
+        // The first of equally good ones wins.
+        if fit > best_fit {
+            (best, best_fit) = (*separator, fit);
         }
     }
-    let Some(given) = format.separator else {
-        return Ok(if best.1 == Fit::default() {
-            Separator::Comma
-        } else {
-            best.0
-        });
-    };
-    let of_given = fits.iter().find(|(one, _)| *one == given);
-    if of_given.is_some_and(|(_, fit)| fit.samples == 0) && best.1.samples > 0 {
-        bail!("its rows are separated by {0}, not by {1}; leave out separator={1}, or say separator={0}", best.0.name(), given.name());
+    match layout.separator {
+        None => Ok(best),
+        Some(given) if fit(given).samples == 0 && best_fit.samples > 0 => {
+            Err(CsvError::Separator { found: best, given })
+        }
+        Some(given) => Ok(given),
     }
-    Ok(given)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 use super::*;
-use crate::fixtures::NOTICED;
+use crate::csv::tests::DETECTED;
 
-fn dialect(text: &str, columns: usize) -> Result<Dialect> {
-    recognise((text.as_bytes(), true), &NOTICED, columns)
+fn dialect(text: &str, columns: usize) -> Result<Dialect, CsvError> {
+    recognise((text.as_bytes(), true), &DETECTED, columns)
 }
 
 #[test]
-fn a_separator_is_noticed() {
+fn a_separator_is_detected() {
     for (text, separator) in [
         ("1,2,0\n3,4,1\n", Separator::Comma),
         ("1;2;0\n3;4;1\n", Separator::Semicolon),
@@ -15,9 +15,9 @@ fn a_separator_is_noticed() {
         ("  1.0   2.0 0\n", Separator::Space),
         ("1, 2, 0\n", Separator::Comma),
         ("sepal length,sepal width,kind\n1,2,0\n", Separator::Comma),
-        // Decimal commas: what is refused later are the numbers, not the columns.
+        // Decimal commas: the numbers are refused later, not the columns.
         ("1,5;2,5;0\n3,5;4,5;1\n", Separator::Semicolon),
-        // Nothing fits: what stands in the first row.
+        // Nothing fits: the separator of the first row.
         ("1;2;3;0\n", Separator::Semicolon),
         ("123\n", Separator::Comma),
     ] {
@@ -27,16 +27,16 @@ fn a_separator_is_noticed() {
             "{text}"
         );
     }
-    // Two columns, with decimal commas and a text behind them.
+    // Two columns: numbers with decimal commas, and text.
     let two = dialect("1,5;cat\n2,5;dog\n", 2).expect("valid");
     assert_eq!(two.separator, Separator::Semicolon);
 }
 
 #[test]
-fn a_separator_that_cannot_be_meant_is_refused() {
-    let given = Format {
+fn a_separator_that_does_not_fit_is_refused() {
+    let given = Layout {
         separator: Some(Separator::Comma),
-        ..NOTICED
+        ..DETECTED
     };
     let error = recognise((b"1;2;0\n", true), &given, 3).expect_err("refused");
     assert!(
@@ -47,17 +47,17 @@ fn a_separator_that_cannot_be_meant_is_refused() {
 }
 
 #[test]
-fn another_encoding_is_named() {
+fn an_unsupported_encoding_is_named() {
     let utf16: Vec<u8> = "1,2,0\n"
         .encode_utf16()
         .flat_map(u16::to_le_bytes)
         .collect();
     for text in [utf16.clone(), [&b"\xff\xfe"[..], &utf16].concat()] {
-        let error = recognise((&text, true), &NOTICED, 3).expect_err("refused");
+        let error = recognise((&text, true), &DETECTED, 3).expect_err("refused");
         assert!(error.to_string().contains("UTF-16"), "{error}");
     }
     let late = b"1,2,0\n1,\0,0\n";
-    let error = recognise((late, true), &NOTICED, 3).expect_err("refused");
+    let error = recognise((late, true), &DETECTED, 3).expect_err("refused");
     assert!(
         error.to_string().starts_with("line 2 has a zero byte"),
         "{error}"

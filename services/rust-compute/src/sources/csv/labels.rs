@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::sources::csv::cells::{bare, number, shown};
+use pangea_wire::schema::MAX_CLASS_NAMES;
 
-/// Most different texts, and the longest: as many as the schema can describe.
-const MAX_CLASSES: usize = 4096;
+use super::cells::{bare, number, shown};
+
+/// Longest text of a label: a longer one is hardly the name of a class.
 const MAX_NAME_BYTES: usize = 256;
 /// Beyond 2^53 a float64 does not hold every integer.
 const LARGEST: f64 = 9e15;
 
-/// One label as the file has it.
+/// One label, as it is in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Label<'b> {
     Number(i64),
@@ -33,7 +34,7 @@ impl<'b> Label<'b> {
         if text.is_empty() {
             return Err("the label is empty; fill it in, or leave the row out".to_owned());
         }
-        // A label is one line: a quote that is never closed would swallow the rows below.
+        // A quote that is never closed would swallow the rows below.
         if cell.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
             return Err(format!(
                 "the label {} has a line break; is a quote closed that opens there?",
@@ -45,7 +46,7 @@ impl<'b> Label<'b> {
                 Ok(Self::Text(text))
             }
             Ok(_) => Err(format!(
-                "the label {} is longer than {MAX_NAME_BYTES} bytes, or no text; the label is the last column, or with label=first the first",
+                "the label {} is longer than {MAX_NAME_BYTES} bytes, or is not text; the label is the last column, or with label=first the first",
                 shown(cell)
             )),
             Err(_) => Err(format!(
@@ -56,16 +57,16 @@ impl<'b> Label<'b> {
     }
 }
 
-/// The labels read so far: all of one kind.
+/// The labels read so far: all numbers, or all text.
 #[derive(Default)]
 pub struct Labels {
     values: Vec<i64>,
-    /// The texts, each with its number in the order of their first appearance.
+    /// Each text with its number, by order of first appearance.
     texts: BTreeMap<String, i64>,
 }
 
 impl Labels {
-    /// Takes the memory for more labels. False if there is none.
+    /// Allocates memory for more labels. False if there is not enough.
     pub fn reserve(&mut self, more: usize) -> bool {
         self.values.try_reserve(more).is_ok()
     }
@@ -94,9 +95,9 @@ impl Labels {
                 text
             ));
         }
-        if self.texts.len() == MAX_CLASSES {
+        if self.texts.len() == MAX_CLASS_NAMES as usize {
             return Err(format!(
-                "there are more than {MAX_CLASSES} different labels, so this column does not look like one of classes; the label is the last column, or with label=first the first"
+                "there are more than {MAX_CLASS_NAMES} different labels, so this column does not look like one of classes; the label is the last column, or with label=first the first"
             ));
         }
         let number = self.texts.len() as i64;
@@ -104,7 +105,7 @@ impl Labels {
         Ok(number)
     }
 
-    /// The labels as classes, and what each class is called: nothing where the file has numbers.
+    /// The labels as classes, and the name of each class; no names where the file has numbers.
     pub fn into_classes(self) -> (Vec<i64>, Vec<String>) {
         let Self { mut values, texts } = self;
         if texts.is_empty() {
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_label_is_refused() {
+    fn invalid_labels_are_refused() {
         let long = "x".repeat(257);
         for (cells, reason) in [
             (&["0.5"][..], "the label \"0.5\" is not an integer"),
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_of_different_texts_is_refused() {
+    fn a_column_of_too_many_different_texts_is_refused() {
         let names: Vec<String> = (0..5000).map(|row| format!("name {row}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let error = classes(&names).expect_err("refused");

@@ -1,19 +1,18 @@
-//! What people say about their CSV file; what they leave out is noticed.
+//! How a CSV file is laid out, as far as the spec says; what it leaves out is detected.
 
-use clap::ValueEnum;
+use crate::options::Choice;
 
-/// The form of a CSV file, as far as it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Format {
+pub struct Layout {
     pub label_column: LabelColumn,
-    /// None: noticed.
+    /// None: detected.
     pub separator: Option<Separator>,
-    /// Whether the first row holds the names of the columns. None: noticed.
+    /// Whether the first row holds the names of the columns. None: detected.
     pub header: Option<bool>,
 }
 
-impl Format {
-    /// The place of the label in a row of `columns` cells, from 0.
+impl Layout {
+    /// The index of the label in a row of `columns` cells.
     pub fn label_at(&self, columns: usize) -> usize {
         match self.label_column {
             LabelColumn::First => 0,
@@ -22,39 +21,40 @@ impl Format {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelColumn {
     First,
     Last,
 }
 
-/// What stands between two cells of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+impl Choice for LabelColumn {
+    const VALUES: &'static [(&'static str, Self)] = &[("first", Self::First), ("last", Self::Last)];
+}
+
+/// What separates two cells of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Separator {
-    #[value(alias = "\t")]
     Tab,
-    #[value(alias = ";")]
     Semicolon,
-    #[value(alias = "|")]
     Pipe,
-    #[value(alias = ",")]
     Comma,
     /// One blank or several, as numpy.savetxt and aligned tables have it.
-    #[value(alias = " ")]
     Space,
 }
 
-impl Separator {
-    /// Those that are tried, the first of equally good ones first: a comma may also be a decimal
-    /// comma, and a blank may be part of a name.
-    pub const ALL: [Self; 5] = [
-        Self::Tab,
-        Self::Semicolon,
-        Self::Pipe,
-        Self::Comma,
-        Self::Space,
+/// In the order in which they are tried. The first of equally good ones wins: a comma may also be a decimal comma, and a blank part of a
+/// name.
+impl Choice for Separator {
+    const VALUES: &'static [(&'static str, Self)] = &[
+        ("tab", Self::Tab),
+        ("semicolon", Self::Semicolon),
+        ("pipe", Self::Pipe),
+        ("comma", Self::Comma),
+        ("space", Self::Space),
     ];
+}
 
+impl Separator {
     pub fn byte(self) -> u8 {
         match self {
             Self::Tab => b'\t',
@@ -62,17 +62,6 @@ impl Separator {
             Self::Pipe => b'|',
             Self::Comma => b',',
             Self::Space => b' ',
-        }
-    }
-
-    /// As it is written in a dataset spec.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tab => "tab",
-            Self::Semicolon => "semicolon",
-            Self::Pipe => "pipe",
-            Self::Comma => "comma",
-            Self::Space => "space",
         }
     }
 }

@@ -1,26 +1,25 @@
-//! Cuts a stream into rows and cells, block by block, with the line of the file that each row
-//! begins on.
+//! Splits a stream into rows and cells, block by block, and counts the lines of the file.
 
 use std::io::{BufRead, BufReader, Read};
 
-use anyhow::{bail, Result};
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use crate::sources::csv::layout::Separator;
+use super::error::CsvError;
+use super::layout::Separator;
 
-/// Bytes of cells after which a block is full: enough rows for all threads, little memory.
+/// Bytes of cells at which a block is full: enough rows for all threads, in little memory.
 const BLOCK_BYTES: usize = 1 << 20;
 /// Longest row, without its separators and quotes.
-const MAX_ROW_BYTES: usize = 64 << 20;
+pub const MAX_ROW_BYTES: usize = 64 << 20;
 /// Most cells of a row: twice the features that a sample may have.
-const MAX_CELLS: usize = 1 << 21;
+pub const MAX_CELLS: usize = 1 << 21;
 
-/// Some rows, one after another.
+/// Consecutive rows.
 #[derive(Default)]
 pub struct Block {
-    /// The cells without separators and quotes. Memory behind what the rows use is spare.
+    /// The cells, without separators and quotes. Memory beyond what the rows use is spare.
     bytes: Vec<u8>,
-    /// Where each cell ends, counted from the first byte of its row.
+    /// The end of each cell, as an offset from the first byte of its row.
     ends: Vec<usize>,
     rows: Vec<Place>,
 }
@@ -37,7 +36,7 @@ struct Place {
 /// A row of a block.
 #[derive(Clone, Copy)]
 pub struct Row<'b> {
-    /// Of the file, from 1, as editors count.
+    /// The line of the file on which it begins, from 1, as editors count.
     pub line: u64,
     bytes: &'b [u8],
     ends: &'b [usize],
@@ -76,7 +75,7 @@ impl Block {
         }
     }
 
-    /// Where the next row begins: behind the last byte and cell that are used.
+    /// Bytes and cells in use, behind which the next row begins.
     fn used(&self) -> (usize, usize) {
         self.rows.last().map_or((0, 0), |place| {
             (
@@ -87,7 +86,7 @@ impl Block {
     }
 }
 
-/// The rows of a stream. Empty lines are no rows.
+/// The rows of a stream. Empty lines are skipped.
 pub struct Rows<R> {
     input: BufReader<R>,
     parser: Reader,
@@ -98,7 +97,7 @@ pub struct Rows<R> {
 }
 
 impl<R: Read> Rows<R> {
-    /// `newline` is the byte that ends a line for those who count lines.
+    /// `newline` is the byte that ends a line, as lines are counted.
     pub fn new(input: R, separator: Separator, newline: u8) -> Self {
         Self {
             input: BufReader::with_capacity(1 << 16, input),
@@ -109,8 +108,8 @@ impl<R: Read> Rows<R> {
         }
     }
 
-    /// Replaces what is in the block by the next rows; by none at the end of the stream.
-    pub fn read_block(&mut self, block: &mut Block) -> Result<()> {
+    /// Replaces the rows of the block with the next ones; with none at the end of the stream.
+    pub fn read_block(&mut self, block: &mut Block) -> Result<(), CsvError> {
         block.rows.clear();
         while block.used().0 < BLOCK_BYTES {
             if !self.read_row(block)? {
@@ -121,7 +120,7 @@ impl<R: Read> Rows<R> {
     }
 
     /// Adds the next row to the block. False at the end of the stream.
-    pub fn read_row(&mut self, block: &mut Block) -> Result<bool> {
+    pub fn read_row(&mut self, block: &mut Block) -> Result<bool, CsvError> {
         loop {
             self.skip_line_ends()?;
             let Some(place) = self.read_record(block)? else {
@@ -135,9 +134,9 @@ impl<R: Read> Rows<R> {
         }
     }
 
-    /// Blank lines and the second half of \r\n: the parser would skip them too, but it would then
-    /// be unknown on which line the row begins.
-    fn skip_line_ends(&mut self) -> Result<()> {
+    /// Skips blank lines and the second half of \r\n. The parser would skip them too, but then the
+    /// line on which the row begins would be unknown.
+    fn skip_line_ends(&mut self) -> Result<(), CsvError> {
         loop {
             let ahead = self.input.fill_buf()?;
             let count = ahead
@@ -158,7 +157,7 @@ impl<R: Read> Rows<R> {
         self.input.consume(count);
     }
 
-    fn read_record(&mut self, block: &mut Block) -> Result<Option<Place>> {
+    fn read_record(&mut self, block: &mut Block) -> Result<Option<Place>, CsvError> {
         let (first_byte, first_cell) = block.used();
         let line = self.line;
         let (mut bytes, mut cells) = (0, 0);
@@ -178,7 +177,7 @@ impl<R: Read> Rows<R> {
             bytes += written;
             cells += ended;
             if bytes > MAX_ROW_BYTES || cells > MAX_CELLS {
-                bail!("line {line}: the row that begins there is longer than {MAX_ROW_BYTES} bytes or {MAX_CELLS} columns; a quote that is never closed makes the rest of the file one row");
+                return Err(CsvError::EndlessRow { line });
             }
             match result {
                 ReadRecordResult::End => return Ok(None),
@@ -201,13 +200,13 @@ impl<R: Read> Rows<R> {
     }
 }
 
-/// Doubles, beginning with `least`.
-fn grow<T: Clone + Default>(values: &mut Vec<T>, least: usize) {
-    let length = (values.len() * 2).max(least);
+/// Doubles the length, to at least `min_length`.
+fn grow<T: Clone + Default>(values: &mut Vec<T>, min_length: usize) {
+    let length = (values.len() * 2).max(min_length);
     values.resize(length, T::default());
 }
 
-/// Keeps the ends of cells that have bytes, in front; how many they are.
+/// Moves the ends of cells that are not empty to the front, and returns their number.
 fn drop_empty_cells(ends: &mut [usize]) -> usize {
     let (mut kept, mut last) = (0, 0);
     for index in 0..ends.len() {
@@ -220,7 +219,7 @@ fn drop_empty_cells(ends: &mut [usize]) -> usize {
     kept
 }
 
-/// Whether nothing but blanks stands on the line.
+/// Whether the line has nothing but blanks.
 fn is_blank(row: Row<'_>) -> bool {
     row.len() < 2 && row.cells().all(|cell| cell.trim_ascii().is_empty())
 }
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_counted_as_editors_do() {
+    fn lines_are_counted_as_in_an_editor() {
         for end in ["\n", "\r\n"] {
             let text = [
                 "\u{feff}a,b",
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_blanks_separates_once() {
+    fn a_run_of_blanks_is_one_separator() {
         let wanted = expected(&[(1, &["1.0", "2.0"]), (3, &["3", "4"])]);
         assert_eq!(rows(b"  1.0   2.0 \n   \n3 4\n", Separator::Space), wanted);
     }
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_end_is_refused() {
+    fn an_endless_row_is_refused() {
         let endless = std::io::repeat(b'7');
         let mut rows = Rows::new((&b"1,2\n\""[..]).chain(endless), Separator::Comma, b'\n');
         let error = rows.read_block(&mut Block::default()).expect_err("refused");

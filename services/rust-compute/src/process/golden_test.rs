@@ -1,13 +1,13 @@
-//! Values that must never change: a run's bits follow from them. Computed by an independent implementation in Python.
+//! Values that must never change, because the bits of every run follow from them. Computed by an independent implementation in Python.
 
-use clap::Parser;
 use pangea_wire::schema::message;
 use pangea_wire::{Limits, Pool, TensorData};
+use rust_compute_dataset::Dataset;
+use rust_compute_serving::{Batches, Part, Request};
+use rust_compute_sources::Spec;
+use rust_compute_storage::Storage;
 
-use crate::serving::batch::Batches;
-use crate::dataset::Dataset;
-use crate::serving::request::{Part, Request};
-use crate::process::settings::Settings;
+use crate::load::load as load_spec;
 
 fn hex(bytes: &[u8]) -> String {
     bytes
@@ -15,15 +15,14 @@ fn hex(bytes: &[u8]) -> String {
         .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// A dataset of this file, given to the last of the arguments.
-fn load(content: &str, arguments: &str) -> Dataset {
+/// The dataset of a file with this content, a fifth of it held out.
+fn load(kind: &str, content: &str, options: &str) -> Dataset {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tiny");
     std::fs::write(&file, content).expect("written");
-    let words = format!("rust-compute --dataset-name tiny --held-out 0.2 {arguments}");
-    let mut words: Vec<std::ffi::OsString> = words.split(' ').map(Into::into).collect();
-    words.push(file.into());
-    Dataset::load(&Settings::try_parse_from(words).expect("valid")).expect("valid")
+    let spec = format!("{kind}:{},{options},held_out=0.2", file.display());
+    let spec = Spec::parse(&spec, folder.path()).expect("valid");
+    load_spec(&spec, &Storage { max_bytes: 1 << 20 }).expect("valid")
 }
 
 /// Hash and shapes of features and labels of the first four samples of epoch 1 with seed 7.
@@ -64,12 +63,12 @@ fn a_table_and_its_first_batch_never_change() {
         features.collect::<String>() + &format!("{}\n", r % 3)
     };
     let rows: String = (0..10).map(row).collect();
-    let by_column = load(&rows, "--feature-shape 2,2 --csv");
+    let by_column = load("csv", &rows, "shape=2x2");
     assert_eq!(
         hex(&by_column.hash),
         "ee610e9df2f96a17acb94e26c7001f3dce8ddb69c34356f0c9f3ff63075f532c"
     );
-    let dataset = load(&rows, "--feature-shape 2,2 --normalise all --csv");
+    let dataset = load("csv", &rows, "shape=2x2,normalise=all");
     assert_eq!(dataset.split.held_out, [2, 9]);
     assert_eq!(
         hex(&dataset.hash),
@@ -86,8 +85,9 @@ fn a_table_and_its_first_batch_never_change() {
 #[test]
 fn a_text_and_its_first_batch_never_change() {
     let dataset = load(
+        "text",
         "pack my box with five dozen liquor jugs; quick!\n",
-        "--context 4 --text",
+        "context=4",
     );
     assert_eq!(dataset.split.held_out, [6, 7]);
     assert_eq!((dataset.split.train.len(), dataset.classes), (9, 30));
