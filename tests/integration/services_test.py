@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pangea.places import data_file, program
+from pangea.places import data_folder, program
 from pangea.services.embedded import EmbeddedServices
 from tests.integration.cluster import cluster, http_get
 from tools.processes.ports import free_address
@@ -44,7 +44,7 @@ def test_a_taken_port_is_named(name: str, tmp_path: Path) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         command = [str(program(name)), "--listen", address, "--http", "127.0.0.1:0"]
         if name == "rust-compute":
-            command += ["--dataset-name", "digits", "--csv", str(data_file("digits.csv.gz")), "--label-column", "last", "--feature-shape", "1,8,8"]
+            command += ["--dataset", "digits", "--data-dir", str(data_folder())]
         else:
             command += ["--run-dir", str(tmp_path / "run"), "--run-id", "r", "--seed", "0", "--epochs", "1"]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -54,21 +54,7 @@ def test_a_taken_port_is_named(name: str, tmp_path: Path) -> None:
 
 def test_a_missing_data_file_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "nothing.csv"
-    command = [
-        str(program("rust-compute")),
-        "--listen",
-        "127.0.0.1:0",
-        "--http",
-        "127.0.0.1:0",
-        "--dataset-name",
-        "x",
-        "--csv",
-        str(missing),
-        "--label-column",
-        "last",
-        "--feature-shape",
-        "4",
-    ]
+    command = [str(program("rust-compute")), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dataset", f"csv:{missing},shape=4"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert str(missing) in ended.stderr

@@ -27,9 +27,14 @@ def program(name: str) -> Path:
     return _find(Path(os.environ.get("PANGEA_BIN_DIR", _PACKAGE / "bin")), name, "PANGEA_BIN_DIR")
 
 
+def data_folder() -> Path:
+    """The folder of the data files that are shipped."""
+    return Path(os.environ.get("PANGEA_DATA_DIR", _PACKAGE / "data"))
+
+
 def data_file(name: str) -> Path:
     """A data file that is shipped, such as `digits.csv.gz`."""
-    return _find(Path(os.environ.get("PANGEA_DATA_DIR", _PACKAGE / "data")), name, "PANGEA_DATA_DIR")
+    return _find(data_folder(), name, "PANGEA_DATA_DIR")
 
 
 def example(name: str) -> Path:

@@ -26,7 +26,7 @@ class Settings(RunOptions):
     Attributes:
         script, arguments: what every worker runs, and with which arguments.
         workers, data_replicas: processes.
-        dataset: as `pangea.datasets.parse` reads it.
+        dataset: a dataset spec, as `pangea.datasets.parse` gives it.
         rehearse: share of the shards that a worker computes a second time in another order, to find state that a script carries from one to the next.
         arithmetic: a level of `pangea.arithmetic`; "" where the machine has none.
         run_dir: where the files go, relative to the caller's folder; None for a new folder with a name of its own.

@@ -51,17 +51,19 @@ class EmbeddedServices:
         Args:
             options: of the run. PANGEA_ALLOW_NONDETERMINISM=1 in the environment makes it less strict, as it does for the worker.
             run_dir: of the run; default `pangea-runs/TIME-SEED`.
-            dataset: as `pangea.datasets.parse` reads it.
+            dataset: a dataset spec.
             data_replicas: how many processes serve the data.
             keep_alive: start again what is killed.
         Raises:
             ChildFailed: with the end of the log of the one that failed.
+            UnknownDataset: saying what is wrong with the spec.
             FileExistsError: the run directory holds a run.
             DiskRefuses: it cannot be made.
         """
+        spec = datasets.parse(dataset).spec
         if os.environ.get("PANGEA_ALLOW_NONDETERMINISM") == "1":
             options = dataclasses.replace(options, strict=False)
-        services = cls(new_run_dir(run_dir, options.seed), options, dataset)
+        services = cls(new_run_dir(run_dir, options.seed), options, spec)
         try:
             services._start_all(data_replicas)
         except BaseException:

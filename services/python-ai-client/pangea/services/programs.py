@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pangea import datasets
-from pangea.places import program
+from pangea.places import data_folder, program
 from pangea.rundir.layout import DATA_SERVICE, FREE_PORTS, ORCHESTRATOR, Addresses, port_file
 from pangea.services.child import Child
 from pangea.services.options import RunOptions
 
 
 def data_service_command(program: str, dataset: str, addresses: Addresses, ports: Path) -> list[str]:
-    """A replica of rust-compute over a dataset, which writes its addresses to the file `ports`."""
-    return [program, *datasets.parse(dataset).arguments(), *_places(addresses, ports)]
+    """A replica of rust-compute that serves the dataset of a spec and writes its addresses to the file `ports`."""
+    return [program, "--dataset", dataset, "--data-dir", str(data_folder()), *_places(addresses, ports)]
 
 
 def orchestrator_command(program: str, run_dir: Path, run_id: str, options: RunOptions, addresses: Addresses, ports: Path) -> list[str]:
@@ -27,7 +26,7 @@ def _places(addresses: Addresses, ports: Path) -> list[str]:
 
 
 def start_data_service(run_dir: Path, name: str, dataset: str, addresses: Addresses = FREE_PORTS) -> Child:
-    """A replica of rust-compute over a dataset."""
+    """A replica of rust-compute that serves the dataset of a spec."""
     return _start(run_dir, name, data_service_command(str(program(DATA_SERVICE)), dataset, addresses, port_file(run_dir, name)))
 
 
