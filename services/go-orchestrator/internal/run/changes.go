@@ -16,10 +16,10 @@ func (m *Machine) changeKept(r *ledger.Change) {
 	case ledger.ChangedEpochs:
 		m.goOn()
 	case ledger.ChangedStop:
-		m.stop = nil
+		m.end.stop = nil
 		m.goOn()
 	case ledger.ChangedTraining:
-		m.computation.training = r.To
+		m.identity.computation.training = r.To
 	}
 }
 
@@ -31,45 +31,45 @@ func (m *Machine) readEpochs(records []ledger.Record) error {
 			if err != nil {
 				return fmt.Errorf("record %d of the ledger changes the epochs to %q: %w", i, r.To, err)
 			}
-			m.epochs = uint32(epochs)
+			m.identity.epochs = uint32(epochs)
 		}
 	}
-	if epochs := m.config.Settings.Epochs; epochs < m.epochs {
+	if epochs := m.config.Settings.Epochs; epochs < m.identity.epochs {
 		return fmt.Errorf("the run directory holds a run with --epochs %d, but %d is asked for; a run can be made longer, not shorter: use %d or more to go on with it, or another --run-dir",
-			m.epochs, epochs, m.epochs)
+			m.identity.epochs, epochs, m.identity.epochs)
 	}
 	return nil
 }
 
 // changeNow takes what is asked for otherwise than the ledger has it: more epochs, and to go on after a script has ended the run.
 func (m *Machine) changeNow() {
-	if epochs := m.config.Settings.Epochs; epochs > m.epochs {
-		m.change(ledger.ChangedEpochs, fmt.Sprint(m.epochs), fmt.Sprint(epochs))
-		m.epochs = epochs
-		if m.stop == nil {
+	if epochs := m.config.Settings.Epochs; epochs > m.identity.epochs {
+		m.change(ledger.ChangedEpochs, fmt.Sprint(m.identity.epochs), fmt.Sprint(epochs))
+		m.identity.epochs = epochs
+		if m.end.stop == nil {
 			m.goOn()
 		}
 	}
-	if m.stop == nil || m.state != Finished {
+	if m.end.stop == nil || m.state != Finished {
 		return
 	}
 	if !m.config.TakeChanges {
-		m.note(slog.LevelInfo, "a script has ended the run; --take-changes lets it go on", "steps", m.stop.Steps, "reason", m.stop.Reason)
+		m.note(slog.LevelInfo, "a script has ended the run; --take-changes lets it go on", "steps", m.end.stop.Steps, "reason", m.end.stop.Reason)
 		return
 	}
-	m.change(ledger.ChangedStop, m.stop.Reason, "")
-	m.stop = nil
+	m.change(ledger.ChangedStop, m.end.stop.Reason, "")
+	m.end.stop = nil
 	m.goOn()
 }
 
 func (m *Machine) change(what, from, to string) {
-	m.note(slog.LevelInfo, "the run is resumed with a change", "what", what, "from", from, "to", to, "step", m.committed())
-	m.commit(&ledger.Change{What: what, From: from, To: to, Step: m.committed(), Time: m.now.UTC()})
+	m.note(slog.LevelInfo, "the run is resumed with a change", "what", what, "from", from, "to", to, "step", m.agreement.committed())
+	m.commit(&ledger.Change{What: what, From: from, To: to, Step: m.agreement.committed(), Time: m.now.UTC()})
 }
 
 // goOn makes a finished run one that has steps left, if it has.
 func (m *Machine) goOn() {
-	if m.state == Finished && m.committed() < m.totalSteps() {
+	if m.state == Finished && m.agreement.committed() < m.totalSteps() {
 		m.state = Running
 	}
 }

@@ -30,7 +30,7 @@ func (b *bench) back(peer Peer, step uint64) {
 	b.t.Helper()
 	join := testJoin()
 	join.RunID, join.Step, join.ParametersHash = "test", step, hashAt(step)
-	b.handle(JoinAsked{Peer: peer, Join: join})
+	b.handle(JoinRequested{Peer: peer, Join: join})
 	one[protocol.Joined](b, peer)
 }
 

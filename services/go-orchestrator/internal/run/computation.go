@@ -62,7 +62,7 @@ func (m *Machine) computesAlike(join *protocol.Join) *protocol.Error {
 }
 
 func (m *Machine) trainsAlike(join *protocol.Join) *protocol.Error {
-	run, worker := m.computation.training, join.Training
+	run, worker := m.identity.computation.training, join.Training
 	if run == "" || worker == "" || run == worker {
 		return nil
 	}
@@ -70,21 +70,23 @@ func (m *Machine) trainsAlike(join *protocol.Join) *protocol.Error {
 	switch {
 	case !m.config.TakeChanges:
 		return protocol.Errorf(protocol.Stop, "the worker trains otherwise than the run: %s; use the run's value, or go on with the new one by --take-changes", difference)
-	case m.computation.fixed:
+	case m.identity.computation.fixed:
 		return protocol.Errorf(protocol.Stop, "the worker trains otherwise than the workers that have joined before it: %s; start all workers with the same script and arguments", difference)
 	case !m.holdsTip():
 		return protocol.Errorf(protocol.Stop, "the worker trains otherwise than the run: %s; this cannot be taken here, because the newest checkpoint is of step %d and the %d steps after it have to be computed again as they were: "+
-			"resume without the change, stop the run in order (SIGTERM), so that it takes a last checkpoint, and resume that with --take-changes", difference, m.newestStep(), m.committed()-m.newestStep())
+			"resume without the change, stop the run in order (SIGTERM), so that it takes a last checkpoint, and resume that with --take-changes", difference, m.retention.newestCheckpointStep(), m.agreement.committed()-m.retention.newestCheckpointStep())
 	}
 	return nil
 }
 
 // holdsTip says whether the run can go on from exactly the last committed step.
-func (m *Machine) holdsTip() bool { return m.newestStep() == m.committed() }
+func (m *Machine) holdsTip() bool {
+	return m.retention.newestCheckpointStep() == m.agreement.committed()
+}
 
 // newestStep is that of the newest checkpoint; 0 where there is none.
 func (m *Machine) newestStep() uint64 {
-	if newest := m.newestCheckpoint(); newest != nil {
+	if newest := m.retention.newestCheckpoint(); newest != nil {
 		return newest.Step
 	}
 	return 0
@@ -92,12 +94,12 @@ func (m *Machine) newestStep() uint64 {
 
 // otherArithmetic says in what a worker's arithmetic differs from that of the run; empty in nothing that both have said.
 func (m *Machine) otherArithmetic(join *protocol.Join) string {
-	if run := m.computation.arithmetic; run != "" && join.Arithmetic != "" && run != join.Arithmetic {
+	if run := m.identity.computation.arithmetic; run != "" && join.Arithmetic != "" && run != join.Arithmetic {
 		return fmt.Sprintf("its arithmetic is pinned to %s, that of the run to %s", join.Arithmetic, run)
 	}
 	var differ []string
 	for _, given := range join.Fingerprints {
-		if hash, known := m.computation.fingerprints[given.Operator]; known && hash != given.Hash {
+		if hash, known := m.identity.computation.fingerprints[given.Operator]; known && hash != given.Hash {
 			differ = append(differ, given.Operator)
 		}
 	}
@@ -110,10 +112,10 @@ func (m *Machine) otherArithmetic(join *protocol.Join) string {
 
 // adopt makes what an admitted worker says the run's, where nobody has said it before, or where a change is to be taken.
 func (m *Machine) adopt(join *protocol.Join) {
-	c := &m.computation
+	c := &m.identity.computation
 	if join.Training != "" && join.Training != c.training {
-		m.commit(&ledger.Change{What: ledger.ChangedTraining, From: c.training, To: join.Training, Step: m.committed(), Time: m.now.UTC()})
-		m.note(slog.LevelWarn, "the run is trained otherwise from now on", "step", m.committed(), "change", trainingDifference(c.training, join.Training))
+		m.commit(&ledger.Change{What: ledger.ChangedTraining, From: c.training, To: join.Training, Step: m.agreement.committed(), Time: m.now.UTC()})
+		m.note(slog.LevelWarn, "the run is trained otherwise from now on", "step", m.agreement.committed(), "change", trainingDifference(c.training, join.Training))
 		c.training = join.Training
 	}
 	c.say(join)
@@ -214,4 +216,20 @@ func brief(v any) string {
 		return fmt.Sprint(v)
 	}
 	return cut(string(text), 100)
+}
+
+// tooLong refuses a text that is longer than the schema allows.
+func tooLong(name, text string, most int) *protocol.Error {
+	if len(text) <= most {
+		return nil
+	}
+	return protocol.Errorf(protocol.FixRequest, "%s has %d bytes; it may have %d", name, len(text), most)
+}
+
+// cut shortens a text to this many bytes.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return fmt.Sprintf("%s...", text[:most-3])
 }

@@ -25,7 +25,7 @@ func lr(to string) func(*protocol.Join) {
 }
 
 func (b *bench) joinAs(peer Peer, join protocol.Join) []protocol.Reply {
-	b.handle(JoinAsked{Peer: peer, Join: join})
+	b.handle(JoinRequested{Peer: peer, Join: join})
 	return b.take(peer)
 }
 

@@ -11,49 +11,49 @@ type Peer uint64
 // Event is something that happened outside: one of the types below.
 type Event interface{ isEvent() }
 
-// JoinAsked is a worker's JoinRequest.
-type JoinAsked struct {
+// JoinRequested is a worker's JoinRequest.
+type JoinRequested struct {
 	Peer    Peer
 	Request uint64
 	Join    protocol.Join
 }
 
-// WorkAsked is a worker's WorkRequest.
-type WorkAsked struct {
+// WorkRequested is a worker's WorkRequest.
+type WorkRequested struct {
 	Peer    Peer
 	Request uint64
 	Work    protocol.Work
 }
 
-// UpdateCame is a worker's whole GradientUpdate. The machine releases its vector.
-type UpdateCame struct {
+// UpdateReceived is a worker's whole GradientUpdate. The machine releases its vector.
+type UpdateReceived struct {
 	Peer    Peer
 	Request uint64
 	Update  protocol.Update
 }
 
-// SnapshotCame is a worker's whole state. The machine releases it.
-type SnapshotCame struct {
+// SnapshotReceived is a worker's whole state. The machine releases it.
+type SnapshotReceived struct {
 	Peer     Peer
 	Request  uint64
 	Snapshot *protocol.Snapshot
 }
 
-// LeaveAsked is a worker's Leave.
-type LeaveAsked struct {
+// LeaveRequested is a worker's Leave.
+type LeaveRequested struct {
 	Peer    Peer
 	Request uint64
 	Leave   protocol.Leave
 }
 
-// PeerGone says that a connection is closed; nothing can be sent to it any more.
-type PeerGone struct {
+// PeerDisconnected says that a connection is closed; nothing can be sent to it any more.
+type PeerDisconnected struct {
 	Peer   Peer
 	Reason string
 }
 
-// Heard says that a peer has sent something, if only a heartbeat. Every other event of a peer says so as well.
-type Heard struct{ Peer Peer }
+// PeerSeen says that a peer has sent something, if only a heartbeat. Every other event of a peer says so as well.
+type PeerSeen struct{ Peer Peer }
 
 // Tick says that time has passed. It has to come several times a second.
 type Tick struct{}
@@ -71,24 +71,24 @@ type CheckpointLoaded struct {
 	Err        error
 }
 
-// StopAsked says that the process is to end: after a last checkpoint if one can be had (see Machine.Ending), or at once.
-type StopAsked struct {
+// StopRequested says that the process is to end: after a last checkpoint if one can be had (see Machine.Ending), or at once.
+type StopRequested struct {
 	Reason string
 	AtOnce bool
 }
 
-// CheckpointAsked says that a person wants a checkpoint now; the run goes on.
-type CheckpointAsked struct{ Reason string }
+// CheckpointRequested says that a person wants a checkpoint now; the run goes on.
+type CheckpointRequested struct{ Reason string }
 
-func (CheckpointAsked) isEvent()   {}
-func (JoinAsked) isEvent()         {}
-func (WorkAsked) isEvent()         {}
-func (UpdateCame) isEvent()        {}
-func (SnapshotCame) isEvent()      {}
-func (LeaveAsked) isEvent()        {}
-func (PeerGone) isEvent()          {}
-func (StopAsked) isEvent()         {}
-func (Heard) isEvent()             {}
-func (Tick) isEvent()              {}
-func (CheckpointWritten) isEvent() {}
-func (CheckpointLoaded) isEvent()  {}
+func (CheckpointRequested) isEvent() {}
+func (JoinRequested) isEvent()       {}
+func (WorkRequested) isEvent()       {}
+func (UpdateReceived) isEvent()      {}
+func (SnapshotReceived) isEvent()    {}
+func (LeaveRequested) isEvent()      {}
+func (PeerDisconnected) isEvent()    {}
+func (StopRequested) isEvent()       {}
+func (PeerSeen) isEvent()            {}
+func (Tick) isEvent()                {}
+func (CheckpointWritten) isEvent()   {}
+func (CheckpointLoaded) isEvent()    {}

@@ -23,13 +23,10 @@ const (
 	donorPause    = 30 * time.Second
 )
 
-// here says whether a worker is to be counted on now.
-func (w *worker) here() bool { return !w.silent && !w.hanging }
-
 // findHanging looks for workers that have been at it for too long.
 func (m *Machine) findHanging() {
-	for _, w := range m.workers {
-		if w.waiting || w.hanging || w.silent || w.lost || w == m.donor || m.now.Sub(w.answered) < m.patience(w) {
+	for _, w := range m.roster.workers {
+		if w.waiting || w.hanging || w.silent || w.needsSnapshot || w == m.retention.donor || m.now.Sub(w.answered) < m.patience(w) {
 			continue
 		}
 		m.hang(w, "worker hangs while its heart beats; its shards go to others")
@@ -39,14 +36,14 @@ func (m *Machine) findHanging() {
 func (m *Machine) hang(w *worker, message string) {
 	w.hanging = true
 	m.note(slog.LevelWarn, message, "id", w.id, "worker", w.name, "pid", w.pid, "seconds", m.now.Sub(w.answered).Seconds())
-	m.free(w)
+	m.releaseLeases(w)
 }
 
 // patience is how long a worker may take for what it was last told to do.
 func (m *Machine) patience(w *worker) time.Duration {
-	usual, pieces := &m.asking, 1
+	usual, pieces := &m.step.requestTimes, 1
 	if w.leased > 0 {
-		usual, pieces = &m.lateness, w.leased
+		usual, pieces = &m.step.shardTimes, w.leased
 	}
 	if usual.count == 0 {
 		return firstPatience
@@ -57,31 +54,31 @@ func (m *Machine) patience(w *worker) time.Duration {
 // donorPatience is how long a worker may take to give its state.
 func (m *Machine) donorPatience() time.Duration {
 	least := leastDonation
-	if m.ending || m.state == Finished {
+	if m.end.draining || m.state == Finished {
 		least = lastDonation
 	}
-	if m.giving.count > 0 {
-		return max(least, inSeconds(longestHanded*m.giving.longest()))
+	if m.retention.donations.count > 0 {
+		return max(least, inSeconds(longestHanded*m.retention.donations.longest()))
 	}
-	return max(least, inSeconds(float64(stateVectors*m.layout.Bytes())/slowestLink))
+	return max(least, inSeconds(float64(stateVectors*m.identity.layout.Bytes())/slowestLink))
 }
 
 func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // giveUpDonor asks another worker when the one that was asked for its state does not give it.
 func (m *Machine) giveUpDonor() {
-	w := m.donor
+	w := m.retention.donor
 	if w == nil || m.now.Sub(w.answered) < m.donorPatience() {
 		return
 	}
-	m.donor = nil
+	m.retention.donor = nil
 	w.noDonorUntil = m.now.Add(donorPause)
 	m.hang(w, "worker was asked for its state and does not give it; another one, or a checkpoint, is tried")
 }
 
-// stir notes that a worker does something again.
-func (m *Machine) stir(peer Peer) {
-	w := m.find(peer)
+// active notes that a worker does something again.
+func (m *Machine) active(peer Peer) {
+	w := m.roster.find(peer)
 	if w == nil || !w.hanging {
 		return
 	}

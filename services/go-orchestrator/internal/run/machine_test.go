@@ -108,13 +108,13 @@ func hashAt(step uint64) protocol.Hash { return protocol.Hash{byte(step), 42} }
 
 func (b *bench) join(peer Peer) protocol.Joined {
 	b.t.Helper()
-	b.handle(JoinAsked{Peer: peer, Join: testJoin()})
+	b.handle(JoinRequested{Peer: peer, Join: testJoin()})
 	return one[protocol.Joined](b, peer)
 }
 
 func (b *bench) ask(peer Peer, step uint64) {
 	b.request++
-	b.handle(WorkAsked{Peer: peer, Request: b.request, Work: protocol.Work{Step: step, ParametersHash: hashAt(step)}})
+	b.handle(WorkRequested{Peer: peer, Request: b.request, Work: protocol.Work{Step: step, ParametersHash: hashAt(step)}})
 }
 
 // update of shards whose every gradient element is value; samples as the schedule says.
@@ -138,7 +138,7 @@ func (b *bench) update(step uint64, first, count uint32, value float32) protocol
 
 func (b *bench) submit(peer Peer, u protocol.Update) protocol.Ack {
 	b.t.Helper()
-	b.handle(UpdateCame{Peer: peer, Update: u})
+	b.handle(UpdateReceived{Peer: peer, Update: u})
 	replies := b.take(peer)
 	if len(replies) == 0 {
 		b.t.Fatal("no answer to an update")
@@ -197,7 +197,7 @@ func TestShardsAreDividedAndOfTheDeadGivenToTheLiving(t *testing.T) {
 	if waiting := append(b.take(1), b.take(2)...); len(waiting) != 0 {
 		t.Fatalf("got %v where all shards belong to a third worker", waiting)
 	}
-	b.handle(PeerGone{Peer: 3, Reason: "killed"})
+	b.handle(PeerDisconnected{Peer: 3, Reason: "killed"})
 	b.wantShards(1, 2)
 	b.wantShards(2, 3)
 }
@@ -305,7 +305,7 @@ func TestALateJoinerGetsTheStateOfAnother(t *testing.T) {
 	b.submit(1, b.update(1, 0, 4, 1))
 	b.ask(1, 1)
 	b.take(1)
-	b.handle(JoinAsked{Peer: 2, Join: testJoin()})
+	b.handle(JoinRequested{Peer: 2, Join: testJoin()})
 	b.take(2)
 	b.ask(2, 0)
 	if len(b.take(2)) != 0 {
@@ -317,7 +317,7 @@ func TestALateJoinerGetsTheStateOfAnother(t *testing.T) {
 	}
 	freed := false
 	state := protocol.NewSnapshot(2, hashAt(2), [][]byte{{1}}, 1, protocol.Hash{}, func() { freed = true })
-	b.handle(SnapshotCame{Peer: 1, Snapshot: state})
+	b.handle(SnapshotReceived{Peer: 1, Snapshot: state})
 	if got := one[*protocol.Snapshot](b, 2); got != state {
 		t.Fatal("another snapshot")
 	}
@@ -339,7 +339,7 @@ func TestAWorkerWithOtherParametersIsToldApart(t *testing.T) {
 	b.join(2)
 	b.ask(1, 0)
 	b.wantShards(1, 0, 1)
-	b.handle(WorkAsked{Peer: 2, Work: protocol.Work{Step: 0, ParametersHash: protocol.Hash{99}}})
+	b.handle(WorkRequested{Peer: 2, Work: protocol.Work{Step: 0, ParametersHash: protocol.Hash{99}}})
 	if err := one[*protocol.Error](b, 2); err.Action != protocol.Resync || !strings.Contains(err.Detail, "worker 2") {
 		t.Fatalf("%+v", err)
 	}
@@ -369,7 +369,7 @@ func TestJoinsThatAreRefused(t *testing.T) {
 			b.join(1)
 			join := testJoin()
 			test.change(&join)
-			b.handle(JoinAsked{Peer: 2, Join: join})
+			b.handle(JoinRequested{Peer: 2, Join: join})
 			if err := one[*protocol.Error](b, 2); err.Action != test.action || !strings.Contains(err.Detail, test.detail) || err.Refused != protocol.KindJoinRequest {
 				t.Fatalf("%+v", err)
 			}
@@ -386,7 +386,7 @@ func TestRequestsOutOfOrderAreRefused(t *testing.T) {
 		t.Fatalf("%+v", err)
 	}
 	b.join(1)
-	b.handle(JoinAsked{Peer: 1, Join: testJoin()})
+	b.handle(JoinRequested{Peer: 1, Join: testJoin()})
 	if err := one[*protocol.Error](b, 1); !strings.Contains(err.Detail, "has joined already") {
 		t.Fatalf("%+v", err)
 	}
@@ -404,7 +404,7 @@ func TestStopAnswersWhoWaits(t *testing.T) {
 	b.take(1)
 	b.submit(1, b.update(0, 0, 2, 1))
 	b.ask(1, 0)
-	b.handle(StopAsked{Reason: "test"})
+	b.handle(StopRequested{Reason: "test"})
 	if err := one[*protocol.Error](b, 1); err.Action != protocol.Reconnect {
 		t.Fatalf("%+v", err)
 	}

@@ -20,7 +20,7 @@ func (b *bench) wantHalted(why string, waiting ...Peer) {
 			b.t.Fatalf("peer %d: %+v", peer, err)
 		}
 	}
-	b.handle(JoinAsked{Peer: 99, Join: testJoin()})
+	b.handle(JoinRequested{Peer: 99, Join: testJoin()})
 	if err := one[*protocol.Error](b, 99); err.Action != protocol.Stop || !strings.Contains(err.Detail, why) {
 		b.t.Fatalf("a newcomer: %+v", err)
 	}
@@ -35,7 +35,7 @@ func TestAScriptThatBreaksThePromiseEndsTheRun(t *testing.T) {
 	b.take(1)
 	b.submit(1, b.update(0, 0, 2, 1))
 	b.ask(1, 0)
-	b.handle(LeaveAsked{Peer: 2, Request: 7, Leave: protocol.Leave{Reason: "broken", Broken: "draws from numpy's global generator"}})
+	b.handle(LeaveRequested{Peer: 2, Request: 7, Leave: protocol.Leave{Reason: "broken", Broken: "draws from numpy's global generator"}})
 	b.take(2)
 	b.wantHalted("draws from numpy's global generator", 1)
 	incident := recorded[*ledger.Incident](b)[0]
@@ -54,7 +54,7 @@ func TestWithoutStrictABrokenScriptIsAnIncidentAlone(t *testing.T) {
 	b.join(2)
 	b.ask(1, 0)
 	b.take(1)
-	b.handle(LeaveAsked{Peer: 2, Leave: protocol.Leave{Broken: strings.Repeat("x", 5000)}})
+	b.handle(LeaveRequested{Peer: 2, Leave: protocol.Leave{Broken: strings.Repeat("x", 5000)}})
 	one[protocol.Left](b, 2)
 	b.submit(1, b.update(0, 0, 2, 1))
 	b.ask(1, 0)
@@ -75,7 +75,7 @@ func disputing(t *testing.T, strict bool) *bench {
 		if peer > 0 {
 			join := testJoin()
 			join.WorkerName = name
-			b.handle(JoinAsked{Peer: Peer(peer), Join: join})
+			b.handle(JoinRequested{Peer: Peer(peer), Join: join})
 			one[protocol.Joined](b, Peer(peer))
 		}
 	}
@@ -125,7 +125,7 @@ func TestThreeResultsEndTheRun(t *testing.T) {
 			if peer > 0 {
 				join := testJoin()
 				join.WorkerName = name
-				b.handle(JoinAsked{Peer: Peer(peer), Join: join})
+				b.handle(JoinRequested{Peer: Peer(peer), Join: join})
 				one[protocol.Joined](b, Peer(peer))
 			}
 		}
@@ -153,7 +153,7 @@ func TestThreeResultsEndTheRun(t *testing.T) {
 
 func TestATieThatComesTwiceEndsTheRun(t *testing.T) {
 	b := newBench(t)
-	b.machine.config.Strict, b.machine.ties = true, 1
+	b.machine.config.Strict, b.machine.agreement.ties = true, 1
 	b.join(1)
 	b.join(2)
 	b.closeFirst(2)

@@ -9,10 +9,10 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
-func (m *Machine) onUpdate(e UpdateCame) {
+func (m *Machine) onUpdate(e UpdateReceived) {
 	const kind = protocol.KindGradientUpdate
 	gradients := e.Update.Gradients
-	w := m.find(e.Peer)
+	w := m.roster.find(e.Peer)
 	if w == nil || m.state == Stopped {
 		if gradients != nil {
 			gradients.Release()
@@ -27,8 +27,7 @@ func (m *Machine) onUpdate(e UpdateCame) {
 	verdict, detail := m.judge(w, &e.Update)
 	node := tree.Node{First: e.Update.FirstShard, Count: e.Update.ShardCount}
 	if verdict == protocol.Accepted {
-		m.observe(w, node)
-		m.came(w, node)
+		m.step.received(w.id, node, m.now)
 		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports}, gradients)
 	} else {
 		if gradients != nil {
@@ -57,7 +56,7 @@ func (m *Machine) blownUp(w *worker, node tree.Node, detail string) {
 	for number := node.First; number < min(node.First+node.Count, m.config.Settings.Shards); number++ {
 		s := &m.step.shards[number]
 		if s.blownUp != nobody && s.blownUp != w.id {
-			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same before; lower the learning rate, clip the gradient, or look at these samples", detail, s.blownUp, m.names[s.blownUp]))
+			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same before; lower the learning rate, clip the gradient, or look at these samples", detail, s.blownUp, m.roster.names[s.blownUp]))
 			return
 		}
 		s.blownUp = w.id
@@ -71,19 +70,19 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	}
 	switch {
 	case u.Step < m.step.number:
-		if earlier := m.differs(u); earlier != nil {
+		if earlier := m.retention.contradicted(u); earlier != nil {
 			return protocol.Conflict, fmt.Sprintf("step %d is closed; %s came with other bits from worker %d than now from worker %d (%s)", u.Step, earlier.Node, earlier.Worker, w.id, w.name)
 		}
 		return protocol.Stale, fmt.Sprintf("step %d is closed; step %d is open", u.Step, m.step.number)
-	case m.ending:
+	case m.end.draining:
 		return protocol.Stale, "the orchestrator is stopping"
-	case m.stop != nil && u.Step == m.stop.Steps:
-		return protocol.Stale, fmt.Sprintf("the run was ended after %d steps: %s", m.stop.Steps, m.stop.Reason)
+	case m.end.stop != nil && u.Step == m.end.stop.Steps:
+		return protocol.Stale, fmt.Sprintf("the run was ended after %d steps: %s", m.end.stop.Steps, m.end.stop.Reason)
 	case u.Step > m.step.number || u.Step >= m.totalSteps():
 		return protocol.TooEarly, fmt.Sprintf("step %d is not open; the run is at step %d of %d", u.Step, m.step.number, m.totalSteps())
 	case u.Refusal != "":
 		return refused("%s of step %d: %s", tree.Node{First: u.FirstShard, Count: u.ShardCount}, u.Step, u.Refusal)
-	case w.lost || w.step != u.Step || !w.sound:
+	case w.needsSnapshot || w.step != u.Step || !w.verified:
 		return refused("it reported parameters of step %d and sends gradients of step %d; it must ask for work first", w.step, u.Step)
 	}
 	node := tree.Node{First: u.FirstShard, Count: u.ShardCount}
@@ -108,7 +107,7 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	case tree.Overlaps:
 		return protocol.Stale, fmt.Sprintf("%s overlap %s, which came from worker %d; ask for work to learn what is missing", node, earlier.Node, earlier.Worker)
 	}
-	if err := m.checkSummed(u.Reports); err != nil {
+	if err := m.step.checkSummed(u.Reports); err != nil {
 		return refused("%v", err)
 	}
 	return protocol.Accepted, ""
@@ -119,7 +118,7 @@ const mostWeight = math.MaxFloat64 / protocol.MaxShards
 
 // checkReport says what is wrong with the report of a shard.
 func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report) error {
-	samples := m.schedule.ShardSamples(step, shard)
+	samples := m.identity.schedule.ShardSamples(step, shard)
 	switch {
 	case report.Shard != shard:
 		return fmt.Errorf("the report for shard %d stands where that for shard %d has to be", report.Shard, shard)
@@ -135,30 +134,4 @@ func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report)
 		return fmt.Errorf("the weight of shard %d is %v, but the shard has no samples; it must be 0", shard, report.Weight)
 	}
 	return nil
-}
-
-// checkSummed says which of the reports takes its loss for a sum where an earlier one of the step took it for a mean, or the other way round:
-// no divisor is right for both.
-func (m *Machine) checkSummed(reports []protocol.Report) error {
-	var first *protocol.Report
-	for _, c := range append(m.step.tree.Contributions(), &tree.Contribution{Reports: reports}) {
-		for i, report := range c.Reports {
-			switch {
-			case report.Samples == 0:
-			case first == nil:
-				first = &c.Reports[i]
-			case report.Summed != first.Summed:
-				return fmt.Errorf("the loss of shard %d is %s, that of shard %d %s; all shards of a step must have the same kind of loss",
-					report.Shard, kindOfLoss(report), first.Shard, kindOfLoss(*first))
-			}
-		}
-	}
-	return nil
-}
-
-func kindOfLoss(report protocol.Report) string {
-	if report.Summed {
-		return "a sum"
-	}
-	return "a mean"
 }

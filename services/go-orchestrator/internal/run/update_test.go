@@ -43,7 +43,7 @@ func TestANaNOfTwoWorkersEndsTheRun(t *testing.T) {
 	b.ask(1, 0)
 	b.take(1)
 	b.submit(1, notFinite(0, 0, 1))
-	b.handle(PeerGone{Peer: 1})
+	b.handle(PeerDisconnected{Peer: 1})
 	b.ask(2, 0)
 	b.take(2)
 	b.ask(3, 0)

@@ -99,7 +99,7 @@ func TestADisputeOverAWeightIsSettled(t *testing.T) {
 		for peer := Peer(1); peer <= 3; peer++ {
 			join := testJoin()
 			join.WorkerName = string(rune('a' + peer - 1))
-			b.handle(JoinAsked{Peer: peer, Join: join})
+			b.handle(JoinRequested{Peer: peer, Join: join})
 			b.ask(peer, 0)
 		}
 		b.submitWeight(1, 2)

@@ -18,7 +18,7 @@ import (
 // handle gives the machine an event and carries out what it wants done.
 func (s *Server) handle(event run.Event) {
 	s.carryOut(s.machine.Handle(s.config.Clock.Now(), event))
-	if gone, is := event.(run.PeerGone); is {
+	if gone, is := event.(run.PeerDisconnected); is {
 		s.forget(gone.Peer)
 		if _, told := s.told[gone.Peer]; told {
 			delete(s.told, gone.Peer)
@@ -70,9 +70,9 @@ func (s *Server) carryOut(effects []run.Effect) {
 			if err := s.config.Files.RemoveCheckpoint(e.Checkpoint); err != nil {
 				s.config.Log.Warn("cannot remove an old checkpoint", "file", e.Checkpoint.File, "error", err.Error())
 			}
-		case run.Closed:
+		case run.StepClosed:
 			s.config.Metrics.Samples.Add(float64(e.Aggregate.Samples))
-		case run.Dropped:
+		case run.AggregateDropped:
 			delete(s.bulks, e.Step)
 		case run.Note:
 			s.config.Log.Log(context.Background(), e.Level, e.Message, e.Args...)

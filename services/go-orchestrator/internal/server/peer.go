@@ -61,7 +61,7 @@ func (p *peer) hangUp() {
 // read handles what comes until the connection ends.
 func (p *peer) read() {
 	source := &progress{connection: p.connection, received: p.server.config.Metrics.BytesReceived,
-		heard: func() { p.server.post(run.Heard{Peer: p.id}) }}
+		heard: func() { p.server.post(run.PeerSeen{Peer: p.id}) }}
 	buffered := bufio.NewReaderSize(source, 4096)
 	reader := wire.NewReader(buffered, p.server.limits, p.server.config.Memory)
 	reason := ""
@@ -84,7 +84,7 @@ func (p *peer) read() {
 	}
 	reader.Close()
 	p.assembly.discard()
-	p.server.post(run.PeerGone{Peer: p.id, Reason: reason})
+	p.server.post(run.PeerDisconnected{Peer: p.id, Reason: reason})
 	p.hangUp()
 }
 

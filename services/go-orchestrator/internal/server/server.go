@@ -133,7 +133,7 @@ loop:
 		select {
 		case <-stop:
 			// A last checkpoint, if a worker is there that can give one.
-			s.handle(run.StopAsked{Reason: reason})
+			s.handle(run.StopRequested{Reason: reason})
 			ending, stop, patience = true, nil, time.After(lastCheckpoint)
 		case <-patience:
 			s.config.Log.Warn("no worker gave its state in time; the run stops without a last checkpoint")
@@ -160,7 +160,7 @@ loop:
 		s.failed.Store(&reason)
 	}
 	s.stopping.Store(true)
-	s.handle(run.StopAsked{Reason: reason, AtOnce: true})
+	s.handle(run.StopRequested{Reason: reason, AtOnce: true})
 	// Nothing is accepted from here on; an error of closing would change nothing.
 	_ = listener.Close()
 	s.sayFarewell()
@@ -288,7 +288,7 @@ func (s *Server) post(event run.Event) {
 }
 
 // Checkpoint takes one as soon as a worker can give its state; the run goes on.
-func (s *Server) Checkpoint(reason string) { s.post(run.CheckpointAsked{Reason: reason}) }
+func (s *Server) Checkpoint(reason string) { s.post(run.CheckpointRequested{Reason: reason}) }
 
 // Ready says why no worker can join.
 func (s *Server) Ready() error {

@@ -113,7 +113,7 @@ func (o *orchestrator) tick() {
 	}
 	o.handle(run.Tick{})
 	if !o.ending.IsZero() && !o.dead && (!o.machine.Saving() || o.world.clock.now.After(o.ending)) {
-		o.handle(run.StopAsked{Reason: "asked to stop", AtOnce: true})
+		o.handle(run.StopRequested{Reason: "asked to stop", AtOnce: true})
 		if !o.dead {
 			o.end()
 		}
@@ -126,7 +126,7 @@ func (o *orchestrator) tick() {
 func (o *orchestrator) stop() {
 	if o.ending.IsZero() {
 		o.ending = o.world.clock.now.Add(15 * time.Second)
-		o.handle(run.StopAsked{Reason: "asked to stop"})
+		o.handle(run.StopRequested{Reason: "asked to stop"})
 	}
 }
 

@@ -56,7 +56,7 @@ func (c *connection) close(notice time.Duration) {
 	c.world.clock.after(notice, func() {
 		if !c.orchestrator.dead {
 			delete(c.orchestrator.peers, c.peer)
-			c.orchestrator.handle(run.PeerGone{Peer: c.peer, Reason: "closed"})
+			c.orchestrator.handle(run.PeerDisconnected{Peer: c.peer, Reason: "closed"})
 		}
 	})
 }
@@ -162,7 +162,7 @@ func (w *worker) connect() {
 	if w.joined {
 		join.RunID = "simulated"
 	}
-	c.toOrchestrator(func() run.Event { return run.JoinAsked{Peer: c.peer, Join: join} })
+	c.toOrchestrator(func() run.Event { return run.JoinRequested{Peer: c.peer, Join: join} })
 }
 
 // lost says that a connection has ended; another one is opened.
@@ -179,7 +179,7 @@ func (w *worker) beat() {
 	}
 	w.running(func() {
 		if c := w.connection; c != nil {
-			c.toOrchestrator(func() run.Event { return run.Heard{Peer: c.peer} })
+			c.toOrchestrator(func() run.Event { return run.PeerSeen{Peer: c.peer} })
 		}
 	})
 	w.world.clock.after(100*time.Millisecond, w.beat)
@@ -195,7 +195,7 @@ func (w *worker) ask() {
 		w.world.reported(step, hash)
 	}
 	c.toOrchestrator(func() run.Event {
-		return run.WorkAsked{Peer: c.peer, Work: protocol.Work{Step: step, ParametersHash: hash, Stop: stop}}
+		return run.WorkRequested{Peer: c.peer, Work: protocol.Work{Step: step, ParametersHash: hash, Stop: stop}}
 	})
 }
 
@@ -243,7 +243,7 @@ func (w *worker) receive(reply protocol.Reply) {
 func (w *worker) donate() {
 	c, content := w.connection, encode(w.params)
 	snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)), sha256.Sum256(content), func() {})
-	c.toOrchestrator(func() run.Event { return run.SnapshotCame{Peer: c.peer, Snapshot: snapshot} })
+	c.toOrchestrator(func() run.Event { return run.SnapshotReceived{Peer: c.peer, Snapshot: snapshot} })
 	w.ask()
 }
 
@@ -338,7 +338,7 @@ func (w *worker) submit() {
 		var digest vector.Digest
 		u.Gradients, digest = builder.Finish()
 		u.Digest = digest
-		return run.UpdateCame{Peer: c.peer, Update: u}
+		return run.UpdateReceived{Peer: c.peer, Update: u}
 	})
 }
 
@@ -379,7 +379,7 @@ func (w *worker) kill() {
 func (w *worker) leave() {
 	if c := w.connection; c != nil && w.joined {
 		c.toOrchestrator(func() run.Event {
-			return run.LeaveAsked{Peer: c.peer, Leave: protocol.Leave{Reason: "stopped by SIGTERM"}}
+			return run.LeaveRequested{Peer: c.peer, Leave: protocol.Leave{Reason: "stopped by SIGTERM"}}
 		})
 		w.world.clock.at(c.up.Add(time.Millisecond), func() { c.close(time.Millisecond) })
 	}

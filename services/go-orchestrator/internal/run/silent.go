@@ -5,19 +5,20 @@ import (
 	"time"
 )
 
-// A worker that was silent for so many of its heartbeats, and at least so long, is not waited for.
+// A worker that was silent for this many of its heartbeats, and at least this long, is not waited for.
 const (
 	missedBeats = 5
 	leastPause  = 300 * time.Millisecond
 )
 
-func (m *Machine) hear(peer Peer) {
-	w := m.find(peer)
+// seen notes that something arrived from a worker.
+func (m *Machine) seen(peer Peer) {
+	w := m.roster.find(peer)
 	if w == nil {
 		return
 	}
-	pause, was := m.now.Sub(w.heard), w.silent
-	w.heard, w.silent = m.now, false
+	pause, was := m.now.Sub(w.lastSeen), w.silent
+	w.lastSeen, w.silent = m.now, false
 	if was {
 		m.note(slog.LevelInfo, "worker is heard again", "id", w.id, "worker", w.name, "seconds", pause.Seconds())
 		m.rebase() // It may be further than the others, and what it now says is of its own step.
@@ -33,11 +34,11 @@ func (m *Machine) onTick() {
 
 // findSilent looks for workers that have fallen silent. Their connections stay, their shards go to others.
 func (m *Machine) findSilent() {
-	for _, w := range m.workers {
-		if w.beat > 0 && !w.silent && m.now.Sub(w.heard) > max(leastPause, missedBeats*w.beat) {
+	for _, w := range m.roster.workers {
+		if w.heartbeat > 0 && !w.silent && m.now.Sub(w.lastSeen) > max(leastPause, missedBeats*w.heartbeat) {
 			w.silent = true
-			m.note(slog.LevelWarn, "worker is silent; its shards go to others", "id", w.id, "worker", w.name, "pid", w.pid, "seconds", m.now.Sub(w.heard).Seconds())
-			m.free(w)
+			m.note(slog.LevelWarn, "worker is silent; its shards go to others", "id", w.id, "worker", w.name, "pid", w.pid, "seconds", m.now.Sub(w.lastSeen).Seconds())
+			m.releaseLeases(w)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 // askStop asks for work as a worker does whose script has left its loop.
 func (b *bench) askStop(peer Peer, step uint64, reason string) {
 	b.request++
-	b.handle(WorkAsked{Peer: peer, Request: b.request, Work: protocol.Work{Step: step, ParametersHash: hashAt(step), Stop: reason}})
+	b.handle(WorkRequested{Peer: peer, Request: b.request, Work: protocol.Work{Step: step, ParametersHash: hashAt(step), Stop: reason}})
 }
 
 // recorded gives the ledger's records of one kind.
@@ -105,7 +105,7 @@ func TestAStopInAReplayWaitsForTheLastCommittedStep(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.advance(1, 2)
-	b.handle(PeerGone{Peer: 1})
+	b.handle(PeerDisconnected{Peer: 1})
 	b.join(2)
 	b.askStop(2, 0, "patience")
 	for step := range uint64(2) {
