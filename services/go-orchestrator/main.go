@@ -17,8 +17,8 @@ import (
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
-	"pangea.example/pangea/services/go-orchestrator/internal/crash"
 	"pangea.example/pangea/services/go-orchestrator/internal/endpoint"
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/httpapi"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/rundir"
@@ -106,11 +106,11 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 		return err
 	}
 	defer pages.Close()
-	pass, err := crash.Parse(os.Getenv(crash.Variable))
+	hit, err := failpoint.Parse(os.Getenv(failpoint.Variable))
 	if err != nil {
 		return err
 	}
-	files, past, err := rundir.Open(s.RunDir, pass)
+	files, past, err := rundir.Open(s.RunDir, hit)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 			Strict: s.Strict, TakeChanges: s.TakeChanges,
 		},
 		MaxConnections: s.MaxConnections, ExitWhenFinished: s.ExitWhenFinished,
-		Memory: memory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Pass: pass,
+		Memory: memory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Hit: hit,
 	}, past)
 	if err != nil {
 		return fmt.Errorf("cannot go on with the run in %s: %w", s.RunDir, err)

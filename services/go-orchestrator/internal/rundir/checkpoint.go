@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -48,7 +49,7 @@ func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochSte
 	if err := WriteFile(filepath.Join(d.path, name+".json"), append(text, '\n')); err != nil {
 		return c, err
 	}
-	err = replace(filepath.Join(d.path, c.File), func() { d.pass("checkpoint.before-rename") }, func(file *os.File) error {
+	err = replace(filepath.Join(d.path, c.File), func() { d.hit(failpoint.CheckpointBeforeRename) }, func(file *os.File) error {
 		for _, block := range s.Blocks {
 			if _, err := file.Write(block); err != nil {
 				return err
@@ -57,7 +58,7 @@ func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochSte
 		return nil
 	})
 	if err == nil {
-		d.pass("checkpoint.after-rename")
+		d.hit(failpoint.CheckpointAfterRename)
 	}
 	return c, err
 }

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
@@ -48,7 +49,7 @@ func (s *Server) carryOut(effects []run.Effect) {
 		case run.Send:
 			if e.Reply.Kind() == protocol.KindAggregate && !aggregate {
 				aggregate = true
-				s.config.Pass("step.before-send")
+				s.config.Hit(failpoint.StepBeforeSend)
 			}
 			s.send(e)
 		case run.Commit:
@@ -79,7 +80,7 @@ func (s *Server) carryOut(effects []run.Effect) {
 		}
 	}
 	if aggregate {
-		s.config.Pass("step.after-send")
+		s.config.Hit(failpoint.StepAfterSend)
 	}
 }
 

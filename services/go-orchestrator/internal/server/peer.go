@@ -107,7 +107,7 @@ func (p *peer) ended(err error) string {
 
 // asRefusal tells a peer of an error after which its connection is closed.
 func asRefusal(err error) *protocol.Error {
-	var exhausted *budget.Exhausted
+	var exhausted *budget.ExhaustedError
 	if errors.As(err, &exhausted) {
 		refusal := protocol.Errorf(protocol.RetryLater, "the orchestrator is short of memory (%v); connect again, or raise --max-memory-bytes", err)
 		refusal.RetryAfter = 1

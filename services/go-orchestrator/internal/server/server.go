@@ -14,6 +14,7 @@ import (
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
@@ -45,7 +46,7 @@ type Config struct {
 	Clock            clock.Clock
 	Log              *slog.Logger
 	Metrics          *telemetry.Metrics
-	Pass             func(point string) // called at the points where a crash is of interest; nil for none
+	Hit              failpoint.Hit // nil for failpoint.Never
 }
 
 // Server serves the workers of one run.
@@ -93,8 +94,8 @@ const lingering = 3 * time.Second
 
 // New makes a server that has not begun. It goes on with the past of a run, or refuses to.
 func New(config Config, past run.Past) (*Server, error) {
-	if config.Pass == nil {
-		config.Pass = func(string) {}
+	if config.Hit == nil {
+		config.Hit = failpoint.Never
 	}
 	machine, effects, err := run.Open(config.Run, config.Clock.Now(), past)
 	if err != nil {

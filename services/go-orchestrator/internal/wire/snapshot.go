@@ -41,7 +41,7 @@ func (a *SnapshotAssembly) Discard() {
 }
 
 // Add takes the next frame. After the final one it gives the snapshot. An error means that the message is malformed, or that there is no
-// memory for it now (*budget.Exhausted).
+// memory for it now (*budget.ExhaustedError).
 func (a *SnapshotAssembly) Add(m Message) (snapshot *protocol.Snapshot, err error) {
 	defer guard(&err)
 	frame, err := m.root.Snapshot()

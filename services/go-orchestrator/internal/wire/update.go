@@ -32,7 +32,7 @@ func (a *UpdateAssembly) Discard() { a.builder.Discard() }
 
 // Add takes the next frame. After the final one it gives the update. Pieces that are no gradient of the model make it a refused one
 // (Update.Refusal); the frames that still come are then passed over. An error means that the message itself is malformed, or that there is
-// no memory for it now (*budget.Exhausted).
+// no memory for it now (*budget.ExhaustedError).
 func (a *UpdateAssembly) Add(m Message) (update *protocol.Update, err error) {
 	defer guard(&err)
 	frame, err := m.root.GradientUpdate()
@@ -48,7 +48,7 @@ func (a *UpdateAssembly) Add(m Message) (update *protocol.Update, err error) {
 	}
 	if u.Refusal == "" {
 		if err := a.pieces(frame); err != nil {
-			var exhausted *budget.Exhausted
+			var exhausted *budget.ExhaustedError
 			if errors.As(err, &exhausted) {
 				return nil, err
 			}
