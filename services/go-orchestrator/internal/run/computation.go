@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -27,18 +28,18 @@ func checkLengths(join *protocol.Join) *protocol.Error {
 		name, value string
 		most        int
 	}{
-		{"workerName", join.WorkerName, protocol.MaxWorkerName}, {"software", join.Software, protocol.MaxSoftware},
-		{"training", join.Training, protocol.MaxTraining}, {"arithmetic", join.Arithmetic, protocol.MaxArithmetic},
+		{"workerName", join.WorkerName, int(tensor.MaxWorkerNameBytes)}, {"software", join.Software, int(tensor.MaxSoftwareBytes)},
+		{"training", join.Training, int(tensor.MaxTrainingBytes)}, {"arithmetic", join.Arithmetic, int(tensor.MaxArithmeticBytes)},
 	} {
 		if err := tooLong(text.name, text.value, text.most); err != nil {
 			return err
 		}
 	}
-	if len(join.Fingerprints) > protocol.MaxFingerprints {
-		return protocol.Errorf(protocol.FixRequest, "the worker has %d fingerprints; it may have %d", len(join.Fingerprints), protocol.MaxFingerprints)
+	if len(join.Fingerprints) > int(tensor.MaxFingerprints) {
+		return protocol.Errorf(protocol.FixRequest, "the worker has %d fingerprints; it may have %d", len(join.Fingerprints), int(tensor.MaxFingerprints))
 	}
 	for _, given := range join.Fingerprints {
-		if err := tooLong("the operator of a fingerprint", given.Operator, protocol.MaxOperator); err != nil {
+		if err := tooLong("the operator of a fingerprint", given.Operator, int(tensor.MaxOperatorBytes)); err != nil {
 			return err
 		}
 	}

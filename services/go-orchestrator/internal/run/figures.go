@@ -12,8 +12,7 @@ type figures struct {
 	started, finished time.Time
 
 	closed  *MetricsLine // of the last committed step, until its parameters' hash is known
-	lines   uint64       // of metrics.jsonl
-	loss    Number       // of the last step that was applied
+	loss    ledger.Float // of the last step that was applied
 	timings timings
 	rate    rate
 
@@ -25,23 +24,23 @@ type figures struct {
 
 // MetricsLine is one line of metrics.jsonl: a step that is closed and whose result the workers have applied.
 type MetricsLine struct {
-	Step            uint64 `json:"step"`
-	Epoch           uint32 `json:"epoch"`
-	Loss            Number `json:"loss"` // of the step: the shards' sum by their weights; null where nothing counted
-	Samples         uint64 `json:"samples"`
-	Seconds         Number `json:"seconds"` // from opening to closing
-	Workers         int    `json:"workers"` // that were there at its opening
-	ParamsHash      string `json:"params_hash"`
-	AggregateHash   string `json:"aggregate_hash"`
-	DataSeconds     Number `json:"data_seconds"` // mean over the workers, here and below
-	ComputeSeconds  Number `json:"compute_seconds"`
-	ExchangeSeconds Number `json:"exchange_seconds"`
+	Step            uint64       `json:"step"`
+	Epoch           uint32       `json:"epoch"`
+	Loss            ledger.Float `json:"loss"` // of the step: the shards' sum by their weights; null where nothing counted
+	Samples         uint64       `json:"samples"`
+	Seconds         ledger.Float `json:"seconds"` // from opening to closing
+	Workers         int          `json:"workers"` // that were there at its opening
+	ParamsHash      string       `json:"params_hash"`
+	AggregateHash   string       `json:"aggregate_hash"`
+	DataSeconds     ledger.Float `json:"data_seconds"` // mean over the workers, here and below
+	ComputeSeconds  ledger.Float `json:"compute_seconds"`
+	ExchangeSeconds ledger.Float `json:"exchange_seconds"`
 }
 
 // lineOf gives the line of a step of which everything but the parameters after it is known.
 func lineOf(step *ledger.Step) *MetricsLine {
 	return &MetricsLine{
-		Step: step.Step, Epoch: step.Epoch, Loss: Number(float64(step.LossSum) / step.DividedBy()), Samples: step.Samples, Seconds: Number(step.Seconds),
+		Step: step.Step, Epoch: step.Epoch, Loss: ledger.Float(float64(step.LossSum) / step.DividedBy()), Samples: step.Samples, Seconds: ledger.Float(step.Seconds),
 		Workers: step.Workers, AggregateHash: step.AggregateHash.String(),
 	}
 }
@@ -57,7 +56,6 @@ func (m *Machine) completeLine(hash protocol.Hash) {
 	line.ParamsHash = hash.String()
 	line.DataSeconds, line.ComputeSeconds, line.ExchangeSeconds = f.timings.means()
 	f.loss = line.Loss
-	f.lines = line.Step + 1
 	m.effects = append(m.effects, WriteMetrics{*line})
 }
 
@@ -86,9 +84,9 @@ func seconds(given float64) float64 {
 }
 
 // means gives the sums by worker and starts anew.
-func (t *timings) means() (data, compute, exchange Number) {
-	n := Number(max(1, len(t.workers)))
-	data, compute, exchange = Number(t.sum.Data)/n, Number(t.sum.Compute)/n, Number(t.sum.Exchange)/n
+func (t *timings) means() (data, compute, exchange ledger.Float) {
+	n := ledger.Float(max(1, len(t.workers)))
+	data, compute, exchange = ledger.Float(t.sum.Data)/n, ledger.Float(t.sum.Compute)/n, ledger.Float(t.sum.Exchange)/n
 	*t = timings{}
 	return
 }
@@ -105,7 +103,7 @@ func (r *rate) add(now time.Time, samples uint64) {
 	r.steps++
 }
 
-func (r *rate) perSecond() Number {
+func (r *rate) perSecond() ledger.Float {
 	n := min(r.steps, len(r.at))
 	if n < 2 {
 		return 0
@@ -119,5 +117,5 @@ func (r *rate) perSecond() Number {
 	if elapsed <= 0 {
 		return 0
 	}
-	return Number(float64(sum) / elapsed)
+	return ledger.Float(float64(sum) / elapsed)
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -48,8 +49,8 @@ func (m *Machine) onJoin(e JoinRequested) {
 
 // admit says why a worker cannot take part, or nil. The first worker that can fixes model, data and first parameters of the run.
 func (m *Machine) admit(join *protocol.Join) *protocol.Error {
-	if join.Version != protocol.Version {
-		return protocol.Errorf(protocol.Stop, "the worker speaks protocol version %d and this orchestrator %d; use the same release of both", join.Version, protocol.Version)
+	if join.Version != tensor.ProtocolVersion {
+		return protocol.Errorf(protocol.Stop, "the worker speaks protocol version %d and this orchestrator %d; use the same release of both", join.Version, tensor.ProtocolVersion)
 	}
 	if err := checkLengths(join); err != nil {
 		return err

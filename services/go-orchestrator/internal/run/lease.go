@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -25,7 +26,7 @@ func (m *Machine) onWork(e WorkRequested) {
 			w.id, w.name, e.Work.Step, m.agreement.committed()))
 		return
 	}
-	if err := tooLong("stop", e.Work.Stop, protocol.MaxStop); err != nil {
+	if err := tooLong("stop", e.Work.Stop, int(tensor.MaxStopBytes)); err != nil {
 		m.refuse(e.Peer, e.Request, kind, err)
 		return
 	}

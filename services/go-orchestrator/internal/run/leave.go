@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -11,7 +12,7 @@ import (
 func (m *Machine) onLeave(e LeaveRequested) {
 	w := m.roster.find(e.Peer)
 	if e.Leave.Broken != "" {
-		m.onBroken(w, cut(strings.ToValidUTF8(e.Leave.Broken, "?"), protocol.MaxBroken))
+		m.onBroken(w, cut(strings.ToValidUTF8(e.Leave.Broken, "?"), int(tensor.MaxBrokenBytes)))
 		w = m.roster.find(e.Peer)
 	}
 	if w != nil {

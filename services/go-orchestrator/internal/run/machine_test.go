@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -97,7 +98,7 @@ func one[T protocol.Reply](b *bench, peer Peer) T {
 
 func testJoin() protocol.Join {
 	return protocol.Join{
-		Version: protocol.Version, WorkerName: "w", ParametersHash: hashAt(0),
+		Version: tensor.ProtocolVersion, WorkerName: "w", ParametersHash: hashAt(0),
 		Parameters: []protocol.Spec{{Name: "a", DType: protocol.Float32, Shape: []uint64{2}}, {Name: "b", DType: protocol.Float32, Shape: []uint64{1}}},
 		Dataset:    protocol.Dataset{Name: "d", Hash: protocol.Hash{7}, TrainSamples: 20},
 	}

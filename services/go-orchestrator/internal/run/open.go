@@ -157,7 +157,6 @@ func (m *Machine) restoreModel(r *ledger.Model) error {
 
 // restoreMetrics writes the lines of metrics.jsonl that the crash has swallowed. That of the last step waits for the hash of its parameters.
 func (m *Machine) restoreMetrics(steps []*ledger.Step, lines uint64) {
-	m.figures.lines = lines
 	for _, step := range steps[lines:] {
 		m.figures.closed = lineOf(step)
 		if hash, known := m.agreement.reference(step.Step + 1); known {

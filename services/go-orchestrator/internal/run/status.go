@@ -1,5 +1,7 @@
 package run
 
+import "pangea.example/pangea/services/go-orchestrator/internal/ledger"
+
 // Status is what people and dashboards see of a run.
 type Status struct {
 	RunID            string         `json:"run_id"`
@@ -9,10 +11,10 @@ type Status struct {
 	Replaying        bool           `json:"replaying"` // the open step is one of them: it is computed again
 	TotalSteps       uint64         `json:"total_steps"`
 	Epoch            uint32         `json:"epoch"`
-	Loss             Number         `json:"loss"` // of the last step that was applied
+	Loss             ledger.Float   `json:"loss"` // of the last step that was applied
 	ParamsHash       string         `json:"params_hash"`
 	Workers          []WorkerStatus `json:"workers"`
-	SamplesPerSecond Number         `json:"samples_per_second"` // over the last steps
+	SamplesPerSecond ledger.Float   `json:"samples_per_second"` // over the last steps
 	SecondLeases     uint64         `json:"second_leases"`      // shards leased to a further worker because the first was late, since the start of the process
 	RecomputedSteps  uint64         `json:"recomputed_steps"`   // committed steps that were computed again, since the start of the process
 	ResumedFrom      *Resumption    `json:"resumed_from"`       // as in run.json

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -59,7 +60,7 @@ func TestWithoutStrictABrokenScriptIsAnIncidentAlone(t *testing.T) {
 	b.submit(1, b.update(0, 0, 2, 1))
 	b.ask(1, 0)
 	b.wantShards(1, 2, 3)
-	if detail := recorded[*ledger.Incident](b)[0].Detail; len(detail) != protocol.MaxBroken {
+	if detail := recorded[*ledger.Incident](b)[0].Detail; len(detail) != int(tensor.MaxBrokenBytes) {
 		t.Fatalf("the detail has %d bytes", len(detail))
 	}
 	if status := b.machine.Status(); status.Incidents != 1 || status.Stopped != "" {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
@@ -114,7 +115,7 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 }
 
 // mostWeight is so far below the largest float64 that the weights of a step add up to a finite one.
-const mostWeight = math.MaxFloat64 / protocol.MaxShards
+const mostWeight = math.MaxFloat64 / float64(tensor.MaxShards)
 
 // checkReport says what is wrong with the report of a shard.
 func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report) error {
@@ -128,8 +129,8 @@ func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report)
 		return fmt.Errorf("the loss of shard %d is %v", shard, report.LossSum)
 	case !(report.Weight >= 0 && report.Weight <= mostWeight):
 		return fmt.Errorf("the weight of shard %d is %v; it must be a number from 0 to %.0e", shard, report.Weight, mostWeight)
-	case len(report.Stop) > protocol.MaxStop:
-		return fmt.Errorf("the stop of shard %d has %d bytes; it may have %d", shard, len(report.Stop), protocol.MaxStop)
+	case len(report.Stop) > int(tensor.MaxStopBytes):
+		return fmt.Errorf("the stop of shard %d has %d bytes; it may have %d", shard, len(report.Stop), int(tensor.MaxStopBytes))
 	case samples == 0 && report.Weight != 0:
 		return fmt.Errorf("the weight of shard %d is %v, but the shard has no samples; it must be 0", shard, report.Weight)
 	}

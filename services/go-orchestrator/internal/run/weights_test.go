@@ -56,7 +56,7 @@ func TestASumIsDividedByTheWeightsOfItsShards(t *testing.T) {
 			}
 		})
 	}
-	if text, _ := Number(math.Inf(1)).MarshalJSON(); string(text) != "null" {
+	if text, _ := ledger.Float(math.Inf(1)).MarshalJSON(); string(text) != "null" {
 		t.Fatalf("a loss by which nothing counted is written as %s", text)
 	}
 }
@@ -170,7 +170,7 @@ func TestALineOfMetricsComesBackWithTheLossOfItsFormat(t *testing.T) {
 	divisor := ledger.Float(16)
 	for _, test := range []struct {
 		divisor *ledger.Float
-		loss    Number
+		loss    ledger.Float
 	}{{nil, 0.5}, {&divisor, 0.25}} {
 		records := []ledger.Record{
 			&ledger.Settings{Format: 1, RunID: "test", Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1}, &ledger.Start{},

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
@@ -103,7 +104,7 @@ func New(config Config, past run.Past) (*Server, error) {
 	}
 	s := &Server{
 		config:  config,
-		limits:  wire.DefaultLimits(16 << 20),
+		limits:  wire.DefaultLimits(int64(tensor.MaxFrameBytes)),
 		pool:    vector.NewPool(config.Memory),
 		machine: machine,
 		events:  make(chan run.Event, 64),

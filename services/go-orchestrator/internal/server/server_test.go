@@ -20,6 +20,7 @@ import (
 
 	"capnproto.org/go/capnp/v3"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
@@ -154,7 +155,7 @@ func connect(t *testing.T, address string) *worker {
 
 func testJoin() protocol.Join {
 	return protocol.Join{
-		Version: protocol.Version, WorkerName: "w", Software: "test",
+		Version: tensor.ProtocolVersion, WorkerName: "w", Software: "test",
 		Parameters: []protocol.Spec{{Name: "weight", DType: protocol.Float32, Shape: []uint64{40, 25}}, {Name: "bias", DType: protocol.Float32, Shape: []uint64{7}}},
 		Dataset:    protocol.Dataset{Name: "d", TrainSamples: 40},
 	}

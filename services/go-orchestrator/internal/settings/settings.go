@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -77,14 +78,14 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 	switch {
 	case s.RunDir == "":
 		return s, errors.New("--run-dir is missing; name a folder for the files of the run")
-	case shards < 1 || shards > protocol.MaxShards || bits.OnesCount(shards) != 1:
-		return s, fmt.Errorf("--shards is %d; it must be a power of two from 1 to %d", shards, protocol.MaxShards)
-	case batchSize < 1 || batchSize > protocol.MaxBatchSize:
-		return s, fmt.Errorf("--batch-size is %d; it must be from 1 to %d", batchSize, protocol.MaxBatchSize)
+	case shards < 1 || shards > uint(tensor.MaxShards) || bits.OnesCount(shards) != 1:
+		return s, fmt.Errorf("--shards is %d; it must be a power of two from 1 to %d", shards, uint(tensor.MaxShards))
+	case batchSize < 1 || batchSize > uint(tensor.MaxBatchSize):
+		return s, fmt.Errorf("--batch-size is %d; it must be from 1 to %d", batchSize, uint(tensor.MaxBatchSize))
 	case epochs < 1 || epochs > 1<<31:
 		return s, fmt.Errorf("--epochs is %d; it must be from 1 to %d", epochs, uint(1<<31))
-	case minShardSamples > protocol.MaxBatchSize:
-		return s, fmt.Errorf("--min-shard-samples is %d; it must be from 0 to %d", minShardSamples, protocol.MaxBatchSize)
+	case minShardSamples > uint(tensor.MaxBatchSize):
+		return s, fmt.Errorf("--min-shard-samples is %d; it must be from 0 to %d", minShardSamples, uint(tensor.MaxBatchSize))
 	case s.LogFormat != "json" && s.LogFormat != "text":
 		return s, fmt.Errorf("--log-format is %q; it must be json or text", s.LogFormat)
 	case s.MaxMemoryBytes < 1<<20:

@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
@@ -155,7 +156,7 @@ func (w *worker) connect() {
 	o.peers[c.peer] = c
 	w.connection, w.nodes = c, nil
 	join := protocol.Join{
-		Version: protocol.Version, WorkerName: w.name, Software: "simulated", ParametersHash: hashOf(w.params), Step: w.step, ProcessID: 1, Heartbeat: 100 * time.Millisecond,
+		Version: tensor.ProtocolVersion, WorkerName: w.name, Software: "simulated", ParametersHash: hashOf(w.params), Step: w.step, ProcessID: 1, Heartbeat: 100 * time.Millisecond,
 		Parameters: []protocol.Spec{{Name: "p", DType: protocol.Float32, Shape: []uint64{uint64(w.world.elements)}}},
 		Dataset:    protocol.Dataset{Name: "simulated", Hash: protocol.Hash{1}, TrainSamples: w.world.samples},
 	}

@@ -163,7 +163,7 @@ func readReports(frame tensor.GradientUpdate) ([]protocol.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if list.Len() > protocol.MaxShards {
+	if list.Len() > int(tensor.MaxShards) {
 		return nil, fmt.Errorf("%d shard reports are more than a run has shards", list.Len())
 	}
 	reports := make([]protocol.Report, list.Len())
