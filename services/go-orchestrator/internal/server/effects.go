@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"syscall"
-	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
@@ -21,9 +20,9 @@ func (s *Server) handle(event run.Event) {
 	s.carryOut(s.machine.Handle(s.config.Clock.Now(), event))
 	if gone, is := event.(run.PeerDisconnected); is {
 		s.forget(gone.Peer)
-		if _, told := s.told[gone.Peer]; told {
-			delete(s.told, gone.Peer)
-			s.farewells++
+		if _, notified := s.notifiedPeers[gone.Peer]; notified {
+			delete(s.notifiedPeers, gone.Peer)
+			s.departed++
 		}
 	}
 	s.config.Metrics.Workers.Set(float64(s.machine.Workers()))
@@ -53,9 +52,9 @@ func (s *Server) carryOut(effects []run.Effect) {
 			}
 			s.send(e)
 		case run.Commit:
-			started := time.Now()
+			started := s.config.Clock.Now()
 			s.check("the ledger", s.config.Files.Commit(e.Records))
-			s.config.Metrics.CommitSeconds.Observe(time.Since(started).Seconds())
+			s.config.Metrics.CommitSeconds.Observe(s.config.Clock.Now().Sub(started).Seconds())
 			s.config.Metrics.LedgerBytes.Set(float64(s.config.Files.LedgerBytes()))
 			s.countIncidents(e.Records)
 		case run.WriteMetrics:
@@ -106,7 +105,7 @@ func (s *Server) saveCheckpoint(e run.WriteCheckpoint) {
 		e.Snapshot.Release()
 		if err == nil {
 			s.config.Metrics.Checkpoints.WithLabelValues(telemetry.Written).Inc()
-			s.config.Metrics.CheckpointAt.SetToCurrentTime()
+			s.config.Metrics.CheckpointAt.Set(float64(s.config.Clock.Now().UnixNano()) / 1e9)
 		} else {
 			s.config.Metrics.Checkpoints.WithLabelValues(telemetry.Failed).Inc()
 		}
@@ -153,7 +152,7 @@ func (s *Server) send(e run.Send) {
 	}
 	switch reply := e.Reply.(type) {
 	case protocol.Finished:
-		s.told[e.Peer] = struct{}{}
+		s.notifiedPeers[e.Peer] = struct{}{}
 		p.reply(e.Request, reply)
 	case *protocol.Aggregate:
 		bulk := s.bulks[reply.Step]

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -48,11 +47,11 @@ func (p *peer) reply(request uint64, reply protocol.Reply) {
 	p.put(outgoing{oneFrame(frame), request, func() {}})
 }
 
-// hangUp sends what is queued and closes. It reads on for a moment: a connection that is closed over unread bytes loses its last reply.
-func (p *peer) hangUp() {
+// closeGracefully sends what is queued and closes. It reads on for a moment: a connection that is closed over unread bytes loses its last reply.
+func (p *peer) closeGracefully() {
 	p.out.finish()
 	<-p.out.done
-	if p.connection.CloseWrite() == nil && p.connection.SetReadDeadline(time.Now().Add(farewell)) == nil {
+	if p.connection.CloseWrite() == nil && p.connection.SetReadDeadline(p.server.config.Clock.Now().Add(drainTimeout)) == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(p.connection, 64<<20))
 	}
 	p.close()
@@ -60,7 +59,7 @@ func (p *peer) hangUp() {
 
 // read handles what comes until the connection ends.
 func (p *peer) read() {
-	source := &progress{connection: p.connection, received: p.server.config.Metrics.BytesReceived,
+	source := &progress{connection: p.connection, clock: p.server.config.Clock, received: p.server.config.Metrics.BytesReceived,
 		heard: func() { p.server.post(run.PeerSeen{Peer: p.id}) }}
 	buffered := bufio.NewReaderSize(source, 4096)
 	reader := wire.NewReader(buffered, p.server.limits, p.server.config.Memory)
@@ -85,7 +84,7 @@ func (p *peer) read() {
 	reader.Close()
 	p.assembly.discard()
 	p.server.post(run.PeerDisconnected{Peer: p.id, Reason: reason})
-	p.hangUp()
+	p.closeGracefully()
 }
 
 // ended says why no more frames can be read, and tells the peer if it is its fault.

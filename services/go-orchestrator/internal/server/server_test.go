@@ -95,6 +95,11 @@ type started struct {
 
 func start(t *testing.T, connections int) *started {
 	t.Helper()
+	return startFrom(t, connections, clock.System{}, run.Past{})
+}
+
+func startFrom(t *testing.T, connections int, time clock.Clock, past run.Past) *started {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -105,9 +110,9 @@ func start(t *testing.T, connections int) *started {
 	made, err := server.New(server.Config{
 		Run:              run.Config{RunID: "test", Settings: protocol.Settings{Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2}, MemoryBytes: 64 << 20, KeepBytes: 16 << 20, StragglerK: 5},
 		MaxConnections:   connections,
-		ExitWhenFinished: true, Memory: memory, Files: s.files, Clock: clock.System{},
+		ExitWhenFinished: true, Memory: memory, Files: s.files, Clock: time,
 		Log: slog.New(slog.DiscardHandler), Metrics: metrics,
-	}, run.Past{})
+	}, past)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +133,29 @@ func (s *started) wait(t *testing.T) error {
 	case <-time.After(30 * time.Second):
 		t.Fatal("the server does not end")
 		return nil
+	}
+}
+
+func TestAFinishedRunIsKeptOpenForAWorkerThatLostItsConnection(t *testing.T) {
+	past := run.Past{Records: []ledger.Record{
+		&ledger.Settings{Format: ledger.Format, RunID: "test", Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2},
+		&ledger.Model{Dataset: ledger.Dataset{TrainSamples: 64}, Parameters: []ledger.Spec{{Name: "weight", DType: "float32", Shape: []uint64{2}}}},
+		&ledger.Stop{Steps: 0, Reason: "dry run"},
+		&ledger.Finished{Steps: 0},
+	}}
+	hands := clock.NewManual(time.Unix(1000, 0))
+	s := startFrom(t, 4, hands, past)
+	from := hands.Now()
+	for {
+		select {
+		case err := <-s.ended:
+			if passed := hands.Now().Sub(from); err != nil || passed <= 3*time.Second {
+				t.Fatalf("it ended after %v: %v", passed, err)
+			}
+			return
+		case <-time.After(time.Millisecond):
+			hands.Advance(50 * time.Millisecond)
+		}
 	}
 }
 
