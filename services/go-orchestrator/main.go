@@ -27,6 +27,9 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
 )
 
+// The release that this was built as; the build sets it.
+var release = "unreleased"
+
 // Exit codes of the process.
 const (
 	exitFailed = 1
@@ -40,7 +43,7 @@ func main() {
 		}
 		return
 	}
-	s, err := settings.Parse(os.Args[1:], os.Stdout)
+	s, err := settings.Parse(os.Args[1:], os.Stdout, release)
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
@@ -121,7 +124,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	metrics := telemetry.NewMetrics(memory)
 	workers, err := server.New(server.Config{
 		Run: run.Config{
-			RunID: s.RunID, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
+			RunID: s.RunID, Release: release, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
 			CheckpointSteps: s.CheckpointSteps, CheckpointEvery: s.CheckpointEvery, KeepCheckpoints: s.KeepCheckpoints,
 			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,
 			Strict: s.Strict, TakeChanges: s.TakeChanges,

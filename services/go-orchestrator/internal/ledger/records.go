@@ -36,6 +36,8 @@ type Settings struct {
 type Start struct {
 	Time time.Time `json:"time"`
 	Step uint64    `json:"step"` // steps in the ledger then
+
+	Release string `json:"release,omitempty"` // of the orchestrator; older ones did not say
 }
 
 // Model is what the first worker brought: it is fixed from then on.

@@ -24,6 +24,7 @@ const (
 // Config is fixed for the life of a Machine.
 type Config struct {
 	RunID       string
+	Release     string // of this program; "" is not recorded
 	Settings    protocol.Settings
 	DefaultCut  bool  // nobody asked for Settings.MinShardSamples: a ledger from before there was one goes by its own
 	MemoryBytes int64 // that gradients and snapshots may take

@@ -22,14 +22,14 @@ func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 	m.retention.saving.at = now
 	if len(past.Records) == 0 {
 		m.openStep(0)
-		m.commit(m.settingsRecord(), &ledger.Start{Time: now.UTC()})
+		m.commit(m.settingsRecord(), &ledger.Start{Time: now.UTC(), Release: config.Release})
 	} else {
 		if err := m.restore(past); err != nil {
 			return nil, nil, err
 		}
 		// The next step takes a checkpoint that goes by time: a process that is killed more often than one is due would never take any.
 		m.retention.saving.at = time.Time{}
-		m.commit(&ledger.Start{Time: now.UTC(), Step: m.agreement.committed()})
+		m.commit(&ledger.Start{Time: now.UTC(), Step: m.agreement.committed(), Release: config.Release})
 	}
 	m.step.opened = time.Time{}
 	m.writeRecord()

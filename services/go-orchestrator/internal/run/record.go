@@ -9,6 +9,7 @@ import (
 // Record is run.json.
 type Record struct {
 	RunID           string         `json:"run_id"`
+	Release         string         `json:"release"` // of the orchestrator that wrote this
 	Seed            uint64         `json:"seed"`
 	Shards          uint32         `json:"shards"`
 	BatchSize       uint32         `json:"batch_size"`
@@ -63,7 +64,7 @@ func specRecord(s protocol.Spec) SpecRecord {
 func (m *Machine) Record() Record {
 	s := m.config.Settings
 	record := Record{
-		RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs, MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, TotalSteps: m.totalSteps(),
+		RunID: m.config.RunID, Release: m.config.Release, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs, MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, TotalSteps: m.totalSteps(),
 		Parameters: []SpecRecord{}, State: m.state, Started: stamp(m.figures.started), Finished: stamp(m.figures.finished), Steps: m.agreement.agreedSteps,
 		ResumedFrom: m.figures.resumption, Incidents: m.figures.incidents, Stopped: m.end.reason(), CheckpointError: m.retention.saving.failure,
 	}

@@ -138,3 +138,15 @@ func TestACheckpointWithADifferentHashIsNotLoaded(t *testing.T) {
 		t.Fatalf("resumed from %+v", from)
 	}
 }
+
+func TestTheReleaseIsRecordedAtEachStart(t *testing.T) {
+	b := newBench(t)
+	if starts := recorded[*ledger.Start](b); len(starts) != 1 || starts[0].Release != "" {
+		t.Fatalf("%+v", starts)
+	}
+	b.machine.config.Release = "1.2.3"
+	b.reopen()
+	if starts := recorded[*ledger.Start](b); len(starts) != 2 || starts[1].Release != "1.2.3" || b.lastRecord().Release != "1.2.3" {
+		t.Fatalf("%+v, run.json: %+v", starts, b.lastRecord())
+	}
+}

@@ -34,11 +34,13 @@ type Settings struct {
 	TakeChanges      bool
 }
 
-// Parse reads the arguments after the program's name. The error says what to change; flag.ErrHelp means that help was printed to output.
-func Parse(arguments []string, output io.Writer) (Settings, error) {
+// Parse reads the arguments after the program's name. The error says what to change; flag.ErrHelp means that help, or the release, was printed to
+// output, as the arguments ask.
+func Parse(arguments []string, output io.Writer, release string) (Settings, error) {
 	var s Settings
 	var shards, batchSize, epochs, minShardSamples uint
 	var checkpointSeconds float64
+	var version bool
 	flags := flag.NewFlagSet("go-orchestrator", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are printed by the caller, once
 	flags.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "address for workers")
@@ -63,6 +65,7 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 	flags.Float64Var(&s.StragglerK, "straggler-k", 5, "a shard is late, and leased a second time, after median + k * MAD of the others")
 	flags.BoolVar(&s.Strict, "strict", true, "end the run where the same bits cannot be promised any more")
 	flags.BoolVar(&s.TakeChanges, "take-changes", false, "go on with another training (optimizer, rates) than the run had, and after a script has ended it early")
+	flags.BoolVar(&version, "version", false, "print the release and exit")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(output, "go-orchestrator leads one training run: it leases shards to workers and adds their gradients.")
@@ -71,6 +74,10 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 			flags.PrintDefaults()
 		}
 		return s, err
+	}
+	if version {
+		fmt.Fprintln(output, "go-orchestrator", release)
+		return s, flag.ErrHelp
 	}
 	if flags.NArg() > 0 {
 		return s, fmt.Errorf("unexpected argument %q; all settings are flags (see --help)", flags.Arg(0))
