@@ -133,13 +133,13 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 		Memory: memory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Hit: hit,
 	}, past)
 	if err != nil {
-		return fmt.Errorf("cannot go on with the run in %s: %w", s.RunDir, err)
+		return fmt.Errorf("cannot continue the run in %s: %w", s.RunDir, err)
 	}
 	metrics.Add(workers)
 	api := httpapi.New(workers, metrics.Handler())
 	go func() {
 		if err := api.Serve(pages); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("the HTTP pages are gone", "error", err.Error())
+			log.Error("the HTTP server stopped", "error", err.Error())
 		}
 	}()
 	log.Info("ready", "run", s.RunID, "listen", listener.Addr().String(), "http", pages.Addr().String(), "run_dir", s.RunDir)

@@ -17,7 +17,7 @@ const digestBlock = 1_000
 func main() {
 	first := flag.Uint64("first", 0, "first seed")
 	count := flag.Uint64("count", 1, "how many seeds")
-	trace := flag.Bool("trace", false, "tell on stderr what happens")
+	trace := flag.Bool("trace", false, "log on stderr what happens")
 	digest := flag.Bool("digest", false, "print no histories, but two digests for each block of 1,000 seeds: of all bytes, and of all but the wording of incidents")
 	sabotage := flag.String("sabotage", "", "break a promise on purpose, to test a checker: "+simulation.Sabotages())
 	flag.Parse()

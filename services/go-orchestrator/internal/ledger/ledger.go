@@ -79,7 +79,7 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 		return nil, nil, &DamagedError{0, 0, "neither of its first two lines is a valid commit slot"}
 	}
 	if committed.Bytes > size {
-		return nil, nil, &DamagedError{committed.Records, size, fmt.Sprintf("%d bytes are committed, but the file has only %d: it was cut", committed.Bytes, size)}
+		return nil, nil, &DamagedError{committed.Records, size, fmt.Sprintf("%d bytes are committed, but the file has only %d: it was truncated", committed.Bytes, size)}
 	}
 	records, err := l.replay(content, committed)
 	if err != nil {
@@ -126,7 +126,7 @@ func unfinishedStart(file File, size int64) error {
 	}
 	empty := append(slot{Slot: 0, Bytes: recordsFrom}.line(), slot{Slot: 1, Bytes: recordsFrom}.line()...)
 	if !bytes.HasPrefix(empty, content) {
-		return &DamagedError{0, size, fmt.Sprintf("the file has only %d bytes: it was cut", size)}
+		return &DamagedError{0, size, fmt.Sprintf("the file has only %d bytes: it was truncated", size)}
 	}
 	return nil
 }
@@ -181,17 +181,17 @@ func (l *Ledger) replay(content []byte, committed *slot) ([]Record, error) {
 func readLine(content []byte, previous protocol.Hash) (record Record, chain protocol.Hash, length int, err error) {
 	end := bytes.IndexByte(content, '\n')
 	if end < 0 {
-		return nil, chain, 0, errors.New("the line has no end")
+		return nil, chain, 0, errors.New("the line is not terminated")
 	}
 	line := content[:end+1]
 	if len(line) < bodyFrom+len(afterBody) || !bytes.HasPrefix(line, []byte(beforeChain)) || string(line[bodyFrom-len(beforeRecord):bodyFrom]) != beforeRecord ||
 		!bytes.HasSuffix(line, []byte(afterBody)) {
-		return nil, chain, 0, errors.New("the line is no record")
+		return nil, chain, 0, errors.New("the line is not a record")
 	}
 	body := line[bodyFrom : len(line)-len(afterBody)]
 	chain = link(previous, body)
 	if written := line[len(beforeChain) : len(beforeChain)+64]; string(written) != chain.String() {
-		return nil, chain, 0, errors.New("its bytes do not fit the chain of hashes")
+		return nil, chain, 0, errors.New("its bytes do not match the chain of hashes")
 	}
 	record, err = decode(body)
 	return record, chain, len(line), err
@@ -208,7 +208,7 @@ func link(previous protocol.Hash, body []byte) protocol.Hash {
 // the disk holds is not known; open the file again.
 func (l *Ledger) Append(records ...Record) error {
 	if l.broken != nil {
-		return fmt.Errorf("the ledger takes no more records after an earlier error: %w", l.broken)
+		return fmt.Errorf("the ledger accepts no more records after an earlier error: %w", l.broken)
 	}
 	if err := l.append(records); err != nil {
 		l.broken = err

@@ -242,7 +242,7 @@ func decode(body []byte) (Record, error) {
 			return record, json.Unmarshal(body, record)
 		}
 	}
-	return nil, fmt.Errorf("the record type %q is not known here; use the release that wrote this ledger", head.Type)
+	return nil, fmt.Errorf("the record type %q is unknown; use the release that wrote this ledger", head.Type)
 }
 
 // SpecOf gives the ledger's form of a spec.

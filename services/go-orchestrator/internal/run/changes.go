@@ -35,7 +35,7 @@ func (m *Machine) readEpochs(records []ledger.Record) error {
 		}
 	}
 	if epochs := m.config.Settings.Epochs; epochs < m.identity.epochs {
-		return fmt.Errorf("the run directory holds a run with --epochs %d, but %d is asked for; a run can be made longer, not shorter: use %d or more to go on with it, or another --run-dir",
+		return fmt.Errorf("the run directory holds a run with --epochs %d, but %d was requested; a run can be made longer, not shorter: use %d or more to continue it, or another --run-dir",
 			m.identity.epochs, epochs, m.identity.epochs)
 	}
 	return nil
@@ -54,7 +54,7 @@ func (m *Machine) changeNow() {
 		return
 	}
 	if !m.config.TakeChanges {
-		m.note(slog.LevelInfo, "a script has ended the run; --take-changes lets it go on", "steps", m.end.stop.Steps, "reason", m.end.stop.Reason)
+		m.note(slog.LevelInfo, "a script has ended the run; --take-changes lets it continue", "steps", m.end.stop.Steps, "reason", m.end.stop.Reason)
 		return
 	}
 	m.change(ledger.ChangedStop, m.end.stop.Reason, "")

@@ -76,7 +76,7 @@ func (m *Machine) onReplayDiffers(aggregate *protocol.Aggregate) {
 	want, got := m.agreement.history[aggregate.Step].aggregate, aggregate.Hash()
 	aggregate.Gradients.Release()
 	m.step.again++
-	detail := fmt.Sprintf("step %d was computed again and has the sum %s, where the ledger has %s; is this the same torch build and kind of processor, and are all operations deterministic?",
+	detail := fmt.Sprintf("step %d was recomputed and its sum has hash %s, but the ledger has %s; is this the same torch build and kind of processor, and are all operations deterministic?",
 		aggregate.Step, got.Short(), want.Short())
 	m.incident(ledger.Replay, 0, 0, nobody, detail)
 	if m.step.again < 2 {

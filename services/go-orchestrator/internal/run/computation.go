@@ -56,10 +56,10 @@ func (m *Machine) computesAlike(join *protocol.Join) *protocol.Error {
 		return nil
 	}
 	if !m.config.Strict {
-		m.note(slog.LevelWarn, "worker computes otherwise than the run; its bits may differ", "worker", join.WorkerName, "difference", difference)
+		m.note(slog.LevelWarn, "worker computes differently from the run; its bits may differ", "worker", join.WorkerName, "difference", difference)
 		return nil
 	}
-	return protocol.Errorf(protocol.Stop, "the worker computes otherwise than the run: %s; pin its arithmetic to that of the run (--arithmetic), use the same torch build, or go on with --allow-nondeterminism", difference)
+	return protocol.Errorf(protocol.Stop, "the worker computes differently from the run: %s; pin its arithmetic to that of the run (--arithmetic), use the same torch build, or continue with --allow-nondeterminism", difference)
 }
 
 func (m *Machine) trainsAlike(join *protocol.Join) *protocol.Error {
@@ -70,12 +70,12 @@ func (m *Machine) trainsAlike(join *protocol.Join) *protocol.Error {
 	difference := trainingDifference(run, worker)
 	switch {
 	case !m.config.TakeChanges:
-		return protocol.Errorf(protocol.Stop, "the worker trains otherwise than the run: %s; use the run's value, or go on with the new one by --take-changes", difference)
+		return protocol.Errorf(protocol.Stop, "the worker trains differently from the run: %s; use the run's value, or accept the new one with --take-changes", difference)
 	case m.identity.computation.fixed:
-		return protocol.Errorf(protocol.Stop, "the worker trains otherwise than the workers that have joined before it: %s; start all workers with the same script and arguments", difference)
+		return protocol.Errorf(protocol.Stop, "the worker trains differently from the workers that joined before it: %s; start all workers with the same script and arguments", difference)
 	case !m.holdsTip():
-		return protocol.Errorf(protocol.Stop, "the worker trains otherwise than the run: %s; this cannot be taken here, because the newest checkpoint is of step %d and the %d steps after it have to be computed again as they were: "+
-			"resume without the change, stop the run in order (SIGTERM), so that it takes a last checkpoint, and resume that with --take-changes", difference, m.retention.newestCheckpointStep(), m.agreement.committed()-m.retention.newestCheckpointStep())
+		return protocol.Errorf(protocol.Stop, "the worker trains differently from the run: %s; the change cannot be accepted now, because the newest checkpoint is of step %d and the %d steps after it have to be recomputed as they were: "+
+			"resume without the change, stop the run with SIGTERM so that it takes a last checkpoint, and then resume with --take-changes", difference, m.retention.newestCheckpointStep(), m.agreement.committed()-m.retention.newestCheckpointStep())
 	}
 	return nil
 }
@@ -116,7 +116,7 @@ func (m *Machine) adopt(join *protocol.Join) {
 	c := &m.identity.computation
 	if join.Training != "" && join.Training != c.training {
 		m.commit(&ledger.Change{What: ledger.ChangedTraining, From: c.training, To: join.Training, Step: m.agreement.committed(), Time: m.now.UTC()})
-		m.note(slog.LevelWarn, "the run is trained otherwise from now on", "step", m.agreement.committed(), "change", trainingDifference(c.training, join.Training))
+		m.note(slog.LevelWarn, "the run is trained differently from now on", "step", m.agreement.committed(), "change", trainingDifference(c.training, join.Training))
 		c.training = join.Training
 	}
 	c.say(join)
@@ -149,7 +149,7 @@ func trainingDifference(run, worker string) string {
 	if key == "" {
 		key = "training"
 	}
-	return fmt.Sprintf("%s is %s, where the run has %s", key, brief(is), brief(was))
+	return fmt.Sprintf("%s is %s, but the run has %s", key, brief(is), brief(was))
 }
 
 func decodeNumbers(text string, to *any) error {

@@ -67,7 +67,7 @@ func (m *Machine) recompute() {
 			says = append(says, fmt.Sprintf("worker %d (%s) has %s", id, m.roster.names[id], r.hash.Short()))
 		}
 	}
-	detail := fmt.Sprintf("the workers hold different parameters after %d steps and none has a majority: %s; they drop them, and the steps since the newest checkpoint are computed again",
+	detail := fmt.Sprintf("the workers hold different parameters after %d steps and none has a majority: %s; they drop them, and the steps since the newest checkpoint are recomputed",
 		a.committed(), strings.Join(says, ", "))
 	m.incident(ledger.Divergence, 0, 0, nobody, detail)
 	if a.ties++; a.ties > 1 {

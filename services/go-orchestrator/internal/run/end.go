@@ -112,7 +112,7 @@ func (m *Machine) onStopRequest(e StopRequested) {
 		return
 	}
 	if !e.AtOnce && m.state == Running && m.takesCheckpoints() && m.retention.checkpointNeeded(m.step.number) && m.openStepInSight() {
-		m.note(slog.LevelInfo, "run is to stop; it waits for a last checkpoint", "run", m.config.RunID, "reason", e.Reason, "step", m.step.number)
+		m.note(slog.LevelInfo, "run is stopping; it waits for a last checkpoint", "run", m.config.RunID, "reason", e.Reason, "step", m.step.number)
 		m.end.draining, m.retention.saving.wanted = true, true
 		return
 	}

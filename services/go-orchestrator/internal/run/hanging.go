@@ -29,7 +29,7 @@ func (m *Machine) findHanging() {
 		if w.waiting || w.hanging || w.silent || w.needsSnapshot || w == m.retention.donor || m.now.Sub(w.answered) < m.patience(w) {
 			continue
 		}
-		m.hang(w, "worker hangs while its heart beats; its shards go to others")
+		m.hang(w, "worker hangs but still sends heartbeats; its shards go to others")
 	}
 }
 
@@ -73,7 +73,7 @@ func (m *Machine) giveUpDonor() {
 	}
 	m.retention.donor = nil
 	w.noDonorUntil = m.now.Add(donorPause)
-	m.hang(w, "worker was asked for its state and does not give it; another one, or a checkpoint, is tried")
+	m.hang(w, "worker was asked for its state and did not send it in time; another worker or a checkpoint is tried")
 }
 
 // active notes that a worker does something again.
@@ -83,6 +83,6 @@ func (m *Machine) active(peer Peer) {
 		return
 	}
 	w.hanging = false
-	m.note(slog.LevelInfo, "worker goes on after it hung", "id", w.id, "worker", w.name, "seconds", m.now.Sub(w.answered).Seconds())
+	m.note(slog.LevelInfo, "worker resumed after it hung", "id", w.id, "worker", w.name, "seconds", m.now.Sub(w.answered).Seconds())
 	m.rebase() // It may be further than the others, and what it now says is of its own step.
 }

@@ -13,7 +13,7 @@ import (
 const nobody = 0
 
 // notDeterministic is what to do where workers compute different bits and nobody can be told to be wrong.
-const notDeterministic = "the script or an operation of the model is not deterministic, or a machine computes wrong; find out which with pangea doctor, or go on with --allow-nondeterminism"
+const notDeterministic = "the script or an operation of the model is not deterministic, or a machine computes wrong results; find out which with pangea doctor, or continue with --allow-nondeterminism"
 
 // incident records what ought not to happen, and by which worker.
 func (m *Machine) incident(kind string, first, count, id uint32, detail string) {
@@ -43,7 +43,7 @@ func (m *Machine) quarantine(id uint32, detail string) {
 }
 
 func (m *Machine) inQuarantine(name string) *protocol.Error {
-	return protocol.Errorf(protocol.Stop, "worker %s is in quarantine for the rest of the run: %s; its machine may be faulty (memory, processor), its arithmetic another (torch build, kind of processor), or the script not deterministic: pangea doctor tells which", name, m.roster.quarantined[name])
+	return protocol.Errorf(protocol.Stop, "worker %s is quarantined for the rest of the run: %s; its machine may be faulty (memory, processor), its arithmetic may differ (torch build, kind of processor), or the script may not be deterministic: pangea doctor tells which", name, m.roster.quarantined[name])
 }
 
 // discardSums starts the open step again if a worker that is wrong has a part in its sum: a sum of float32 cannot be taken out again.

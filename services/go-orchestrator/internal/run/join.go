@@ -17,7 +17,7 @@ func (m *Machine) onJoin(e JoinRequested) {
 	}
 	if w := m.roster.find(e.Peer); w != nil {
 		m.refuse(e.Peer, e.Request, protocol.KindJoinRequest,
-			protocol.Errorf(protocol.FixRequest, "this connection has joined already, as worker %d; open another one for another worker", w.id))
+			protocol.Errorf(protocol.FixRequest, "this connection has already joined, as worker %d; open another one for another worker", w.id))
 		return
 	}
 	join := e.Join
@@ -39,7 +39,7 @@ func (m *Machine) onJoin(e JoinRequested) {
 	m.commit(&ledger.Worker{ID: w.id, Name: w.name, PID: w.pid, Software: strings.ToValidUTF8(join.Software, "?"), Step: w.step, Time: m.now.UTC()})
 	m.note(slog.LevelInfo, "worker joined", "id", w.id, "worker", w.name, "pid", w.pid, "holds_step", w.step, "open_step", m.step.number, "workers", len(m.roster.workers))
 	if join.Software != m.identity.software {
-		m.note(slog.LevelWarn, "worker runs other software than the first one; its parameters may differ in the last bits",
+		m.note(slog.LevelWarn, "worker runs different software from the first one; its parameters may differ in the last bits",
 			"id", w.id, "worker", w.name, "software", join.Software, "first", m.identity.software)
 	}
 	m.send(e.Peer, e.Request, protocol.Joined{
@@ -59,7 +59,7 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 		return m.inQuarantine(join.WorkerName)
 	}
 	if join.RunID != "" && join.RunID != m.config.RunID {
-		return protocol.Errorf(protocol.Stop, "the worker belongs to run %s; this is run %s; start it anew, or give it the address of its own orchestrator", join.RunID, m.config.RunID)
+		return protocol.Errorf(protocol.Stop, "the worker belongs to run %s; this is run %s; restart it, or give it the address of its own orchestrator", join.RunID, m.config.RunID)
 	}
 	if m.identity.layout == nil {
 		return m.begin(join)
@@ -68,7 +68,7 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 		return protocol.Errorf(protocol.Stop, "the worker's model is not that of the run: %s; start all workers with the same script and arguments", difference)
 	}
 	if join.Dataset.Hash != m.identity.dataset.Hash || join.Dataset.TrainSamples != m.identity.dataset.TrainSamples {
-		return protocol.Errorf(protocol.Stop, "the worker's data is not that of the run: %s with %d training samples and hash %s, where the run has %s with %d and %s; point all workers to the same data, read with the same options (a table in a run of a release before columns were standardised one by one needs normalise=all)",
+		return protocol.Errorf(protocol.Stop, "the worker's data is not that of the run: %s with %d training samples and hash %s, but the run has %s with %d and %s; point all workers to the same data, read with the same options (a table in a run of a release before columns were standardised one by one needs normalise=all)",
 			join.Dataset.Name, join.Dataset.TrainSamples, join.Dataset.Hash.Short(), m.identity.dataset.Name, m.identity.dataset.TrainSamples, m.identity.dataset.Hash.Short())
 	}
 	if join.Step > m.agreement.committed() {
@@ -86,7 +86,7 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 }
 
 func (m *Machine) ahead(join *protocol.Join) *protocol.Error {
-	return protocol.Errorf(protocol.Stop, "the worker holds %d steps, but the ledger of run %s only %d: the worker is of another run, or the ledger is an older copy; put back the right run directory, or start the worker anew",
+	return protocol.Errorf(protocol.Stop, "the worker holds %d steps, but the ledger of run %s only %d: the worker belongs to another run, or the ledger is an older copy; put back the right run directory, or restart the worker",
 		join.Step, m.config.RunID, m.agreement.committed())
 }
 
@@ -139,11 +139,11 @@ func (m *Machine) modelRecord() *ledger.Model {
 func firstDifference(run, worker []protocol.Spec) string {
 	for i := range min(len(run), len(worker)) {
 		if !run[i].Equal(worker[i]) {
-			return fmt.Sprintf("parameter %d is %s, where the run has %s", i, worker[i], run[i])
+			return fmt.Sprintf("parameter %d is %s, but the run has %s", i, worker[i], run[i])
 		}
 	}
 	if len(run) != len(worker) {
-		return fmt.Sprintf("it has %d parameters, where the run has %d", len(worker), len(run))
+		return fmt.Sprintf("it has %d parameters, but the run has %d", len(worker), len(run))
 	}
 	return ""
 }

@@ -178,7 +178,7 @@ func (m *Machine) answerWithSnapshot(w *worker) protocol.Reply {
 	case m.retention.loading || m.donorInSight() || m.roster.any(func(other *worker) bool { return other.verified && !other.cannotDonate }):
 		return nil // A worker that is silent may hold what the run can continue from, and be it this one itself.
 	}
-	err := protocol.Errorf(protocol.Stop, "no worker and no checkpoint holds parameters of run %s that worker %d (%s) could go on with, and its own (after %d steps) are not those of the run; start it anew",
+	err := protocol.Errorf(protocol.Stop, "no worker and no checkpoint holds parameters of run %s that worker %d (%s) could continue from, and its own (after %d steps) are not those of the run; restart it",
 		m.config.RunID, w.id, w.name, w.step)
 	err.Refused = protocol.KindWorkRequest
 	return err

@@ -210,12 +210,12 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 		verdict  protocol.Verdict
 		detail   string
 	}{
-		{"the same bits again", func(b *bench) protocol.Update { return b.update(1, 0, 2, 5) }, protocol.Duplicate, "came already"},
-		{"other bits", func(b *bench) protocol.Update { return b.update(1, 0, 2, 6) }, protocol.Conflict, "other bits"},
+		{"the same bits again", func(b *bench) protocol.Update { return b.update(1, 0, 2, 5) }, protocol.Duplicate, "already arrived"},
+		{"other bits", func(b *bench) protocol.Update { return b.update(1, 0, 2, 6) }, protocol.Conflict, "different bits"},
 		{"another grouping", func(b *bench) protocol.Update { return b.update(1, 0, 1, 5) }, protocol.Stale, "overlap"},
 		{"a closed step", func(b *bench) protocol.Update { return b.update(0, 0, 2, 5) }, protocol.Stale, "step 0 is closed"},
 		{"a step that is not open", func(b *bench) protocol.Update { return b.update(2, 0, 2, 5) }, protocol.TooEarly, "step 2 is not open"},
-		{"no node of the tree", func(b *bench) protocol.Update { return b.update(1, 1, 2, 5) }, protocol.Refused, "no node"},
+		{"no node of the tree", func(b *bench) protocol.Update { return b.update(1, 1, 2, 5) }, protocol.Refused, "not a node"},
 		{"beyond the last shard", func(b *bench) protocol.Update { return b.update(1, 4, 2, 5) }, protocol.Refused, "not all in a step"},
 		{"a wrong number of samples", func(b *bench) protocol.Update {
 			u := b.update(1, 2, 2, 5)
@@ -226,8 +226,8 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 			u := b.update(1, 0, 2, 5)
 			u.Reports[0].Weight = 3
 			return u
-		}, protocol.Conflict, "other bits"},
-		{"the same bits of a loss that is a sum", func(b *bench) protocol.Update { return summed(b.update(1, 0, 2, 5)) }, protocol.Conflict, "other bits"},
+		}, protocol.Conflict, "different bits"},
+		{"the same bits of a loss that is a sum", func(b *bench) protocol.Update { return summed(b.update(1, 0, 2, 5)) }, protocol.Conflict, "different bits"},
 		{"a sum where the step has means", func(b *bench) protocol.Update { return summed(b.update(1, 2, 2, 5)) }, protocol.Refused, "the loss of shard 2 is a sum, that of shard 0 a mean"},
 		{"a weight that is no number", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.NaN()) }, protocol.Refused, "the weight of shard 3 is NaN"},
 		{"a weight without end", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.Inf(1)) }, protocol.Refused, "the weight of shard 3 is +Inf"},
@@ -242,7 +242,7 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 			u := b.update(1, 2, 2, 5)
 			slices.Reverse(u.Reports)
 			return u
-		}, protocol.Refused, "the report for shard 3 stands where that for shard 2 has to be"},
+		}, protocol.Refused, "the report for shard 3 is where that for shard 2 is expected"},
 		{"pieces that were refused", func(b *bench) protocol.Update {
 			u := b.update(1, 2, 2, 5)
 			u.Gradients.Release()
@@ -388,7 +388,7 @@ func TestRequestsOutOfOrderAreRefused(t *testing.T) {
 	}
 	b.join(1)
 	b.handle(JoinRequested{Peer: 1, Join: testJoin()})
-	if err := one[*protocol.Error](b, 1); !strings.Contains(err.Detail, "has joined already") {
+	if err := one[*protocol.Error](b, 1); !strings.Contains(err.Detail, "has already joined") {
 		t.Fatalf("%+v", err)
 	}
 	b.ask(1, 3)

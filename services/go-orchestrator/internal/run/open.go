@@ -69,7 +69,7 @@ func (m *Machine) restore(past Past) error {
 			m.roster.restore(r.ID, r.Name)
 		case *ledger.Step:
 			if r.Step != m.agreement.committed() || m.identity.layout == nil || r.Step >= m.identity.schedule.TotalSteps {
-				return fmt.Errorf("record %d of the ledger is step %d where step %d has to be", i, r.Step, m.agreement.committed())
+				return fmt.Errorf("record %d of the ledger is step %d where step %d is expected", i, r.Step, m.agreement.committed())
 			}
 			m.agreement.append(committedStep{r.AggregateHash, r.ParamsHash})
 			steps = append(steps, r)
@@ -94,7 +94,7 @@ func (m *Machine) restore(past Past) error {
 		}
 	}
 	if past.Lines > m.agreement.committed() {
-		return fmt.Errorf("metrics.jsonl tells of %d steps, but the ledger only of %d: it was cut, or is an older copy; put back the right one, or start a new run", past.Lines, m.agreement.committed())
+		return fmt.Errorf("metrics.jsonl has %d steps but the ledger only %d; the ledger was truncated or restored from an older copy; put back the right one, or start a new run", past.Lines, m.agreement.committed())
 	}
 	m.retention.checkpoints = slices.DeleteFunc(m.retention.checkpoints, func(c ledger.Checkpoint) bool { return past.Checkpoints == nil || !past.Checkpoints(c) })
 	m.changeNow()
@@ -125,7 +125,7 @@ func (m *Machine) sameRun(first ledger.Record) error {
 		{"min-shard-samples", was.MinShardSamples, now.MinShardSamples}, {"drop-last", was.DropLast, now.DropLast},
 	} {
 		if s.was != s.now {
-			return fmt.Errorf("the run directory holds a run with --%s %v, but %v is asked for; use %v to go on with it, or another --run-dir", s.flag, s.was, s.now, s.was)
+			return fmt.Errorf("the run directory holds a run with --%s %v, but %v was requested; use %v to continue it, or another --run-dir", s.flag, s.was, s.now, s.was)
 		}
 	}
 	m.identity.epochs = was.Epochs

@@ -20,7 +20,7 @@ func (m *Machine) seen(peer Peer) {
 	pause, was := m.now.Sub(w.lastSeen), w.silent
 	w.lastSeen, w.silent = m.now, false
 	if was {
-		m.note(slog.LevelInfo, "worker is heard again", "id", w.id, "worker", w.name, "seconds", pause.Seconds())
+		m.note(slog.LevelInfo, "worker is no longer silent", "id", w.id, "worker", w.name, "seconds", pause.Seconds())
 		m.rebase() // It may be further than the others, and what it now says is of its own step.
 	}
 }

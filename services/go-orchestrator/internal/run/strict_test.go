@@ -101,7 +101,7 @@ func disputing(t *testing.T, strict bool) *bench {
 
 func TestAConflictThatNobodyCanSettleEndsTheRun(t *testing.T) {
 	b := disputing(t, true)
-	b.wantHalted("nobody is left to say which is wrong", 1)
+	b.wantHalted("no worker is left to determine which is wrong", 1)
 	if !strings.Contains(b.lastRecord().Stopped, "--allow-nondeterminism") {
 		t.Fatal(b.lastRecord().Stopped)
 	}

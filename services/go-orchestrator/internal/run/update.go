@@ -41,7 +41,7 @@ func (m *Machine) onUpdate(e UpdateReceived) {
 		case protocol.Duplicate, protocol.Stale:
 			level = slog.LevelInfo // what a second lease ends with
 		}
-		m.note(level, "gradient update was not taken", "verdict", verdict.String(), "id", w.id, "worker", w.name, "step", e.Update.Step, "detail", detail)
+		m.note(level, "gradient update was not accepted", "verdict", verdict.String(), "id", w.id, "worker", w.name, "step", e.Update.Step, "detail", detail)
 	}
 	w.answered = m.now
 	m.send(e.Peer, e.Request, protocol.Ack{Verdict: verdict, Detail: detail})
@@ -57,7 +57,7 @@ func (m *Machine) blownUp(w *worker, node tree.Node, detail string) {
 	for number := node.First; number < min(node.First+node.Count, m.config.Settings.Shards); number++ {
 		s := &m.step.shards[number]
 		if s.blownUp != nobody && s.blownUp != w.id {
-			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same before; lower the learning rate, clip the gradient, or look at these samples", detail, s.blownUp, m.roster.names[s.blownUp]))
+			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same result before; lower the learning rate, clip the gradient, or look at these samples", detail, s.blownUp, m.roster.names[s.blownUp]))
 			return
 		}
 		s.blownUp = w.id
@@ -72,13 +72,13 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	switch {
 	case u.Step < m.step.number:
 		if earlier := m.retention.contradicted(u); earlier != nil {
-			return protocol.Conflict, fmt.Sprintf("step %d is closed; %s came with other bits from worker %d than now from worker %d (%s)", u.Step, earlier.Node, earlier.Worker, w.id, w.name)
+			return protocol.Conflict, fmt.Sprintf("step %d is closed; %s arrived with different bits from worker %d than now from worker %d (%s)", u.Step, earlier.Node, earlier.Worker, w.id, w.name)
 		}
 		return protocol.Stale, fmt.Sprintf("step %d is closed; step %d is open", u.Step, m.step.number)
 	case m.end.draining:
 		return protocol.Stale, "the orchestrator is stopping"
 	case m.end.stop != nil && u.Step == m.end.stop.Steps:
-		return protocol.Stale, fmt.Sprintf("the run was ended after %d steps: %s", m.end.stop.Steps, m.end.stop.Reason)
+		return protocol.Stale, fmt.Sprintf("the run ended after %d steps: %s", m.end.stop.Steps, m.end.stop.Reason)
 	case u.Step > m.step.number || u.Step >= m.totalSteps():
 		return protocol.TooEarly, fmt.Sprintf("step %d is not open; the run is at step %d of %d", u.Step, m.step.number, m.totalSteps())
 	case u.Refusal != "":
@@ -102,11 +102,11 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	contribution := &tree.Contribution{Node: node, Digest: u.Digest, Reports: u.Reports}
 	switch outcome, earlier := m.step.tree.Compare(contribution); outcome {
 	case tree.Same:
-		return protocol.Duplicate, fmt.Sprintf("%s came already, from worker %d", node, earlier.Worker)
+		return protocol.Duplicate, fmt.Sprintf("%s already arrived from worker %d", node, earlier.Worker)
 	case tree.Differs:
-		return protocol.Conflict, fmt.Sprintf("%s came already with other bits from worker %d; those of worker %d (%s) are dropped", node, earlier.Worker, w.id, w.name)
+		return protocol.Conflict, fmt.Sprintf("%s already arrived with different bits from worker %d; those of worker %d (%s) are dropped", node, earlier.Worker, w.id, w.name)
 	case tree.Overlaps:
-		return protocol.Stale, fmt.Sprintf("%s overlap %s, which came from worker %d; ask for work to learn what is missing", node, earlier.Node, earlier.Worker)
+		return protocol.Stale, fmt.Sprintf("%s overlap %s, which arrived from worker %d; ask for work to learn what is missing", node, earlier.Node, earlier.Worker)
 	}
 	if err := m.step.checkSummed(u.Reports); err != nil {
 		return refused("%v", err)
@@ -122,7 +122,7 @@ func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report)
 	samples := m.identity.schedule.ShardSamples(step, shard)
 	switch {
 	case report.Shard != shard:
-		return fmt.Errorf("the report for shard %d stands where that for shard %d has to be", report.Shard, shard)
+		return fmt.Errorf("the report for shard %d is where that for shard %d is expected", report.Shard, shard)
 	case uint64(report.Samples) != samples:
 		return fmt.Errorf("shard %d reports %d samples; it has %d", shard, report.Samples, samples)
 	case math.IsNaN(report.LossSum) || math.IsInf(report.LossSum, 0):

@@ -150,10 +150,10 @@ func TestARunOfTheFirstFormatGoesOnAsItBegan(t *testing.T) {
 			t.Errorf("by default %v: %v", byDefault, err)
 		}
 	}
-	if _, err := open(2, false, false); err == nil || !strings.Contains(err.Error(), "--min-shard-samples 0, but 2 is asked for") {
+	if _, err := open(2, false, false); err == nil || !strings.Contains(err.Error(), "--min-shard-samples 0, but 2 was requested") {
 		t.Errorf("another cut that was asked for: %v", err)
 	}
-	if _, err := open(2, true, true); err == nil || !strings.Contains(err.Error(), "--drop-last false, but true is asked for") {
+	if _, err := open(2, true, true); err == nil || !strings.Contains(err.Error(), "--drop-last false, but true was requested") {
 		t.Errorf("another length of an epoch: %v", err)
 	}
 	first[0].(*ledger.Settings).Format = 2

@@ -87,14 +87,14 @@ func readBlocks(file io.Reader, c ledger.Checkpoint) ([][]byte, error) {
 	for left := c.Bytes; left > 0; {
 		block := make([]byte, min(left, blockBytes))
 		if _, err := io.ReadFull(file, block); err != nil {
-			return nil, fmt.Errorf("it is damaged: it has fewer than its %d bytes (%w)", c.Bytes, err)
+			return nil, fmt.Errorf("it is damaged: it has fewer than %d bytes (%w)", c.Bytes, err)
 		}
 		sum.Write(block)
 		blocks = append(blocks, block)
 		left -= uint64(len(block))
 	}
 	if n, _ := file.Read(make([]byte, 1)); n != 0 {
-		return nil, fmt.Errorf("it is damaged: it has more than its %d bytes", c.Bytes)
+		return nil, fmt.Errorf("it is damaged: it has more than %d bytes", c.Bytes)
 	}
 	if got := protocol.Hash(sum.Sum(nil)); got != c.SHA256 {
 		return nil, fmt.Errorf("it is damaged: its bytes have hash %s, not %s as the ledger says", got.Short(), c.SHA256.Short())

@@ -27,7 +27,7 @@ type Dir struct {
 // Open makes the directory where it is missing, and reads what an earlier process has left in it.
 func Open(path string, hit failpoint.Hit) (dir *Dir, past run.Past, err error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
-		return nil, past, fmt.Errorf("cannot make the run directory: %w; choose another --run-dir", err)
+		return nil, past, fmt.Errorf("cannot create the run directory: %w; choose another --run-dir", err)
 	}
 	d := &Dir{path: path, hit: hit}
 	if d.disk, err = ledger.OpenDisk(path); err != nil {
@@ -59,10 +59,10 @@ func (d *Dir) mustBeNew() error {
 	for _, name := range []string{"run.json", "metrics.jsonl", checkpoints} {
 		info, err := os.Stat(filepath.Join(d.path, name))
 		if err == nil && (info.IsDir() || info.Size() > 0) {
-			return fmt.Errorf("%s holds a run already (%s is there), but its ledger is empty or gone; put the ledger back, or choose another --run-dir", d.path, name)
+			return fmt.Errorf("%s holds a run already (%s is there), but its ledger is empty or missing; put the ledger back, or choose another --run-dir", d.path, name)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("cannot look into the run directory: %w", err)
+			return fmt.Errorf("cannot read the run directory: %w", err)
 		}
 	}
 	return nil

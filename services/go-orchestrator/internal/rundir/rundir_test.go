@@ -101,7 +101,7 @@ func TestARunWithoutItsLedgerIsRefused(t *testing.T) {
 	if err := os.Remove(filepath.Join(path, ledger.Name)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(path, failpoint.Never); err == nil || !strings.Contains(err.Error(), "its ledger is empty or gone") {
+	if _, _, err := Open(path, failpoint.Never); err == nil || !strings.Contains(err.Error(), "its ledger is empty or missing") {
 		t.Fatal(err)
 	}
 }

@@ -138,11 +138,11 @@ func (s *Server) check(file string, err error) {
 func remedy(err error) string {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return "make room on the disk"
+		return "free some space on the disk"
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
 		return "make the run directory writable"
 	}
-	return "look at the disk"
+	return "check the disk"
 }
 
 func (s *Server) send(e run.Send) {

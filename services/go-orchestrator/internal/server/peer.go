@@ -74,7 +74,7 @@ func (p *peer) read() {
 		if err != nil {
 			p.refuse(message, protocol.Errorf(protocol.FixRequest, "%v", err))
 		} else if err := p.handle(message); err != nil {
-			p.server.config.Log.Warn("a connection cannot be used any more", "peer", p.connection.RemoteAddr().String(), "error", err.Error())
+			p.server.config.Log.Warn("a connection is no longer usable", "peer", p.connection.RemoteAddr().String(), "error", err.Error())
 			p.refuse(message, asRefusal(err))
 			reason = err.Error()
 		}
@@ -96,9 +96,9 @@ func (p *peer) ended(err error) string {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "closed its connection inside a frame"
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = fmt.Errorf("nothing came for %v where a frame had to go on", progressTimeout)
+		err = fmt.Errorf("no data arrived for %v in the middle of a frame", progressTimeout)
 	case errors.As(err, &malformed):
-		err = fmt.Errorf("bytes came that are no frame: %w", err)
+		err = fmt.Errorf("received bytes that are not a frame: %w", err)
 	}
 	p.refuse(wire.Message{}, asRefusal(err))
 	return err.Error()

@@ -65,7 +65,7 @@ func (p *peer) handle(m wire.Message) error {
 			p.server.post(run.LeaveRequested{Peer: p.id, Request: m.RequestID, Leave: leave})
 		}
 	default:
-		err = fmt.Errorf("unsupported: an orchestrator takes no %s; workers send joinRequest, workRequest, gradientUpdate, snapshot, heartbeat and leave", m.Kind)
+		err = fmt.Errorf("unsupported: an orchestrator does not accept %s; workers send joinRequest, workRequest, gradientUpdate, snapshot, heartbeat and leave", m.Kind)
 	}
 	if err != nil {
 		p.refuse(m, protocol.Errorf(protocol.FixRequest, "%s: %v", m.Kind, err))
@@ -76,7 +76,7 @@ func (p *peer) handle(m wire.Message) error {
 func (p *peer) update(m wire.Message) error {
 	layout := p.server.layout.Load()
 	if layout == nil {
-		return fmt.Errorf("a gradientUpdate came before a worker has joined; send a JoinRequest first")
+		return fmt.Errorf("a gradientUpdate arrived before any worker joined; send a JoinRequest first")
 	}
 	if p.assembly.update == nil {
 		p.assembly.update = wire.NewUpdateAssembly(m, layout, p.server.pool)

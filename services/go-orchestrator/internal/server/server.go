@@ -132,7 +132,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	accepting := make(chan error, 1)
 	go func() { accepting <- s.accept(listener) }()
 	tick := s.config.Clock.After(tickInterval)
-	reason := "asked to stop"
+	reason := "stop requested"
 	ending := false
 	stop, patience := ctx.Done(), (<-chan time.Time)(nil)
 loop:
@@ -143,7 +143,7 @@ loop:
 			s.handle(run.StopRequested{Reason: reason})
 			ending, stop, patience = true, nil, s.config.Clock.After(lastCheckpointTimeout)
 		case <-patience:
-			s.config.Log.Warn("no worker gave its state in time; the run stops without a last checkpoint")
+			s.config.Log.Warn("no worker sent its state in time; the run stops without a last checkpoint")
 			break loop
 		case <-tick:
 			tick = s.config.Clock.After(tickInterval)
@@ -262,7 +262,7 @@ func (s *Server) welcome(connection *net.TCPConn) {
 	s.mutex.Unlock()
 	go p.out.write(connection, s.config.Clock, s.config.Metrics.BytesSent)
 	if full {
-		refusal := protocol.Errorf(protocol.RetryLater, "the orchestrator has %d connections already, which is --max-connections", s.config.MaxConnections)
+		refusal := protocol.Errorf(protocol.RetryLater, "the orchestrator already has %d connections, the limit set by --max-connections", s.config.MaxConnections)
 		refusal.RetryAfter = 5
 		p.reply(0, refusal)
 		go p.closeGracefully()

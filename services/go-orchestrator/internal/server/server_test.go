@@ -367,7 +367,7 @@ func TestWrongRequestsAreRefusedAndTheConnectionGoesOn(t *testing.T) {
 		detail string
 	}{
 		{wiretest.Work(protocol.Work{}), "has not joined"},
-		{frameOf(t, protocol.Joined{}), "takes no joinReply"},
+		{frameOf(t, protocol.Joined{}), "does not accept joinReply"},
 	} {
 		reply, err := w.ask(test.frame)
 		if err != nil {
@@ -489,7 +489,7 @@ func TestAFileThatCannotBeWrittenStopsTheRun(t *testing.T) {
 	if _, err := connect(t, s.address).train(); err == nil {
 		t.Fatal("the run went on")
 	}
-	want := "cannot write metrics.jsonl: write metrics.jsonl: no space left on device; make room on the disk, then start the orchestrator again"
+	want := "cannot write metrics.jsonl: write metrics.jsonl: no space left on device; free some space on the disk, then start the orchestrator again"
 	if err := s.wait(t); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Fatal(err)
 	}

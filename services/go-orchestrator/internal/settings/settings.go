@@ -68,8 +68,8 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	flags.BoolVar(&version, "version", false, "print the release and exit")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(output, "go-orchestrator leads one training run: it leases shards to workers and adds their gradients.")
-			fmt.Fprintln(output, "go-orchestrator health [ADDRESS] asks the one whose -http is ADDRESS (default 127.0.0.1:8081) whether it is alive.")
+			fmt.Fprintln(output, "go-orchestrator coordinates one training run: it leases shards to workers and adds up their gradients.")
+			fmt.Fprintln(output, "go-orchestrator health [ADDRESS] checks that the orchestrator whose --http is ADDRESS (default 127.0.0.1:8081) is alive.")
 			flags.SetOutput(output)
 			flags.PrintDefaults()
 		}

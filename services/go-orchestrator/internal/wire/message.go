@@ -29,7 +29,7 @@ func Open(frame *capnp.Message) (message Message, err error) {
 		return message, fmt.Errorf("a message of type %s holds a %s", message.Kind, which)
 	}
 	if message.Kind == protocol.KindUnspecified {
-		return message, fmt.Errorf("a message says neither what it is nor holds anything")
+		return message, fmt.Errorf("a message has no type and no content")
 	}
 	return message, nil
 }

@@ -203,9 +203,9 @@ func TestUpdateThatIsNoGradientOfTheModelIsRefused(t *testing.T) {
 		{"NaN", value(28, float32(math.NaN())), "fc.bias has NaN at element 0"},
 		{"Inf in the middle of a tensor", value(11, float32(math.Inf(1))), "conv.weight has +Inf at element 11"},
 		{"-Inf in the last element", value(32, float32(math.Inf(-1))), "fc.bias has -Inf at element 4"},
-		{"a wrong name", with(func(s []protocol.Spec) []protocol.Spec { s[2].Name = "scales"; return s }), `"scales" comes where scale is to be`},
+		{"a wrong name", with(func(s []protocol.Spec) []protocol.Spec { s[2].Name = "scales"; return s }), `"scales" comes where scale is expected`},
 		{"a wrong shape", with(func(s []protocol.Spec) []protocol.Spec { s[0].Shape = []uint64{27}; return s }), "conv.weight has shape [27]"},
-		{"a tensor is missing in the middle", with(func(s []protocol.Spec) []protocol.Spec { return append(s[:2], s[3]) }), `"fc.bias" comes where scale is to be`},
+		{"a tensor is missing in the middle", with(func(s []protocol.Spec) []protocol.Spec { return append(s[:2], s[3]) }), `"fc.bias" comes where scale is expected`},
 		{"a tensor is missing at the end", with(func(s []protocol.Spec) []protocol.Spec { return s[:3] }), "tensor fc.bias lacks its elements from 0 on"},
 		{"a tensor too many", with(func(s []protocol.Spec) []protocol.Spec {
 			return append(s, protocol.Spec{Name: "more", DType: protocol.Float32, Shape: []uint64{1}})

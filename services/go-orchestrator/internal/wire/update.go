@@ -93,7 +93,7 @@ func (a *UpdateAssembly) piece(piece tensor.Tensor) error {
 	}
 	spec := a.layout.Specs[a.tensor]
 	if name != spec.Name {
-		return fmt.Errorf("tensor %.100q comes where %s is to be (element %d of it is next)", name, spec.Name, a.filled)
+		return fmt.Errorf("tensor %.100q comes where %s is expected (its element %d is next)", name, spec.Name, a.filled)
 	}
 	if dtype := protocol.DType(piece.Dtype()); dtype != protocol.Float32 {
 		return fmt.Errorf("the gradient of tensor %s is %s; gradients travel as float32", name, dtype)
