@@ -58,8 +58,7 @@ func (a *agreement) agree(hash protocol.Hash) {
 	a.reportedHashes, a.contestedHashes = nil, nil
 }
 
-// append adds a committed step. The parameters before it are known, otherwise it could not have been closed; those after it nobody has reported
-// yet.
+// append adds a committed step. The parameters before it are agreed on, or it could not have been closed; those after it nobody has reported yet.
 func (a *agreement) append(step committedStep) {
 	a.agreedSteps, a.agreedHash = a.committed(), step.params
 	a.history = append(a.history, step)

@@ -8,22 +8,23 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 )
 
-// A run that is resumed may go on for longer than it was begun for. What else was asked for at its beginning stays.
+// A run may be resumed with more epochs, after a script has ended it, or with a different training. Its other settings never change.
 
-// changeKept takes an earlier change of the ledger.
-func (m *Machine) changeKept(r *ledger.Change) {
+// applyChange repeats a change that the ledger holds.
+func (m *Machine) applyChange(r *ledger.Change) {
 	switch r.What {
 	case ledger.ChangedEpochs:
-		m.goOn()
+		m.reopenFinished()
 	case ledger.ChangedStop:
 		m.end.stop = nil
-		m.goOn()
+		m.reopenFinished()
 	case ledger.ChangedTraining:
 		m.identity.computation.training = r.To
 	}
 }
 
-// readEpochs looks for how many the ledger ends with: it may hold steps of them.
+// readEpochs finds how many epochs the run has at the end of the ledger. It comes before the steps are read: these may belong to epochs that a
+// later record added.
 func (m *Machine) readEpochs(records []ledger.Record) error {
 	for i, record := range records {
 		if r, is := record.(*ledger.Change); is && r.What == ledger.ChangedEpochs {
@@ -41,13 +42,13 @@ func (m *Machine) readEpochs(records []ledger.Record) error {
 	return nil
 }
 
-// changeNow takes what is asked for otherwise than the ledger has it: more epochs, and to go on after a script has ended the run.
-func (m *Machine) changeNow() {
+// takeChanges records what was requested differently from the ledger: more epochs, and to continue after a script has ended the run.
+func (m *Machine) takeChanges() {
 	if epochs := m.config.Settings.Epochs; epochs > m.identity.epochs {
 		m.change(ledger.ChangedEpochs, fmt.Sprint(m.identity.epochs), fmt.Sprint(epochs))
 		m.identity.epochs = epochs
 		if m.end.stop == nil {
-			m.goOn()
+			m.reopenFinished()
 		}
 	}
 	if m.end.stop == nil || m.state != Finished {
@@ -59,7 +60,7 @@ func (m *Machine) changeNow() {
 	}
 	m.change(ledger.ChangedStop, m.end.stop.Reason, "")
 	m.end.stop = nil
-	m.goOn()
+	m.reopenFinished()
 }
 
 func (m *Machine) change(what, from, to string) {
@@ -67,8 +68,8 @@ func (m *Machine) change(what, from, to string) {
 	m.commit(&ledger.Change{What: what, From: from, To: to, Step: m.agreement.committed(), Time: m.now.UTC()})
 }
 
-// goOn makes a finished run one that has steps left, if it has.
-func (m *Machine) goOn() {
+// reopenFinished makes a finished run a running one, if it has steps left.
+func (m *Machine) reopenFinished() {
 	if m.state == Finished && m.agreement.committed() < m.totalSteps() {
 		m.state = Running
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // closeStep ends the open step when its sum is complete and nothing about it is in doubt, and opens the next one. A step is committed before
-// anybody is given its sum: nobody may ever hold parameters that the ledger cannot account for. One that is in the ledger already is computed
-// again for its sum alone, and has to come out with the hash that is there.
+// anybody is given its sum: nobody may ever hold parameters that the ledger cannot account for. One that is already in the ledger is recomputed
+// only for its sum, which must come out with the hash that is there.
 func (m *Machine) closeStep() bool {
 	if m.end.draining || m.state == Stopped || !m.step.tree.Complete() || m.inDoubt() || !m.replaying() && m.agreement.headHash == nil {
 		return false
@@ -70,16 +70,16 @@ func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tre
 	m.figures.closed = lineOf(record)
 }
 
-// onReplayDiffers handles a step that is in the ledger and came out with a different sum when it was computed again. It may have been the fault
-// of one worker once, so it is tried a second time; then the run cannot be trusted to the bit and stops.
+// onReplayDiffers handles a step that is in the ledger and came out with a different sum when it was recomputed. It may be the fault of one worker
+// this once, so it is tried a second time; after that the run's bits cannot be trusted, and it stops.
 func (m *Machine) onReplayDiffers(aggregate *protocol.Aggregate) {
 	want, got := m.agreement.history[aggregate.Step].aggregate, aggregate.Hash()
 	aggregate.Gradients.Release()
-	m.step.again++
+	m.step.retries++
 	detail := fmt.Sprintf("step %d was recomputed and its sum has hash %s, but the ledger has %s; is this the same torch build and kind of processor, and are all operations deterministic?",
 		aggregate.Step, got.Short(), want.Short())
 	m.incident(ledger.Replay, 0, 0, nobody, detail)
-	if m.step.again < 2 {
+	if m.step.retries < 2 {
 		m.restartStep()
 		return
 	}

@@ -14,12 +14,12 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// computation is what the workers of a run must have in common to compute the same bits. What a worker does not say is not compared.
+// computation is what the workers of a run must have in common to compute the same bits. What a worker does not report is not compared.
 type computation struct {
 	training     string // how a step changes the parameters, as JSON
 	arithmetic   string // level that it is pinned to
 	fingerprints map[string]protocol.Hash
-	fixed        bool // a worker of this process's time has said how it trains: no change is taken after that
+	fixed        bool // a worker has reported how it trains since the process was started: no change is accepted after that
 }
 
 // checkLengths refuses texts that are longer than the schema allows.
@@ -46,12 +46,12 @@ func checkLengths(join *protocol.Join) *protocol.Error {
 	return nil
 }
 
-// computesAlike says why a worker would compute different bits than the run, or nil.
-func (m *Machine) computesAlike(join *protocol.Join) *protocol.Error {
-	if err := m.trainsAlike(join); err != nil {
+// checkComputation says why a worker would compute different bits from the run, or nil.
+func (m *Machine) checkComputation(join *protocol.Join) *protocol.Error {
+	if err := m.checkTraining(join); err != nil {
 		return err
 	}
-	difference := m.otherArithmetic(join)
+	difference := m.arithmeticDifference(join)
 	if difference == "" {
 		return nil
 	}
@@ -62,39 +62,29 @@ func (m *Machine) computesAlike(join *protocol.Join) *protocol.Error {
 	return protocol.Errorf(protocol.Stop, "the worker computes differently from the run: %s; pin its arithmetic to that of the run (--arithmetic), use the same torch build, or continue with --allow-nondeterminism", difference)
 }
 
-func (m *Machine) trainsAlike(join *protocol.Join) *protocol.Error {
+// checkTraining refuses a training that differs from the run's, unless it is to be adopted. It cannot be while a worker trains as before, or while
+// steps have to be recomputed: these must come out as the ledger has them.
+func (m *Machine) checkTraining(join *protocol.Join) *protocol.Error {
 	run, worker := m.identity.computation.training, join.Training
 	if run == "" || worker == "" || run == worker {
 		return nil
 	}
 	difference := trainingDifference(run, worker)
+	newest, committed := m.retention.newestCheckpointStep(), m.agreement.committed()
 	switch {
 	case !m.config.TakeChanges:
 		return protocol.Errorf(protocol.Stop, "the worker trains differently from the run: %s; use the run's value, or accept the new one with --take-changes", difference)
 	case m.identity.computation.fixed:
 		return protocol.Errorf(protocol.Stop, "the worker trains differently from the workers that joined before it: %s; start all workers with the same script and arguments", difference)
-	case !m.holdsTip():
+	case newest != committed:
 		return protocol.Errorf(protocol.Stop, "the worker trains differently from the run: %s; the change cannot be accepted now, because the newest checkpoint is of step %d and the %d steps after it have to be recomputed as they were: "+
-			"resume without the change, stop the run with SIGTERM so that it takes a last checkpoint, and then resume with --take-changes", difference, m.retention.newestCheckpointStep(), m.agreement.committed()-m.retention.newestCheckpointStep())
+			"resume without the change, stop the run with SIGTERM so that it takes a last checkpoint, and then resume with --take-changes", difference, newest, committed-newest)
 	}
 	return nil
 }
 
-// holdsTip says whether the run can go on from exactly the last committed step.
-func (m *Machine) holdsTip() bool {
-	return m.retention.newestCheckpointStep() == m.agreement.committed()
-}
-
-// newestStep is that of the newest checkpoint; 0 where there is none.
-func (m *Machine) newestStep() uint64 {
-	if newest := m.retention.newestCheckpoint(); newest != nil {
-		return newest.Step
-	}
-	return 0
-}
-
-// otherArithmetic says in what a worker's arithmetic differs from that of the run; empty in nothing that both have said.
-func (m *Machine) otherArithmetic(join *protocol.Join) string {
+// arithmeticDifference says where a worker's arithmetic differs from that of the run; empty where nothing that both have reported does.
+func (m *Machine) arithmeticDifference(join *protocol.Join) string {
 	if run := m.identity.computation.arithmetic; run != "" && join.Arithmetic != "" && run != join.Arithmetic {
 		return fmt.Sprintf("its arithmetic is pinned to %s, that of the run to %s", join.Arithmetic, run)
 	}
@@ -111,7 +101,7 @@ func (m *Machine) otherArithmetic(join *protocol.Join) string {
 	return fmt.Sprintf("%s of the same inputs give different bits", strings.Join(differ, ", "))
 }
 
-// adopt makes what an admitted worker says the run's, where nobody has said it before, or where a change is to be taken.
+// adopt makes what an admitted worker reports the run's, where nobody has reported it before or a change is to be accepted.
 func (m *Machine) adopt(join *protocol.Join) {
 	c := &m.identity.computation
 	if join.Training != "" && join.Training != c.training {
@@ -119,11 +109,11 @@ func (m *Machine) adopt(join *protocol.Join) {
 		m.note(slog.LevelWarn, "the run is trained differently from now on", "step", m.agreement.committed(), "change", trainingDifference(c.training, join.Training))
 		c.training = join.Training
 	}
-	c.say(join)
+	c.fillIn(join)
 }
 
-// say takes what the run does not know yet.
-func (c *computation) say(join *protocol.Join) {
+// fillIn takes what nobody has reported yet.
+func (c *computation) fillIn(join *protocol.Join) {
 	c.fixed = c.fixed || join.Training != ""
 	if c.training == "" {
 		c.training = join.Training
@@ -161,7 +151,7 @@ func decodeNumbers(text string, to *any) error {
 // absent stands for a key that is not there.
 type absent struct{}
 
-// difference goes down to the first values that differ, keys in order.
+// difference descends to the first values that differ, in the order of the keys.
 func difference(key string, was, is any) (string, any, any) {
 	a, both := was.(map[string]any)
 	b, objects := is.(map[string]any)

@@ -57,8 +57,8 @@ func (m *Machine) acceptHead(right protocol.Hash) {
 }
 
 // recompute is for a tie, where nobody can say who holds the run's parameters: all who reported drop theirs, and the steps since the newest
-// checkpoint are computed again. Who reported the hash that then comes out was right. A second tie shows that the same computation gives
-// different bits, so the promise is broken.
+// checkpoint are recomputed. Those who reported the hash that then comes out were right. A second tie shows that the same computation gives
+// different bits: the promise is broken.
 func (m *Machine) recompute() {
 	a := &m.agreement
 	var says []string

@@ -20,19 +20,21 @@ type Send struct {
 // WriteMetrics appends a line to metrics.jsonl.
 type WriteMetrics struct{ Line MetricsLine }
 
-// WriteRecord writes run.json anew.
+// WriteRecord replaces run.json.
 type WriteRecord struct{ Record Record }
 
-// StepClosed says that a step's sum is complete and committed.
+// StepClosed reports that a step's sum is complete and committed.
 type StepClosed struct{ Aggregate *protocol.Aggregate }
 
-// AggregateDropped says that the aggregate of a step will not be sent again.
+// AggregateDropped reports that the aggregate of a step will not be sent again.
 type AggregateDropped struct{ Step uint64 }
 
-// Commit appends records to the ledger. Nothing that follows may be done before they are on the disk, and nothing at all if they cannot be.
+// Commit appends records to the ledger. No later effect may be carried out before they are on the disk, and none at all if they cannot be
+// written: a worker that was told something that the ledger does not know could not be continued from.
 type Commit struct{ Records []ledger.Record }
 
-// WriteCheckpoint writes a worker's state to the disk, whole or not at all, and is answered with CheckpointWritten. The shell releases the snapshot.
+// WriteCheckpoint writes a worker's state to the disk, whole or not at all, and is answered with CheckpointWritten. The shell releases the
+// snapshot.
 type WriteCheckpoint struct {
 	Snapshot  *protocol.Snapshot
 	Epoch     uint32
@@ -42,7 +44,7 @@ type WriteCheckpoint struct {
 // LoadCheckpoint reads a checkpoint back, and is answered with CheckpointLoaded.
 type LoadCheckpoint struct{ Checkpoint ledger.Checkpoint }
 
-// RemoveCheckpoint deletes one that is no longer needed.
+// RemoveCheckpoint deletes a checkpoint that is no longer needed.
 type RemoveCheckpoint struct{ Checkpoint ledger.Checkpoint }
 
 // Note is for the log.
@@ -57,8 +59,8 @@ func (WriteMetrics) isEffect()     {}
 func (WriteRecord) isEffect()      {}
 func (StepClosed) isEffect()       {}
 func (AggregateDropped) isEffect() {}
-func (Note) isEffect()             {}
 func (Commit) isEffect()           {}
 func (WriteCheckpoint) isEffect()  {}
 func (LoadCheckpoint) isEffect()   {}
 func (RemoveCheckpoint) isEffect() {}
+func (Note) isEffect()             {}

@@ -38,8 +38,8 @@ func (m *Machine) totalSteps() uint64 {
 	return m.identity.schedule.TotalSteps
 }
 
-// onStopByScript ends the run after the last committed step, as a worker asks whose script has left its loop. What has arrived for the open step is
-// dropped; a step that is computed again is finished first, and those after it, up to the last committed one.
+// onStopByScript ends the run after the last committed step, because the script of a worker has left its loop. What has arrived for the open step is
+// discarded; but during a replay that step, and those after it up to the last committed one, are finished first.
 func (m *Machine) onStopByScript(w *worker, reason string) {
 	committed := m.agreement.committed()
 	if m.end.stop != nil || m.state != Running || committed >= m.identity.schedule.TotalSteps {
@@ -53,8 +53,8 @@ func (m *Machine) onStopByScript(w *worker, reason string) {
 	}
 }
 
-// stopIn gives the record of the stop that a step's reports ask for, or nil. The lowest shard counts, so that it is the same for any number of
-// workers.
+// stopIn gives the record of the stop that a step's reports ask for, or nil. The reason of the lowest shard counts, so that the record is the same for
+// any number of workers.
 func (m *Machine) stopIn(contributions []*tree.Contribution) *ledger.Stop {
 	next := m.step.number + 1
 	if m.end.stop != nil || next >= m.identity.schedule.TotalSteps {
@@ -76,8 +76,8 @@ func (m *Machine) stopRecord(steps uint64, reason string, id uint32) *ledger.Sto
 	return &ledger.Stop{Steps: steps, Reason: reason, Worker: id, Name: name, Time: m.now.UTC()}
 }
 
-// finish ends the run when all its steps are committed and the workers agree on what came out. After a start both are known from the ledger
-// alone, but the workers that are being started, too, have to find an orchestrator that tells them.
+// finish ends the run when all its steps are committed and the workers agree on the result. After a restart both may follow from the ledger alone,
+// but then workers are being started, too, and must find an orchestrator that tells them.
 func (m *Machine) finish() bool {
 	head, committed := m.agreement.headHash, m.agreement.committed()
 	if m.state != Running || head == nil || committed != m.totalSteps() || !m.roster.joined {

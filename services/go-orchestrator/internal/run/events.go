@@ -5,7 +5,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// Peer identifies a connection. The shell never uses a number again.
+// Peer identifies a connection. The shell never reuses a number, so an event that is late can only name a connection that is gone.
 type Peer uint64
 
 // Event is something that happened outside: one of the types below.
@@ -25,14 +25,14 @@ type WorkRequested struct {
 	Work    protocol.Work
 }
 
-// UpdateReceived is a worker's whole GradientUpdate. The machine releases its vector.
+// UpdateReceived is a worker's complete GradientUpdate. The machine releases its vector.
 type UpdateReceived struct {
 	Peer    Peer
 	Request uint64
 	Update  protocol.Update
 }
 
-// SnapshotReceived is a worker's whole state. The machine releases it.
+// SnapshotReceived is a worker's complete state. The machine releases it.
 type SnapshotReceived struct {
 	Peer     Peer
 	Request  uint64
@@ -46,16 +46,16 @@ type LeaveRequested struct {
 	Leave   protocol.Leave
 }
 
-// PeerDisconnected says that a connection is closed; nothing can be sent to it any more.
+// PeerDisconnected reports that a connection is closed; nothing can be sent to it any more.
 type PeerDisconnected struct {
 	Peer   Peer
 	Reason string
 }
 
-// PeerSeen says that a peer has sent something, if only a heartbeat. Every other event of a peer says so as well.
+// PeerSeen reports that something arrived from a peer, even if only a heartbeat. Every other event of a peer implies it.
 type PeerSeen struct{ Peer Peer }
 
-// Tick says that time has passed. It has to come several times a second.
+// Tick reports that time has passed. It must be sent several times a second: silence, lateness and deadlines are noticed only then.
 type Tick struct{}
 
 // CheckpointWritten answers WriteCheckpoint.
@@ -71,24 +71,24 @@ type CheckpointLoaded struct {
 	Err        error
 }
 
-// StopRequested says that the process is to end: after a last checkpoint if one can be had (see Machine.Ending), or at once.
+// StopRequested asks for the end of the process: after a last checkpoint if one can be taken (see Machine.Saving), or at once.
 type StopRequested struct {
 	Reason string
 	AtOnce bool
 }
 
-// CheckpointRequested says that a person wants a checkpoint now; the run goes on.
+// CheckpointRequested asks for a checkpoint now, on behalf of a person; the run continues.
 type CheckpointRequested struct{ Reason string }
 
-func (CheckpointRequested) isEvent() {}
 func (JoinRequested) isEvent()       {}
 func (WorkRequested) isEvent()       {}
 func (UpdateReceived) isEvent()      {}
 func (SnapshotReceived) isEvent()    {}
 func (LeaveRequested) isEvent()      {}
 func (PeerDisconnected) isEvent()    {}
-func (StopRequested) isEvent()       {}
 func (PeerSeen) isEvent()            {}
 func (Tick) isEvent()                {}
 func (CheckpointWritten) isEvent()   {}
 func (CheckpointLoaded) isEvent()    {}
+func (StopRequested) isEvent()       {}
+func (CheckpointRequested) isEvent() {}

@@ -19,7 +19,7 @@ type figures struct {
 	incidents  uint64      // in the ledger
 	overtakes  uint64      // shards leased to a further worker because the first was late
 	recomputed uint64      // committed steps that were closed again
-	resumption *Resumption // what the run was last taken up from; nil where it went straight on
+	resumption *Resumption // from what the run last continued; nil where its open step was never lost
 }
 
 // MetricsLine is one line of metrics.jsonl: a step that is closed and whose result the workers have applied.
@@ -59,7 +59,7 @@ func (m *Machine) completeLine(hash protocol.Hash) {
 	m.effects = append(m.effects, WriteMetrics{*line})
 }
 
-// timings are the workers' since the last line of metrics.jsonl.
+// timings are what workers reported since the last line of metrics.jsonl.
 type timings struct {
 	sum     protocol.Timings
 	workers map[uint32]struct{}
@@ -75,7 +75,7 @@ func (t *timings) add(worker uint32, given protocol.Timings) {
 	t.sum.Exchange += seconds(given.Exchange)
 }
 
-// seconds drops what no clock can have measured.
+// seconds replaces what no clock can have measured by 0.
 func seconds(given float64) float64 {
 	if given > 0 && given < 1e9 {
 		return given
@@ -83,7 +83,7 @@ func seconds(given float64) float64 {
 	return 0
 }
 
-// means gives the sums by worker and starts anew.
+// means gives the mean of each sum over the workers, and resets them.
 func (t *timings) means() (data, compute, exchange ledger.Float) {
 	n := ledger.Float(max(1, len(t.workers)))
 	data, compute, exchange = ledger.Float(t.sum.Data)/n, ledger.Float(t.sum.Compute)/n, ledger.Float(t.sum.Exchange)/n

@@ -12,7 +12,7 @@ import (
 // nobody is the worker of an incident that cannot be put down to a single one, and the owner of a shard that has none.
 const nobody = 0
 
-// notDeterministic is what to do where workers compute different bits and nobody can be told to be wrong.
+// notDeterministic says what to do where workers compute different bits and none of them can be proven wrong.
 const notDeterministic = "the script or an operation of the model is not deterministic, or a machine computes wrong results; find out which with pangea doctor, or continue with --allow-nondeterminism"
 
 // incident records what ought not to happen, and by which worker.
@@ -33,7 +33,7 @@ func (m *Machine) writeIncident(incident *ledger.Incident) {
 	m.commit(incident)
 }
 
-// quarantine keeps a worker out of the run for good, also one that has gone: it may come back under its name.
+// quarantine keeps a worker out of the run for good, even if it has left: it could return under its name.
 func (m *Machine) quarantine(id uint32, detail string) {
 	m.discardSums(id)
 	name := m.roster.names[id]

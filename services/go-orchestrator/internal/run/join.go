@@ -33,9 +33,9 @@ func (m *Machine) onJoin(e JoinRequested) {
 	m.roster.add(w)
 	reference, known := m.agreement.reference(w.step)
 	w.verified = known && reference == w.hash
-	// One that comes back is brought on by the aggregates since then; a new one is given the state, which is one message.
-	back := join.RunID != "" && m.reachable(w.step)
-	w.needsSnapshot = known && !w.verified || w.step < m.step.number && !back
+	// One that returns to the run catches up by the aggregates since then; a new one is given the state, which is one message.
+	returns := join.RunID != "" && m.reachable(w.step)
+	w.needsSnapshot = known && !w.verified || w.step < m.step.number && !returns
 	m.commit(&ledger.Worker{ID: w.id, Name: w.name, PID: w.pid, Software: strings.ToValidUTF8(join.Software, "?"), Step: w.step, Time: m.now.UTC()})
 	m.note(slog.LevelInfo, "worker joined", "id", w.id, "worker", w.name, "pid", w.pid, "holds_step", w.step, "open_step", m.step.number, "workers", len(m.roster.workers))
 	if join.Software != m.identity.software {
@@ -47,7 +47,7 @@ func (m *Machine) onJoin(e JoinRequested) {
 	})
 }
 
-// admit says why a worker cannot take part, or nil. The first worker that can fixes model, data and first parameters of the run.
+// admit says why a worker cannot take part, or nil. The first worker that can fixes the model, the data and the initial parameters of the run.
 func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 	if join.Version != tensor.ProtocolVersion {
 		return protocol.Errorf(protocol.Stop, "the worker speaks protocol version %d and this orchestrator %d; use the same release of both", join.Version, tensor.ProtocolVersion)
@@ -74,10 +74,10 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 	if join.Step > m.agreement.committed() {
 		return m.ahead(join)
 	}
-	if err := m.computesAlike(join); err != nil {
+	if err := m.checkComputation(join); err != nil {
 		return err
 	}
-	// One that comes back after it was told to drop its parameters is given others; a new one has to begin as the run did.
+	// One that returns after it was told to drop its parameters is given the right ones; a new one has to begin as the run did.
 	if reference, known := m.agreement.reference(join.Step); known && reference != join.ParametersHash && join.RunID == "" {
 		return protocol.Errorf(protocol.Stop, "the worker's parameters after %d steps have hash %s, those of the run %s; use the same seed, script, torch build and kind of processor",
 			join.Step, join.ParametersHash.Short(), reference.Short())
@@ -85,11 +85,13 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 	return nil
 }
 
+// ahead refuses a worker that holds more steps than the ledger: the two are of different runs, or the ledger has lost committed steps.
 func (m *Machine) ahead(join *protocol.Join) *protocol.Error {
 	return protocol.Errorf(protocol.Stop, "the worker holds %d steps, but the ledger of run %s only %d: the worker belongs to another run, or the ledger is an older copy; put back the right run directory, or restart the worker",
 		join.Step, m.config.RunID, m.agreement.committed())
 }
 
+// begin takes model, data and initial parameters of the run from its first worker.
 func (m *Machine) begin(join *protocol.Join) *protocol.Error {
 	// A step needs one vector for each side of a sum, one that arrives and one that leaves.
 	const vectors = 4
@@ -109,11 +111,11 @@ func (m *Machine) begin(join *protocol.Join) *protocol.Error {
 		return m.ahead(join)
 	}
 	m.identity.layout, m.identity.schedule, m.identity.dataset, m.identity.software = layout, schedule, join.Dataset, join.Software
-	m.identity.computation.say(join)
+	m.identity.computation.fillIn(join)
 	m.agreement.agree(join.ParametersHash)
 	m.figures.started = m.now
 	m.state = Running
-	// Where every worker's parameters may be wrong, the initial ones have to be somewhere.
+	// A checkpoint of the initial parameters: after a tie all workers may have to drop theirs.
 	m.retention.saving.wanted = m.takesCheckpoints()
 	m.note(slog.LevelInfo, "run begins", "run", m.config.RunID, "parameters", len(layout.Specs), "elements", layout.Elements(),
 		"dataset", join.Dataset.Name, "train_samples", join.Dataset.TrainSamples, "steps", schedule.TotalSteps)
@@ -136,6 +138,7 @@ func (m *Machine) modelRecord() *ledger.Model {
 	return record
 }
 
+// firstDifference says where the parameters of a worker's model differ first from those of the run; empty where they do not.
 func firstDifference(run, worker []protocol.Spec) string {
 	for i := range min(len(run), len(worker)) {
 		if !run[i].Equal(worker[i]) {

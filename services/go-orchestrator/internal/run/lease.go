@@ -8,6 +8,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
+// onWork notes what a worker holds and lets it wait; settle answers it.
 func (m *Machine) onWork(e WorkRequested) {
 	const kind = protocol.KindWorkRequest
 	w := m.roster.find(e.Peer)
@@ -51,8 +52,8 @@ func (m *Machine) onWork(e WorkRequested) {
 	}
 }
 
-// lease gives a worker that holds the open step its shards: its share of them, or free ones, or such that others compute as well. Nil when
-// there are none.
+// lease gives a worker that holds the open step its shards: its share of them, or else free ones, or else some that others compute, too. Nil when there
+// are none: the worker waits.
 func (m *Machine) lease(w *worker) protocol.Reply {
 	s := &m.step
 	if !s.divided {
@@ -60,7 +61,7 @@ func (m *Machine) lease(w *worker) protocol.Reply {
 	}
 	shards := s.unfinished(w.id)
 	if len(shards) == 0 {
-		// Workers that wait beside this one get their part of what became free.
+		// Free shards are divided between this worker and the others that wait.
 		free, idle := s.unfinished(nobody), 0
 		for _, other := range m.roster.workers {
 			if other.waiting && !other.needsSnapshot && other.step == s.number && len(s.unfinished(other.id)) == 0 {

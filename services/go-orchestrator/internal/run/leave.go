@@ -16,14 +16,14 @@ func (m *Machine) onLeave(e LeaveRequested) {
 		w = m.roster.find(e.Peer)
 	}
 	if w != nil {
-		// A request for work that is held back is withdrawn by this: it gets no answer of its own.
+		// This withdraws a request for work that is held back: that gets no answer of its own.
 		m.note(slog.LevelInfo, "worker leaves", "id", w.id, "worker", w.name, "reason", strings.ToValidUTF8(e.Leave.Reason, "?"), "workers", len(m.roster.workers)-1)
 		m.remove(w)
 	}
 	m.send(e.Peer, e.Request, protocol.Left{Reason: "as you asked"})
 }
 
-// onBroken is told how a script breaks the promise of the same bits, by the worker that runs it.
+// onBroken handles a worker's report of how its script breaks the promise of the same bits.
 func (m *Machine) onBroken(w *worker, detail string) {
 	id := uint32(nobody)
 	if w != nil {
@@ -45,7 +45,7 @@ func (m *Machine) onDisconnect(e PeerDisconnected) {
 	}
 }
 
-// remove frees what a worker had; settle gives it to others.
+// remove takes a worker from the run and its shards from the worker; settle gives them to others.
 func (m *Machine) remove(w *worker) {
 	m.roster.remove(w)
 	m.releaseLeases(w)
@@ -59,7 +59,7 @@ func (m *Machine) releaseLeases(w *worker) {
 	}
 }
 
-// notJoined says why a connection that is no worker's may not ask.
+// notJoined says why a connection without a worker may not make requests.
 func (m *Machine) notJoined(peer Peer) *protocol.Error {
 	if why, is := m.roster.rejectedPeers[peer]; is {
 		return why

@@ -26,15 +26,15 @@ type Config struct {
 	RunID       string
 	Release     string // of this program; "" is not recorded
 	Settings    protocol.Settings
-	DefaultCut  bool  // nobody asked for Settings.MinShardSamples: a ledger from before there was one goes by its own
-	MemoryBytes int64 // that gradients and snapshots may take
-	KeepBytes   int64 // of aggregates that are kept for workers that lag; two steps are always kept
+	DefaultCut  bool  // Settings.MinShardSamples is a default: a ledger of a format without it keeps its own
+	MemoryBytes int64 // limit for gradients and snapshots
+	KeepBytes   int64 // limit for the aggregates that are kept for workers that lag; those of two steps always are
 
 	CheckpointSteps uint64        // steps between two checkpoints; 0 for none
 	CheckpointEvery time.Duration // time between two checkpoints; 0 for none
 	KeepCheckpoints int           // the newest ones; at least 1
 	Strict          bool          // end the run where the same bits cannot be promised any more
-	TakeChanges     bool          // take another training than the run had, and continue after a stop
+	TakeChanges     bool          // accept a training that differs from the run's, and continue after a script has ended it
 	VerifyFraction  float64       // share of the shards that two workers compute
 	StragglerK      float64       // a shard is late after median + k * MAD
 }
@@ -65,23 +65,23 @@ func (m *Machine) Handle(now time.Time, event Event) []Effect {
 	case JoinRequested:
 		m.onJoin(e)
 	case WorkRequested:
-		m.seen(e.Peer)
-		m.active(e.Peer)
+		m.markSeen(e.Peer)
+		m.markActive(e.Peer)
 		m.onWork(e)
 	case UpdateReceived:
-		m.seen(e.Peer)
-		m.active(e.Peer)
+		m.markSeen(e.Peer)
+		m.markActive(e.Peer)
 		m.onUpdate(e)
 	case SnapshotReceived:
-		m.seen(e.Peer)
-		m.active(e.Peer)
+		m.markSeen(e.Peer)
+		m.markActive(e.Peer)
 		m.onSnapshot(e)
 	case LeaveRequested:
 		m.onLeave(e)
 	case PeerDisconnected:
 		m.onDisconnect(e)
 	case PeerSeen:
-		m.seen(e.Peer)
+		m.markSeen(e.Peer)
 	case Tick:
 		m.onTick()
 	case CheckpointWritten:
@@ -159,7 +159,7 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 		return nil // until the checkpoint is written; then everyone is told
 	case m.step.number == m.totalSteps():
 		if m.state != Finished || saving.due() && m.retention.donor != nil {
-			return nil // until the workers agree on what came out, and the last checkpoint is on its way: the one that was asked for it may not give it
+			return nil // until the workers agree on the result and the last checkpoint has been sent: the donor may not send it, and another be needed
 		}
 		return m.finishedReply()
 	}
@@ -188,6 +188,7 @@ func (m *Machine) finishedReply() protocol.Reply {
 	return protocol.Finished{Steps: m.agreement.agreedSteps, ParametersHash: m.agreement.agreedHash, Incidents: m.figures.incidents, Stopped: m.end.reason()}
 }
 
+// stopping refuses a request because the run, or this process's part in it, has ended.
 func (m *Machine) stopping(refused protocol.Kind) *protocol.Error {
 	if m.end.halted != "" {
 		err := protocol.Errorf(protocol.Stop, "%s", m.end.halted)

@@ -13,10 +13,11 @@ import (
 type Past struct {
 	Records     []ledger.Record
 	Lines       uint64                         // of metrics.jsonl
-	Checkpoints func(c ledger.Checkpoint) bool // whether the checkpoint's file is still there
+	Checkpoints func(c ledger.Checkpoint) bool // whether the checkpoint's file still exists
 }
 
-// Open makes the machine of a run: of a new one, or of one that goes on where the ledger ends. The effects are to be carried out first.
+// Open makes the machine of a run: of a new one, or of one that continues where the ledger ends. The effects must be carried out before any event
+// is handled.
 func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 	m := &Machine{config: config, state: Waiting, now: now, roster: newRoster()}
 	m.retention.saving.at = now
@@ -27,7 +28,7 @@ func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 		if err := m.restore(past); err != nil {
 			return nil, nil, err
 		}
-		// The next step takes a checkpoint that goes by time: a process that is killed more often than one is due would never take any.
+		// A checkpoint by time is due with the next step: a process that is killed more often than one is due would never take any.
 		m.retention.saving.at = time.Time{}
 		m.commit(&ledger.Start{Time: now.UTC(), Step: m.agreement.committed(), Release: config.Release})
 	}
@@ -76,13 +77,13 @@ func (m *Machine) restore(past Past) error {
 		case *ledger.Checkpoint:
 			m.retention.checkpoints = append(m.retention.checkpoints, *r)
 			if r.Step == m.agreement.committed() {
-				// The workers had agreed on it before it was written, so nobody has to say it again.
+				// The workers had agreed on these parameters before the checkpoint was written, so nobody has to report them again.
 				m.agreement.agree(r.ParamsHash)
 			}
 		case *ledger.Stop:
 			m.end.stop = r
 		case *ledger.Change:
-			m.changeKept(r)
+			m.applyChange(r)
 		case *ledger.Incident:
 			m.figures.incidents++
 			if r.Kind == ledger.Quarantine {
@@ -97,13 +98,13 @@ func (m *Machine) restore(past Past) error {
 		return fmt.Errorf("metrics.jsonl has %d steps but the ledger only %d; the ledger was truncated or restored from an older copy; put back the right one, or start a new run", past.Lines, m.agreement.committed())
 	}
 	m.retention.checkpoints = slices.DeleteFunc(m.retention.checkpoints, func(c ledger.Checkpoint) bool { return past.Checkpoints == nil || !past.Checkpoints(c) })
-	m.changeNow()
+	m.takeChanges()
 	m.openStep(m.agreement.committed())
 	m.restoreMetrics(steps, past.Lines)
 	return nil
 }
 
-// sameRun refuses to go on with other settings.
+// sameRun refuses to continue a run with settings that differ from those in its first record: they are part of its arithmetic.
 func (m *Machine) sameRun(first ledger.Record) error {
 	was, is := first.(*ledger.Settings)
 	if !is {
@@ -132,6 +133,7 @@ func (m *Machine) sameRun(first ledger.Record) error {
 	return nil
 }
 
+// restoreModel takes from the ledger what the run's first worker brought.
 func (m *Machine) restoreModel(r *ledger.Model) error {
 	var specs []protocol.Spec
 	for _, spec := range r.Parameters {
@@ -155,7 +157,8 @@ func (m *Machine) restoreModel(r *ledger.Model) error {
 	return nil
 }
 
-// restoreMetrics writes the lines of metrics.jsonl that the crash has swallowed. That of the last step waits for the hash of its parameters.
+// restoreMetrics writes the lines that are missing from metrics.jsonl, which is not synced, after a crash. That of the last step waits for the hash
+// of its parameters.
 func (m *Machine) restoreMetrics(steps []*ledger.Step, lines uint64) {
 	for _, step := range steps[lines:] {
 		m.figures.closed = lineOf(step)

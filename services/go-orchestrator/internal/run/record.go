@@ -28,14 +28,14 @@ type Record struct {
 	ResumedFrom     *Resumption `json:"resumed_from"`
 	Incidents       uint64      `json:"incidents"`        // in the ledger
 	CheckpointError string      `json:"checkpoint_error"` // why the last checkpoint could not be written; "" when it was
-	Stopped         string      `json:"stopped"`          // why the run ended before its last step; "" where it did not, or was only interrupted
+	Stopped         string      `json:"stopped"`          // why the run ended before its last step; "" where it did not or was merely interrupted
 }
 
-// Resumption says what the run was taken up from, since the process was started, when no worker held its open step any more.
+// Resumption says from what the run continued, since the process was started, when no worker held its open step any more.
 type Resumption struct {
 	Step       uint64 `json:"step"`
 	File       string `json:"file"`        // the checkpoint, relative to the run directory; "" for parameters that a worker held
-	StepsAgain uint64 `json:"steps_again"` // committed ones, whose sums are computed again
+	StepsAgain uint64 `json:"steps_again"` // committed ones, whose sums are recomputed
 }
 
 // DatasetRecord is what run.json says of the data.

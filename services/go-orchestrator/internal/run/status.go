@@ -8,7 +8,7 @@ type Status struct {
 	State            State          `json:"state"`
 	Step             uint64         `json:"step"`      // the open one
 	Committed        uint64         `json:"committed"` // steps in the ledger
-	Replaying        bool           `json:"replaying"` // the open step is one of them: it is computed again
+	Replaying        bool           `json:"replaying"` // the open step is one of them: it is being recomputed
 	TotalSteps       uint64         `json:"total_steps"`
 	Epoch            uint32         `json:"epoch"`
 	Loss             ledger.Float   `json:"loss"` // of the last step that was applied
@@ -16,11 +16,11 @@ type Status struct {
 	Workers          []WorkerStatus `json:"workers"`
 	SamplesPerSecond ledger.Float   `json:"samples_per_second"` // over the last steps
 	SecondLeases     uint64         `json:"second_leases"`      // shards leased to a further worker because the first was late, since the start of the process
-	RecomputedSteps  uint64         `json:"recomputed_steps"`   // committed steps that were computed again, since the start of the process
+	RecomputedSteps  uint64         `json:"recomputed_steps"`   // committed steps that were recomputed, since the start of the process
 	ResumedFrom      *Resumption    `json:"resumed_from"`       // as in run.json
 	Incidents        uint64         `json:"incidents"`          // in the ledger
 	CheckpointError  string         `json:"checkpoint_error"`   // why the last checkpoint could not be written; "" when it was
-	Stopped          string         `json:"stopped"`            // why the run ends, or ended, before its last step; "" where it does not
+	Stopped          string         `json:"stopped"`            // why the run ends or ended before its last step; "" where it does not
 }
 
 // WorkerStatus is one worker of a Status.

@@ -25,7 +25,7 @@ type step struct {
 	shards   []shard
 	tree     *tree.Tree
 	disputes []*dispute // about different shards
-	again    int        // how often the step was begun again because its replay came out with different bits
+	retries  int        // how often the step was restarted because its replay came out with different bits
 
 	// What later steps have to be compared with stays from one step to the next.
 	shardTimes   lateness // how long workers took for a shard
@@ -37,9 +37,9 @@ type shard struct {
 	owner   uint32   // the worker whose result is, or will be, part of the sum; nobody where the shard is free
 	holders []holder // who computes it now, in the order of their leases; the owner is among them once it has asked for it
 
-	separate bool   // its bits are to be compared, so it is submitted alone
-	check    bool   // it is to be computed by two workers, and only one has
-	blownUp  uint32 // the worker whose result was NaN or Inf, or nobody
+	separate  bool   // its bits are to be compared, so it is submitted alone
+	check     bool   // it is to be computed by two workers, and only one has
+	notFinite uint32 // the worker whose result was NaN or Inf, or nobody
 }
 
 // holder is a worker's lease of a shard: until its result has arrived, or it asks for work again.
@@ -73,12 +73,12 @@ func (m *Machine) openStep(number uint64) {
 	}
 }
 
-// restartStep begins the open step anew, without what has arrived for it.
+// restartStep discards what has arrived for the open step, and begins it again.
 func (m *Machine) restartStep() {
-	again := m.step.again
+	retries := m.step.retries
 	m.step.tree.Discard()
 	m.openStep(m.step.number)
-	m.step.again = again
+	m.step.retries = retries
 }
 
 // verified says whether a shard is to be computed by two workers. It is a pure function of its arguments, so that a replay compares the same
@@ -191,8 +191,8 @@ func (s *step) checked(node tree.Node) {
 	}
 }
 
-// checkSummed says which of the reports takes its loss for a sum where an earlier one of the step took it for a mean, or the other way round:
-// no divisor is right for both.
+// checkSummed refuses reports that take their loss for a sum where an earlier one of the step took it for a mean, or the other way round: no divisor
+// is right for both.
 func (s *step) checkSummed(reports []protocol.Report) error {
 	var first *protocol.Report
 	for _, c := range append(s.tree.Contributions(), &tree.Contribution{Reports: reports}) {

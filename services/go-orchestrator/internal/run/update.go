@@ -10,6 +10,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
+// onUpdate adds the first result of shards to the open step, and compares any further one with the first.
 func (m *Machine) onUpdate(e UpdateReceived) {
 	const kind = protocol.KindGradientUpdate
 	gradients := e.Update.Gradients
@@ -39,7 +40,7 @@ func (m *Machine) onUpdate(e UpdateReceived) {
 		case protocol.Conflict:
 			level = slog.LevelError
 		case protocol.Duplicate, protocol.Stale:
-			level = slog.LevelInfo // what a second lease ends with
+			level = slog.LevelInfo // the usual end of a second lease
 		}
 		m.note(level, "gradient update was not accepted", "verdict", verdict.String(), "id", w.id, "worker", w.name, "step", e.Update.Step, "detail", detail)
 	}
@@ -47,24 +48,24 @@ func (m *Machine) onUpdate(e UpdateReceived) {
 	m.send(e.Peer, e.Request, protocol.Ack{Verdict: verdict, Detail: detail})
 	m.compared(w, node, verdict, &e.Update)
 	if verdict == protocol.Refused && e.Update.NotFinite {
-		m.blownUp(w, node, detail)
+		m.onNotFinite(w, node, detail)
 	}
 }
 
-// blownUp ends the run when a second worker computes NaN or Inf for the same shards: then it is not the fault of one machine, and whoever is given
-// them next would fail like the two.
-func (m *Machine) blownUp(w *worker, node tree.Node, detail string) {
+// onNotFinite ends the run when a second worker computes NaN or Inf for the same shards: then it is not the fault of one machine, and any further
+// worker would fail like the two.
+func (m *Machine) onNotFinite(w *worker, node tree.Node, detail string) {
 	for number := node.First; number < min(node.First+node.Count, m.config.Settings.Shards); number++ {
 		s := &m.step.shards[number]
-		if s.blownUp != nobody && s.blownUp != w.id {
-			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same result before; lower the learning rate, clip the gradient, or look at these samples", detail, s.blownUp, m.roster.names[s.blownUp]))
+		if s.notFinite != nobody && s.notFinite != w.id {
+			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same result before; lower the learning rate, clip the gradient, or look at these samples", detail, s.notFinite, m.roster.names[s.notFinite]))
 			return
 		}
-		s.blownUp = w.id
+		s.notFinite = w.id
 	}
 }
 
-// judge says what an update is to the open step. Nothing but Accepted may touch the sum.
+// judge says what an update is to the open step. Only an Accepted one may touch the sum.
 func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string) {
 	refused := func(format string, args ...any) (protocol.Verdict, string) {
 		return protocol.Refused, fmt.Sprintf("worker %d (%s): ", w.id, w.name) + fmt.Sprintf(format, args...)
@@ -114,10 +115,10 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	return protocol.Accepted, ""
 }
 
-// mostWeight is so far below the largest float64 that the weights of a step add up to a finite one.
-const mostWeight = math.MaxFloat64 / float64(tensor.MaxShards)
+// maxWeight leaves room for the weights of all shards of a step to add up to a finite float64.
+const maxWeight = math.MaxFloat64 / float64(tensor.MaxShards)
 
-// checkReport says what is wrong with the report of a shard.
+// checkReport says what is wrong with the report of a shard; nil where nothing is.
 func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report) error {
 	samples := m.identity.schedule.ShardSamples(step, shard)
 	switch {
@@ -127,8 +128,8 @@ func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report)
 		return fmt.Errorf("shard %d reports %d samples; it has %d", shard, report.Samples, samples)
 	case math.IsNaN(report.LossSum) || math.IsInf(report.LossSum, 0):
 		return fmt.Errorf("the loss of shard %d is %v", shard, report.LossSum)
-	case !(report.Weight >= 0 && report.Weight <= mostWeight):
-		return fmt.Errorf("the weight of shard %d is %v; it must be a number from 0 to %.0e", shard, report.Weight, mostWeight)
+	case !(report.Weight >= 0 && report.Weight <= maxWeight):
+		return fmt.Errorf("the weight of shard %d is %v; it must be a number from 0 to %.0e", shard, report.Weight, maxWeight)
 	case len(report.Stop) > int(tensor.MaxStopBytes):
 		return fmt.Errorf("the stop of shard %d has %d bytes; it may have %d", shard, len(report.Stop), int(tensor.MaxStopBytes))
 	case samples == 0 && report.Weight != 0:
