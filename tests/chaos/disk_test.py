@@ -36,7 +36,7 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(alone: Stag
 
 
 def test_a_damaged_ledger_is_refused_by_record_and_byte_and_a_good_copy_goes_on(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, errors=["damaged at record 3", "it was cut"]) as run:
+    with stage(tmp_path, errors=["damaged at record 3", "it was truncated"]) as run:
         run.start_worker("worker", gate_step=5)
         run.wait_gate("worker")
         assert run.orchestrator is not None
@@ -51,7 +51,7 @@ def test_a_damaged_ledger_is_refused_by_record_and_byte_and_a_good_copy_goes_on(
         file.write_bytes(good[:-20])
         cut = run.launch_orchestrator()
         assert death(cut) == 1
-        assert "it was cut" in cut.log_tail()
+        assert "it was truncated" in cut.log_tail()
         file.write_bytes(good)
         run.start_orchestrator()
         run.open_gate("worker")
@@ -60,7 +60,7 @@ def test_a_damaged_ledger_is_refused_by_record_and_byte_and_a_good_copy_goes_on(
 
 
 def test_a_damaged_checkpoint_is_not_loaded_and_an_older_one_is(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, options=WITH_CHECKPOINTS, errors=["a checkpoint cannot be used; an older one is tried"]) as run:
+    with stage(tmp_path, options=WITH_CHECKPOINTS, errors=["a checkpoint cannot be used; an older one will be tried"]) as run:
         run.start_worker("first", gate_step=9)
         run.wait_gate("first")
         assert run.orchestrator is not None
@@ -72,8 +72,8 @@ def test_a_damaged_checkpoint_is_not_loaded_and_an_older_one_is(alone: Stage, tm
         run.start_worker("second")
         run.finish("second")
         log = run.orchestrator_log()
-        assert "a checkpoint cannot be used; an older one is tried" in log
+        assert "a checkpoint cannot be used; an older one will be tried" in log
         assert newest.name in log
-        assert "the run goes on from a checkpoint" in log
+        assert "the run continues from a checkpoint" in log
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()

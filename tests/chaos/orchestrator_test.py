@@ -69,7 +69,7 @@ def test_everything_is_killed_and_started_again(alone: Stage, tmp_path: Path) ->
         run.start_worker("second")
         run.start_worker("third")
         run.finish("second", "third")
-        assert "the run goes on from a checkpoint" in run.orchestrator_log()
+        assert "the run continues from a checkpoint" in run.orchestrator_log()
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()
     run.audit()
@@ -81,7 +81,7 @@ def test_a_signal_takes_a_checkpoint_and_the_run_goes_on(alone: Stage, tmp_path:
         run.wait_gate("first")
         assert run.orchestrator is not None
         run.orchestrator.signal(signal.SIGUSR1)
-        eventually(lambda: "a checkpoint is asked for" in run.orchestrator_log(), "the orchestrator has noticed SIGUSR1")
+        eventually(lambda: "a checkpoint was requested" in run.orchestrator_log(), "the orchestrator has noticed SIGUSR1")
         run.open_gate("first")
         run.finish("first")
         steps = [record.step for record in run.records(ledger.Checkpoint)]

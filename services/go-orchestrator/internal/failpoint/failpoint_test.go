@@ -1,4 +1,4 @@
-package crash
+package failpoint
 
 import (
 	"os"
@@ -8,20 +8,20 @@ import (
 	"testing"
 )
 
-func TestOnlyTheNamedPassingKills(t *testing.T) {
+func TestOnlyTheNamedHitKills(t *testing.T) {
 	if at := os.Getenv(Variable); at != "" {
-		pass, err := Parse(at)
+		hit, err := Parse(at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		pass("ledger.after-sync")
-		pass("ledger.after-append")
+		hit(LedgerAfterSync)
+		hit(LedgerAfterAppend)
 		os.Stdout.WriteString("once")
-		pass("ledger.after-append")
+		hit(LedgerAfterAppend)
 		os.Stdout.WriteString("twice")
 		return
 	}
-	child := exec.Command(os.Args[0], "-test.run=TestOnlyTheNamedPassingKills")
+	child := exec.Command(os.Args[0], "-test.run=TestOnlyTheNamedHitKills")
 	child.Env = append(os.Environ(), Variable+"=ledger.after-append:2")
 	printed, err := child.Output()
 	if string(printed) != "once" {
@@ -38,9 +38,9 @@ func TestBadPointsAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	pass, err := Parse("")
+	hit, err := Parse("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	pass("ledger.after-append") // and nothing happens
+	hit(LedgerAfterAppend) // and nothing happens
 }

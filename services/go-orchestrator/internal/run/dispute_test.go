@@ -28,7 +28,7 @@ func TestNothingThatAWrongWorkerSentStaysInTheSum(t *testing.T) {
 		if peer > 0 {
 			join := testJoin()
 			join.WorkerName = name
-			b.handle(JoinAsked{Peer: Peer(peer), Join: join})
+			b.handle(JoinRequested{Peer: Peer(peer), Join: join})
 			one[protocol.Joined](b, Peer(peer))
 		}
 	}
@@ -57,13 +57,13 @@ func TestNothingThatAWrongWorkerSentStaysInTheSum(t *testing.T) {
 		t.Fatalf("the third worker is to settle the dispute about shard 1; it got %v", shards)
 	}
 	want(protocol.Duplicate, 3, 1, 1)
-	if len(b.machine.workers) != 2 {
-		t.Fatalf("%d workers are left; the liar has to be gone", len(b.machine.workers))
+	if len(b.machine.roster.workers) != 2 {
+		t.Fatalf("%d workers are left; the liar has to be gone", len(b.machine.roster.workers))
 	}
 	// Both that are left compute what they are given, until they are given the sum.
 	for range 10 {
 		for peer := Peer(2); peer <= 3; peer++ {
-			if w := b.machine.find(peer); !w.waiting {
+			if w := b.machine.roster.find(peer); !w.waiting {
 				b.ask(peer, 0)
 			}
 			for _, reply := range b.take(peer) {

@@ -24,15 +24,15 @@ func TestASilentWorkerWithSoundParametersIsWaitedFor(t *testing.T) {
 	b.wantShards(1, 0, 1, 2, 3)
 	late := testJoin()
 	late.WorkerName, late.Heartbeat = "late", 100*time.Millisecond
-	b.handle(JoinAsked{Peer: 2, Join: late})
+	b.handle(JoinRequested{Peer: 2, Join: late})
 	one[protocol.Joined](b, 2)
 	b.ask(2, 0)
 	b.handle(Tick{}) // a second without a heartbeat
-	b.handle(PeerGone{Peer: 1, Reason: "killed"})
+	b.handle(PeerDisconnected{Peer: 1, Reason: "killed"})
 	if replies := b.take(2); len(replies) != 0 {
 		t.Fatalf("a silent worker was answered: %v", replies[0])
 	}
-	b.handle(Heard{Peer: 2})
+	b.handle(PeerSeen{Peer: 2})
 	lease := one[protocol.Lease](b, 2)
 	if lease.Step != 0 || len(lease.Shards) != 4 {
 		t.Fatalf("%+v; want all shards of step 0", lease)
@@ -44,7 +44,7 @@ func TestACheckpointIsLoadedOnce(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.advance(1, 1)
-	b.machine.checkpoints = []ledger.Checkpoint{{Step: 1, File: "c", ParamsHash: hashAt(1)}}
+	b.machine.retention.checkpoints = []ledger.Checkpoint{{Step: 1, File: "c", ParamsHash: hashAt(1)}}
 	b.ask(1, 1)
 	b.wantShards(1, 0, 1, 2, 3)
 	b.submit(1, b.update(1, 0, 4, 1))
@@ -52,14 +52,14 @@ func TestACheckpointIsLoadedOnce(t *testing.T) {
 	b.take(1)
 	b.ask(1, 2)
 	b.take(1)
-	b.handle(PeerGone{Peer: 1, Reason: "killed"})
+	b.handle(PeerDisconnected{Peer: 1, Reason: "killed"})
 	b.join(2)
 	b.ask(2, 0)
 	if b.loads != 1 {
 		t.Fatalf("%d checkpoints are loaded; want 1", b.loads)
 	}
 	freed := 0
-	b.handle(CheckpointLoaded{Checkpoint: b.machine.checkpoints[0], Snapshot: protocol.NewSnapshot(1, hashAt(1), [][]byte{{1}}, 1, protocol.Hash{}, func() { freed++ })})
+	b.handle(CheckpointLoaded{Checkpoint: b.machine.retention.checkpoints[0], Snapshot: protocol.NewSnapshot(1, hashAt(1), [][]byte{{1}}, 1, protocol.Hash{}, func() { freed++ })})
 	one[*protocol.Snapshot](b, 2)
 	b.handle(Tick{})
 	b.ask(2, 1)
@@ -67,8 +67,8 @@ func TestACheckpointIsLoadedOnce(t *testing.T) {
 	if b.loads != 1 {
 		t.Fatalf("the checkpoint was loaded %d times", b.loads)
 	}
-	b.handle(StopAsked{AtOnce: true})
-	b.machine.dropSnapshot()
+	b.handle(StopRequested{AtOnce: true})
+	b.machine.retention.dropSnapshot()
 	if freed != 1 {
 		t.Fatalf("its memory was given back %d times", freed)
 	}
@@ -88,7 +88,7 @@ func TestAfterARestartACheckpointByTimeIsTakenWithTheNextStep(t *testing.T) {
 	b.machine = machine
 	back := testJoin()
 	back.RunID, back.Step, back.ParametersHash = "test", 1, hashAt(1)
-	b.handle(JoinAsked{Peer: 2, Join: back})
+	b.handle(JoinRequested{Peer: 2, Join: back})
 	one[protocol.Joined](b, 2)
 	b.ask(2, 1)
 	b.wantShards(2, 0, 1, 2, 3)

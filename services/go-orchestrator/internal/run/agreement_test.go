@@ -14,7 +14,7 @@ var spoilt = protocol.Hash{13}
 // askWith asks for work with parameters of any hash.
 func (b *bench) askWith(peer Peer, step uint64, hash protocol.Hash) {
 	b.request++
-	b.handle(WorkAsked{Peer: peer, Request: b.request, Work: protocol.Work{Step: step, ParametersHash: hash}})
+	b.handle(WorkRequested{Peer: peer, Request: b.request, Work: protocol.Work{Step: step, ParametersHash: hash}})
 }
 
 // closeFirst lets workers 1 to n close step 0, and takes their aggregates.
@@ -29,6 +29,54 @@ func (b *bench) closeFirst(n int) {
 	}
 	for peer := 1; peer <= n; peer++ {
 		one[*protocol.Aggregate](b, Peer(peer))
+	}
+}
+
+// reports gives a hash for each number of workers that report it: the first is {1}, the second {2}, and so on.
+func reports(workers ...int) []hashReport {
+	var all []hashReport
+	next := uint32(1)
+	for i, count := range workers {
+		r := hashReport{hash: protocol.Hash{byte(i + 1)}}
+		for range count {
+			r.workers = append(r.workers, next)
+			next++
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func TestDecide(t *testing.T) {
+	for _, test := range []struct {
+		scenario     string
+		reports      []hashReport
+		outstanding  int
+		stepComplete bool
+		want         decision
+		winner       byte // first byte of the hash; 0 for none
+	}{
+		{"the only worker is right", reports(1), 0, false, decided, 1},
+		{"one of two waits for the other", reports(1), 1, false, undecided, 0},
+		{"one of two is enough when the step waits for nothing else", reports(1), 1, true, decided, 1},
+		{"two of three are a majority", reports(2), 1, false, decided, 1},
+		{"two of four are none", reports(2), 2, false, undecided, 0},
+		{"two against one, and one outstanding, may still become a tie", reports(1, 2), 1, false, undecided, 0},
+		{"three against one, and one outstanding, may not", reports(1, 3), 1, false, decided, 2},
+		{"the order of the reports does not count", reports(3, 1), 1, false, decided, 1},
+		{"most are enough when all have reported, without a majority", reports(2, 1, 1), 0, false, decided, 1},
+		{"a tie of all", reports(1, 1), 0, false, tied, 0},
+		{"a tie at the top", reports(1, 2, 2), 0, false, tied, 0},
+		{"a tie below the top is none", reports(2, 2, 3), 0, false, decided, 3},
+		{"a tie waits while the step does", reports(1, 1), 1, false, undecided, 0},
+		{"a tie is one when the step waits for nothing else", reports(1, 1), 1, true, tied, 0},
+	} {
+		t.Run(test.scenario, func(t *testing.T) {
+			got, winner := decide(test.reports, test.outstanding, test.stepComplete)
+			if got != test.want || winner.hash[0] != test.winner {
+				t.Fatalf("decision %d for %x; want %d for %x", got, winner.hash[0], test.want, test.winner)
+			}
+		})
 	}
 }
 
@@ -84,8 +132,8 @@ func TestATieIsSettledByComputingAgain(t *testing.T) {
 	if err := one[*protocol.Error](b, 1); err.Action != protocol.Resync {
 		t.Fatalf("%+v", err)
 	}
-	b.handle(PeerGone{Peer: 1})
-	b.handle(PeerGone{Peer: 2})
+	b.handle(PeerDisconnected{Peer: 1})
+	b.handle(PeerDisconnected{Peer: 2})
 	// The second one is back first, from the initial parameters, and says the same again: it was right.
 	b.join(3)
 	b.ask(3, 0)
@@ -96,8 +144,8 @@ func TestATieIsSettledByComputingAgain(t *testing.T) {
 	b.ask(3, 0)
 	one[*protocol.Aggregate](b, 3)
 	b.ask(3, 1)
-	if len(b.lines) != 1 || b.lines[0].ParamsHash != hashAt(1).String() || b.machine.diverged["w"] != 1 {
-		t.Fatalf("lines: %+v, diverged: %v", b.lines, b.machine.diverged)
+	if len(b.lines) != 1 || b.lines[0].ParamsHash != hashAt(1).String() || b.machine.roster.diverged["w"] != 1 {
+		t.Fatalf("lines: %+v, diverged: %v", b.lines, b.machine.roster.diverged)
 	}
 }
 
@@ -106,12 +154,12 @@ func TestAWorkerThatHangsIsNotWaitedForWithItsClaim(t *testing.T) {
 	b.join(1)
 	b.join(2)
 	for range 2 * leastObservations {
-		b.machine.asking.add(time.Millisecond, 1)
+		b.machine.step.requestTimes.add(time.Millisecond, 1)
 	}
 	b.closeFirst(2)
 	b.ask(1, 1)
-	longest := inSeconds(b.machine.asking.longest())
-	second := b.machine.find(2)
+	longest := inSeconds(b.machine.step.requestTimes.longest())
+	second := b.machine.roster.find(2)
 	for b.now.Add(time.Second).Sub(second.answered) <= 2*longest {
 		if len(b.lines) != 0 {
 			t.Fatal("one of two was believed")

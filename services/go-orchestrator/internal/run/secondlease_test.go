@@ -16,7 +16,7 @@ func TestShardsThatAreLateAreLeasedAgainAndCounted(t *testing.T) {
 	b.ask(2, 0)
 	b.wantShards(2, 2, 3)
 	for range leastObservations {
-		b.machine.lateness.add(time.Second, 1)
+		b.machine.step.shardTimes.add(time.Second, 1)
 	}
 	b.submit(1, b.update(0, 0, 2, 1))
 	b.ask(1, 0)
@@ -35,7 +35,7 @@ func TestShardsThatAreLateAreLeasedAgainAndCounted(t *testing.T) {
 // beat lets a second pass in which these workers do nothing but live.
 func (b *bench) beat(peers ...Peer) {
 	for _, peer := range peers {
-		b.handle(Heard{Peer: peer})
+		b.handle(PeerSeen{Peer: peer})
 	}
 	b.handle(Tick{})
 }
@@ -60,9 +60,9 @@ func TestWorkersThatHangOneAfterTheOtherAreAllOvertaken(t *testing.T) {
 		b.join(peer)
 	}
 	// One of them took so long that nobody counts as hanging in this test.
-	b.machine.lateness.add(30*time.Second, 1)
+	b.machine.step.shardTimes.add(30*time.Second, 1)
 	for range leastObservations {
-		b.machine.lateness.add(time.Second, 1)
+		b.machine.step.shardTimes.add(time.Second, 1)
 	}
 	// Each has one shard; the first hangs with its own, the second and the third with that of the first.
 	for peer := Peer(1); peer <= 4; peer++ {

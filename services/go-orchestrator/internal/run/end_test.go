@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -11,7 +12,7 @@ import (
 // askStop asks for work as a worker does whose script has left its loop.
 func (b *bench) askStop(peer Peer, step uint64, reason string) {
 	b.request++
-	b.handle(WorkAsked{Peer: peer, Request: b.request, Work: protocol.Work{Step: step, ParametersHash: hashAt(step), Stop: reason}})
+	b.handle(WorkRequested{Peer: peer, Request: b.request, Work: protocol.Work{Step: step, ParametersHash: hashAt(step), Stop: reason}})
 }
 
 // recorded gives the ledger's records of one kind.
@@ -105,7 +106,7 @@ func TestAStopInAReplayWaitsForTheLastCommittedStep(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.advance(1, 2)
-	b.handle(PeerGone{Peer: 1})
+	b.handle(PeerDisconnected{Peer: 1})
 	b.join(2)
 	b.askStop(2, 0, "patience")
 	for step := range uint64(2) {
@@ -219,13 +220,13 @@ func TestARestartHonoursAStop(t *testing.T) {
 func TestAReasonToStopThatIsTooLongIsRefused(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
-	b.askStop(1, 0, strings.Repeat("x", protocol.MaxStop+1))
+	b.askStop(1, 0, strings.Repeat("x", int(tensor.MaxStopBytes)+1))
 	if err := one[*protocol.Error](b, 1); err.Action != protocol.FixRequest || !strings.Contains(err.Detail, "stop has 1025 bytes; it may have 1024") {
 		t.Fatalf("%+v", err)
 	}
 	b.ask(1, 0)
 	b.take(1)
-	ack := b.submit(1, stopping(b.update(0, 0, 4, 1), "", "", "", strings.Repeat("x", protocol.MaxStop+1)))
+	ack := b.submit(1, stopping(b.update(0, 0, 4, 1), "", "", "", strings.Repeat("x", int(tensor.MaxStopBytes)+1)))
 	if ack.Verdict != protocol.Refused || !strings.Contains(ack.Detail, "the stop of shard 3 has 1025 bytes") {
 		t.Fatalf("%+v", ack)
 	}
