@@ -36,7 +36,7 @@ pub enum CoreError {
     #[error("{address} broke the protocol: {reason}")]
     Protocol { address: String, reason: String },
     /// The peer refused the request and says what to do.
-    #[error("{}: {detail}", crate::action_name(*action))]
+    #[error("{}: {detail}", crate::values::action_name(*action))]
     Peer {
         action: ErrorAction,
         detail: String,

@@ -3,7 +3,7 @@
 use pangea_wire::schema::{dataset_info, join_reply, message, ErrorAction, MessageType};
 use pangea_wire::{TensorSpec, WireError};
 
-use crate::CoreError;
+use crate::error::CoreError;
 
 /// Bytes of a SHA-256.
 pub(crate) const HASH_BYTES: usize = 32;

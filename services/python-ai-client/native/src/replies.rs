@@ -123,15 +123,11 @@ pub(crate) fn to_python(py: Python<'_>, reply: WorkReply) -> PyResult<Py<PyAny>>
         WorkReply::SnapshotRequest { step } => {
             Ok(Py::new(py, SnapshotRequest { step })?.into_any())
         }
-        WorkReply::Snapshot {
-            step,
-            parameters_hash,
-            data,
-        } => {
+        WorkReply::Snapshot(snapshot) => {
             let snapshot = Snapshot {
-                step,
-                parameters_hash: bytes(&parameters_hash),
-                data: Py::new(py, Buffer::new(data))?,
+                step: snapshot.step,
+                parameters_hash: bytes(&snapshot.parameters_hash),
+                data: Py::new(py, Buffer::new(snapshot.data))?,
             };
             Ok(Py::new(py, snapshot)?.into_any())
         }

@@ -5,7 +5,8 @@ mod peer;
 use std::time::Duration;
 
 use native_core::{
-    CoreError, Join, OrchestratorClient, Seconds, ShardReport, Uninterrupted, Waiter, WorkReply,
+    CoreError, Join, OrchestratorClient, Seconds, ShardReport, Snapshot, Uninterrupted, Waiter,
+    WorkReply,
 };
 use pangea_wire::schema::{aggregate, message, ErrorAction, MessageType, Verdict};
 use pangea_wire::{data_slot, write_tensor_bytes, Attachments, FlatLayout};
@@ -310,11 +311,11 @@ fn snapshots_travel_in_pieces() {
     client
         .send_snapshot(5, &HASH, &file, &mut Uninterrupted)
         .expect("sent");
-    let Ok(WorkReply::Snapshot {
+    let Ok(WorkReply::Snapshot(Snapshot {
         step: 5,
         parameters_hash,
         data,
-    }) = ask(&mut client, 5)
+    })) = ask(&mut client, 5)
     else {
         panic!("a snapshot was sent");
     };

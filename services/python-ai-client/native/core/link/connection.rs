@@ -1,7 +1,7 @@
 //! One connection: sends requests, receives the replies to them in order.
 
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use capnp::message::Reader;
 use pangea_wire::blocking::{FrameReader, Polled};
@@ -10,10 +10,13 @@ use pangea_wire::{
     message_type, Attachments, Frame, FrameDecoder, Limits, Pool, ReceivedFrame, WireError,
 };
 
-use crate::connect::connect;
+use super::connect::connect;
+use super::progress::Progress;
+use super::writer::{Stopper, Writer};
+use super::Waiter;
+use crate::error::CoreError;
+use crate::options::Options;
 use crate::values::read_error;
-use crate::writer::{Stopper, Writer};
-use crate::{CoreError, Options, Waiter};
 
 /// How long to look for the reason why a peer closed the connection while we were sending.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -222,32 +225,5 @@ impl Connection {
                 return Err(self.wire_error(WireError::Stalled { doing, seconds }));
             }
         }
-    }
-}
-
-/// Notices when a count has stopped changing.
-pub(crate) struct Progress {
-    timeout: Duration,
-    last: Option<u64>,
-    since: Instant,
-}
-
-impl Progress {
-    pub(crate) fn new(timeout: Duration) -> Self {
-        Self {
-            timeout,
-            last: None,
-            since: Instant::now(),
-        }
-    }
-
-    /// The time-out in seconds, if the count has not changed for that long.
-    pub(crate) fn stalled(&mut self, count: u64) -> Option<f64> {
-        if self.last != Some(count) {
-            self.last = Some(count);
-            self.since = Instant::now();
-            return None;
-        }
-        (self.since.elapsed() >= self.timeout).then_some(self.timeout.as_secs_f64())
     }
 }

@@ -4,7 +4,7 @@ use pangea_wire::blocking::FrameReader;
 use pangea_wire::{message_type, FrameDecoder, Pool};
 
 use super::*;
-use crate::{Uninterrupted, TICK};
+use crate::link::{Uninterrupted, TICK};
 
 fn connected() -> (Writer, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

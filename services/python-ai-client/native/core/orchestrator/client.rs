@@ -5,12 +5,13 @@ use std::time::Duration;
 use pangea_wire::schema::{gradient_update, message, MessageType, Verdict, MAX_CHUNK_BYTES};
 use pangea_wire::{write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, WireError};
 
-use crate::connection::{Connection, Received};
-use crate::join::{read_join, Join};
-use crate::snapshot::send_snapshot;
-use crate::values::{check_hash, text};
-use crate::writer::Stopper;
-use crate::{CoreError, JoinReply, Options, Seconds, ShardReport, Waiter, WorkReply};
+use super::join::{read_join, Join};
+use super::snapshot::send_snapshot;
+use super::work_reply::WorkReply;
+use crate::error::CoreError;
+use crate::link::{Connection, Received, Stopper, Waiter};
+use crate::options::Options;
+use crate::values::{check_hash, text, JoinReply, Seconds, ShardReport};
 
 /// How long to wait for the answer to a goodbye: a stopping worker has better things to do.
 const FAREWELL: Duration = Duration::from_secs(2);

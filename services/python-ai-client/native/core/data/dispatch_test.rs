@@ -1,7 +1,7 @@
 use pangea_wire::{DType, Pool, TensorSpec};
 
 use super::*;
-use crate::{Split, Tensor};
+use crate::data::{Split, Tensor};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -4,10 +4,10 @@ use pangea_wire::schema::{aggregate, message, shard_lease, MessageType};
 use pangea_wire::{AlignedBuffer, FlatAssembler, FlatLayout, Pool, TensorData, WireError};
 use sha2::{Digest, Sha256};
 
-use crate::connection::{Connection, Received};
-use crate::snapshot::SnapshotAssembler;
+use super::snapshot::{Snapshot, SnapshotAssembler};
+use crate::error::CoreError;
+use crate::link::{Connection, Received, Waiter};
 use crate::values::{hash, text};
-use crate::{CoreError, Waiter};
 
 /// What to do next.
 pub enum WorkReply {
@@ -32,12 +32,8 @@ pub enum WorkReply {
     },
     /// Send the state after `step` steps.
     SnapshotRequest { step: u64 },
-    /// Take over this state: the bytes of a safetensors file. The hash has been verified.
-    Snapshot {
-        step: u64,
-        parameters_hash: Vec<u8>,
-        data: AlignedBuffer,
-    },
+    /// Take over this state.
+    Snapshot(Snapshot),
     /// All steps are committed.
     RunFinished {
         steps: u64,
@@ -66,7 +62,8 @@ impl WorkReply {
                 MessageType::Aggregate => add_aggregate(&mut aggregate, received, layout, pool),
                 MessageType::Snapshot => {
                     let assembler = snapshot.get_or_insert_with(SnapshotAssembler::default);
-                    assembler.add(received, pool)
+                    let whole = assembler.add(received, pool);
+                    whole.map(|snapshot| snapshot.map(Self::Snapshot))
                 }
                 _ => read_single(received).map(Some),
             };

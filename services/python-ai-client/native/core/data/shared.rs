@@ -4,8 +4,10 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::book::Book;
-use crate::{BatchKey, CoreError, Waiter, TICK};
+use super::dispatch::Book;
+use super::BatchKey;
+use crate::error::CoreError;
+use crate::link::{Waiter, TICK};
 
 pub(crate) struct Replicas {
     book: Mutex<Book>,

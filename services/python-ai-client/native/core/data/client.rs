@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use pangea_wire::{Pool, WireError};
 
-use crate::book::Book;
-use crate::connect::check_address;
-use crate::replica::Replica;
-use crate::replicas::Replicas;
-use crate::{Batch, BatchKey, CoreError, DatasetInfo, Options, Waiter};
+use super::dispatch::Book;
+use super::replica::Replica;
+use super::shared::Replicas;
+use super::{Batch, BatchKey};
+use crate::error::CoreError;
+use crate::link::{check_address, Waiter};
+use crate::options::Options;
+use crate::values::DatasetInfo;
 
 /// A handle to a client for other threads, whatever the client is doing.
 pub struct DataStopper(Arc<Replicas>);

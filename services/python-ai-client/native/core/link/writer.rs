@@ -15,8 +15,9 @@ use pangea_wire::blocking::poll_write;
 use pangea_wire::schema::{message, MessageType};
 use pangea_wire::{Attachments, Frame, Limits, WireError};
 
-use crate::connection::Progress;
-use crate::{CoreError, Waiter};
+use super::progress::Progress;
+use super::Waiter;
+use crate::error::CoreError;
 
 struct State {
     /// When the last frame went out.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use pangea_wire::schema::{join_request, message, tensor_spec, PROTOCOL_VERSION};
 use pangea_wire::{FlatLayout, TensorSpec, WireError};
 
-use crate::connection::Received;
-use crate::values::check_hash;
-use crate::{CoreError, DatasetInfo, JoinReply};
+use crate::error::CoreError;
+use crate::link::Received;
+use crate::values::{check_hash, DatasetInfo, JoinReply};
 
 const MAX_WORKER_NAME_BYTES: usize = 128;
 const MAX_SOFTWARE_BYTES: usize = 256;

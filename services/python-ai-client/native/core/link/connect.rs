@@ -8,7 +8,8 @@ use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{CoreError, Waiter, TICK};
+use super::{Waiter, TICK};
+use crate::error::CoreError;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

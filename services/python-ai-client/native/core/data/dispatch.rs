@@ -6,10 +6,13 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::lateness::Lateness;
-use crate::replica::DATASET_REQUEST;
-use crate::{Batch, BatchKey, CoreError, DatasetInfo};
+use super::lateness::Lateness;
+use super::{Batch, BatchKey};
+use crate::error::CoreError;
+use crate::values::DatasetInfo;
 
+/// The first request of a connection. Those of batches have the ids after it.
+pub(crate) const DATASET_REQUEST: u64 = 1;
 /// Most requests without a collected answer: bounds the memory of batches that wait.
 const MAX_AHEAD: usize = 256;
 /// So many broken answers to one question are no accident.
@@ -387,5 +390,5 @@ fn short(hash: &[u8]) -> String {
 }
 
 #[cfg(test)]
-#[path = "book_test.rs"]
+#[path = "dispatch_test.rs"]
 mod tests;

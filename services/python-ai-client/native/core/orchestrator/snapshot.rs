@@ -4,9 +4,9 @@ use pangea_wire::schema::{message, snapshot, MessageType, MAX_CHUNK_BYTES};
 use pangea_wire::{data_slot, AlignedBuffer, Attachments, Pool, WireError};
 use sha2::{Digest, Sha256};
 
-use crate::connection::{Connection, Received};
+use crate::error::CoreError;
+use crate::link::{Connection, Received, Waiter};
 use crate::values::hash;
-use crate::{CoreError, Waiter, WorkReply};
 
 /// Largest snapshot to take. Memory is taken as its bytes arrive, so this guards against a wrong number, not against load.
 const MAX_SNAPSHOT_BYTES: u64 = 1 << 40;
@@ -56,6 +56,13 @@ pub(crate) fn send_snapshot(
     }
 }
 
+/// The whole state of a worker after `step` steps: the bytes of a safetensors file. Their hash has been verified.
+pub struct Snapshot {
+    pub step: u64,
+    pub parameters_hash: Vec<u8>,
+    pub data: AlignedBuffer,
+}
+
 /// A snapshot of which some frames are there.
 #[derive(Default)]
 pub(crate) struct SnapshotAssembler {
@@ -75,7 +82,7 @@ impl SnapshotAssembler {
         &mut self,
         received: Received,
         pool: &Pool,
-    ) -> Result<Option<WorkReply>, WireError> {
+    ) -> Result<Option<Snapshot>, WireError> {
         let root = received.reader.get_root::<message::Reader<'_>>()?;
         let Ok(message::Snapshot(frame)) = root.which() else {
             return Err(malformed("is not what the union holds"));
@@ -109,7 +116,7 @@ impl SnapshotAssembler {
         if current.digest.finalize().as_slice() != hash(frame.get_hash()?, "Snapshot.hash")? {
             return Err(malformed("has bytes that do not give its hash"));
         }
-        Ok(Some(WorkReply::Snapshot {
+        Ok(Some(Snapshot {
             step: current.step,
             parameters_hash: current.parameters_hash,
             data: current.data,

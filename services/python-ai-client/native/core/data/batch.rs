@@ -4,7 +4,7 @@ use pangea_wire::schema::{batch_request, message, training_batch, Split as WireS
 use pangea_wire::{AlignedBuffer, DataLocation, ReceivedFrame, TensorData, TensorSpec, WireError};
 use sha2::{Digest, Sha256};
 
-use crate::connection::Received;
+use crate::link::Received;
 use crate::values::hash;
 
 /// Which part of a dataset.

@@ -13,14 +13,12 @@ use pangea_wire::{
     message_type, Attachments, Frame, FrameDecoder, Limits, Pool, ReceivedFrame, WireError,
 };
 
-use crate::connect::{attempt, sleep, Backoff};
-use crate::connection::{Progress, Received};
-use crate::replicas::Replicas;
-use crate::values::read_error;
-use crate::{Batch, CoreError, DatasetInfo, Waiter};
-
-/// The first request of a connection. Those of batches have the ids after it.
-pub(crate) const DATASET_REQUEST: u64 = 1;
+use super::dispatch::DATASET_REQUEST;
+use super::shared::Replicas;
+use super::Batch;
+use crate::error::CoreError;
+use crate::link::{attempt, sleep, Backoff, Progress, Received, Waiter};
+use crate::values::{read_error, DatasetInfo};
 
 type Builder = capnp::message::Builder<capnp::message::HeapAllocator>;
 

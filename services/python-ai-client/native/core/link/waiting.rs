@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::CoreError;
+use crate::error::CoreError;
 
 /// How often a waiting call wakes up.
 pub const TICK: Duration = Duration::from_millis(100);
