@@ -1,49 +1,66 @@
-//! When an answer is late, judged by the times of the answers before it.
+//! When a reply is late, judged by how long the replies before it took.
+//!
+//! The rule is the orchestrator's (its `internal/run/lateness.go` is the definition, //libraries/lateness holds the cases that both
+//! must agree on). Only the constants differ, because what being late costs differs.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Answers that are remembered: the latest ones, so that the judgement follows the load.
-const REMEMBERED: usize = 64;
-/// Fewer say too little about what is usual.
-const ENOUGH: usize = 8;
-/// How many median absolute deviations above the median an answer is late.
+/// How many observations are kept: the latest ones, so that the judgement follows the load.
+const WINDOW: usize = 64;
+/// With fewer observations nothing is known to be usual, so nothing is late.
+const MIN_OBSERVATIONS: usize = 8;
+/// How many median absolute deviations above the median a reply is late.
 const DEVIATIONS: u32 = 5;
-/// Nothing below this is late: asking twice costs the services more than such a wait costs the worker.
-const LEAST: Duration = Duration::from_millis(50);
+/// Nothing is late before this: a second request costs the services more than the wait costs the worker.
+const MIN_LATENESS: Duration = Duration::from_millis(50);
 
-/// The times that the latest answers took.
+/// The times that the latest replies took.
 #[derive(Default)]
 pub(crate) struct Lateness {
     times: VecDeque<Duration>,
 }
 
 impl Lateness {
-    pub(crate) fn observe(&mut self, time: Duration) {
-        if self.times.len() == REMEMBERED {
-            self.times.pop_front();
-        }
-        self.times.push_back(time);
+    /// Adds an observation. It counts as at most twice the longest known one: a reply that hung for minutes must not make the next
+    /// one wait as long.
+    pub(crate) fn observe(&mut self, took: Duration) {
+        self.observe_above(took, MIN_LATENESS);
     }
 
-    /// After how long an answer is late; None while too few have been seen.
+    fn observe_above(&mut self, mut took: Duration, min_lateness: Duration) {
+        if self.times.len() >= MIN_OBSERVATIONS {
+            let longest = self.times.iter().max().copied().unwrap_or_default();
+            took = took.min(min_lateness.max(2 * longest));
+        }
+        if self.times.len() == WINDOW {
+            self.times.pop_front();
+        }
+        self.times.push_back(took);
+    }
+
+    /// After how long a reply is late; `None` while too few have been observed.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        if self.times.len() < ENOUGH {
+        self.limit(DEVIATIONS, MIN_LATENESS)
+    }
+
+    fn limit(&self, deviations: u32, min_lateness: Duration) -> Option<Duration> {
+        if self.times.len() < MIN_OBSERVATIONS {
             return None;
         }
         let mut times: Vec<_> = self.times.iter().copied().collect();
-        let middle = median(&mut times);
-        times
-            .iter_mut()
-            .for_each(|time| *time = time.abs_diff(middle));
-        Some(LEAST.max(middle + DEVIATIONS * median(&mut times)))
+        let median = median(&mut times);
+        for time in &mut times {
+            *time = time.abs_diff(median);
+        }
+        Some(min_lateness.max(median + deviations * self::median(&mut times)))
     }
 }
 
-/// The median of at least one time; sorts them.
+/// The median of at least one time: of an even count, the upper of the two in the middle. Sorts them.
 fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
-    (times[(times.len() - 1) / 2] + times[times.len() / 2]) / 2
+    times[times.len() / 2]
 }
 
 #[cfg(test)]
