@@ -6,6 +6,7 @@
 //!
 //! [`link`] is one connection; [`data`] and [`orchestrator`] are built on it and do not know each other.
 
+mod clock;
 mod data;
 mod error;
 mod link;
@@ -14,8 +15,8 @@ mod orchestrator;
 mod values;
 
 pub use data::{Batch, BatchKey, DataClient, DataStopper, Split, Tensor};
-pub use error::CoreError;
-pub use link::{Stopper, Uninterrupted, Waiter, TICK};
+pub use error::{CoreError, ErrorKind};
+pub use link::{Stopper, Uninterrupted, Waiter, FIRST_PAUSE, LONGEST_PAUSE, TICK};
 pub use options::Options;
 pub use orchestrator::{Join, OrchestratorClient, Snapshot, WorkReply};
-pub use values::{action_name, Column, DatasetInfo, JoinReply, Seconds, ShardReport};
+pub use values::{Column, DatasetInfo, JoinReply, Timings, ShardReport};

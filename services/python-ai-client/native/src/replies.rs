@@ -1,4 +1,4 @@
-//! What the orchestrator answers, as Python values.
+//! The replies of the orchestrator as Python values.
 
 use native_core::WorkReply;
 use pyo3::prelude::*;
@@ -73,7 +73,7 @@ pub(crate) struct Snapshot {
     data: Py<Buffer>,
 }
 
-/// All steps are committed.
+/// All steps are committed, or the run was stopped before its last one.
 #[pyclass(module = "pangea._native", frozen, get_all)]
 pub(crate) struct RunFinished {
     steps: u64,

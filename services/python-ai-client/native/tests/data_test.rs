@@ -118,14 +118,14 @@ fn a_wrong_batch_is_refused() {
     }
     let error = spoiled(|root| batch(root).set_hash(&[0; 32]));
     assert!(
-        error.contains("trainingBatch has bytes that do not give its hash"),
+        error.contains("trainingBatch has bytes that do not match its hash"),
         "{error}"
     );
     let error = spoiled(|root| batch(root).set_hash(&[0; 31]));
     assert!(error.contains("TrainingBatch.hash has 31 bytes"), "{error}");
     let error = spoiled(|root| batch(root).set_shard(2));
     assert!(
-        error.contains("is not the one that was asked for"),
+        error.contains("is not the one that was requested"),
         "{error}"
     );
     let error = spoiled(|root| root.set_request_id(99));
@@ -338,7 +338,7 @@ fn connecting_is_bounded() {
     assert!(refused("localhost", PATIENT).contains("`localhost` is not host:port"));
     assert!(refused(&format!("{address},"), PATIENT).contains("`` is not host:port"));
     let twice = refused(&format!("{address},{address}"), PATIENT);
-    assert!(twice.contains("stands twice"), "{twice}");
+    assert!(twice.contains("appears twice"), "{twice}");
 }
 
 /// Who refuses to say what it serves is no data service: told at once.

@@ -5,7 +5,7 @@ mod peer;
 use std::time::Duration;
 
 use native_core::{
-    CoreError, Join, OrchestratorClient, Seconds, ShardReport, Snapshot, Uninterrupted, Waiter,
+    CoreError, Join, OrchestratorClient, Timings, ShardReport, Snapshot, Uninterrupted, Waiter,
     WorkReply,
 };
 use pangea_wire::schema::{aggregate, message, ErrorAction, MessageType, Verdict};
@@ -18,7 +18,7 @@ use peer::{prepare, Peer, Service};
 use sha2::{Digest, Sha256};
 
 fn ask(client: &mut OrchestratorClient, step: u64) -> Result<WorkReply, CoreError> {
-    client.request_work(step, &HASH, Seconds::default(), "", &mut Uninterrupted)
+    client.request_work(step, &HASH, Timings::default(), "", &mut Uninterrupted)
 }
 
 /// Sends `flat` as an aggregate in pieces; `spoil` may change each frame.
@@ -114,7 +114,7 @@ fn a_worker_is_led_through_a_step() {
     let verdict = client.submit(5, 4, 2, &flat, &reports(), &mut Uninterrupted);
     assert_eq!(
         verdict.expect("answered"),
-        ("duplicate", "was there".to_owned())
+        (Verdict::Duplicate, "was there".to_owned())
     );
     let Ok(WorkReply::Aggregate {
         step: 5,
@@ -168,7 +168,7 @@ fn spoiled(spoil: impl Fn(usize, &mut aggregate::Builder<'_>) + Send + 'static) 
 fn a_wrong_aggregate_is_refused() {
     let error = spoiled(|_, frame| frame.set_hash(&[0; 32]));
     assert!(
-        error.contains("aggregate has bytes that do not give its hash"),
+        error.contains("aggregate has bytes that do not match its hash"),
         "{error}"
     );
     let error = spoiled(|index, frame| frame.set_samples(64 + index as u64));
@@ -345,7 +345,7 @@ fn an_interrupted_worker_can_leave() {
         assert!(peer.next().is_none());
     });
     let mut client = joined(&service);
-    let waiting = client.request_work(5, &HASH, Seconds::default(), "", &mut StopAtOnce);
+    let waiting = client.request_work(5, &HASH, Timings::default(), "", &mut StopAtOnce);
     assert!(matches!(waiting, Err(CoreError::Interrupted)));
     client
         .leave("stopped", "", &mut Uninterrupted)
@@ -389,7 +389,7 @@ fn wrong_arguments_are_not_sent() {
             ..fine
         });
         assert!(
-            beat.contains(&format!("a heartbeat each {seconds} s is none")),
+            beat.contains(&format!("a heartbeat each {seconds} s is out of range")),
             "{beat}"
         );
     }

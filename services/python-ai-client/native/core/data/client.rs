@@ -1,30 +1,31 @@
-//! The client of a data service: batches are asked for ahead, from any replica, and survive the loss of all of them for a while.
+//! What a worker calls: batches are requested ahead, from any replica, and calls survive the loss of all replicas for a while.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pangea_wire::{Pool, WireError};
 
-use super::dispatch::Book;
+use super::dispatch::Dispatcher;
 use super::replica::Replica;
-use super::shared::Replicas;
+use super::shared::SharedDispatcher;
 use super::{Batch, BatchKey};
+use crate::clock;
 use crate::error::CoreError;
 use crate::link::{check_address, Waiter};
 use crate::options::Options;
 use crate::values::DatasetInfo;
 
-/// A handle to a client for other threads, whatever the client is doing.
-pub struct DataStopper(Arc<Replicas>);
+/// A handle to a client for other threads; it works while the client is in a call.
+pub struct DataStopper(Arc<SharedDispatcher>);
 
 impl DataStopper {
-    /// Ends the client: its waiting calls return with an error.
+    /// Closes the client: its waiting calls return with an error.
     pub fn stop(&self) {
-        self.0.stop();
+        self.0.close();
     }
 
-    /// The addresses of the replicas, each with whether it is connected now.
+    /// The address of each replica, and whether it is connected now.
     pub fn replicas(&self) -> Vec<(String, bool)> {
         self.0.lock().replicas()
     }
@@ -32,13 +33,14 @@ impl DataStopper {
 
 /// Connections to the replicas of a data service.
 pub struct DataClient {
-    replicas: Arc<Replicas>,
+    shared: Arc<SharedDispatcher>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl DataClient {
-    /// Connects to the replicas at `addresses`, which commas separate; one of them suffices. `options.timeout` bounds that, and
-    /// later the silence of a replica that was asked. Once connected, calls wait for up to `patience` without any replica.
+    /// Connects to the replicas at `addresses`, which are separated by commas; one of them suffices. `options.timeout` bounds this
+    /// wait, and later the silence of a replica that owes a reply. Once connected, calls wait for up to `patience` while no replica
+    /// is connected.
     pub fn connect(
         addresses: &str,
         options: Options,
@@ -47,16 +49,16 @@ impl DataClient {
         waiter: &mut impl Waiter,
     ) -> Result<Self, CoreError> {
         let addresses = split(addresses)?;
-        let book = Book::new(&addresses, patience);
+        let dispatcher = Dispatcher::new(&addresses, patience);
         let mut client = Self {
-            replicas: Arc::new(Replicas::new(book)),
+            shared: Arc::new(SharedDispatcher::new(dispatcher)),
             threads: Vec::new(),
         };
-        for (seat, address) in addresses.into_iter().enumerate() {
+        for (slot, address) in addresses.into_iter().enumerate() {
             let replica = Replica {
-                seat,
+                slot,
                 address: address.clone(),
-                replicas: Arc::clone(&client.replicas),
+                shared: Arc::clone(&client.shared),
                 limits: options.limits(),
                 pool: pool.clone(),
             };
@@ -73,76 +75,76 @@ impl DataClient {
     }
 
     fn wait_for_first(&self, timeout: Duration, waiter: &mut impl Waiter) -> Result<(), CoreError> {
-        let started = Instant::now();
-        self.replicas.wait(waiter, |book, now| {
-            if book.dataset().is_some() {
+        let started = clock::now();
+        self.shared.wait(waiter, |dispatcher, now| {
+            if dispatcher.dataset().is_some() {
                 return Some(Ok(()));
             }
-            if let Some(error) = book.hopeless(now) {
+            if let Some(error) = dispatcher.fatal_error(now) {
                 return Some(Err(error));
             }
             (now.saturating_duration_since(started) >= timeout).then(|| {
                 Err(CoreError::Connect {
-                    address: book.addresses(),
+                    address: dispatcher.addresses(),
                     seconds: timeout.as_secs_f64(),
-                    reason: book.troubles(),
+                    reason: dispatcher.last_errors(),
                 })
             })
         })?
     }
 
     pub fn stopper(&self) -> DataStopper {
-        DataStopper(Arc::clone(&self.replicas))
+        DataStopper(Arc::clone(&self.shared))
     }
 
-    /// What the service serves. All replicas that are used serve the same.
+    /// What the service serves; the same for all replicas that are used.
     pub fn dataset(&mut self, waiter: &mut impl Waiter) -> Result<DatasetInfo, CoreError> {
-        self.replicas.wait(waiter, |book, now| {
-            let known = book.dataset().cloned().map(Ok);
-            match book.hopeless(now) {
-                Some(error) if known.is_none() || book.has_ended() => Some(Err(error)),
+        self.shared.wait(waiter, |dispatcher, now| {
+            let known = dispatcher.dataset().cloned().map(Ok);
+            match dispatcher.fatal_error(now) {
+                Some(error) if known.is_none() || dispatcher.is_closed() => Some(Err(error)),
                 _ => known,
             }
         })?
     }
 
-    /// Asks for a batch that [`batch`](Self::batch) will collect. Asking twice for the same one is one request.
+    /// Requests a batch that a later [`batch`](Self::batch) collects. Requesting the same one twice sends one request.
     pub fn prefetch(&mut self, key: BatchKey) -> Result<(), CoreError> {
-        self.replicas.change(|book, now| {
-            if let (true, Some(error)) = (book.has_ended(), book.hopeless(now)) {
+        self.shared.update(|dispatcher, now| {
+            if let (true, Some(error)) = (dispatcher.is_closed(), dispatcher.fatal_error(now)) {
                 return Err(error);
             }
-            book.ask(key, now)
+            dispatcher.request(key, now)
         })
     }
 
-    /// The batch, asked for now if it was not before.
+    /// Waits for the batch, which is requested now unless it was before.
     pub fn batch(&mut self, key: BatchKey, waiter: &mut impl Waiter) -> Result<Batch, CoreError> {
         self.prefetch(key)?;
-        self.replicas.wait(waiter, |book, now| {
-            book.collect(&key).or_else(|| book.hopeless(now).map(Err))
+        self.shared.wait(waiter, |dispatcher, now| {
+            dispatcher.collect(&key).or_else(|| dispatcher.fatal_error(now).map(Err))
         })?
     }
 }
 
 impl Drop for DataClient {
     fn drop(&mut self) {
-        self.replicas.stop();
+        self.shared.close();
         for thread in self.threads.drain(..) {
-            // A panic of the thread has been printed by then; there is nothing to add.
+            // A panic of the thread has been printed already; there is nothing to add.
             let _ = thread.join();
         }
     }
 }
 
-/// The addresses of a list with commas, each once.
+/// The addresses of a list with commas; each may appear once.
 fn split(list: &str) -> Result<Vec<String>, CoreError> {
     let mut addresses = Vec::new();
     for address in list.split(',').map(str::trim) {
         check_address(address)?;
         if addresses.iter().any(|known| known == address) {
             return Err(CoreError::Argument(format!(
-                "address `{address}` stands twice in `{list}`; name each replica once"
+                "address `{address}` appears twice in `{list}`; name each replica once"
             )));
         }
         addresses.push(address.to_owned());

@@ -1,7 +1,8 @@
-//! Which batches are asked for, from which replica, and what became of it. No clock, no socket: the times come from the caller.
+//! Decides which batch is requested from which replica, and what becomes of each request.
 //!
-//! A question belongs to the replica with the fewest open ones. It moves on when that replica is lost, and is asked a second time
-//! elsewhere (a hedge) when its answer is late; the first answer counts, and a later one must have the same hash.
+//! It holds neither a clock nor a socket: the caller passes the time in. A request goes to the connected replica with the fewest
+//! requests in flight. When that replica is lost, the request moves to another one; when its reply is late, another replica is
+//! asked as well (a hedge). The first reply counts, and the second one must have the same hash.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -11,375 +12,407 @@ use super::{Batch, BatchKey};
 use crate::error::CoreError;
 use crate::values::DatasetInfo;
 
-/// The first request of a connection. Those of batches have the ids after it.
+/// Id of the first request of a connection. Batch requests count on from it.
 pub(crate) const DATASET_REQUEST: u64 = 1;
-/// Most requests without a collected answer: bounds the memory of batches that wait.
+/// Limit of requests whose replies have not been collected, which bounds the memory of the batches that wait.
 const MAX_AHEAD: usize = 256;
-/// So many broken answers to one question are no accident.
-const MOST_BROKEN: u32 = 3;
+/// A request whose replies are corrupt this often has not been damaged by accident: it fails with that error.
+const MAX_CORRUPT_REPLIES: u32 = 3;
 
-/// A question on its way to a replica or at it.
-struct Ask {
+/// A request that is queued for one replica, or that the replica has not answered yet.
+struct InFlight {
     serial: u64,
     key: BatchKey,
-    at: Instant,
-    /// Of the request, once it is being sent.
-    request: Option<u64>,
+    since: Instant,
+    /// `Message.requestId` on this connection; `None` until it is sent.
+    id: Option<u64>,
 }
 
-/// A replica's place.
-struct Seat {
+/// What is known of one replica.
+struct ReplicaSlot {
     address: String,
     connected: bool,
-    /// In the order of sending, which is that of the answers.
-    asks: VecDeque<Ask>,
-    last_request: u64,
-    /// Over the life of the client, so that replicas take turns.
-    asked: u64,
+    /// In the order of sending, which is the order of the replies.
+    in_flight: VecDeque<InFlight>,
+    last_id: u64,
+    /// Requests over the life of the client, so that replicas take turns.
+    assigned: u64,
     /// Why it is not connected.
-    trouble: String,
-    /// Trying again will not mend that by itself.
+    last_error: String,
+    /// Whether a person has to act before it can be used: reconnecting alone will not help.
     refused: bool,
 }
 
-struct Question {
+/// A request that has no reply yet.
+struct Request {
     key: BatchKey,
-    /// The replicas that have it, and since when.
-    seats: Vec<(usize, Instant)>,
-    broken: u32,
+    /// The slots it is in flight on, and since when: none while no replica is connected, two when it is hedged.
+    slots: Vec<(usize, Instant)>,
+    corrupt_replies: u32,
 }
 
-/// What is known of a question whose second answer is still on its way.
-struct Settled {
+/// The reply that counted, for comparison with the second one of a hedged request.
+struct FirstReply {
     hash: Vec<u8>,
-    seat: usize,
+    slot: usize,
 }
 
-pub(crate) struct Book {
-    seats: Vec<Seat>,
-    /// By serial number, which is the order of asking.
-    open: BTreeMap<u64, Question>,
+pub(crate) struct Dispatcher {
+    slots: Vec<ReplicaSlot>,
+    /// By serial number, which is the order in which the caller made them.
+    open: BTreeMap<u64, Request>,
     last_serial: u64,
-    settled: HashMap<u64, Settled>,
-    /// Not collected yet. Only refusals and broken batches are errors here.
-    answers: HashMap<BatchKey, Result<Batch, CoreError>>,
+    /// Answered requests whose second reply is still on its way, by serial number.
+    awaiting_duplicate: HashMap<u64, FirstReply>,
+    /// Replies that have not been collected. An error is a refusal, or what was wrong with corrupt replies.
+    replies: HashMap<BatchKey, Result<Batch, CoreError>>,
     lateness: Lateness,
-    /// What the first replica served, and its place.
+    /// What the first replica serves, and its slot. All others must serve the same data.
     dataset: Option<(DatasetInfo, usize)>,
+    /// Since when no replica is connected, once one was.
     unreachable_since: Option<Instant>,
     patience: Duration,
-    /// Why there is nothing more to come, once that is so.
-    ended: Option<String>,
+    /// The error that ended the client for good.
+    closed: Option<Closed>,
 }
 
-impl Book {
-    /// For the replicas at `addresses`. Without any of them for `patience`, questions are answered with an error.
+/// Why a client gives nothing any more.
+enum Closed {
+    ByProgram(String),
+    /// Replicas gave different bytes for the same request.
+    ReplicasDiffer(String),
+}
+
+impl Dispatcher {
+    /// For the replicas at `addresses`. When none has been connected for `patience`, waiting callers get an error.
     pub(crate) fn new(addresses: &[String], patience: Duration) -> Self {
-        let seat = |address: &String| Seat {
+        let slot = |address: &String| ReplicaSlot {
             address: address.clone(),
             connected: false,
-            asks: VecDeque::new(),
-            last_request: 0,
-            asked: 0,
-            trouble: "has not answered yet".to_owned(),
+            in_flight: VecDeque::new(),
+            last_id: 0,
+            assigned: 0,
+            last_error: "has not answered yet".to_owned(),
             refused: false,
         };
         Self {
-            seats: addresses.iter().map(seat).collect(),
+            slots: addresses.iter().map(slot).collect(),
             open: BTreeMap::new(),
             last_serial: 0,
-            settled: HashMap::new(),
-            answers: HashMap::new(),
+            awaiting_duplicate: HashMap::new(),
+            replies: HashMap::new(),
             lateness: Lateness::default(),
             dataset: None,
             unreachable_since: None,
             patience,
-            ended: None,
+            closed: None,
         }
     }
 
-    /// Nothing more will come.
-    pub(crate) fn end(&mut self, reason: String) {
-        self.ended.get_or_insert(reason);
+    /// Ends the client, unless an earlier error already did.
+    pub(crate) fn close(&mut self, reason: &str) {
+        self.closed
+            .get_or_insert_with(|| Closed::ByProgram(reason.to_owned()));
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.is_some()
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.is_some()
     }
 
-    pub(crate) fn is_connected(&self, seat: usize) -> bool {
-        self.seats[seat].connected
+    pub(crate) fn is_connected(&self, slot: usize) -> bool {
+        self.slots[slot].connected
     }
 
-    /// The addresses, each with whether it can be asked now.
+    /// The address of each replica, and whether it is connected.
     pub(crate) fn replicas(&self) -> Vec<(String, bool)> {
-        let state = |seat: &Seat| (seat.address.clone(), seat.connected);
-        self.seats.iter().map(state).collect()
+        let state = |slot: &ReplicaSlot| (slot.address.clone(), slot.connected);
+        self.slots.iter().map(state).collect()
     }
 
-    /// All addresses.
+    /// All addresses, separated by commas.
     pub(crate) fn addresses(&self) -> String {
-        let addresses: Vec<_> = self.seats.iter().map(|seat| &*seat.address).collect();
+        let addresses: Vec<_> = self.slots.iter().map(|slot| &*slot.address).collect();
         addresses.join(", ")
     }
 
-    /// What keeps each replica from being used.
-    pub(crate) fn troubles(&self) -> String {
-        if let [only] = self.seats.as_slice() {
-            return only.trouble.clone();
+    /// The last error of each replica.
+    pub(crate) fn last_errors(&self) -> String {
+        if let [only] = self.slots.as_slice() {
+            return only.last_error.clone();
         }
-        let trouble = |seat: &Seat| format!("{}: {}", seat.address, seat.trouble);
-        let troubles: Vec<_> = self.seats.iter().map(trouble).collect();
-        troubles.join("; ")
+        let error = |slot: &ReplicaSlot| format!("{}: {}", slot.address, slot.last_error);
+        let errors: Vec<_> = self.slots.iter().map(error).collect();
+        errors.join("; ")
     }
 
-    /// What is served, once a replica has said so.
+    /// What is served, once a replica has described it.
     pub(crate) fn dataset(&self) -> Option<&DatasetInfo> {
         self.dataset.as_ref().map(|(info, _)| info)
     }
 
-    /// Why waiting is of no use, if that is so.
-    pub(crate) fn hopeless(&self, now: Instant) -> Option<CoreError> {
-        if let Some(reason) = &self.ended {
-            return Some(CoreError::Lost {
-                address: self.addresses(),
-                reason: reason.clone(),
-            });
+    /// The error that a waiting caller gets, if waiting longer is useless.
+    pub(crate) fn fatal_error(&self, now: Instant) -> Option<CoreError> {
+        match &self.closed {
+            Some(Closed::ByProgram(reason)) => {
+                return Some(CoreError::Closed {
+                    address: self.addresses(),
+                    reason: reason.clone(),
+                })
+            }
+            Some(Closed::ReplicasDiffer(reason)) => {
+                return Some(CoreError::Unusable {
+                    addresses: self.addresses(),
+                    reason: reason.clone(),
+                })
+            }
+            None => {}
         }
-        if self.seats.iter().all(|seat| seat.refused) {
-            return Some(CoreError::Lost {
-                address: self.addresses(),
-                reason: self.troubles(),
+        if self.slots.iter().all(|slot| slot.refused) {
+            return Some(CoreError::Unusable {
+                addresses: self.addresses(),
+                reason: self.last_errors(),
             });
         }
         let since = self.unreachable_since?;
         (now.saturating_duration_since(since) >= self.patience).then(|| CoreError::Unreachable {
             addresses: self.addresses(),
             seconds: self.patience.as_secs_f64(),
-            troubles: self.troubles(),
+            errors: self.last_errors(),
         })
     }
 
-    /// Notes a question, unless it is there already.
-    pub(crate) fn ask(&mut self, key: BatchKey, now: Instant) -> Result<(), CoreError> {
-        let known = self.open.values().any(|question| question.key == key);
-        if known || self.answers.contains_key(&key) {
+    /// Takes a request, unless it is known already.
+    pub(crate) fn request(&mut self, key: BatchKey, now: Instant) -> Result<(), CoreError> {
+        let known = self.replies.contains_key(&key);
+        if known || self.open.values().any(|request| request.key == key) {
             return Ok(());
         }
-        if self.open.len() + self.answers.len() >= MAX_AHEAD {
+        if self.open.len() + self.replies.len() >= MAX_AHEAD {
             return Err(CoreError::Argument(format!(
-                "{MAX_AHEAD} batches were asked for and not collected: collect some before asking for more"
+                "{MAX_AHEAD} batches are requested and not collected; collect some before requesting more"
             )));
         }
         self.last_serial += 1;
-        let question = Question {
+        let request = Request {
             key,
-            seats: Vec::new(),
-            broken: 0,
+            slots: Vec::new(),
+            corrupt_replies: 0,
         };
-        self.open.insert(self.last_serial, question);
+        self.open.insert(self.last_serial, request);
         self.assign(self.last_serial, now);
         Ok(())
     }
 
-    /// The answer, if it is there.
+    /// The reply, if it has arrived.
     pub(crate) fn collect(&mut self, key: &BatchKey) -> Option<Result<Batch, CoreError>> {
-        self.answers.remove(key)
+        self.replies.remove(key)
     }
 
-    /// Gives an open question that nobody has to a connected replica, if there is one.
+    /// Gives an unassigned request to a connected replica, if there is one.
     fn assign(&mut self, serial: u64, now: Instant) {
-        let seats = self.seats.iter().enumerate();
-        let best = seats
-            .filter(|(_, seat)| seat.connected)
-            .min_by_key(|(_, seat)| (seat.asks.len(), seat.asked));
-        if let Some((seat, _)) = best {
-            self.give(serial, seat, now);
+        let slots = self.slots.iter().enumerate();
+        let best = slots
+            .filter(|(_, slot)| slot.connected)
+            .min_by_key(|(_, slot)| (slot.in_flight.len(), slot.assigned));
+        if let Some((slot, _)) = best {
+            self.queue(serial, slot, now);
         }
     }
 
-    fn give(&mut self, serial: u64, seat: usize, now: Instant) {
-        let Some(question) = self.open.get_mut(&serial) else {
+    fn queue(&mut self, serial: u64, slot: usize, now: Instant) {
+        let Some(request) = self.open.get_mut(&serial) else {
             return;
         };
-        question.seats.push((seat, now));
-        let ask = Ask {
+        request.slots.push((slot, now));
+        let queued = InFlight {
             serial,
-            key: question.key,
-            at: now,
-            request: None,
+            key: request.key,
+            since: now,
+            id: None,
         };
-        self.seats[seat].asked += 1;
-        self.seats[seat].asks.push_back(ask);
+        self.slots[slot].assigned += 1;
+        self.slots[slot].in_flight.push_back(queued);
     }
 
-    /// A replica can be asked from now on. Refused, with the reason, if it serves other data than the first one did.
+    /// A replica is connected and can be used. Fails, with the reason, if it serves different data than the first one did.
     pub(crate) fn connected(
         &mut self,
-        seat: usize,
+        slot: usize,
         info: DatasetInfo,
         now: Instant,
     ) -> Result<(), String> {
-        let (known, first) = self.dataset.get_or_insert_with(|| (info.clone(), seat));
+        let (known, first) = self.dataset.get_or_insert_with(|| (info.clone(), slot));
         if known.hash != info.hash {
             let (of_this, of_first) = (short(&info.hash), short(&known.hash));
             return Err(format!(
                 "{} serves the dataset `{}` with hash {of_this}, but {} served `{}` with hash {of_first}: \
                  let all replicas serve the same data, and name only those that do",
-                self.seats[seat].address, info.name, self.seats[*first].address, known.name,
+                self.slots[slot].address, info.name, self.slots[*first].address, known.name,
             ));
         }
-        self.seats[seat].connected = true;
-        self.seats[seat].refused = false;
-        self.seats[seat].last_request = DATASET_REQUEST;
+        self.slots[slot].connected = true;
+        self.slots[slot].refused = false;
+        self.slots[slot].last_id = DATASET_REQUEST;
         self.unreachable_since = None;
-        let homeless = self.open.iter();
-        let homeless = homeless.filter(|(_, question)| question.seats.is_empty());
-        let homeless: Vec<_> = homeless.map(|(serial, _)| *serial).collect();
-        for serial in homeless {
+        let unassigned = self.open.iter();
+        let unassigned = unassigned.filter(|(_, request)| request.slots.is_empty());
+        let unassigned: Vec<_> = unassigned.map(|(serial, _)| *serial).collect();
+        for serial in unassigned {
             self.assign(serial, now);
         }
         Ok(())
     }
 
-    /// A replica cannot be asked any more. [`lost`](Self::lost) says what to do about it.
-    pub(crate) fn disconnected(&mut self, seat: usize) {
-        self.seats[seat].connected = false;
+    /// A replica takes no more requests. [`lost`](Self::lost) follows and reassigns what it has.
+    pub(crate) fn disconnected(&mut self, slot: usize) {
+        self.slots[slot].connected = false;
     }
 
-    /// What a replica was asked is lost, or it could not be reached; others get its questions. `broken` says what was wrong with
-    /// the answer to its oldest one.
+    /// A connection was lost, or could not be made: its requests move to other replicas. `corrupt` is the error in the reply to its
+    /// oldest request, if that is why the connection was closed.
     pub(crate) fn lost(
         &mut self,
-        seat: usize,
-        trouble: String,
+        slot: usize,
+        error: String,
         refused: bool,
-        broken: Option<CoreError>,
+        corrupt: Option<CoreError>,
         now: Instant,
     ) {
-        let place = &mut self.seats[seat];
-        (place.connected, place.trouble, place.refused) = (false, trouble, refused);
-        let asks = std::mem::take(&mut place.asks);
-        if self.dataset.is_some() && self.seats.iter().all(|seat| !seat.connected) {
+        let replica = &mut self.slots[slot];
+        (replica.connected, replica.last_error, replica.refused) = (false, error, refused);
+        let in_flight = std::mem::take(&mut replica.in_flight);
+        if self.dataset.is_some() && self.slots.iter().all(|slot| !slot.connected) {
             self.unreachable_since.get_or_insert(now);
         }
-        for ask in &asks {
-            self.settled.remove(&ask.serial);
-            if let Some(question) = self.open.get_mut(&ask.serial) {
-                question.seats.retain(|(other, _)| *other != seat);
+        for lost in &in_flight {
+            self.awaiting_duplicate.remove(&lost.serial);
+            if let Some(request) = self.open.get_mut(&lost.serial) {
+                request.slots.retain(|(other, _)| *other != slot);
             }
         }
-        let oldest = asks.front().filter(|ask| ask.request.is_some());
-        if let (Some(error), Some(ask)) = (broken, oldest) {
-            self.blame(ask.serial, error);
+        let oldest = in_flight.front().filter(|lost| lost.id.is_some());
+        if let (Some(error), Some(oldest)) = (corrupt, oldest) {
+            self.record_corrupt_reply(oldest.serial, error);
         }
-        for ask in asks {
-            let open = self.open.get(&ask.serial);
-            if open.is_some_and(|question| question.seats.is_empty()) {
-                self.assign(ask.serial, now);
+        for lost in in_flight {
+            let open = self.open.get(&lost.serial);
+            if open.is_some_and(|request| request.slots.is_empty()) {
+                self.assign(lost.serial, now);
             }
         }
     }
 
-    /// Bytes that were damaged on their way are right the next time; a question whose answers are always broken is given up.
-    fn blame(&mut self, serial: u64, error: CoreError) {
-        let Some(question) = self.open.get_mut(&serial) else {
+    /// Bytes that were damaged in transit are right the next time, so the request is repeated; one whose replies are always
+    /// corrupt fails.
+    fn record_corrupt_reply(&mut self, serial: u64, error: CoreError) {
+        let Some(request) = self.open.get_mut(&serial) else {
             return;
         };
-        question.broken += 1;
-        if question.broken >= MOST_BROKEN && question.seats.is_empty() {
-            self.answers.insert(question.key, Err(error));
+        request.corrupt_replies += 1;
+        if request.corrupt_replies >= MAX_CORRUPT_REPLIES && request.slots.is_empty() {
+            self.replies.insert(request.key, Err(error));
             self.open.remove(&serial);
         }
     }
 
-    /// The next request to send to a replica: its id and key. If nothing is new, a question that another replica is late with.
-    pub(crate) fn next(&mut self, seat: usize, now: Instant) -> Option<(u64, BatchKey)> {
-        if self.seats[seat]
-            .asks
-            .back()
-            .is_none_or(|ask| ask.request.is_some())
-        {
-            let (serial, _) = self.hedges(seat).find(|(_, due)| *due <= now)?;
-            self.give(serial, seat, now);
+    /// The next request to send to a replica: its id and key. If it has no new one, a request that another replica is late with.
+    pub(crate) fn next_to_send(&mut self, slot: usize, now: Instant) -> Option<(u64, BatchKey)> {
+        let newest = self.slots[slot].in_flight.back();
+        if newest.is_none_or(|request| request.id.is_some()) {
+            let (serial, _) = self.hedges(slot).find(|(_, due)| *due <= now)?;
+            self.queue(serial, slot, now);
         }
-        let place = &mut self.seats[seat];
-        let ask = place.asks.iter_mut().find(|ask| ask.request.is_none())?;
-        place.last_request += 1;
-        ask.request = Some(place.last_request);
-        Some((place.last_request, ask.key))
+        let replica = &mut self.slots[slot];
+        let next = replica
+            .in_flight
+            .iter_mut()
+            .find(|request| request.id.is_none())?;
+        replica.last_id += 1;
+        next.id = Some(replica.last_id);
+        Some((replica.last_id, next.key))
     }
 
-    /// When the next question of another replica becomes late, as things stand.
-    pub(crate) fn next_late(&self, seat: usize) -> Option<Instant> {
-        self.hedges(seat).map(|(_, due)| due).min()
+    /// When the next request of another replica becomes late, as things stand.
+    pub(crate) fn next_hedge_at(&self, slot: usize) -> Option<Instant> {
+        self.hedges(slot).map(|(_, due)| due).min()
     }
 
-    /// The questions that only one other replica has, with when they are late.
-    fn hedges(&self, seat: usize) -> impl Iterator<Item = (u64, Instant)> + '_ {
+    /// The requests that are in flight on one other replica only, and when each becomes late.
+    fn hedges(&self, slot: usize) -> impl Iterator<Item = (u64, Instant)> + '_ {
         let patience = self.lateness.patience();
-        self.open.iter().filter_map(move |(serial, question)| {
-            match (question.seats.as_slice(), patience) {
-                ([(other, at)], Some(patience)) if *other != seat => {
-                    Some((*serial, *at + patience))
+        self.open.iter().filter_map(move |(serial, request)| {
+            match (request.slots.as_slice(), patience) {
+                ([(other, since)], Some(patience)) if *other != slot => {
+                    Some((*serial, *since + patience))
                 }
                 _ => None,
             }
         })
     }
 
-    /// The oldest request that a replica has not answered.
-    pub(crate) fn oldest(&self, seat: usize) -> Option<(u64, BatchKey)> {
-        let ask = self.seats[seat].asks.front()?;
-        Some((ask.request?, ask.key))
+    /// The oldest request that was sent to a replica and has no reply: the one that its next reply must answer.
+    pub(crate) fn oldest_sent(&self, slot: usize) -> Option<(u64, BatchKey)> {
+        let oldest = self.slots[slot].in_flight.front()?;
+        Some((oldest.id?, oldest.key))
     }
 
-    /// Files the answer to the oldest request of a replica.
-    pub(crate) fn settle(&mut self, seat: usize, answer: Result<Batch, CoreError>, now: Instant) {
-        let Some(ask) = self.seats[seat].asks.pop_front() else {
+    /// Takes the reply to the oldest request of a replica.
+    pub(crate) fn record_reply(
+        &mut self,
+        slot: usize,
+        reply: Result<Batch, CoreError>,
+        now: Instant,
+    ) {
+        let Some(answered) = self.slots[slot].in_flight.pop_front() else {
             return;
         };
-        if answer.is_ok() {
-            self.lateness.observe(now.saturating_duration_since(ask.at));
+        if reply.is_ok() {
+            let took = now.saturating_duration_since(answered.since);
+            self.lateness.observe(took);
         }
-        if let Some(first) = self.settled.remove(&ask.serial) {
-            self.compare(&first, seat, answer);
+        if let Some(first) = self.awaiting_duplicate.remove(&answered.serial) {
+            self.compare(&first, slot, reply);
             return;
         }
-        let Some(question) = self.open.remove(&ask.serial) else {
+        let Some(request) = self.open.remove(&answered.serial) else {
             return;
         };
-        for (other, _) in question.seats {
-            if other == seat {
+        for (other, _) in request.slots {
+            if other == slot {
                 continue;
             }
-            let asks = &mut self.seats[other].asks;
-            asks.retain(|other| other.serial != ask.serial || other.request.is_some());
-            let sent = asks.iter().any(|other| other.serial == ask.serial);
-            if let (true, Ok(batch)) = (sent, &answer) {
+            let in_flight = &mut self.slots[other].in_flight;
+            in_flight.retain(|hedge| hedge.serial != answered.serial || hedge.id.is_some());
+            let sent = in_flight
+                .iter()
+                .any(|hedge| hedge.serial == answered.serial);
+            if let (true, Ok(batch)) = (sent, &reply) {
                 let hash = batch.hash.clone();
-                self.settled.insert(ask.serial, Settled { hash, seat });
+                let first = FirstReply { hash, slot };
+                self.awaiting_duplicate.insert(answered.serial, first);
             }
         }
-        self.answers.insert(ask.key, answer);
+        self.replies.insert(answered.key, reply);
     }
 
-    /// Two replicas that differ cannot be told apart, so that nothing they gave is handed out any more.
-    fn compare(&mut self, first: &Settled, seat: usize, answer: Result<Batch, CoreError>) {
-        let Ok(batch) = answer else { return };
+    /// Checks the second reply of a hedged request. If two replicas differ, nobody can say which one is right, so nothing that
+    /// either of them gave is handed out any more.
+    fn compare(&mut self, first: &FirstReply, slot: usize, reply: Result<Batch, CoreError>) {
+        let Ok(batch) = reply else { return };
         if batch.hash == first.hash {
             return;
         }
-        let (one, other) = (&self.seats[first.seat].address, &self.seats[seat].address);
+        let (one, other) = (&self.slots[first.slot].address, &self.slots[slot].address);
         let (split, epoch, step, shard) =
             (batch.split.name(), batch.epoch, batch.step, batch.shard);
-        self.ended.get_or_insert(format!(
+        let reason = format!(
             "{one} and {other} gave different batches for shard {shard} of step {step} of epoch {epoch} ({split}), with the hashes {} \
-             and {}: one of them is wrong, take the data from the raw files again and stop what serves other bytes",
+             and {}: one of them is wrong; rebuild the data from the raw files and stop the replica that serves different bytes",
             short(&first.hash),
             short(&batch.hash),
-        ));
-        self.answers.clear();
+        );
+        self.closed.get_or_insert(Closed::ReplicasDiffer(reason));
+        self.replies.clear();
     }
 }
 

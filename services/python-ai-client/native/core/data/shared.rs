@@ -1,125 +1,129 @@
-//! The replicas of a data service as one: the book that their threads and the callers share, and who is woken when it changes.
+//! The dispatcher behind a lock: replicas' threads and callers share it, and each change wakes whoever waits for it.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::dispatch::Book;
+use super::dispatch::Dispatcher;
 use super::BatchKey;
+use crate::clock;
 use crate::error::CoreError;
 use crate::link::{Waiter, TICK};
 
-pub(crate) struct Replicas {
-    book: Mutex<Book>,
-    /// Of the connection to each replica, for shutting it down.
+pub(crate) struct SharedDispatcher {
+    dispatcher: Mutex<Dispatcher>,
+    /// The socket of each connected replica, for closing it from any thread.
     sockets: Mutex<Vec<Option<TcpStream>>>,
-    /// There may be something for callers.
-    answered: Condvar,
-    /// There may be something to send.
-    asked: Condvar,
+    /// Wakes callers: there may be a reply.
+    replied: Condvar,
+    /// Wakes sending threads: there may be a request.
+    requested: Condvar,
 }
 
-impl Replicas {
-    pub(crate) fn new(book: Book) -> Self {
-        let sockets = book.replicas().iter().map(|_| None).collect();
+impl SharedDispatcher {
+    pub(crate) fn new(dispatcher: Dispatcher) -> Self {
+        let sockets = dispatcher.replicas().iter().map(|_| None).collect();
         Self {
-            book: Mutex::new(book),
+            dispatcher: Mutex::new(dispatcher),
             sockets: Mutex::new(sockets),
-            answered: Condvar::new(),
-            asked: Condvar::new(),
+            replied: Condvar::new(),
+            requested: Condvar::new(),
         }
     }
 
-    /// For looking at the book.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    /// For reading. Changes go through [`update`](Self::update), which wakes those who wait for them.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Dispatcher> {
+        let locked = self.dispatcher.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For changing the book: wakes everyone whom that may concern.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Book, Instant) -> T) -> T {
-        let result = change(&mut self.lock(), Instant::now());
-        self.answered.notify_all();
-        self.asked.notify_all();
+    /// Changes the dispatcher and wakes everyone who may be concerned.
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Dispatcher, Instant) -> T) -> T {
+        let result = change(&mut self.lock(), clock::now());
+        self.replied.notify_all();
+        self.requested.notify_all();
         result
     }
 
-    /// Ends everything: waiting calls return with an error, the threads end.
-    pub(crate) fn stop(&self) {
-        self.change(|book, _| book.end("closed by this program; open a new connection".to_owned()));
+    /// Closes the client: waiting calls return with an error, and the threads end.
+    pub(crate) fn close(&self) {
+        self.update(|dispatcher, _| {
+            dispatcher.close("closed by this program; open a new connection");
+        });
         let sockets = self.sockets.lock();
         for socket in sockets.unwrap_or_else(PoisonError::into_inner).iter() {
             shut_down(socket.as_ref());
         }
     }
 
-    /// Notes the socket of a new connection.
-    pub(crate) fn enter(&self, seat: usize, socket: TcpStream) {
+    /// Registers the socket of a new connection.
+    pub(crate) fn register(&self, slot: usize, socket: TcpStream) {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        // Looked at inside the lock: either this sees the end, or the one who ends sees the socket.
-        if self.lock().has_ended() {
+        // Checked while holding the lock: either this sees that the client is closed, or `close` sees the socket.
+        if self.lock().is_closed() {
             shut_down(Some(&socket));
         }
-        sockets[seat] = Some(socket);
+        sockets[slot] = Some(socket);
     }
 
-    /// Ends the connection of a replica, whoever reads or writes on it.
-    pub(crate) fn leave(&self, seat: usize) {
+    /// Closes the connection of a replica, whichever thread is reading or writing on it.
+    pub(crate) fn disconnect(&self, slot: usize) {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        shut_down(sockets[seat].take().as_ref());
+        shut_down(sockets[slot].take().as_ref());
     }
 
-    /// Waits for the next request to send to a replica; None when its connection has ended.
-    pub(crate) fn next(&self, seat: usize) -> Option<(u64, BatchKey)> {
-        let mut book = self.lock();
+    /// Waits for the next request to send to a replica; `None` once its connection has ended.
+    pub(crate) fn next_to_send(&self, slot: usize) -> Option<(u64, BatchKey)> {
+        let mut dispatcher = self.lock();
         loop {
-            if book.has_ended() || !book.is_connected(seat) {
+            if dispatcher.is_closed() || !dispatcher.is_connected(slot) {
                 return None;
             }
-            let now = Instant::now();
-            if let Some(request) = book.next(seat, now) {
+            let now = clock::now();
+            if let Some(request) = dispatcher.next_to_send(slot, now) {
                 return Some(request);
             }
-            book = match book.next_late(seat) {
+            dispatcher = match dispatcher.next_hedge_at(slot) {
                 Some(due) => {
                     let left = due.saturating_duration_since(now);
-                    let woken = self.asked.wait_timeout(book, left);
+                    let woken = self.requested.wait_timeout(dispatcher, left);
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => {
-                    let woken = self.asked.wait(book);
+                    let woken = self.requested.wait(dispatcher);
                     woken.unwrap_or_else(PoisonError::into_inner)
                 }
             };
         }
     }
 
-    /// Waits until `look` finds something in the book.
+    /// Waits until `look` finds something in the dispatcher.
     pub(crate) fn wait<T>(
         &self,
         waiter: &mut impl Waiter,
-        mut look: impl FnMut(&mut Book, Instant) -> Option<T>,
+        mut look: impl FnMut(&mut Dispatcher, Instant) -> Option<T>,
     ) -> Result<T, CoreError> {
-        let mut book = self.lock();
+        let mut dispatcher = self.lock();
         loop {
-            if let Some(found) = look(&mut book, Instant::now()) {
+            if let Some(found) = look(&mut dispatcher, clock::now()) {
                 return Ok(found);
             }
-            let waited = self.answered.wait_timeout(book, TICK);
+            let waited = self.replied.wait_timeout(dispatcher, TICK);
             let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            book = guard;
+            dispatcher = guard;
             if timeout.timed_out() {
-                // The waiter may run foreign code: not while holding the lock.
-                drop(book);
+                // The waiter may run foreign code, such as a signal handler: never while the lock is held.
+                drop(dispatcher);
                 waiter.tick()?;
-                book = self.lock();
+                dispatcher = self.lock();
             }
         }
     }
 }
 
-/// It may be closed already; nothing else can go wrong.
 fn shut_down(socket: Option<&TcpStream>) {
     if let Some(socket) = socket {
+        // Fails only if the socket is closed already.
         let _ = socket.shutdown(Shutdown::Both);
     }
 }

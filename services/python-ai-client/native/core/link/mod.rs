@@ -9,6 +9,7 @@ mod waiting;
 mod writer;
 
 pub(crate) use connect::{attempt, check_address, sleep, Backoff};
+pub use connect::{FIRST_PAUSE, LONGEST_PAUSE};
 pub(crate) use connection::{Connection, Received};
 pub(crate) use progress::Progress;
 pub use waiting::{Uninterrupted, Waiter, TICK};

@@ -1,8 +1,10 @@
-//! A stopwatch for transfers that have stopped.
+//! A stopwatch that notices a transfer without progress.
 
 use std::time::{Duration, Instant};
 
-/// Notices when a count has stopped changing.
+use crate::clock;
+
+/// Notices when a count has not changed for the whole timeout.
 pub(crate) struct Progress {
     timeout: Duration,
     last: Option<u64>,
@@ -14,17 +16,17 @@ impl Progress {
         Self {
             timeout,
             last: None,
-            since: Instant::now(),
+            since: clock::now(),
         }
     }
 
-    /// The time-out in seconds, if the count has not changed for that long.
+    /// The timeout in seconds, if the count has not changed for that long.
     pub(crate) fn stalled(&mut self, count: u64) -> Option<f64> {
         if self.last != Some(count) {
             self.last = Some(count);
-            self.since = Instant::now();
+            self.since = clock::now();
             return None;
         }
-        (self.since.elapsed() >= self.timeout).then_some(self.timeout.as_secs_f64())
+        (clock::since(self.since) >= self.timeout).then_some(self.timeout.as_secs_f64())
     }
 }

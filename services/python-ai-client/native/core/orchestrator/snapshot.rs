@@ -1,4 +1,4 @@
-//! Snapshots, the bytes of one file in pieces: cut and sent, received and put together.
+//! Snapshots: the bytes of one file, sent and received in pieces.
 
 use pangea_wire::schema::{message, snapshot, MessageType, MAX_CHUNK_BYTES};
 use pangea_wire::{data_slot, AlignedBuffer, Attachments, Pool, WireError};
@@ -8,12 +8,12 @@ use crate::error::CoreError;
 use crate::link::{Connection, Received, Waiter};
 use crate::values::hash;
 
-/// Largest snapshot to take. Memory is taken as its bytes arrive, so this guards against a wrong number, not against load.
+/// Largest snapshot to accept. Memory is allocated as its bytes arrive, so this guards against a wrong number, not against load.
 const MAX_SNAPSHOT_BYTES: u64 = 1 << 40;
-/// `Snapshot.data` among the pointer fields of `Snapshot`: parametersHash, data, hash.
+/// Index of `Snapshot.data` among the pointer fields of `Snapshot`: parametersHash, data, hash.
 const SNAPSHOT_DATA_POINTER: usize = 1;
 
-/// Sends `data` from where it lies, as frames with one request id. It is not answered.
+/// Sends `data` without copying it, as frames with one request id. There is no reply.
 pub(crate) fn send_snapshot(
     connection: &mut Connection,
     step: u64,
@@ -63,7 +63,7 @@ pub struct Snapshot {
     pub data: AlignedBuffer,
 }
 
-/// A snapshot of which some frames are there.
+/// A snapshot of which some frames have arrived.
 #[derive(Default)]
 pub(crate) struct SnapshotAssembler {
     started: Option<Started>,
@@ -77,7 +77,7 @@ struct Started {
 }
 
 impl SnapshotAssembler {
-    /// Takes the next frame; gives the snapshot after the last one.
+    /// Takes the next frame; returns the snapshot after the last one.
     pub(crate) fn add(
         &mut self,
         received: Received,
@@ -111,10 +111,10 @@ impl SnapshotAssembler {
             return Ok(None);
         }
         if !current.data.is_full() {
-            return Err(malformed("has a last frame, but is not complete"));
+            return Err(malformed("is incomplete after its last frame"));
         }
         if current.digest.finalize().as_slice() != hash(frame.get_hash()?, "Snapshot.hash")? {
-            return Err(malformed("has bytes that do not give its hash"));
+            return Err(malformed("has bytes that do not match its hash"));
         }
         Ok(Some(Snapshot {
             step: current.step,
