@@ -3,6 +3,7 @@
 //!     rust_codec write    JSON lines on stdin -> frames on stdout
 //!     rust_codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a sentence on stderr for what cannot be read
 //!     rust_codec cut      one frame on stdin -> for each of its beginnings a line: what reading it comes to
+#![expect(clippy::print_stdout, reason = "its output is what the tests read")]
 
 use std::error::Error;
 use std::fmt::Write as _;

@@ -19,4 +19,4 @@ pub use error::{CoreError, ErrorKind};
 pub use link::{Stopper, Uninterrupted, Waiter, FIRST_PAUSE, LONGEST_PAUSE, TICK};
 pub use options::Options;
 pub use orchestrator::{Join, OrchestratorClient, Snapshot, WorkReply};
-pub use values::{Column, DatasetInfo, JoinReply, Timings, ShardReport};
+pub use values::{Column, DatasetInfo, JoinReply, ShardReport, Timings};

@@ -1,6 +1,6 @@
 //! The orchestrator for Python: `OrchestratorClient`.
 
-use native_core::{Join, Options, Timings, ShardReport, Stopper};
+use native_core::{Join, Options, ShardReport, Stopper, Timings};
 use pangea_wire::SchemaName;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;

@@ -1,4 +1,9 @@
 //! The client of the data service against a service that answers, refuses, lies, stalls and vanishes.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails where something unexpected happens"
+)]
 
 mod peer;
 
@@ -314,8 +319,12 @@ fn uncollected_requests_are_bounded() {
     service.finish();
 }
 
-/// Nobody there: tried again until the time is over, then an error that names the address.
+/// When nobody listens, connecting is repeated until the timeout, and the error names the address.
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test is about how long it really takes"
+)]
 fn connecting_is_bounded() {
     let listener = std::net::TcpListener::bind(ANYWHERE).expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();

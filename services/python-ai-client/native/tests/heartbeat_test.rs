@@ -1,4 +1,9 @@
 //! Heartbeats of a worker: in every silence, never inside a frame, and no longer than the connection.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails where something unexpected happens"
+)]
 
 mod peer;
 

@@ -1,11 +1,16 @@
 //! The client of the orchestrator against a service that leads it through a run, refuses it, lies and vanishes.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails where something unexpected happens"
+)]
 
 mod peer;
 
 use std::time::Duration;
 
 use native_core::{
-    CoreError, Join, OrchestratorClient, Timings, ShardReport, Snapshot, Uninterrupted, Waiter,
+    CoreError, Join, OrchestratorClient, ShardReport, Snapshot, Timings, Uninterrupted, Waiter,
     WorkReply,
 };
 use pangea_wire::schema::{aggregate, message, ErrorAction, MessageType, Verdict};

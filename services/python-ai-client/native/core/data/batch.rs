@@ -1,7 +1,9 @@
 //! Batches: what identifies one, and how it is read into tensors over the received memory.
 
 use pangea_wire::schema::{batch_request, message, training_batch, Split as WireSplit};
-use pangea_wire::{AlignedBuffer, DataLocation, ReceivedFrame, SchemaName, TensorData, TensorSpec, WireError};
+use pangea_wire::{
+    AlignedBuffer, DataLocation, ReceivedFrame, SchemaName, TensorData, TensorSpec, WireError,
+};
 use sha2::{Digest, Sha256};
 
 use crate::link::Received;

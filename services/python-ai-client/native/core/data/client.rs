@@ -122,7 +122,9 @@ impl DataClient {
     pub fn batch(&mut self, key: BatchKey, waiter: &mut impl Waiter) -> Result<Batch, CoreError> {
         self.prefetch(key)?;
         self.shared.wait(waiter, |dispatcher, now| {
-            dispatcher.collect(&key).or_else(|| dispatcher.fatal_error(now).map(Err))
+            dispatcher
+                .collect(&key)
+                .or_else(|| dispatcher.fatal_error(now).map(Err))
         })?
     }
 }

@@ -1,6 +1,7 @@
 use pangea_wire::{DType, Pool, TensorSpec};
 
 use super::*;
+use crate::clock;
 use crate::data::{Split, Tensor};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,7 +64,7 @@ impl Bench {
         let addresses: Vec<_> = (0..replicas).map(|slot| format!("host{slot}:1")).collect();
         let mut bench = Self {
             dispatcher: Dispatcher::new(&addresses, PATIENCE),
-            now: Instant::now(),
+            now: clock::now(),
         };
         (0..replicas).for_each(|slot| bench.connect(slot));
         bench
@@ -79,12 +80,16 @@ impl Bench {
     }
 
     fn request(&mut self, step: u32) {
-        self.dispatcher.request(key(step), self.now).expect("within bounds");
+        self.dispatcher
+            .request(key(step), self.now)
+            .expect("within bounds");
     }
 
     /// The step that is sent to a replica now.
     fn send(&mut self, slot: usize) -> Option<u32> {
-        self.dispatcher.next_to_send(slot, self.now).map(|(_, key)| key.step)
+        self.dispatcher
+            .next_to_send(slot, self.now)
+            .map(|(_, key)| key.step)
     }
 
     fn reply(&mut self, slot: usize, hash: u8) {
@@ -96,8 +101,7 @@ impl Bench {
     fn lose(&mut self, slot: usize, corrupt: Option<CoreError>) {
         self.dispatcher.disconnected(slot);
         let error = "gone".to_owned();
-        self.dispatcher
-            .lost(slot, error, false, corrupt, self.now);
+        self.dispatcher.lost(slot, error, false, corrupt, self.now);
     }
 
     fn collect(&mut self, step: u32) -> Option<Result<Batch, CoreError>> {
@@ -144,7 +148,11 @@ fn a_late_request_is_hedged_once() {
     assert_eq!(bench.send(0), Some(0));
     let due = bench.dispatcher.next_hedge_at(1).expect("one is open");
     assert_eq!(due - bench.now, Duration::from_millis(100));
-    assert_eq!(bench.dispatcher.next_hedge_at(0), None, "it has the request already");
+    assert_eq!(
+        bench.dispatcher.next_hedge_at(0),
+        None,
+        "it has the request already"
+    );
     bench.pass(99);
     assert_eq!(bench.send(1), None);
     bench.pass(1);
@@ -188,7 +196,11 @@ fn replies_that_differ_close_the_client() {
     assert_eq!(bench.send(1), Some(0));
     bench.reply(0, 7);
     bench.reply(1, 8);
-    let error = bench.dispatcher.fatal_error(bench.now).expect("over").to_string();
+    let error = bench
+        .dispatcher
+        .fatal_error(bench.now)
+        .expect("over")
+        .to_string();
     assert!(
         error.contains("host0:1 and host1:1 gave different batches for shard 0 of step 0"),
         "{error}"
@@ -259,7 +271,11 @@ fn waiting_without_any_replica_is_bounded() {
     bench.pass(59_999);
     assert!(bench.dispatcher.fatal_error(bench.now).is_none());
     bench.pass(1);
-    let error = bench.dispatcher.fatal_error(bench.now).expect("too long").to_string();
+    let error = bench
+        .dispatcher
+        .fatal_error(bench.now)
+        .expect("too long")
+        .to_string();
     assert!(
         error.contains("no data service was reachable for 60 s at host0:1, host1:1 (host0:1: gone; host1:1: gone)"),
         "{error}"

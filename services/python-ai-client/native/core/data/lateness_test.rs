@@ -51,8 +51,13 @@ fn the_rule_is_the_orchestrators() {
         for time in case["observed"].as_array().expect("a list") {
             lateness.observe_above(seconds(time), min_lateness);
         }
-        let limit = lateness.limit(deviations, min_lateness).expect("enough observations");
+        let limit = lateness
+            .limit(deviations, min_lateness)
+            .expect("enough observations");
         let difference = limit.abs_diff(seconds(&case["late_after"]));
-        assert!(difference < Duration::from_micros(1), "{limit:?} for {case}");
+        assert!(
+            difference < Duration::from_micros(1),
+            "{limit:?} for {case}"
+        );
     }
 }

@@ -184,7 +184,8 @@ impl Replica {
                 Err(error) => ConnectionEnd::Lost(format!("starting the sending thread: {error}")),
             };
             self.shared.disconnect(self.slot);
-            self.shared.update(|dispatcher, _| dispatcher.disconnected(self.slot));
+            self.shared
+                .update(|dispatcher, _| dispatcher.disconnected(self.slot));
             ended = Some(end);
         });
         ended.unwrap_or(ConnectionEnd::Closed)

@@ -155,7 +155,9 @@ impl Connection {
         let patience = self.limits.progress_timeout;
         let fail = |source| self.wire_error(source);
         match self.writer.send(&frame, patience, waiter, fail) {
-            Err(error @ CoreError::Wire { .. }) => Err(self.pending_refusal(waiter).unwrap_or(error)),
+            Err(error @ CoreError::Wire { .. }) => {
+                Err(self.pending_refusal(waiter).unwrap_or(error))
+            }
             Err(error) => {
                 if self.writer.is_torn() {
                     self.writer.close();

@@ -49,7 +49,10 @@ fn a_partial_heartbeat_is_finished_first() {
     writer.shared.lock().rest = rest;
     let sent = writer.send(&frame(), TICK, &mut Uninterrupted, fail);
     sent.expect("room");
-    assert_eq!(message_types(peer, 2), [MessageType::Heartbeat, MessageType::Leave]);
+    assert_eq!(
+        message_types(peer, 2),
+        [MessageType::Heartbeat, MessageType::Leave]
+    );
 }
 
 /// The same when the next frame is a heartbeat.
@@ -60,7 +63,9 @@ fn a_partial_heartbeat_is_finished_by_the_next() {
     let rest = start.split_off(5);
     write_some(&writer.shared.stream, &mut start).expect("room");
     writer.shared.lock().rest = rest;
-    writer.start_heartbeats(Duration::from_millis(1)).expect("started");
+    writer
+        .start_heartbeats(Duration::from_millis(1))
+        .expect("started");
     assert_eq!(message_types(peer, 3), [MessageType::Heartbeat; 3]);
 }
 
@@ -91,7 +96,9 @@ fn a_torn_frame_ends_the_heartbeats() {
     attachments.push(slot, payload);
     let limits = Limits::with_frame_bytes(128 << 20);
     let frame = Frame::new(&builder, attachments, &limits).expect("within limits");
-    writer.start_heartbeats(Duration::from_millis(1)).expect("started");
+    writer
+        .start_heartbeats(Duration::from_millis(1))
+        .expect("started");
     // Nobody reads, so the frame does not fit into the socket.
     let sent = writer.send(&frame, Duration::from_secs(30), &mut Impatient, fail);
     assert!(matches!(sent, Err(CoreError::Interrupted)));
@@ -103,16 +110,22 @@ fn a_torn_frame_ends_the_heartbeats() {
 #[test]
 fn heartbeats_end_with_the_connection() {
     let (mut writer, peer) = connected();
-    writer.start_heartbeats(Duration::from_millis(1)).expect("started");
+    writer
+        .start_heartbeats(Duration::from_millis(1))
+        .expect("started");
     drop(peer);
     wait_for_end(&writer);
 
     // Also while it sleeps for a long interval.
     let (mut writer, _peer) = connected();
-    writer.start_heartbeats(Duration::from_secs(3000)).expect("started");
+    writer
+        .start_heartbeats(Duration::from_secs(3000))
+        .expect("started");
     drop(writer);
     let (mut writer, _peer) = connected();
-    writer.start_heartbeats(Duration::from_millis(1)).expect("started");
+    writer
+        .start_heartbeats(Duration::from_millis(1))
+        .expect("started");
     writer.stopper().stop();
     wait_for_end(&writer);
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use pangea_wire::schema::{gradient_update, message, MessageType, Verdict, MAX_CHUNK_BYTES};
-use pangea_wire::{write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, SchemaName, WireError};
+use pangea_wire::{
+    write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, SchemaName, WireError,
+};
 
 use super::join::{read_join, Join};
 use super::snapshot::send_snapshot;
@@ -11,7 +13,7 @@ use super::work_reply::WorkReply;
 use crate::error::CoreError;
 use crate::link::{Connection, Received, Stopper, Waiter};
 use crate::options::Options;
-use crate::values::{check_hash, text, JoinReply, Timings, ShardReport};
+use crate::values::{check_hash, text, JoinReply, ShardReport, Timings};
 
 /// How long a leaving worker waits for the reply: closing frees its shards anyway.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -175,7 +177,9 @@ impl OrchestratorClient {
         self.connection.close();
         match result {
             // Closing frees the shards as well, so nothing is lost without the reply.
-            Err(CoreError::Closed { .. } | CoreError::Lost { .. } | CoreError::Wire { .. }) => Ok(()),
+            Err(CoreError::Closed { .. } | CoreError::Lost { .. } | CoreError::Wire { .. }) => {
+                Ok(())
+            }
             result => result,
         }
     }
@@ -229,9 +233,11 @@ fn receive(
     let patience = Some(connection.limits().progress_timeout);
     let received = connection.receive_reply(request, patience, waiter)?;
     if received.kind != kind {
-        let reason = format!("a reply of type {} where {} is due",
+        let reason = format!(
+            "a reply of type {} where {} is due",
             received.kind.schema_name(),
-            kind.schema_name());
+            kind.schema_name()
+        );
         return Err(connection.protocol_error(reason));
     }
     Ok(received)

@@ -74,7 +74,9 @@ impl WorkReply {
             let patience = Some(connection.limits().progress_timeout);
             received = connection.receive_reply(request, patience, waiter)?;
             if received.kind != kind {
-                return Err(connection.protocol_error("a reply in pieces is mixed with another one"));
+                return Err(
+                    connection.protocol_error("a reply in pieces is mixed with another one")
+                );
             }
         }
     }
