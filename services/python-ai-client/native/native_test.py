@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gc
 import hashlib
@@ -11,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from fixtures import HASH, Stop, accept_join, alarm, arguments, batch_script, da
 from peer import Peer, service
 
 from pangea import _native
+from schemas import tensor_capnp
 
 DTYPES = ["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
 
@@ -335,6 +338,24 @@ def test_errors_say_what_and_where() -> None:
         assert failed.value.kind == "stalled"
     with pytest.raises(ValueError, match="dtype `float` is not one of float32, float64"):
         _native.DatasetInfo(name="", hash=HASH, train_samples=1, held_out_samples=0, classes=0, features=("float", ()), labels=("int64", ()))
+
+
+def literals() -> dict[str, list[str]]:
+    """The closed sets of names in the stub of the extension."""
+    stub = ast.parse(Path(_native.__file__).with_name("_native.pyi").read_text())
+    found: dict[str, list[str]] = {}
+    for statement in stub.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Subscript) and ast.unparse(statement.value.value) == "Literal":
+            values = ast.literal_eval(statement.value.slice)
+            found[ast.unparse(statement.targets[0])] = list(values)
+    return found
+
+
+def test_the_stub_names_what_the_schema_names() -> None:
+    kinds = {"DType": tensor_capnp.DataType, "Split": tensor_capnp.Split, "Action": tensor_capnp.ErrorAction, "Verdict": tensor_capnp.Verdict}
+    named = {name: sorted(set(kind.schema.enumerants) - {"unspecified"}) for name, kind in kinds.items()}  # type: ignore[attr-defined]
+    named["ErrorKind"] = sorted(_native.ERROR_KINDS)
+    assert {name: sorted(values) for name, values in literals().items()} == named
 
 
 def test_kinds_are_a_closed_set() -> None:
