@@ -1,13 +1,13 @@
-//! Replies to a request for work: a lease, an aggregate or a snapshot in pieces, a request, or the end.
+//! Replies to a work request: a lease, an aggregate or a snapshot in pieces, a request for a snapshot, or the end of the run.
 
 use pangea_wire::schema::{aggregate, message, shard_lease, MessageType};
 use pangea_wire::{AlignedBuffer, FlatAssembler, FlatLayout, Pool, TensorData, WireError};
 use sha2::{Digest, Sha256};
 
-use crate::connection::{Connection, Received};
-use crate::snapshot::SnapshotAssembler;
+use super::snapshot::{Snapshot, SnapshotAssembler};
+use crate::error::CoreError;
+use crate::link::{Connection, Received, Waiter};
 use crate::values::{hash, text};
-use crate::{CoreError, Waiter};
 
 /// What to do next.
 pub enum WorkReply {
@@ -17,7 +17,7 @@ pub enum WorkReply {
         epoch: u32,
         epoch_step: u32,
         shards: Vec<u32>,
-        /// Those of them to submit as updates of one shard each.
+        /// Those of `shards` that are to be submitted as updates of one shard each.
         separate: Vec<u32>,
     },
     /// Apply the gradient sum of a closed step: one flat float32 vector. The hash has been verified.
@@ -32,17 +32,13 @@ pub enum WorkReply {
     },
     /// Send the state after `step` steps.
     SnapshotRequest { step: u64 },
-    /// Take over this state: the bytes of a safetensors file. The hash has been verified.
-    Snapshot {
-        step: u64,
-        parameters_hash: Vec<u8>,
-        data: AlignedBuffer,
-    },
+    /// Take over this state.
+    Snapshot(Snapshot),
     /// All steps are committed.
     RunFinished {
         steps: u64,
         parameters_hash: Vec<u8>,
-        /// In the run's ledger.
+        /// Incidents in the run's ledger.
         incidents: u64,
         /// Why the run ended before its last step; empty where it did not.
         stopped: String,
@@ -50,7 +46,7 @@ pub enum WorkReply {
 }
 
 impl WorkReply {
-    /// Receives the whole reply to `request`, however long it is held back.
+    /// Receives the whole reply to `request`, however long the orchestrator holds it back.
     pub(crate) fn receive(
         connection: &mut Connection,
         request: u64,
@@ -66,18 +62,21 @@ impl WorkReply {
                 MessageType::Aggregate => add_aggregate(&mut aggregate, received, layout, pool),
                 MessageType::Snapshot => {
                     let assembler = snapshot.get_or_insert_with(SnapshotAssembler::default);
-                    assembler.add(received, pool)
+                    let whole = assembler.add(received, pool);
+                    whole.map(|snapshot| snapshot.map(Self::Snapshot))
                 }
                 _ => read_single(received).map(Some),
             };
             if let Some(whole) = whole.map_err(|error| connection.wire_error(error))? {
                 return Ok(whole);
             }
-            // More frames of the same reply follow each other closely.
+            // The other frames of a reply follow the first one closely.
             let patience = Some(connection.limits().progress_timeout);
             received = connection.receive_reply(request, patience, waiter)?;
             if received.kind != kind {
-                return Err(connection.protocol_error("a reply in pieces is mixed with another"));
+                return Err(
+                    connection.protocol_error("a reply in pieces is mixed with another one")
+                );
             }
         }
     }
@@ -103,7 +102,7 @@ fn read_single(received: Received) -> Result<WorkReply, WireError> {
             })
         }
         _ => Err(WireError::Field {
-            field: "the reply to a request for work",
+            field: "the reply to a work request",
             reason: "is of a type that does not answer one".to_owned(),
         }),
     }
@@ -122,7 +121,7 @@ fn read_lease(lease: shard_lease::Reader<'_>) -> Result<WorkReply, WireError> {
     if let Some(other) = separate.iter().find(|shard| !shards.contains(shard)) {
         return Err(WireError::Field {
             field: "shardLease.separate",
-            reason: format!("has shard {other}, which is none of the leased {shards:?}"),
+            reason: format!("has shard {other}, which is not among the leased {shards:?}"),
         });
     }
     Ok(WorkReply::ShardLease {
@@ -134,11 +133,11 @@ fn read_lease(lease: shard_lease::Reader<'_>) -> Result<WorkReply, WireError> {
     })
 }
 
-/// An aggregate of which some frames are there.
+/// An aggregate of which some frames have arrived.
 pub(crate) struct PartialAggregate<'l> {
     gradients: FlatAssembler<'l>,
     digest: Sha256,
-    /// step, samples and the bits of lossSum and divisor: the same in each frame.
+    /// `step`, `samples` and the bits of `lossSum` and `divisor`, which are the same in each frame.
     counts: (u64, u64, u64, u64),
 }
 
@@ -191,7 +190,7 @@ fn add_aggregate<'l>(
     let expected = hash(frame.get_hash()?, "Aggregate.hash")?;
     let gradients = current.gradients.finish()?;
     if current.digest.finalize().as_slice() != expected {
-        return Err(malformed("has bytes that do not give its hash"));
+        return Err(malformed("has bytes that do not match its hash"));
     }
     if frame.get_samples() == 0 {
         return Err(malformed("has no samples"));

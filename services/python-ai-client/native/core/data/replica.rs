@@ -1,7 +1,7 @@
-//! The connection to one replica of a data service, made again whenever it is lost.
+//! The connection to one replica of a data service, which is re-established whenever it is lost.
 //!
-//! One thread connects, receives and verifies the batches; while connected, a second one sends the requests. Both sleep in the
-//! socket or on a condition. Nothing spins.
+//! One thread connects, receives and verifies the batches; while connected, a second one sends the requests. Both block on the
+//! socket or on a condition variable; neither polls.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -13,30 +13,28 @@ use pangea_wire::{
     message_type, Attachments, Frame, FrameDecoder, Limits, Pool, ReceivedFrame, WireError,
 };
 
-use crate::connect::{attempt, sleep, Backoff};
-use crate::connection::{Progress, Received};
-use crate::replicas::Replicas;
-use crate::values::read_error;
-use crate::{Batch, CoreError, DatasetInfo, Waiter};
-
-/// The first request of a connection. Those of batches have the ids after it.
-pub(crate) const DATASET_REQUEST: u64 = 1;
+use super::dispatch::DATASET_REQUEST;
+use super::shared::SharedDispatcher;
+use super::Batch;
+use crate::error::CoreError;
+use crate::link::{attempt, sleep, Backoff, Progress, Received, Waiter};
+use crate::values::{read_error, DatasetInfo};
 
 type Builder = capnp::message::Builder<capnp::message::HeapAllocator>;
 
 /// Why a connection ended.
-enum End {
+enum ConnectionEnd {
     /// The client was closed.
     Closed,
-    /// Nobody there, or no longer: it may come back.
+    /// Nobody answers, or no longer: the replica may come back.
     Lost(String),
-    /// It sent what cannot be right.
-    Broken(WireError),
-    /// It cannot be used as it is.
+    /// It sent something that cannot be right.
+    Corrupt(WireError),
+    /// It answers, but it is not a replica of this data; reconnecting will not help.
     Refused(String),
 }
 
-impl From<CoreError> for End {
+impl From<CoreError> for ConnectionEnd {
     fn from(error: CoreError) -> Self {
         match error {
             CoreError::Interrupted => Self::Closed,
@@ -45,23 +43,23 @@ impl From<CoreError> for End {
     }
 }
 
-impl From<WireError> for End {
+impl From<WireError> for ConnectionEnd {
     fn from(error: WireError) -> Self {
         match error {
             WireError::Io { .. } | WireError::Stalled { .. } | WireError::Truncated { .. } => {
                 Self::Lost(error.to_string())
             }
-            other => Self::Broken(other),
+            other => Self::Corrupt(other),
         }
     }
 }
 
 /// Ends a wait when the client is closed.
-struct WhileOpen<'r>(&'r Replicas);
+struct UntilClosed<'r>(&'r SharedDispatcher);
 
-impl Waiter for WhileOpen<'_> {
+impl Waiter for UntilClosed<'_> {
     fn tick(&mut self) -> Result<(), CoreError> {
-        if self.0.lock().has_ended() {
+        if self.0.lock().is_closed() {
             return Err(CoreError::Interrupted);
         }
         Ok(())
@@ -69,74 +67,74 @@ impl Waiter for WhileOpen<'_> {
 }
 
 pub(crate) struct Replica {
-    pub(crate) seat: usize,
+    pub(crate) slot: usize,
     pub(crate) address: String,
-    pub(crate) replicas: Arc<Replicas>,
+    pub(crate) shared: Arc<SharedDispatcher>,
     pub(crate) limits: Limits,
     pub(crate) pool: Pool,
 }
 
 impl Replica {
-    /// The thread: connects again and again until the client is closed.
+    /// The body of the receiving thread: connects, serves and reconnects until the client is closed.
     pub(crate) fn run(self) {
         let mut backoff = Backoff::default();
         loop {
-            let mut answers = 0;
-            let end = self.connect_and_serve(&mut answers);
-            self.replicas.leave(self.seat);
-            if answers > 0 {
+            let mut replies = 0;
+            let end = self.connect_and_serve(&mut replies);
+            self.shared.disconnect(self.slot);
+            if replies > 0 {
                 backoff = Backoff::default();
             }
-            let (trouble, refused, broken) = match end {
-                End::Closed => return,
-                End::Lost(reason) => (reason, false, None),
-                End::Refused(reason) => (reason, true, None),
-                End::Broken(source) => {
+            let (error, refused, corrupt) = match end {
+                ConnectionEnd::Closed => return,
+                ConnectionEnd::Lost(reason) => (reason, false, None),
+                ConnectionEnd::Refused(reason) => (reason, true, None),
+                ConnectionEnd::Corrupt(source) => {
                     let address = self.address.clone();
-                    let trouble = source.to_string();
-                    (trouble, false, Some(CoreError::Wire { address, source }))
+                    let error = source.to_string();
+                    (error, false, Some(CoreError::Wire { address, source }))
                 }
             };
-            self.replicas
-                .change(|book, now| book.lost(self.seat, trouble, refused, broken, now));
-            if sleep(backoff.next(), &mut WhileOpen(&self.replicas)).is_err() {
+            self.shared
+                .update(|dispatcher, now| dispatcher.lost(self.slot, error, refused, corrupt, now));
+            if sleep(backoff.next(), &mut UntilClosed(&self.shared)).is_err() {
                 return;
             }
         }
     }
 
-    fn connect_and_serve(&self, answers: &mut u64) -> End {
+    fn connect_and_serve(&self, replies: &mut u64) -> ConnectionEnd {
         match self.connect() {
-            Ok((stream, frames)) => self.serve(&stream, frames, answers),
+            Ok((stream, frames)) => self.serve(&stream, frames, replies),
             Err(end) => end,
         }
     }
 
-    /// Connects, and learns what is served. The replica can be asked from then on.
-    fn connect(&self) -> Result<(TcpStream, FrameReader<TcpStream>), End> {
-        let lost = |error: std::io::Error| End::Lost(error.to_string());
-        let waiter = &mut WhileOpen(&self.replicas);
+    /// Connects and learns what is served. From then on the replica takes requests.
+    fn connect(&self) -> Result<(TcpStream, FrameReader<TcpStream>), ConnectionEnd> {
+        let lost = |error: std::io::Error| ConnectionEnd::Lost(error.to_string());
+        let waiter = &mut UntilClosed(&self.shared);
         let patience = self.limits.progress_timeout;
         let stream = attempt(&self.address, patience, waiter)?.map_err(lost)?;
         let socket = stream.try_clone().map_err(lost)?;
-        self.replicas.enter(self.seat, socket);
+        self.shared.register(self.slot, socket);
         let reading = stream.try_clone().map_err(lost)?;
         let decoder = FrameDecoder::new(self.pool.clone(), self.limits);
         let mut frames = FrameReader::new(reading, decoder);
-        let info = self.ask_dataset(&stream, &mut frames, waiter)?;
+        let info = self.request_dataset(&stream, &mut frames, waiter)?;
         let accepted = self
-            .replicas
-            .change(|book, now| book.connected(self.seat, info, now));
-        accepted.map_err(End::Refused)?;
+            .shared
+            .update(|dispatcher, now| dispatcher.connected(self.slot, info, now));
+        accepted.map_err(ConnectionEnd::Refused)?;
         Ok((stream, frames))
     }
 
-    fn ask_dataset(
+    fn request_dataset(
         &self,
         stream: &TcpStream,
         frames: &mut FrameReader<TcpStream>,
-        waiter: &mut WhileOpen<'_>,
-    ) -> Result<DatasetInfo, End> {
+        waiter: &mut UntilClosed<'_>,
+    ) -> Result<DatasetInfo, ConnectionEnd> {
         let mut builder = Builder::new_default();
         let mut root = builder.init_root::<message::Builder<'_>>();
         root.set_type(MessageType::DatasetRequest);
@@ -164,44 +162,45 @@ impl Replica {
             }
             _ => Err(WireError::Field {
                 field: "the reply to a dataset request",
-                reason: "is no dataset info, or has another requestId".to_owned(),
+                reason: "is not a dataset info, or has a different requestId".to_owned(),
             }
             .into()),
         }
     }
 
-    /// Asks and receives until the connection ends.
+    /// Sends requests and receives replies until the connection ends.
     fn serve(
         &self,
         stream: &TcpStream,
         mut frames: FrameReader<TcpStream>,
-        answers: &mut u64,
-    ) -> End {
+        replies: &mut u64,
+    ) -> ConnectionEnd {
         let mut ended = None;
         thread::scope(|scope| {
-            let sender = thread::Builder::new().name("pangea-ask".to_owned());
+            let sender = thread::Builder::new().name("pangea-send".to_owned());
             let started = sender.spawn_scoped(scope, || self.send_all(stream));
             let end = match started {
-                Ok(_) => self.receive_all(&mut frames, answers),
-                Err(error) => End::Lost(format!("starting the sending thread: {error}")),
+                Ok(_) => self.receive_all(&mut frames, replies),
+                Err(error) => ConnectionEnd::Lost(format!("starting the sending thread: {error}")),
             };
-            self.replicas.leave(self.seat);
-            self.replicas.change(|book, _| book.disconnected(self.seat));
+            self.shared.disconnect(self.slot);
+            self.shared
+                .update(|dispatcher, _| dispatcher.disconnected(self.slot));
             ended = Some(end);
         });
-        ended.unwrap_or(End::Closed)
+        ended.unwrap_or(ConnectionEnd::Closed)
     }
 
-    /// The sending thread. What broke is told by the one that receives.
+    /// The body of the sending thread. The receiving thread reports why the connection ended.
     fn send_all(&self, stream: &TcpStream) {
-        while let Some((id, key)) = self.replicas.next(self.seat) {
+        while let Some((id, key)) = self.shared.next_to_send(self.slot) {
             let mut builder = Builder::new_default();
             let mut root = builder.init_root::<message::Builder<'_>>();
             root.set_type(MessageType::BatchRequest);
             root.set_request_id(id);
             key.write(root.init_batch_request());
             if self.send(stream, &builder).is_err() {
-                self.replicas.leave(self.seat);
+                self.shared.disconnect(self.slot);
                 return;
             }
         }
@@ -221,8 +220,8 @@ impl Replica {
         Ok(())
     }
 
-    fn receive_all(&self, frames: &mut FrameReader<TcpStream>, answers: &mut u64) -> End {
-        // An answer is a pure function of the request, so the service has no reason to be silent for long.
+    fn receive_all(&self, frames: &mut FrameReader<TcpStream>, replies: &mut u64) -> ConnectionEnd {
+        // A reply is a pure function of the request, so the service has no reason to be silent for long.
         let fresh = || Progress::new(self.limits.progress_timeout);
         let mut progress = fresh();
         loop {
@@ -231,17 +230,17 @@ impl Replica {
                     if let Err(end) = self.deliver(frame) {
                         return end;
                     }
-                    *answers += 1;
+                    *replies += 1;
                     progress = fresh();
                 }
                 Ok(Polled::Closed) => return self.closed(),
                 Ok(Polled::Idle) => {
                     let decoder = frames.decoder();
-                    let asked = self.replicas.lock().oldest(self.seat).is_some();
-                    if !asked && decoder.is_between_frames() {
+                    let owes_reply = self.shared.lock().oldest_sent(self.slot).is_some();
+                    if !owes_reply && decoder.is_between_frames() {
                         progress = fresh();
                     } else if let Some(seconds) = progress.stalled(decoder.received_bytes()) {
-                        let doing = "waiting for an answer of the data service";
+                        let doing = "waiting for a reply of the data service";
                         return WireError::Stalled { doing, seconds }.into();
                     }
                 }
@@ -250,20 +249,20 @@ impl Replica {
         }
     }
 
-    fn closed(&self) -> End {
+    fn closed(&self) -> ConnectionEnd {
         self.unless_closed(closed())
     }
 
-    /// Our own closing is seen as an end of the stream as well.
-    fn unless_closed(&self, end: End) -> End {
-        if self.replicas.lock().has_ended() {
-            return End::Closed;
+    /// Closing the client also ends the stream; that is not the replica's doing.
+    fn unless_closed(&self, end: ConnectionEnd) -> ConnectionEnd {
+        if self.shared.lock().is_closed() {
+            return ConnectionEnd::Closed;
         }
         end
     }
 
-    /// Files the answer to the oldest request. An error here ends the connection.
-    fn deliver(&self, frame: ReceivedFrame) -> Result<(), End> {
+    /// Hands over the reply to the oldest request. An error here ends the connection.
+    fn deliver(&self, frame: ReceivedFrame) -> Result<(), ConnectionEnd> {
         let reader = frame.into_reader(&self.limits);
         let (kind, id, error) = {
             let root = reader.get_root::<message::Reader<'_>>();
@@ -272,43 +271,43 @@ impl Replica {
             let error = (kind == MessageType::ErrorReply).then(|| read_error(root));
             (kind, root.get_request_id(), error.transpose()?)
         };
-        let oldest = self.replicas.lock().oldest(self.seat);
+        let oldest = self.shared.lock().oldest_sent(self.slot);
         let key = match oldest {
-            Some((asked, key)) if asked == id => key,
+            Some((sent, key)) if sent == id => key,
             _ => return Err(unexpected(id, error).into()),
         };
-        // Verified here, in the thread, so that it costs the trainer nothing.
-        let answer = match error {
+        // Verified here, in this thread, so that the trainer spends no time on it.
+        let reply = match error {
             Some(error) => Err(error),
             None => Ok(Batch::read(Received { kind, reader }, &key)?),
         };
-        self.replicas
-            .change(|book, now| book.settle(self.seat, answer, now));
+        self.shared
+            .update(|dispatcher, now| dispatcher.record_reply(self.slot, reply, now));
         Ok(())
     }
 }
 
-fn closed() -> End {
-    End::Lost("closed by the other side".to_owned())
+fn closed() -> ConnectionEnd {
+    ConnectionEnd::Lost("closed by the other side".to_owned())
 }
 
 fn unexpected(id: u64, error: Option<CoreError>) -> WireError {
     let reason = match error {
-        Some(error) => format!("{id} was never used; it comes with an error ({error})"),
+        Some(error) => format!("{id} was never used; its reply is an error ({error})"),
         None => format!("{id} is not that of the oldest open request"),
     };
     let field = "requestId";
     WireError::Field { field, reason }
 }
 
-/// Refusing to say what it serves: for now, or for good.
-fn refusal(error: &CoreError) -> End {
+/// A replica that refuses to describe its dataset: temporarily, or for good.
+fn refusal(error: &CoreError) -> ConnectionEnd {
     let reason = error.to_string();
     match error {
         CoreError::Peer {
             action: ErrorAction::RetryLater | ErrorAction::Reconnect,
             ..
-        } => End::Lost(reason),
-        _ => End::Refused(reason),
+        } => ConnectionEnd::Lost(reason),
+        _ => ConnectionEnd::Refused(reason),
     }
 }

@@ -1,49 +1,46 @@
-//! Joining a run: what a worker says of itself.
+//! Joining a run: how a worker describes itself.
 
 use std::time::Duration;
 
-use pangea_wire::schema::{join_request, message, tensor_spec, PROTOCOL_VERSION};
+use pangea_wire::schema::{
+    join_request, message, tensor_spec, MAX_ARITHMETIC_BYTES, MAX_FINGERPRINTS, MAX_PARAMETERS,
+    MAX_SOFTWARE_BYTES, MAX_TRAINING_BYTES, MAX_WORKER_NAME_BYTES, PROTOCOL_VERSION,
+};
 use pangea_wire::{FlatLayout, TensorSpec, WireError};
 
-use crate::connection::Received;
-use crate::values::check_hash;
-use crate::{CoreError, DatasetInfo, JoinReply};
+use crate::error::CoreError;
+use crate::link::Received;
+use crate::values::{check_hash, DatasetInfo, JoinReply};
 
-const MAX_WORKER_NAME_BYTES: usize = 128;
-const MAX_SOFTWARE_BYTES: usize = 256;
-const MAX_PARAMETERS: usize = 65_536;
-const MAX_TRAINING_BYTES: usize = 65_536;
-const MAX_ARITHMETIC_BYTES: usize = 32;
-const MAX_FINGERPRINTS: usize = 64;
-/// An orchestrator takes a longer interval for no promise.
-const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3600);
-/// A shorter interval would be work for its own sake.
-const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(1);
+/// The orchestrator treats a longer interval as no promise.
+const MAX_HEARTBEAT: Duration = Duration::from_secs(3600);
+/// A shorter interval would cost more than it tells.
+const MIN_HEARTBEAT: Duration = Duration::from_millis(1);
 
 /// The fields of a join request.
 #[derive(Clone, Copy, Debug)]
 pub struct Join<'a> {
     pub worker_name: &'a str,
     pub software: &'a str,
-    /// The trainable ones and whatever else is added up, in the order of their gradients.
+    /// The trainable parameters and whatever else is added up, in the order of their gradients.
     pub parameters: &'a [TensorSpec],
     pub parameters_hash: &'a [u8],
     pub step: u64,
     pub dataset: &'a DatasetInfo,
-    /// Of an earlier connection of this worker; empty at the first.
+    /// The run id of an earlier connection of this worker; empty on the first.
     pub run_id: &'a str,
     /// Longest silence between two frames of this worker; zero for no promise.
     pub heartbeat: Duration,
     /// How a step changes the parameters, as JSON with sorted keys; equal for all workers of a run.
     pub training: &'a str,
-    /// The level that the arithmetic is pinned to; empty where it is not.
+    /// The level that the arithmetic is pinned to; empty where it is not pinned.
     pub arithmetic: &'a str,
-    /// Operators with the hash of what each computes from fixed inputs.
+    /// Each operator with the hash of what it computes from fixed inputs.
     pub fingerprints: &'a [(String, Vec<u8>)],
 }
 
 impl Join<'_> {
-    /// Refuses what cannot be sent; gives the layout of the gradients.
+    /// Refuses what cannot be sent; returns the layout of the gradients.
     pub(crate) fn check(&self) -> Result<FlatLayout, CoreError> {
         let (name, software) = (self.worker_name.len(), self.software.len());
         at_most("worker_name", "bytes", name, MAX_WORKER_NAME_BYTES)?;
@@ -68,10 +65,10 @@ impl Join<'_> {
         }
         check_hash(self.parameters_hash, "parameters_hash")?;
         check_hash(&self.dataset.hash, "dataset.hash")?;
-        let sensible = SHORTEST_HEARTBEAT..LONGEST_HEARTBEAT;
+        let sensible = MIN_HEARTBEAT..MAX_HEARTBEAT;
         if !self.heartbeat.is_zero() && !sensible.contains(&self.heartbeat) {
             return Err(CoreError::Argument(format!(
-                "a heartbeat each {} s is none; give 0 for no heartbeats, or from 0.001 to less than 3600",
+                "a heartbeat each {} s is out of range; pass 0 for no heartbeats, or from 0.001 to less than 3600",
                 self.heartbeat.as_secs_f64()
             )));
         }
@@ -103,8 +100,8 @@ impl Join<'_> {
     }
 }
 
-fn at_most(what: &str, unit: &str, asked: usize, limit: usize) -> Result<(), CoreError> {
-    if asked > limit {
+fn at_most(what: &str, unit: &str, asked: usize, limit: u32) -> Result<(), CoreError> {
+    if asked > limit as usize {
         let reason = format!("{what} has {asked} {unit}, the limit is {limit}");
         return Err(CoreError::Argument(reason));
     }

@@ -1,4 +1,4 @@
-//! Connecting: tried again with a growing, jittered pause until the time is over, and interruptible all along.
+//! Connecting: repeated with a growing, jittered pause until the timeout, and interruptible all along.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -6,14 +6,20 @@ use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::{CoreError, Waiter, TICK};
+use super::{Waiter, TICK};
+use crate::clock;
+use crate::error::CoreError;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(5);
-const LONGEST_DEAFNESS: Duration = Duration::from_secs(60);
+/// First pause of a [`Backoff`]; Python reads it as `_native.FIRST_PAUSE_SECONDS`.
+pub const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// Longest pause of a [`Backoff`]; Python reads it as `_native.LONGEST_PAUSE_SECONDS`.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Limit of one attempt to connect, so that a host that drops packets does not use up the whole timeout.
+const MAX_ATTEMPT: Duration = Duration::from_secs(5);
+/// How long sent bytes may stay unacknowledged before the connection counts as lost.
+const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
 /// Connects to `address` (host:port) within `timeout`. Socket reads and writes wake up each [`TICK`].
 pub(crate) fn connect(
@@ -22,16 +28,16 @@ pub(crate) fn connect(
     waiter: &mut impl Waiter,
 ) -> Result<TcpStream, CoreError> {
     check_address(address)?;
-    let deadline = Instant::now() + timeout;
+    let deadline = clock::now() + timeout;
     let mut backoff = Backoff::default();
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(clock::now());
         let error = match attempt(address, left, waiter)? {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
         let pause = backoff.next();
-        if Instant::now() + pause >= deadline {
+        if clock::now() + pause >= deadline {
             return Err(CoreError::Connect {
                 address: address.to_owned(),
                 seconds: timeout.as_secs_f64(),
@@ -42,7 +48,8 @@ pub(crate) fn connect(
     }
 }
 
-/// Pauses between attempts: growing up to a bound, and jittered.
+/// The pauses between attempts: they double from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], each shortened by up to half at random, so that
+/// workers that lost a service at the same time do not all return at the same time.
 pub(crate) struct Backoff {
     pause: Duration,
 }
@@ -54,7 +61,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// How long to pause now.
+    /// The next pause.
     pub(crate) fn next(&mut self) -> Duration {
         let pause = jittered(self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
@@ -62,6 +69,7 @@ impl Backoff {
     }
 }
 
+/// Checks that an address is host:port.
 pub(crate) fn check_address(address: &str) -> Result<(), CoreError> {
     let port = address
         .rsplit_once(':')
@@ -74,19 +82,19 @@ pub(crate) fn check_address(address: &str) -> Result<(), CoreError> {
     )))
 }
 
-/// Connects once. Resolving and connecting block in the system, so a helper thread does them; it ends by itself in bounded time.
+/// Connects once. Resolving and connecting block in the system, so a helper thread does both; it ends by itself in bounded time.
 pub(crate) fn attempt(
     address: &str,
     timeout: Duration,
     waiter: &mut impl Waiter,
 ) -> Result<io::Result<TcpStream>, CoreError> {
-    let timeout = timeout.clamp(Duration::from_millis(1), LONGEST_ATTEMPT);
+    let timeout = timeout.clamp(Duration::from_millis(1), MAX_ATTEMPT);
     let (sender, receiver) = channel();
     let target = address.to_owned();
     let started = thread::Builder::new()
         .name("pangea-connect".to_owned())
         .spawn(move || {
-            // The receiver is gone when the caller was interrupted: then nobody wants the stream.
+            // Fails if the caller was interrupted and the receiver is gone: nobody needs the stream then.
             let _ = sender.send(connect_once(&target, timeout));
         });
     if let Err(error) = started {
@@ -97,7 +105,7 @@ pub(crate) fn attempt(
             Ok(result) => return Ok(result.and_then(prepare)),
             Err(RecvTimeoutError::Timeout) => waiter.tick()?,
             Err(RecvTimeoutError::Disconnected) => {
-                return Ok(Err(io::Error::other("the connecting thread ended")))
+                return Ok(Err(io::Error::other("the connecting thread panicked")))
             }
         }
     }
@@ -118,31 +126,32 @@ fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TICK))?;
     stream.set_write_timeout(Some(TICK))?;
-    // A peer whose machine vanished without closing is noticed within about a minute, however long a reply may take: by probes while
-    // nothing is sent, and otherwise (heartbeats) by what it did not acknowledge.
+    // Detects within about a minute a peer whose machine vanished without closing, however long a reply may take: by probes while
+    // nothing is sent, otherwise (heartbeats) by bytes that are not acknowledged.
     let socket = socket2::SockRef::from(&stream);
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(Duration::from_secs(20))
         .with_interval(Duration::from_secs(10));
     socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(LONGEST_DEAFNESS))?;
+    socket.set_tcp_user_timeout(Some(MAX_UNACKNOWLEDGED))?;
     Ok(stream)
 }
 
-/// Between half and all of `pause`, so that workers that lost a service together do not come back together.
+/// Between half and all of `pause`.
 fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish() as u32;
     pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
 }
 
+/// Sleeps, waking up each [`TICK`].
 pub(crate) fn sleep(pause: Duration, waiter: &mut impl Waiter) -> Result<(), CoreError> {
-    let end = Instant::now() + pause;
+    let end = clock::now() + pause;
     loop {
         waiter.tick()?;
-        let left = end.saturating_duration_since(Instant::now());
+        let left = end.saturating_duration_since(clock::now());
         if left.is_zero() {
             return Ok(());
         }
-        thread::sleep(left.min(TICK));
+        clock::sleep(left.min(TICK));
     }
 }

@@ -1,10 +1,12 @@
-//! Batches: what identifies one, and reading one into tensors over the received memory.
+//! Batches: what identifies one, and how it is read into tensors over the received memory.
 
 use pangea_wire::schema::{batch_request, message, training_batch, Split as WireSplit};
-use pangea_wire::{AlignedBuffer, DataLocation, ReceivedFrame, TensorData, TensorSpec, WireError};
+use pangea_wire::{
+    AlignedBuffer, DataLocation, ReceivedFrame, SchemaName, TensorData, TensorSpec, WireError,
+};
 use sha2::{Digest, Sha256};
 
-use crate::connection::Received;
+use crate::link::Received;
 use crate::values::hash;
 
 /// Which part of a dataset.
@@ -17,10 +19,7 @@ pub enum Split {
 impl Split {
     /// The name in the schema.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::HeldOut => "heldOut",
-        }
+        WireSplit::from(self).schema_name()
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
@@ -39,7 +38,7 @@ impl From<Split> for WireSplit {
     }
 }
 
-/// All that a batch depends on, besides the dataset.
+/// Everything that a batch depends on besides the dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BatchKey {
     pub split: Split,
@@ -49,7 +48,7 @@ pub struct BatchKey {
     pub batch_size: u32,
     pub shard: u32,
     pub shards: u32,
-    /// Shards of a step are merged until each has at least so many samples.
+    /// Shards of a step are merged until each has at least this many samples.
     pub min_shard_samples: u32,
 }
 
@@ -133,7 +132,7 @@ fn parse(
         && batch.get_step() == key.step
         && batch.get_shard() == key.shard;
     if !same {
-        return Err(mismatch("is not the one that was asked for"));
+        return Err(mismatch("is not the one that was requested"));
     }
     let expected = hash(batch.get_hash()?, "TrainingBatch.hash")?;
     let mut digest = Sha256::new();
@@ -142,7 +141,7 @@ fn parse(
         digest.update(tensor.data);
         let place = frame.locate(tensor.data);
         let place = place.ok_or_else(|| mismatch("has a tensor outside of its frame"))?;
-        // The schema leaves the names of these tensors empty; errors and people want one.
+        // The schema leaves the names of these tensors empty; errors need one.
         let spec = TensorSpec::new(name, tensor.dtype, tensor.shape)?;
         Ok::<_, WireError>((spec, place))
     };
@@ -150,7 +149,7 @@ fn parse(
     let (features, features_place) = read("features", batch.get_features()?)?;
     let (labels, labels_place) = read("labels", batch.get_labels()?)?;
     if digest.finalize().as_slice() != expected {
-        return Err(mismatch("has bytes that do not give its hash"));
+        return Err(mismatch("has bytes that do not match its hash"));
     }
     let samples = ids.shape.first();
     if ids.shape.len() != 1 || features.shape.first() != samples || labels.shape.first() != samples

@@ -1,7 +1,7 @@
-//! The sending side of a connection: whole frames of the caller, and heartbeats between them.
+//! The sending side of a connection: whole frames from the caller, and heartbeats between them.
 //!
-//! Whoever holds the lock writes one frame. A heartbeat of which the stream took only a part is finished by whoever writes next,
-//! so the heartbeats' thread never waits for a slow peer. After a frame that was given up in the middle nothing is written any more.
+//! Whoever holds the lock writes one frame. A heartbeat that the stream accepted only in part is finished by whoever writes next, so
+//! the heartbeat thread never waits for a slow peer. After a frame that was interrupted in the middle nothing is written any more.
 
 use std::io::{self, ErrorKind, Write};
 use std::mem;
@@ -15,18 +15,20 @@ use pangea_wire::blocking::poll_write;
 use pangea_wire::schema::{message, MessageType};
 use pangea_wire::{Attachments, Frame, Limits, WireError};
 
-use crate::connection::Progress;
-use crate::{CoreError, Waiter};
+use super::progress::Progress;
+use super::Waiter;
+use crate::clock;
+use crate::error::CoreError;
 
 struct State {
-    /// When the last frame went out.
-    sent: Instant,
+    /// When the last frame was sent.
+    last_sent: Instant,
     /// Longest silence; zero for no heartbeats.
-    every: Duration,
-    /// What the stream did not take yet of a heartbeat.
+    interval: Duration,
+    /// The part of a heartbeat that the stream has not accepted yet.
     rest: Vec<u8>,
-    /// A frame is being written. Found true by another who takes the lock, it was given up in the middle.
-    inside: bool,
+    /// A frame is being written. Whoever takes the lock and finds it set knows that the frame was abandoned in the middle.
+    inside_frame: bool,
 }
 
 struct Shared {
@@ -38,20 +40,20 @@ struct Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // After a panic inside a frame, `inside` says that the state is not to be used.
+        // After a panic inside a frame, `inside_frame` keeps the state from being used.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes no lock: a signal handler may call it on the thread that is writing a frame.
+    /// Takes no lock: a signal handler may call this on the thread that is writing a frame.
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        // It may be closed already; nothing else can go wrong.
+        // Fails only if the socket is closed already.
         let _ = self.stream.shutdown(Shutdown::Both);
         self.changed.notify_all();
     }
 }
 
-/// Ends a connection from another thread: whoever waits on it returns with an error.
+/// Closes a connection from another thread: whoever waits on it returns with an error.
 pub struct Stopper(Arc<Shared>);
 
 impl Stopper {
@@ -60,19 +62,19 @@ impl Stopper {
     }
 }
 
-/// Owns the sending side, and the thread of its heartbeats. Dropping it closes the connection and ends the thread.
+/// Owns the sending side and the heartbeat thread. Dropping it closes the connection and ends the thread.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
-    beating: Option<JoinHandle<()>>,
+    heartbeats: Option<JoinHandle<()>>,
 }
 
 impl Writer {
     pub(crate) fn new(stream: TcpStream) -> Self {
         let state = State {
-            sent: Instant::now(),
-            every: Duration::ZERO,
+            last_sent: clock::now(),
+            interval: Duration::ZERO,
             rest: Vec::new(),
-            inside: false,
+            inside_frame: false,
         };
         let shared = Shared {
             stream,
@@ -82,7 +84,7 @@ impl Writer {
         };
         Self {
             shared: Arc::new(shared),
-            beating: None,
+            heartbeats: None,
         }
     }
 
@@ -94,12 +96,12 @@ impl Writer {
         self.shared.close();
     }
 
-    /// Whether a frame was given up in the middle: the peer could not understand what follows.
+    /// Whether a frame was abandoned in the middle: the peer could not understand what follows.
     pub(crate) fn is_torn(&self) -> bool {
-        self.shared.lock().inside
+        self.shared.lock().inside_frame
     }
 
-    /// Sends a whole frame. `fail` makes an error of what went wrong.
+    /// Sends a whole frame. `fail` gives errors their address.
     pub(crate) fn send<P: AsRef<[u8]>>(
         &self,
         frame: &Frame<P>,
@@ -108,7 +110,7 @@ impl Writer {
         fail: impl Fn(WireError) -> CoreError,
     ) -> Result<(), CoreError> {
         let mut state = self.shared.lock();
-        state.inside = true;
+        state.inside_frame = true;
         let mut stream = &self.shared.stream;
         let mut rest = mem::take(&mut state.rest);
         let mut cursor = frame.cursor();
@@ -126,25 +128,25 @@ impl Writer {
                 return Err(fail(WireError::Stalled { doing, seconds }));
             }
         }
-        state.inside = false;
-        state.sent = Instant::now();
+        state.inside_frame = false;
+        state.last_sent = clock::now();
         Ok(())
     }
 
-    /// From now on, sends a heartbeat whenever nothing was sent for that long; with zero, no more heartbeats.
-    pub(crate) fn beat(&mut self, every: Duration) -> Result<(), WireError> {
-        self.shared.lock().every = every;
+    /// From now on, sends a heartbeat whenever nothing was sent for `interval`; zero stops the heartbeats.
+    pub(crate) fn start_heartbeats(&mut self, interval: Duration) -> Result<(), WireError> {
+        self.shared.lock().interval = interval;
         self.shared.changed.notify_all();
-        if every.is_zero() || self.beating.is_some() {
+        if interval.is_zero() || self.heartbeats.is_some() {
             return Ok(());
         }
         let frame = heartbeat()?;
         let shared = Arc::clone(&self.shared);
         let started = thread::Builder::new()
             .name("pangea-beat".to_owned())
-            .spawn(move || beat(&shared, &frame));
-        self.beating = Some(started.map_err(|source| WireError::Io {
-            doing: "starting the thread of the heartbeats",
+            .spawn(move || send_heartbeats(&shared, &frame));
+        self.heartbeats = Some(started.map_err(|source| WireError::Io {
+            doing: "starting the heartbeat thread",
             source,
         })?);
         Ok(())
@@ -154,11 +156,11 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.shared.close();
-        // Passing through the lock, so that the thread either sees `closed` or is woken by this.
+        // Taking the lock once: the thread then either has seen `closed` or waits, and this wakes it.
         drop(self.shared.lock());
         self.shared.changed.notify_all();
-        if let Some(thread) = self.beating.take() {
-            // A panic of the thread has been printed by then; there is nothing to add.
+        if let Some(thread) = self.heartbeats.take() {
+            // A panic of the thread has been printed already; there is nothing to add.
             let _ = thread.join();
         }
     }
@@ -173,16 +175,16 @@ fn heartbeat() -> Result<Vec<u8>, WireError> {
     Ok(frame.to_bytes())
 }
 
-/// The thread: ends with the connection. What broke is told by the side that reads.
-fn beat(shared: &Shared, frame: &[u8]) {
+/// The body of the heartbeat thread, which ends with the connection. The reading side reports why it ended.
+fn send_heartbeats(shared: &Shared, frame: &[u8]) {
     let mut state = shared.lock();
-    while !shared.closed.load(Ordering::Acquire) && !state.inside {
-        let silent = state.sent.elapsed();
-        if state.every.is_zero() {
+    while !shared.closed.load(Ordering::Acquire) && !state.inside_frame {
+        let silent = clock::since(state.last_sent);
+        if state.interval.is_zero() {
             let woken = shared.changed.wait(state);
             state = woken.unwrap_or_else(PoisonError::into_inner);
-        } else if silent < state.every {
-            let left = state.every - silent;
+        } else if silent < state.interval {
+            let left = state.interval - silent;
             let woken = shared.changed.wait_timeout(state, left);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         } else {
@@ -193,15 +195,15 @@ fn beat(shared: &Shared, frame: &[u8]) {
                 return;
             }
             if state.rest.len() == frame.len() {
-                // The stream is full: the bytes that are on their way say as much.
+                // The stream is full: the bytes in transit already show that this side is alive.
                 state.rest.clear();
             }
-            state.sent = Instant::now();
+            state.last_sent = clock::now();
         }
     }
 }
 
-/// Sends the start of `rest`, as much as the stream takes for now, and removes it.
+/// Sends as much of `rest` as the stream accepts now, and removes it.
 fn write_some(mut stream: &TcpStream, rest: &mut Vec<u8>) -> Result<(), WireError> {
     while !rest.is_empty() {
         let source = match stream.write(rest) {

@@ -1,19 +1,23 @@
-//! The client of an orchestrator: join, ask for work, submit gradients, leave.
+//! What a worker calls: join, request work, submit gradients, leave.
 
 use std::time::Duration;
 
 use pangea_wire::schema::{gradient_update, message, MessageType, Verdict, MAX_CHUNK_BYTES};
-use pangea_wire::{write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, WireError};
+use pangea_wire::{
+    write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, SchemaName, WireError,
+};
 
-use crate::connection::{Connection, Received};
-use crate::join::{read_join, Join};
-use crate::snapshot::send_snapshot;
-use crate::values::{check_hash, text};
-use crate::writer::Stopper;
-use crate::{CoreError, JoinReply, Options, Seconds, ShardReport, Waiter, WorkReply};
+use super::join::{read_join, Join};
+use super::snapshot::send_snapshot;
+use super::work_reply::WorkReply;
+use crate::error::CoreError;
+use crate::link::{Connection, Received, Stopper, Waiter};
+use crate::options::Options;
+use crate::values::{check_hash, text, JoinReply, ShardReport, Timings};
 
-/// How long to wait for the answer to a goodbye: a stopping worker has better things to do.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a leaving worker waits for the reply: closing frees its shards anyway.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
 type Builder = capnp::message::Builder<capnp::message::HeapAllocator>;
 
 /// One connection to an orchestrator.
@@ -42,7 +46,7 @@ impl OrchestratorClient {
         self.connection.stopper()
     }
 
-    /// Introduces the worker. From the moment that this is sent until the connection ends, heartbeats fill the silences.
+    /// Introduces the worker. From then until the connection ends, heartbeats fill the silences.
     pub fn join(
         &mut self,
         join: &Join<'_>,
@@ -55,7 +59,7 @@ impl OrchestratorClient {
             let written = join.write(root.init_join_request());
             written.map_err(|error| connection.wire_error(error))?;
             send_plain(connection, &builder, waiter)?;
-            connection.beat(join.heartbeat)?;
+            connection.start_heartbeats(join.heartbeat)?;
             let received = receive(connection, request, MessageType::JoinReply, waiter)?;
             read_join(&received).map_err(|error| connection.wire_error(error))
         })?;
@@ -63,13 +67,13 @@ impl OrchestratorClient {
         Ok(reply)
     }
 
-    /// Asks what to do, holding parameters after `step` steps. Waits as long as the connection lives. `stop`, if not empty, is why
-    /// the run is to end after the last committed step.
+    /// Requests work, holding parameters after `step` steps. Waits as long as the connection lives. `stop`, if not empty, is why the
+    /// run is to end after the last committed step.
     pub fn request_work(
         &mut self,
         step: u64,
         parameters_hash: &[u8],
-        seconds: Seconds,
+        timings: Timings,
         stop: &str,
         waiter: &mut impl Waiter,
     ) -> Result<WorkReply, CoreError> {
@@ -83,17 +87,17 @@ impl OrchestratorClient {
             work.set_step(step);
             work.set_parameters_hash(parameters_hash);
             work.set_stop(stop);
-            let mut timings = work.init_timings();
-            timings.set_data(seconds.data);
-            timings.set_compute(seconds.compute);
-            timings.set_exchange(seconds.exchange);
+            let mut builder_timings = work.init_timings();
+            builder_timings.set_data(timings.data);
+            builder_timings.set_compute(timings.compute);
+            builder_timings.set_exchange(timings.exchange);
             send_plain(connection, &builder, waiter)?;
             WorkReply::receive(connection, request, layout, pool, waiter)
         })
     }
 
     /// Sends the gradient sum of the shards [first_shard, first_shard + shard_count), straight from `gradients`: the flat
-    /// little-endian float32 vector over all parameters. Gives the verdict and its detail.
+    /// little-endian float32 vector over all parameters. Returns the verdict and its detail.
     pub fn submit(
         &mut self,
         step: u64,
@@ -102,7 +106,7 @@ impl OrchestratorClient {
         gradients: &[u8],
         reports: &[ShardReport],
         waiter: &mut impl Waiter,
-    ) -> Result<(&'static str, String), CoreError> {
+    ) -> Result<(Verdict, String), CoreError> {
         let layout = joined(&self.layout)?;
         if gradients.len() != layout.total_bytes() {
             return Err(CoreError::Argument(format!(
@@ -151,8 +155,8 @@ impl OrchestratorClient {
             .exchange(|connection| send_snapshot(connection, step, parameters_hash, data, waiter))
     }
 
-    /// Says goodbye and closes: the shards of this worker go to others at once.
-    /// `broken`, if not empty, is what this worker's script does that breaks the promise of the same bits.
+    /// Leaves the run and closes the connection: the shards of this worker go to others at once. `broken`, if not empty, is what this
+    /// worker's script does that breaks the promise of the same bits.
     pub fn leave(
         &mut self,
         reason: &str,
@@ -167,13 +171,15 @@ impl OrchestratorClient {
             leave.set_broken(broken);
             send_plain(connection, &builder, waiter)?;
             connection
-                .receive_reply(request, Some(FAREWELL), waiter)
+                .receive_reply(request, Some(LEAVE_TIMEOUT), waiter)
                 .map(drop)
         });
         self.connection.close();
         match result {
-            // Closing frees the shards as well, so nothing is lost without the answer.
-            Err(CoreError::Lost { .. } | CoreError::Wire { .. }) => Ok(()),
+            // Closing frees the shards as well, so nothing is lost without the reply.
+            Err(CoreError::Closed { .. } | CoreError::Lost { .. } | CoreError::Wire { .. }) => {
+                Ok(())
+            }
             result => result,
         }
     }
@@ -217,7 +223,7 @@ fn send_plain(
     connection.send(builder, Attachments::<&[u8]>::new(), waiter)
 }
 
-/// The reply to a request that is answered at once, which must be of the type `kind`.
+/// The reply to a request that is answered at once; it must be of the type `kind`.
 fn receive(
     connection: &mut Connection,
     request: u64,
@@ -227,7 +233,11 @@ fn receive(
     let patience = Some(connection.limits().progress_timeout);
     let received = connection.receive_reply(request, patience, waiter)?;
     if received.kind != kind {
-        let reason = format!("a reply of type {:?} where {kind:?} is due", received.kind);
+        let reason = format!(
+            "a reply of type {} where {} is due",
+            received.kind.schema_name(),
+            kind.schema_name()
+        );
         return Err(connection.protocol_error(reason));
     }
     Ok(received)
@@ -264,7 +274,7 @@ fn write_pieces<'g>(
     Ok(attachments)
 }
 
-fn read_verdict(received: &Received) -> Result<(&'static str, String), WireError> {
+fn read_verdict(received: &Received) -> Result<(Verdict, String), WireError> {
     let root = received.reader.get_root::<message::Reader<'_>>()?;
     let Ok(message::GradientAck(ack)) = root.which() else {
         return Err(WireError::MalformedHeader(
@@ -272,21 +282,14 @@ fn read_verdict(received: &Received) -> Result<(&'static str, String), WireError
         ));
     };
     let ack = ack?;
+    let unsupported = |value| WireError::Unsupported {
+        what: "verdict",
+        value,
+    };
     let verdict = match ack.get_verdict() {
-        Ok(Verdict::Accepted) => "accepted",
-        Ok(Verdict::Duplicate) => "duplicate",
-        Ok(Verdict::Conflict) => "conflict",
-        Ok(Verdict::Stale) => "stale",
-        Ok(Verdict::TooEarly) => "tooEarly",
-        Ok(Verdict::Refused) => "refused",
-        Ok(Verdict::Unspecified) => {
-            let (what, value) = ("verdict", Verdict::Unspecified as u16);
-            return Err(WireError::Unsupported { what, value });
-        }
-        Err(capnp::NotInSchema(value)) => {
-            let what = "verdict";
-            return Err(WireError::Unsupported { what, value });
-        }
+        Ok(Verdict::Unspecified) => return Err(unsupported(Verdict::Unspecified as u16)),
+        Ok(verdict) => verdict,
+        Err(capnp::NotInSchema(value)) => return Err(unsupported(value)),
     };
     Ok((verdict, text(ack.get_detail()?, "the detail of a verdict")?))
 }

@@ -4,7 +4,7 @@ use pangea_wire::blocking::FrameReader;
 use pangea_wire::{message_type, FrameDecoder, Pool};
 
 use super::*;
-use crate::{Uninterrupted, TICK};
+use crate::link::{Uninterrupted, TICK};
 
 fn connected() -> (Writer, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -28,7 +28,7 @@ fn frame() -> Frame<Vec<u8>> {
     Frame::new(&builder, Attachments::new(), &Limits::default()).expect("small")
 }
 
-fn kinds(peer: TcpStream, count: usize) -> Vec<MessageType> {
+fn message_types(peer: TcpStream, count: usize) -> Vec<MessageType> {
     let decoder = FrameDecoder::new(Pool::new(1 << 20, 0), Limits::default());
     let mut frames = FrameReader::new(peer, decoder);
     let mut next = || {
@@ -39,9 +39,9 @@ fn kinds(peer: TcpStream, count: usize) -> Vec<MessageType> {
     (0..count).map(|_| next()).collect()
 }
 
-/// Of a heartbeat that the stream took in part, the rest goes before the next frame.
+/// The rest of a heartbeat that the stream accepted in part goes before the next frame.
 #[test]
-fn a_cut_heartbeat_is_finished_first() {
+fn a_partial_heartbeat_is_finished_first() {
     let (writer, peer) = connected();
     let mut start = heartbeat().expect("small");
     let rest = start.split_off(start.len() / 2 + 3);
@@ -49,19 +49,24 @@ fn a_cut_heartbeat_is_finished_first() {
     writer.shared.lock().rest = rest;
     let sent = writer.send(&frame(), TICK, &mut Uninterrupted, fail);
     sent.expect("room");
-    assert_eq!(kinds(peer, 2), [MessageType::Heartbeat, MessageType::Leave]);
+    assert_eq!(
+        message_types(peer, 2),
+        [MessageType::Heartbeat, MessageType::Leave]
+    );
 }
 
-/// The same when a heartbeat is the next.
+/// The same when the next frame is a heartbeat.
 #[test]
-fn a_cut_heartbeat_is_finished_by_the_next() {
+fn a_partial_heartbeat_is_finished_by_the_next() {
     let (mut writer, peer) = connected();
     let mut start = heartbeat().expect("small");
     let rest = start.split_off(5);
     write_some(&writer.shared.stream, &mut start).expect("room");
     writer.shared.lock().rest = rest;
-    writer.beat(Duration::from_millis(1)).expect("started");
-    assert_eq!(kinds(peer, 3), [MessageType::Heartbeat; 3]);
+    writer
+        .start_heartbeats(Duration::from_millis(1))
+        .expect("started");
+    assert_eq!(message_types(peer, 3), [MessageType::Heartbeat; 3]);
 }
 
 struct Impatient;
@@ -72,14 +77,14 @@ impl Waiter for Impatient {
     }
 }
 
-fn ends(writer: &Writer) {
-    let thread = writer.beating.as_ref().expect("started");
+fn wait_for_end(writer: &Writer) {
+    let thread = writer.heartbeats.as_ref().expect("started");
     while !thread.is_finished() {
         thread::yield_now();
     }
 }
 
-/// Nothing follows a frame that was given up in the middle: the thread ends.
+/// Nothing follows a frame that was abandoned in the middle: the thread ends.
 #[test]
 fn a_torn_frame_ends_the_heartbeats() {
     let (mut writer, _peer) = connected();
@@ -91,28 +96,36 @@ fn a_torn_frame_ends_the_heartbeats() {
     attachments.push(slot, payload);
     let limits = Limits::with_frame_bytes(128 << 20);
     let frame = Frame::new(&builder, attachments, &limits).expect("within limits");
-    writer.beat(Duration::from_millis(1)).expect("started");
-    // Nobody reads, so that it does not fit.
+    writer
+        .start_heartbeats(Duration::from_millis(1))
+        .expect("started");
+    // Nobody reads, so the frame does not fit into the socket.
     let sent = writer.send(&frame, Duration::from_secs(30), &mut Impatient, fail);
     assert!(matches!(sent, Err(CoreError::Interrupted)));
     assert!(writer.is_torn());
-    ends(&writer);
+    wait_for_end(&writer);
 }
 
-/// The thread ends with the connection, whoever ended it.
+/// The thread ends with the connection, whichever side closed it.
 #[test]
 fn heartbeats_end_with_the_connection() {
     let (mut writer, peer) = connected();
-    writer.beat(Duration::from_millis(1)).expect("started");
+    writer
+        .start_heartbeats(Duration::from_millis(1))
+        .expect("started");
     drop(peer);
-    ends(&writer);
+    wait_for_end(&writer);
 
-    // However long it would have slept.
+    // Also while it sleeps for a long interval.
     let (mut writer, _peer) = connected();
-    writer.beat(Duration::from_secs(3000)).expect("started");
+    writer
+        .start_heartbeats(Duration::from_secs(3000))
+        .expect("started");
     drop(writer);
     let (mut writer, _peer) = connected();
-    writer.beat(Duration::from_millis(1)).expect("started");
+    writer
+        .start_heartbeats(Duration::from_millis(1))
+        .expect("started");
     writer.stopper().stop();
-    ends(&writer);
+    wait_for_end(&writer);
 }

@@ -1,7 +1,7 @@
-//! One connection: sends requests, receives the replies to them in order.
+//! One connection: sends requests and receives the replies to them in order.
 
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use capnp::message::Reader;
 use pangea_wire::blocking::{FrameReader, Polled};
@@ -10,18 +10,27 @@ use pangea_wire::{
     message_type, Attachments, Frame, FrameDecoder, Limits, Pool, ReceivedFrame, WireError,
 };
 
-use crate::connect::connect;
+use super::connect::connect;
+use super::progress::Progress;
+use super::writer::{Stopper, Writer};
+use super::Waiter;
+use crate::error::CoreError;
+use crate::options::Options;
 use crate::values::read_error;
-use crate::writer::{Stopper, Writer};
-use crate::{CoreError, Options, Waiter};
 
-/// How long to look for the reason why a peer closed the connection while we were sending.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long to look for a refusal after the peer closed the connection while we were sending.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A checked reply: its type agrees with its union, and it answers the current request.
 pub(crate) struct Received {
     pub(crate) kind: MessageType,
     pub(crate) reader: Reader<ReceivedFrame>,
+}
+
+enum Unusable {
+    ClosedByProgram,
+    /// The position in the stream is unknown.
+    After(String),
 }
 
 pub(crate) struct Connection {
@@ -30,8 +39,8 @@ pub(crate) struct Connection {
     reader: FrameReader<TcpStream>,
     limits: Limits,
     last_request: u64,
-    /// Why it is of no more use, once it is.
-    broken: Option<String>,
+    /// Why it cannot be used any more.
+    unusable: Option<Unusable>,
 }
 
 impl Connection {
@@ -56,7 +65,7 @@ impl Connection {
             reader: FrameReader::new(stream, FrameDecoder::new(pool.clone(), limits)),
             limits,
             last_request: 0,
-            broken: None,
+            unusable: None,
         })
     }
 
@@ -68,14 +77,14 @@ impl Connection {
         &self.limits
     }
 
-    /// Ends this connection from another thread.
+    /// A handle that closes this connection from another thread.
     pub(crate) fn stopper(&self) -> Stopper {
         self.writer.stopper()
     }
 
-    /// From now on, no silence of this side is longer than `every`; zero ends that.
-    pub(crate) fn beat(&mut self, every: Duration) -> Result<(), CoreError> {
-        let started = self.writer.beat(every);
+    /// From now on, sends heartbeats so that this side is never silent for longer than `every`; zero stops them.
+    pub(crate) fn start_heartbeats(&mut self, every: Duration) -> Result<(), CoreError> {
+        let started = self.writer.start_heartbeats(every);
         started.map_err(|error| self.wire_error(error))
     }
 
@@ -86,7 +95,7 @@ impl Connection {
 
     pub(crate) fn close(&mut self) {
         self.writer.close();
-        self.broken = Some("closed by this program".to_owned());
+        self.unusable = Some(Unusable::ClosedByProgram);
     }
 
     pub(crate) fn protocol_error(&self, reason: impl Into<String>) -> CoreError {
@@ -103,22 +112,33 @@ impl Connection {
         }
     }
 
-    /// Runs one exchange. After an error inside it the position in the stream is unknown: no more exchanges then.
+    /// Runs one exchange. An error inside it leaves the position in the stream unknown, so no exchange follows it.
     pub(crate) fn exchange<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, CoreError>,
     ) -> Result<T, CoreError> {
-        if let Some(reason) = &self.broken {
-            return Err(CoreError::Lost {
-                address: self.address.clone(),
-                reason: format!("{reason}; open a new connection"),
-            });
+        let address = || self.address.clone();
+        match &self.unusable {
+            Some(Unusable::ClosedByProgram) => {
+                return Err(CoreError::Closed {
+                    address: address(),
+                    reason: "closed by this program; open a new connection".to_owned(),
+                })
+            }
+            Some(Unusable::After(reason)) => {
+                return Err(CoreError::Lost {
+                    address: address(),
+                    reason: format!("{reason}; open a new connection"),
+                })
+            }
+            None => {}
         }
         let result = work(self);
         if let Err(error) = &result {
             if !error.leaves_connection_usable() {
                 self.writer.close();
-                self.broken = Some(format!("unusable after an earlier error ({error})"));
+                let reason = format!("unusable after an earlier error ({error})");
+                self.unusable = Some(Unusable::After(reason));
             }
         }
         result
@@ -135,11 +155,13 @@ impl Connection {
         let patience = self.limits.progress_timeout;
         let fail = |source| self.wire_error(source);
         match self.writer.send(&frame, patience, waiter, fail) {
-            Err(error @ CoreError::Wire { .. }) => Err(self.last_words(waiter).unwrap_or(error)),
+            Err(error @ CoreError::Wire { .. }) => {
+                Err(self.pending_refusal(waiter).unwrap_or(error))
+            }
             Err(error) => {
                 if self.writer.is_torn() {
                     self.writer.close();
-                    self.broken = Some("interrupted inside a frame".to_owned());
+                    self.unusable = Some(Unusable::After("interrupted inside a frame".to_owned()));
                 }
                 Err(error)
             }
@@ -147,17 +169,17 @@ impl Connection {
         }
     }
 
-    /// A peer that refuses a request in the middle says why before it closes.
-    fn last_words(&mut self, waiter: &mut impl Waiter) -> Option<CoreError> {
+    /// A peer that refuses a request while it is being sent says why before it closes: that error is more useful than ours.
+    fn pending_refusal(&mut self, waiter: &mut impl Waiter) -> Option<CoreError> {
         let request = self.last_request;
-        match self.receive_reply(request, Some(LAST_WORDS), waiter) {
+        match self.receive_reply(request, Some(REFUSAL_TIMEOUT), waiter) {
             Err(error @ CoreError::Peer { .. }) => Some(error),
             _ => None,
         }
     }
 
-    /// The reply to `request`; an `ErrorReply` becomes an error. `patience` bounds the wait for it to start; without one
-    /// it is waited for as long as the connection lives.
+    /// The reply to `request`; an `ErrorReply` becomes an error. `patience` bounds the wait for its first byte; `None` waits as long
+    /// as the connection lives.
     pub(crate) fn receive_reply(
         &mut self,
         request: u64,
@@ -171,7 +193,7 @@ impl Connection {
                 let root = root.map_err(|error| self.wire_error(error.into()))?;
                 let kind = message_type(root).map_err(|error| self.wire_error(error))?;
                 let id = root.get_request_id();
-                // An error about a request that could not be read carries no id.
+                // An error about an unreadable request has no id.
                 if kind == MessageType::ErrorReply && (id == request || id == 0) {
                     return Err(read_error(root).map_err(|error| self.wire_error(error))?);
                 }
@@ -185,7 +207,7 @@ impl Connection {
                     self.protocol_error(format!("reply to request {id}, which was not sent yet"))
                 );
             }
-            // The answer to an earlier request whose wait was given up: skipped.
+            // The reply to an earlier request whose wait was interrupted: skipped.
         }
     }
 
@@ -222,32 +244,5 @@ impl Connection {
                 return Err(self.wire_error(WireError::Stalled { doing, seconds }));
             }
         }
-    }
-}
-
-/// Notices when a count has stopped changing.
-pub(crate) struct Progress {
-    timeout: Duration,
-    last: Option<u64>,
-    since: Instant,
-}
-
-impl Progress {
-    pub(crate) fn new(timeout: Duration) -> Self {
-        Self {
-            timeout,
-            last: None,
-            since: Instant::now(),
-        }
-    }
-
-    /// The time-out in seconds, if the count has not changed for that long.
-    pub(crate) fn stalled(&mut self, count: u64) -> Option<f64> {
-        if self.last != Some(count) {
-            self.last = Some(count);
-            self.since = Instant::now();
-            return None;
-        }
-        (self.since.elapsed() >= self.timeout).then_some(self.timeout.as_secs_f64())
     }
 }

@@ -1,19 +1,19 @@
-//! Snapshots, the bytes of one file in pieces: cut and sent, received and put together.
+//! Snapshots: the bytes of one file, sent and received in pieces.
 
 use pangea_wire::schema::{message, snapshot, MessageType, MAX_CHUNK_BYTES};
 use pangea_wire::{data_slot, AlignedBuffer, Attachments, Pool, WireError};
 use sha2::{Digest, Sha256};
 
-use crate::connection::{Connection, Received};
+use crate::error::CoreError;
+use crate::link::{Connection, Received, Waiter};
 use crate::values::hash;
-use crate::{CoreError, Waiter, WorkReply};
 
-/// Largest snapshot to take. Memory is taken as its bytes arrive, so this guards against a wrong number, not against load.
+/// Largest snapshot to accept. Memory is allocated as its bytes arrive, so this guards against a wrong number, not against load.
 const MAX_SNAPSHOT_BYTES: u64 = 1 << 40;
-/// `Snapshot.data` among the pointer fields of `Snapshot`: parametersHash, data, hash.
+/// Index of `Snapshot.data` among the pointer fields of `Snapshot`: parametersHash, data, hash.
 const SNAPSHOT_DATA_POINTER: usize = 1;
 
-/// Sends `data` from where it lies, as frames with one request id. It is not answered.
+/// Sends `data` without copying it, as frames with one request id. There is no reply.
 pub(crate) fn send_snapshot(
     connection: &mut Connection,
     step: u64,
@@ -56,7 +56,14 @@ pub(crate) fn send_snapshot(
     }
 }
 
-/// A snapshot of which some frames are there.
+/// The whole state of a worker after `step` steps: the bytes of a safetensors file. Their hash has been verified.
+pub struct Snapshot {
+    pub step: u64,
+    pub parameters_hash: Vec<u8>,
+    pub data: AlignedBuffer,
+}
+
+/// A snapshot of which some frames have arrived.
 #[derive(Default)]
 pub(crate) struct SnapshotAssembler {
     started: Option<Started>,
@@ -70,12 +77,12 @@ struct Started {
 }
 
 impl SnapshotAssembler {
-    /// Takes the next frame; gives the snapshot after the last one.
+    /// Takes the next frame; returns the snapshot after the last one.
     pub(crate) fn add(
         &mut self,
         received: Received,
         pool: &Pool,
-    ) -> Result<Option<WorkReply>, WireError> {
+    ) -> Result<Option<Snapshot>, WireError> {
         let root = received.reader.get_root::<message::Reader<'_>>()?;
         let Ok(message::Snapshot(frame)) = root.which() else {
             return Err(malformed("is not what the union holds"));
@@ -104,12 +111,12 @@ impl SnapshotAssembler {
             return Ok(None);
         }
         if !current.data.is_full() {
-            return Err(malformed("has a last frame, but is not complete"));
+            return Err(malformed("is incomplete after its last frame"));
         }
         if current.digest.finalize().as_slice() != hash(frame.get_hash()?, "Snapshot.hash")? {
-            return Err(malformed("has bytes that do not give its hash"));
+            return Err(malformed("has bytes that do not match its hash"));
         }
-        Ok(Some(WorkReply::Snapshot {
+        Ok(Some(Snapshot {
             step: current.step,
             parameters_hash: current.parameters_hash,
             data: current.data,
