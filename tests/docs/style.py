@@ -7,7 +7,7 @@ Prints one line a finding and exits with 1 if there is one. It needs nothing but
 it runs without the build.
 
 Width:
-    Markdown         100 columns; tables, code blocks, headings, link definitions and lines with a URL are exempt
+    Markdown         100 columns; tables, code, headings, link definitions, URLs and single words are exempt
     Python           120 columns; lines with a URL are exempt, and multi-line strings that are not docstrings
     other sources    comments 100 columns, lines that end with a comment 120; lines with a URL are exempt
 
@@ -136,9 +136,14 @@ def wide_markdown(text: str) -> Iterator[tuple[int, str]]:
         # Four blanks after an empty line are a block of code, until a line has fewer.
         code = (line.startswith("    ") and (code or not before.strip())) or (code and not line.strip())
         before = line
-        exempt = fence or mark or code or line.lstrip().startswith(("|", "#")) or "://" in line
+        exempt = fence or mark or code or line.lstrip().startswith(("|", "#")) or "://" in line or _is_one_word(line)
         if not exempt and not re.match(r"\s*\[[^]]+\]: ", line) and len(line) > MARKDOWN_WIDTH:
             yield number, f"{len(line)} columns, at most {MARKDOWN_WIDTH} in Markdown"
+
+
+def _is_one_word(line: str) -> bool:
+    """Whether a line cannot be broken: a word or piece of code, perhaps behind the mark of a list."""
+    return len(re.sub(r"`[^`]*`", "code", re.sub(r"^\s*([-*>]|\d+\.) ", "", line)).split()) == 1
 
 
 def wide_python(text: str) -> Iterator[tuple[int, str]]:

@@ -66,6 +66,7 @@ def test_the_files_about_phrases_may_quote_them() -> None:
         (f"````\n```\n{LONG}\n````\n{LONG}\n", [5]),
         (f"Code:\n\n    {LONG}\n\n    {LONG}\n\n{LONG}\n", [7]),
         (f"- list\n    {LONG}\n", [2]),
+        (f"- `{LONG}`,\n- `{LONG}` too.\n", [2]),
     ],
 )
 def test_wide_markdown_is_noticed(text: str, lines: list[int]) -> None:
