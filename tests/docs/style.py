@@ -156,7 +156,7 @@ def wide_python(text: str) -> Iterator[tuple[int, str]]:
 
 def _lines_of_data(text: str) -> set[int]:
     """Lines inside of multi-line strings that are not docstrings; their content is not ours to break."""
-    found = set()
+    found = set[int]()
     for token in tokenize.generate_tokens(StringIO(text).readline):
         if token.type == tokenize.STRING and token.end[0] > token.start[0]:
             found.update(range(token.start[0], token.end[0] + 1))
