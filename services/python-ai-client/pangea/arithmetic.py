@@ -21,7 +21,7 @@ VARIABLE = "PANGEA_ARITHMETIC"
 _RESTARTED = "PANGEA_RESTARTED"
 _TUNABLES = "GLIBC_TUNABLES"
 # These read their variables when they are loaded.
-_READERS = frozenset({"numpy", "torch"})
+_READ_WHEN_LOADED = frozenset({"numpy", "torch"})
 
 
 class UnavailableLevel(PangeaError, ValueError):
@@ -92,7 +92,7 @@ _UNSET = frozenset(
     }
 )
 # Shown to people who have to set them by hand.
-_DECIDING = sorted({*_UNSET, _TUNABLES, *(name for level in LEVELS.values() for name in level.variables)})
+_RELEVANT = sorted({*_UNSET, _TUNABLES, *(name for level in LEVELS.values() for name in level.variables)})
 
 
 def best_level(cpuinfo: str | None = None) -> str:
@@ -123,7 +123,7 @@ def require(level: str, cpuinfo: str | None = None) -> None:
         raise UnavailableLevel(f"the run computes with the arithmetic {level}, and this machine's processor lacks {', '.join(sorted(missing))}; {advice}")
 
 
-def wanted(environment: Mapping[str, str]) -> str:
+def requested_level(environment: Mapping[str, str]) -> str:
     """The level that PANGEA_ARITHMETIC names, or the best one of this machine.
 
     Raises:
@@ -139,17 +139,17 @@ def pin(environment: Mapping[str, str], level: str) -> dict[str, str]:
     if not level:
         return dict(environment)
     tunables = ":".join(item for item in environment.get(_TUNABLES, "").split(":") if item and not item.startswith("glibc.cpu."))
-    kept = {name: value for name, value in environment.items() if name not in _DECIDING}
+    kept = {name: value for name, value in environment.items() if name not in _RELEVANT}
     return {**kept, **LEVELS[level].variables, **({_TUNABLES: tunables} if tunables else {}), VARIABLE: level}
 
 
-def _changes(environment: Mapping[str, str], level: str) -> dict[str, str | None]:
+def _needed_changes(environment: Mapping[str, str], level: str) -> dict[str, str | None]:
     """What decides about the bits and has to be another value, or None for unset, to be pinned."""
     pinned = pin(environment, level)
-    return {name: pinned.get(name) for name in _DECIDING if pinned.get(name) != environment.get(name)}
+    return {name: pinned.get(name) for name in _RELEVANT if pinned.get(name) != environment.get(name)}
 
 
-def _started_with() -> dict[str, str]:
+def _initial_environment() -> dict[str, str]:
     """The environment that this process was started with; what a script sets later comes too late for what it has loaded."""
     entries = [os.fsdecode(entry).partition("=") for entry in Path("/proc/self/environ").read_bytes().split(b"\0")]
     return {name: value for name, equals, value in entries if equals}
@@ -157,11 +157,11 @@ def _started_with() -> dict[str, str]:
 
 def is_pinned(level: str) -> bool:
     """Whether what this process has loaded computes with the level: it was started so, or pinned before it loaded anything."""
-    return _pinned_here == level or not _changes(_started_with(), level)
+    return _pinned_in_process == level or not _needed_changes(_initial_environment(), level)
 
 
 # The level that this process was pinned to after its start, before torch was there.
-_pinned_here = ""
+_pinned_in_process = ""
 
 
 def pin_before_torch() -> None:
@@ -170,18 +170,18 @@ def pin_before_torch() -> None:
     Raises:
         UnavailableLevel: this machine does not have the level that PANGEA_ARITHMETIC names.
     """
-    global _pinned_here
-    level = wanted(os.environ)
+    global _pinned_in_process
+    level = requested_level(os.environ)
     # The C library has read its own at the start of the process.
-    if not is_pinned(level) and not _READERS & sys.modules.keys() and _TUNABLES not in _changes(_started_with(), level):
-        _pinned_here = level
+    if not is_pinned(level) and not _READ_WHEN_LOADED & sys.modules.keys() and _TUNABLES not in _needed_changes(_initial_environment(), level):
+        _pinned_in_process = level
         pinned = pin(os.environ, level)
-        for name in _changes(os.environ, level):
+        for name in _needed_changes(os.environ, level):
             os.environ.pop(name, None)
         os.environ.update(pinned)
 
 
-def in_force() -> str:
+def pinned_level() -> str:
     """The level that this process is pinned to; "" if to none."""
     level = os.environ.get(VARIABLE, "")
     return level if level in LEVELS and is_pinned(level) else ""
@@ -197,27 +197,27 @@ def ensure_pinned() -> str:
         NotPinned: it is too late, and the script cannot be started again; the message says how to start it.
     """
     pin_before_torch()
-    level = wanted(os.environ)
+    level = requested_level(os.environ)
     if is_pinned(level):
         return level
     if "pytest" in sys.modules:
         return ""
-    if (hindrance := _hindrance()) is not None:
+    if (hindrance := _restart_obstacle()) is not None:
         raise NotPinned(
             f"torch or numpy was loaded before the arithmetic {level} was pinned, and this process cannot be started again: {hindrance}. Start the script with `pangea train` or "
-            f"`pangea worker`, call pangea.seed_everything before torch is imported, or start this process as: {_command(level)} ..."
+            f"`pangea worker`, call pangea.seed_everything before torch is imported, or start this process as: {_pinned_command(level)} ..."
         )
     _restart(level)
 
 
-def _command(level: str) -> str:
+def _pinned_command(level: str) -> str:
     """What starts a process with this one's environment, but pinned."""
-    changes = _changes(_started_with(), level).items()
+    changes = _needed_changes(_initial_environment(), level).items()
     unset = [word for name, value in changes if value is None for word in ("-u", name)]
     return shlex.join(["env", *unset, *(f"{name}={value}" for name, value in changes if value is not None), f"{VARIABLE}={level}"])
 
 
-def _hindrance() -> str | None:
+def _restart_obstacle() -> str | None:
     """Why this process cannot be replaced by a new one that runs the same script; None if it can."""
     if os.environ.get(_RESTARTED) == str(os.getpid()):
         return "it was once, and something on the way set the variables again"

@@ -29,7 +29,7 @@ def _in_script(file: str) -> bool:
     return file == script and not file.startswith((_PACKAGE, "<"))
 
 
-def _place(file: str, line: int) -> str:
+def _location(file: str, line: int) -> str:
     return f"{Path(file).name}, line {line}: "
 
 
@@ -38,7 +38,7 @@ def script_line(traceback: types.TracebackType | None) -> str:
     place = ""
     while traceback is not None:
         if _in_script(file := traceback.tb_frame.f_code.co_filename):
-            place = _place(file, traceback.tb_lineno)
+            place = _location(file, traceback.tb_lineno)
         traceback = traceback.tb_next
     return place
 
@@ -48,12 +48,12 @@ def calling_line() -> str:
     frame: types.FrameType | None = sys._getframe()
     while frame is not None:
         if _in_script(file := frame.f_code.co_filename):
-            return _place(file, frame.f_lineno)
+            return _location(file, frame.f_lineno)
         frame = frame.f_back
     return ""
 
 
-def sentence(error: BaseException, traceback: types.TracebackType | None) -> str:
+def format_error(error: BaseException, traceback: types.TracebackType | None) -> str:
     """What is printed of an error that ends a script."""
     return f"pangea: {script_line(traceback)}{error}"
 

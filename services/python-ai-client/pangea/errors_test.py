@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-from pangea.training.determinism import TellsUncaught
+from pangea.training.determinism import UncaughtErrorHook
 from pangea.errors import BrokenPromise
 
-before = TellsUncaught()
+before = UncaughtErrorHook()
 before.remove()
-hook = TellsUncaught()
-hook.told = lambda error: print("told:", error)
+hook = UncaughtErrorHook()
+hook.on_error = lambda error: print("reported:", error)
 
 def helper():
     raise {error}
@@ -41,7 +41,7 @@ def test_what_torch_says_is_told_with_what_to_do(tmp_path: Path, said: str, advi
 def test_our_own_error_is_one_line(tmp_path: Path) -> None:
     result = ended(tmp_path, 'BrokenPromise("the parameter w was changed")')
     assert (result.returncode, result.stderr) == (1, "pangea: train.py, line 11: the parameter w was changed\n")
-    assert result.stdout == "told: the parameter w was changed\n"
+    assert result.stdout == "reported: the parameter w was changed\n"
 
 
 @pytest.mark.parametrize(("error", "variables"), [('ValueError("own")', {}), ('BrokenPromise("b")', {"PANGEA_TRACEBACK": "1"})])

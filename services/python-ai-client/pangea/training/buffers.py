@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from pangea.errors import BrokenPromise
-from pangea.training.tensors import Place, UnsupportedModel, places
+from pangea.training.tensors import TensorSlot, UnsupportedModel, tensor_slots
 
 # What a buffer moves by in a step: the mean of the shards' changes over the samples, or their sum.
 MODES = ("mean", "sum")
@@ -49,65 +49,65 @@ class Buffers:
             UnsupportedModel: for a buffer that a snapshot could not carry, or a mode that is of no buffer.
         """
         modes = modes or {}
-        self._moving: list[Place] = []
-        self._tied: list[Place] = []  # further places of the same tensors
-        self._cached: list[Place] = []
-        self._fixed: list[Place] = []
+        self._moving: list[TensorSlot] = []
+        self._tied: list[TensorSlot] = []  # further places of the same tensors
+        self._cached: list[TensorSlot] = []
+        self._fixed: list[TensorSlot] = []
         seen: set[int] = set()
-        for place, persistent in places(model, "_buffers"):
-            if persistent and place.tensor.is_complex():
-                raise UnsupportedModel(f"buffer {place.name} is {place.tensor.dtype}; register it with persistent=False, or as two real buffers")
-            if id(place.tensor) in seen:
-                self._tied.append(place)
+        for slot, persistent in tensor_slots(model, "_buffers"):
+            if persistent and slot.tensor.is_complex():
+                raise UnsupportedModel(f"buffer {slot.name} is {slot.tensor.dtype}; register it with persistent=False, or as two real buffers")
+            if id(slot.tensor) in seen:
+                self._tied.append(slot)
                 continue
-            seen.add(id(place.tensor))
-            kind = self._cached if not persistent else self._moving if _is_number(place.tensor) else self._fixed
-            kind.append(place)
+            seen.add(id(slot.tensor))
+            kind = self._cached if not persistent else self._moving if _is_number(slot.tensor) else self._fixed
+            kind.append(slot)
         for name, mode in modes.items():
-            if mode not in MODES or name not in {place.name for place in self._moving}:
-                known = ", ".join(place.name for place in self._moving) or "none"
+            if mode not in MODES or name not in {slot.name for slot in self._moving}:
+                known = ", ".join(slot.name for slot in self._moving) or "none"
                 raise UnsupportedModel(f"buffers={{{name!r}: {mode!r}}} cannot be: a mode is one of {', '.join(MODES)}, and the buffers that take part in a step are {known}")
-        self._sums = [modes.get(place.name, "mean") == "sum" for place in self._moving]
+        self._sums = [modes.get(slot.name, "mean") == "sum" for slot in self._moving]
         of_norms = _of_norms(model)
-        self.averaged = [place.name for place, is_sum in zip(self._moving, self._sums, strict=True) if not is_sum and place.name not in of_norms]
-        self.elements = sum(place.tensor.numel() for place in self._moving)
-        self._cache_start = [(place.tensor.detach().clone(), place.tensor._version) for place in self._cached]
-        self.remember()
+        self.averaged = [slot.name for slot, is_sum in zip(self._moving, self._sums, strict=True) if not is_sum and slot.name not in of_norms]
+        self.elements = sum(slot.tensor.numel() for slot in self._moving)
+        self._cache_start = [(slot.tensor.detach().clone(), slot.tensor._version) for slot in self._cached]
+        self.record_baseline()
 
     def shapes(self) -> list[tuple[str, tuple[int, ...]]]:
         """Name and shape of each that goes through the tree, in the order of a flat vector."""
-        return [(place.name, tuple(place.tensor.shape)) for place in self._moving]
+        return [(slot.name, tuple(slot.tensor.shape)) for slot in self._moving]
 
-    def remember(self) -> None:
+    def record_baseline(self) -> None:
         """Takes the values of now for those of the step's start; caches are as they were at the join."""
-        self._start = [place.tensor.detach().clone() for place in self._moving]
+        self._start = [slot.tensor.detach().clone() for slot in self._moving]
         self._empty_caches()
-        self._fixed_versions = [place.tensor._version for place in self._fixed]
+        self._fixed_versions = [slot.tensor._version for slot in self._fixed]
 
     @torch.no_grad()
     def reset(self) -> None:
         """Puts the values of the step's start back, also where a module replaced the tensor."""
-        for place, start in zip(self._moving, self._start, strict=True):
-            place.shelf[place.key] = place.tensor
-            place.tensor.copy_(start)
+        for slot, start in zip(self._moving, self._start, strict=True):
+            slot.registry[slot.key] = slot.tensor
+            slot.tensor.copy_(start)
         self._empty_caches()
 
     @torch.no_grad()
     def _empty_caches(self) -> None:
-        for index, (place, (value, version)) in enumerate(zip(self._cached, self._cache_start, strict=True)):
-            place.shelf[place.key] = place.tensor
-            if place.tensor._version != version:
-                place.tensor.copy_(value)
-                self._cache_start[index] = (value, place.tensor._version)
+        for index, (slot, (value, version)) in enumerate(zip(self._cached, self._cache_start, strict=True)):
+            slot.registry[slot.key] = slot.tensor
+            if slot.tensor._version != version:
+                slot.tensor.copy_(value)
+                self._cache_start[index] = (value, slot.tensor._version)
 
     def check(self) -> None:
         """Raises:
         BrokenPromise: naming a saved buffer that is no number and has changed.
         """
-        for place, version in zip(self._fixed, self._fixed_versions, strict=True):
-            if place.holds() is not place.tensor or place.tensor._version != version:
+        for slot, version in zip(self._fixed, self._fixed_versions, strict=True):
+            if slot.current() is not slot.tensor or slot.tensor._version != version:
                 raise BrokenPromise(
-                    f"the buffer {place.name} ({place.tensor.dtype}) was changed, which the other workers would not learn of; make it a number (torch.uint8), or change it in run.after_step(fn)"
+                    f"the buffer {slot.name} ({slot.tensor.dtype}) was changed, which the other workers would not learn of; make it a number (torch.uint8), or change it in run.after_step(fn)"
                 )
 
     @torch.no_grad()
@@ -120,15 +120,15 @@ class Buffers:
         Raises:
             UnsupportedModel: for a buffer that became another kind of tensor.
         """
-        for place in self._tied:
-            if place.holds() is not place.tensor:
-                raise UnsupportedModel(f"buffer {place.name} is shared by several modules and was replaced in one; change it in place")
-        for place, start, part, is_sum in self._parts(flat):
-            now = place.holds()
+        for slot in self._tied:
+            if slot.current() is not slot.tensor:
+                raise UnsupportedModel(f"buffer {slot.name} is shared by several modules and was replaced in one; change it in place")
+        for slot, start, part, is_sum in self._parts(flat):
+            now = slot.current()
             if now is None or now.shape != start.shape or now.dtype != start.dtype:
                 what = "nothing" if now is None else f"{now.dtype} {tuple(now.shape)}"
                 raise UnsupportedModel(
-                    f"buffer {place.name} was {start.dtype} {tuple(start.shape)} and became {what} in the forward pass; keep its shape and dtype, or register it with persistent=False if it is a cache"
+                    f"buffer {slot.name} was {start.dtype} {tuple(start.shape)} and became {what} in the forward pass; keep its shape and dtype, or register it with persistent=False if it is a cache"
                 )
             # What is equal has not changed, also where the difference is no number (inf - inf).
             change = (_wide(now) - _wide(start)) * (1 if is_sum else samples)
@@ -142,7 +142,7 @@ class Buffers:
             flat: float32 [elements], summed over the shards of a step.
             samples: of the step.
         """
-        for _place, start, part, is_sum in self._parts(flat):
+        for _slot, start, part, is_sum in self._parts(flat):
             total = part.view(start.shape)
             moved_by = total.to(torch.float64) / (1 if is_sum else samples)
             moved = (_wide(start) + (moved_by if start.is_floating_point() else moved_by.round().to(torch.int64))).to(start.dtype)
@@ -150,8 +150,8 @@ class Buffers:
             start.copy_(torch.where(total == 0, start, moved))
         self.reset()
 
-    def _parts(self, flat: torch.Tensor) -> Iterator[tuple[Place, torch.Tensor, torch.Tensor, bool]]:
+    def _parts(self, flat: torch.Tensor) -> Iterator[tuple[TensorSlot, torch.Tensor, torch.Tensor, bool]]:
         offset = 0
-        for place, start, is_sum in zip(self._moving, self._start, self._sums, strict=True):
-            yield place, start, flat[offset : offset + start.numel()], is_sum
+        for slot, start, is_sum in zip(self._moving, self._start, self._sums, strict=True):
+            yield slot, start, flat[offset : offset + start.numel()], is_sum
             offset += start.numel()

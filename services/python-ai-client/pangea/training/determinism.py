@@ -17,7 +17,7 @@ import torch
 
 from pangea import arithmetic
 from pangea._native import PeerError, WireError
-from pangea.errors import PangeaError, sentence, wants_traceback
+from pangea.errors import PangeaError, format_error, wants_traceback
 
 _ALLOW = "PANGEA_ALLOW_NONDETERMINISM"
 _HINT = (
@@ -51,7 +51,7 @@ def is_nondeterministic(error: BaseException | None) -> bool:
     return isinstance(error, RuntimeError) and "does not have a deterministic implementation" in str(error)
 
 
-def refusal(error: RuntimeError) -> NondeterministicOperation:
+def nondeterminism_error(error: RuntimeError) -> NondeterministicOperation:
     """The error for an operation that torch has refused, by its name."""
     return NondeterministicOperation(f"the model uses {str(error).split(' ', 1)[0]}, an operation without a deterministic form. {_HINT}")
 
@@ -78,28 +78,28 @@ def _with_advice(error: BaseException) -> str | None:
     return None
 
 
-def explain(error: BaseException | None) -> None:
+def add_advice(error: BaseException | None) -> None:
     """Adds to torch's refusal, raised in the user's own code, what to do about it."""
     if error is not None and is_nondeterministic(error) and _HINT not in getattr(error, "__notes__", []):
         error.add_note(_HINT)
 
 
-class TellsUncaught:
+class UncaughtErrorHook:
     """Tells what ends the process: errors of Pangea in a sentence, and what to do about an operation that torch refuses, which is raised in the script's own forward pass."""
 
     def __init__(self) -> None:
-        self.told: Callable[[BaseException], None] = lambda _: None
+        self.on_error: Callable[[BaseException], None] = lambda _: None
         self._previous = sys.excepthook
         sys.excepthook = self._hook
 
     def _hook(self, kind: type[BaseException], error: BaseException, traceback: types.TracebackType | None) -> None:
-        self.told(error)
+        self.on_error(error)
         if is_nondeterministic(error):
-            error = refusal(RuntimeError(str(error)))
+            error = nondeterminism_error(RuntimeError(str(error)))
         elif (text := _with_advice(error)) is not None:
             error = PangeaError(text)
         if isinstance(error, (PangeaError, PeerError, WireError)) and not wants_traceback():
-            print(sentence(error, traceback), file=sys.stderr, flush=True)
+            print(format_error(error, traceback), file=sys.stderr, flush=True)
         else:
             self._previous(kind, error, traceback)
 
@@ -125,7 +125,7 @@ def allows_nondeterminism() -> bool:
 
 
 @contextmanager
-def same_randomness() -> Iterator[None]:
+def preserved_random_state() -> Iterator[None]:
     """Leaves the generators of torch, numpy and `random` as it found them, whatever is drawn within."""
     states = torch.get_rng_state(), numpy.random.get_state(), random.getstate()
     try:
@@ -174,4 +174,4 @@ def describe_software() -> str:
         for pool in threadpoolctl.threadpool_info()
         if pool["user_api"] == "blas"
     )
-    return f"arithmetic {arithmetic.in_force() or 'not pinned'}, torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()} {' '.join(blas)}"
+    return f"arithmetic {arithmetic.pinned_level() or 'not pinned'}, torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()} {' '.join(blas)}"

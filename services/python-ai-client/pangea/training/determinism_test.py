@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from pangea.training.determinism import configure_torch, explain, is_nondeterministic, refusal, seed_everything, seed_shard, shard_seed
+from pangea.training.determinism import add_advice, configure_torch, is_nondeterministic, nondeterminism_error, seed_everything, seed_shard, shard_seed
 
 
 def draws() -> tuple[float, float, float]:
@@ -63,10 +63,10 @@ def test_an_operation_without_a_deterministic_form_is_refused_by_name_with_the_w
     with pytest.raises(RuntimeError) as raised:
         unpool()
     assert is_nondeterministic(raised.value)
-    assert "max_unpooling2d" in str(refusal(raised.value))
-    assert "--allow-nondeterminism" in str(refusal(raised.value))
-    explain(raised.value)
-    explain(raised.value)
+    assert "max_unpooling2d" in str(nondeterminism_error(raised.value))
+    assert "--allow-nondeterminism" in str(nondeterminism_error(raised.value))
+    add_advice(raised.value)
+    add_advice(raised.value)
     assert len(raised.value.__notes__) == 1
 
 
@@ -82,11 +82,11 @@ def test_it_is_allowed_when_the_promise_is_given_up(monkeypatch: pytest.MonkeyPa
 def test_a_refusal_in_the_scripts_own_frames_ends_with_the_way_out() -> None:
     script = """
 import torch
-from pangea.training.determinism import TellsUncaught, configure_torch
+from pangea.training.determinism import UncaughtErrorHook, configure_torch
 configure_torch()
-before = TellsUncaught()
+before = UncaughtErrorHook()
 before.remove()
-hook = TellsUncaught()
+hook = UncaughtErrorHook()
 torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env={"PYTHONPATH": ":".join(sys.path)})
@@ -97,7 +97,7 @@ torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
 
 @pytest.mark.parametrize("error", [None, RuntimeError("out of memory"), ValueError("does not have a deterministic implementation")])
 def test_other_errors_are_left_alone(error: BaseException | None) -> None:
-    explain(error)
+    add_advice(error)
     assert not getattr(error, "__notes__", [])
 
 

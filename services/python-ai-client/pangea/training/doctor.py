@@ -38,7 +38,7 @@ def _determinism() -> str:
 
 
 def _arithmetic() -> str:
-    level, best = arithmetic.in_force(), arithmetic.best_level()
+    level, best = arithmetic.pinned_level(), arithmetic.best_level()
     if not level:
         return "not pinned: this processor has none of " + ", ".join(arithmetic.LEVELS) if not best else "not pinned"
     return f"{level} ({'the best of this machine' if level == best else f'this machine also has {best}'}); another: {arithmetic.VARIABLE}=LEVEL pangea doctor"

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from pangea.errors import BrokenPromise
 from pangea.training.buffers import Buffers
 from pangea.training.hashing import tensors_hash
-from pangea.training.tensors import UnsupportedModel, places
+from pangea.training.tensors import UnsupportedModel, tensor_slots
 from pangea.training.watch import ParameterWatch
 
 __all__ = ["Parameters", "UnsupportedModel"]
@@ -48,9 +48,9 @@ class Parameters:
                 raise UnsupportedModel(f"{name} is not contiguous in memory; store `parameter.data.contiguous()`")
         self._frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
         self.buffers = Buffers(model, modes)
-        self.watch = ParameterWatch([place for place, _ in places(model, "_parameters")])
+        self.watch = ParameterWatch([slot for slot, _ in tensor_slots(model, "_parameters")])
         # Where the promise is given up: told of what breaks it, instead of an error.
-        self.tolerate: Callable[[str], None] | None = None
+        self.on_broken_promise: Callable[[str], None] | None = None
         self._gradients = sum(parameter.numel() for parameter in self.trainable.values())
         self.elements = self._gradients + len(self.trainable) + self.buffers.elements
 
@@ -68,11 +68,11 @@ class Parameters:
         for parameter in self.trainable.values():
             parameter.grad = None
 
-    def loaded(self) -> None:
+    def record_baseline(self) -> None:
         """Says that the values of now are the run's: those of a snapshot, or after a step."""
         self.clear_gradients()
-        self.buffers.remember()
-        self.watch.remember()
+        self.buffers.record_baseline()
+        self.watch.record_baseline()
 
     def begin_shard(self) -> None:
         """Puts the buffers back to the step's start. To be called before the forward pass."""
@@ -101,13 +101,13 @@ class Parameters:
         flat[self._gradients : self._gradients + len(self.trainable)] = used
         offset = 0
         for name, parameter in self.trainable.items():
-            place = flat[offset : offset + parameter.numel()]
+            part = flat[offset : offset + parameter.numel()]
             if parameter.grad is None:
-                place.zero_()
+                part.zero_()
             elif parameter.grad.is_sparse:
                 raise UnsupportedModel(f"the gradient of {name} is sparse; build the layer with sparse=False")
             else:
-                place.copy_(parameter.grad.reshape(-1))
+                part.copy_(parameter.grad.reshape(-1))
             offset += parameter.numel()
         self.clear_gradients()
         self.buffers.write_change(samples, flat[self._gradients + len(self.trainable) :])
@@ -126,10 +126,10 @@ class Parameters:
         try:
             self._check(where, bytes_too)
         except BrokenPromise as error:
-            if self.tolerate is None:
+            if self.on_broken_promise is None:
                 raise
-            self.tolerate(str(error))
-            self.watch.remember()
+            self.on_broken_promise(str(error))
+            self.watch.record_baseline()
 
     def _check(self, where: str, bytes_too: bool) -> None:
         self.watch.check(where, bytes_too=bytes_too)
@@ -162,4 +162,4 @@ class Parameters:
 
     def end_step(self) -> None:
         """Says that the optimizer has made its step."""
-        self.loaded()
+        self.record_baseline()

@@ -136,7 +136,7 @@ def test_what_must_not_change_in_a_forward_pass_is_named_when_it_does(change: Ca
 def test_where_the_promise_is_given_up_a_change_is_told_and_taken() -> None:
     parameters = Parameters(model := Meddling(lambda model: model.weight.mul_(0.5)))
     told: list[str] = []
-    parameters.tolerate = told.append
+    parameters.on_broken_promise = told.append
     parameters.gradient_sum(model(torch.ones(3, 2)).mean(), 3)
     assert len(told) == 1 and "the parameter weight" in told[0]
 

@@ -29,13 +29,13 @@ _CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 class Guards:
     """From its making until `remove` such calls are refused, but within `open`."""
 
-    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, tolerate: Callable[[str], None] | None = None) -> None:
+    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, on_broken_promise: Callable[[str], None] | None = None) -> None:
         """Args:
         model, optimizer: of the run.
-        tolerate: told of such a call instead of an error.
+        on_broken_promise: told of such a call instead of an error.
         """
-        self._optimizer, self._tolerate = optimizer, tolerate
-        self._open = 0
+        self._optimizer, self._on_broken_promise = optimizer, on_broken_promise
+        self._suspended = 0
         self._parameters = {id(parameter) for parameter in model.parameters()}
         self._undo: list[Callable[[], None]] = []
         hook = optimizer.register_step_pre_hook(lambda *_: self._refuse(_OPTIMIZER))
@@ -47,45 +47,45 @@ class Guards:
         # Under both names that scripts import them by.
         for module in (torch.nn.utils, clip_grad):
             for name in _CLIPS:
-                self._wrap(module, name, functools.partial(self._clip_called, name), listed=True)
+                self._wrap(module, name, functools.partial(self._clip_called, name), first_is_iterable=True)
         # What a script has imported by name before still ends here.
         if hasattr(clip_grad, "_clip_grads_with_norm_"):
-            self._wrap(clip_grad, "_clip_grads_with_norm_", functools.partial(self._clip_called, _CLIPS[0]), listed=True)
+            self._wrap(clip_grad, "_clip_grads_with_norm_", functools.partial(self._clip_called, _CLIPS[0]), first_is_iterable=True)
 
     @contextmanager
-    def open(self) -> Iterator[None]:
+    def suspended(self) -> Iterator[None]:
         """Within it the calls are allowed: they are the run's own."""
-        self._open += 1
+        self._suspended += 1
         try:
             yield
         finally:
-            self._open -= 1
+            self._suspended -= 1
 
     def remove(self) -> None:
         """Leaves torch as it was."""
         while self._undo:
             self._undo.pop()()
 
-    def _wrap(self, owner: Any, name: str, called: Callable[..., None], *, listed: bool = False) -> None:
-        """Has `called` look at the arguments of each call first. `listed`: the first one may be a generator, which looking would use up."""
+    def _wrap(self, owner: Any, name: str, before_call: Callable[..., None], *, first_is_iterable: bool = False) -> None:
+        """Has `before_call` look at the arguments of each call first. `first_is_iterable`: the first one may be a generator, which looking would use up."""
         original = vars(owner)[name]
 
         @functools.wraps(original)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            if listed and args and not isinstance(args[0], torch.Tensor):
+            if first_is_iterable and args and not isinstance(args[0], torch.Tensor):
                 args = (list(args[0]), *args[1:])
-            called(*args)
+            before_call(*args)
             return original(*args, **kwargs)
 
         setattr(owner, name, guarded)
         self._undo.append(lambda: setattr(owner, name, original))
 
     def _refuse(self, text: str) -> None:
-        if self._open:
+        if self._suspended:
             return
-        if self._tolerate is None:
+        if self._on_broken_promise is None:
             raise BrokenPromise(text)
-        self._tolerate(text)
+        self._on_broken_promise(text)
 
     def _scheduler_called(self, scheduler: Any, *_: Any) -> None:
         if getattr(scheduler, "optimizer", None) is self._optimizer:

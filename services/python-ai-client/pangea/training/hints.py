@@ -7,24 +7,24 @@ from typing import Any
 
 import torch
 
-_MOST_NODES = 32
+_MAX_NODES = 32
 _SUM = 2  # at::Reduction::Sum
-_IGNORED = (
+_IGNORE_INDEX_HINT = (
     "the loss leaves out targets (ignore_index), but its mean is weighted with all samples of the batch; say what it is a mean over, so that a step is the mean over all that "
     "counts: run.step(loss, weight=(targets != ignore_index).sum())"
 )
-_SUMMED = "the loss looks like a sum over the batch (reduction='sum'), but is taken for a mean; write run.step(loss, reduction='sum')"
+_SUM_HINT = "the loss looks like a sum over the batch (reduction='sum'), but is taken for a mean; write run.step(loss, reduction='sum')"
 
 
 def _nodes(loss: torch.Tensor) -> list[Any]:
     """The nodes of a loss's graph that are nearest to it."""
     found: list[Any] = []
     waiting: deque[Any] = deque([loss.grad_fn])
-    while waiting and len(found) < _MOST_NODES:
+    while waiting and len(found) < _MAX_NODES:
         node = waiting.popleft()
         if node is not None:
             found.append(node)
-            waiting.extend(following for following, _ in node.next_functions)
+            waiting.extend(successor for successor, _ in node.next_functions)
     return found
 
 
@@ -33,9 +33,9 @@ def hint_about(loss: torch.Tensor) -> str | None:
     try:
         for node in _nodes(loss):
             if getattr(node, "_saved_reduction", None) == _SUM:
-                return _SUMMED
+                return _SUM_HINT
             if hasattr(node, "_saved_ignore_index") and hasattr(node, "_saved_target") and bool((node._saved_target == node._saved_ignore_index).any()):
-                return _IGNORED
+                return _IGNORE_INDEX_HINT
     except RuntimeError:
         # The script has called backward itself, which run.step refuses.
         return None

@@ -10,25 +10,25 @@ import torch
 from pangea.training.tree import Forest, Node
 
 
-class Vectors:
+class VectorPool:
     """Flat float32 vectors [elements] that are used again and again: a lease needs about log2(shards) of them at a time."""
 
     def __init__(self, elements: int) -> None:
         self._elements = elements
         self._free: list[torch.Tensor] = []
 
-    def take(self) -> torch.Tensor:
+    def acquire(self) -> torch.Tensor:
         """A vector with any content."""
         return self._free.pop() if self._free else torch.empty(self._elements, dtype=torch.float32)
 
-    def give_back(self, vector: torch.Tensor) -> None:
+    def release(self, vector: torch.Tensor) -> None:
         """Says that nobody reads a vector any more."""
         self._free.append(vector)
 
     def add(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """left + right in the memory of `left`; `right` is given back."""
         left.add_(right)
-        self.give_back(right)
+        self.release(right)
         return left
 
 
@@ -68,7 +68,7 @@ class Lease:
     epoch_step: int
     shards: list[int]
     separate: frozenset[int]
-    vectors: Vectors
+    vectors: VectorPool
     reports: dict[int, ShardReport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,5 +86,5 @@ class Lease:
     def release(self) -> None:
         """Gives the memory of the sums back."""
         for root in self.roots():
-            self.vectors.give_back(root.value)
+            self.vectors.release(root.value)
         self._sums = Forest(self.vectors.add)

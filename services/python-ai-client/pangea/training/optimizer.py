@@ -98,7 +98,7 @@ class Training:
 
     def guard(self) -> None:
         """From now on, refuses what a training loop has and the run does itself. `unguard` follows."""
-        self.guards = Guards(self.parameters.model, self.optimizer, self.parameters.tolerate)
+        self.guards = Guards(self.parameters.model, self.optimizer, self.parameters.on_broken_promise)
 
     def unguard(self) -> None:
         """Leaves torch and the optimizer as they were."""
@@ -115,10 +115,10 @@ class Training:
         try:
             self._settings.check()
         except BrokenPromise as error:
-            if self.parameters.tolerate is None:
+            if self.parameters.on_broken_promise is None:
                 raise
-            self.parameters.tolerate(str(error))
-            self._settings.remember()
+            self.parameters.on_broken_promise(str(error))
+            self._settings.record_baseline()
 
     def apply(self, total: torch.Tensor, samples: int, loss_sum: float, divisor: float | None = None, step: Step | None = None, seed: int = 0) -> None:
         """Makes a step.
@@ -143,10 +143,10 @@ class Training:
         if self.guards is None:
             self._change(step)
         else:
-            with self.guards.open():
+            with self.guards.suspended():
                 self._change(step)
         self.parameters.end_step()
-        self._settings.remember()
+        self._settings.record_baseline()
 
     def _change(self, step: Step) -> None:
         """Everything that changes parameters, in its order."""
@@ -184,8 +184,8 @@ class Training:
             position = self._load_changed(data, theirs)
         else:
             position = snapshot.decode_into(data, self.parameters.model, self.optimizer, self.scheduler, self.state)
-        self.parameters.loaded()
-        self._settings.remember()
+        self.parameters.record_baseline()
+        self._settings.record_baseline()
         return position
 
     def _load_changed(self, data: bytes, theirs: str) -> snapshot.Position:

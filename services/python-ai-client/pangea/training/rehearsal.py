@@ -32,10 +32,10 @@ from pangea.training.trace import OutputTrace, first_difference
 # The first steps, in which each lease is rehearsed.
 FIRST_STEPS = 3
 # A rehearsal that takes many times as long as the shards themselves is given up.
-_LEAST_PATIENCE_SECONDS = 10.0
-_PATIENCE = 5.0
+_MIN_TIMEOUT_SECONDS = 10.0
+_TIMEOUT_FACTOR = 5.0
 _PR_SET_PDEATHSIG = 1
-_NAMED = 4
+_MAX_NAMED = 4
 
 CAUSES = (
     "Causes that we know: a state carried from batch to batch (a hidden state, a counter, a cache), a random generator of the script's own (take batch.torch_generator() or "
@@ -103,7 +103,7 @@ class Rehearsal:
         self._started = 0.0
 
     def fork(self) -> bool:
-        """Starts the child. True in the child, which ends with `answer` or `fail`; false in the parent.
+        """Starts the child. True in the child, which ends with `send_result` or `fail`; false in the parent.
 
         Raises:
             OSError: the system refuses another process.
@@ -139,7 +139,7 @@ class Rehearsal:
     def _on_uncaught(self, _kind: type[BaseException], error: BaseException, _traceback: types.TracebackType | None) -> None:
         self.fail(f"{type(error).__name__}: {error}")
 
-    def answer(self, result: Result) -> NoReturn:
+    def send_result(self, result: Result) -> NoReturn:
         """Sends the child's result and ends the child."""
         self._send(vars(result))
 
@@ -154,7 +154,7 @@ class Rehearsal:
         finally:
             os._exit(0)
 
-    def expect(self, result: Result) -> None:
+    def set_expected(self, result: Result) -> None:
         """Notes what the shard came out as in this process, in its turn."""
         self._expected = result
 
@@ -169,7 +169,7 @@ class Rehearsal:
         if self._expected is None:
             self.abandon()
             return "the shard was not computed"
-        patience = max(_LEAST_PATIENCE_SECONDS, _PATIENCE * (time.monotonic() - self._started))
+        patience = max(_MIN_TIMEOUT_SECONDS, _TIMEOUT_FACTOR * (time.monotonic() - self._started))
         text = self._receive(time.monotonic() + patience)
         self.abandon()
         try:
@@ -178,10 +178,10 @@ class Rehearsal:
             content = {"error": "half an answer"}
         if "error" in content:
             return str(content["error"])
-        self._judge(self._expected, Result(content["loss"], content["digests"], [tuple(entry) for entry in content["outputs"]]))
+        self._raise_if_different(self._expected, Result(content["loss"], content["digests"], [tuple(entry) for entry in content["outputs"]]))
         return None
 
-    def _judge(self, expected: Result, alone: Result) -> None:
+    def _raise_if_different(self, expected: Result, alone: Result) -> None:
         different = []
         if expected.digests is not None and alone.digests is not None:
             different = [name for name, one, other in zip(self._names, expected.digests, alone.digests, strict=True) if one != other]
@@ -192,8 +192,8 @@ class Rehearsal:
         if expected.loss != alone.loss:
             details.append(f"after the shards before it the loss is {float.fromhex(expected.loss)!r}, computed before them {float.fromhex(alone.loss)!r}")
         if different:
-            more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
-            details.append(f"{len(different)} of {len(self._names)} tensors differ: {', '.join(different[:_NAMED])}{more}")
+            more = f" and {len(different) - _MAX_NAMED} more" if len(different) > _MAX_NAMED else ""
+            details.append(f"{len(different)} of {len(self._names)} tensors differ: {', '.join(different[:_MAX_NAMED])}{more}")
         if self._trace is not None:
             details.append(first_difference(expected.outputs, alone.outputs))
         raise BrokenPromise(

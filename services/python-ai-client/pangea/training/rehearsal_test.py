@@ -28,17 +28,17 @@ def rehearsed(child: Callable[[Rehearsal], None], expected: Result) -> str | Non
             child(rehearsal)
         finally:
             os._exit(7)
-    rehearsal.expect(expected)
+    rehearsal.set_expected(expected)
     return rehearsal.compare()
 
 
 def test_equal_results_say_nothing() -> None:
-    assert rehearsed(lambda rehearsal: rehearsal.answer(result(0.1)), result(0.1)) is None
+    assert rehearsed(lambda rehearsal: rehearsal.send_result(result(0.1)), result(0.1)) is None
 
 
 def test_a_different_result_is_told_with_losses_tensors_and_causes() -> None:
     with pytest.raises(BrokenPromise) as raised:
-        rehearsed(lambda rehearsal: rehearsal.answer(result(0.25)), result(0.5))
+        rehearsed(lambda rehearsal: rehearsal.send_result(result(0.25)), result(0.5))
     text = str(raised.value)
     assert "the loss of shard 3 of step 4 depends on what was computed before it" in text
     assert "the loss is 0.5, computed before them 0.25" in text
@@ -49,13 +49,13 @@ def test_a_different_result_is_told_with_losses_tensors_and_causes() -> None:
 def test_a_gradient_alone_may_differ() -> None:
     other = Result(result(0.5).loss, digests(torch.tensor([0.5] * 7 + [0.25]), SIZES))
     with pytest.raises(BrokenPromise, match="the gradient of shard 3 of step 4 .*1 of 2 tensors differ: bias"):
-        rehearsed(lambda rehearsal: rehearsal.answer(other), result(0.5))
+        rehearsed(lambda rehearsal: rehearsal.send_result(other), result(0.5))
 
 
 def test_losses_are_enough_where_the_child_cannot_compute_gradients() -> None:
-    assert rehearsed(lambda rehearsal: rehearsal.answer(Result(result(0.5).loss)), result(0.5)) is None
+    assert rehearsed(lambda rehearsal: rehearsal.send_result(Result(result(0.5).loss)), result(0.5)) is None
     with pytest.raises(BrokenPromise):
-        rehearsed(lambda rehearsal: rehearsal.answer(Result(result(0.25).loss)), result(0.5))
+        rehearsed(lambda rehearsal: rehearsal.send_result(Result(result(0.25).loss)), result(0.5))
 
 
 def broken(_rehearsal: Rehearsal) -> None:
@@ -68,8 +68,8 @@ def test_a_child_that_comes_to_nothing_is_no_finding() -> None:
 
 
 def test_a_child_that_hangs_is_given_up_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pangea.training.rehearsal._LEAST_PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr("pangea.training.rehearsal._PATIENCE", 0.0)
+    monkeypatch.setattr("pangea.training.rehearsal._MIN_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("pangea.training.rehearsal._TIMEOUT_FACTOR", 0.0)
     started = time.monotonic()
     assert rehearsed(lambda _: signal.pause(), result(1.0)) == "no answer"
     assert time.monotonic() - started < 60
@@ -116,6 +116,6 @@ def test_a_trace_names_the_first_module_that_differs() -> None:
     first, second = entries(x), entries(x)
     rehearsal = Rehearsal(0, 0, NAMES, trace)
     with pytest.raises(BrokenPromise, match="1 is the first module whose output differs, from equal inputs"):
-        rehearsal._judge(Result("0x1p+0", None, first), Result("0x1.8p+0", None, second))
+        rehearsal._raise_if_different(Result("0x1p+0", None, first), Result("0x1.8p+0", None, second))
     with pytest.raises(BrokenPromise, match="the input of 0 differs already"):
-        rehearsal._judge(Result("0x1p+0", None, first), Result("0x1.8p+0", None, entries(2 * x)))
+        rehearsal._raise_if_different(Result("0x1p+0", None, first), Result("0x1.8p+0", None, entries(2 * x)))

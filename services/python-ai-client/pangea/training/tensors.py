@@ -16,21 +16,21 @@ class UnsupportedModel(PangeaError, ValueError):
 
 
 @dataclass(frozen=True)
-class Place:
+class TensorSlot:
     """Where a module keeps a tensor. A tied tensor has several places."""
 
     name: str
-    shelf: dict[str, Any]
+    registry: dict[str, Any]
     key: str
     tensor: torch.Tensor
 
-    def holds(self) -> torch.Tensor | None:
+    def current(self) -> torch.Tensor | None:
         """What is there now."""
-        now = self.shelf.get(self.key)
+        now = self.registry.get(self.key)
         return now if isinstance(now, torch.Tensor) else None
 
 
-def places(model: torch.nn.Module, kind: str) -> Iterator[tuple[Place, bool]]:
+def tensor_slots(model: torch.nn.Module, kind: str) -> Iterator[tuple[TensorSlot, bool]]:
     """Each place of a tensor, and whether `state_dict` holds it.
 
     Args:
@@ -43,8 +43,8 @@ def places(model: torch.nn.Module, kind: str) -> Iterator[tuple[Place, bool]]:
             raise UnsupportedModel(
                 f"{prefix or 'the model'} is a torch.jit.ScriptModule, whose buffers cannot be put back between two shards; train the module that it was made of, and script it afterwards"
             )
-        shelf = getattr(module, kind)
-        for key, tensor in shelf.items():
+        registry = getattr(module, kind)
+        for key, tensor in registry.items():
             if tensor is not None:
                 name = f"{prefix}.{key}" if prefix else key
-                yield Place(name, shelf, key, tensor), key not in module._non_persistent_buffers_set
+                yield TensorSlot(name, registry, key, tensor), key not in module._non_persistent_buffers_set

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from pangea.errors import BrokenPromise
-from pangea.training.tensors import Place
+from pangea.training.tensors import TensorSlot
 
 # Steps of this process in which all bytes are looked at.
 _FULL_STEPS = 3
@@ -48,24 +48,24 @@ def checksum(tensor: torch.Tensor) -> int:
 class ParameterWatch:
     """Looks after the values of parameters."""
 
-    def __init__(self, parameters: Sequence[Place]) -> None:
+    def __init__(self, parameters: Sequence[TensorSlot]) -> None:
         """Args:
-        parameters: each place of one in the model; frozen ones too.
+        parameters: each slot of one in the model; frozen ones too.
         """
         self._parameters = parameters
         self._steps = 0
         self._next = 0
-        self.remember()
+        self.record_baseline()
 
     @property
     def in_full(self) -> bool:
         """Whether all bytes are looked at, as in the first steps."""
         return self._steps <= _FULL_STEPS
 
-    def remember(self) -> None:
+    def record_baseline(self) -> None:
         """Takes what is there now for what has to stay, until the next step."""
         self._steps += 1
-        self._versions = [(place.tensor._version, place.tensor.data_ptr()) for place in self._parameters]
+        self._versions = [(slot.tensor._version, slot.tensor.data_ptr()) for slot in self._parameters]
         chosen = range(len(self._parameters)) if self.in_full else self._part()
         self._sums = {index: self._checksum(index) for index in chosen}
 
@@ -99,10 +99,10 @@ class ParameterWatch:
         Raises:
             BrokenPromise: naming the first parameter that changed, with what to write instead.
         """
-        for place, (version, address) in zip(self._parameters, self._versions, strict=True):
-            tensor = place.tensor
-            if place.holds() is not tensor or tensor._version != version or tensor.data_ptr() != address:
-                raise self._broken(place.name, where)
+        for slot, (version, address) in zip(self._parameters, self._versions, strict=True):
+            tensor = slot.tensor
+            if slot.current() is not tensor or tensor._version != version or tensor.data_ptr() != address:
+                raise self._broken(slot.name, where)
         if bytes_too:
             for index, expected in self._sums.items():
                 if self._checksum(index) != expected:
@@ -128,9 +128,9 @@ class SettingsWatch:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
-        self.remember()
+        self.record_baseline()
 
-    def remember(self) -> None:
+    def record_baseline(self) -> None:
         """Takes the settings of now for those that have to stay, until the next step."""
         self._settings = _settings(self._optimizer)
         self._members = [[id(parameter) for parameter in group["params"]] for group in self._optimizer.param_groups]

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from pangea.errors import BrokenPromise
-from pangea.training.tensors import places
+from pangea.training.tensors import tensor_slots
 from pangea.training.watch import ParameterWatch, SettingsWatch, checksum
 
 
 def watched(model: nn.Module) -> ParameterWatch:
-    return ParameterWatch([place for place, _ in places(model, "_parameters")])
+    return ParameterWatch([slot for slot, _ in tensor_slots(model, "_parameters")])
 
 
 def by_data(model: nn.Linear) -> None:
@@ -48,7 +48,7 @@ def test_what_the_run_changes_is_remembered() -> None:
     model = nn.Linear(4, 3)
     watch = watched(model)
     by_data(model)
-    watch.remember()
+    watch.record_baseline()
     watch.check("loop", bytes_too=True)
 
 
@@ -57,7 +57,7 @@ def test_a_change_through_data_is_found_within_a_round_over_all_parameters() -> 
     model = nn.Sequential(*(nn.Linear(400, 400, bias=False) for _ in range(8)))  # 640 kB each
     watch = watched(model)
     for _ in range(8):
-        watch.remember()
+        watch.record_baseline()
     assert not watch.in_full
     looked_at = 0
     for _ in range(8):
@@ -66,7 +66,7 @@ def test_a_change_through_data_is_found_within_a_round_over_all_parameters() -> 
             watch.check("loop", bytes_too=True)
         except BrokenPromise:
             looked_at += 1
-        watch.remember()
+        watch.record_baseline()
     assert 1 <= looked_at < 8
 
 
@@ -74,7 +74,7 @@ def test_a_large_parameter_is_looked_at_piece_by_piece() -> None:
     model = nn.Linear(1024, 1024, bias=False)  # 4 MiB
     watch = watched(model)
     for _ in range(6):
-        watch.remember()
+        watch.record_baseline()
     found = 0
     for _ in range(4):
         model.weight.data[-1, -1] += 1.0
@@ -82,7 +82,7 @@ def test_a_large_parameter_is_looked_at_piece_by_piece() -> None:
             watch.check("loop", bytes_too=True)
         except BrokenPromise:
             found += 1
-        watch.remember()
+        watch.record_baseline()
     assert found == 1
 
 
@@ -122,5 +122,5 @@ def test_a_changed_setting_of_the_optimizer_is_named(change: Callable[[list[dict
     change(adam.param_groups)
     with pytest.raises(BrokenPromise, match=message):
         watch.check()
-    watch.remember()
+    watch.record_baseline()
     watch.check()

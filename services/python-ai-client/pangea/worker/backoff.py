@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 # Not the global generator: that one is seeded for each shard, alike on all workers.
-_chance = random.Random()
+_random = random.Random()
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.02, 1.0
 
 
@@ -25,7 +25,7 @@ class Backoff:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
-        uniform: Callable[[float, float], float] = _chance.uniform,
+        uniform: Callable[[float, float], float] = _random.uniform,
     ) -> None:
         """Args:
         limit: seconds without a connection after which `pause` gives up.
@@ -38,21 +38,21 @@ class Backoff:
     def progressed(self) -> None:
         """Something was achieved over the connection: the next outage is a new one."""
         self._pause = _FIRST_SECONDS
-        self._lost_at: float | None = None
-        self._before = 0.0  # seconds of outages that nothing was achieved between
+        self._outage_started: float | None = None
+        self._earlier_outages = 0.0  # seconds of outages that nothing was achieved between
         self._since = ""
 
     def connected(self) -> None:
         """There is a connection again."""
-        if self._lost_at is not None:
-            self._before += self._clock() - self._lost_at
-            self._lost_at = None
+        if self._outage_started is not None:
+            self._earlier_outages += self._clock() - self._outage_started
+            self._outage_started = None
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Seconds until the limit."""
-        current = self._clock() - self._lost_at if self._lost_at is not None else 0.0
-        return self.limit - self._before - current
+        current = self._clock() - self._outage_started if self._outage_started is not None else 0.0
+        return self.limit - self._earlier_outages - current
 
     @property
     def since(self) -> str:
@@ -67,12 +67,12 @@ class Backoff:
         Returns:
             whether to make the attempt; false, without waiting, when the limit is reached.
         """
-        if self._lost_at is None:
-            self._lost_at = self._clock()
+        if self._outage_started is None:
+            self._outage_started = self._clock()
             self._since = self._since or datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
-        if self.left <= 0:
+        if self.remaining <= 0:
             return False
         wait = max(at_least, self._uniform(self._pause / 2, self._pause))
         self._pause = min(2 * self._pause, _LONGEST_SECONDS)
-        self._sleep(min(wait, self.left))
+        self._sleep(min(wait, self.remaining))
         return True

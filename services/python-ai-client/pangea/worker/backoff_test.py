@@ -56,7 +56,7 @@ def test_time_with_a_connection_does_not_count_but_one_that_achieves_nothing_doe
     policy.pause(at_least=2.0)
     policy.connected()
     time.seconds += 1_000
-    assert policy.left == 0.5
+    assert policy.remaining == 0.5
     assert policy.pause(at_least=2.0)
     assert not policy.pause()
     assert policy.since == "1970-01-01T00:16:40+00:00", "the outage is the same one"
@@ -68,7 +68,7 @@ def test_after_progress_an_outage_is_a_new_one() -> None:
     policy.pause(at_least=2.0)
     policy.connected()
     policy.progressed()
-    assert (policy.left, policy.since) == (2.5, "")
+    assert (policy.remaining, policy.since) == (2.5, "")
     policy.pause()
     assert time.pauses == [2.0, 0.02]
 

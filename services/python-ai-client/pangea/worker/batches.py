@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy
 import torch
 
-from pangea.training.determinism import same_randomness, shard_seed
+from pangea.training.determinism import preserved_random_state, shard_seed
 
 if TYPE_CHECKING:
     from pangea import _native
@@ -30,7 +30,7 @@ _DTYPES = {
     "bool": torch.bool,
 }
 # Batches asked for ahead of the one that is computed: enough to hide the service's answer, few enough to bound memory.
-_AHEAD = 32
+_MAX_PREFETCHED = 32
 _FIRST_SAMPLES = 64
 
 
@@ -98,45 +98,45 @@ class BatchSource:
         self._client = client
         self._seed, self._batch_size, self._shards, self._least = seed, batch_size, shards, min_shard_samples
 
-    def training(self, epoch: int, epoch_step: int, step: int, shards: list[int]) -> _Ahead:
+    def training(self, epoch: int, epoch_step: int, step: int, shards: list[int]) -> _Prefetching:
         """The batches of `shards` of one step, in that order."""
         requests: list[_Request] = [("train", self._seed, epoch, epoch_step, self._batch_size, shard, self._shards, self._least) for shard in shards]
-        return _Ahead(self._client, requests, step, self._seed)
+        return _Prefetching(self._client, requests, step, self._seed)
 
 
 def held_out(client: _native.DataClient, samples: int, batch_size: int) -> Iterator[Batch]:
     """All held-out samples, in dataset order, at most `batch_size` at a time. Random numbers that are drawn meanwhile leave no trace."""
     requests: list[_Request] = [("heldOut", 0, 0, step, batch_size, 0, 1, 0) for step in range(-(-samples // batch_size))]
-    batches = _Ahead(client, requests, 0, 0)
-    with same_randomness():
+    batches = _Prefetching(client, requests, 0, 0)
+    with preserved_random_state():
         yield from batches
 
 
 def first_batch(client: _native.DataClient, samples: int) -> Batch:
     """The first training samples of a fixed order, at most 64: the same for every worker of a run, at its start and after a resume."""
-    return next(_Ahead(client, [("train", 0, 0, 0, min(samples, _FIRST_SAMPLES), 0, 1, 0)], 0, 0))
+    return next(_Prefetching(client, [("train", 0, 0, 0, min(samples, _FIRST_SAMPLES), 0, 1, 0)], 0, 0))
 
 
-class _Ahead:
+class _Prefetching:
     """Iterates over batches while the next ones are on their way."""
 
     def __init__(self, client: _native.DataClient, requests: list[_Request], step: int, seed: int) -> None:
         self._client, self._requests, self._step, self._seed = client, requests, step, seed
-        self._asked = self._given = 0
-        self._ask()
+        self._requested = self._delivered = 0
+        self._prefetch()
 
-    def _ask(self) -> None:
-        while self._asked < min(len(self._requests), self._given + _AHEAD):
-            self._client.prefetch(*self._requests[self._asked])
-            self._asked += 1
+    def _prefetch(self) -> None:
+        while self._requested < min(len(self._requests), self._delivered + _MAX_PREFETCHED):
+            self._client.prefetch(*self._requests[self._requested])
+            self._requested += 1
 
-    def __iter__(self) -> _Ahead:
+    def __iter__(self) -> _Prefetching:
         return self
 
     def __next__(self) -> Batch:
-        if self._given == len(self._requests):
+        if self._delivered == len(self._requests):
             raise StopIteration
-        received = self._client.batch(*self._requests[self._given])
-        self._given += 1
-        self._ask()
+        received = self._client.batch(*self._requests[self._delivered])
+        self._delivered += 1
+        self._prefetch()
         return _batch(received, self._step, self._seed)

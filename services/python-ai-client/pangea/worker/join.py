@@ -17,17 +17,17 @@ from pangea.errors import calling_line
 from pangea.rundir.notices import Notices
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
-from pangea.training.determinism import TellsUncaught, allows_nondeterminism, configure_torch, seed_shard
+from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
 from pangea.worker.batches import Batch, first_batch
 from pangea.worker.probes import serve_health
-from pangea.worker.rehearsing import Rehearsing, fraction
+from pangea.worker.rehearser import Rehearser, fraction
 from pangea.worker.run import Run
 from pangea.worker.sigterm import Sigterm, Stopped
 from pangea.worker.worker import Addresses, Worker
 
-_AVERAGED = (
+_AVERAGED_NOTICE = (
     "a step moves these buffers by the mean of what its shards would have changed: {}. One that counts or adds up needs pangea.join(buffers={{name: 'sum'}}); a moving average of "
     "sums belongs into run.after_step"
 )
@@ -74,7 +74,7 @@ def join(
         pangea.PeerError: the orchestrator does not take this worker; the message says why.
         SystemExit: with code 0, if SIGTERM came meanwhile.
     """
-    uncaught = TellsUncaught()
+    uncaught = UncaughtErrorHook()
     level = ensure_pinned()
     configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS", "1")))
     orchestrator, data = os.environ.get("PANGEA_ORCHESTRATOR"), os.environ.get("PANGEA_DATA")
@@ -103,7 +103,7 @@ def join(
             _initialise(model, init, first_batch(client, client.dataset().train_samples))
         training = training or Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate)
         if allows_nondeterminism():
-            training.parameters.tolerate = lambda text: notices.say(calling_line() + text)
+            training.parameters.on_broken_promise = lambda text: notices.say(calling_line() + text)
         worker = Worker(training, client, addresses, name, level, take_changes=os.environ.get("PANGEA_TAKE_CHANGES") == "1")
     except BaseException as error:
         sigterm.restore()
@@ -113,12 +113,12 @@ def join(
             sys.exit(0)
         raise
     if training.parameters.buffers.averaged:
-        notices.say(_AVERAGED.format(", ".join(training.parameters.buffers.averaged)))
+        notices.say(_AVERAGED_NOTICE.format(", ".join(training.parameters.buffers.averaged)))
     training.guard()
     if health is not None:
         health.worker = worker
-    rehearsing = Rehearsing(training.parameters, worker.reply.seed, share, (addresses.data, addresses.timeout))
-    return Run(worker, directory, embedded, health, sigterm, notices, rehearsing, uncaught)
+    rehearser = Rehearser(training.parameters, worker.settings.seed, share, (addresses.data, addresses.timeout))
+    return Run(worker, directory, embedded, health, sigterm, notices, rehearser, uncaught)
 
 
 def _initialise(model: torch.nn.Module, init: Callable[[Batch], Any], batch: Batch) -> None:

@@ -18,14 +18,14 @@ import torch
 
 from pangea.errors import BrokenPromise, MisusedRun, PangeaError, calling_line, script_line
 from pangea.rundir.notices import Notices
-from pangea.training.determinism import TellsUncaught, allows_nondeterminism, explain, is_nondeterministic, refusal, seed_shard
+from pangea.training.determinism import UncaughtErrorHook, add_advice, allows_nondeterminism, is_nondeterministic, nondeterminism_error, seed_shard
 from pangea.training.hints import hint_about
 from pangea.training.lease import Lease, ShardReport
 from pangea.training.optimizer import StepFunction
 from pangea.training.snapshot import HasState
 from pangea.worker.batches import Batch, held_out
 from pangea.worker.dataset_facts import DatasetFacts
-from pangea.worker.rehearsing import Rehearsing
+from pangea.worker.rehearser import Rehearser
 from pangea.worker.results import write_results
 from pangea.worker.sigterm import Sigterm, Stopped
 from pangea.worker.worker import Worker
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = ["MisusedRun", "NotFinite", "Run"]
 
-_AGAIN = (
+_ALREADY_ENDED = (
     "run.batches() was called again after the last step of the run: its first pass went through all epochs. Write "
     "`for epoch in run.epochs(): for batch in run.batches(): ...` for a loop over epochs. The weights are written"
 )
 # In WorkRequest.stop and ShardReport.stop of the schema.
-_MOST_REASON_BYTES = 1_024
+_MAX_STOP_BYTES = 1_024
 
 
 class NotFinite(PangeaError, ArithmeticError):
@@ -59,19 +59,19 @@ class Run:
         health: HealthServer | None,
         sigterm: Sigterm,
         notices: Notices,
-        rehearsing: Rehearsing,
-        uncaught: TellsUncaught,
+        rehearser: Rehearser,
+        uncaught: UncaughtErrorHook,
     ) -> None:
         self._worker, self._embedded, self._health, self._sigterm = worker, embedded, health, sigterm
         self._training = worker.training
-        self._notices, self._rehearsing, self._uncaught = notices, rehearsing, uncaught
-        sigterm.raises = lambda: worker.waiting
-        uncaught.told = self._tell
+        self._notices, self._rehearser, self._uncaught = notices, rehearser, uncaught
+        sigterm.may_raise = lambda: worker.waiting
+        uncaught.on_error = self._report
         self._batch: Batch | None = None
         self._lease: Lease | None = None
-        self._held: Lease | None = None  # taken, of an epoch that the script's loop has not come to
+        self._pending: Lease | None = None  # taken, of an epoch that the script's loop has not come to
         self._epoch: int | None = None  # of the loop over `epochs`
-        self._summed: bool | None = None
+        self._loss_is_sum: bool | None = None
         self._stop = ""
         self._finished = False
         self.run_dir = run_dir
@@ -79,7 +79,7 @@ class Run:
     @property
     def run_id(self) -> str:
         """Name of the run, the same for all its workers."""
-        return self._worker.reply.run_id
+        return self._worker.settings.run_id
 
     @property
     def steps(self) -> int:
@@ -106,10 +106,10 @@ class Run:
 
         A worker that joins late or falls behind may not see each epoch; what must happen once an epoch belongs into `after_step` (see Step.ends_epoch).
         """
-        while (lease := self._take()) is not None:
-            self._held, self._epoch = lease, lease.epoch
+        while (lease := self._next_lease()) is not None:
+            self._pending, self._epoch = lease, lease.epoch
             yield lease.epoch
-            if self._held is lease:
+            if self._pending is lease:
                 raise MisusedRun("a loop over run.epochs() must go through run.batches() in each epoch")
         self._epoch = None
 
@@ -127,48 +127,48 @@ class Run:
         """
         if self._finished and self._epoch is None:
             self._write({})
-            raise MisusedRun(_AGAIN)
+            raise MisusedRun(_ALREADY_ENDED)
         return self._batches()
 
     def _batches(self) -> Iterator[Batch]:
         try:
-            while (lease := self._take()) is not None:
+            while (lease := self._next_lease()) is not None:
                 if self._epoch is not None and lease.epoch != self._epoch:
-                    self._held = lease
+                    self._pending = lease
                     return
                 yield from self._compute(lease)
-                if self._sigterm.asked:
+                if self._sigterm.requested:
                     self._worker.leave("stopped by a signal")
                     return
                 self._training.check("loop")
-                if self._rehearsing.doctor_is_done:
+                if self._rehearser.doctor_has_finished:
                     self.stop("pangea doctor has seen enough")
                 self._worker.submit(lease)
         except Stopped:
             self._worker.leave("stopped by a signal")
         except GeneratorExit:
-            self._rehearsing.fail_child("the script left its loop, or raised an error in it")
+            self._rehearser.fail_child("the script left its loop, or raised an error in it")
             raise
 
-    def _take(self) -> Lease | None:
+    def _next_lease(self) -> Lease | None:
         """The next lease; None when the run has ended, or this worker is to."""
-        if (held := self._held) is not None:
-            self._held = None
-            return held
-        if self._finished or self._sigterm.asked:
+        if (pending := self._pending) is not None:
+            self._pending = None
+            return pending
+        if self._finished or self._sigterm.requested:
             return None
-        lease = self._worker.next_lease(lambda: self._sigterm.asked)
+        lease = self._worker.next_lease(lambda: self._sigterm.requested)
         if lease is None:
-            self._ended()
+            self._mark_ended()
         return lease
 
-    def _ended(self) -> None:
+    def _mark_ended(self) -> None:
         """Notes that the worker has no more to do."""
         self._finished = self._worker.ended is not None
         self._sigterm.restore()
         self._training.unguard()
 
-    def _tell(self, error: BaseException) -> None:
+    def _report(self, error: BaseException) -> None:
         """Tells everybody of a script that breaks the promise, so that the run ends for all."""
         if isinstance(error, BrokenPromise):
             self._worker.leave("its script breaks the promise of the same bits", f"{script_line(error.__traceback__)}{error}")
@@ -178,23 +178,23 @@ class Run:
         worker = self._worker
         self._lease = lease
         batches: Iterator[Batch] = iter(worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards))
-        if self._rehearsing.wants(lease):
+        if self._rehearser.wants(lease):
             whole = list(self._received(batches))
             yield from self._rehearse(lease, whole)
             batches = iter(whole)
         try:
             for batch in self._received(batches):
                 if batch.samples == 0:
-                    lease.record(ShardReport(batch.shard, 0, 0.0, batch.hash, 0.0), lease.vectors.take().zero_())
+                    lease.record(ShardReport(batch.shard, 0, 0.0, batch.hash, 0.0), lease.vectors.acquire().zero_())
                 else:
                     yield from self._shard(batch, lease.step)
             self._compare()
         finally:
-            self._rehearsing.abandon()
+            self._rehearser.abandon()
 
     def _received(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches of a lease as they arrive, until this worker is to end."""
-        while not self._sigterm.asked:
+        while not self._sigterm.requested:
             started = time.perf_counter()
             with self._worker.interruptible():
                 batch = next(batches, None)
@@ -206,9 +206,9 @@ class Run:
     def _shard(self, batch: Batch, step: int) -> Iterator[Batch]:
         """Gives a batch to the script, with state and random numbers as they have to be for it."""
         self._worker.parameters.begin_shard()
-        seed_shard(self._worker.reply.seed, step, batch.shard)
+        seed_shard(self._worker.settings.seed, step, batch.shard)
         self._batch = batch
-        self._rehearsing.begin_shard(batch)
+        self._rehearser.begin_shard(batch)
         started = time.perf_counter()
         yield batch
         self._worker.seconds.compute += time.perf_counter() - started
@@ -218,22 +218,22 @@ class Run:
 
     def _rehearse(self, lease: Lease, batches: list[Batch]) -> Iterator[Batch]:
         """In a child process, yields a batch of the lease before all others; in this one, nothing."""
-        target = self._rehearsing.start(lease, batches)
+        target = self._rehearser.fork(lease, batches)
         if target is None:
             return
-        for again in range(target.times):
-            self._rehearsing.last = again + 1 == target.times
+        for again in range(target.repetitions):
+            self._rehearser.last_repetition = again + 1 == target.repetitions
             yield from self._shard(target.batch, lease.step)
-        self._rehearsing.fail_child("run.step was not called")
+        self._rehearser.fail_child("run.step was not called")
 
     def _compare(self) -> None:
         try:
-            inconclusive = self._rehearsing.compare()
+            inconclusive = self._rehearser.compare()
         except BrokenPromise as error:
             if not allows_nondeterminism():
                 raise
             self._notices.say(f"{calling_line()}{error}")
-            self._rehearsing.give_up()
+            self._rehearser.disable()
             return
         if inconclusive:
             self._notices.say(f"a rehearsal of a shard in another order came to no result ({inconclusive}); what depends on the order of batches may not be found")
@@ -266,22 +266,22 @@ class Run:
                 f"the loss of shard {batch.shard} of step {batch.step} is {value}; the run holds {self.steps} whole steps. Lower the learning rate, bound the gradient "
                 "(pangea.join(clip_norm=...)), or look at the batch (batch.sample_ids)"
             )
-        if weight is None and not summed and self._rehearsing.in_first_steps and (hint := hint_about(loss)):
+        if weight is None and not summed and self._rehearser.in_first_steps and (hint := hint_about(loss)):
             self._notices.say(hint)
-        if self._rehearsing.take(loss, lambda: self._contribution(loss, batch, lease, 1.0 if summed else scale)):
+        if self._rehearser.take_in_child(loss, lambda: self._contribution(loss, batch, lease, 1.0 if summed else scale)):
             self._batch = None
             return
         flat = self._contribution(loss, batch, lease, 1.0 if summed else scale)
-        self._rehearsing.result(batch, loss, flat)
+        self._rehearser.note_result(batch, loss, flat)
         lease.record(ShardReport(batch.shard, batch.samples, value if summed else value * scale if scale else 0.0, batch.hash, scale, summed, self._stop), flat)
         self._batch, self._stop = None, ""
 
     def _contribution(self, loss: torch.Tensor, batch: Batch, lease: Lease, factor: float) -> torch.Tensor:
         try:
-            return self._worker.parameters.gradient_sum(loss.reshape(()), batch.samples, lease.vectors.take(), factor)
+            return self._worker.parameters.gradient_sum(loss.reshape(()), batch.samples, lease.vectors.acquire(), factor)
         except RuntimeError as error:
             if is_nondeterministic(error):
-                raise refusal(error) from error
+                raise nondeterminism_error(error) from error
             if "backward through the graph a second time" in str(error):
                 raise MisusedRun("the script called loss.backward() before run.step(loss), which does it: delete the call") from error
             raise
@@ -291,9 +291,9 @@ class Run:
         if reduction not in ("mean", "sum"):
             raise MisusedRun(f"reduction is {reduction!r}; it is 'mean' or 'sum'")
         summed = reduction == "sum"
-        if self._summed is None:
-            self._summed = summed
-        if self._summed is not summed:
+        if self._loss_is_sum is None:
+            self._loss_is_sum = summed
+        if self._loss_is_sum is not summed:
             raise MisusedRun("run.step was called with reduction='mean' and with reduction='sum' in one run; use the same one for every batch")
         if summed and weight is not None:
             raise MisusedRun("run.step was given both a weight and reduction='sum': a sum has no weight")
@@ -311,7 +311,7 @@ class Run:
         Args:
             reason: for people; in the ledger.
         """
-        self._stop = reason.encode()[:_MOST_REASON_BYTES].decode(errors="ignore") or "the script asked for it"
+        self._stop = reason.encode()[:_MAX_STOP_BYTES].decode(errors="ignore") or "the script asked for it"
 
     def before_step(self, function: StepFunction) -> StepFunction:
         """Has a function called on each worker before each step of the optimizer, when the parameters' `grad` is that of the whole step.
@@ -345,7 +345,7 @@ class Run:
     def held_out(self) -> Iterator[Batch]:
         """The samples kept aside for evaluation, in dataset order. The random numbers of training are the same whether they are looked at or not."""
         facts = self._worker.dataset
-        return held_out(self._rehearsing.data(self._worker.data), facts.held_out_samples, self._worker.reply.batch_size)
+        return held_out(self._rehearser.data_client(self._worker.data), facts.held_out_samples, self._worker.settings.batch_size)
 
     def finish(self, **results: Any) -> None:
         """Writes `final.safetensors` (names as in `state_dict`) and `result.json` into the run directory, if the run has ended.
@@ -356,23 +356,23 @@ class Run:
         Args:
             **results: figures for result.json, such as held_out_accuracy: numbers, tensors, text, and lists and dicts of them.
         """
-        self._rehearsing.fail_child("the script left the loop")
-        if not self._finished and not self._sigterm.asked:
-            self._end_here()
+        self._rehearser.fail_child("the script left the loop")
+        if not self._finished and not self._sigterm.requested:
+            self._end_run()
         if self._finished:
             self._write(results)
         self.close()
 
-    def _end_here(self) -> None:
+    def _end_run(self) -> None:
         """Ends the run for all workers after the last whole step, and brings this worker there."""
-        self._held = None
+        self._pending = None
         reason = f"the script of {self._worker.name} left its loop over run.batches() in step {self._worker.step}"
         try:
-            if self._worker.next_lease(lambda: self._sigterm.asked, reason) is not None:
+            if self._worker.next_lease(lambda: self._sigterm.requested, reason) is not None:
                 raise MisusedRun("the orchestrator goes on with the run that the script has left; use the same release of both")
         except Stopped:
             self._worker.leave("stopped by a signal")
-        self._ended()
+        self._mark_ended()
         if self._finished and self._worker.step == 0:
             self._notices.say("the run ended before its first step: final.safetensors holds untrained weights")
 
@@ -400,10 +400,10 @@ class Run:
         return self
 
     def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: types.TracebackType | None) -> None:
-        explain(error)
+        add_advice(error)
         if error is None:
             self.close()
         else:
             # The hook that reports the error must still be there when the script ends with it.
-            self._tell(error)
+            self._report(error)
             self._close_connections()

@@ -19,14 +19,14 @@ class Sigterm:
 
     Attributes:
         caught: the signal that came to any of these in this process, which then ends as its script says; 0 for none. `pangea worker` looks here for its exit code.
-        asked: whether one came.
-        raises: asked when it comes; whether the handler may raise `Stopped` there.
+        requested: whether one came.
+        may_raise: asked when it comes; whether the handler may raise `Stopped` there.
     """
 
     caught: ClassVar[int] = 0
 
-    def __init__(self, raises: Callable[[], bool]) -> None:
-        self.asked, self.raises = False, raises
+    def __init__(self, may_raise: Callable[[], bool]) -> None:
+        self.requested, self.may_raise = False, may_raise
         # What is ignored, as SIGHUP is below nohup, stays ignored.
         ours = [number for number in _TO_END if signal.getsignal(number) is not signal.SIG_IGN]
         self._previous = {number: signal.signal(number, self._on) for number in ours}
@@ -34,8 +34,8 @@ class Sigterm:
             self._previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
     def _on(self, number: int, _frame: types.FrameType | None) -> None:
-        self.asked, Sigterm.caught = True, number
-        if self.raises():
+        self.requested, Sigterm.caught = True, number
+        if self.may_raise():
             raise Stopped
 
     def restore(self) -> None:

@@ -14,7 +14,7 @@ from pangea import _native
 from pangea.errors import PangeaError
 from pangea.training.determinism import describe_software
 from pangea.training.fingerprints import fingerprints
-from pangea.training.lease import Lease, Vectors
+from pangea.training.lease import Lease, VectorPool
 from pangea.training.optimizer import Step, Training
 from pangea.training.snapshot import Position
 from pangea.training.tree import Node
@@ -26,11 +26,11 @@ _log = logging.getLogger("pangea")
 
 
 # Of Leave.broken in the schema.
-_MOST_BROKEN_BYTES = 4_096
+_MAX_BROKEN_BYTES = 4_096
 
 
-def _cut(text: str) -> str:
-    return text.encode()[:_MOST_BROKEN_BYTES].decode(errors="ignore")
+def _truncated(text: str) -> str:
+    return text.encode()[:_MAX_BROKEN_BYTES].decode(errors="ignore")
 
 
 class RunDiverged(PangeaError, RuntimeError):
@@ -85,16 +85,16 @@ class Worker:
         self.ended: _native.RunFinished | None = None
         self._take_changes = take_changes
         self.name, self._addresses = name, addresses
-        self._lost: _native.WireError | _native.PeerError | None = None
+        self._connection_error: _native.WireError | _native.PeerError | None = None
         self._backoff = Backoff(addresses.reconnect)
-        self._vectors = Vectors(self.parameters.elements)
+        self._vectors = VectorPool(self.parameters.elements)
         self.data = data
         self._dataset = data.dataset()
         self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())
         self._hash = self.parameters.hash()
-        self.reply = self._first_join()
-        self.dataset = DatasetFacts.of(self._dataset, self.reply)
-        self.source = BatchSource(self.data, self.reply.seed, self.reply.batch_size, self.reply.shards, self.reply.min_shard_samples)
+        self.settings = self._first_join()
+        self.dataset = DatasetFacts.of(self._dataset, self.settings)
+        self.source = BatchSource(self.data, self.settings.seed, self.settings.batch_size, self.settings.shards, self.settings.min_shard_samples)
 
     def _join(self, timeout: float, run_id: str = "") -> _native.JoinReply:
         self._orchestrator = _native.OrchestratorClient(self._addresses.orchestrator, timeout)
@@ -162,7 +162,7 @@ class Worker:
                     self._orchestrator.send_snapshot(self.step, self._hash, self.training.encode(self._position()))
                     continue
             except (_native.WireError, _native.PeerError) as error:
-                self._lose(error)
+                self._disconnected(error)
                 continue
             if isinstance(answer, _native.ShardLease):
                 return Lease(answer.step, answer.epoch, answer.epoch_step, answer.shards, frozenset(answer.separate), self._vectors)
@@ -174,7 +174,7 @@ class Worker:
                 self._finish(answer)
                 return None
 
-    def _lose(self, error: _native.WireError | _native.PeerError) -> None:
+    def _disconnected(self, error: _native.WireError | _native.PeerError) -> None:
         """Notes that the connection is of no more use, unless the error is one that a new connection does not mend."""
         if isinstance(error, _native.PeerError):
             if error.action not in ("reconnect", "retryLater", "resync"):
@@ -185,11 +185,11 @@ class Worker:
         if not self._backoff.since:
             _log.warning("%s connects to the orchestrator at %s again: %s", self.name, self._addresses.orchestrator, error)
         self._orchestrator.close()
-        self._lost = error
+        self._connection_error = error
 
     def _reconnect(self) -> None:
         """Joins the run again if the connection was lost."""
-        while (lost := self._lost) is not None:
+        while (lost := self._connection_error) is not None:
             with self.interruptible():
                 again = self._backoff.pause(lost.retry_after if isinstance(lost, _native.PeerError) else 0.0)
             if not again:
@@ -199,12 +199,12 @@ class Worker:
                 ) from lost
             try:
                 with self.interruptible():
-                    self._join(min(self._addresses.timeout, max(self._backoff.left, 1.0)), self.reply.run_id)
+                    self._join(min(self._addresses.timeout, max(self._backoff.remaining, 1.0)), self.settings.run_id)
             except (_native.WireError, _native.PeerError) as error:
-                self._lose(error)
+                self._disconnected(error)
                 continue
             self._backoff.connected()
-            self._lost = None
+            self._connection_error = None
             _log.warning("%s is connected to the orchestrator again and holds %d steps", self.name, self.step)
 
     def submit(self, lease: Lease) -> None:
@@ -217,7 +217,7 @@ class Worker:
             for node in lease.roots():
                 self._submit_node(lease, node)
         except (_native.WireError, _native.PeerError) as error:
-            self._lose(error)
+            self._disconnected(error)
         lease.release()
         self.seconds.exchange += time.perf_counter() - started
 
@@ -232,15 +232,15 @@ class Worker:
             raise RunDiverged(f"the orchestrator did not take shards {node.first}..{node.first + node.count - 1} of step {lease.step} ({verdict}): {detail}")
 
     def _position(self) -> Position:
-        return Position(self.step, self.reply.seed, self.reply.shards, self.reply.batch_size)
+        return Position(self.step, self.settings.seed, self.settings.shards, self.settings.batch_size)
 
     def _apply(self, aggregate: _native.Aggregate) -> None:
         started = time.perf_counter()
         if aggregate.step != self.step:
             raise RunDiverged(f"got the gradient of step {aggregate.step} while holding the parameters of step {self.step}")
         total = torch.frombuffer(aggregate.gradients, dtype=torch.float32)
-        self.training.apply(total, aggregate.samples, aggregate.loss_sum, aggregate.divisor, self._describe(aggregate), self.reply.seed)
-        self._moved(self.step + 1)
+        self.training.apply(total, aggregate.samples, aggregate.loss_sum, aggregate.divisor, self._describe(aggregate), self.settings.seed)
+        self._advanced_to(self.step + 1)
         self.seconds.compute += time.perf_counter() - started
 
     def _describe(self, aggregate: _native.Aggregate) -> Step:
@@ -250,13 +250,13 @@ class Worker:
 
     def _load(self, received: _native.Snapshot) -> None:
         position = self.training.load(bytes(received.data), take_changes=self._take_changes)
-        self._moved(received.step)
+        self._advanced_to(received.step)
         if position != self._position():
             raise RunDiverged(f"the snapshot says that it is of {position}, where the run is at {self._position()}")
         if self._hash != received.parameters_hash:
             raise RunDiverged(f"the snapshot of step {received.step} loads to other parameters than it was made from; is this the same torch build and processor kind?")
 
-    def _moved(self, step: int) -> None:
+    def _advanced_to(self, step: int) -> None:
         self.step = step
         self._hash = self.parameters.hash()
         self._backoff.progressed()
@@ -274,7 +274,7 @@ class Worker:
             broken: what the script does that breaks the promise of the same bits, if that is why.
         """
         with suppress(_native.WireError, _native.PeerError):
-            self._orchestrator.leave(reason, _cut(broken))
+            self._orchestrator.leave(reason, _truncated(broken))
 
     def close(self) -> None:
         """Closes both connections."""

@@ -27,7 +27,7 @@ class Target:
     """The batch of a rehearsal, and how often the child computes it: twice where there is no other shard to come before."""
 
     batch: Batch
-    times: int
+    repetitions: int
 
 
 def fraction() -> float:
@@ -43,7 +43,7 @@ def fraction() -> float:
     return value
 
 
-class Rehearsing:
+class Rehearser:
     """Used by `Run` around each shard. In the child of a rehearsal `child` is true, and nothing leaves this object but the result."""
 
     def __init__(self, parameters: Parameters, seed: int, share: float, connect: tuple[str, float]) -> None:
@@ -61,11 +61,11 @@ class Rehearsing:
         self._current: Rehearsal | None = None
         self._leases = 0
         self._data: _native.DataClient | None = None
-        self.child = False
-        self.last = False
+        self.in_child = False
+        self.last_repetition = False
 
     @property
-    def doctor_is_done(self) -> bool:
+    def doctor_has_finished(self) -> bool:
         """Whether this is `pangea doctor SCRIPT`, which has seen enough of a script that keeps the promise."""
         return self._trace is not None and self._leases > DOCTOR_LEASES
 
@@ -79,7 +79,7 @@ class Rehearsing:
         self._leases += 1
         return self._plan.wants(lease.step, len(lease.shards))
 
-    def start(self, lease: Lease, batches: list[Batch]) -> Target | None:
+    def fork(self, lease: Lease, batches: list[Batch]) -> Target | None:
         """Forks. Gives the child what it computes, and the parent None."""
         filled = [batch for batch in batches if batch.samples > 0]
         if not filled:
@@ -87,11 +87,11 @@ class Rehearsing:
         target = Target(filled[-1], 1 if len(filled) > 1 else 2)
         self._current = Rehearsal(lease.step, target.batch.shard, self._names, self._trace)
         try:
-            self.child = self._current.fork()
+            self.in_child = self._current.fork()
         except OSError:
             # Too little memory, or too many processes: the training itself may still do.
             self._current = None
-        return target if self.child else None
+        return target if self.in_child else None
 
     def _is_target(self, batch: Batch) -> bool:
         return self._current is not None and (self._current.step, self._current.shard) == (batch.step, batch.shard)
@@ -107,14 +107,14 @@ class Rehearsing:
         self._trace.stop()
         return self._trace.entries
 
-    def take(self, loss: torch.Tensor, contribution: Callable[[], torch.Tensor]) -> bool:
+    def take_in_child(self, loss: torch.Tensor, contribution: Callable[[], torch.Tensor]) -> bool:
         """In the child, takes the loss of a batch: true, and the last one ends the child. In the parent, false.
 
         Args:
             loss: of the batch.
             contribution: computes what the shard contributes.
         """
-        if not self.child or self._current is None:
+        if not self.in_child or self._current is None:
             return False
         outputs, text = self._traced(), loss_text(loss)
         try:
@@ -123,14 +123,14 @@ class Rehearsing:
             if "fork-based multiprocessing" not in str(error):
                 raise
             parts = None
-        if self.last:
-            self._current.answer(Result(text, parts, outputs))
+        if self.last_repetition:
+            self._current.send_result(Result(text, parts, outputs))
         return True
 
-    def result(self, batch: Batch, loss: torch.Tensor, flat: torch.Tensor) -> None:
+    def note_result(self, batch: Batch, loss: torch.Tensor, flat: torch.Tensor) -> None:
         """In the parent, notes what a shard came out as."""
         if self._current is not None and self._is_target(batch):
-            self._current.expect(Result(loss_text(loss), digests(flat, self._sizes), self._traced()))
+            self._current.set_expected(Result(loss_text(loss), digests(flat, self._sizes), self._traced()))
 
     def compare(self) -> str | None:
         """Why the rehearsal came to no result, or None.
@@ -146,24 +146,24 @@ class Rehearsing:
         finally:
             current.abandon()
 
-    def give_up(self) -> None:
+    def disable(self) -> None:
         """No more rehearsals: what they find is known, and wanted."""
         self._plan = Plan(0, 0.0)
 
     def abandon(self) -> None:
         """Ends the child of a lease that is not finished."""
-        if self._current is not None and not self.child:
+        if self._current is not None and not self.in_child:
             self._current.abandon()
             self._current = None
 
     def fail_child(self, reason: str) -> None:
         """In the child, ends it without a result; in the parent, nothing."""
-        if self.child and self._current is not None:
+        if self.in_child and self._current is not None:
             self._current.fail(reason)
 
-    def data(self, client: _native.DataClient) -> _native.DataClient:
+    def data_client(self, client: _native.DataClient) -> _native.DataClient:
         """The connection to the data service; the child needs one of its own, as the parent's threads are not there."""
-        if not self.child:
+        if not self.in_child:
             return client
         if self._data is None:
             self._data = _native.DataClient(*self._connect)
