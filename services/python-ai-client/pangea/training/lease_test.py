@@ -1,4 +1,4 @@
-"""A lease needs little memory, and gives it back."""
+"""A lease needs little memory, and releases it."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from pangea.training.lease import Lease, ShardReport, VectorPool
 
 
 @pytest.mark.parametrize("separate", [frozenset[int](), frozenset({3, 9})])
-def test_sixteen_shards_take_few_vectors_and_give_them_all_back(separate: frozenset[int]) -> None:
+def test_sixteen_shards_need_few_vectors_and_release_all_of_them(separate: frozenset[int]) -> None:
     vectors = VectorPool(4)
     taken = []
     for _ in range(2):
@@ -21,7 +21,7 @@ def test_sixteen_shards_take_few_vectors_and_give_them_all_back(separate: frozen
         assert [root.first for root in lease.roots() if root.count == 1 and root.first in separate] == sorted(separate)
         lease.release()
         assert lease.roots() == []
-    # A vector for each level of the tree and the shard at hand; those for comparison split it further.
+    # One vector per level of the tree and one for the current shard; separate shards split the tree further.
     assert len({vector.data_ptr() for vector in taken}) <= (5 if not separate else 11)
 
 

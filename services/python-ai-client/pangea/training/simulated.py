@@ -1,4 +1,4 @@
-"""Several workers in one process, for tests: each with a model of its own, and the real arithmetic between them."""
+"""Simulates several workers in one process, for tests: each has its own model, and they exchange real gradient sums."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Loss = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 
 
 def mean_square(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """A loss that depends on every output."""
+    """Returns a loss that depends on every output."""
     output: torch.Tensor = model(x)
     return output.square().mean()
 
 
 @dataclass
 class Group:
-    """Workers of one run.
+    """The workers of one run.
 
     Attributes:
-        workers: each built by the same function.
+        workers: all built by the same function.
         features: of a sample.
-        shards, batch_size: of a step; the last steps of an epoch may have fewer samples.
-        loss: from a model and the samples of a shard, as the user's script has it.
+        shards, batch_size: of a step; every third step has fewer samples.
+        loss: computes the loss from a model and the samples of a shard, as the user's script does.
     """
 
     workers: list[Training]
@@ -45,13 +45,13 @@ class Group:
         configure_torch()
 
     def samples(self, step: int) -> list[torch.Tensor]:
-        """The samples of each shard; every third step has fewer samples than shards."""
+        """Returns the samples of each shard; every third step has fewer samples than shards."""
         count = 5 if step % 3 == 2 else self.batch_size
         x = torch.randn(count, self.features, generator=torch.Generator().manual_seed(step))
         return [x[count * shard // self.shards : count * (shard + 1) // self.shards] for shard in range(self.shards)]
 
     def step(self, step: int, rng: random.Random) -> None:
-        """One step, whose shards are assigned and ordered by `rng`."""
+        """Runs one step, with shards assigned and ordered at random by `rng`."""
         samples = self.samples(step)
         owner = [rng.randrange(len(self.workers)) for _ in range(self.shards)]
         nodes: list[Node[torch.Tensor]] = []
@@ -76,12 +76,12 @@ class Group:
             self.workers[number].apply(total.clone(), sum(map(len, samples)), sum(losses))
 
     def hashes(self) -> list[bytes]:
-        """Of each worker's parameters."""
+        """Returns the hash of each worker's parameters."""
         return [worker.parameters.hash() for worker in self.workers]
 
 
 def add_up(nodes: list[Node[torch.Tensor]]) -> torch.Tensor:
-    """The orchestrator's side: what came is added in the same tree."""
+    """Adds the workers' sums in the same tree, as the orchestrator does."""
     pending = {node.first: node for node in nodes}
     while len(pending) > 1:
         first, count = next((f, n.count) for f, n in sorted(pending.items()) if f % (2 * n.count) == 0 and f + n.count in pending and pending[f + n.count].count == n.count)
