@@ -105,10 +105,10 @@ SCRIPTS = {
         loop=LOOP.replace("batches():\n", "batches():\n    if batch.epoch != epoch:\n        epoch = batch.epoch\n        torch.rand(3)\n"),
     ),
     "a loss that is no number": Script(
-        "the loss of shard 0 of step 0 is nan; the run holds 0 whole steps. Lower the learning rate", loop=LOOP.replace("run.step(", "run.step(float('nan') * ")
+        "the loss of shard 0 of step 0 is nan, after 0 complete steps. Lower the learning rate", loop=LOOP.replace("run.step(", "run.step(float('nan') * ")
     ),
     "a second pass": Script("write `for epoch in run.epochs(): for batch in run.batches(): ...`".replace("write", "Write"), loop=LOOP + LOOP),
-    "a loss for no batch": Script("line 11: run.step was called without a batch of its own", loop=LOOP + "    run.step(model(batch.x).mean())\n"),
+    "a loss for no batch": Script("line 11: run.step was called without a current batch", loop=LOOP + "    run.step(model(batch.x).mean())\n"),
     "no loss for a batch": Script("run.step was not called for shard 0 of step 0", loop="for batch in run.batches():\n    pass\n"),
 }
 

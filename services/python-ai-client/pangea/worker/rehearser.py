@@ -1,4 +1,4 @@
-"""The rehearsals of a worker, one at a time: when, with which shard, and what each side has found."""
+"""Runs the rehearsals of a worker, one at a time: which leases, with which shard, and what each process computed."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from pangea.worker.batches import Batch
 
 FRACTION_VARIABLE = "PANGEA_REHEARSE"
 DOCTOR_VARIABLE = "PANGEA_DOCTOR"
-# How many leases `pangea doctor SCRIPT` looks at.
+# Number of leases that `pangea doctor SCRIPT` checks.
 DOCTOR_LEASES = 8
 
 
 @dataclass(frozen=True)
 class Target:
-    """The batch of a rehearsal, and how often the child computes it: twice where there is no other shard to come before."""
+    """The batch of a rehearsal, and how often the child computes it: twice if the lease has no other shard that could affect it."""
 
     batch: Batch
     repetitions: int
 
 
 def fraction() -> float:
-    """Share of the shards that are rehearsed after the first steps.
+    """Returns the fraction of shards to rehearse after the first steps, from PANGEA_REHEARSE.
 
     Raises:
-        ValueError: the variable holds no such number.
+        ValueError: the variable is not a number from 0 to 1.
     """
     text = os.environ.get(FRACTION_VARIABLE, str(REHEARSE))
     value = float(text)
@@ -44,14 +44,19 @@ def fraction() -> float:
 
 
 class Rehearser:
-    """Used by `Run` around each shard. In the child of a rehearsal `child` is true, and nothing leaves this object but the result."""
+    """Used by `Run` around each shard, in the worker and in the child process of a rehearsal, which only sends a result.
+
+    Attributes:
+        in_child: whether this process is the child of a rehearsal.
+        last_repetition: in the child, whether the next loss is the result.
+    """
 
     def __init__(self, parameters: Parameters, seed: int, share: float, connect: tuple[str, float]) -> None:
         """Args:
         parameters: of the model.
         seed: of the run.
-        share: of the shards that are rehearsed after the first steps; 0 for no rehearsals at all.
-        connect: addresses of the data service and time-out, for a child that evaluates.
+        share: the fraction of shards to rehearse after the first steps; 0 disables rehearsals.
+        connect: addresses and timeout of the data service, for a child that evaluates.
         """
         self._parameters, self._connect = parameters, connect
         self._plan = Plan(seed, share)
@@ -66,7 +71,7 @@ class Rehearser:
 
     @property
     def doctor_has_finished(self) -> bool:
-        """Whether this is `pangea doctor SCRIPT`, which has seen enough of a script that keeps the promise."""
+        """Whether this is `pangea doctor SCRIPT`, and it has checked enough leases without a finding."""
         return self._trace is not None and self._leases > DOCTOR_LEASES
 
     @property
@@ -75,12 +80,12 @@ class Rehearser:
         return self._leases <= FIRST_STEPS
 
     def wants(self, lease: Lease) -> bool:
-        """Whether a lease is to be rehearsed; to be asked once for each."""
+        """Returns whether to rehearse a lease. Call it exactly once for each lease."""
         self._leases += 1
         return self._plan.wants(lease.step, len(lease.shards))
 
     def fork(self, lease: Lease, batches: list[Batch]) -> Target | None:
-        """Forks. Gives the child what it computes, and the parent None."""
+        """Forks the child. Returns in the child what it has to compute, and None in the parent."""
         filled = [batch for batch in batches if batch.samples > 0]
         if not filled:
             return None
@@ -89,7 +94,7 @@ class Rehearser:
         try:
             self.in_child = self._current.fork()
         except OSError:
-            # Too little memory, or too many processes: the training itself may still do.
+            # Too little memory, or too many processes: training itself may still work.
             self._current = None
         return target if self.in_child else None
 
@@ -97,7 +102,7 @@ class Rehearser:
         return self._current is not None and (self._current.step, self._current.shard) == (batch.step, batch.shard)
 
     def begin_shard(self, batch: Batch) -> None:
-        """Says that the script is given a batch."""
+        """Call this before the script gets a batch. Starts the trace if it is the rehearsed one."""
         if self._trace is not None and self._is_target(batch):
             self._trace.start()
 
@@ -108,11 +113,11 @@ class Rehearser:
         return self._trace.entries
 
     def take_in_child(self, loss: torch.Tensor, contribution: Callable[[], torch.Tensor]) -> bool:
-        """In the child, takes the loss of a batch: true, and the last one ends the child. In the parent, false.
+        """In the child, takes the loss of a batch and returns true; the last repetition sends the result and exits. In the parent, returns false.
 
         Args:
             loss: of the batch.
-            contribution: computes what the shard contributes.
+            contribution: computes the contribution of the shard.
         """
         if not self.in_child or self._current is None:
             return False
@@ -128,12 +133,12 @@ class Rehearser:
         return True
 
     def note_result(self, batch: Batch, loss: torch.Tensor, flat: torch.Tensor) -> None:
-        """In the parent, notes what a shard came out as."""
+        """In the parent, records the result of the rehearsed shard."""
         if self._current is not None and self._is_target(batch):
             self._current.set_expected(Result(loss_text(loss), digests(flat, self._sizes), self._traced()))
 
     def compare(self) -> str | None:
-        """Why the rehearsal came to no result, or None.
+        """Compares the results. Returns why the rehearsal was inconclusive, or None if the results are equal.
 
         Raises:
             BrokenPromise: the results differ.
@@ -147,22 +152,22 @@ class Rehearser:
             current.abandon()
 
     def disable(self) -> None:
-        """No more rehearsals: what they find is known, and wanted."""
+        """Ends all rehearsals, because their finding is reported and tolerated."""
         self._plan = Plan(0, 0.0)
 
     def abandon(self) -> None:
-        """Ends the child of a lease that is not finished."""
+        """Kills the child, if the lease was not finished."""
         if self._current is not None and not self.in_child:
             self._current.abandon()
             self._current = None
 
     def fail_child(self, reason: str) -> None:
-        """In the child, ends it without a result; in the parent, nothing."""
+        """In the child, exits without a result; in the parent, does nothing."""
         if self.in_child and self._current is not None:
             self._current.fail(reason)
 
     def data_client(self, client: _native.DataClient) -> _native.DataClient:
-        """The connection to the data service; the child needs one of its own, as the parent's threads are not there."""
+        """Returns the connection to the data service; the child needs its own, because the threads of the parent's do not exist there."""
         if not self.in_child:
             return client
         if self._data is None:
