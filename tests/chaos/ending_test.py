@@ -76,7 +76,7 @@ def test_a_notice_of_two_workers_is_on_the_terminal_once(tmp_path: Path) -> None
         train.open_gates()
         said = train.wait_exit(0)
     assert len(list((tmp_path / "run" / "logs").glob("*.notices.jsonl"))) == 2
-    assert said.count("a step moves these buffers by the mean") == 1
+    assert said.count("a step changes these buffers by the mean") == 1
 
 
 def test_checkpoints_that_do_not_fit_on_the_disk_are_told_at_once_and_the_run_goes_on(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_script_that_is_started_by_hand_comes_to_the_same_bits(plain: tuple[by
     result = subprocess.run([sys.executable, str(example("digits.py"))], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stderr
     (run_dir,) = (tmp_path / "pangea-runs").iterdir()
-    assert "starts digits.py again" in result.stderr
+    assert "restarting digits.py" in result.stderr
     # Its own run has more epochs.
     assert results(run_dir)[1][: len(plain[1])] == plain[1]
 

@@ -74,7 +74,7 @@ def test_services_stop_on_sigterm_with_exit_code_0_while_workers_are_connected(t
         run.open_gate("worker")
         # The worker tells that its peers are gone instead of hanging.
         eventually(lambda: run.workers["worker"].exit_code() == 1, "the worker ends with an error")
-        assert "did not come back within" in run.workers["worker"].log_tail()
+        assert "has been unreachable since" in run.workers["worker"].log_tail()
 
 
 def test_a_worker_without_an_orchestrator_says_which_address_it_tried(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ SCRIPTS = {
     ),
     "a state that is carried on": Script("depends on what was computed before it, so the result would depend on the number of workers", model=HIDDEN),
     "a generator": Script(
-        "take batch.torch_generator() or batch.numpy_generator()",
+        "use batch.torch_generator() or batch.numpy_generator()",
         before="generator = torch.Generator().manual_seed(0)\n",
         loop=LOOP.replace("model(batch.x)", "model(batch.x + 0.3 * torch.randn(batch.x.shape, generator=generator))"),
     ),
@@ -99,16 +99,16 @@ SCRIPTS = {
         loop=LOOP.replace("model(batch.x)", "model(batch.x * generator.random())"),
     ),
     "a draw for the first batch of an epoch": Script(
-        "random numbers that are drawn for some batches only",
+        "random numbers drawn for only some batches",
         model=MODEL.replace("nn.Linear(64, 10)", "nn.Dropout(0.5), nn.Linear(64, 10)"),
         before="epoch = -1\n",
         loop=LOOP.replace("batches():\n", "batches():\n    if batch.epoch != epoch:\n        epoch = batch.epoch\n        torch.rand(3)\n"),
     ),
     "a loss that is no number": Script(
-        "the loss of shard 0 of step 0 is nan; the run holds 0 whole steps. Lower the learning rate", loop=LOOP.replace("run.step(", "run.step(float('nan') * ")
+        "the loss of shard 0 of step 0 is nan, after 0 complete steps. Lower the learning rate", loop=LOOP.replace("run.step(", "run.step(float('nan') * ")
     ),
     "a second pass": Script("write `for epoch in run.epochs(): for batch in run.batches(): ...`".replace("write", "Write"), loop=LOOP + LOOP),
-    "a loss for no batch": Script("line 11: run.step was called without a batch of its own", loop=LOOP + "    run.step(model(batch.x).mean())\n"),
+    "a loss for no batch": Script("line 11: run.step was called without a current batch", loop=LOOP + "    run.step(model(batch.x).mean())\n"),
     "no loss for a batch": Script("run.step was not called for shard 0 of step 0", loop="for batch in run.batches():\n    pass\n"),
 }
 

@@ -1,4 +1,4 @@
-"""The rehearsals of a worker, one at a time: when, with which shard, and what each side has found."""
+"""Runs the rehearsals of a worker, one at a time: which leases, with which shard, and what each process computed."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from pangea.worker.batches import Batch
 
 FRACTION_VARIABLE = "PANGEA_REHEARSE"
 DOCTOR_VARIABLE = "PANGEA_DOCTOR"
-# How many leases `pangea doctor SCRIPT` looks at.
+# Number of leases that `pangea doctor SCRIPT` checks.
 DOCTOR_LEASES = 8
 
 
 @dataclass(frozen=True)
 class Target:
-    """The batch of a rehearsal, and how often the child computes it: twice where there is no other shard to come before."""
+    """The batch of a rehearsal, and how often the child computes it: twice if the lease has no other shard that could affect it."""
 
     batch: Batch
-    times: int
+    repetitions: int
 
 
 def fraction() -> float:
-    """Share of the shards that are rehearsed after the first steps.
+    """Returns the fraction of shards to rehearse after the first steps, from PANGEA_REHEARSE.
 
     Raises:
-        ValueError: the variable holds no such number.
+        ValueError: the variable is not a number from 0 to 1.
     """
     text = os.environ.get(FRACTION_VARIABLE, str(REHEARSE))
     value = float(text)
@@ -43,15 +43,20 @@ def fraction() -> float:
     return value
 
 
-class Rehearsing:
-    """Used by `Run` around each shard. In the child of a rehearsal `child` is true, and nothing leaves this object but the result."""
+class Rehearser:
+    """Used by `Run` around each shard, in the worker and in the child process of a rehearsal, which only sends a result.
+
+    Attributes:
+        in_child: whether this process is the child of a rehearsal.
+        last_repetition: in the child, whether the next loss is the result.
+    """
 
     def __init__(self, parameters: Parameters, seed: int, share: float, connect: tuple[str, float]) -> None:
         """Args:
         parameters: of the model.
         seed: of the run.
-        share: of the shards that are rehearsed after the first steps; 0 for no rehearsals at all.
-        connect: addresses of the data service and time-out, for a child that evaluates.
+        share: the fraction of shards to rehearse after the first steps; 0 disables rehearsals.
+        connect: addresses and timeout of the data service, for a child that evaluates.
         """
         self._parameters, self._connect = parameters, connect
         self._plan = Plan(seed, share)
@@ -61,12 +66,12 @@ class Rehearsing:
         self._current: Rehearsal | None = None
         self._leases = 0
         self._data: _native.DataClient | None = None
-        self.child = False
-        self.last = False
+        self.in_child = False
+        self.last_repetition = False
 
     @property
-    def doctor_is_done(self) -> bool:
-        """Whether this is `pangea doctor SCRIPT`, which has seen enough of a script that keeps the promise."""
+    def doctor_has_finished(self) -> bool:
+        """Whether this is `pangea doctor SCRIPT`, and it has checked enough leases without a finding."""
         return self._trace is not None and self._leases > DOCTOR_LEASES
 
     @property
@@ -75,29 +80,29 @@ class Rehearsing:
         return self._leases <= FIRST_STEPS
 
     def wants(self, lease: Lease) -> bool:
-        """Whether a lease is to be rehearsed; to be asked once for each."""
+        """Returns whether to rehearse a lease. Call it exactly once for each lease."""
         self._leases += 1
         return self._plan.wants(lease.step, len(lease.shards))
 
-    def start(self, lease: Lease, batches: list[Batch]) -> Target | None:
-        """Forks. Gives the child what it computes, and the parent None."""
+    def fork(self, lease: Lease, batches: list[Batch]) -> Target | None:
+        """Forks the child. Returns in the child what it has to compute, and None in the parent."""
         filled = [batch for batch in batches if batch.samples > 0]
         if not filled:
             return None
         target = Target(filled[-1], 1 if len(filled) > 1 else 2)
         self._current = Rehearsal(lease.step, target.batch.shard, self._names, self._trace)
         try:
-            self.child = self._current.fork()
+            self.in_child = self._current.fork()
         except OSError:
-            # Too little memory, or too many processes: the training itself may still do.
+            # Too little memory, or too many processes: training itself may still work.
             self._current = None
-        return target if self.child else None
+        return target if self.in_child else None
 
     def _is_target(self, batch: Batch) -> bool:
         return self._current is not None and (self._current.step, self._current.shard) == (batch.step, batch.shard)
 
     def begin_shard(self, batch: Batch) -> None:
-        """Says that the script is given a batch."""
+        """Call this before the script gets a batch. Starts the trace if it is the rehearsed one."""
         if self._trace is not None and self._is_target(batch):
             self._trace.start()
 
@@ -107,14 +112,14 @@ class Rehearsing:
         self._trace.stop()
         return self._trace.entries
 
-    def take(self, loss: torch.Tensor, contribution: Callable[[], torch.Tensor]) -> bool:
-        """In the child, takes the loss of a batch: true, and the last one ends the child. In the parent, false.
+    def take_in_child(self, loss: torch.Tensor, contribution: Callable[[], torch.Tensor]) -> bool:
+        """In the child, takes the loss of a batch and returns true; the last repetition sends the result and exits. In the parent, returns false.
 
         Args:
             loss: of the batch.
-            contribution: computes what the shard contributes.
+            contribution: computes the contribution of the shard.
         """
-        if not self.child or self._current is None:
+        if not self.in_child or self._current is None:
             return False
         outputs, text = self._traced(), loss_text(loss)
         try:
@@ -123,17 +128,17 @@ class Rehearsing:
             if "fork-based multiprocessing" not in str(error):
                 raise
             parts = None
-        if self.last:
-            self._current.answer(Result(text, parts, outputs))
+        if self.last_repetition:
+            self._current.send_result(Result(text, parts, outputs))
         return True
 
-    def result(self, batch: Batch, loss: torch.Tensor, flat: torch.Tensor) -> None:
-        """In the parent, notes what a shard came out as."""
+    def note_result(self, batch: Batch, loss: torch.Tensor, flat: torch.Tensor) -> None:
+        """In the parent, records the result of the rehearsed shard."""
         if self._current is not None and self._is_target(batch):
-            self._current.expect(Result(loss_text(loss), digests(flat, self._sizes), self._traced()))
+            self._current.set_expected(Result(loss_text(loss), digests(flat, self._sizes), self._traced()))
 
     def compare(self) -> str | None:
-        """Why the rehearsal came to no result, or None.
+        """Compares the results. Returns why the rehearsal was inconclusive, or None if the results are equal.
 
         Raises:
             BrokenPromise: the results differ.
@@ -146,24 +151,24 @@ class Rehearsing:
         finally:
             current.abandon()
 
-    def give_up(self) -> None:
-        """No more rehearsals: what they find is known, and wanted."""
+    def disable(self) -> None:
+        """Ends all rehearsals, because their finding is reported and tolerated."""
         self._plan = Plan(0, 0.0)
 
     def abandon(self) -> None:
-        """Ends the child of a lease that is not finished."""
-        if self._current is not None and not self.child:
+        """Kills the child, if the lease was not finished."""
+        if self._current is not None and not self.in_child:
             self._current.abandon()
             self._current = None
 
     def fail_child(self, reason: str) -> None:
-        """In the child, ends it without a result; in the parent, nothing."""
-        if self.child and self._current is not None:
+        """In the child, exits without a result; in the parent, does nothing."""
+        if self.in_child and self._current is not None:
             self._current.fail(reason)
 
-    def data(self, client: _native.DataClient) -> _native.DataClient:
-        """The connection to the data service; the child needs one of its own, as the parent's threads are not there."""
-        if not self.child:
+    def data_client(self, client: _native.DataClient) -> _native.DataClient:
+        """Returns the connection to the data service; the child needs its own, because the threads of the parent's do not exist there."""
+        if not self.in_child:
             return client
         if self._data is None:
             self._data = _native.DataClient(*self._connect)
