@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pangea.chaos.schedule import KILLS, Kind
+from pangea.chaos.schedule import KILLS, FaultKind
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -30,16 +30,16 @@ class Recoveries:
     was not: it is what is waited for. The figures are too long by up to one step, and never too short.
     """
 
-    counts: Counter[Kind] = field(default_factory=Counter)
-    seconds: dict[Kind, list[float]] = field(default_factory=dict)
-    _open: list[tuple[Kind, float, int]] = field(default_factory=list)
+    counts: Counter[FaultKind] = field(default_factory=Counter)
+    seconds: dict[FaultKind, list[float]] = field(default_factory=dict)
+    _open: list[tuple[FaultKind, float, int]] = field(default_factory=list)
 
-    def fault(self, kind: Kind, at: float, steps: int) -> None:
+    def add_fault(self, kind: FaultKind, at: float, steps: int) -> None:
         """Notes a fault, when so many steps have shown."""
         self.counts[kind] += 1
         self._open.append((kind, at, steps + 2))
 
-    def progress(self, at: float, steps: int) -> None:
+    def add_progress(self, at: float, steps: int) -> None:
         """Notes that so many steps have shown by now."""
         for kind, since, wanted in self._open:
             if steps >= wanted:
@@ -47,7 +47,7 @@ class Recoveries:
         self._open = [entry for entry in self._open if steps < entry[2]]
 
     @property
-    def waiting(self) -> bool:
+    def pending(self) -> bool:
         """Whether a step is still to come after a fault."""
         return bool(self._open)
 
@@ -58,4 +58,6 @@ class Recoveries:
 
     def report(self) -> dict[str, dict[str, Any]]:
         """Count and seconds to the next step, by kind."""
-        return {kind.value: {"faults": self.counts[kind], "recovery_seconds": spread(self.seconds[kind]) if kind in self.seconds else None} for kind in Kind if self.counts[kind]}
+        return {
+            kind.value: {"faults": self.counts[kind], "recovery_seconds": spread(self.seconds[kind]) if kind in self.seconds else None} for kind in FaultKind if self.counts[kind]
+        }

@@ -13,7 +13,7 @@ from typing import Any
 
 from pangea.chaos.injector import Injector
 from pangea.chaos.recovery import Recoveries
-from pangea.chaos.schedule import Fault, Kind
+from pangea.chaos.schedule import Fault, FaultKind
 from pangea.launch.session import Session
 from pangea.launch.settings import Launch, Settings, script_hash, write_launch
 from pangea.services.restarts import UNLIMITED_RESTARTS, RestartPolicy
@@ -26,7 +26,7 @@ _PATIENCE_SECONDS = 180.0
 
 
 @dataclass
-class Disturbed:
+class ChaosResult:
     """What became of a disturbed run.
 
     Attributes:
@@ -50,7 +50,7 @@ def _session(settings: Settings, run_dir: Path, policy: RestartPolicy, on_event:
     return Session(settings, run_dir, run_dir.name, policy, on_event)
 
 
-def disturb(settings: Settings, run_dir: Path, faults: Sequence[Fault], duration: float, on_event: Callable[[str], None], request: StopRequest) -> Disturbed:
+def train_under_faults(settings: Settings, run_dir: Path, faults: Sequence[Fault], duration: float, on_event: Callable[[str], None], request: StopRequest) -> ChaosResult:
     """Runs a training under faults.
 
     Args:
@@ -63,11 +63,11 @@ def disturb(settings: Settings, run_dir: Path, faults: Sequence[Fault], duration
     Raises:
         ChildFailed: a service or all workers ended by themselves, with an error.
     """
-    disturbed = Disturbed()
+    disturbed = ChaosResult()
     session = _session(settings, run_dir, UNLIMITED_RESTARTS, on_event)
     try:
         session.start()
-        while not session.look() and not session.over and request.asked is None:
+        while not session.poll() and not session.over and request.stop_signal is None:
             time.sleep(_TICK_SECONDS)
         _hit(session, list(faults), duration, disturbed, on_event, request)
     finally:
@@ -79,23 +79,23 @@ def disturb(settings: Settings, run_dir: Path, faults: Sequence[Fault], duration
     return disturbed
 
 
-def _hit(session: Session, faults: list[Fault], duration: float, disturbed: Disturbed, on_event: Callable[[str], None], request: StopRequest) -> None:
+def _hit(session: Session, faults: list[Fault], duration: float, disturbed: ChaosResult, on_event: Callable[[str], None], request: StopRequest) -> None:
     injector, recoveries, began = Injector(session), disturbed.recoveries, time.monotonic()
-    while not session.over and request.asked is None:
+    while not session.over and request.stop_signal is None:
         now = time.monotonic() - began
         disturbed.seconds = now
-        if session.look():
-            recoveries.progress(now, len(session.metrics.lines))
-        injector.release(now)
+        if session.poll():
+            recoveries.add_progress(now, len(session.metrics.lines))
+        injector.resume_paused(now)
         if faults and faults[0].at <= now:
-            done = injector.carry_out(faults.pop(0), now)
+            done = injector.inject(faults.pop(0), now)
             if done is not None:
                 kind, names = done
                 on_event(f"{now:.2f} s: {kind.value}: {', '.join(names)}")
-                recoveries.fault(kind, time.monotonic() - began, len(session.metrics.lines))
-                if kind in (Kind.KILL_WORKER, Kind.KILL_ALL_WORKERS):
+                recoveries.add_fault(kind, time.monotonic() - began, len(session.metrics.lines))
+                if kind in (FaultKind.KILL_WORKER, FaultKind.KILL_ALL_WORKERS):
                     disturbed.hits += [(name, time.time()) for name in names]
-        if now >= duration and not faults and injector.quiet and not recoveries.waiting:
+        if now >= duration and not faults and injector.idle and not recoveries.pending:
             return
         if now >= duration + _PATIENCE_SECONDS:
             on_event(f"the run has not taken a step for long; it is given up after {_PATIENCE_SECONDS:.0f} s")
@@ -103,14 +103,14 @@ def _hit(session: Session, faults: list[Fault], duration: float, disturbed: Dist
         time.sleep(_TICK_SECONDS)
 
 
-def undisturbed_hashes(settings: Settings, run_dir: Path, steps: int, on_event: Callable[[str], None], request: StopRequest) -> list[str]:
+def reference_hashes(settings: Settings, run_dir: Path, steps: int, on_event: Callable[[str], None], request: StopRequest) -> list[str]:
     """params_hash after each of the first steps of the same run with one worker and nothing that happens to it; its files go to `run_dir`, made and empty."""
     alone = dataclasses.replace(settings, workers=1, data_replicas=1, checkpoint_steps=0, checkpoint_seconds=0.0, verify_fraction=0.0)
     session = _session(alone, run_dir, RestartPolicy(), on_event)
     try:
         session.start()
-        while len(session.metrics.lines) < steps and not session.over and request.asked is None:
-            session.look()
+        while len(session.metrics.lines) < steps and not session.over and request.stop_signal is None:
+            session.poll()
             time.sleep(_TICK_SECONDS)
     finally:
         session.stop()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Kind(Enum):
+class FaultKind(Enum):
     """A fault, or a change, that a run has to live with."""
 
     KILL_WORKER = "worker killed"
@@ -19,16 +19,16 @@ class Kind(Enum):
     LEAVE = "worker leaves"
 
 
-KILLS = (Kind.KILL_WORKER, Kind.KILL_ALL_WORKERS, Kind.KILL_ORCHESTRATOR, Kind.KILL_DATA)
+KILLS = (FaultKind.KILL_WORKER, FaultKind.KILL_ALL_WORKERS, FaultKind.KILL_ORCHESTRATOR, FaultKind.KILL_DATA)
 # How often each comes, against the others.
 WEIGHTS = {
-    Kind.KILL_WORKER: 6,
-    Kind.KILL_ALL_WORKERS: 1,
-    Kind.KILL_ORCHESTRATOR: 3,
-    Kind.KILL_DATA: 2,
-    Kind.PAUSE_WORKER: 2,
-    Kind.JOIN: 1,
-    Kind.LEAVE: 1,
+    FaultKind.KILL_WORKER: 6,
+    FaultKind.KILL_ALL_WORKERS: 1,
+    FaultKind.KILL_ORCHESTRATOR: 3,
+    FaultKind.KILL_DATA: 2,
+    FaultKind.PAUSE_WORKER: 2,
+    FaultKind.JOIN: 1,
+    FaultKind.LEAVE: 1,
 }
 # Seconds that a worker stands still.
 _PAUSES = (0.5, 5.0)
@@ -45,7 +45,7 @@ class Fault:
     """
 
     at: float
-    kind: Kind
+    kind: FaultKind
     pick: float
     seconds: float
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pangea.chaos.recovery import Recoveries, percentile, spread
 from pangea.chaos.run import first_difference, seconds_to_notice
-from pangea.chaos.schedule import WEIGHTS, Kind, schedule
+from pangea.chaos.schedule import WEIGHTS, FaultKind, schedule
 
 
 def test_the_same_seed_gives_the_same_faults_and_another_one_others() -> None:
@@ -44,13 +44,13 @@ def test_a_percentile_is_the_smallest_value_that_covers_its_share(values: list[f
 
 def test_a_run_has_recovered_with_the_second_step_that_shows_after_a_fault() -> None:
     recoveries = Recoveries()
-    recoveries.fault(Kind.KILL_WORKER, at=1.0, steps=10)
-    recoveries.progress(1.1, steps=11)
-    assert recoveries.waiting, "that step may have been committed before the fault"
-    recoveries.fault(Kind.KILL_ORCHESTRATOR, at=1.2, steps=11)
-    recoveries.progress(1.5, steps=12)
-    recoveries.progress(3.2, steps=13)
-    assert not recoveries.waiting
+    recoveries.add_fault(FaultKind.KILL_WORKER, at=1.0, steps=10)
+    recoveries.add_progress(1.1, steps=11)
+    assert recoveries.pending, "that step may have been committed before the fault"
+    recoveries.add_fault(FaultKind.KILL_ORCHESTRATOR, at=1.2, steps=11)
+    recoveries.add_progress(1.5, steps=12)
+    recoveries.add_progress(3.2, steps=13)
+    assert not recoveries.pending
     assert recoveries.report() == {
         "worker killed": {"faults": 1, "recovery_seconds": spread([0.5])},
         "orchestrator killed": {"faults": 1, "recovery_seconds": spread([2.0])},
@@ -59,7 +59,7 @@ def test_a_run_has_recovered_with_the_second_step_that_shows_after_a_fault() -> 
 
 def test_a_fault_that_the_run_never_recovered_from_is_counted() -> None:
     recoveries = Recoveries()
-    recoveries.fault(Kind.KILL_DATA, at=1.0, steps=0)
+    recoveries.add_fault(FaultKind.KILL_DATA, at=1.0, steps=0)
     assert recoveries.report() == {"data service killed": {"faults": 1, "recovery_seconds": None}}
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pangea.ledger.audit import Finding, Report
-from pangea.ledger.audit_incidents import IncidentRow, KindOfIncident
+from pangea.ledger.audit_incidents import IncidentKind, IncidentRow
 
 # So many rows of a refuted promise, and of a kind of incidents, are shown; --json has more.
 _SHOWN_ROWS, _SHOWN_INCIDENTS = 8, 3
@@ -136,7 +136,7 @@ def _end(report: Report) -> Iterator[str]:
         yield f"{done} up to step {stop.steps} of {audit.end.total_steps}, {by}"
 
 
-def _incidents(kind: KindOfIncident) -> Iterator[str]:
+def _incidents(kind: IncidentKind) -> Iterator[str]:
     resolved = "" if not kind.resolved else ", resolved" if kind.resolved == kind.count else f", {kind.resolved} resolved"
     yield f"{_times(kind.count, kind.kind)}{resolved}: {kind.meaning}"
     # What was not put right comes first.

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pangea.chaos.recovery import spread
-from pangea.chaos.run import Disturbed, disturb, first_difference, seconds_to_notice, undisturbed_hashes
+from pangea.chaos.run import ChaosResult, first_difference, reference_hashes, seconds_to_notice, train_under_faults
 from pangea.chaos.schedule import schedule
 from pangea.commands.options import ScriptCommand, script_arguments, script_path, shared
 from pangea.launch.settings import Settings
@@ -21,7 +21,7 @@ from pangea.ledger.other_files import audit_files
 from pangea.ledger.reader import NAME
 from pangea.rundir.layout import ORCHESTRATOR, new_run_dir, run_dir_path
 from pangea.rundir.service_logs import read_service_logs
-from pangea.services.stopping import StopRequest, listening
+from pangea.services.stopping import StopRequest, catch_signals
 
 _ENDLESS_EPOCHS = 1_000_000
 
@@ -44,7 +44,7 @@ def chaos_command(context: click.Context, /, script: Path | None, mtbf: float, d
     """
     settings = Settings(script_path(script), script_arguments(context) or (), run_dir=run_dir, **options)
     console = Console(stderr=as_json)
-    with listening() as request:
+    with catch_signals() as request:
         figures = _chaos(settings, mtbf, duration, console, request)
     if as_json:
         print(json.dumps(figures, indent=1))
@@ -61,15 +61,15 @@ def _chaos(settings: Settings, mtbf: float, duration: float, console: Console, r
     folder = run_dir_path(settings.run_dir, settings.seed)
     # Both before anything is started: that of the second run must not be refused when the first has taken its minutes.
     chaos, reference = (new_run_dir(folder / name, settings.seed) for name in ("chaos", "reference"))
-    disturbed = disturb(settings, chaos, schedule(settings.seed, mtbf, duration), duration, say, request)
+    disturbed = train_under_faults(settings, chaos, schedule(settings.seed, mtbf, duration), duration, say, request)
     console.print(f"{len(disturbed.hashes)} steps under faults; now the same steps undisturbed, with one worker", highlight=False)
     # Whoever stopped the faults early still wants to know; a second request stops the comparison.
-    request.asked = None
-    hashes = undisturbed_hashes(settings, reference, len(disturbed.hashes), say, request)
+    request.stop_signal = None
+    hashes = reference_hashes(settings, reference, len(disturbed.hashes), say, request)
     return _figures(chaos, disturbed, hashes)
 
 
-def _figures(run_dir: Path, disturbed: Disturbed, reference: list[str]) -> dict[str, Any]:
+def _figures(run_dir: Path, disturbed: ChaosResult, reference: list[str]) -> dict[str, Any]:
     difference = first_difference(disturbed.hashes, reference)
     noticed = seconds_to_notice(run_dir / "logs" / f"{ORCHESTRATOR}.log", disturbed.hits)
     compared = min(len(disturbed.hashes), len(reference))
@@ -87,7 +87,7 @@ def _figures(run_dir: Path, disturbed: Disturbed, reference: list[str]) -> dict[
         "first_different_step": difference,
         "gap_in_steps": disturbed.gap,
         "refuted_by_audit": refuted,
-        "recovered": not disturbed.recoveries.waiting,
+        "recovered": not disturbed.recoveries.pending,
         "kills": disturbed.recoveries.kills,
         "faults": disturbed.recoveries.report(),
         "shards_free_again_seconds": spread(noticed) if noticed else None,

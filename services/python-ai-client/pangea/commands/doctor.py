@@ -18,7 +18,7 @@ from pangea.launch.outcome import Listeners
 from pangea.launch.settings import Settings
 from pangea.launch.train import train
 from pangea.services.child import ChildFailed
-from pangea.services.stopping import listening
+from pangea.services.stopping import catch_signals
 
 
 @click.command("doctor", cls=ScriptCommand)
@@ -53,7 +53,7 @@ def _script(script: Path, arguments: tuple[str, ...], options: dict[str, Any]) -
     """Whether the first steps of a script keep the promise."""
     # The worker reads them: it compares the modules' outputs, in every lease, and ends after a few.
     os.environ.update({"PANGEA_DOCTOR": "1", "PANGEA_REHEARSE": "1"})
-    with tempfile.TemporaryDirectory() as folder, listening() as stop:
+    with tempfile.TemporaryDirectory() as folder, catch_signals() as stop:
         settings = Settings(script, arguments, run_dir=str(Path(folder) / "run"), **{**options, "workers": 1, "epochs": 1})
         try:
             outcome = train(settings, Listeners(lambda _line, _total: None, lambda _event: None), stop)

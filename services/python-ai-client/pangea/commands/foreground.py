@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pangea.commands.report import ProgressDisplay, print_table, summary
 from pangea.launch.outcome import Listeners, Outcome
-from pangea.services.stopping import StopRequest, listening
+from pangea.services.stopping import StopRequest, catch_signals
 
 # Of a run that has all its steps, but not the same bits in each.
 WRONG_BITS = 3
@@ -26,7 +26,7 @@ def run_training(start: Callable[[Listeners, StopRequest], Outcome], as_json: bo
     """
     console = Console(stderr=as_json)
     try:
-        with listening() as request, ProgressDisplay(console) as progress:
+        with catch_signals() as request, ProgressDisplay(console) as progress:
             outcome = start(Listeners(progress.update, lambda event: console.print(event, style="yellow", soft_wrap=True, highlight=False, markup=False)), request)
     except KeyboardInterrupt:
         print("pangea: stopped at once", file=sys.stderr)

@@ -13,20 +13,20 @@ from click.core import ParameterSource
 from pangea.commands.audit import audit_command
 from pangea.commands.chaos import chaos_command
 from pangea.commands.doctor import doctor_command
+from pangea.commands.error_messages import PangeaGroup
 from pangea.commands.export import export_command
 from pangea.commands.foreground import run_training
 from pangea.commands.health import health_command
 from pangea.commands.launch import launch_command
 from pangea.commands.options import ScriptCommand, script_arguments, script_path, training
 from pangea.commands.status import status_command
-from pangea.commands.told import Sentences
 from pangea.commands.worker import worker_command
 from pangea.launch.settings import Settings
 from pangea.launch.train import resume_run, train
 from pangea.release import RELEASE
 
 
-@click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=PangeaGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(RELEASE, prog_name="pangea", message="%(prog)s %(version)s")
 def main() -> None:
     """Train PyTorch models on many machines: kill anything, same bits, every sample once."""

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import pangea
 from pangea.commands.main import main
 from pangea.launch.settings import Launch, Settings, script_hash, write_launch
-from pangea.rundir.metrics import MetricsFile
+from pangea.rundir.json_lines import JsonLinesFile
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_doctor_reports_each_finding_as_json_and_fails_for_what_is_missing(tmp_p
 
 def test_metrics_are_read_by_whole_lines_as_they_grow(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
-    metrics = MetricsFile(file)
+    metrics = JsonLinesFile(file)
     assert metrics.read_new() == []
     file.write_text('{"step": 0}\n{"st')
     assert metrics.read_new() == [{"step": 0}]

@@ -14,8 +14,8 @@ from rich.live import Live
 
 from pangea.commands.status_view import view
 from pangea.places import caller_folder
-from pangea.rundir.status import GOING_ON, NoStatus, read_status
-from pangea.services.stopping import StopRequest, listening
+from pangea.rundir.status import ACTIVE_STATES, StatusUnavailable, read_status
+from pangea.services.stopping import StopRequest, catch_signals
 
 _REFRESH_SECONDS = 0.5
 # So often in a row nobody answers before a run counts as ended: its orchestrator may just be started again.
@@ -32,7 +32,7 @@ def status_command(target: str, as_json: bool, watch: bool) -> None:
     if not watch:
         print(json.dumps(first, indent=1)) if as_json else Console().print(view(first))
         return
-    with listening() as request:
+    with catch_signals() as request:
         _show(first, _following(target, caller_folder(), request), as_json)
 
 
@@ -50,14 +50,14 @@ def _show(first: dict[str, Any], following: Iterator[dict[str, Any]], as_json: b
 def _following(target: str, base: Path, request: StopRequest) -> Iterator[dict[str, Any]]:
     """The status again and again, until the run has ended or the user wants no more."""
     silent = 0
-    while request.asked is None and silent < _SILENT_LOOKS:
+    while request.stop_signal is None and silent < _SILENT_LOOKS:
         try:
             status = read_status(target, base)
-        except NoStatus:  # its orchestrator has gone, and there are no files to look at
+        except StatusUnavailable:  # its orchestrator has gone, and there are no files to look at
             status = None
         silent = silent + 1 if status is None or not status["live"] else 0
         if status is not None:
             yield status
-            if status["state"] not in (*GOING_ON, "killed"):
+            if status["state"] not in (*ACTIVE_STATES, "killed"):
                 return
         time.sleep(_REFRESH_SECONDS)

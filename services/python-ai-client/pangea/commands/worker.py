@@ -12,8 +12,8 @@ from types import FrameType
 import click
 
 from pangea.arithmetic import LEVELS, VARIABLE, ensure_pinned
+from pangea.commands.error_messages import SCRIPT_RUNNING
 from pangea.commands.options import ScriptCommand, script_arguments, script_path
-from pangea.commands.told import SCRIPT_RUNS
 from pangea.places import caller_folder
 from pangea.worker.probes import serve_health
 from pangea.worker.sigterm import Sigterm
@@ -70,7 +70,7 @@ def worker_command(context: click.Context, /, script: Path | None, **options: st
     sys.argv = [str(path), *arguments]
     # As `python SCRIPT` would.
     sys.path.insert(0, str(path.parent))
-    context.meta[SCRIPT_RUNS] = True
+    context.meta[SCRIPT_RUNNING] = True
     try:
         runpy.run_path(str(path), run_name="__main__")
     except SystemExit as ended:

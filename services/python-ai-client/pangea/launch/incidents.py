@@ -38,7 +38,7 @@ def read_incidents(run_dir: Path) -> list[Incident]:
                 case ledger.Settings() as settings:
                     format_ = settings.format
                 case ledger.Incident() as incident:
-                    incidents.look(entry, incident, format_)
+                    incidents.observe(entry, incident, format_)
                 case ledger.Step() | ledger.Finished():
                     incidents.close_step()
     rows = sorted((row for kind in incidents.kinds.values() for row in kind.rows), key=lambda row: row.record)

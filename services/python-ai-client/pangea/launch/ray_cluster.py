@@ -17,10 +17,10 @@ from pangea.launch import local
 from pangea.launch.job import CannotLaunch, Job
 from pangea.launch.ray_keeper import Ended, Keeper, events_file, stop_file
 from pangea.launch.settings import Settings
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.rundir.layout import ORCHESTRATOR
-from pangea.rundir.metrics import MetricsFile
 from pangea.services.child import ChildFailed
-from pangea.services.restarts import Fate, RestartPolicy
+from pangea.services.restarts import ExitStatus, RestartPolicy
 
 # Longer than a keeper gives its process.
 _STOP_SECONDS = 20.0
@@ -81,7 +81,7 @@ class RaySession:
 
     def __init__(self, cluster: RayCluster, settings: Settings, run_dir: Path, run_id: str, _policy: RestartPolicy, on_event: Callable[[str], None]) -> None:
         self._ray, self._cluster, self._job, self._on_event = find_ray(), cluster, Job(settings, run_id, run_dir), on_event
-        self._metrics, self._events = MetricsFile(run_dir / "metrics.jsonl"), MetricsFile(events_file(run_dir))
+        self._metrics, self._events = JsonLinesFile(run_dir / "metrics.jsonl"), JsonLinesFile(events_file(run_dir))
         self._actors: dict[str, Any] = {}
         self._calls: dict[str, Any] = {}
         self._ended: dict[str, Ended] = {}
@@ -107,7 +107,7 @@ class RaySession:
             self._actors[name] = keeper.options(name=name).remote(self._job, name)
             self._calls[name] = self._actors[name].run.remote()
 
-    def look(self) -> list[dict[str, Any]]:
+    def poll(self) -> list[dict[str, Any]]:
         """Tells what has happened; gives the lines that metrics.jsonl has got since the last call.
 
         Raises:
@@ -118,7 +118,7 @@ class RaySession:
             self._on_event(f"{line['name']} {line['event']}")
         self._collect(0.0, list(self._calls))
         for name, ended in self._ended.items():
-            if ended.fate is Fate.FAILED and name not in self._job.workers:
+            if ended.status is ExitStatus.FAILED and name not in self._job.workers:
                 raise ChildFailed(ended.message)
         if len(self.failed_workers) == len(self._job.workers):
             raise ChildFailed(self._ended[self.failed_workers[0]].message)
@@ -134,8 +134,8 @@ class RaySession:
             try:
                 self._ended[name] = self._ray.get(call)
             except self._ray.exceptions.RayError as error:
-                self._ended[name] = Ended(Fate.FAILED, f"the actor of {name} ended with {error}")
-            if self._ended[name].fate is Fate.FAILED and name in self._job.workers:
+                self._ended[name] = Ended(ExitStatus.FAILED, f"the actor of {name} ended with {error}")
+            if self._ended[name].status is ExitStatus.FAILED and name in self._job.workers:
                 self._on_event(f"{self._ended[name].message}\nThe others go on.")
 
     @property
@@ -147,7 +147,7 @@ class RaySession:
     def left(self) -> list[str]:
         """Names of the workers, if all have ended without an error and the orchestrator still waits for some."""
         workers = self._job.workers
-        ended = all(name in self._ended and self._ended[name].fate is Fate.LEFT for name in workers)
+        ended = all(name in self._ended and self._ended[name].status is ExitStatus.EXITED for name in workers)
         return workers if ended and ORCHESTRATOR not in self._ended else []
 
     def checkpoint(self) -> bool:
@@ -157,7 +157,7 @@ class RaySession:
     @property
     def failed_workers(self) -> list[str]:
         """Names of the workers that ended with an error."""
-        return [name for name in self._job.workers if name in self._ended and self._ended[name].fate is Fate.FAILED]
+        return [name for name in self._job.workers if name in self._ended and self._ended[name].status is ExitStatus.FAILED]
 
     @property
     def restarts(self) -> dict[str, int]:

@@ -16,12 +16,12 @@ from pangea.arithmetic import pin
 from pangea.launch import resume
 from pangea.launch.job import Job
 from pangea.places import python_command, python_environment
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.rundir.layout import ORCHESTRATOR, Addresses, port_file
-from pangea.rundir.metrics import MetricsFile
 from pangea.services.child import Child, wait_for
 from pangea.services.programs import start_data_service, start_orchestrator
-from pangea.services.restarts import Deaths, Fate, RestartPolicy, fate
-from pangea.services.supervisor import taken
+from pangea.services.restarts import ExitStatus, RestartBackoff, RestartPolicy, exit_status
+from pangea.services.supervisor import address_in_use
 
 _TICK_SECONDS = 0.1
 # The orchestrator gives a last checkpoint 6 s, and its connections 3 s more.
@@ -35,7 +35,7 @@ _SERVICES_SECONDS = 600.0
 class Ended:
     """How a process ended for good; `message` is for people."""
 
-    fate: Fate
+    status: ExitStatus
     message: str
 
 
@@ -69,11 +69,11 @@ class Keeper:
         """
         self._job, self._name = job, name
         self._host: str = importlib.import_module("ray.util").get_node_ip_address()
-        self._metrics = MetricsFile(job.run_dir / "metrics.jsonl")
+        self._metrics = JsonLinesFile(job.run_dir / "metrics.jsonl")
 
     def run(self) -> Ended:
         """Starts the process, and again whenever it is killed or the services have moved, until it has ended for good."""
-        deaths = Deaths(RestartPolicy())
+        backoff = RestartBackoff(RestartPolicy())
         if self._log.exists():
             self._tell("is started again after its actor or its node was lost")
         while True:
@@ -85,15 +85,15 @@ class Keeper:
             if code is None:
                 self._tell("is started again, since a service has moved")
                 continue
-            what = fate(code, is_service=not self._is_worker)
-            if self._stopping or what is Fate.FAILED or (what is Fate.LEFT and (self._is_worker or self._name == ORCHESTRATOR)):
-                return Ended(Fate.LEFT if self._stopping else what, str(child.failure()))
+            what = exit_status(code, is_service=not self._is_worker)
+            if self._stopping or what is ExitStatus.FAILED or (what is ExitStatus.EXITED and (self._is_worker or self._name == ORCHESTRATOR)):
+                return Ended(ExitStatus.EXITED if self._stopping else what, str(child.failure()))
             self._metrics.read_new()
-            pause = deaths.died(time.monotonic(), len(self._metrics.lines))
-            if pause is None:
-                return Ended(Fate.FAILED, f"{self._name} was killed; crash loop: {deaths.count - 1} restarts without progress. {child.failure()}")
+            delay = backoff.after_death(time.monotonic(), len(self._metrics.lines))
+            if delay is None:
+                return Ended(ExitStatus.FAILED, f"{self._name} was killed; crash loop: {backoff.deaths - 1} restarts without progress. {child.failure()}")
             self._tell(f"{f'was killed (signal {-code})' if code < 0 else 'has left'}; started again")
-            time.sleep(pause)
+            time.sleep(delay)
 
     @property
     def _is_worker(self) -> bool:
@@ -126,9 +126,9 @@ class Keeper:
     def _without_services(self) -> Ended:
         """The end of a worker that was never started: on its own it would train a run of its own."""
         if self._stopping:
-            return Ended(Fate.LEFT, f"{self._name} was not started: the run was stopped before its services were there")
+            return Ended(ExitStatus.EXITED, f"{self._name} was not started: the run was stopped before its services were there")
         return Ended(
-            Fate.FAILED,
+            ExitStatus.FAILED,
             f"{self._name} was not started: after {_SERVICES_SECONDS:.0f} s not all services of the run answer; is there room for them in the cluster (ray status), or are --cpus too many?",
         )
 
@@ -158,7 +158,7 @@ class Keeper:
         except FileNotFoundError:
             return free
         here = all(address.rpartition(":")[0] == self._host for address in (earlier.listen, earlier.http))
-        return earlier if here and taken(earlier) is None else free
+        return earlier if here and address_in_use(earlier) is None else free
 
     def _wait(self, child: Child, services: list[str]) -> int | None:
         """Until the process has ended; gives its exit code, or None if it was ended for services that are somewhere else now."""

@@ -10,7 +10,7 @@ import pytest
 from pangea.launch.resume import CannotResume, find_data, merged, nothing_left, open_run, warning
 from pangea.launch.settings import Launch, Settings, UnusableLaunchFile, script_hash, write_launch
 from pangea.release import RELEASE
-from pangea.rundir.atomic_file import DiskRefuses
+from pangea.rundir.atomic_file import DiskError
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_taking_changes_is_asked_for_with_each_start(launch: Launch, tmp_path: P
 
 
 def test_a_launch_file_that_cannot_be_written_is_a_sentence(launch: Launch, tmp_path: Path) -> None:
-    with pytest.raises(DiskRefuses, match=r"cannot write .*launch.json: .*; make room"):
+    with pytest.raises(DiskError, match=r"cannot write .*launch.json: .*; make room"):
         write_launch(tmp_path / "gone", launch)
 
 

@@ -12,11 +12,11 @@ from pangea.arithmetic import UnavailableLevel, pin, require
 from pangea.launch.environment import worker_environment
 from pangea.launch.settings import Settings
 from pangea.places import caller_folder, python_command, python_environment
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.rundir.layout import ORCHESTRATOR, data_service_name
-from pangea.rundir.metrics import MetricsFile
 from pangea.services.child import Child, ChildFailed
 from pangea.services.programs import start_data_service, start_orchestrator
-from pangea.services.restarts import Fate, RestartPolicy
+from pangea.services.restarts import ExitStatus, RestartPolicy
 from pangea.services.supervised import add_service
 from pangea.services.supervisor import Process, Supervisor
 
@@ -36,7 +36,7 @@ class Session:
         on_event: called with a sentence when a process ends or starts again.
         """
         self.settings, self.run_dir, self.run_id = settings, run_dir, run_id
-        self.metrics = MetricsFile(run_dir / "metrics.jsonl")
+        self.metrics = JsonLinesFile(run_dir / "metrics.jsonl")
         self.supervisor = Supervisor(policy, on_event)
         self.data_services: list[Process] = []
         self.workers: list[Process] = []
@@ -84,25 +84,25 @@ class Session:
         # A path that the script opens is meant from where the user called.
         return Child(name, command, self.run_dir / "logs" / f"{name}.log", environment, folder=caller_folder())
 
-    def look(self) -> list[dict[str, Any]]:
+    def poll(self) -> list[dict[str, Any]]:
         """Starts again what was killed; gives the lines that metrics.jsonl has got since the last call.
 
         Raises:
             ChildFailed: a service has failed, all workers have, or one is in a crash loop.
         """
         lines = self.metrics.read_new()
-        self.supervisor.look(len(self.metrics.lines))
+        self.supervisor.poll(len(self.metrics.lines))
         for service in self.data_services:
-            if service.fate is Fate.LEFT:  # somebody else asked it to; the run needs it
-                service.due, service.fate = 0.0, Fate.KILLED
-        if self.workers and all(worker.fate is Fate.FAILED for worker in self.workers):
+            if service.status is ExitStatus.EXITED:  # somebody else asked it to; the run needs it
+                service.restart_at, service.status = 0.0, ExitStatus.KILLED
+        if self.workers and all(worker.status is ExitStatus.FAILED for worker in self.workers):
             raise self.workers[0].child.failure()
         return lines
 
     @property
     def over(self) -> bool:
         """Whether nothing will happen any more: all workers have ended, or somebody asked the orchestrator to stop."""
-        return not any(worker.alive for worker in self.workers) or (self.orchestrator is not None and self.orchestrator.fate is Fate.LEFT)
+        return not any(worker.alive for worker in self.workers) or (self.orchestrator is not None and self.orchestrator.status is ExitStatus.EXITED)
 
     @property
     def left(self) -> list[str]:
@@ -113,7 +113,7 @@ class Session:
     @property
     def failed_workers(self) -> list[str]:
         """Names of the workers that ended with an error."""
-        return [worker.name for worker in self.workers if worker.fate is Fate.FAILED]
+        return [worker.name for worker in self.workers if worker.status is ExitStatus.FAILED]
 
     @property
     def restarts(self) -> dict[str, int]:

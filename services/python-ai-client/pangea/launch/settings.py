@@ -12,7 +12,7 @@ from typing import Any
 from pangea.datasets import DEFAULT, of_earlier_release
 from pangea.errors import PangeaError
 from pangea.release import RELEASE
-from pangea.rundir.atomic_file import explained, write_atomically
+from pangea.rundir.atomic_file import explain_disk_errors, write_atomically
 from pangea.services.options import REHEARSE, RunOptions
 
 LAUNCH_FILE = "launch.json"
@@ -70,11 +70,11 @@ def write_launch(run_dir: Path, launch: Launch) -> None:
     """Replaces launch.json at once.
 
     Raises:
-        DiskRefuses: it cannot be written.
+        DiskError: it cannot be written.
     """
     fields = {name: value for name, value in dataclasses.asdict(launch.settings).items() if name not in _NOT_KEPT}
     content = {"format": _FORMAT, "release": RELEASE, "run_id": launch.run_id, "script_sha256": launch.script_sha256, **fields, "script": str(launch.settings.script)}
-    with explained(f"cannot write {run_dir / LAUNCH_FILE}", "make room on that disk, or choose another --run-dir"):
+    with explain_disk_errors(f"cannot write {run_dir / LAUNCH_FILE}", "make room on that disk, or choose another --run-dir"):
         write_atomically(run_dir / LAUNCH_FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 

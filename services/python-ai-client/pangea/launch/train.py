@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 from pangea.errors import PangeaError
 from pangea.launch import resume
+from pangea.launch.events import RunEvents
 from pangea.launch.incidents import read_incidents
-from pangea.launch.news import RunNews
 from pangea.launch.outcome import Listeners, Outcome
 from pangea.launch.session import Session
 from pangea.launch.settings import Launch, Settings, script_hash, write_launch
 from pangea.places import caller_folder
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.rundir.layout import new_run_dir
-from pangea.rundir.metrics import MetricsFile
 from pangea.services.child import ChildFailed
 from pangea.services.restarts import RestartPolicy
 from pangea.services.stopping import StopRequest
@@ -25,7 +25,7 @@ from pangea.services.stopping import StopRequest
 _TICK_SECONDS = 0.05
 
 
-class ScriptLeft(PangeaError, RuntimeError):
+class ScriptEndedEarly(PangeaError, RuntimeError):
     """All workers ended without an error before the run did; the message says where, and what to do."""
 
 
@@ -39,7 +39,7 @@ class RunSession(Protocol):
     @property
     def restarts(self) -> dict[str, int]: ...
     def start(self) -> None: ...
-    def look(self) -> list[dict[str, Any]]: ...
+    def poll(self) -> list[dict[str, Any]]: ...
     @property
     def left(self) -> list[str]: ...
     def record(self) -> dict[str, Any]: ...
@@ -62,9 +62,9 @@ def train(settings: Settings, listeners: Listeners, request: StopRequest, make_s
 
     Raises:
         ChildFailed: a service or all workers ended with an error, or a process is in a crash loop.
-        ScriptLeft: the script ended before the run.
+        ScriptEndedEarly: the script ended before the run.
         FileExistsError: the run directory holds a run.
-        DiskRefuses: its files cannot be written.
+        DiskError: its files cannot be written.
     """
     run_dir = new_run_dir(settings.run_dir, settings.seed)
     launch = Launch(settings, run_dir.name, script_hash(settings.script))
@@ -80,7 +80,7 @@ def resume_run(directory: str, asked: dict[str, Any], listeners: Listeners, requ
         asked: options that the user gave, by field of `Settings`.
     Raises:
         CannotResume, UnusableLaunchFile: saying what to do.
-        ChildFailed, ScriptLeft, DiskRefuses: as `train`.
+        ChildFailed, ScriptEndedEarly, DiskError: as `train`.
     """
     run_dir = caller_folder() / directory
     saved = resume.open_run(run_dir)
@@ -103,14 +103,14 @@ def _follow(launch: Launch, run_dir: Path, listeners: Listeners, request: StopRe
     watch = _Watch(session, run_dir, listeners, keep)
     try:
         session.start()
-        while not session.over and request.asked is None:
-            watch.look()
-            if request.take_checkpoint():
+        while not session.over and request.stop_signal is None:
+            watch.poll()
+            if request.pop_checkpoint():
                 listeners.on_event("SIGUSR1: a checkpoint is taken now" if session.checkpoint() else "SIGUSR1: processes on other machines cannot be asked for a checkpoint")
             time.sleep(_TICK_SECONDS)
         left = session.left
-        if request.asked is not None:
-            listeners.on_event(f"{request.asked.name}: the run stops, with a last checkpoint if there is a worker to give it")
+        if request.stop_signal is not None:
+            listeners.on_event(f"{request.stop_signal.name}: the run stops, with a last checkpoint if there is a worker to give it")
     except ChildFailed as error:
         if (reason := str(session.record().get("stopped") or "")) and session.record().get("state") != "finished":
             raise ChildFailed(f"the run was ended: {reason}\nSee pangea audit {run_dir}") from error
@@ -121,8 +121,8 @@ def _follow(launch: Launch, run_dir: Path, listeners: Listeners, request: StopRe
     outcome = _outcome(run_dir, time.perf_counter() - started, session.failed_workers, session.restarts)
     if outcome.finished:
         keep()
-    elif request.asked is None and left and not outcome.stopped:
-        raise ScriptLeft(_left(launch, outcome, left[0], watch.steps))
+    elif request.stop_signal is None and left and not outcome.stopped:
+        raise ScriptEndedEarly(_left(launch, outcome, left[0], watch.steps))
     return outcome
 
 
@@ -135,14 +135,14 @@ class _Watch:
 
     def __init__(self, session: RunSession, run_dir: Path, listeners: Listeners, keep: Callable[[], None]) -> None:
         self._session, self._listeners, self._keep = session, listeners, keep
-        self._news = RunNews(run_dir)
+        self._news = RunEvents(run_dir)
         self._total = 0
-        self._earlier = len(MetricsFile(run_dir / "metrics.jsonl").read_new())
+        self._earlier = len(JsonLinesFile(run_dir / "metrics.jsonl").read_new())
         self.steps = 0
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Once in a while; also keeps the processes alive."""
-        for line in self._session.look():
+        for line in self._session.poll():
             self._total = self._total or int(self._session.record().get("total_steps") or 0)
             self._listeners.on_progress(line, self._total)
             if line["step"] >= self._earlier:
@@ -153,7 +153,7 @@ class _Watch:
 
     def tell(self, now: bool = False) -> None:
         """The news alone."""
-        for sentence in self._news.look(now):
+        for sentence in self._news.poll(now):
             self._listeners.on_event(sentence)
 
 
@@ -171,7 +171,7 @@ def _left(launch: Launch, outcome: Outcome, worker: str, steps: int) -> str:
 
 
 def _outcome(run_dir: Path, seconds: float, failed_workers: list[str], restarts: dict[str, int]) -> Outcome:
-    metrics = MetricsFile(run_dir / "metrics.jsonl")
+    metrics = JsonLinesFile(run_dir / "metrics.jsonl")
     metrics.read_new()
     return Outcome(run_dir, _read(run_dir / "run.json"), _read(run_dir / "result.json"), metrics.lines, seconds, failed_workers, restarts, read_incidents(run_dir))
 

@@ -33,7 +33,7 @@ PROMISES = {
     "end": "the run finished after all its steps, or after those that its script wanted",
 }
 # The contract allows no more shards in a step.
-_MOST_SHARDS = 1024
+_MAX_SHARDS = 1024
 
 
 def _same(a: float, b: float) -> bool:
@@ -87,7 +87,7 @@ class Audit:
         """Epochs of which all steps are in the ledger."""
         return self.steps // self.cut.steps if self.cut is not None else 0
 
-    def look(self, entry: Entry) -> None:
+    def observe(self, entry: Entry) -> None:
         """Takes the next record."""
         record = entry.record
         name = type(record).__name__.lower()
@@ -109,7 +109,7 @@ class Audit:
             case Checkpoint():
                 self._on_checkpoint(entry, record)
             case Incident():
-                self.incidents.look(entry, record, self.settings.format if self.settings is not None else ledger.FORMAT)
+                self.incidents.observe(entry, record, self.settings.format if self.settings is not None else ledger.FORMAT)
             case Stop():
                 self.end.on_stop(entry, record, self.steps)
             case Change():
@@ -132,7 +132,7 @@ class Audit:
         if settings.format not in ledger.FORMATS:
             self._refute("begin", f"the ledger has format {settings.format}; this release knows {' and '.join(map(str, ledger.FORMATS))}", entry)
         shards = settings.shards
-        if not 1 <= shards <= _MOST_SHARDS or shards & (shards - 1) or not settings.batch_size or not settings.epochs:
+        if not 1 <= shards <= _MAX_SHARDS or shards & (shards - 1) or not settings.batch_size or not settings.epochs:
             self._refute("begin", f"{settings.shards} shards, batches of {settings.batch_size} and {settings.epochs} epochs are no settings of a run", entry)
         elif self.settings is None:
             self.settings = settings
@@ -173,7 +173,7 @@ class Audit:
         self.incidents.close_step()
         self._check_number(entry, step, cut)
         self._check_shards(entry, step, settings.shards)
-        self._count.look(entry, step, cut)
+        self._count.observe(entry, step, cut)
         self._check_weights(entry, step, settings.format)
         self._check_losses(entry, step)
         expected = self.parameters_after(self.steps)
@@ -319,7 +319,7 @@ def audit_ledger(stream: BinaryIO, expect: Hash | None = None) -> Report:
     try:
         reader = ledger.Reader(stream)
         for entry in reader:
-            audit.look(entry)
+            audit.observe(entry)
             found = found or entry.chain == expect
     except LedgerDamaged as error:
         chain.refutations += 1
@@ -329,12 +329,12 @@ def audit_ledger(stream: BinaryIO, expect: Hash | None = None) -> Report:
     if expected is not None and not found:
         expected.refute(f"no record has the chain hash {expect}: the ledger is another one, or an older copy (a rollback)")
     if reader is not None:
-        if reader.spoilt:
+        if reader.invalid_slots:
             notes.append(
-                f"commit slot {reader.spoilt[0]} is not valid: a crash can leave it so until the next start. What the other slot names is whole; a record behind that could be gone unnoticed"
+                f"commit slot {reader.invalid_slots[0]} is not valid: a crash can leave it so until the next start. What the other slot names is whole; a record behind that could be gone unnoticed"
             )
-        if reader.rest:
-            notes.append(f"{reader.rest} bytes behind the last record are no whole record: a write that goes on, or that a crash cut off; nobody was told of it")
+        if reader.trailing_bytes:
+            notes.append(f"{reader.trailing_bytes} bytes behind the last record are no whole record: a write that goes on, or that a crash cut off; nobody was told of it")
         if reader.records > reader.committed.records:
             notes.append(f"{reader.records - reader.committed.records} whole records behind the commit slot: the next start takes them over")
     return Report(audit, reader.head if reader else ledger.NO_CHAIN, reader.records if reader else 0, reader.committed.records if reader else 0, notes, expected)

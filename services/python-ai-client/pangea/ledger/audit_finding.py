@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pangea.ledger.reader import Entry, Hash
 
 # So many rows of one promise are kept; the rest is counted.
-MOST_ROWS = 100
+MAX_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Finding:
     def refute(self, detail: str, entry: Entry | None = None) -> None:
         """Adds a row."""
         self.refutations += 1
-        if len(self.rows) < MOST_ROWS:
+        if len(self.rows) < MAX_ROWS:
             self.rows.append(Row(detail, entry.number if entry else None, entry.line if entry else None))
 
 

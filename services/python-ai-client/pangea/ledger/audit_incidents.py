@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pangea.ledger.audit_finding import MOST_ROWS
+from pangea.ledger.audit_finding import MAX_ROWS
 from pangea.ledger.reader import Entry, Incident
 
 MEANINGS = {
@@ -34,7 +34,7 @@ class IncidentRow:
 
 
 @dataclass
-class KindOfIncident:
+class IncidentKind:
     """All incidents of one kind. The first rows are kept."""
 
     kind: str
@@ -56,7 +56,7 @@ class Incidents:
     """
 
     def __init__(self) -> None:
-        self.kinds: dict[str, KindOfIncident] = {}
+        self.kinds: dict[str, IncidentKind] = {}
         self._open: list[tuple[Incident, IncidentRow]] = []  # what a later incident may resolve
 
     @property
@@ -69,17 +69,17 @@ class Incidents:
         """Of those after which the promise of the same bits is not known to have held."""
         return sum(kind.count - kind.resolved for kind in self.kinds.values())
 
-    def look(self, entry: Entry, incident: Incident, format_: int) -> None:
+    def observe(self, entry: Entry, incident: Incident, format_: int) -> None:
         """Takes the next one. In format 1 a conflict does not name the second worker: any quarantine in the same step resolves it."""
         named = incident.worker != 0
         if named and incident.kind in ("quarantine", "divergence"):
             self._resolve(incident, format_)
         resolved = incident.kind == "quarantine" or (incident.kind == "divergence" and named)
         row = IncidentRow(entry.number, entry.line, incident.kind, incident.step, incident.first, incident.count, incident.worker, incident.name, incident.detail, resolved)
-        kind = self.kinds.setdefault(incident.kind, KindOfIncident(incident.kind, MEANINGS.get(incident.kind, _OTHER)))
+        kind = self.kinds.setdefault(incident.kind, IncidentKind(incident.kind, MEANINGS.get(incident.kind, _OTHER)))
         kind.count += 1
         kind.resolved += resolved
-        if len(kind.rows) < MOST_ROWS:
+        if len(kind.rows) < MAX_ROWS:
             kind.rows.append(row)
         disputed = incident.kind == "conflict" and (incident.other != 0 or (format_ < 2 and named))
         if disputed or (incident.kind == "divergence" and not named):

@@ -65,7 +65,7 @@ class SampleCount:
         self._epoch = self._covered = 0  # positions [0, covered) of the epoch are counted
         self._ended = False  # the epoch, and what was missing is said
 
-    def look(self, entry: Entry, step: Step, cut: Cut) -> None:
+    def observe(self, entry: Entry, step: Step, cut: Cut) -> None:
         """Takes the next step."""
         if step.epoch != self._epoch:
             self.end_epoch(entry, cut)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from pangea.ledger.reader import NO_CHAIN, RECORDS_FROM, Slot, link, slot_line
+from pangea.ledger.reader import NO_CHAIN, RECORDS_FROM, Slot, chain_hash, slot_line
 
 TIME = "2026-01-02T03:04:05.000000006Z"
 SHARDS, BATCH, SAMPLES, EPOCHS = 4, 10, 25, 2
@@ -23,7 +23,7 @@ def written(records: list[Fields]) -> bytes:
         body = json.dumps(record, separators=(",", ":")).encode()
         if number == len(records) - 1:
             before = Slot(number, RECORDS_FROM + len(lines), chain)
-        chain = link(chain, body)
+        chain = chain_hash(chain, body)
         lines += b'{"chain":"%s","record":%s}\n' % (chain.encode(), body)
     return slot_line(0, before) + slot_line(1, Slot(len(records), RECORDS_FROM + len(lines), chain)) + lines
 
@@ -35,7 +35,7 @@ def records_of(content: bytes) -> list[Fields]:
 
 def digest(text: object) -> str:
     """64 hexadecimal digits that depend on the text alone."""
-    return link(NO_CHAIN, str(text).encode())
+    return chain_hash(NO_CHAIN, str(text).encode())
 
 
 def parameters(steps: int) -> str:

@@ -51,13 +51,13 @@ def audit_files(run_dir: Path, audit: Audit) -> tuple[list[Finding], list[str]]:
         a finding for each file or group of files that is there, and notes for people.
     """
     notes: list[str] = []
-    looks: list[tuple[str, Callable[[], Finding]]] = [
+    checks: list[tuple[str, Callable[[], Finding]]] = [
         ("metrics.jsonl", lambda: _metrics(run_dir / "metrics.jsonl", audit, notes)),
         ("run.json", lambda: _run_record(run_dir / "run.json", audit)),
         ("result.json", lambda: _result(run_dir / "result.json", audit)),
         ("checkpoints", lambda: _checkpoints(run_dir, audit, notes)),
     ]
-    return [look() for name, look in looks if (run_dir / name).exists()], notes
+    return [check() for name, check in checks if (run_dir / name).exists()], notes
 
 
 def _metrics(file: Path, audit: Audit, notes: list[str]) -> Finding:

@@ -28,10 +28,10 @@ from pangea.ledger.records import (
     Record,
     Settings,
     Shard,
-    Spec,
     Start,
     Step,
     Stop,
+    TensorSpec,
     Worker,
     as_count,
     as_hash,
@@ -58,13 +58,13 @@ __all__ = [
     "Settings",
     "Shard",
     "Slot",
-    "Spec",
     "Start",
     "Step",
     "Stop",
+    "TensorSpec",
     "Worker",
+    "chain_hash",
     "checkpoints",
-    "link",
     "slot_line",
 ]
 
@@ -74,7 +74,7 @@ RECORDS_FROM = 2 * SLOT_BYTES
 # The line of the file that holds record 0, counted from 1 as editors do.
 FIRST_LINE = 3
 # A line longer than this is no record: the longest hold 65,536 parameters or 1,024 shards.
-_MOST_LINE_BYTES = 64 << 20
+_MAX_LINE_BYTES = 64 << 20
 
 _BEFORE_CHAIN = b'{"chain":"'
 _BEFORE_RECORD = b'","record":'
@@ -146,7 +146,7 @@ class Reader:
 
     Attributes:
         committed: what the newer valid slot says.
-        spoilt: numbers of the slots (0, 1) that are not valid. A crash can leave one such; what it named may be behind `committed`.
+        invalid_slots: numbers of the slots (0, 1) that are not valid. A crash can leave one such; what it named may be behind `committed`.
         head: chain hash of the last record that was read.
         records: how many were read.
         rest: bytes behind the last whole record, known at the end: what a crash, or a write that goes on, has left.
@@ -157,8 +157,8 @@ class Reader:
         stream.seek(0)
         start = stream.read(RECORDS_FROM)
         self._size = stream.seek(0, os.SEEK_END)
-        self.head, self.records, self.rest = NO_CHAIN, 0, 0
-        self.spoilt: tuple[int, ...] = ()
+        self.head, self.records, self.trailing_bytes = NO_CHAIN, 0, 0
+        self.invalid_slots: tuple[int, ...] = ()
         empty = Slot(0, RECORDS_FROM, NO_CHAIN)
         if len(start) < RECORDS_FROM:
             # Nothing at all, or a part of two empty slots, is what a crash at the very start leaves.
@@ -167,7 +167,7 @@ class Reader:
             self._slots, self.committed, self._size = [empty], empty, RECORDS_FROM
             return
         found = [_read_slot(start[:SLOT_BYTES], 0), _read_slot(start[SLOT_BYTES:], 1)]
-        self.spoilt = tuple(number for number, slot in enumerate(found) if slot is None)
+        self.invalid_slots = tuple(number for number, slot in enumerate(found) if slot is None)
         self._slots = sorted((slot for slot in found if slot is not None), key=lambda slot: slot.records)
         if not self._slots:
             raise LedgerDamaged(0, 0, "neither of its first two lines is a valid commit slot")
@@ -180,7 +180,7 @@ class Reader:
         offset = self._stream.seek(RECORDS_FROM)
         self._check_end(offset)
         while offset < self._size:
-            line = self._stream.readline(min(self._size - offset, _MOST_LINE_BYTES))
+            line = self._stream.readline(min(self._size - offset, _MAX_LINE_BYTES))
             committed = offset < self.committed.bytes
             try:
                 chain, record = _read_line(line, self.head)
@@ -193,7 +193,7 @@ class Reader:
             self.head, self.records = chain, self.records + 1
             self._check_end(offset)
             yield entry
-        self.rest = self._size - offset
+        self.trailing_bytes = self._size - offset
         if self.records < self.committed.records:
             raise LedgerDamaged(self.records, offset, f"{self.committed.records} records are committed, but only {self.records} can be read")
 
@@ -214,13 +214,13 @@ def _read_line(line: bytes, previous: Hash) -> tuple[Hash, Record]:
     if len(line) < _BODY_FROM + len(_AFTER_BODY) or not line.startswith(_BEFORE_CHAIN) or separator != _BEFORE_RECORD or not line.endswith(_AFTER_BODY):
         raise ValueError("the line is no record")
     body = line[_BODY_FROM : -len(_AFTER_BODY)]
-    chain = link(previous, body)
+    chain = chain_hash(previous, body)
     if line[len(_BEFORE_CHAIN) : len(_BEFORE_CHAIN) + 64] != chain.encode():
         raise ValueError("its bytes do not fit the chain of hashes")
     return chain, decode(body)
 
 
-def link(previous: Hash, body: bytes) -> Hash:
+def chain_hash(previous: Hash, body: bytes) -> Hash:
     """The chain hash of a record: SHA-256 over the 32 bytes of the chain hash before it, then its body."""
     return Hash(hashlib.sha256(bytes.fromhex(previous) + body).hexdigest())
 

@@ -86,7 +86,7 @@ def test_every_flipped_byte_is_noticed() -> None:
         reader = Reader(io.BytesIO(bytes(flipped)))
         if at < ledger.RECORDS_FROM:
             assert [(entry.chain, entry.record) for entry in reader] == [(entry.chain, entry.record) for entry in whole]
-            assert reader.spoilt == (at // ledger.SLOT_BYTES,)
+            assert reader.invalid_slots == (at // ledger.SLOT_BYTES,)
             continue
         with pytest.raises(LedgerDamaged) as damaged:
             list(reader)
@@ -100,7 +100,7 @@ def test_what_was_written_but_not_committed_is_told_apart() -> None:
         torn = content + longer[len(content) : size]
         reader = Reader(io.BytesIO(torn))
         assert len(list(reader)) == len(run()) - 1
-        assert reader.rest == size - len(content)
+        assert reader.trailing_bytes == size - len(content)
     entries = read(content + longer[len(content) :])
     assert [entry.committed for entry in entries] == [True] * (len(run()) - 1) + [False]
 

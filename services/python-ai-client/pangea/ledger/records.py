@@ -40,7 +40,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class TensorSpec:
     """Of a tensor."""
 
     name: str
@@ -57,8 +57,8 @@ class Dataset:
     train_samples: int
     held_out_samples: int
     classes: int
-    features: Spec
-    labels: Spec
+    features: TensorSpec
+    labels: TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Model:
 
     software: str
     dataset: Dataset
-    parameters: tuple[Spec, ...]
+    parameters: tuple[TensorSpec, ...]
     params_hash: Hash
     epoch_steps: int
     total_steps: int

@@ -11,26 +11,26 @@ from pathlib import Path
 from pangea.errors import PangeaError
 
 
-class DiskRefuses(PangeaError, OSError):
+class DiskError(PangeaError, OSError):
     """A file or folder could not be made or written; the message says which, why, and what to do."""
 
 
 @contextmanager
-def explained(what: str, remedy: str) -> Iterator[None]:
+def explain_disk_errors(what: str, remedy: str) -> Iterator[None]:
     """Turns an error of the disk into one sentence.
 
     Args:
         what: could not be done, in words.
         remedy: what to do.
     Raises:
-        DiskRefuses: instead of any OSError.
+        DiskError: instead of any OSError.
     """
     try:
         yield
-    except DiskRefuses:
+    except DiskError:
         raise
     except OSError as error:
-        raise DiskRefuses(f"{what}: {error.strerror or error}; {remedy}") from error
+        raise DiskError(f"{what}: {error.strerror or error}; {remedy}") from error
 
 
 def write_atomically(file: Path, data: bytes) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pangea.places import caller_folder
-from pangea.rundir.atomic_file import explained
+from pangea.rundir.atomic_file import explain_disk_errors
 
 ORCHESTRATOR = "go-orchestrator"
 DATA_SERVICE = "rust-compute"
@@ -46,10 +46,10 @@ def new_run_dir(wanted: str | os.PathLike[str] | None, seed: int) -> Path:
 
     Raises:
         FileExistsError: if there is a run in it already.
-        DiskRefuses: it cannot be made.
+        DiskError: it cannot be made.
     """
     run_dir = run_dir_path(wanted, seed)
-    with explained(f"cannot make the run directory {run_dir}", "make room there, get the right to write, or choose another --run-dir"):
+    with explain_disk_errors(f"cannot make the run directory {run_dir}", "make room there, get the right to write, or choose another --run-dir"):
         taken = (run_dir / "run.json").exists()
         if not taken:
             (run_dir / "logs").mkdir(parents=True, exist_ok=True)

@@ -21,13 +21,13 @@ class Notices:
         """
         self._worker = worker
         self._file = run_dir / "logs" / (worker.replace("/", "_") + SUFFIX) if run_dir is not None else None
-        self._said: set[str] = set()
+        self._seen: set[str] = set()
 
-    def say(self, text: str) -> None:
+    def add(self, text: str) -> None:
         """Tells a sentence, unless it was told before."""
-        if text in self._said:
+        if text in self._seen:
             return
-        self._said.add(text)
+        self._seen.add(text)
         _log.warning("%s: %s", self._worker, text)
         if self._file is None or not self._file.parent.is_dir():
             return

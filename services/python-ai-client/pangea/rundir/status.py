@@ -8,15 +8,15 @@ from typing import Any
 
 from pangea.errors import PangeaError
 from pangea.rundir.http_get import get
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.rundir.layout import ORCHESTRATOR, port_file
-from pangea.rundir.metrics import MetricsFile
 
 _TIMEOUT_SECONDS = 3.0
 # States in which a run can still take a step.
-GOING_ON = ("waiting", "running")
+ACTIVE_STATES = ("waiting", "running")
 
 
-class NoStatus(PangeaError, RuntimeError):
+class StatusUnavailable(PangeaError, RuntimeError):
     """Neither an orchestrator nor a run is where the user pointed to; the message says what was tried."""
 
 
@@ -29,18 +29,20 @@ def read_status(target: str, base: Path) -> dict[str, Any]:
     Returns:
         the orchestrator's /status with `live` (bool) and, for a directory, `run_dir`; of a run that is not live, the same keys as far as its files tell.
     Raises:
-        NoStatus: saying what was tried.
+        StatusUnavailable: saying what was tried.
     """
     run_dir = base / target
     if run_dir.is_dir():
         return {**_of_directory(run_dir), "run_dir": str(run_dir)}
     host, _, port = target.rpartition(":")
     if not host or not port.isdigit():
-        raise NoStatus(f"{run_dir} is no directory, and {target} is no address; name a run directory, or host:port of an orchestrator's HTTP pages")
+        raise StatusUnavailable(f"{run_dir} is no directory, and {target} is no address; name a run directory, or host:port of an orchestrator's HTTP pages")
     try:
         return {**_ask(target), "live": True}
     except OSError as error:
-        raise NoStatus(f"no orchestrator answers at http://{target}/status ({error}); its HTTP address stands in its run directory, in logs/{ORCHESTRATOR}.ports.json") from error
+        raise StatusUnavailable(
+            f"no orchestrator answers at http://{target}/status ({error}); its HTTP address stands in its run directory, in logs/{ORCHESTRATOR}.ports.json"
+        ) from error
 
 
 def _ask(address: str, timeout: float = _TIMEOUT_SECONDS) -> dict[str, Any]:
@@ -63,16 +65,16 @@ def _of_directory(run_dir: Path) -> dict[str, Any]:
         return {**status, "live": True}
     record = run_dir / "run.json"
     if not record.exists():
-        raise NoStatus(f"{run_dir} holds no run (run.json is missing); check the path")
+        raise StatusUnavailable(f"{run_dir} holds no run (run.json is missing); check the path")
     return _of_files(json.loads(record.read_text()), run_dir)
 
 
 def _of_files(run: dict[str, Any], run_dir: Path) -> dict[str, Any]:
-    metrics = MetricsFile(run_dir / "metrics.jsonl")
+    metrics = JsonLinesFile(run_dir / "metrics.jsonl")
     metrics.read_new()
     last = metrics.lines[-1] if metrics.lines else {}
     # An orchestrator that was killed could not write that it is gone.
-    state = "killed" if run["state"] in GOING_ON else run["state"]
+    state = "killed" if run["state"] in ACTIVE_STATES else run["state"]
     return {
         "run_id": run["run_id"],
         "state": state,

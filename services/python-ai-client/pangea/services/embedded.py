@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 from pangea import datasets
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.rundir.layout import ORCHESTRATOR, data_service_name, new_run_dir
-from pangea.rundir.metrics import MetricsFile
 from pangea.services.child import Child, ChildFailed
 from pangea.services.options import RunOptions
 from pangea.services.programs import start_data_service, start_orchestrator
@@ -57,7 +57,7 @@ class EmbeddedServices:
         Raises:
             ChildFailed: with the end of the log of the one that failed.
             FileExistsError: the run directory holds a run.
-            DiskRefuses: it cannot be made.
+            DiskError: it cannot be made.
         """
         if os.environ.get("PANGEA_ALLOW_NONDETERMINISM") == "1":
             options = dataclasses.replace(options, strict=False)
@@ -98,11 +98,11 @@ class EmbeddedServices:
         return add_service(self._supervisor, self.run_dir, name, lambda addresses: start_data_service(self.run_dir, name, self._dataset, addresses))
 
     def _watch(self) -> None:
-        metrics = MetricsFile(self.run_dir / "metrics.jsonl")
+        metrics = JsonLinesFile(self.run_dir / "metrics.jsonl")
         while not self._stopping.wait(_TICK_SECONDS):
             metrics.read_new()
             try:
-                self._supervisor.look(len(metrics.lines))
+                self._supervisor.poll(len(metrics.lines))
             except ChildFailed as error:
                 # The worker in this process finds out by itself; this is why.
                 _LOG.error("%s", error)

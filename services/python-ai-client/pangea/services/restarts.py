@@ -11,27 +11,27 @@ from enum import Enum
 _REQUESTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Fate(Enum):
+class ExitStatus(Enum):
     """What became of a process."""
 
     RUNNING = "running"
-    LEFT = "left"
+    EXITED = "exited"
     FAILED = "failed"
     KILLED = "killed"
 
 
-def fate(exit_code: int | None, is_service: bool) -> Fate:
+def exit_status(exit_code: int | None, is_service: bool) -> ExitStatus:
     """Reads an exit code as `subprocess` gives it: None while it runs, -N after signal N.
 
     A worker that was asked to stop has left. Nobody asks a service to stop in that way but the launcher, which does not ask here.
     """
     if exit_code is None:
-        return Fate.RUNNING
+        return ExitStatus.RUNNING
     if exit_code == 0:
-        return Fate.LEFT
+        return ExitStatus.EXITED
     if exit_code > 0:
-        return Fate.FAILED
-    return Fate.LEFT if not is_service and -exit_code in _REQUESTS else Fate.KILLED
+        return ExitStatus.FAILED
+    return ExitStatus.EXITED if not is_service and -exit_code in _REQUESTS else ExitStatus.KILLED
 
 
 @dataclass(frozen=True)
@@ -39,28 +39,28 @@ class RestartPolicy:
     """How often, and after which pauses. Only deaths without progress of the run between them count.
 
     Attributes:
-        most_restarts: of one process within `window` without progress; None for no limit.
+        max_restarts: of one process within `window` without progress; None for no limit.
         window: seconds that a death is remembered. Starting a worker takes seconds (torch), so a shorter one would miss those that die at their start.
-        first_pause: seconds before the start after the second death; doubled with each further one. The first death costs no pause.
-        longest_pause: seconds.
+        initial_delay: seconds before the start after the second death; doubled with each further one. The first death costs no pause.
+        max_delay: seconds.
     """
 
-    most_restarts: int | None = 5
+    max_restarts: int | None = 5
     window: float = 60.0
-    first_pause: float = 0.1
-    longest_pause: float = 5.0
+    initial_delay: float = 0.1
+    max_delay: float = 5.0
 
 
 # For those that kill on purpose.
-UNLIMITED_RESTARTS = RestartPolicy(most_restarts=None, first_pause=0.0, longest_pause=0.0)
+UNLIMITED_RESTARTS = RestartPolicy(max_restarts=None, initial_delay=0.0, max_delay=0.0)
 
 
 @dataclass
-class Deaths:
+class RestartBackoff:
     """The deaths of one process since the run's last step.
 
     Attributes:
-        count: how many they are.
+        deaths: how many they are.
     """
 
     policy: RestartPolicy
@@ -68,10 +68,10 @@ class Deaths:
     _progress: int = -1
 
     @property
-    def count(self) -> int:
+    def deaths(self) -> int:
         return len(self._times)
 
-    def died(self, now: float, progress: int) -> float | None:
+    def after_death(self, now: float, progress: int) -> float | None:
         """Notes a death.
 
         Args:
@@ -86,8 +86,8 @@ class Deaths:
         self._times.append(now)
         while now - self._times[0] > self.policy.window:
             self._times.popleft()
-        if self.policy.most_restarts is not None and self.count > self.policy.most_restarts:
+        if self.policy.max_restarts is not None and self.deaths > self.policy.max_restarts:
             return None
-        if self.count == 1:
+        if self.deaths == 1:
             return 0.0
-        return min(self.policy.first_pause * 2.0 ** min(self.count - 2, 16), self.policy.longest_pause)
+        return min(self.policy.initial_delay * 2.0 ** min(self.deaths - 2, 16), self.policy.max_delay)

@@ -16,26 +16,26 @@ class StopRequest:
     """What the process was asked for.
 
     Attributes:
-        asked: the signal that asked it to end; None if none did.
+        stop_signal: the signal that asked it to end; None if none did.
         checkpoint: whether a checkpoint is wanted now.
     """
 
-    asked: signal.Signals | None = None
+    stop_signal: signal.Signals | None = None
     checkpoint: bool = False
 
     @property
     def exit_code(self) -> int:
         """As a shell counts it: 128 and the signal's number."""
-        return 128 + self.asked if self.asked is not None else 0
+        return 128 + self.stop_signal if self.stop_signal is not None else 0
 
-    def take_checkpoint(self) -> bool:
+    def pop_checkpoint(self) -> bool:
         """Whether a checkpoint is wanted, once for each time that it was asked for."""
         wanted, self.checkpoint = self.checkpoint, False
         return wanted
 
 
 @contextmanager
-def listening() -> Iterator[StopRequest]:
+def catch_signals() -> Iterator[StopRequest]:
     """Within it, the first request to end is noted, and a further one raises KeyboardInterrupt. For the main thread.
 
     What the caller has made this process ignore, as nohup does with SIGHUP, stays ignored.
@@ -43,9 +43,9 @@ def listening() -> Iterator[StopRequest]:
     request = StopRequest()
 
     def on_end(number: int, _frame: types.FrameType | None) -> None:
-        if request.asked is not None:
+        if request.stop_signal is not None:
             raise KeyboardInterrupt
-        request.asked = signal.Signals(number)
+        request.stop_signal = signal.Signals(number)
 
     def on_checkpoint(_number: int, _frame: types.FrameType | None) -> None:
         request.checkpoint = True

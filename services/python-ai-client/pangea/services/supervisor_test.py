@@ -11,11 +11,11 @@ import pytest
 
 from pangea.rundir.layout import Addresses
 from pangea.services.child import Child, ChildFailed, wait_for
-from pangea.services.restarts import Fate, RestartPolicy
+from pangea.services.restarts import ExitStatus, RestartPolicy
 from pangea.services.supervisor import Process, Supervisor
 
 WAITING = "import threading; threading.Event().wait()"
-POLICY = RestartPolicy(most_restarts=2, window=60.0, first_pause=1.0, longest_pause=1.0)
+POLICY = RestartPolicy(max_restarts=2, window=60.0, initial_delay=1.0, max_delay=1.0)
 
 
 class Clock:
@@ -57,19 +57,19 @@ def test_a_killed_process_is_started_again_at_once_and_after_a_pause_only_withou
     worker = watch.start("worker-2", WAITING)
     first = worker.child.process.pid
     watch.kill(worker)
-    watch.supervisor.look(progress=0)
+    watch.supervisor.poll(progress=0)
     assert worker.child.process.pid != first
     assert worker.restarts == 1 and worker.alive
     watch.kill(worker)
-    watch.supervisor.look(progress=1)
+    watch.supervisor.poll(progress=1)
     assert worker.restarts == 2 and worker.alive
     assert watch.events == ["worker-2 was killed (signal 9); started again"] * 2
     watch.kill(worker)
-    watch.supervisor.look(progress=1)
+    watch.supervisor.poll(progress=1)
     assert worker.restarts == 2 and worker.alive
     assert watch.events[2:] == ["worker-2 was killed (signal 9); it is started again in 1.0 s"]
     watch.clock.now = 1.0
-    watch.supervisor.look(progress=1)
+    watch.supervisor.poll(progress=1)
     assert worker.restarts == 3 and worker.child.exit_code() is None
 
 
@@ -78,8 +78,8 @@ def test_a_worker_that_ends_by_itself_is_left_alone_and_named_if_it_failed(watch
     asked.child.process.terminate()
     for worker in (good, bad, asked):
         ended(worker)
-    watch.supervisor.look(progress=0)
-    assert (good.fate, bad.fate, asked.fate) == (Fate.LEFT, Fate.FAILED, Fate.LEFT)
+    watch.supervisor.poll(progress=0)
+    assert (good.status, bad.status, asked.status) == (ExitStatus.EXITED, ExitStatus.FAILED, ExitStatus.EXITED)
     assert not any(worker.alive for worker in (good, bad, asked))
     assert watch.events == [f"bad ended with exit code 1: x.py, line 3: no such layer\nIts log: {watch.folder / 'log'}"]
 
@@ -87,35 +87,35 @@ def test_a_worker_that_ends_by_itself_is_left_alone_and_named_if_it_failed(watch
 def test_the_last_of_the_failed_workers_is_left_to_whoever_asked_for_the_run(watch: Watch) -> None:
     first, second = watch.start("first", "raise SystemExit(3)"), watch.start("second", WAITING)
     ended(first)
-    watch.supervisor.look(progress=0)
+    watch.supervisor.poll(progress=0)
     assert len(watch.events) == 1 and watch.events[0].startswith("first ended with exit code 3") and watch.events[0].endswith("The other workers go on.")
     second.start = lambda: Child("second", [sys.executable, "-c", "raise SystemExit(3)"], watch.folder / "log")
     watch.kill(second)
-    watch.supervisor.look(progress=0)
+    watch.supervisor.poll(progress=0)
     ended(second)
-    watch.supervisor.look(progress=0)
-    assert second.fate is Fate.FAILED
+    watch.supervisor.poll(progress=0)
+    assert second.status is ExitStatus.FAILED
     assert [event.split()[0] for event in watch.events[1:]] == ["second"], "only that it was killed"
 
 
 def test_a_process_that_dies_again_and_again_without_progress_ends_the_run_with_its_log(watch: Watch) -> None:
     worker = watch.start("worker-1", "import os; print('out of luck', flush=True); os.abort()")
     ended(worker)
-    watch.supervisor.look(progress=4)
+    watch.supervisor.poll(progress=4)
     ended(worker)
-    watch.supervisor.look(progress=4)
+    watch.supervisor.poll(progress=4)
     watch.clock.now = 1.0
-    watch.supervisor.look(progress=4)
+    watch.supervisor.poll(progress=4)
     ended(worker)
     with pytest.raises(ChildFailed, match=r"(?s)worker-1 was killed \(signal 6\); crash loop: 2 restarts without progress at step 4.*out of luck"):
-        watch.supervisor.look(progress=4)
+        watch.supervisor.poll(progress=4)
 
 
 def test_a_service_that_fails_ends_the_run_with_its_log(watch: Watch) -> None:
     service = watch.start("service", "raise SystemExit('the disk is full')", Addresses("127.0.0.1:1", "127.0.0.1:2"))
     ended(service)
     with pytest.raises(ChildFailed, match=r"(?s)service ended with exit code 1.*the disk is full"):
-        watch.supervisor.look(progress=0)
+        watch.supervisor.poll(progress=0)
 
 
 def test_a_service_waits_until_its_address_is_free_and_gives_up_in_the_end(watch: Watch) -> None:
@@ -123,24 +123,24 @@ def test_a_service_waits_until_its_address_is_free_and_gives_up_in_the_end(watch
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         service = watch.start("service", WAITING, Addresses(address, "127.0.0.1:0"))
         watch.kill(service)
-        watch.supervisor.look(progress=0)
+        watch.supervisor.poll(progress=0)
         assert service.alive and service.restarts == 0
         watch.clock.now = 31.0
         with pytest.raises(ChildFailed, match=f"another process has had its address {address}"):
-            watch.supervisor.look(progress=0)
-    watch.supervisor.look(progress=0)
+            watch.supervisor.poll(progress=0)
+    watch.supervisor.poll(progress=0)
     assert service.restarts == 1
 
 
 def test_stopping_ends_all_and_starts_none_again(watch: Watch) -> None:
     dead, living = watch.start("dead", WAITING), watch.start("living", WAITING)
     watch.kill(dead)
-    watch.supervisor.look(progress=0)
+    watch.supervisor.poll(progress=0)
     watch.kill(dead)
-    watch.supervisor.look(progress=0)
+    watch.supervisor.poll(progress=0)
     watch.supervisor.stop(watch.supervisor.processes)
     watch.clock.now = 100.0
-    watch.supervisor.look(progress=0)
+    watch.supervisor.poll(progress=0)
     assert not dead.alive and not living.alive
     assert living.child.exit_code() == -signal.SIGTERM
 

@@ -232,11 +232,11 @@ class Run:
         except BrokenPromise as error:
             if not allows_nondeterminism():
                 raise
-            self._notices.say(f"{calling_line()}{error}")
+            self._notices.add(f"{calling_line()}{error}")
             self._rehearsing.give_up()
             return
         if inconclusive:
-            self._notices.say(f"a rehearsal of a shard in another order came to no result ({inconclusive}); what depends on the order of batches may not be found")
+            self._notices.add(f"a rehearsal of a shard in another order came to no result ({inconclusive}); what depends on the order of batches may not be found")
 
     def step(self, loss: torch.Tensor, *, weight: float | torch.Tensor | None = None, reduction: Literal["mean", "sum"] = "mean") -> None:
         """Hands in the loss of the current batch. The step's loss is the weighted mean over its batches, or their sum.
@@ -267,7 +267,7 @@ class Run:
                 "(pangea.join(clip_norm=...)), or look at the batch (batch.sample_ids)"
             )
         if weight is None and not summed and self._rehearsing.in_first_steps and (hint := hint_about(loss)):
-            self._notices.say(hint)
+            self._notices.add(hint)
         if self._rehearsing.take(loss, lambda: self._contribution(loss, batch, lease, 1.0 if summed else scale)):
             self._batch = None
             return
@@ -374,7 +374,7 @@ class Run:
             self._worker.leave("stopped by a signal")
         self._ended()
         if self._finished and self._worker.step == 0:
-            self._notices.say("the run ended before its first step: final.safetensors holds untrained weights")
+            self._notices.add("the run ended before its first step: final.safetensors holds untrained weights")
 
     def _write(self, results: dict[str, Any]) -> None:
         ended = self._worker.ended

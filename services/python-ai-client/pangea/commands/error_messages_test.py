@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pangea.commands.told import SCRIPT_RUNS, Sentences
+from pangea.commands.error_messages import SCRIPT_RUNNING, PangeaGroup
 from pangea.errors import PangeaError
 
 FULL = OSError(28, "No space left on device", "/runs/one/launch.json")
@@ -13,14 +13,14 @@ FULL = OSError(28, "No space left on device", "/runs/one/launch.json")
 def ended(error: BaseException, *, in_script: bool = False) -> tuple[int, str, BaseException | None]:
     """Exit code, stderr and what came through, of a command that ends with `error`."""
 
-    @click.group(cls=Sentences)
+    @click.group(cls=PangeaGroup)
     def group() -> None:
         pass
 
     @group.command("fail")
     @click.pass_context
     def fail(context: click.Context) -> None:
-        context.meta[SCRIPT_RUNS] = in_script
+        context.meta[SCRIPT_RUNNING] = in_script
         raise error
 
     result = CliRunner().invoke(group, ["fail"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pangea.launch.incidents import read_incidents
-from pangea.rundir.metrics import MetricsFile
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.rundir.status import live_status
 
 # How often files and the orchestrator are looked at.
@@ -34,7 +34,7 @@ def _record(run_dir: Path) -> Status:
         return {}
 
 
-class RunNews:
+class RunEvents:
     """Reads the news of one start of a run. Made before the start: what is older is not told again."""
 
     def __init__(self, run_dir: Path, status: Callable[[Path], Status] = current_status, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,19 +44,19 @@ class RunNews:
         clock: seconds; only goes forward.
         """
         self._run_dir, self._status, self._clock = run_dir, status, clock
-        self._notices: dict[Path, MetricsFile] = {}
+        self._notices: dict[Path, JsonLinesFile] = {}
         self._told: set[str] = set()
         self._incidents = int(_record(run_dir).get("incidents", 0))
         self._checkpoint_error = ""
         self._resumed = False
-        self._next_look = 0.0
+        self._next_poll = 0.0
         self._new_notices()
 
-    def look(self, now: bool = False) -> list[str]:
+    def poll(self, now: bool = False) -> list[str]:
         """What is new. Looks only now and then, or with `now` at once; call it as often as you like."""
-        if not now and self._clock() < self._next_look:
+        if not now and self._clock() < self._next_poll:
             return []
-        self._next_look = self._clock() + _SECONDS
+        self._next_poll = self._clock() + _SECONDS
         status = self._status(self._run_dir)
         return [*self._resumed_from(status), *self._new_notices(), *self._new_incidents(status), *self._checkpoints(status)]
 
@@ -64,7 +64,7 @@ class RunNews:
         """Of all workers; a text that several of them have is told once."""
         found = []
         for file in sorted((self._run_dir / "logs").glob("*.notices.jsonl")):
-            for notice in self._notices.setdefault(file, MetricsFile(file)).read_new():
+            for notice in self._notices.setdefault(file, JsonLinesFile(file)).read_new():
                 if notice["text"] not in self._told:
                     self._told.add(notice["text"])
                     found.append(f"{notice['worker']}: {notice['text']}")

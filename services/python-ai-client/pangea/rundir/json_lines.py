@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-class MetricsFile:
+class JsonLinesFile:
     """The lines of a run's steps, read as they come."""
 
     def __init__(self, file: Path) -> None:

@@ -11,10 +11,10 @@ from pangea.errors import PangeaError, wants_traceback
 
 # Set in a context's `meta` once the user's script runs in this process: its errors keep their tracebacks, and those of
 # Pangea are told with the script's line (`pangea.training.determinism`).
-SCRIPT_RUNS = "pangea.script_runs"
+SCRIPT_RUNNING = "pangea.script_runs"
 
 
-class Sentences(click.Group):
+class PangeaGroup(click.Group):
     """Commands whose errors are told in a sentence: those of Pangea, and those of a disk or a network that refuses."""
 
     def invoke(self, context: click.Context) -> Any:
@@ -25,7 +25,7 @@ class Sentences(click.Group):
             # Whoever reads our output has seen enough; click ends quietly then.
             raise
         except (PangeaError, OSError) as error:
-            if context.meta.get(SCRIPT_RUNS) or wants_traceback():
+            if context.meta.get(SCRIPT_RUNNING) or wants_traceback():
                 raise
             print(f"pangea: {error}", file=sys.stderr)
             sys.exit(1)
