@@ -52,7 +52,7 @@ def test_a_run_directory_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     result = CliRunner().invoke(main, ["train", "--run-dir", str(tmp_path / "file" / "run")])
     assert result.exit_code == 1
-    assert f"pangea: cannot make the run directory {tmp_path}/file/run: Not a directory; " in result.output
+    assert f"pangea: cannot create the run directory {tmp_path}/file/run: Not a directory; " in result.output
 
 
 def test_doctor_reports_each_finding_as_json_and_fails_for_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

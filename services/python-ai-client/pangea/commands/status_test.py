@@ -81,7 +81,7 @@ def test_a_run_that_is_not_live_is_told_from_its_files(run_dir: Path) -> None:
 
 def test_what_is_neither_a_run_nor_an_address_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for target, message in [("empty", "holds no run"), ("nowhere", "is no directory"), ("127.0.0.1:1", "no orchestrator answers")]:
+    for target, message in [("empty", "holds no run"), ("nowhere", "is not a directory"), ("127.0.0.1:1", "no orchestrator answers")]:
         with pytest.raises(StatusUnavailable, match=message):
             read_status(target, tmp_path)
 

@@ -1,4 +1,7 @@
-"""Decides what the end of a process means, and whether and when it is started again. No clock, no processes: times are given."""
+"""Decides what an exit code means, and whether and when a process is restarted.
+
+Not here: processes and clocks. Times are arguments.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,18 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
-# A worker that ends by one of these was asked to; it died before it could leave the run.
-_REQUESTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# A worker that dies of one of these was asked to stop, before it had a handler that leaves the run.
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class ExitStatus(Enum):
-    """What became of a process."""
+    """How a process stands.
+
+    Attributes:
+        EXITED: it exited without an error, or because it was asked to stop.
+        FAILED: it exited with an error, which restarting would repeat.
+        KILLED: a signal killed it; it is restarted.
+    """
 
     RUNNING = "running"
     EXITED = "exited"
@@ -21,9 +30,9 @@ class ExitStatus(Enum):
 
 
 def exit_status(exit_code: int | None, is_service: bool) -> ExitStatus:
-    """Reads an exit code as `subprocess` gives it: None while it runs, -N after signal N.
+    """The meaning of an exit code of `subprocess`: None while the process runs, -N after signal N.
 
-    A worker that was asked to stop has left. Nobody asks a service to stop in that way but the launcher, which does not ask here.
+    For a worker, SIGTERM is a request to stop. A service is stopped only by the launcher, which does not call this then; so here a signal means that it was killed.
     """
     if exit_code is None:
         return ExitStatus.RUNNING
@@ -31,17 +40,17 @@ def exit_status(exit_code: int | None, is_service: bool) -> ExitStatus:
         return ExitStatus.EXITED
     if exit_code > 0:
         return ExitStatus.FAILED
-    return ExitStatus.EXITED if not is_service and -exit_code in _REQUESTS else ExitStatus.KILLED
+    return ExitStatus.EXITED if not is_service and -exit_code in _STOP_SIGNALS else ExitStatus.KILLED
 
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How often, and after which pauses. Only deaths without progress of the run between them count.
+    """How often a process is restarted, and after which delays. Only deaths without progress of the run between them count.
 
     Attributes:
         max_restarts: of one process within `window` without progress; None for no limit.
-        window: seconds that a death is remembered. Starting a worker takes seconds (torch), so a shorter one would miss those that die at their start.
-        initial_delay: seconds before the start after the second death; doubled with each further one. The first death costs no pause.
+        window: seconds for which a death counts. Importing torch takes seconds, so a short window would miss a worker that crashes at startup.
+        initial_delay: seconds before the restart after the second death, doubled with each further one. The first restart is immediate.
         max_delay: seconds.
     """
 
@@ -51,17 +60,13 @@ class RestartPolicy:
     max_delay: float = 5.0
 
 
-# For those that kill on purpose.
+# For callers that kill processes on purpose.
 UNLIMITED_RESTARTS = RestartPolicy(max_restarts=None, initial_delay=0.0, max_delay=0.0)
 
 
 @dataclass
 class RestartBackoff:
-    """The deaths of one process since the run's last step.
-
-    Attributes:
-        deaths: how many they are.
-    """
+    """Counts the deaths of one process since the run's last step, and delays its restarts."""
 
     policy: RestartPolicy
     _times: deque[float] = field(default_factory=deque)
@@ -69,16 +74,17 @@ class RestartBackoff:
 
     @property
     def deaths(self) -> int:
+        """How many deaths count."""
         return len(self._times)
 
     def after_death(self, now: float, progress: int) -> float | None:
-        """Notes a death.
+        """Records a death.
 
         Args:
-            now: seconds, of any clock that only goes forward.
+            now: seconds of any monotonic clock.
             progress: steps of the run so far.
         Returns:
-            seconds until it is to be started again, or None when it was started again often enough without progress.
+            seconds until the restart; None if `max_restarts` is reached: a crash loop.
         """
         if progress != self._progress:
             self._times.clear()
