@@ -59,7 +59,7 @@ def test_a_run_that_is_stopped_in_mid_epoch_computes_nothing_again_with_another_
     assert json.loads((run_dir / "result.json").read_text()) == json.loads((undisturbed.run_dir / "result.json").read_text())
 
     with launched(run_dir, resume(run_dir)) as third:
-        assert "finished already" in third.wait_exit(0)
+        assert "already finished" in third.wait_exit(0)
 
 
 @pytest.mark.parametrize("killed", ["everything", "the launcher alone"])

@@ -82,7 +82,7 @@ def _launch(backend: str, render: bool, settings: Settings, own: dict[str, Any],
         cluster = ray_cluster.RayCluster(own["address"], own["cpus"])
         if not render:
             # Before anything is made.
-            ray_cluster.find_ray()
+            ray_cluster.import_ray()
         text, make_session = ray_cluster.render(job, cluster), partial(ray_cluster.RaySession, cluster)
     elif backend == "ssh":
         hosts = ssh.Hosts.read(own["host"], caller_folder() / own["hosts"] if own["hosts"] else None, own["programs"])

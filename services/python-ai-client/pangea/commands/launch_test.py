@@ -57,7 +57,7 @@ def test_ssh_commands_go_round_the_hosts_of_the_file_and_the_options(tmp_path: P
     ("arguments", "code", "message"),
     [
         (["ssh"], 1, "needs hosts"),
-        (["ssh", "--host=-oProxyCommand=x"], 1, "is no host"),
+        (["ssh", "--host=-oProxyCommand=x"], 1, "is not a host"),
         (["ssh", "--hosts", "nowhere"], 1, "nowhere"),
         (["local", "--host", "a"], 2, "--host belongs to --backend ssh"),
         (["ssh", "--host", "a", "--data-claim", "c"], 2, "--data-claim belongs to --backend kubernetes"),

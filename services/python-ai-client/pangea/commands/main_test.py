@@ -101,4 +101,4 @@ def test_options_that_contradict_the_run_are_refused_and_defaults_are_not(tmp_pa
     same = CliRunner().invoke(main, ["train", str(script), "--resume", str(tmp_path), "--epochs", "7", "--workers", "1", "--json", "--", "--lr", "1"])
     assert same.exit_code == 0, same.output
     assert json.loads(same.stdout)["params_hash"] == "ab"
-    assert "finished already" in same.stderr
+    assert "already finished" in same.stderr
