@@ -1,4 +1,4 @@
-"""Carries faults out on a run of this machine."""
+"""Injects faults into a run on this machine."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class _Pause:
 
 
 class Injector:
-    """Hits the processes of a session."""
+    """Injects faults into the processes of a session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._pauses: list[_Pause] = []
 
     def inject(self, fault: Fault, now: float) -> tuple[FaultKind, list[str]] | None:
-        """Does it.
+        """Injects `fault` now.
 
-        A worker leaves only if another one stays, and joins only if there are not twice as many as at first; else it is the other way round.
+        LEAVE turns into JOIN if only one worker is alive, and JOIN into LEAVE if twice the initial number of workers are.
 
         Args:
-            fault: to carry out.
-            now: seconds, of the same clock as in `release`.
+            fault: the fault.
+            now: seconds of the same clock as for `resume_paused`.
         Returns:
-            what was done and to whom; None if there is nobody now that the fault could hit.
+            the kind of the injected fault and the names of the affected processes; None if there is no process that it could affect.
         """
         kind, workers = fault.kind, self._running(self._session.workers)
         if kind is FaultKind.LEAVE and sum(worker.alive for worker in self._session.workers) < 2:
@@ -63,14 +63,14 @@ class Injector:
         return [process for process in processes if process.status is ExitStatus.RUNNING and process.child.exit_code() is None and process.child.process.pid not in paused]
 
     def resume_paused(self, now: float) -> None:
-        """Lets those go on whose pause is over."""
+        """Resumes the workers whose pause is over."""
         for pause in [pause for pause in self._pauses if pause.until <= now]:
             self._pauses.remove(pause)
-            # It may have been started again since, as another process.
+            # The worker may have been restarted since; the new process is not paused.
             if pause.process.child.process.pid == pause.pid:
                 pause.process.child.signal(signal.SIGCONT)
 
     @property
     def idle(self) -> bool:
-        """Whether nobody stands still."""
+        """Whether no worker is paused."""
         return not self._pauses

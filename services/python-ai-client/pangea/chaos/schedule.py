@@ -1,4 +1,4 @@
-"""Which faults happen when: a pure function of a seed."""
+"""The schedule of faults: a pure function of a seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class FaultKind(Enum):
-    """A fault, or a change, that a run has to live with."""
+    """A kind of fault, or of change, that a run has to tolerate. The values appear in the figures of `pangea chaos`."""
 
     KILL_WORKER = "worker killed"
     KILL_ALL_WORKERS = "all workers killed"
@@ -20,7 +20,7 @@ class FaultKind(Enum):
 
 
 KILLS = (FaultKind.KILL_WORKER, FaultKind.KILL_ALL_WORKERS, FaultKind.KILL_ORCHESTRATOR, FaultKind.KILL_DATA)
-# How often each comes, against the others.
+# Relative frequencies.
 WEIGHTS = {
     FaultKind.KILL_WORKER: 6,
     FaultKind.KILL_ALL_WORKERS: 1,
@@ -30,8 +30,8 @@ WEIGHTS = {
     FaultKind.JOIN: 1,
     FaultKind.LEAVE: 1,
 }
-# Seconds that a worker stands still.
-_PAUSES = (0.5, 5.0)
+# The range of the seconds for which a worker is paused.
+_PAUSE_SECONDS = (0.5, 5.0)
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,10 @@ class Fault:
     """One fault.
 
     Attributes:
-        at: seconds after the beginning.
-        pick: in [0, 1); which of those that the fault can hit.
-        seconds: how long a pause lasts.
+        at: seconds since the first step.
+        kind: what happens.
+        pick: in [0, 1); selects one of the processes that the fault can affect.
+        seconds: the duration of a pause.
     """
 
     at: float
@@ -51,11 +52,11 @@ class Fault:
 
 
 def schedule(seed: int, mtbf: float, duration: float) -> list[Fault]:
-    """Faults with exponentially distributed gaps, ascending by time.
+    """Faults with exponentially distributed intervals, ascending by time.
 
     Args:
-        seed: of all choices.
-        mtbf: mean seconds between two faults.
+        seed: of all random choices.
+        mtbf: mean time between faults, in seconds.
         duration: seconds.
     """
     choices = random.Random(seed)
@@ -63,6 +64,6 @@ def schedule(seed: int, mtbf: float, duration: float) -> list[Fault]:
     at = choices.expovariate(1 / mtbf)
     while at < duration:
         kind = choices.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        faults.append(Fault(at, kind, choices.random(), choices.uniform(*_PAUSES)))
+        faults.append(Fault(at, kind, choices.random(), choices.uniform(*_PAUSE_SECONDS)))
         at += choices.expovariate(1 / mtbf)
     return faults

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pangea.chaos.recovery import spread
-from pangea.chaos.run import ChaosResult, first_difference, reference_hashes, seconds_to_notice, train_under_faults
+from pangea.chaos.run import ChaosResult, detection_seconds, first_difference, reference_hashes, train_under_faults
 from pangea.chaos.schedule import schedule
 from pangea.commands.options import ScriptCommand, script_arguments, script_path, shared
 from pangea.launch.settings import Settings
@@ -71,7 +71,7 @@ def _chaos(settings: Settings, mtbf: float, duration: float, console: Console, r
 
 def _figures(run_dir: Path, disturbed: ChaosResult, reference: list[str]) -> dict[str, Any]:
     difference = first_difference(disturbed.hashes, reference)
-    noticed = seconds_to_notice(run_dir / "logs" / f"{ORCHESTRATOR}.log", disturbed.hits)
+    noticed = detection_seconds(run_dir / "logs" / f"{ORCHESTRATOR}.log", disturbed.worker_kills)
     compared = min(len(disturbed.hashes), len(reference))
     with (run_dir / NAME).open("rb") as stream:
         report = audit_ledger(stream)
