@@ -1,4 +1,4 @@
-"""The one place where an error becomes what the user reads: a sentence on stderr and exit code 1, no traceback."""
+"""The one place where errors become messages for the user: one line on stderr and exit code 1, without a traceback."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import click
 
 from pangea.errors import PangeaError, wants_traceback
 
-# Set in a context's `meta` once the user's script runs in this process: its errors keep their tracebacks, and those of
-# Pangea are told with the script's line (`pangea.training.determinism`).
-SCRIPT_RUNNING = "pangea.script_runs"
+# Key in a context's `meta`, true once the user's script runs in this process: its errors keep their tracebacks, and
+# those of Pangea are reported with the script's line (`pangea.training.determinism`).
+SCRIPT_RUNNING = "pangea.script_running"
 
 
 class PangeaGroup(click.Group):
-    """Commands whose errors are told in a sentence: those of Pangea, and those of a disk or a network that refuses."""
+    """A group of commands that prints PangeaError and OSError as messages."""
 
     def invoke(self, context: click.Context) -> Any:
-        """Runs the command that was asked for."""
+        """Runs the subcommand."""
         try:
             return super().invoke(context)
         except BrokenPipeError:
-            # Whoever reads our output has seen enough; click ends quietly then.
+            # The reader of our output has closed the pipe; click exits quietly then.
             raise
         except (PangeaError, OSError) as error:
             if context.meta.get(SCRIPT_RUNNING) or wants_traceback():

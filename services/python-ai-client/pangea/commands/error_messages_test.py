@@ -1,4 +1,4 @@
-"""Errors of Pangea and of a disk are sentences; those of a script keep their tracebacks."""
+"""Errors of Pangea and of the operating system are messages; those of a script keep their tracebacks."""
 
 import click
 import pytest
@@ -10,8 +10,8 @@ from pangea.errors import PangeaError
 FULL = OSError(28, "No space left on device", "/runs/one/launch.json")
 
 
-def ended(error: BaseException, *, in_script: bool = False) -> tuple[int, str, BaseException | None]:
-    """Exit code, stderr and what came through, of a command that ends with `error`."""
+def run_failing(error: BaseException, *, in_script: bool = False) -> tuple[int, str, BaseException | None]:
+    """Exit code, stderr and the exception that left the group, for a command that raises `error`."""
 
     @click.group(cls=PangeaGroup)
     def group() -> None:
@@ -28,29 +28,29 @@ def ended(error: BaseException, *, in_script: bool = False) -> tuple[int, str, B
 
 
 @pytest.mark.parametrize(
-    ("error", "sentence"),
+    ("error", "message"),
     [(PangeaError("the run is over"), "the run is over"), (FULL, "[Errno 28] No space left on device: '/runs/one/launch.json'")],
 )
-def test_an_error_that_names_what_to_do_is_a_sentence(error: Exception, sentence: str) -> None:
-    code, said, through = ended(error)
-    assert (code, said) == (1, f"pangea: {sentence}\n") and isinstance(through, SystemExit)
+def test_an_expected_error_is_a_message(error: Exception, message: str) -> None:
+    code, printed, raised = run_failing(error)
+    assert (code, printed) == (1, f"pangea: {message}\n") and isinstance(raised, SystemExit)
 
 
-def test_a_fault_of_ours_keeps_its_traceback() -> None:
-    fault = KeyError("step")
-    assert ended(fault)[2] is fault
+def test_a_bug_in_pangea_keeps_its_traceback() -> None:
+    bug = KeyError("step")
+    assert run_failing(bug)[2] is bug
 
 
 @pytest.mark.parametrize("error", [PangeaError("a promise is broken"), FULL])
-def test_what_a_script_raises_is_left_to_the_script(error: Exception) -> None:
-    assert ended(error, in_script=True)[2] is error
+def test_an_error_in_the_script_keeps_its_traceback(error: Exception) -> None:
+    assert run_failing(error, in_script=True)[2] is error
 
 
-def test_whoever_looks_for_a_fault_gets_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pangea_traceback_1_keeps_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANGEA_TRACEBACK", "1")
-    assert ended(FULL)[2] is FULL
+    assert run_failing(FULL)[2] is FULL
 
 
-def test_a_closed_pipe_is_no_error_to_read_about() -> None:
-    code, said, _ = ended(BrokenPipeError(32, "Broken pipe"))
-    assert code == 1 and said == ""
+def test_a_closed_pipe_is_not_reported() -> None:
+    code, printed, _ = run_failing(BrokenPipeError(32, "Broken pipe"))
+    assert code == 1 and printed == ""
