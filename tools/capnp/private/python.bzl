@@ -1,4 +1,4 @@
-"""`py_capnp_library`: Python bindings over pycapnp, with typed stubs."""
+"""`py_capnp_library`: Python bindings over pycapnp, with typed stubs. `py_capnp_constants`: constants and enums without pycapnp."""
 
 load("@rules_python//python:defs.bzl", "py_library")
 load(":generate.bzl", "relative_name")
@@ -64,3 +64,35 @@ def py_capnp_library(name, schema, deps = [], **kwargs):
         deps = deps + ["//third_party/python:pycapnp"],
         **kwargs
     )
+
+def _py_capnp_constants_impl(ctx):
+    info = ctx.attr.schema[CapnpInfo]
+    if len(info.sources) != 1:
+        fail("{}: {} has {} schemas; py_capnp_constants takes a capnp_library of one".format(ctx.label, ctx.attr.schema.label, len(info.sources)))
+    name = relative_name(info, info.sources[0])
+    module = ctx.outputs.out or ctx.actions.declare_file(name.removesuffix(".capnp") + "_constants.py")
+    arguments = ctx.actions.args()
+    arguments.add("--request", info.request)
+    arguments.add("--constants")
+    arguments.add_all([name, module])
+    ctx.actions.run(
+        executable = ctx.executable._generator,
+        arguments = [arguments],
+        inputs = [info.request],
+        outputs = [module],
+        mnemonic = "CapnpConstants",
+        progress_message = "Generating CapnpConstants from Cap'n Proto schema %{label}",
+    )
+    return [DefaultInfo(files = depset([module]))]
+
+py_capnp_constants = rule(
+    doc = """The constants and enums of a schema as one plain Python module, for the `srcs` of a py_library: `MAX_SHARDS = 1024`, enums as `enum.IntEnum`.
+
+It imports no pycapnp, so that a program which never reads a message need not bring it along.""",
+    implementation = _py_capnp_constants_impl,
+    attrs = {
+        "schema": attr.label(doc = "The capnp_library, of one schema.", providers = [CapnpInfo], mandatory = True),
+        "out": attr.output(doc = "The module; by default `x_constants.py` for x.capnp."),
+        "_generator": attr.label(default = "//tools/capnp/private/python_bindings", executable = True, cfg = "exec"),
+    },
+)

@@ -56,6 +56,7 @@ def rules_test_suite(name):
         "go": lambda test: _bindings_test(name = test, target_under_test = ":shape_go_capnp_sources", files = ["shape.capnp.go"], mnemonic = "CapnpGo"),
         "rust": lambda test: _bindings_test(name = test, target_under_test = ":shape_rust_capnp_sources", files = ["lib.rs", "shape_capnp.rs"], mnemonic = "CapnpRust"),
         "python": lambda test: _bindings_test(name = test, target_under_test = ":shape_py_capnp_sources", files = ["shape_capnp.py"], mnemonic = "CapnpPython"),
+        "constants": lambda test: _bindings_test(name = test, target_under_test = ":shape_constants_py", files = ["shape_constants.py"], mnemonic = "CapnpConstants"),
         "wrong_suffix": lambda test: _refused_test(name = test, target_under_test = ":wrong_suffix", reason = "a capnp_library takes .capnp files"),
     }
 

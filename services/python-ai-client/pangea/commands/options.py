@@ -10,6 +10,7 @@ import click
 
 from pangea import datasets
 from pangea.arithmetic import LEVELS, VARIABLE, best_level
+from pangea.contract import MAX_BATCH_SIZE, MAX_SHARDS
 from pangea.launch.settings import Settings
 from pangea.places import caller_folder, example
 
@@ -50,8 +51,8 @@ def script_path(script: Path | None) -> Path:
 
 
 def _power_of_two(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
-    if not 1 <= value <= 1024 or value & (value - 1):
-        raise click.BadParameter(f"{value} is not a power of two from 1 to 1024")
+    if not 1 <= value <= MAX_SHARDS or value & (value - 1):
+        raise click.BadParameter(f"{value} is not a power of two from 1 to {MAX_SHARDS}")
     return value
 
 
@@ -67,11 +68,11 @@ _SHARED = (
     click.option("--workers", type=click.IntRange(1, 256), default=Settings.workers, show_default=True, help="Worker processes."),
     click.option("--data-replicas", type=click.IntRange(1, 16), default=Settings.data_replicas, show_default=True, help="Processes that serve the data."),
     click.option("--dataset", default=Settings.dataset, show_default=True, callback=_dataset, metavar="WORDS", help=f"What is trained on: {datasets.POSSIBLE}."),
-    click.option("--batch-size", type=click.IntRange(1, 1 << 20), default=Settings.batch_size, show_default=True, help="Samples per step, over all workers."),
+    click.option("--batch-size", type=click.IntRange(1, MAX_BATCH_SIZE), default=Settings.batch_size, show_default=True, help="Samples per step, over all workers."),
     click.option("--shards", type=int, default=Settings.shards, show_default=True, callback=_power_of_two, help="Micro-batches per step; a power of two."),
     click.option(
         "--min-shard-samples",
-        type=click.IntRange(0, 1 << 20),
+        type=click.IntRange(0, MAX_BATCH_SIZE),
         default=Settings.min_shard_samples,
         show_default=True,
         help="A step with fewer samples per shard is cut into fewer shards.",

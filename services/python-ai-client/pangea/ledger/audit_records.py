@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pangea.contract import MAX_SHARDS
 from pangea.ledger.audit_end import RunEnd
 from pangea.ledger.audit_finding import Finding, Hashes
 from pangea.ledger.audit_incidents import Incidents
@@ -28,8 +29,6 @@ PROMISES = {
     "parameters": "all hashes of the same parameters agree",
     "end": "the run finished after all its steps, or where its script stopped it",
 }
-# `maxShards` of schemas/tensor.capnp, repeated here because the audit is independent of the schema's bindings.
-_MAX_SHARDS = 1024
 
 
 class Audit:
@@ -129,7 +128,7 @@ class Audit:
         if settings.format not in FORMATS:
             self._refute("begin", f"the ledger has format {settings.format}; this release knows {' and '.join(map(str, FORMATS))}", entry)
         shards = settings.shards
-        if not 1 <= shards <= _MAX_SHARDS or shards & (shards - 1) or not settings.batch_size or not settings.epochs:
+        if not 1 <= shards <= MAX_SHARDS or shards & (shards - 1) or not settings.batch_size or not settings.epochs:
             self._refute("begin", f"{settings.shards} shards, batches of {settings.batch_size} and {settings.epochs} epochs are not valid settings", entry)
         elif self.settings is None:
             self.settings = settings

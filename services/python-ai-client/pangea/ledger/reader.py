@@ -69,7 +69,7 @@ SLOT_BYTES = 512
 RECORDS_FROM = 2 * SLOT_BYTES
 # The line number of record 0, counted from 1.
 FIRST_LINE = 3
-# A longer line is not a record: the longest records have 65,536 parameters (`maxParameters` of the schema) or 1,024 shards.
+# A longer line is not a record: the longest records name `maxParameters` tensors or have `maxShards` shards (schemas/tensor.capnp).
 _MAX_LINE_BYTES = 64 << 20
 
 _BEFORE_CHAIN = b'{"chain":"'

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-# As the schema has it; beyond it a hash stands for the groups.
-_MOST_BYTES = 65_536
+from pangea.contract import MAX_TRAINING_BYTES
 
 
 def _plain(value: Any) -> Any:
@@ -45,7 +44,7 @@ def describe_training(optimizer: torch.optim.Optimizer, scheduler: LRScheduler |
     if rate is not None:
         description["rate"] = "a function of the step"
     text = json.dumps(description, sort_keys=True)
-    if len(text.encode()) > _MOST_BYTES:
+    if len(text.encode()) > MAX_TRAINING_BYTES:
         digest = hashlib.sha256(text.encode()).hexdigest()
         text = json.dumps({"optimizer": description["optimizer"], "sha256": digest}, sort_keys=True)
     return text

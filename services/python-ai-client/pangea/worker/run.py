@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from pangea.contract import MAX_STOP_BYTES
 from pangea.errors import BrokenPromise, MisusedRun, PangeaError, calling_line, script_line
 from pangea.rundir.notices import Notices
 from pangea.training.determinism import TellsUncaught, allows_nondeterminism, explain, is_nondeterministic, refusal, seed_shard
@@ -40,8 +41,6 @@ _AGAIN = (
     "run.batches() was called again after the last step of the run: its first pass went through all epochs. Write "
     "`for epoch in run.epochs(): for batch in run.batches(): ...` for a loop over epochs. The weights are written"
 )
-# In WorkRequest.stop and ShardReport.stop of the schema.
-_MOST_REASON_BYTES = 1_024
 
 
 class NotFinite(PangeaError, ArithmeticError):
@@ -311,7 +310,7 @@ class Run:
         Args:
             reason: for people; in the ledger.
         """
-        self._stop = reason.encode()[:_MOST_REASON_BYTES].decode(errors="ignore") or "the script asked for it"
+        self._stop = reason.encode()[:MAX_STOP_BYTES].decode(errors="ignore") or "the script asked for it"
 
     def before_step(self, function: StepFunction) -> StepFunction:
         """Has a function called on each worker before each step of the optimizer, when the parameters' `grad` is that of the whole step.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from pangea import _native
+from pangea.contract import MAX_BROKEN_BYTES
 from pangea.errors import PangeaError
 from pangea.training.determinism import describe_software
 from pangea.training.fingerprints import fingerprints
@@ -25,12 +26,8 @@ from pangea.worker.dataset_facts import DatasetFacts
 _log = logging.getLogger("pangea")
 
 
-# Of Leave.broken in the schema.
-_MOST_BROKEN_BYTES = 4_096
-
-
 def _cut(text: str) -> str:
-    return text.encode()[:_MOST_BROKEN_BYTES].decode(errors="ignore")
+    return text.encode()[:MAX_BROKEN_BYTES].decode(errors="ignore")
 
 
 class RunDiverged(PangeaError, RuntimeError):
