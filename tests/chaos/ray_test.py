@@ -17,7 +17,7 @@ from pangea.launch import ray_keeper
 from pangea.launch.job import Job
 from pangea.launch.settings import Settings
 from pangea.rundir.layout import DATA_SERVICE, ORCHESTRATOR, port_file
-from pangea.services.restarts import Fate
+from pangea.services.restarts import ExitStatus
 from tests.chaos.launched import Launched, alone, launched, new_run
 from tests.integration.cluster import SCRIPT, Cluster
 from tests.integration.command import pangea
@@ -117,7 +117,7 @@ def test_a_worker_without_services_is_not_started(tmp_path: Path, monkeypatch: p
     for name in (ORCHESTRATOR, DATA_SERVICE) if placed else ():
         port_file(tmp_path / "run", name).write_text(json.dumps({"listen": address, "http": address}))
     ended = waiting.run()
-    assert ended.fate is Fate.FAILED
+    assert ended.status is ExitStatus.FAILED
     assert "worker-1 was not started" in ended.message and "room" in ended.message
     assert not list((tmp_path / "run" / "logs").glob("*.log"))
 
@@ -126,7 +126,7 @@ def test_a_worker_of_a_run_that_is_stopped_before_its_services_are_placed_is_not
     waiting = keeper(tmp_path / "run")
     stop = ray_keeper.stop_file(tmp_path / "run", "worker-1")
     stop.touch()
-    assert waiting.run().fate is Fate.LEFT
+    assert waiting.run().status is ExitStatus.EXITED
     assert list((tmp_path / "run" / "logs").iterdir()) == [stop]
 
 

@@ -44,7 +44,7 @@ def test_a_run_that_is_stopped_in_mid_epoch_computes_nothing_again_with_another_
         live = read_status(str(run_dir), tmp_path)
         assert (live["live"], live["state"], live["committed"], live["total_steps"]) == (True, "running", 4, STEPS)
         assert sorted(worker["name"] for worker in live["workers"]) == ["worker-1", "worker-2"]
-        assert f"go on with: pangea train --resume {run_dir}" in stop(first, number)
+        assert f"resume it with: pangea train --resume {run_dir}" in stop(first, number)
     stopped = read_status(str(run_dir), tmp_path)
     assert (stopped["live"], stopped["state"]) == (False, "stopped")
     assert 4 <= stopped["committed"] < 6, "it did not stop in mid-epoch"
@@ -59,7 +59,7 @@ def test_a_run_that_is_stopped_in_mid_epoch_computes_nothing_again_with_another_
     assert json.loads((run_dir / "result.json").read_text()) == json.loads((undisturbed.run_dir / "result.json").read_text())
 
     with launched(run_dir, resume(run_dir)) as third:
-        assert "finished already" in third.wait_exit(0)
+        assert "already finished" in third.wait_exit(0)
 
 
 @pytest.mark.parametrize("killed", ["everything", "the launcher alone"])

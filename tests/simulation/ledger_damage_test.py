@@ -20,9 +20,9 @@ def flip_is_noticed(content: bytes, whole: list[ledger.Entry], at: int, bits: in
     flipped[at] ^= bits
     reader = Reader(io.BytesIO(bytes(flipped)))
     if at < ledger.RECORDS_FROM:
-        # The other slot stands for it, and the audit tells of it.
+        # The other slot replaces it, and the audit reports it.
         assert [entry.record for entry in reader] == [entry.record for entry in whole]
-        assert reader.spoilt == (at // ledger.SLOT_BYTES,)
+        assert reader.invalid_slots == (at // ledger.SLOT_BYTES,)
         return
     hit = next(entry for entry in reversed(whole) if entry.offset <= at)
     with pytest.raises(LedgerDamaged) as damaged:

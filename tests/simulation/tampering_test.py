@@ -64,8 +64,8 @@ def flip(text: str, position: int = 0) -> str:
 
 
 LEDGER: dict[str, tuple[Edit, str]] = {
-    "a step is dropped": (lambda r: r.remove(steps(r)[2]), "step 3 comes where step 2 has to be; step 2 is missing"),
-    "a step comes twice": (lambda r: r.insert(r.index(steps(r)[2]), steps(r)[2]), "step 2 comes where step 3 has to be"),
+    "a step is dropped": (lambda r: r.remove(steps(r)[2]), "step 3 is recorded where step 2 is expected; step 2 is missing"),
+    "a step comes twice": (lambda r: r.insert(r.index(steps(r)[2]), steps(r)[2]), "step 2 is recorded where step 3 is expected"),
     "a shard is counted twice": (lambda r: steps(r)[1]["contributions"].append(steps(r)[1]["contributions"][-1]), "is in the sum 2 times"),
     "a shard is left out": (lambda r: steps(r)[1]["contributions"][0]["shards"].pop(0), "shard 0 is in the sum 0 times"),
     "another sum": (lambda r: steps(r)[1].update(aggregate_hash=flip(steps(r)[1]["aggregate_hash"])), "step 1 of the ledger has the aggregate_hash"),

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pangea.rundir.metrics import MetricsFile
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.services.child import Child
 from tools.bench import processes
 from tools.bench.benchmark import Benchmark, Pair, Sample
@@ -43,9 +43,9 @@ class RecoverBenchmark:
     def run(self, contender: str, folder: Path) -> Sample:
         """The work is the two steps that are waited for; the outcome is the mean loss of the steps up to the kill."""
         if contender == _OURS:
-            child, steps = digits_jobs.pangea(folder, 2, _EPOCHS), MetricsFile(folder / "run" / "metrics.jsonl")
+            child, steps = digits_jobs.pangea(folder, 2, _EPOCHS), JsonLinesFile(folder / "run" / "metrics.jsonl")
         else:
-            child, steps = digits_jobs.torch(folder, 2, _EPOCHS, checkpoint=True), MetricsFile(folder / "steps.jsonl")
+            child, steps = digits_jobs.torch(folder, 2, _EPOCHS, checkpoint=True), JsonLinesFile(folder / "steps.jsonl")
         try:
             _until(child, steps, lambda: len(steps.lines) >= self.steps and (contender != _OURS or steps.lines[-1]["workers"] == 2))
             victim = _worker(folder) if contender == _OURS else int((folder / "1.pid").read_text())
@@ -62,7 +62,7 @@ class RecoverBenchmark:
         return Sample(seconds, 2 * digits_jobs.BATCH_SIZE, statistics.fmean(line["loss"] for line in steps.lines[: self.steps]), {"s until both compute again": both})
 
 
-def _until(child: Child, steps: MetricsFile, condition: Callable[[], bool]) -> None:
+def _until(child: Child, steps: JsonLinesFile, condition: Callable[[], bool]) -> None:
     """Reads new steps until the condition holds.
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pangea.rundir.metrics import MetricsFile
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
 from tools.bench import processes, rows
@@ -97,7 +97,7 @@ class TrainingBenchmark:
         job = self._job(setup, services)
         workers = [processes.start("train_pangea", folder, rank, job, **environment) for rank in range(setup.processes)]
         answers = processes.results(folder, workers)
-        metrics = MetricsFile(folder / "run" / "metrics.jsonl")
+        metrics = JsonLinesFile(folder / "run" / "metrics.jsonl")
         metrics.read_new()
         alone = [line["step"] for line in metrics.lines if line["workers"] != setup.processes]
         if alone:

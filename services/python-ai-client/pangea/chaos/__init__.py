@@ -1,1 +1,1 @@
-"""A run whose processes are killed at random, and what is measured meanwhile."""
+"""Fault injection: kills the processes of a run at random, measures the recovery, and compares the result with a reference run."""

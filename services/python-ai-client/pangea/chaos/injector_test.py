@@ -1,4 +1,4 @@
-"""Faults hit the processes that they name, and nobody else."""
+"""Faults affect the processes that they name, and no others."""
 
 import signal
 import sys
@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from pangea.chaos.injector import Injector
-from pangea.chaos.schedule import Fault, Kind
+from pangea.chaos.schedule import Fault, FaultKind
 from pangea.launch.session import Session
 from pangea.launch.settings import Settings
 from pangea.rundir.layout import Addresses
 from pangea.services.child import Child, wait_for
-from pangea.services.restarts import UNLIMITED_RESTARTS, Fate
+from pangea.services.restarts import UNLIMITED_RESTARTS, ExitStatus
 from pangea.services.supervisor import Process
 
-# Shows that it can be signalled, then waits.
+# Prints a line once it can be signalled, then waits.
 WAITING = "import signal; print('here', flush=True); signal.pause()"
 
 
 class Stage:
-    """A session whose processes only wait."""
+    """A session whose processes do nothing but wait."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,11 +37,11 @@ class Stage:
         assert wait_for(lambda: "here" in log.read_text() or None, 60.0)
         return process
 
-    def hit(self, kind: Kind, pick: float = 0.0, now: float = 0.0) -> tuple[Kind, list[str]] | None:
-        return self.injector.carry_out(Fault(now, kind, pick, seconds=2.0), now)
+    def inject(self, kind: FaultKind, pick: float = 0.0, now: float = 0.0) -> tuple[FaultKind, list[str]] | None:
+        return self.injector.inject(Fault(now, kind, pick, seconds=2.0), now)
 
     def state(self, process: Process) -> str:
-        """As /proc has it: S sleeps, T is stopped."""
+        """The state in /proc: S is sleeping, T is stopped."""
         return Path(f"/proc/{process.child.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
@@ -52,51 +52,51 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made.session.stop()
 
 
-def ended(process: Process) -> int | None:
+def wait_exit(process: Process) -> int | None:
     return wait_for(lambda: process.child.exit_code(), 60.0)
 
 
 @pytest.mark.parametrize(
     ("kind", "pick", "names"),
     [
-        (Kind.KILL_WORKER, 0.0, ["worker-1"]),
-        (Kind.KILL_WORKER, 0.99, ["worker-2"]),
-        (Kind.KILL_ALL_WORKERS, 0.5, ["worker-1", "worker-2"]),
-        (Kind.KILL_ORCHESTRATOR, 0.5, ["orchestrator"]),
-        (Kind.KILL_DATA, 0.5, ["data"]),
+        (FaultKind.KILL_WORKER, 0.0, ["worker-1"]),
+        (FaultKind.KILL_WORKER, 0.99, ["worker-2"]),
+        (FaultKind.KILL_ALL_WORKERS, 0.5, ["worker-1", "worker-2"]),
+        (FaultKind.KILL_ORCHESTRATOR, 0.5, ["orchestrator"]),
+        (FaultKind.KILL_DATA, 0.5, ["data"]),
     ],
 )
-def test_a_kill_hits_whom_it_names_and_nobody_else(kind: Kind, pick: float, names: list[str], stage: Stage) -> None:
-    assert stage.hit(kind, pick) == (kind, names)
+def test_a_kill_affects_the_named_processes_only(kind: FaultKind, pick: float, names: list[str], stage: Stage) -> None:
+    assert stage.inject(kind, pick) == (kind, names)
     for process in stage.session.supervisor.processes:
         if process.name in names:
-            assert ended(process) == -signal.SIGKILL
+            assert wait_exit(process) == -signal.SIGKILL
         else:
             assert process.child.exit_code() is None
 
 
-def test_a_paused_worker_stands_still_until_its_time_is_over_and_is_not_hit_meanwhile(stage: Stage) -> None:
+def test_a_paused_worker_is_stopped_for_its_time_and_not_affected_by_other_faults(stage: Stage) -> None:
     first, second = stage.session.workers
-    assert stage.hit(Kind.PAUSE_WORKER, 0.0, now=1.0) == (Kind.PAUSE_WORKER, ["worker-1"])
+    assert stage.inject(FaultKind.PAUSE_WORKER, 0.0, now=1.0) == (FaultKind.PAUSE_WORKER, ["worker-1"])
     assert wait_for(lambda: stage.state(first) == "T" or None, 60.0)
-    assert stage.hit(Kind.KILL_WORKER, 0.0, now=1.0) == (Kind.KILL_WORKER, ["worker-2"])
-    assert ended(second) == -signal.SIGKILL
-    stage.injector.release(2.9)
-    assert stage.state(first) == "T" and not stage.injector.quiet
-    stage.injector.release(3.0)
+    assert stage.inject(FaultKind.KILL_WORKER, 0.0, now=1.0) == (FaultKind.KILL_WORKER, ["worker-2"])
+    assert wait_exit(second) == -signal.SIGKILL
+    stage.injector.resume_paused(2.9)
+    assert stage.state(first) == "T" and not stage.injector.idle
+    stage.injector.resume_paused(3.0)
     assert wait_for(lambda: stage.state(first) == "S" or None, 60.0)
-    assert stage.injector.quiet
+    assert stage.injector.idle
 
 
-def test_a_worker_leaves_by_sigterm(stage: Stage) -> None:
-    assert stage.hit(Kind.LEAVE) == (Kind.LEAVE, ["worker-1"])
-    assert ended(stage.session.workers[0]) == -signal.SIGTERM
-    stage.session.supervisor.look(progress=0)
-    assert stage.session.workers[0].fate is Fate.LEFT
+def test_a_worker_leaves_on_sigterm(stage: Stage) -> None:
+    assert stage.inject(FaultKind.LEAVE) == (FaultKind.LEAVE, ["worker-1"])
+    assert wait_exit(stage.session.workers[0]) == -signal.SIGTERM
+    stage.session.supervisor.poll(progress=0)
+    assert stage.session.workers[0].status is ExitStatus.EXITED
 
 
-def test_a_fault_that_could_hit_nobody_is_none(stage: Stage) -> None:
-    stage.hit(Kind.KILL_ALL_WORKERS)
+def test_a_fault_without_a_target_returns_none(stage: Stage) -> None:
+    stage.inject(FaultKind.KILL_ALL_WORKERS)
     for worker in stage.session.workers:
-        assert ended(worker) == -signal.SIGKILL
-    assert stage.hit(Kind.KILL_WORKER) is None
+        assert wait_exit(worker) == -signal.SIGKILL
+    assert stage.inject(FaultKind.KILL_WORKER) is None

@@ -1,4 +1,4 @@
-"""Disturbs a run, and computes what the same run comes to undisturbed."""
+"""Runs a training under faults, and the same training without faults as a reference."""
 
 from __future__ import annotations
 
@@ -13,31 +13,34 @@ from typing import Any
 
 from pangea.chaos.injector import Injector
 from pangea.chaos.recovery import Recoveries
-from pangea.chaos.schedule import Fault, Kind
+from pangea.chaos.schedule import Fault, FaultKind
 from pangea.launch.session import Session
 from pangea.launch.settings import Launch, Settings, script_hash, write_launch
 from pangea.services.restarts import UNLIMITED_RESTARTS, RestartPolicy
 from pangea.services.stopping import StopRequest
 
-# How exactly recovery times are measured.
-_TICK_SECONDS = 0.01
-# Longest that the run may take to recover from the last fault.
-_PATIENCE_SECONDS = 180.0
+# The resolution of the measured recovery times.
+_POLL_SECONDS = 0.01
+# How long the run may take to recover from the last fault.
+_RECOVERY_TIMEOUT_SECONDS = 180.0
 
 
 @dataclass
-class Disturbed:
-    """What became of a disturbed run.
+class ChaosResult:
+    """The result of a run under faults.
 
     Attributes:
-        hits: names of killed workers, with the time of day in seconds.
+        recoveries: faults and recovery times.
+        worker_kills: names of killed workers, with the time of the kill in seconds since the epoch.
         hashes: params_hash after each step.
         gap: whether metrics.jsonl lacks a step, or has one twice.
-        seconds: from the first step to the last fault's recovery.
+        seconds: from the first step to the recovery from the last fault.
+        restarts: how often each process was restarted, by its name.
+        failed_workers: names of the workers that failed.
     """
 
     recoveries: Recoveries = field(default_factory=Recoveries)
-    hits: list[tuple[str, float]] = field(default_factory=list)
+    worker_kills: list[tuple[str, float]] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
     gap: bool = False
     seconds: float = 0.0
@@ -50,96 +53,108 @@ def _session(settings: Settings, run_dir: Path, policy: RestartPolicy, on_event:
     return Session(settings, run_dir, run_dir.name, policy, on_event)
 
 
-def disturb(settings: Settings, run_dir: Path, faults: Sequence[Fault], duration: float, on_event: Callable[[str], None], request: StopRequest) -> Disturbed:
+def train_under_faults(settings: Settings, run_dir: Path, faults: Sequence[Fault], duration: float, on_event: Callable[[str], None], request: StopRequest) -> ChaosResult:
     """Runs a training under faults.
 
     Args:
-        settings: of the run, with epochs for longer than it will take.
-        run_dir: for its files; made, and empty.
-        faults: ascending by time, from the first step on.
-        duration: seconds; then the run is left in peace until it has recovered, and is stopped.
-        on_event: called with a sentence for what happens.
-        request: to stop earlier.
+        settings: of the run, with more epochs than fit into `duration`.
+        run_dir: an existing, empty run directory.
+        faults: ascending by time, which counts from the first step on.
+        duration: seconds; after that no more faults are injected, and the run is stopped once it has recovered.
+        on_event: called with a message for each event.
+        request: ends it earlier.
     Raises:
-        ChildFailed: a service or all workers ended by themselves, with an error.
+        ChildFailed: a service or all workers failed.
     """
-    disturbed = Disturbed()
+    result = ChaosResult()
     session = _session(settings, run_dir, UNLIMITED_RESTARTS, on_event)
     try:
         session.start()
-        while not session.look() and not session.over and request.asked is None:
-            time.sleep(_TICK_SECONDS)
-        _hit(session, list(faults), duration, disturbed, on_event, request)
+        while not session.poll() and not session.over and request.stop_signal is None:
+            time.sleep(_POLL_SECONDS)
+        _inject_faults(session, list(faults), duration, result, on_event, request)
     finally:
         session.stop()
     lines = session.metrics.lines
-    disturbed.hashes = [line["params_hash"] for line in lines]
-    disturbed.gap = [line["step"] for line in lines] != list(range(len(lines)))
-    disturbed.restarts, disturbed.failed_workers = session.restarts, session.failed_workers
-    return disturbed
+    result.hashes = [line["params_hash"] for line in lines]
+    result.gap = [line["step"] for line in lines] != list(range(len(lines)))
+    result.restarts, result.failed_workers = session.restarts, session.failed_workers
+    return result
 
 
-def _hit(session: Session, faults: list[Fault], duration: float, disturbed: Disturbed, on_event: Callable[[str], None], request: StopRequest) -> None:
-    injector, recoveries, began = Injector(session), disturbed.recoveries, time.monotonic()
-    while not session.over and request.asked is None:
+def _inject_faults(session: Session, faults: list[Fault], duration: float, result: ChaosResult, on_event: Callable[[str], None], request: StopRequest) -> None:
+    injector, recoveries, began = Injector(session), result.recoveries, time.monotonic()
+    while not session.over and request.stop_signal is None:
         now = time.monotonic() - began
-        disturbed.seconds = now
-        if session.look():
-            recoveries.progress(now, len(session.metrics.lines))
-        injector.release(now)
+        result.seconds = now
+        if session.poll():
+            recoveries.add_progress(now, len(session.metrics.lines))
+        injector.resume_paused(now)
         if faults and faults[0].at <= now:
-            done = injector.carry_out(faults.pop(0), now)
+            done = injector.inject(faults.pop(0), now)
             if done is not None:
                 kind, names = done
                 on_event(f"{now:.2f} s: {kind.value}: {', '.join(names)}")
-                recoveries.fault(kind, time.monotonic() - began, len(session.metrics.lines))
-                if kind in (Kind.KILL_WORKER, Kind.KILL_ALL_WORKERS):
-                    disturbed.hits += [(name, time.time()) for name in names]
-        if now >= duration and not faults and injector.quiet and not recoveries.waiting:
+                recoveries.add_fault(kind, time.monotonic() - began, len(session.metrics.lines))
+                if kind in (FaultKind.KILL_WORKER, FaultKind.KILL_ALL_WORKERS):
+                    result.worker_kills += [(name, time.time()) for name in names]
+        if now >= duration and not faults and injector.idle and not recoveries.pending:
             return
-        if now >= duration + _PATIENCE_SECONDS:
-            on_event(f"the run has not taken a step for long; it is given up after {_PATIENCE_SECONDS:.0f} s")
+        if now >= duration + _RECOVERY_TIMEOUT_SECONDS:
+            on_event(f"the run has not recovered from the faults within {_RECOVERY_TIMEOUT_SECONDS:.0f} s; it is stopped")
             return
-        time.sleep(_TICK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
-def undisturbed_hashes(settings: Settings, run_dir: Path, steps: int, on_event: Callable[[str], None], request: StopRequest) -> list[str]:
-    """params_hash after each of the first steps of the same run with one worker and nothing that happens to it; its files go to `run_dir`, made and empty."""
+def reference_hashes(settings: Settings, run_dir: Path, steps: int, on_event: Callable[[str], None], request: StopRequest) -> list[str]:
+    """Runs the first `steps` steps of the same training with one worker and without faults.
+
+    Args:
+        settings: of the run under faults.
+        run_dir: an existing, empty run directory.
+        steps: how many steps are computed.
+        on_event: called with a message for each event.
+        request: ends it earlier.
+    Returns:
+        params_hash after each step.
+    Raises:
+        ChildFailed: a service or the worker failed.
+    """
     alone = dataclasses.replace(settings, workers=1, data_replicas=1, checkpoint_steps=0, checkpoint_seconds=0.0, verify_fraction=0.0)
     session = _session(alone, run_dir, RestartPolicy(), on_event)
     try:
         session.start()
-        while len(session.metrics.lines) < steps and not session.over and request.asked is None:
-            session.look()
-            time.sleep(_TICK_SECONDS)
+        while len(session.metrics.lines) < steps and not session.over and request.stop_signal is None:
+            session.poll()
+            time.sleep(_POLL_SECONDS)
     finally:
         session.stop()
     return [line["params_hash"] for line in session.metrics.lines[:steps]]
 
 
-def seconds_to_notice(log: Path, hits: list[tuple[str, float]]) -> list[float]:
-    """From each kill of a worker until the orchestrator had its shards free for others, as far as its log tells.
+def detection_seconds(log: Path, worker_kills: list[tuple[str, float]]) -> list[float]:
+    """The times from the kill of a worker until the orchestrator released its leases, for the kills of which its log has that event.
 
     Args:
-        log: of the orchestrator, an object a line.
-        hits: names of killed workers with the time of day in seconds, ascending.
+        log: of the orchestrator, one JSON object per line.
+        worker_kills: names of killed workers with the time of the kill in seconds since the epoch, ascending.
     """
-    gone: dict[str, list[float]] = {}
+    exited: dict[str, list[float]] = {}
     joined: dict[str, list[float]] = {}
     for line in log.read_text(errors="replace").splitlines():
-        for message, times in (("worker is gone", gone), ("worker joined", joined)):
+        for message, times in (("worker is gone", exited), ("worker joined", joined)):
             if f'"{message}"' in line:
                 entry: dict[str, Any] = json.loads(line)
                 times.setdefault(entry["worker"], []).append(datetime.fromisoformat(entry["time"]).timestamp())
     found = []
-    for number, (name, at) in enumerate(hits):
-        # What comes after its next life has begun, or after the next kill, is not of this one.
-        later = [*(time for other, time in hits[number + 1 :] if other == name), *(time for time in joined.get(name, []) if time > at)]
-        # None if it was killed before it had joined, or while the orchestrator was not there.
-        found += [time - at for time in gone.get(name, []) if at <= time < min(later, default=float("inf"))][:1]
+    for number, (name, at) in enumerate(worker_kills):
+        # Events after the worker's next join or next kill do not belong to this kill.
+        later = [*(time for other, time in worker_kills[number + 1 :] if other == name), *(time for time in joined.get(name, []) if time > at)]
+        # There is no event if the worker had not joined yet, or if the orchestrator was down.
+        found += [time - at for time in exited.get(name, []) if at <= time < min(later, default=float("inf"))][:1]
     return found
 
 
 def first_difference(one: list[str], other: list[str]) -> int | None:
-    """The first step after which two runs differ; None if they do not, as far as both go."""
+    """The first step after which two runs differ; None if they agree up to the end of the shorter one."""
     return next((step for step, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)

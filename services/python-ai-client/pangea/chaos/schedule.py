@@ -1,4 +1,4 @@
-"""Which faults happen when: a pure function of a seed."""
+"""The schedule of faults: a pure function of a seed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Kind(Enum):
-    """A fault, or a change, that a run has to live with."""
+class FaultKind(Enum):
+    """A kind of fault, or of change, that a run has to tolerate. The values appear in the figures of `pangea chaos`."""
 
     KILL_WORKER = "worker killed"
     KILL_ALL_WORKERS = "all workers killed"
@@ -19,19 +19,19 @@ class Kind(Enum):
     LEAVE = "worker leaves"
 
 
-KILLS = (Kind.KILL_WORKER, Kind.KILL_ALL_WORKERS, Kind.KILL_ORCHESTRATOR, Kind.KILL_DATA)
-# How often each comes, against the others.
+KILLS = (FaultKind.KILL_WORKER, FaultKind.KILL_ALL_WORKERS, FaultKind.KILL_ORCHESTRATOR, FaultKind.KILL_DATA)
+# Relative frequencies.
 WEIGHTS = {
-    Kind.KILL_WORKER: 6,
-    Kind.KILL_ALL_WORKERS: 1,
-    Kind.KILL_ORCHESTRATOR: 3,
-    Kind.KILL_DATA: 2,
-    Kind.PAUSE_WORKER: 2,
-    Kind.JOIN: 1,
-    Kind.LEAVE: 1,
+    FaultKind.KILL_WORKER: 6,
+    FaultKind.KILL_ALL_WORKERS: 1,
+    FaultKind.KILL_ORCHESTRATOR: 3,
+    FaultKind.KILL_DATA: 2,
+    FaultKind.PAUSE_WORKER: 2,
+    FaultKind.JOIN: 1,
+    FaultKind.LEAVE: 1,
 }
-# Seconds that a worker stands still.
-_PAUSES = (0.5, 5.0)
+# The range of the seconds for which a worker is paused.
+_PAUSE_SECONDS = (0.5, 5.0)
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,24 @@ class Fault:
     """One fault.
 
     Attributes:
-        at: seconds after the beginning.
-        pick: in [0, 1); which of those that the fault can hit.
-        seconds: how long a pause lasts.
+        at: seconds since the first step.
+        kind: what happens.
+        pick: in [0, 1); selects one of the processes that the fault can affect.
+        seconds: the duration of a pause.
     """
 
     at: float
-    kind: Kind
+    kind: FaultKind
     pick: float
     seconds: float
 
 
 def schedule(seed: int, mtbf: float, duration: float) -> list[Fault]:
-    """Faults with exponentially distributed gaps, ascending by time.
+    """Faults with exponentially distributed intervals, ascending by time.
 
     Args:
-        seed: of all choices.
-        mtbf: mean seconds between two faults.
+        seed: of all random choices.
+        mtbf: mean time between faults, in seconds.
         duration: seconds.
     """
     choices = random.Random(seed)
@@ -63,6 +64,6 @@ def schedule(seed: int, mtbf: float, duration: float) -> list[Fault]:
     at = choices.expovariate(1 / mtbf)
     while at < duration:
         kind = choices.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        faults.append(Fault(at, kind, choices.random(), choices.uniform(*_PAUSES)))
+        faults.append(Fault(at, kind, choices.random(), choices.uniform(*_PAUSE_SECONDS)))
         at += choices.expovariate(1 / mtbf)
     return faults

@@ -1,4 +1,4 @@
-"""Faults are a function of a seed; recovery times are counted from a fault to a step that was certainly committed after it."""
+"""Faults are a function of the seed; a recovery time lasts from a fault to a step that was certainly committed after it."""
 
 import json
 import math
@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pangea.chaos.recovery import Recoveries, percentile, spread
-from pangea.chaos.run import first_difference, seconds_to_notice
-from pangea.chaos.schedule import WEIGHTS, Kind, schedule
+from pangea.chaos.run import detection_seconds, first_difference
+from pangea.chaos.schedule import WEIGHTS, FaultKind, schedule
 
 
-def test_the_same_seed_gives_the_same_faults_and_another_one_others() -> None:
+def test_equal_seeds_give_equal_faults_and_different_seeds_different_ones() -> None:
     assert schedule(7, 2.0, 100.0) == schedule(7, 2.0, 100.0)
     assert schedule(7, 2.0, 100.0) != schedule(8, 2.0, 100.0)
 
 
-def test_faults_come_in_order_within_the_duration_and_as_often_as_asked() -> None:
+def test_faults_are_ascending_within_the_duration_and_as_frequent_as_requested() -> None:
     faults = schedule(1, 0.5, 10_000.0)
     times = [fault.at for fault in faults]
     assert times == sorted(times)
@@ -27,7 +27,7 @@ def test_faults_come_in_order_within_the_duration_and_as_often_as_asked() -> Non
     assert len(faults) == pytest.approx(20_000, rel=0.03)
 
 
-def test_each_kind_comes_by_its_weight() -> None:
+def test_kinds_are_as_frequent_as_their_weights() -> None:
     faults = schedule(1, 0.5, 10_000.0)
     counts = Counter(fault.kind for fault in faults)
     for kind, weight in WEIGHTS.items():
@@ -42,28 +42,28 @@ def test_a_percentile_is_the_smallest_value_that_covers_its_share(values: list[f
     assert sum(value < found for value in values) < share * len(values)
 
 
-def test_a_run_has_recovered_with_the_second_step_that_shows_after_a_fault() -> None:
+def test_a_run_has_recovered_with_the_second_visible_step_after_a_fault() -> None:
     recoveries = Recoveries()
-    recoveries.fault(Kind.KILL_WORKER, at=1.0, steps=10)
-    recoveries.progress(1.1, steps=11)
-    assert recoveries.waiting, "that step may have been committed before the fault"
-    recoveries.fault(Kind.KILL_ORCHESTRATOR, at=1.2, steps=11)
-    recoveries.progress(1.5, steps=12)
-    recoveries.progress(3.2, steps=13)
-    assert not recoveries.waiting
+    recoveries.add_fault(FaultKind.KILL_WORKER, at=1.0, steps=10)
+    recoveries.add_progress(1.1, steps=11)
+    assert recoveries.pending, "that step may have been committed before the fault"
+    recoveries.add_fault(FaultKind.KILL_ORCHESTRATOR, at=1.2, steps=11)
+    recoveries.add_progress(1.5, steps=12)
+    recoveries.add_progress(3.2, steps=13)
+    assert not recoveries.pending
     assert recoveries.report() == {
         "worker killed": {"faults": 1, "recovery_seconds": spread([0.5])},
         "orchestrator killed": {"faults": 1, "recovery_seconds": spread([2.0])},
     }
 
 
-def test_a_fault_that_the_run_never_recovered_from_is_counted() -> None:
+def test_a_fault_without_recovery_is_counted() -> None:
     recoveries = Recoveries()
-    recoveries.fault(Kind.KILL_DATA, at=1.0, steps=0)
+    recoveries.add_fault(FaultKind.KILL_DATA, at=1.0, steps=0)
     assert recoveries.report() == {"data service killed": {"faults": 1, "recovery_seconds": None}}
 
 
-def test_the_log_tells_when_the_orchestrator_noticed_each_kill(tmp_path: Path) -> None:
+def test_the_log_has_the_times_at_which_the_orchestrator_detected_each_kill(tmp_path: Path) -> None:
     log = tmp_path / "log"
     lines = [
         {"time": "1970-01-01T00:00:10.25Z", "msg": "worker is gone", "worker": "worker-1"},
@@ -74,9 +74,9 @@ def test_the_log_tells_when_the_orchestrator_noticed_each_kill(tmp_path: Path) -
         {"time": "1970-01-01T00:00:59Z", "msg": "worker is gone", "worker": "worker-2"},
     ]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    # The second kill hit worker-1 before it had joined again, and so did the last one worker-2, whose later end is that of its next life.
-    hits = [("worker-1", 10.0), ("worker-1", 20.0), ("worker-2", 30.0), ("worker-1", 40.0), ("worker-2", 50.0)]
-    assert seconds_to_notice(log, hits) == [0.25, 1.0, 0.125]
+    # The second kill of worker-1 and the last one of worker-2 came before the worker had joined again; the last event of worker-2 belongs to its next process.
+    kills = [("worker-1", 10.0), ("worker-1", 20.0), ("worker-2", 30.0), ("worker-1", 40.0), ("worker-2", 50.0)]
+    assert detection_seconds(log, kills) == [0.25, 1.0, 0.125]
 
 
 def test_the_first_difference_is_a_step_number() -> None:

@@ -1,1 +1,1 @@
-"""The command `pangea`: options, and what people see."""
+"""The command `pangea`: its subcommands, their options, and all output for users."""

@@ -1,4 +1,4 @@
-"""`pangea audit`: what anyone can check from the files of a run."""
+"""`pangea audit`: checks the promises of a run from its files."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ def _head(_context: click.Context, _parameter: click.Parameter, value: str | Non
     if value is None:
         return None
     if len(value) != 64 or value.lower().strip("0123456789abcdef"):
-        raise click.BadParameter("a head is 64 hexadecimal digits, as `pangea audit` prints it")
+        raise click.BadParameter("a head has 64 hexadecimal digits, as printed by `pangea audit`")
     return Hash(value.lower())
 
 
 @click.command("audit")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--expect", metavar="HASH", callback=_head, help="A head that an earlier audit printed; refuted if the ledger does not hold it any more.")
-@click.option("--json", "json_wanted", is_flag=True)
+@click.option("--expect", metavar="HASH", callback=_head, help="The head that an earlier audit printed; the audit fails if the ledger no longer contains it.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print the findings as JSON.")
 def audit_command(run_dir: Path, expect: Hash | None, json_wanted: bool) -> None:
-    """Prove from the ledger in RUN_DIR that the run kept its promises, or name the records that refute it.
+    """Prove from the ledger in RUN_DIR that the run kept its promises, or list the records that refute it.
 
-    Exits with 0 if all promises hold, with 1 if something is refuted, with 3 if the ledger is sound but lists different bits that nobody put right.
+    The exit code is 0 if all promises hold, 1 if one is refuted, and 3 if the ledger is sound but has unresolved incidents of different bits.
     """
     folder = caller_folder() / run_dir
     try:
         with (folder / NAME).open("rb") as stream:
             report = audit_ledger(stream, expect)
     except OSError as error:
-        raise PangeaError(f"cannot read the ledger of the run: {error}; name the run directory, such as pangea-runs/...") from error
+        raise PangeaError(f"cannot read the ledger of the run: {error}; give the run directory, such as pangea-runs/...") from error
     files, notes = audit_files(folder, report.audit)
     view = View(report, files, [*report.notes, *notes])
     if json_wanted:

@@ -1,4 +1,4 @@
-"""The command audits the ledger and the files beside it, and says where they differ."""
+"""The command audits the ledger and the other files of a run, and reports where they differ."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def audit(run_dir: Path, *options: str) -> tuple[int, dict[str, Any]]:
     return result.exit_code, json.loads(result.stdout)
 
 
-def test_a_run_and_its_files_hold(run_dir: Path) -> None:
+def test_the_promises_hold_for_a_run_and_its_files(run_dir: Path) -> None:
     code, found = audit(run_dir)
     assert (code, found["holds"], found["steps"], found["samples"], found["finished"]) == (0, True, 6, 50, True)
     assert [finding["promise"] for finding in found["files"]] == ["metrics.jsonl", "run.json", "result.json", "checkpoints"]
@@ -47,7 +47,7 @@ def change(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1))
 
 
-def test_files_that_differ_are_refuted_by_line_or_name(run_dir: Path) -> None:
+def test_files_that_differ_from_the_ledger_are_refuted_by_line_or_name(run_dir: Path) -> None:
     change(run_dir / "metrics.jsonl", digest("aggregate 2"), digest("x"))
     change(run_dir / "metrics.jsonl", parameters(5), digest("y"))
     change(run_dir / "run.json", '"seed": 7', '"seed": 8')
@@ -62,23 +62,23 @@ def test_files_that_differ_are_refuted_by_line_or_name(run_dir: Path) -> None:
     assert "step-0000000004.safetensors is damaged" in details["checkpoints"][0]
 
 
-def test_what_a_crash_leaves_is_a_note(run_dir: Path) -> None:
+def test_traces_of_a_crash_are_notes(run_dir: Path) -> None:
     metrics = run_dir / "metrics.jsonl"
     metrics.write_bytes(metrics.read_bytes()[:-5])
     (run_dir / "checkpoints" / "step-0000000005.safetensors").write_bytes(b"unknown")
     code, found = audit(run_dir)
     assert code == 0
-    assert any("line 6) is no whole line" in note for note in found["notes"])
+    assert any("line 6) is incomplete" in note for note in found["notes"])
     assert any("step-0000000005.safetensors is not in the ledger" in note for note in found["notes"])
 
 
-def test_more_lines_than_steps_and_a_lost_checkpoint_are_refuted(run_dir: Path) -> None:
+def test_more_lines_than_steps_and_a_missing_checkpoint_are_refuted(run_dir: Path) -> None:
     metrics = run_dir / "metrics.jsonl"
     metrics.write_bytes(metrics.read_bytes() + json.dumps({"step": 6, "aggregate_hash": "", "params_hash": ""}).encode() + b"\n")
     (run_dir / "checkpoints" / "step-0000000004.safetensors").unlink()
     code, found = audit(run_dir)
     text = json.dumps(found["files"])
-    assert code == 1 and "line 7 is of step 6" in text and "the newest, is not there" in text
+    assert code == 1 and "line 7 is of step 6" in text and "the newest, is missing" in text
 
 
 def edit_run_record(run_dir: Path, **fields: Any) -> None:
@@ -91,7 +91,7 @@ def run_record_details(run_dir: Path) -> list[str]:
     return [row["detail"] for row in found["run.json"]["rows"]]
 
 
-def test_a_run_record_from_before_format_2_does_not_name_the_cut(run_dir: Path) -> None:
+def test_run_json_of_format_1_need_not_have_the_settings_of_the_cut(run_dir: Path) -> None:
     (run_dir / "ledger.jsonl").write_bytes(written([without_weights(record) for record in run()]))
     record = json.loads((run_dir / "run.json").read_text())
     del record["min_shard_samples"], record["drop_last"]
@@ -102,7 +102,7 @@ def test_a_run_record_from_before_format_2_does_not_name_the_cut(run_dir: Path) 
 
 
 def stop(run_dir: Path) -> None:
-    """Makes a run of it that was stopped after 4 steps."""
+    """Turns the run into one that was stopped after 4 steps."""
     records = [*run()[:9], {"type": "stop", "steps": 4, "reason": "the loss no longer falls", "worker": 1, "name": "worker-1", "time": TIME}]
     (run_dir / "ledger.jsonl").write_bytes(written([*records, {"type": "finished", "steps": 4, "params_hash": parameters(4)}]))
     lines = (run_dir / "metrics.jsonl").read_text().splitlines(keepends=True)
@@ -111,20 +111,20 @@ def stop(run_dir: Path) -> None:
     edit_run_record(run_dir, total_steps=4, steps=4, params_hash=parameters(4), stopped="the loss no longer falls")
 
 
-def test_a_run_that_its_script_has_stopped(run_dir: Path) -> None:
+def test_a_run_stopped_by_its_script(run_dir: Path) -> None:
     stop(run_dir)
     code, found = audit(run_dir)
     assert (code, found["steps"], found["total_steps"], found["finished"], found["stopped"]["name"]) == (0, 4, 6, True, "worker-1")
     shown = CliRunner().invoke(main, ["audit", str(run_dir)])
     assert "complete up to step 4 of 6, stopped by worker-1: the loss no longer falls\n" in shown.stdout and "all promises hold" in shown.stdout
     edit_run_record(run_dir, stopped="")
-    assert run_record_details(run_dir) == ["it says that the run was stopped for the reason ''; in the ledger it was stopped: the loss no longer falls"]
+    assert run_record_details(run_dir) == ["its reason for a stop is ''; in the ledger the run was stopped: the loss no longer falls"]
     (run_dir / "ledger.jsonl").write_bytes(written(run()))
     edit_run_record(run_dir, stopped="something", total_steps=6)
-    assert "it says that the run was stopped for the reason 'something'; in the ledger it was not stopped" in run_record_details(run_dir)
+    assert "its reason for a stop is 'something'; in the ledger the run was not stopped" in run_record_details(run_dir)
 
 
-def test_what_was_changed_and_left_out_is_shown(run_dir: Path) -> None:
+def test_changed_settings_are_shown(run_dir: Path) -> None:
     records = run()
     change = {"type": "change", "what": "epochs", "from": "2", "to": "3", "step": 6, "time": TIME}
     (run_dir / "ledger.jsonl").write_bytes(written([*records, change]))
@@ -136,14 +136,14 @@ def test_what_was_changed_and_left_out_is_shown(run_dir: Path) -> None:
     assert "changed before step 6: epochs from 2 to 3\n" in shown.stdout and "6 of 9 steps, 50 samples" in shown.stdout
 
 
-def test_incidents_that_were_put_right_are_shown_and_all_holds(run_dir: Path) -> None:
+def test_resolved_incidents_are_shown_and_all_promises_hold(run_dir: Path) -> None:
     shown = CliRunner().invoke(main, ["audit", str(run_dir)])
     assert shown.exit_code == 0
-    assert "1 divergence, resolved: a worker's parameters were not those of the run" in shown.stdout
+    assert "1 divergence, resolved: a worker's parameters differed from those of the run" in shown.stdout
     assert "  resolved, record 12 (line 15), step 4, worker-2: a divergence\n" in shown.stdout
 
 
-def test_incidents_of_different_bits_are_the_verdict(run_dir: Path) -> None:
+def test_unresolved_incidents_decide_the_verdict(run_dir: Path) -> None:
     records = run()
     records[12:12] = [incident("conflict", 4, 2, 1, (shard, 1)) for shard in range(4)] + [incident("script", 4, 1)]
     (run_dir / "ledger.jsonl").write_bytes(written(records))
@@ -160,7 +160,7 @@ def test_incidents_of_different_bits_are_the_verdict(run_dir: Path) -> None:
     assert "4 conflicts: two workers computed different bits" in shown.stdout and "  and 1 more\n" in shown.stdout
     assert "  record 12 (line 15), step 4, shard 0, worker-2: a conflict\n" in shown.stdout
     assert shown.stdout.endswith("the ledger is sound, but 5 incidents of different bits: the promise of the same bits did not hold\n")
-    # What is refuted weighs more.
+    # A refuted promise takes precedence.
     change(run_dir / "run.json", '"seed": 7', '"seed": 8')
     assert audit(run_dir)[0] == 1
 
@@ -171,10 +171,10 @@ def test_a_refuted_ledger_is_shown_with_its_line(run_dir: Path) -> None:
     (run_dir / "ledger.jsonl").write_bytes(written(records))
     shown = CliRunner().invoke(main, ["audit", str(run_dir)], env={"COLUMNS": "200"})
     assert shown.exit_code == 1
-    assert "REFUTED" in shown.stdout and "record 6 (line 9): step 2 comes where step 1 has to be" in shown.stdout
+    assert "REFUTED" in shown.stdout and "record 6 (line 9): step 2 is recorded where step 1 is expected" in shown.stdout
 
 
-def test_a_folder_without_a_ledger_is_a_sentence(tmp_path: Path) -> None:
+def test_a_folder_without_a_ledger_is_an_error_message(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["audit", str(tmp_path)])
     assert result.exit_code == 1 and "cannot read the ledger of the run" in result.output
     assert CliRunner().invoke(main, ["audit", str(tmp_path), "--expect", "abc"]).exit_code == 2

@@ -1,4 +1,4 @@
-"""An audit as people read it, and as programs do."""
+"""Presents an audit as a table for users and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pangea.ledger.audit import Finding, Report
-from pangea.ledger.audit_incidents import IncidentRow, KindOfIncident
+from pangea.ledger.audit import Report
+from pangea.ledger.audit_finding import Finding
+from pangea.ledger.audit_incidents import IncidentKind, IncidentRow
 
-# So many rows of a refuted promise, and of a kind of incidents, are shown; --json has more.
-_SHOWN_ROWS, _SHOWN_INCIDENTS = 8, 3
+# How many rows of a refuted promise, and of a kind of incident, are shown; --json has more.
+_MAX_ROWS, _MAX_INCIDENTS = 8, 3
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """What an audit of a run directory found: in its ledger, and in its other files."""
+    """The result of an audit of a run directory: of its ledger, and of its other files."""
 
     report: Report
     files: list[Finding]
@@ -27,31 +28,31 @@ class View:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is refuted."""
+        """Whether no promise is refuted."""
         return self.report.holds and all(finding.holds for finding in self.files)
 
     @property
     def unresolved(self) -> int:
-        """Incidents after which nobody can say that the bits were the same."""
+        """The number of incidents after which the same bits are not guaranteed."""
         return self.report.audit.incidents.unresolved
 
     @property
     def exit_code(self) -> int:
-        """0 if all promises hold, 1 if something is refuted, 3 if only incidents speak against the same bits."""
+        """The exit code: 0 if all promises hold, 1 if one is refuted, 3 if there are only unresolved incidents."""
         return 1 if not self.sound else 3 if self.unresolved else 0
 
     @property
     def verdict(self) -> str:
-        """In one line."""
+        """The verdict, in one line."""
         if not self.sound:
             return "REFUTED"
         if self.unresolved:
-            return f"the ledger is sound, but {_times(self.unresolved, 'incident')} of different bits: the promise of the same bits did not hold"
+            return f"the ledger is sound, but {_counted(self.unresolved, 'incident')} of different bits: the promise of the same bits did not hold"
         return "all promises hold"
 
 
 def figures(report: Report) -> dict[str, Any]:
-    """Of a run, for programs."""
+    """The figures of a run, for programs."""
     audit = report.audit
     stop, cut = audit.end.stop, audit.cut
     return {
@@ -74,7 +75,7 @@ def figures(report: Report) -> dict[str, Any]:
 
 
 def as_json(run_dir: str, view: View) -> dict[str, Any]:
-    """All of it."""
+    """The whole result, for programs."""
 
     def plain(finding: Finding) -> dict[str, Any]:
         return {"holds": finding.holds, **dataclasses.asdict(finding)}
@@ -93,12 +94,12 @@ def as_json(run_dir: str, view: View) -> dict[str, Any]:
 
 
 def show(console: Console, view: View) -> None:
-    """Prints what people need."""
+    """Prints the result for users."""
     report = view.report
     table = Table(title=f"Audit of run {figures(report)['run_id']}", show_lines=False)
-    table.add_column("what is promised", overflow="fold")
-    table.add_column("found", overflow="fold")
-    for title, findings in (("from the ledger alone", report.findings), ("the other files against the ledger", view.files)):
+    table.add_column("promise", overflow="fold")
+    table.add_column("result", overflow="fold")
+    for title, findings in (("the ledger alone", report.findings), ("other files, compared with the ledger", view.files)):
         if findings:
             table.add_section()
             table.add_row(Text(title, style="italic"), "")
@@ -125,22 +126,22 @@ def _lines(view: View) -> Iterator[str]:
 
 
 def _end(report: Report) -> Iterator[str]:
-    """Where a run has ended that did not use all of its steps and samples."""
+    """The lines about samples and steps that the run did not use."""
     audit = report.audit
     cut, stop = audit.cut, audit.end.stop
     if cut is not None and (left := cut.samples - cut.used):
-        yield f"left out: the last {_times(left, 'sample')} of the order of each epoch, which fill no step; {_times(audit.epochs_ended, 'epoch')} ended so far"
+        yield f"left out: the last {_counted(left, 'sample')} in the order of each epoch, which do not fill a step; {_counted(audit.epochs_ended, 'epoch')} ended so far"
     if stop is not None:
         by = f"stopped by {stop.name or f'worker {stop.worker}'}: {stop.reason}"
         done = "complete" if audit.finished is not None else "not yet complete"
         yield f"{done} up to step {stop.steps} of {audit.end.total_steps}, {by}"
 
 
-def _incidents(kind: KindOfIncident) -> Iterator[str]:
+def _incidents(kind: IncidentKind) -> Iterator[str]:
     resolved = "" if not kind.resolved else ", resolved" if kind.resolved == kind.count else f", {kind.resolved} resolved"
-    yield f"{_times(kind.count, kind.kind)}{resolved}: {kind.meaning}"
-    # What was not put right comes first.
-    shown = sorted(kind.rows, key=lambda row: row.resolved)[:_SHOWN_INCIDENTS]
+    yield f"{_counted(kind.count, kind.kind)}{resolved}: {kind.meaning}"
+    # Unresolved ones come first.
+    shown = sorted(kind.rows, key=lambda row: row.resolved)[:_MAX_INCIDENTS]
     yield from (f"  {_incident(row)}" for row in shown)
     if kind.count > len(shown):
         yield f"  and {kind.count - len(shown)} more"
@@ -152,12 +153,12 @@ def _incident(row: IncidentRow) -> str:
     return f"{'resolved, ' if row.resolved else ''}record {row.record} (line {row.line}), step {row.step}{shards}{who}: {row.detail}"
 
 
-def _times(count: int, what: str) -> str:
+def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _refutation(finding: Finding) -> str:
-    rows = [f"record {row.record} (line {row.line}): {row.detail}" if row.record is not None else row.detail for row in finding.rows[:_SHOWN_ROWS]]
+    rows = [f"record {row.record} (line {row.line}): {row.detail}" if row.record is not None else row.detail for row in finding.rows[:_MAX_ROWS]]
     if finding.refutations > len(rows):
         rows.append(f"and {finding.refutations - len(rows)} more")
     return "REFUTED\n" + "\n".join(rows)

@@ -1,4 +1,4 @@
-"""`pangea chaos`: trains while processes of the run are killed, and shows that the bits hold."""
+"""`pangea chaos`: trains while processes of the run are killed, and verifies that the bits are those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pangea.chaos.recovery import spread
-from pangea.chaos.run import Disturbed, disturb, first_difference, seconds_to_notice, undisturbed_hashes
+from pangea.chaos.run import ChaosResult, detection_seconds, first_difference, reference_hashes, train_under_faults
 from pangea.chaos.schedule import schedule
 from pangea.commands.options import ScriptCommand, script_arguments, script_path, shared
 from pangea.launch.settings import Settings
@@ -21,7 +21,7 @@ from pangea.ledger.other_files import audit_files
 from pangea.ledger.reader import NAME
 from pangea.rundir.layout import ORCHESTRATOR, new_run_dir, run_dir_path
 from pangea.rundir.service_logs import read_service_logs
-from pangea.services.stopping import StopRequest, listening
+from pangea.services.stopping import StopRequest, catch_signals
 
 _ENDLESS_EPOCHS = 1_000_000
 
@@ -29,22 +29,22 @@ _ENDLESS_EPOCHS = 1_000_000
 @click.command("chaos", cls=ScriptCommand)
 @click.argument("script", required=False, type=click.Path(path_type=Path))
 @click.option("--mtbf", type=click.FloatRange(0.01), default=5.0, show_default=True, help="Mean seconds between two faults.")
-@click.option("--duration", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds of faults; the run then recovers, and is stopped.")
+@click.option("--duration", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds during which faults are injected; the run then recovers and is stopped.")
 @shared
-@click.option("--epochs", type=click.IntRange(1), default=_ENDLESS_EPOCHS, help="End earlier, after so many.")
-@click.option("--run-dir", type=click.Path(), default=None, help="Where the files of both runs go.  [default: pangea-runs/TIME-SEED]")
+@click.option("--epochs", type=click.IntRange(1), default=_ENDLESS_EPOCHS, help="Stop after this many epochs at the latest.")
+@click.option("--run-dir", type=click.Path(), default=None, help="The parent of both runs' directories.  [default: pangea-runs/TIME-SEED]")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context
 def chaos_command(context: click.Context, /, script: Path | None, mtbf: float, duration: float, run_dir: str | None, as_json: bool, **options: Any) -> None:
     """Train SCRIPT (default: a digit classifier) while processes of the run are killed at random, and compare with an undisturbed run.
 
-    Workers, the orchestrator and data services are killed (SIGKILL), workers stand still, leave and join. What was killed is started again. Then one
-    worker computes the same steps alone, and the ledger is audited: exits with 1 if the parameters after any step are not the same bytes, or the audit
-    refutes a promise. --seed fixes the run and the faults.
+    Workers, the orchestrator and data services are killed (SIGKILL) and restarted; workers are paused, leave and join. Then a single worker computes
+    the same steps, and the ledger is audited. The exit code is 1 if the parameters differ after any step, or the audit refutes a promise. --seed
+    determines the run and the faults.
     """
     settings = Settings(script_path(script), script_arguments(context) or (), run_dir=run_dir, **options)
     console = Console(stderr=as_json)
-    with listening() as request:
+    with catch_signals() as request:
         figures = _chaos(settings, mtbf, duration, console, request)
     if as_json:
         print(json.dumps(figures, indent=1))
@@ -55,23 +55,23 @@ def chaos_command(context: click.Context, /, script: Path | None, mtbf: float, d
 
 
 def _chaos(settings: Settings, mtbf: float, duration: float, console: Console, request: StopRequest) -> dict[str, Any]:
-    def say(event: str) -> None:
+    def print_event(event: str) -> None:
         console.print(event, style="yellow", soft_wrap=True, highlight=False)
 
     folder = run_dir_path(settings.run_dir, settings.seed)
-    # Both before anything is started: that of the second run must not be refused when the first has taken its minutes.
+    # Both are created before anything is started, so that an unusable directory is not found only after the first run.
     chaos, reference = (new_run_dir(folder / name, settings.seed) for name in ("chaos", "reference"))
-    disturbed = disturb(settings, chaos, schedule(settings.seed, mtbf, duration), duration, say, request)
-    console.print(f"{len(disturbed.hashes)} steps under faults; now the same steps undisturbed, with one worker", highlight=False)
-    # Whoever stopped the faults early still wants to know; a second request stops the comparison.
-    request.asked = None
-    hashes = undisturbed_hashes(settings, reference, len(disturbed.hashes), say, request)
+    disturbed = train_under_faults(settings, chaos, schedule(settings.seed, mtbf, duration), duration, print_event, request)
+    console.print(f"{len(disturbed.hashes)} steps under faults; now the same steps without faults, with one worker", highlight=False)
+    # A signal ends the faults early, and the comparison still follows; a further signal stops that too.
+    request.stop_signal = None
+    hashes = reference_hashes(settings, reference, len(disturbed.hashes), print_event, request)
     return _figures(chaos, disturbed, hashes)
 
 
-def _figures(run_dir: Path, disturbed: Disturbed, reference: list[str]) -> dict[str, Any]:
+def _figures(run_dir: Path, disturbed: ChaosResult, reference: list[str]) -> dict[str, Any]:
     difference = first_difference(disturbed.hashes, reference)
-    noticed = seconds_to_notice(run_dir / "logs" / f"{ORCHESTRATOR}.log", disturbed.hits)
+    noticed = detection_seconds(run_dir / "logs" / f"{ORCHESTRATOR}.log", disturbed.worker_kills)
     compared = min(len(disturbed.hashes), len(reference))
     with (run_dir / NAME).open("rb") as stream:
         report = audit_ledger(stream)
@@ -87,7 +87,7 @@ def _figures(run_dir: Path, disturbed: Disturbed, reference: list[str]) -> dict[
         "first_different_step": difference,
         "gap_in_steps": disturbed.gap,
         "refuted_by_audit": refuted,
-        "recovered": not disturbed.recoveries.waiting,
+        "recovered": not disturbed.recoveries.pending,
         "kills": disturbed.recoveries.kills,
         "faults": disturbed.recoveries.report(),
         "shards_free_again_seconds": spread(noticed) if noticed else None,
@@ -108,7 +108,7 @@ def _print_tables(console: Console, figures: dict[str, Any]) -> None:
     noticed = figures["shards_free_again_seconds"]
     if noticed is not None:
         faults.add_section()
-        faults.add_row("a killed worker's shards are free", str(noticed["count"]), *_row(noticed))
+        faults.add_row("shards of a killed worker released", str(noticed["count"]), *_row(noticed))
     console.print(faults)
     work = (
         f"{sum(figures['restarts'].values())} processes started again, {figures['steps_computed_again']} steps computed again, {figures['checkpoints_refused']} checkpoints refused"
@@ -116,10 +116,14 @@ def _print_tables(console: Console, figures: dict[str, Any]) -> None:
     console.print(work, highlight=False)
     if figures["service_errors"]:
         console.print(
-            f"{len(figures['service_errors'])} errors in the logs of services, such as {figures['service_errors'][0]}", style="red", soft_wrap=True, highlight=False, markup=False
+            f"{len(figures['service_errors'])} errors in the logs of services; the first one: {figures['service_errors'][0]}",
+            style="red",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
         )
     if figures["failed_workers"]:
-        console.print(f"ended with an error: {', '.join(figures['failed_workers'])}; see {figures['run_dir']}/logs", style="red")
+        console.print(f"failed workers: {', '.join(figures['failed_workers'])}; see {figures['run_dir']}/logs", style="red")
     if figures["refuted_by_audit"]:
         console.print(f"the audit REFUTES {', '.join(figures['refuted_by_audit'])}; see pangea audit {figures['run_dir']}", style="red")
     if figures["bits_held"]:
@@ -127,7 +131,9 @@ def _print_tables(console: Console, figures: dict[str, Any]) -> None:
     elif figures["first_different_step"] is not None:
         console.print(f"the bits DIFFER after step {figures['first_different_step']} of {figures['steps']}; see {figures['run_dir']}", style="red")
     else:
-        console.print(f"{figures['compared_steps']} of {figures['steps']} steps could be compared{'; there is a gap in the steps' if figures['gap_in_steps'] else ''}", style="red")
+        console.print(
+            f"{figures['compared_steps']} of {figures['steps']} steps could be compared{'; steps are missing or repeated' if figures['gap_in_steps'] else ''}", style="red"
+        )
 
 
 def _row(spread: dict[str, float] | None) -> list[str]:

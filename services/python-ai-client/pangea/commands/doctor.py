@@ -1,4 +1,4 @@
-"""`pangea doctor`: can this machine train, and does a script keep the promise of the same bits?"""
+"""`pangea doctor`: checks whether this machine can train, and whether a script computes the same bits in any order of its shards."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from pangea.launch.outcome import Listeners
 from pangea.launch.settings import Settings
 from pangea.launch.train import train
 from pangea.services.child import ChildFailed
-from pangea.services.stopping import listening
+from pangea.services.stopping import catch_signals
 
 
 @click.command("doctor", cls=ScriptCommand)
 @click.argument("script", required=False, type=click.Path(path_type=Path))
 @shared
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
 def doctor_command(context: click.Context, /, script: Path | None, as_json: bool, **options: Any) -> None:
-    """Look at what training needs on this machine; exit with 1 if something is missing.
+    """Check what training needs on this machine; exit with 1 if something is missing.
 
-    With SCRIPT: train a few steps of it with one worker, compute shards of them in another order, and name the module whose output depends on the order.
+    With SCRIPT: train a few steps with one worker, recompute their shards in a different order, and name the module whose output depends on the order.
     """
     findings = _script(script_path(script), script_arguments(context) or (), options) if script is not None else _machine()
     if as_json:
@@ -43,22 +43,22 @@ def doctor_command(context: click.Context, /, script: Path | None, as_json: bool
 
 def _machine() -> list[dict[str, Any]]:
     ensure_pinned()
-    # Here, since it brings torch: other commands must not wait for it.
+    # Imported here because it imports torch, which takes seconds.
     from pangea.training.doctor import examine
 
     return [dataclasses.asdict(finding) for finding in examine()]
 
 
 def _script(script: Path, arguments: tuple[str, ...], options: dict[str, Any]) -> list[dict[str, Any]]:
-    """Whether the first steps of a script keep the promise."""
-    # The worker reads them: it compares the modules' outputs, in every lease, and ends after a few.
+    """Checks the first steps of a script; returns one finding."""
+    # For the worker: rehearse every lease, compare the modules' outputs, and end after a few steps.
     os.environ.update({"PANGEA_DOCTOR": "1", "PANGEA_REHEARSE": "1"})
-    with tempfile.TemporaryDirectory() as folder, listening() as stop:
+    with tempfile.TemporaryDirectory() as folder, catch_signals() as request:
         settings = Settings(script, arguments, run_dir=str(Path(folder) / "run"), **{**options, "workers": 1, "epochs": 1})
         try:
-            outcome = train(settings, Listeners(lambda _line, _total: None, lambda _event: None), stop)
+            outcome = train(settings, Listeners(lambda _line, _total: None, lambda _event: None), request)
         except ChildFailed as error:
             return [{"name": str(script), "value": str(error).splitlines()[0], "ok": False}]
         if not outcome.finished:
-            return [{"name": str(script), "value": f"it ended after {len(outcome.metrics)} steps, before anything could be said", "ok": False}]
-        return [{"name": str(script), "value": f"{len(outcome.metrics)} steps have the same bits in another order of their shards", "ok": True}]
+            return [{"name": str(script), "value": f"it ended after {len(outcome.metrics)} steps, too early for a result", "ok": False}]
+        return [{"name": str(script), "value": f"{len(outcome.metrics)} steps have the same bits in a different order of their shards", "ok": True}]

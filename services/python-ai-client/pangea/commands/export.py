@@ -1,4 +1,4 @@
-"""`pangea export`: plain weights out of a run."""
+"""`pangea export`: writes the weights of a run to a plain safetensors file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pangea.places import caller_folder
 @click.command("export")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The safetensors file to write.")
-@click.option("--step", type=click.IntRange(0), default=None, help="Of the checkpoint.  [default: the last state that is there]")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--step", type=click.IntRange(0), default=None, help="Export the checkpoint of this step.  [default: the latest weights]")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def export_command(source: Path, output: Path, step: int | None, as_json: bool) -> None:
-    """Write the weights in SOURCE, a run directory or a checkpoint in one, so that model.load_state_dict takes them.
+    """Write the weights in SOURCE, a run directory or a checkpoint in one, to a file for model.load_state_dict.
 
-    A file that is not the one that the run's ledger names is refused.
+    A file is refused unless its content is what the run's ledger recorded.
     """
-    # Here, since it brings torch: other commands must not wait for it.
+    # Imported here because it imports torch, which takes seconds.
     from pangea.training.export import export_checkpoint, export_final
 
     found, target = find_exportable(caller_folder() / source, step), caller_folder() / output

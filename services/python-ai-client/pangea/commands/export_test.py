@@ -1,4 +1,4 @@
-"""Exported weights load into the model, and nothing is exported that the ledger does not vouch for."""
+"""Exported weights load into the model, and only what the ledger recorded is exported."""
 
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def loads(target: Path, wanted: nn.Module, other: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("norm", [False, True])
-def test_a_checkpoint_becomes_weights_that_load(tmp_path: Path, norm: bool) -> None:
+def test_the_weights_of_a_checkpoint_can_be_loaded(tmp_path: Path, norm: bool) -> None:
     model, target = build(1, norm), tmp_path / "weights.safetensors"
     a_run(tmp_path, model, 4, finished=False)
     for source in (tmp_path, tmp_path / "checkpoints" / "step-0000000004.safetensors"):
@@ -70,10 +70,10 @@ def test_a_checkpoint_becomes_weights_that_load(tmp_path: Path, norm: bool) -> N
         target.unlink()
     assert export(tmp_path, target, "--step", "4")[0] == 0
     code, output = export(tmp_path, target, "--step", "3")
-    assert code == 1 and "no checkpoint of step 3; there are those of the steps [4]" in output
+    assert code == 1 and "no checkpoint of step 3; there are checkpoints of the steps [4]" in output
 
 
-def test_untrained_weights_are_given_only_to_those_who_ask_for_them(tmp_path: Path) -> None:
+def test_untrained_weights_are_exported_only_on_request(tmp_path: Path) -> None:
     model, target = build(1), tmp_path / "weights.safetensors"
     a_run(tmp_path, model, 0, finished=False)
     code, output = export(tmp_path, target)
@@ -83,7 +83,7 @@ def test_untrained_weights_are_given_only_to_those_who_ask_for_them(tmp_path: Pa
     loads(target, model, build(2))
 
 
-def test_a_finished_run_gives_its_last_weights(tmp_path: Path) -> None:
+def test_the_final_weights_of_a_finished_run_are_exported(tmp_path: Path) -> None:
     model, target = build(1), tmp_path / "weights.safetensors"
     a_run(tmp_path, model, 4, finished=True)
     write_results(tmp_path, Parameters(model), 6, {})
@@ -102,14 +102,14 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
         assert code == 1 and f"{file} is damaged" in output and not target.exists()
 
 
-def test_other_final_weights_are_refused(tmp_path: Path) -> None:
+def test_final_weights_that_differ_from_the_ledger_are_refused(tmp_path: Path) -> None:
     a_run(tmp_path, build(1), 4, finished=True)
     write_results(tmp_path, Parameters(build(2)), 6, {})
     code, output = export(tmp_path, tmp_path / "weights.safetensors")
     assert code == 1 and "cannot verify" in output and "final.safetensors" in output
 
 
-def test_what_the_ledger_does_not_name_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_the_ledger_does_not_name_is_refused(tmp_path: Path) -> None:
     data = a_run(tmp_path, build(1), 4, finished=False)
     other = tmp_path / "checkpoints" / "other.safetensors"
     other.write_bytes(data)

@@ -1,4 +1,4 @@
-"""`pangea health`: what a container's health check calls."""
+"""`pangea health`: the health check of a worker's container."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TIMEOUT_SECONDS = 2.0
 @click.command("health")
 @click.argument("address", default="127.0.0.1:8082", metavar="[HOST:PORT]")
 def health_command(address: str) -> None:
-    """Ask the worker at HOST:PORT (its PANGEA_HTTP, default 127.0.0.1:8082) whether it is alive; exit with 1 if not."""
+    """Check that the worker at HOST:PORT (its PANGEA_HTTP, default 127.0.0.1:8082) is alive; exit with 1 if not."""
     try:
         get(f"http://{address}/healthz", _TIMEOUT_SECONDS)
         print(f"{address} is alive")

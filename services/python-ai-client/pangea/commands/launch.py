@@ -1,4 +1,4 @@
-"""`pangea launch`: a run on one machine or many, or what would be started for it."""
+"""`pangea launch`: starts a run on one or many machines, or prints what would be started."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pangea.launch.settings import Settings
 from pangea.launch.train import MakeSession, train
 from pangea.places import caller_folder
 
-# Options that one backend alone has.
-_OWN = {
+# Options that only one backend has.
+_BACKEND_OPTIONS = {
     "local": (),
     "ssh": ("host", "hosts", "programs"),
     "kubernetes": ("namespace", "images", "tag", "data_claim"),
@@ -29,63 +29,63 @@ _OWN = {
 
 
 def _refuse_others(context: click.Context, backend: str) -> None:
-    """Says which option the backend does not have."""
-    for owner, names in _OWN.items():
+    """Refuses options of other backends."""
+    for owner, names in _BACKEND_OPTIONS.items():
         for name in names:
             if owner != backend and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"--{name.replace('_', '-')} belongs to --backend {owner}; leave it out, or choose that")
+                raise click.UsageError(f"--{name.replace('_', '-')} belongs to --backend {owner}; leave it out, or choose that backend")
 
 
 @click.command("launch", cls=ScriptCommand)
 @click.argument("script", required=False, type=click.Path(path_type=Path))
-@click.option("--backend", type=click.Choice(list(_OWN)), required=True, help="Who starts the processes, and keeps them alive.")
+@click.option("--backend", type=click.Choice(list(_BACKEND_OPTIONS)), required=True, help="What starts the processes and keeps them alive.")
 @click.option("--render", is_flag=True, help="Print what would be started or submitted, and start nothing.")
 @training
-@click.option("--run-dir", type=click.Path(), default=None, help="Where the run's files go; its last part is the run's name.  [default: pangea-runs/TIME-SEED]")
-@click.option("--json", "as_json", is_flag=True, help="Print the closing figures as JSON.")
-@click.option("--host", multiple=True, metavar="[USER@]HOST", help="ssh: a host; give it again for each one. The first has the orchestrator.")
-@click.option("--hosts", type=click.Path(path_type=Path), metavar="FILE", help="ssh: hosts, one a line.")
+@click.option("--run-dir", type=click.Path(), default=None, help="The run directory; its last component is the run's name.  [default: pangea-runs/TIME-SEED]")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--host", multiple=True, metavar="[USER@]HOST", help="ssh: a host; may be repeated. The first one runs the orchestrator.")
+@click.option("--hosts", type=click.Path(path_type=Path), metavar="FILE", help="ssh: a file with one host per line.")
 @click.option("--programs", default="", metavar="DIR", help="ssh: the folder of go-orchestrator, rust-compute and pangea on the hosts.  [default: their PATH]")
-@click.option("--namespace", default="", help="kubernetes: where the objects go; has to be there.  [default: kubectl's own]")
-@click.option("--images", default="pangea", show_default=True, metavar="PREFIX", help="kubernetes: of the images' names.")
-@click.option("--tag", default="latest", show_default=True, help="kubernetes: of the images.")
-@click.option("--address", default="auto", show_default=True, help="ray: of the cluster, as ray.init takes it.")
-@click.option("--cpus", type=click.FloatRange(0), default=1.0, show_default=True, help="ray: that each process reserves.")
-@click.option("--data-claim", default="", metavar="NAME", help="kubernetes: a PersistentVolumeClaim that has a copy of the data file at its root.")
+@click.option("--namespace", default="", help="kubernetes: an existing namespace for the objects.  [default: kubectl's]")
+@click.option("--images", default="pangea", show_default=True, metavar="PREFIX", help="kubernetes: prefix of the images' names.")
+@click.option("--tag", default="latest", show_default=True, help="kubernetes: tag of the images.")
+@click.option("--address", default="auto", show_default=True, help="ray: address of the cluster, as for ray.init.")
+@click.option("--cpus", type=click.FloatRange(0), default=1.0, show_default=True, help="ray: CPUs that each process reserves.")
+@click.option("--data-claim", default="", metavar="NAME", help="kubernetes: a PersistentVolumeClaim with a copy of the data file at its root.")
 @click.pass_context
 def launch_command(context: click.Context, /, script: Path | None, backend: str, render: bool, as_json: bool, **options: Any) -> None:
     """Start a run of SCRIPT (default: a digit classifier) on this machine or on many.
 
-    local, ssh and ray go on until the run ends, and start again what dies; the run's directory, the script and the data have to be on storage that all hosts see.
-    kubernetes hands the run to the cluster. There is no encryption yet: use a trusted network.
+    With local, ssh and ray the command runs until the run ends, and restarts processes that die; the run directory, the script and the data have to be on storage that
+    all hosts share. With kubernetes it submits the run to the cluster and exits. There is no encryption yet: use a trusted network.
     """
     _refuse_others(context, backend)
-    own = {name: options.pop(name) for names in _OWN.values() for name in names}
+    backend_options = {name: options.pop(name) for names in _BACKEND_OPTIONS.values() for name in names}
     if backend == "kubernetes" and context.get_parameter_source("arithmetic") is ParameterSource.DEFAULT:
-        # Its processors are not this machine's; this is what all of them have.
+        # The cluster's processors may differ from this machine's; AVX2 is the level that all of them can be expected to have.
         options["arithmetic"] = "avx2"
     settings = Settings(script_path(script), script_arguments(context) or (), **options)
-    _launch(backend, render, settings, own, as_json)
+    _launch(backend, render, settings, backend_options, as_json)
 
 
-def _launch(backend: str, render: bool, settings: Settings, own: dict[str, Any], as_json: bool) -> None:
+def _launch(backend: str, render: bool, settings: Settings, backend_options: dict[str, Any], as_json: bool) -> None:
     job = Job.of(settings)
     make_session: MakeSession = Session
     if backend == "kubernetes":
         if settings.run_dir is None:
-            # A name of Kubernetes begins with a letter.
+            # The name of a Kubernetes object begins with a letter.
             job = dataclasses.replace(job, run_id=f"run-{job.run_id}")
-        text = kubernetes.render(job, kubernetes.Cluster(own["namespace"], own["images"], own["tag"], own["data_claim"]))
+        text = kubernetes.render(job, kubernetes.Cluster(backend_options["namespace"], backend_options["images"], backend_options["tag"], backend_options["data_claim"]))
         print(text, end="") if render else kubernetes.apply(text)
         return
     if backend == "ray":
-        cluster = ray_cluster.RayCluster(own["address"], own["cpus"])
+        cluster = ray_cluster.RayCluster(backend_options["address"], backend_options["cpus"])
         if not render:
-            # Before anything is made.
-            ray_cluster.find_ray()
+            # Fails before the run directory is created if ray is not installed.
+            ray_cluster.import_ray()
         text, make_session = ray_cluster.render(job, cluster), partial(ray_cluster.RaySession, cluster)
     elif backend == "ssh":
-        hosts = ssh.Hosts.read(own["host"], caller_folder() / own["hosts"] if own["hosts"] else None, own["programs"])
+        hosts = ssh.Hosts.read(backend_options["host"], caller_folder() / backend_options["hosts"] if backend_options["hosts"] else None, backend_options["programs"])
         text, make_session = ssh.render(job, hosts), partial(ssh.SshSession, hosts)
     else:
         text = local.render(job)

@@ -1,4 +1,4 @@
-"""`pangea launch`: what it prints, what it refuses, and that it hands to kubectl what it would print."""
+"""`pangea launch`: what it renders and refuses, and that kubectl gets what it renders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def launch(backend: str, *arguments: str) -> Result:
 
 
 @pytest.mark.parametrize("backend", [["local"], ["ssh", "--host", "a"], ["kubernetes"], ["ray"]])
-def test_what_is_rendered_is_the_run_that_was_asked_for_and_nothing_is_started(backend: list[str], tmp_path: Path) -> None:
+def test_render_shows_the_requested_run_and_starts_nothing(backend: list[str], tmp_path: Path) -> None:
     result = launch(*backend, "--render", "--epochs", "17", "--seed", "4711", "--", "--lr", "0.25")
     assert result.exit_code == 0, result.output
     for word in ("17", "4711", "0.25"):
@@ -34,12 +34,12 @@ def test_what_is_rendered_is_the_run_that_was_asked_for_and_nothing_is_started(b
     assert not (tmp_path / "run").exists()
 
 
-def test_local_commands_are_those_of_all_processes(tmp_path: Path) -> None:
+def test_local_renders_the_commands_of_all_processes(tmp_path: Path) -> None:
     lines = [shlex.split(line) for line in launch("local", "--render", "--workers", "3", "--data-replicas", "2").output.splitlines()]
     assert [line[0] for line in lines] == [*[str(tmp_path / "rust-compute")] * 2, str(tmp_path / "go-orchestrator"), "env", "env", "env"]
 
 
-def test_ssh_commands_go_round_the_hosts_of_the_file_and_the_options(tmp_path: Path) -> None:
+def test_ssh_distributes_the_processes_over_the_hosts_of_the_options_and_the_file(tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text("# the rack\nme@second\n\nthird  # slow\n")
     output = launch("ssh", "--render", "--workers", "3", "--host", "first", "--hosts", "hosts", "--programs", "/opt/pangea").output
     assert [line for line in output.splitlines() if line.startswith("# ")] == [
@@ -57,7 +57,7 @@ def test_ssh_commands_go_round_the_hosts_of_the_file_and_the_options(tmp_path: P
     ("arguments", "code", "message"),
     [
         (["ssh"], 1, "needs hosts"),
-        (["ssh", "--host=-oProxyCommand=x"], 1, "is no host"),
+        (["ssh", "--host=-oProxyCommand=x"], 1, "is not a host"),
         (["ssh", "--hosts", "nowhere"], 1, "nowhere"),
         (["local", "--host", "a"], 2, "--host belongs to --backend ssh"),
         (["ssh", "--host", "a", "--data-claim", "c"], 2, "--data-claim belongs to --backend kubernetes"),
@@ -67,20 +67,20 @@ def test_ssh_commands_go_round_the_hosts_of_the_file_and_the_options(tmp_path: P
         (["slurm"], 2, "is not one of"),
     ],
 )
-def test_what_cannot_be_launched_is_a_sentence(arguments: list[str], code: int, message: str) -> None:
+def test_what_cannot_be_launched_is_an_error_message(arguments: list[str], code: int, message: str) -> None:
     result = launch(*arguments)
     assert result.exit_code == code
     assert message in result.output
 
 
 def kubectl(folder: Path, exit_code: int) -> None:
-    """A stand-in that keeps what it is given."""
+    """A stand-in for kubectl that stores its arguments and its input."""
     program = folder / "kubectl"
     program.write_text(f'#!/bin/sh\necho "$@" > {folder}/arguments\ncat > {folder}/input\nexit {exit_code}\n')
     program.chmod(0o755)
 
 
-def test_kubectl_gets_what_would_be_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kubectl_gets_what_render_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kubectl(tmp_path, 0)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert launch("kubernetes").exit_code == 0
@@ -88,7 +88,7 @@ def test_kubectl_gets_what_would_be_printed(tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "input").read_text() == launch("kubernetes", "--render").output
 
 
-def test_a_kubectl_that_refuses_or_is_not_there_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kubectl_that_fails_or_is_missing_is_an_error_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "there is no kubectl on PATH" in launch("kubernetes").output
     program = tmp_path / "kubectl"

@@ -1,4 +1,4 @@
-"""Who only looks at files or addresses does not wait for torch; who asks for the training API still gets it."""
+"""Commands that do not compute do not import torch; the names of the training API are imported when they are used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import pangea
 from pangea.places import python_environment
 
-# Runs the command, and says whether torch was loaded on the way.
+# Runs the command, and prints whether torch was imported.
 _PROBE = """
 import json, sys
 from pangea.commands.main import main
@@ -40,15 +40,15 @@ def run(*arguments: str) -> dict[str, object]:
         (["worker"], 2),
     ],
 )
-def test_a_command_that_trains_nothing_in_its_own_process_loads_no_torch(arguments: list[str], exit_code: int) -> None:
+def test_a_command_that_does_not_compute_does_not_import_torch(arguments: list[str], exit_code: int) -> None:
     assert run(*arguments) == {"exit_code": exit_code, "torch": False}
 
 
-def test_the_probe_sees_torch_where_it_is_loaded() -> None:
+def test_the_probe_detects_an_import_of_torch() -> None:
     assert run("export", "/nowhere", "-o", "/nowhere/weights") == {"exit_code": 1, "torch": True}
 
 
-def test_every_public_name_is_there_and_comes_from_where_it_is_defined() -> None:
+def test_every_public_name_comes_from_the_module_that_defines_it() -> None:
     for name in pangea.__all__:
         value = getattr(pangea, name)
         assert value is getattr(importlib.import_module(f"pangea.{pangea._MODULES[name]}"), name)
@@ -56,6 +56,6 @@ def test_every_public_name_is_there_and_comes_from_where_it_is_defined() -> None
     assert set(pangea._MODULES) == set(pangea.__all__)
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'joint'"):
         pangea.joint  # noqa: B018

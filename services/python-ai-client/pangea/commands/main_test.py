@@ -1,4 +1,4 @@
-"""The command's words and its refusals."""
+"""The arguments of the `pangea` command, and its error messages."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import pangea
 from pangea.commands.main import main
 from pangea.launch.settings import Launch, Settings, script_hash, write_launch
-from pangea.rundir.metrics import MetricsFile
+from pangea.rundir.json_lines import JsonLinesFile
 
 
 @pytest.mark.parametrize(
@@ -29,18 +29,18 @@ from pangea.rundir.metrics import MetricsFile
         (["fly"], "No such command"),
     ],
 )
-def test_wrong_words_are_refused_with_exit_code_2(arguments: list[str], message: str) -> None:
+def test_invalid_arguments_are_refused_with_exit_code_2(arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
     assert message in result.output
 
 
-def test_the_release_is_that_of_the_package() -> None:
+def test_the_version_is_the_release_of_the_package() -> None:
     result = CliRunner().invoke(main, ["--version"])
     assert (result.exit_code, result.output) == (0, f"pangea {pangea.__version__}\n") and re.fullmatch(r"\d+\.\d+\.\d+", pangea.__version__)
 
 
-def test_missing_services_are_a_sentence_and_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_services_are_an_error_message_and_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("PANGEA_BIN_DIR", str(tmp_path))
     result = CliRunner().invoke(main, ["train"])
@@ -48,14 +48,14 @@ def test_missing_services_are_a_sentence_and_exit_code_1(tmp_path: Path, monkeyp
     assert "rust-compute is missing" in result.output
 
 
-def test_a_run_directory_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+def test_a_run_directory_that_cannot_be_created_is_an_error_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = CliRunner().invoke(main, ["train", "--run-dir", str(tmp_path / "file" / "run")])
     assert result.exit_code == 1
-    assert f"pangea: cannot make the run directory {tmp_path}/file/run: Not a directory; " in result.output
+    assert f"pangea: cannot create the run directory {tmp_path}/file/run: Not a directory; " in result.output
 
 
-def test_doctor_reports_each_finding_as_json_and_fails_for_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_each_finding_as_json_and_fails_if_something_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANGEA_BIN_DIR", str(tmp_path))
     result = CliRunner().invoke(main, ["doctor", "--json"])
     assert result.exit_code == 1
@@ -65,9 +65,9 @@ def test_doctor_reports_each_finding_as_json_and_fails_for_what_is_missing(tmp_p
     assert not findings["go-orchestrator"]["ok"]
 
 
-def test_metrics_are_read_by_whole_lines_as_they_grow(tmp_path: Path) -> None:
+def test_json_lines_are_read_by_complete_lines_while_the_file_grows(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
-    metrics = MetricsFile(file)
+    metrics = JsonLinesFile(file)
     assert metrics.read_new() == []
     file.write_text('{"step": 0}\n{"st')
     assert metrics.read_new() == [{"step": 0}]
@@ -77,7 +77,7 @@ def test_metrics_are_read_by_whole_lines_as_they_grow(tmp_path: Path) -> None:
     assert metrics.lines == [{"step": 0}, {"step": 1}]
 
 
-def test_resuming_what_is_no_run_is_a_sentence_and_exit_code_1(tmp_path: Path) -> None:
+def test_resuming_a_folder_without_a_run_is_an_error_message_and_exit_code_1(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["train", "--resume", str(tmp_path)])
     assert result.exit_code == 1
     assert "holds no run" in result.output
@@ -90,15 +90,15 @@ def test_options_that_contradict_the_run_are_refused_and_defaults_are_not(tmp_pa
     write_launch(tmp_path, Launch(settings, "r", script_hash(script)))
     for name, content in (("run.json", '{"state": "finished", "params_hash": "ab"}'), ("result.json", "{}")):
         (tmp_path / name).write_text(content)
-    for words, named in (
+    for arguments, message in (
         (["--epochs", "6"], "--epochs 6 is fewer than the 7"),
         (["--shards", "8"], "--shards 8 (the run has 4)"),
         (["--", "--lr", "2"], "the script's arguments are '--lr 2'"),
     ):
-        refused = CliRunner().invoke(main, ["train", "--resume", str(tmp_path), *words])
+        refused = CliRunner().invoke(main, ["train", "--resume", str(tmp_path), *arguments])
         assert refused.exit_code == 1
-        assert named in refused.output
+        assert message in refused.output
     same = CliRunner().invoke(main, ["train", str(script), "--resume", str(tmp_path), "--epochs", "7", "--workers", "1", "--json", "--", "--lr", "1"])
     assert same.exit_code == 0, same.output
     assert json.loads(same.stdout)["params_hash"] == "ab"
-    assert "finished already" in same.stderr
+    assert "already finished" in same.stderr

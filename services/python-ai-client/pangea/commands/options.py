@@ -1,4 +1,4 @@
-"""Options that several commands share, and arguments for the user's script after `--`."""
+"""Options that several commands share, and the arguments of the user's script after `--`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SCRIPT_ARGUMENTS = "pangea.script_arguments"
 
 
 class ScriptCommand(click.Command):
-    """A command that leaves what stands behind `--` to the training script."""
+    """A command that passes the arguments after `--` to the training script."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Cuts the script's arguments off."""
+        """Parses the arguments before `--`, and stores those after it."""
         if "--" in args:
             cut = args.index("--")
             ctx.meta[_SCRIPT_ARGUMENTS] = tuple(args[cut + 1 :])
@@ -29,20 +29,20 @@ class ScriptCommand(click.Command):
         return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        """For the first line of the help."""
+        """Adds the script's arguments to the usage line of the help."""
         return [*super().collect_usage_pieces(ctx), "[-- ARGUMENTS OF SCRIPT]"]
 
 
 def script_arguments(context: click.Context) -> tuple[str, ...] | None:
-    """What stood behind `--`; None if there was none."""
+    """The arguments after `--`; None if there was no `--`."""
     return context.meta.get(_SCRIPT_ARGUMENTS)
 
 
 def script_path(script: Path | None) -> Path:
-    """The training script: the user's, or the example.
+    """The path of the training script; None stands for the example.
 
     Raises:
-        click.BadParameter: it is not there.
+        click.BadParameter: there is no such file.
     """
     path = (caller_folder() / script).resolve() if script is not None else example("digits.py")
     if not path.is_file():
@@ -78,25 +78,27 @@ _SHARED = (
         metavar="SPEC",
         help="What is trained on, such as csv:points.csv,shape=2; docs/how-to/data.md lists all formats.",
     ),
-    click.option("--batch-size", type=click.IntRange(1, MAX_BATCH_SIZE), default=Settings.batch_size, show_default=True, help="Samples of a step, over all workers."),
-    click.option("--shards", type=int, default=Settings.shards, show_default=True, callback=_power_of_two, help="Micro-batches of a step; a power of two."),
+    click.option("--batch-size", type=click.IntRange(1, MAX_BATCH_SIZE), default=Settings.batch_size, show_default=True, help="Samples per step, over all workers."),
+    click.option("--shards", type=int, default=Settings.shards, show_default=True, callback=_power_of_two, help="Micro-batches per step; a power of two."),
     click.option(
         "--min-shard-samples",
         type=click.IntRange(0, MAX_BATCH_SIZE),
         default=Settings.min_shard_samples,
         show_default=True,
-        help="A step with fewer samples for each shard is cut into fewer shards.",
+        help="A step with fewer samples per shard is cut into fewer shards.",
     ),
-    click.option("--drop-last", is_flag=True, default=Settings.drop_last, help="End each epoch with its last whole step, without the samples that are left over."),
+    click.option("--drop-last", is_flag=True, default=Settings.drop_last, help="End each epoch with its last full step, and leave out the remaining samples."),
     click.option(
         "--arithmetic",
         envvar=VARIABLE,
         show_envvar=True,
         type=click.Choice(list(LEVELS)),
         callback=lambda _context, _parameter, value: value or best_level(),
-        help="What all workers compute with, whatever else their processors have.  [default: the best of this machine]",
+        help="The instruction set that all workers compute with.  [default: the best one of this machine]",
     ),
-    click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=Settings.seed, show_default=True),
+    click.option(
+        "--seed", type=click.IntRange(0, (1 << 63) - 1), default=Settings.seed, show_default=True, help="Of the initial parameters, the sample order and all random numbers."
+    ),
     click.option(
         "--checkpoint-seconds", type=click.FloatRange(0, 1e9), default=Settings.checkpoint_seconds, show_default=True, help="Seconds between two checkpoints; 0 for none by time."
     ),
@@ -105,41 +107,41 @@ _SHARED = (
         type=click.FloatRange(0, 1),
         default=Settings.verify_fraction,
         show_default=True,
-        help="Share of the shards that two workers compute, to compare their bits.",
+        help="Fraction of the shards that two workers compute, to compare their bits.",
     ),
     click.option(
         "--rehearse",
         type=click.FloatRange(0, 1),
         default=Settings.rehearse,
         show_default=True,
-        help="Share of the shards that are computed a second time in another order, to test the script.",
+        help="Fraction of the shards that are computed a second time in a different order, to test the script.",
     ),
     click.option(
         "--strict/--allow-nondeterminism",
         default=Settings.strict,
         show_default=True,
-        help="End the run when different bits cannot be settled, and refuse operations without a deterministic form; or take both, and give up the same bits.",
+        help="End the run on unresolved different bits, and refuse operations without a deterministic implementation; or allow both, and lose the promise of the same bits.",
     ),
 )
 
 
 def shared(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options that say what is trained, and with how many processes."""
+    """Decorates a command with the options for what is trained, and with how many processes."""
     for option in reversed(_SHARED):
         function = option(function)
     return function
 
 
 _TRAINING = (
-    click.option("--epochs", type=click.IntRange(1, 1 << 31), default=Settings.epochs, show_default=True, help="Passes over the data; a resumed run may get more."),
+    click.option("--epochs", type=click.IntRange(1, 1 << 31), default=Settings.epochs, show_default=True, help="Passes over the data; resuming may increase it."),
     click.option("--checkpoint-steps", type=click.IntRange(0), default=Settings.checkpoint_steps, show_default=True, help="Steps between two checkpoints; 0 for none by steps."),
-    click.option("--keep-checkpoints", type=click.IntRange(1), default=Settings.keep_checkpoints, show_default=True, help="Newest checkpoints that are kept."),
+    click.option("--keep-checkpoints", type=click.IntRange(1), default=Settings.keep_checkpoints, show_default=True, help="How many of the newest checkpoints are kept."),
     click.option("--straggler-k", type=click.FloatRange(0), default=Settings.straggler_k, show_default=True, help="A shard is late after median + K * MAD of the others."),
 )
 
 
 def training(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds all options of `pangea.launch.settings.Settings` but the run's directory and what only a resumed run has."""
+    """Decorates a command with all options of `Settings` except --run-dir and --take-changes."""
     for option in reversed(_TRAINING):
         function = option(function)
     return shared(function)

@@ -1,4 +1,4 @@
-"""Shows a run on the terminal: progress while it goes on, a table at its end."""
+"""Shows a run on the terminal: its progress, and a summary at its end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rich.text import Text
 
 from pangea.launch.outcome import Outcome
 
-# Without a terminal, a line at most this often.
+# The interval of progress lines without a terminal.
 _LINE_SECONDS = 5.0
 
 
 class ProgressDisplay:
-    """A bar on a terminal; a line now and then elsewhere. Used as a context manager."""
+    """A progress bar on a terminal; elsewhere a line every few seconds. Used as a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -36,7 +36,7 @@ class ProgressDisplay:
         self._last_line = time.monotonic()
 
     def update(self, line: dict[str, Any], total: int) -> None:
-        """Shows one line of metrics.jsonl."""
+        """Shows a new line of metrics.jsonl; `total` is the number of all steps, 0 if unknown."""
         if self._console.is_terminal:
             self._bar.update(self._task, completed=line["step"] + 1, total=total or None, epoch=line["epoch"], loss=line["loss"], workers=line["workers"])
         elif time.monotonic() - self._last_line >= _LINE_SECONDS:
@@ -53,9 +53,9 @@ class ProgressDisplay:
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
-    """The figures of a run that has ended or was stopped.
+    """The figures of a run that has finished or was stopped.
 
-    `samples_per_second` counts from the opening of the first step to the end of the last one. The three shares say where the workers' time went.
+    `samples_per_second` is relative to the sum of the steps' durations. `data_share`, `compute_share` and `exchange_share` are fractions of the workers' time.
     """
     lines = outcome.metrics
     seconds = sum(line["seconds"] for line in lines)
@@ -82,7 +82,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 
 def print_table(console: Console, figures: dict[str, Any]) -> None:
-    """The closing table."""
+    """Prints the summary as a table."""
     table = Table(show_header=False, title=f"Run {figures['state'] or 'not begun'}")
     accuracy = figures["held_out_accuracy"]
     rows = [
@@ -91,12 +91,12 @@ def print_table(console: Console, figures: dict[str, Any]) -> None:
         ("steps", str(figures["steps"])),
         ("samples per second", "none" if figures["samples_per_second"] is None else f"{figures['samples_per_second']:,.0f}"),
         ("time of the workers", f"data {figures['data_share']:.0%}, compute {figures['compute_share']:.0%}, exchange {figures['exchange_share']:.0%}"),
-        ("training / all", f"{figures['training_seconds']:.1f} s / {figures['wall_seconds']:.1f} s"),
+        ("training / wall time", f"{figures['training_seconds']:.1f} s / {figures['wall_seconds']:.1f} s"),
         ("params_hash", str(figures["params_hash"])),
         ("run directory", figures["run_dir"]),
     ]
     if figures["restarts"]:
-        rows.insert(-1, ("started again", ", ".join(f"{name} {count} times" if count > 1 else name for name, count in figures["restarts"].items())))
+        rows.insert(-1, ("restarts", ", ".join(f"{name} {count} times" if count > 1 else name for name, count in figures["restarts"].items())))
     if figures["stopped"]:
         rows.insert(0, ("stopped", figures["stopped"]))
     if figures["incidents"]:

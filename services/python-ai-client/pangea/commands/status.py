@@ -1,4 +1,4 @@
-"""`pangea status`: how a run stands."""
+"""`pangea status`: shows the status of a run."""
 
 from __future__ import annotations
 
@@ -14,50 +14,51 @@ from rich.live import Live
 
 from pangea.commands.status_view import view
 from pangea.places import caller_folder
-from pangea.rundir.status import GOING_ON, NoStatus, read_status
-from pangea.services.stopping import StopRequest, listening
+from pangea.rundir.status import ACTIVE_STATES, StatusUnavailable, read_status
+from pangea.services.stopping import StopRequest, catch_signals
 
 _REFRESH_SECONDS = 0.5
-# So often in a row nobody answers before a run counts as ended: its orchestrator may just be started again.
-_SILENT_LOOKS = 6
+# After this many polls in a row without an answer a run counts as ended; after fewer, its orchestrator may be restarting.
+_MAX_SILENT_POLLS = 6
 
 
 @click.command("status")
 @click.argument("target", metavar="RUN_DIR|HOST:PORT")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch an object a line.")
-@click.option("--watch", is_flag=True, help="Go on until the run ends, or Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch one object per line.")
+@click.option("--watch", is_flag=True, help="Update until the run ends, or until Ctrl-C.")
 def status_command(target: str, as_json: bool, watch: bool) -> None:
-    """Show how a run stands: live if its orchestrator answers, else what its files tell."""
+    """Show the status of a run: live if its orchestrator answers, else from its files."""
     first = read_status(target, caller_folder())
     if not watch:
         print(json.dumps(first, indent=1)) if as_json else Console().print(view(first))
         return
-    with listening() as request:
-        _show(first, _following(target, caller_folder(), request), as_json)
+    with catch_signals() as request:
+        _show(first, _updates(target, caller_folder(), request), as_json)
 
 
-def _show(first: dict[str, Any], following: Iterator[dict[str, Any]], as_json: bool) -> None:
+def _show(first: dict[str, Any], updates: Iterator[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(first), flush=True)
-        for status in following:
+        for status in updates:
             print(json.dumps(status), flush=True)
         return
     with Live(view(first), auto_refresh=False) as live:
-        for status in following:
+        for status in updates:
             live.update(view(status), refresh=True)
 
 
-def _following(target: str, base: Path, request: StopRequest) -> Iterator[dict[str, Any]]:
-    """The status again and again, until the run has ended or the user wants no more."""
+def _updates(target: str, base: Path, request: StopRequest) -> Iterator[dict[str, Any]]:
+    """Yields the status repeatedly, until the run has ended or the user stops it."""
     silent = 0
-    while request.asked is None and silent < _SILENT_LOOKS:
+    while request.stop_signal is None and silent < _MAX_SILENT_POLLS:
         try:
             status = read_status(target, base)
-        except NoStatus:  # its orchestrator has gone, and there are no files to look at
+        except StatusUnavailable:
+            # The orchestrator was given by its address and no longer answers.
             status = None
         silent = silent + 1 if status is None or not status["live"] else 0
         if status is not None:
             yield status
-            if status["state"] not in (*GOING_ON, "killed"):
+            if status["state"] not in (*ACTIVE_STATES, "killed"):
                 return
         time.sleep(_REFRESH_SECONDS)

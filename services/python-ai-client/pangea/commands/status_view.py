@@ -10,7 +10,7 @@ from rich.text import Text
 
 
 def view(status: dict[str, Any]) -> Group:
-    """Two tables: the run, and its workers."""
+    """Two tables: one of the run, and one of its workers if there are any."""
     run = Table(show_header=False, title=f"Run {status['run_id']}")
     loss, rate = status["loss"], status["samples_per_second"]
     rows = [
@@ -35,7 +35,7 @@ def view(status: dict[str, Any]) -> Group:
 
 
 def _warnings(status: dict[str, Any]) -> list[tuple[str, str]]:
-    """What is not as it should be, and what an orchestrator of an earlier release does not say."""
+    """Rows that appear only if they apply; their keys are missing in the status of earlier releases."""
     rows = [("stopped", status.get("stopped")), ("checkpoints", status.get("checkpoint_error") and f"cannot be written: {status['checkpoint_error']}")]
     if incidents := status.get("incidents"):
         where = status.get("run_dir", "RUN_DIR")
@@ -48,7 +48,7 @@ def _warnings(status: dict[str, Any]) -> list[tuple[str, str]]:
 def _state(status: dict[str, Any]) -> str:
     state = str(status["state"])
     if status.get("replaying"):
-        return f"{state}, computes step {status['step']} again"
+        return f"{state}, recomputing step {status['step']}"
     if not status["live"] and state != "finished":
-        return f"{state}; go on with: pangea train --resume {status['run_dir']}"
+        return f"{state}; resume it with: pangea train --resume {status['run_dir']}"
     return state

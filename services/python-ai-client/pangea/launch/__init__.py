@@ -1,1 +1,1 @@
-"""A whole run: its options, and who starts its processes: this machine, ssh, Kubernetes or Ray."""
+"""A whole run: its options, and the backends that start its processes: local, ssh, Kubernetes and Ray."""

@@ -1,4 +1,4 @@
-"""What a worker of a launched run finds in its environment."""
+"""The environment variables of a launched worker."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from pangea.launch.settings import Settings
 
 
 def worker_environment(settings: Settings, run_dir: Path, name: str, orchestrator: str, data: Sequence[str]) -> dict[str, str]:
-    """What a worker of the run finds in its environment. `orchestrator` and `data` are host:port."""
+    """All variables of the worker with this name. `orchestrator` and `data` are host:port."""
     return {
         "PANGEA_ORCHESTRATOR": orchestrator,
         "PANGEA_DATA": ",".join(data),
         "PANGEA_RUN_DIR": str(run_dir),
         "PANGEA_WORKER_NAME": name,
         **training_environment(settings),
-        **own_http(os.environ, name),
+        **http_variable(os.environ, name),
     }
 
 
 def training_environment(settings: Settings) -> dict[str, str]:
-    """The part of a worker's environment that is the same for all workers, wherever the services are."""
+    """The variables that are the same for all workers of the run."""
     switches = {"PANGEA_ALLOW_NONDETERMINISM": not settings.strict, "PANGEA_TAKE_CHANGES": settings.take_changes}
     level = {VARIABLE: settings.arithmetic} if settings.arithmetic else {}
     return {"PANGEA_SEED": str(settings.seed), "PANGEA_REHEARSE": f"{settings.rehearse:g}", **level, **{variable: "1" for variable, on in switches.items() if on}}
 
 
-def own_http(environment: Mapping[str, str], name: str) -> dict[str, str]:
-    """PANGEA_HTTP of the worker with that name: the caller's port for the first one, the next port for the next one, since workers on one machine cannot share it."""
+def http_variable(environment: Mapping[str, str], name: str) -> dict[str, str]:
+    """PANGEA_HTTP of the worker with this name: the caller's port for the first worker, and one more for each further one, since workers on one machine cannot share a port."""
     host, colon, port = environment.get("PANGEA_HTTP", "").rpartition(":")
     number = re.search(r"[0-9]+$", name)
     if not port.isdigit() or int(port) == 0 or number is None:

@@ -1,4 +1,4 @@
-"""The incidents of a run as its ledger has them, and which of them nobody could settle."""
+"""The incidents in the ledger of a run, and which of them are unresolved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MARK = b'"type":"incident"'
 
 @dataclass(frozen=True)
 class Incident:
-    """One record of kind incident; `resolved` as the audit decides it."""
+    """One incident of the ledger; `resolved` is the verdict of the audit."""
 
     kind: str
     step: int
@@ -27,9 +27,12 @@ class Incident:
 
 
 def read_incidents(run_dir: Path) -> list[Incident]:
-    """Those in the ledger, in order, the first hundred of each kind; none where there is no ledger. Damage of the ledger is the audit's matter."""
+    """The incidents in the ledger, in order, the first hundred of each kind; none if there is no ledger.
+
+    Reading stops quietly where the ledger is damaged: reporting that is up to the audit.
+    """
     file = run_dir / ledger.NAME
-    if not _has_some(file):
+    if not _has_incidents(file):
         return []
     incidents, format_ = Incidents(), ledger.FORMAT
     with file.open("rb") as stream, suppress(ledger.LedgerDamaged):
@@ -38,15 +41,15 @@ def read_incidents(run_dir: Path) -> list[Incident]:
                 case ledger.Settings() as settings:
                     format_ = settings.format
                 case ledger.Incident() as incident:
-                    incidents.look(entry, incident, format_)
+                    incidents.observe(entry, incident, format_)
                 case ledger.Step() | ledger.Finished():
                     incidents.close_step()
     rows = sorted((row for kind in incidents.kinds.values() for row in kind.rows), key=lambda row: row.record)
     return [Incident(row.kind, row.step, row.name, row.detail, row.resolved) for row in rows]
 
 
-def _has_some(file: Path) -> bool:
-    """A look at the bytes, since reading the records of a long run takes its time."""
+def _has_incidents(file: Path) -> bool:
+    """Searches the raw bytes, because decoding the records of a long run is slow."""
     try:
         with file.open("rb") as stream:
             return any(_MARK in line for line in stream)

@@ -1,4 +1,4 @@
-"""What is launched: one value that every backend reads."""
+"""The job: what is launched, as one value that every backend reads."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class CannotLaunch(PangeaError, ValueError):
 
 @dataclass(frozen=True)
 class Job:
-    """A run as its processes are told of it.
+    """A run, and the command lines and environments of its processes.
 
     Attributes:
         settings: what is trained, and with how many workers and data replicas.
         run_id: the run's name.
-        run_dir: its directory, as the processes see it.
+        run_dir: the run directory, as the processes see it.
     """
 
     settings: Settings
@@ -32,26 +32,26 @@ class Job:
 
     @classmethod
     def of(cls, settings: Settings) -> Job:
-        """The job that these settings would start now. Makes no directory."""
+        """The job that these settings would start now. Creates no directory."""
         run_dir = run_dir_path(settings.run_dir, settings.seed)
         return cls(settings, run_dir.name, run_dir)
 
     @property
     def data_services(self) -> list[str]:
-        """Names of the replicas of the data service."""
+        """The names of the replicas of the data service."""
         return [data_service_name(number) for number in range(1, self.settings.data_replicas + 1)]
 
     @property
     def workers(self) -> list[str]:
-        """Names of the workers."""
+        """The names of the workers."""
         return [f"worker-{number}" for number in range(1, self.settings.workers + 1)]
 
     def orchestrator(self, program: str, addresses: Addresses) -> list[str]:
-        """Its command line."""
+        """The command line of the orchestrator."""
         return orchestrator_command(program, self.run_dir, self.run_id, self.settings.run_options, addresses, port_file(self.run_dir, ORCHESTRATOR))
 
     def data_service(self, name: str, program: str, addresses: Addresses) -> list[str]:
-        """The command line of one replica."""
+        """The command line of one replica of the data service."""
         return data_service_command(program, self.settings.dataset, addresses, port_file(self.run_dir, name))
 
     def worker(self, program: str) -> list[str]:
@@ -59,5 +59,5 @@ class Job:
         return [program, "worker", str(self.settings.script), *(["--", *self.settings.arguments] if self.settings.arguments else [])]
 
     def environment(self, worker: str, orchestrator: str, data: list[str]) -> dict[str, str]:
-        """That of one worker, with where it finds the services (host:port)."""
+        """The environment variables of one worker; `orchestrator` and `data` are host:port."""
         return worker_environment(self.settings, self.run_dir, worker, orchestrator, data)

@@ -1,6 +1,6 @@
-"""`--backend kubernetes`: the manifests of one run, for `kubectl apply -f -`; from there on the cluster keeps its processes alive.
+"""`--backend kubernetes`: the manifests of one run, for `kubectl apply -f -`. The cluster then keeps its processes alive.
 
-One run has objects of its own, named after it, so that several share a namespace. infra/kubernetes has the same by hand, to be changed with kustomize.
+The objects are named after the run, so that several runs can share a namespace. infra/kubernetes has the same objects written by hand, to be customised with kustomize.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pangea.launch.environment import training_environment
 from pangea.launch.job import CannotLaunch, Job
 
 Manifest = dict[str, Any]
-# A name of Kubernetes. Behind the longest come "-orchestrator-" and ten digits: the label, of up to 63, that a StatefulSet gives to its pods.
-_LONGEST_NAME = 39
-_NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{_LONGEST_NAME - 2}}}[a-z0-9])?")
-# As JSON: `kubectl apply` keeps what it was given in an annotation, which may have 256 KiB.
-_LARGEST_SCRIPT_BYTES = 250_000
+# The name of a Kubernetes object. A StatefulSet labels its pods with the run's name, "-orchestrator-" and ten digits, and a label has at most 63 characters.
+_MAX_NAME_CHARACTERS = 39
+_NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{_MAX_NAME_CHARACTERS - 2}}}[a-z0-9])?")
+# As a JSON string: `kubectl apply` stores the applied object in an annotation, and annotations are limited to 256 KiB.
+_MAX_SCRIPT_BYTES = 250_000
 _USER = 65532
 # What the image of the data service serves when it is given no arguments.
 _IN_IMAGE = "digits"
@@ -32,13 +32,13 @@ _PROBE = {"periodSeconds": 2, "timeoutSeconds": 5}
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where the run goes.
+    """The cluster that runs the job.
 
     Attributes:
-        namespace: that is there already; "" for kubectl's own.
-        images: prefix of the three images' names.
-        tag: of the images.
-        data_claim: a PersistentVolumeClaim with a copy of the data file at its root; "" for the digits, which the image carries.
+        namespace: an existing namespace; "" for kubectl's default.
+        images: the prefix of the three images' names.
+        tag: the tag of the images.
+        data_claim: a PersistentVolumeClaim with a copy of the data file at its root; "" for the digits, which the image contains.
     """
 
     namespace: str = ""
@@ -51,10 +51,12 @@ def manifests(job: Job, cluster: Cluster) -> list[Manifest]:
     """All objects of the run.
 
     Raises:
-        CannotLaunch: naming what the cluster cannot be told.
+        CannotLaunch: the job cannot be expressed as Kubernetes objects.
     """
     if not _NAME.fullmatch(job.run_id):
-        raise CannotLaunch(f"the run is called {job.run_id!r} after its --run-dir; in Kubernetes that has to be up to {_LONGEST_NAME} of a-z, 0-9 and -, beginning with a letter")
+        raise CannotLaunch(
+            f"the run is named {job.run_id!r} after its --run-dir; in Kubernetes a name has up to {_MAX_NAME_CHARACTERS} of the characters a-z, 0-9 and -, and begins with a letter"
+        )
     return [
         _object(job, cluster, "v1", "ConfigMap", "script", {"data": {job.settings.script.name: _script(job)}}),
         _object(job, cluster, "v1", "PersistentVolumeClaim", "results", {"spec": _claim("ReadWriteMany", "1Gi")}),
@@ -64,7 +66,7 @@ def manifests(job: Job, cluster: Cluster) -> list[Manifest]:
         _service(job, cluster, "data", 9090),
         _budget(job, cluster, "data", {"maxUnavailable": 1}),
         _workers(job, cluster),
-        # A Job's pods take no maxUnavailable. With none left, the steps since the last checkpoint would be computed again.
+        # maxUnavailable does not work for the pods of a Job. If no worker were left, the steps since the last checkpoint would have to be recomputed.
         _budget(job, cluster, "worker", {"minAvailable": min(1, job.settings.workers - 1)}),
         *_policies(job, cluster),
     ]
@@ -76,21 +78,23 @@ def render(job: Job, cluster: Cluster) -> str:
 
 
 def apply(text: str) -> None:
-    """Hands the manifests to the `kubectl` on PATH, which says what it did.
+    """Passes the manifests to the `kubectl` on PATH, which prints what it did.
 
     Raises:
-        CannotLaunch: there is no kubectl, or it refuses them.
+        CannotLaunch: there is no kubectl, or it failed.
     """
     try:
         code = subprocess.run(["kubectl", "apply", "-f", "-"], input=text, text=True, check=False).returncode
     except FileNotFoundError as error:
-        raise CannotLaunch("there is no kubectl on PATH; install it, or pipe the output of --render to where it is") from error
+        raise CannotLaunch("there is no kubectl on PATH; install it, or pipe the output of --render to a machine that has it") from error
     if code != 0:
-        raise CannotLaunch(f"kubectl apply ended with exit code {code}; what it said stands above. What was made before that is still there: --render ... | kubectl delete -f -")
+        raise CannotLaunch(
+            f"kubectl apply failed with exit code {code}; see its output above. Objects that it has created still exist; delete them with --render ... | kubectl delete -f -"
+        )
 
 
 class _Plain(yaml.SafeDumper):  # type: ignore[misc]  # yaml has no types
-    """YAML for people: no references, and a text of several lines as such."""
+    """YAML for human readers: without aliases, and with multi-line strings as blocks."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -118,10 +122,10 @@ def _script(job: Job) -> str:
     script = job.settings.script
     text = script.read_text()
     if not re.fullmatch(r"[-._a-zA-Z0-9]+", script.name):
-        raise CannotLaunch(f"{script} is a key of a ConfigMap, in which it travels; rename it to letters, digits, - . and _")
-    if (size := len(json.dumps(text))) > _LARGEST_SCRIPT_BYTES:
+        raise CannotLaunch(f"the script {script} is passed in a ConfigMap, with its name as the key; rename it to letters, digits, - . and _")
+    if (size := len(json.dumps(text))) > _MAX_SCRIPT_BYTES:
         raise CannotLaunch(
-            f"{script} takes {size} bytes of a ConfigMap, in which it travels; `kubectl apply` takes up to {_LARGEST_SCRIPT_BYTES}. Move a part of it into a package of an image of yours (--images), or mount it (infra/kubernetes)"
+            f"the script {script} is passed in a ConfigMap and takes {size} bytes of it; `kubectl apply` accepts up to {_MAX_SCRIPT_BYTES}. Move parts of it into a package in an image of your own (--images), or mount it (infra/kubernetes)"
         )
     return text
 
@@ -131,14 +135,14 @@ def _claim(access: str, size: str) -> Manifest:
 
 
 def _pod(job: Job, component: str, container: Manifest, volumes: list[Manifest], **more: Any) -> Manifest:
-    """A pod with one container that may nothing but compute."""
+    """A pod with one container, which has no privileges and a read-only file system."""
     confined = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     user = {
         "runAsNonRoot": True,
         "runAsUser": _USER,
         "runAsGroup": _USER,
         "fsGroup": _USER,
-        # Not each file of a volume at each start.
+        # The default changes the owner of every file of a volume at every start.
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }
@@ -157,12 +161,12 @@ def _pod(job: Job, component: str, container: Manifest, volumes: list[Manifest],
 
 
 def _container(cluster: Cluster, image: str, ports: dict[str, int], memory: str) -> Manifest:
-    """What all containers have: probes of its `http` port, and bounds."""
+    """The common part of all containers: probes of the `http` port, and resource limits."""
     alive, ready = ({"httpGet": {"path": path, "port": "http"}, **_PROBE} for path in ("/healthz", "/readyz"))
     return {
         "image": f"{cluster.images}/{image}:{cluster.tag}",
         "ports": [{"name": name, "containerPort": port} for name, port in ports.items()],
-        # Reading a long ledger, the data or torch takes its time; only after that does silence mean anything.
+        # Loading a long ledger, the data or torch takes a while; the liveness probe starts only after that.
         "startupProbe": {**alive, "failureThreshold": 60},
         "livenessProbe": {**alive, "failureThreshold": 6},
         "readinessProbe": ready,
@@ -177,7 +181,7 @@ def _orchestrator(job: Job, cluster: Cluster) -> Manifest:
         "args": arguments,
         "volumeMounts": [{"name": "runs", "mountPath": "/runs"}],
     }
-    # It waits for a last checkpoint when it is asked to end.
+    # On SIGTERM the orchestrator waits for a last checkpoint.
     template = _pod(job, "orchestrator", container, [], terminationGracePeriodSeconds=60)
     spec = {
         "serviceName": f"{job.run_id}-orchestrator",
@@ -234,9 +238,9 @@ def _workers(job: Job, cluster: Cluster) -> Manifest:
         "completionMode": "Indexed",
         "completions": job.settings.workers,
         "parallelism": job.settings.workers,
-        # A worker that ends with an error is tried again some times, and takes no other one with it.
+        # A worker that fails is retried a few times, without failing the others.
         "backoffLimitPerIndex": 6,
-        # A drained or lost node is no fault of the worker, which leaves with 143 then; with 0 its index would be complete.
+        # A worker on a drained node exits with 143, which must not count as a failure; exit code 0 would mark its index as complete.
         "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]},
         "template": _pod(job, "worker", container, volumes, restartPolicy="Never"),
     }
@@ -244,7 +248,7 @@ def _workers(job: Job, cluster: Cluster) -> Manifest:
 
 
 def _service(job: Job, cluster: Cluster, component: str, port: int, *, headless: bool = False) -> Manifest:
-    # The name of a headless one leads to the pod's own address, which is asked anew at each connection; a StatefulSet needs one.
+    # The name of a headless service resolves to the pod's own address, and is resolved for each connection; a StatefulSet requires one.
     spec = {"selector": _labels(job, component), "ports": [{"name": "workers", "port": port, "targetPort": "workers"}], **({"clusterIP": "None"} if headless else {})}
     return _object(job, cluster, "v1", "Service", component, {"spec": spec})
 
@@ -255,7 +259,7 @@ def _budget(job: Job, cluster: Cluster, component: str, bound: dict[str, int]) -
 
 
 def _policies(job: Job, cluster: Cluster) -> list[Manifest]:
-    """Only the run's own workers speak to its services: there is no encryption yet. Health and metrics are open to the namespace; probes come from the node."""
+    """Network policies: only the run's own workers reach its services, as there is no encryption yet. Health and metrics are open to the namespace; probes come from the node."""
     whole_run = {key: value for key, value in _labels(job, "").items() if value}
     ports = {"orchestrator": (8080, 8081), "data": (9090, 9091), "worker": (None, 8082)}
     found = []

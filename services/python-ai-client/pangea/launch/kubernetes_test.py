@@ -1,4 +1,4 @@
-"""The manifests fit together: what one names, another has."""
+"""The manifests are consistent: every reference has its target."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def pods(objects: list[Manifest]) -> list[Manifest]:
     return [item["spec"]["template"] for item in objects if "template" in item.get("spec", {})]
 
 
-def test_the_yaml_is_the_manifests_and_the_script_comes_through_unchanged(job: Job) -> None:
+def test_the_yaml_parses_to_the_manifests_and_has_the_script_unchanged(job: Job) -> None:
     read = list(yaml.safe_load_all(render(job, Cluster())))
     assert read == manifests(job, Cluster())
     assert by_kind(read, "ConfigMap")["data"] == {"train.py": job.settings.script.read_text()}
     assert "&id" not in render(job, Cluster())
 
 
-def test_every_object_has_a_name_of_its_own_the_run_as_a_label_and_the_namespace(job: Job) -> None:
+def test_every_object_has_a_unique_name_the_run_as_a_label_and_the_namespace(job: Job) -> None:
     objects = manifests(job, Cluster(namespace="here"))
     names = [(item["kind"], item["metadata"]["name"]) for item in objects]
     assert len(set(names)) == len(names)
@@ -48,7 +48,7 @@ def test_every_object_has_a_name_of_its_own_the_run_as_a_label_and_the_namespace
     assert all("namespace" not in item["metadata"] for item in manifests(job, Cluster()))
 
 
-def test_each_selector_finds_pods_of_one_component_and_each_port_name_is_one_of_theirs(job: Job) -> None:
+def test_each_selector_matches_one_component_and_each_port_name_exists_there(job: Job) -> None:
     objects = manifests(job, Cluster())
 
     def selected(labels: dict[str, str]) -> list[Manifest]:
@@ -66,7 +66,7 @@ def test_each_selector_finds_pods_of_one_component_and_each_port_name_is_one_of_
     assert len(pods(objects)) == 3
 
 
-def test_pods_may_nothing_but_compute_and_mount_what_is_there(job: Job) -> None:
+def test_pods_are_unprivileged_and_mount_only_what_exists(job: Job) -> None:
     objects = manifests(job, Cluster())
     claims = {item["metadata"]["name"] for item in objects if item["kind"] == "PersistentVolumeClaim"}
     for pod in pods(objects):
@@ -81,7 +81,7 @@ def test_pods_may_nothing_but_compute_and_mount_what_is_there(job: Job) -> None:
         assert {volume["persistentVolumeClaim"]["claimName"] for volume in volumes.values() if "persistentVolumeClaim" in volume} <= claims
 
 
-def test_workers_are_told_where_the_services_are_and_what_to_run(job: Job) -> None:
+def test_workers_get_the_addresses_of_the_services_and_the_script(job: Job) -> None:
     objects = manifests(job, Cluster(images="registry.example/team", tag="v1"))
     workers = by_kind(objects, "Job")["spec"]
     assert (workers["completions"], workers["parallelism"], workers["completionMode"]) == (3, 3, "Indexed")
@@ -102,7 +102,7 @@ def data_container(objects: list[Manifest]) -> dict[str, Any]:
     return dict(container)
 
 
-def test_the_image_serves_its_digits_and_other_data_comes_from_a_claim(job: Job, tmp_path: Path) -> None:
+def test_the_digits_are_in_the_image_and_other_data_comes_from_a_claim(job: Job, tmp_path: Path) -> None:
     assert "args" not in data_container(manifests(job, Cluster()))
     text = tmp_path / "a.txt"
     text.write_text("abc")
@@ -116,13 +116,13 @@ def test_the_image_serves_its_digits_and_other_data_comes_from_a_claim(job: Job,
 
 def test_with_the_longest_name_the_labels_of_all_pods_are_short_enough(job: Job) -> None:
     objects = manifests(Job(job.settings, "x" * 39, job.run_dir), Cluster())
-    # controller-revision-hash: the name, - and a number of 32 bits.
+    # controller-revision-hash: the name, - and a 32-bit number.
     assert len(f"{by_kind(objects, 'StatefulSet')['metadata']['name']}-{1 << 31}") == 63
     assert all(len(item["metadata"]["name"]) < 63 for item in objects)
 
 
 @pytest.mark.parametrize(("name", "text", "reason"), [("my script.py", "", "rename it"), ("large.py", "#" * 250_000, "250002 bytes"), ("quotes.py", '"' * 130_000, "260002 bytes")])
-def test_a_script_that_no_config_map_takes_is_refused(job: Job, tmp_path: Path, name: str, text: str, reason: str) -> None:
+def test_a_script_that_does_not_fit_a_config_map_is_refused(job: Job, tmp_path: Path, name: str, text: str, reason: str) -> None:
     script = tmp_path / name
     script.write_text(text)
     with pytest.raises(CannotLaunch, match=reason):
@@ -130,6 +130,6 @@ def test_a_script_that_no_config_map_takes_is_refused(job: Job, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", ["First", "1st", "a_b", "x" * 40, ""])
-def test_a_run_that_kubernetes_cannot_name_is_refused(job: Job, name: str) -> None:
+def test_a_run_name_that_is_invalid_in_kubernetes_is_refused(job: Job, name: str) -> None:
     with pytest.raises(CannotLaunch, match="--run-dir"):
         manifests(Job(job.settings, name, job.run_dir), Cluster())

@@ -1,4 +1,4 @@
-"""What a launched run came out as, and who is told of it while it runs."""
+"""The outcome of a launched run, and the callbacks that follow it while it runs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from pangea.launch.incidents import Incident
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run that has ended or was stopped: the files of its directory, read.
+    """A run that has finished or was stopped, as read from its files.
 
     Attributes:
-        run, result: run.json and result.json; empty if they are not there.
+        run_dir: the run directory.
+        run, result: run.json and result.json; empty if they do not exist.
         metrics: the lines of metrics.jsonl.
-        seconds: of this start, services and workers included; 0 if there was nothing left to do.
-        failed_workers: names of those that ended with an error.
-        restarts: how often a process was started again, by its name.
-        incidents: all of the ledger.
+        seconds: duration of this start, including the startup of services and workers; 0 if there was nothing left to do.
+        failed_workers: names of the workers that failed.
+        restarts: how often each process was restarted, by its name.
+        incidents: those in the ledger.
     """
 
     run_dir: Path
@@ -34,23 +35,28 @@ class Outcome:
 
     @property
     def finished(self) -> bool:
-        """Whether all steps of the run are done, or it was stopped early in order."""
+        """Whether the run is complete: all its steps, or those up to where the script stopped it."""
         return self.run.get("state") == "finished"
 
     @property
     def stopped(self) -> str:
-        """Why the run ended before all of its steps, if it ended itself."""
+        """The reason why the run ended early, given by the script or the orchestrator; "" if it did not."""
         return str(self.run.get("stopped") or "")
 
     @property
     def unresolved(self) -> list[Incident]:
-        """Different bits that nobody could settle."""
+        """The incidents after which the same bits are not guaranteed."""
         return [incident for incident in self.incidents if not incident.resolved]
 
 
 @dataclass(frozen=True)
 class Listeners:
-    """Who is told of the run: each new line of metrics.jsonl with the number of all steps, and sentences about what happens."""
+    """Callbacks of a run.
+
+    Attributes:
+        on_progress: called with each new line of metrics.jsonl and the total number of steps.
+        on_event: called with a message for each event.
+    """
 
     on_progress: Callable[[dict[str, Any], int], None]
     on_event: Callable[[str], None]

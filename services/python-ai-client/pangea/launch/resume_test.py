@@ -1,4 +1,4 @@
-"""launch.json is read back as it was written; what contradicts it is refused by name."""
+"""launch.json is read back as it was written; options that contradict it are refused by name."""
 
 import dataclasses
 import json
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pangea.launch.resume import CannotResume, find_data, merged, nothing_left, open_run, warning
+from pangea.launch.resume import CannotResume, check_dataset, is_complete, merge, open_run, script_warning
 from pangea.launch.settings import Launch, Settings, UnusableLaunchFile, script_hash, write_launch
 from pangea.release import RELEASE
-from pangea.rundir.atomic_file import DiskRefuses
+from pangea.rundir.atomic_file import DiskError
 
 
 @pytest.fixture
@@ -25,10 +25,10 @@ def test_a_launch_is_read_back_as_it_was_written(launch: Launch, tmp_path: Path)
     write_launch(tmp_path, launch)
     assert open_run(tmp_path) == launch
     assert json.loads((tmp_path / "launch.json").read_text())["release"] == RELEASE
-    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")], "a temporary file is left"
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")], "a temporary file was left"
 
 
-def test_a_directory_without_a_run_says_what_to_do(tmp_path: Path) -> None:
+def test_the_error_for_a_directory_without_a_run_says_what_to_do(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(CannotResume, match=r"holds no run .*start a run with --run-dir"):
             open_run(folder)
@@ -38,13 +38,13 @@ def test_a_directory_without_a_run_says_what_to_do(tmp_path: Path) -> None:
     "text",
     ["", "[]", "{}", '{"format": 3}', "\x00", '{"format": 2, "run_id": "r", "script_sha256": "0", "script": "s", "arguments": [], "wings": 2}', '{"format": 1, "run_id": "r"}'],
 )
-def test_a_launch_file_of_another_build_is_refused(text: str, tmp_path: Path) -> None:
+def test_a_launch_file_of_an_unknown_format_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "launch.json").write_text(text)
     with pytest.raises(UnusableLaunchFile, match="launch.json"):
         open_run(tmp_path)
 
 
-def test_a_table_of_an_earlier_release_is_normalised_as_it_was(launch: Launch, tmp_path: Path) -> None:
+def test_a_dataset_of_an_earlier_release_is_normalised_as_it_was_then(launch: Launch, tmp_path: Path) -> None:
     write_launch(tmp_path, launch)
     file = tmp_path / "launch.json"
     content = json.loads(file.read_text())
@@ -52,7 +52,7 @@ def test_a_table_of_an_earlier_release_is_normalised_as_it_was(launch: Launch, t
     assert open_run(tmp_path).settings.dataset == "csv:/a.csv,shape=2,label=last,normalise=all,held_out=0.2"
 
 
-def test_a_launch_file_of_the_first_format_means_what_it_meant(launch: Launch, tmp_path: Path) -> None:
+def test_a_launch_file_of_format_1_keeps_its_meaning(launch: Launch, tmp_path: Path) -> None:
     write_launch(tmp_path, launch)
     file = tmp_path / "launch.json"
     content = json.loads(file.read_text())
@@ -66,23 +66,23 @@ def test_a_launch_file_of_the_first_format_means_what_it_meant(launch: Launch, t
     assert open_run(tmp_path) == found
 
 
-def test_taking_changes_is_asked_for_with_each_start(launch: Launch, tmp_path: Path) -> None:
+def test_take_changes_holds_for_one_start_only(launch: Launch, tmp_path: Path) -> None:
     write_launch(tmp_path, dataclasses.replace(launch, settings=dataclasses.replace(launch.settings, take_changes=True)))
     assert not open_run(tmp_path).settings.take_changes
 
 
-def test_a_launch_file_that_cannot_be_written_is_a_sentence(launch: Launch, tmp_path: Path) -> None:
-    with pytest.raises(DiskRefuses, match=r"cannot write .*launch.json: .*; make room"):
+def test_the_error_for_a_launch_file_that_cannot_be_written_names_it(launch: Launch, tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match=r"cannot write .*launch.json: .*; free some space"):
         write_launch(tmp_path / "gone", launch)
 
 
-def test_what_is_no_part_of_the_arithmetic_may_change(launch: Launch) -> None:
-    asked: dict[str, Any] = {"workers": 1, "data_replicas": 2, "checkpoint_steps": 4, "straggler_k": 2.0, "epochs": 8, "dataset": "csv:/moved.csv,shape=4", "strict": False}
-    assert merged(launch, asked) == dataclasses.replace(launch, settings=dataclasses.replace(launch.settings, **asked))
+def test_options_that_do_not_affect_the_computation_may_change(launch: Launch) -> None:
+    given: dict[str, Any] = {"workers": 1, "data_replicas": 2, "checkpoint_steps": 4, "straggler_k": 2.0, "epochs": 8, "dataset": "csv:/moved.csv,shape=4", "strict": False}
+    assert merge(launch, given) == dataclasses.replace(launch, settings=dataclasses.replace(launch.settings, **given))
 
 
 @pytest.mark.parametrize(
-    ("asked", "named"),
+    ("given", "message"),
     [
         ({"epochs": 6}, r"--epochs 6 is fewer than the 7"),
         ({"seed": 6, "shards": 4}, r"--shards 4 \(the run has 8\), --seed 6 \(the run has 5\)"),
@@ -92,53 +92,53 @@ def test_what_is_no_part_of_the_arithmetic_may_change(launch: Launch) -> None:
         ({"arguments": ("--lr", "0.2")}, r"the script's arguments are '--lr 0.2' and were '--lr 0.1'; .*--take-changes"),
     ],
 )
-def test_a_contradiction_is_refused_by_name(asked: dict[str, object], named: str, launch: Launch) -> None:
-    with pytest.raises(CannotResume, match=named):
-        merged(launch, asked)
+def test_a_contradiction_is_refused_by_name(given: dict[str, object], message: str, launch: Launch) -> None:
+    with pytest.raises(CannotResume, match=message):
+        merge(launch, given)
 
 
-def test_the_same_again_is_no_contradiction(launch: Launch) -> None:
-    assert merged(launch, {field.name: getattr(launch.settings, field.name) for field in dataclasses.fields(Settings)}) == launch
+def test_repeating_an_option_is_not_a_contradiction(launch: Launch) -> None:
+    assert merge(launch, {field.name: getattr(launch.settings, field.name) for field in dataclasses.fields(Settings)}) == launch
 
 
-def test_a_script_may_lie_somewhere_else_but_another_one_is_taken_only_on_request(launch: Launch, tmp_path: Path) -> None:
+def test_a_script_may_have_moved_but_a_different_one_needs_take_changes(launch: Launch, tmp_path: Path) -> None:
     moved, other = tmp_path / "moved.py", tmp_path / "other.py"
     moved.write_text(launch.settings.script.read_text())
     other.write_text("print('other')\n")
-    assert merged(launch, {"script": moved}).settings.script == moved
-    with pytest.raises(CannotResume, match=rf"SCRIPT {other} has another content than .*--take-changes"):
-        merged(launch, {"script": other})
-    taken = merged(launch, {"script": other, "arguments": (), "take_changes": True})
-    assert (taken.settings.script, taken.script_sha256) == (other, script_hash(other))
-    assert warning(taken) is None
+    assert merge(launch, {"script": moved}).settings.script == moved
+    with pytest.raises(CannotResume, match=rf"SCRIPT {other} differs from .*--take-changes"):
+        merge(launch, {"script": other})
+    accepted = merge(launch, {"script": other, "arguments": (), "take_changes": True})
+    assert (accepted.settings.script, accepted.script_sha256) == (other, script_hash(other))
+    assert script_warning(accepted) is None
 
 
-def test_a_changed_script_is_warned_of_and_a_missing_one_refused(launch: Launch) -> None:
-    assert warning(launch) is None
+def test_a_changed_script_is_a_warning_and_a_missing_one_an_error(launch: Launch) -> None:
+    assert script_warning(launch) is None
     launch.settings.script.write_text("print('something else')\n")
-    assert "has changed" in (warning(merged(launch, {})) or "")
+    assert "has changed" in (script_warning(merge(launch, {})) or "")
     launch.settings.script.unlink()
-    with pytest.raises(CannotResume, match="is gone"):
-        merged(launch, {})
+    with pytest.raises(CannotResume, match="does not exist any more"):
+        merge(launch, {})
 
 
-def test_data_that_is_gone_names_the_option(launch: Launch, tmp_path: Path) -> None:
-    find_data(launch)
+def test_the_error_for_a_missing_dataset_names_the_option(launch: Launch, tmp_path: Path) -> None:
+    check_dataset(launch)
     with pytest.raises(CannotResume, match=rf"there is no file {tmp_path / 'gone.csv'}.*--dataset"):
-        find_data(merged(launch, {"dataset": f"csv:{tmp_path / 'gone.csv'},shape=4"}))
+        check_dataset(merge(launch, {"dataset": f"csv:{tmp_path / 'gone.csv'},shape=4"}))
 
 
-def test_nothing_is_left_of_a_finished_run_unless_more_is_asked_for(launch: Launch, tmp_path: Path) -> None:
+def test_a_finished_run_is_complete_unless_further_steps_are_wanted(launch: Launch, tmp_path: Path) -> None:
     saved = launch.settings
-    assert not nothing_left(tmp_path, saved, saved)
+    assert not is_complete(tmp_path, saved, saved)
     (tmp_path / "run.json").write_text(json.dumps({"state": "finished"}))
-    assert not nothing_left(tmp_path, saved, saved), "the worker died before it wrote the results"
+    assert not is_complete(tmp_path, saved, saved), "the worker died before it wrote the results"
     (tmp_path / "result.json").write_text("{}")
-    assert nothing_left(tmp_path, saved, saved)
-    assert nothing_left(tmp_path, saved, dataclasses.replace(saved, take_changes=True))
-    assert not nothing_left(tmp_path, saved, dataclasses.replace(saved, epochs=8))
+    assert is_complete(tmp_path, saved, saved)
+    assert is_complete(tmp_path, saved, dataclasses.replace(saved, take_changes=True))
+    assert not is_complete(tmp_path, saved, dataclasses.replace(saved, epochs=8))
     (tmp_path / "run.json").write_text(json.dumps({"state": "finished", "stopped": "good enough"}))
-    assert nothing_left(tmp_path, saved, saved)
-    assert not nothing_left(tmp_path, saved, dataclasses.replace(saved, take_changes=True))
+    assert is_complete(tmp_path, saved, saved)
+    assert not is_complete(tmp_path, saved, dataclasses.replace(saved, take_changes=True))
     (tmp_path / "run.json").write_text(json.dumps({"state": "stopped"}))
-    assert not nothing_left(tmp_path, saved, saved)
+    assert not is_complete(tmp_path, saved, saved)

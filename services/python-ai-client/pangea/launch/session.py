@@ -1,4 +1,4 @@
-"""A run on this machine: its services and workers, kept alive, and stopped in order."""
+"""A run on this machine: its services and workers are started, kept alive, and stopped in order."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from pangea.arithmetic import UnavailableLevel, pin, require
 from pangea.launch.environment import worker_environment
 from pangea.launch.settings import Settings
 from pangea.places import caller_folder, python_command, python_environment
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.rundir.layout import ORCHESTRATOR, data_service_name
-from pangea.rundir.metrics import MetricsFile
 from pangea.services.child import Child, ChildFailed
 from pangea.services.programs import start_data_service, start_orchestrator
-from pangea.services.restarts import Fate, RestartPolicy
+from pangea.services.restarts import ExitStatus, RestartPolicy
 from pangea.services.supervised import add_service
 from pangea.services.supervisor import Process, Supervisor
 
-# The orchestrator gives a last checkpoint 6 s, and its connections 3 s more.
+# When it stops, the orchestrator waits 6 s for a last checkpoint and 3 s for its connections.
 _ORCHESTRATOR_STOP_SECONDS = 20.0
 
 
 class Session:
-    """One run. Call `look` several times a second from the thread that called `start`; always call `stop` in the end."""
+    """One run on this machine. Call `poll` several times a second from the thread that called `start`, and always call `stop` at the end."""
 
     def __init__(self, settings: Settings, run_dir: Path, run_id: str, policy: RestartPolicy, on_event: Callable[[str], None]) -> None:
         """Args:
         settings: of the run.
-        run_dir: its directory, made; a run that is in it goes on.
-        run_id: its name.
-        policy: of restarts.
-        on_event: called with a sentence when a process ends or starts again.
+        run_dir: the run directory, which exists; a run in it is resumed.
+        run_id: the run's name.
+        policy: how processes are restarted.
+        on_event: called with a message when a process fails or is restarted.
         """
         self.settings, self.run_dir, self.run_id = settings, run_dir, run_id
-        self.metrics = MetricsFile(run_dir / "metrics.jsonl")
+        self.metrics = JsonLinesFile(run_dir / "metrics.jsonl")
         self.supervisor = Supervisor(policy, on_event)
         self.data_services: list[Process] = []
         self.workers: list[Process] = []
@@ -46,7 +46,7 @@ class Session:
         """Starts the services, waits until they are ready, and starts the workers.
 
         Raises:
-            ChildFailed: with the end of the log of the one that failed, or because this machine does not have the run's arithmetic.
+            ChildFailed: a process failed (the message includes the end of its log), or this machine does not support the run's arithmetic.
         """
         self._check_machine()
         for number in range(1, self.settings.data_replicas + 1):
@@ -69,7 +69,7 @@ class Session:
         return add_service(self.supervisor, self.run_dir, ORCHESTRATOR, lambda addresses: start_orchestrator(self.run_dir, self.run_id, options, addresses))
 
     def add_worker(self) -> Process:
-        """Starts one more worker. Names are counted and never used for another one."""
+        """Starts one more worker. Its name has the next number, which is never reused."""
         name = f"worker-{len(self.workers) + 1}"
         process = self.supervisor.add(name, lambda: self._worker(name))
         self.workers.append(process)
@@ -81,64 +81,65 @@ class Session:
         own = worker_environment(self.settings, self.run_dir, name, self.orchestrator.addresses.listen, data)
         environment = {**pin(python_environment(), self.settings.arithmetic), **own}
         command = [*python_command(self.settings.script), *self.settings.arguments]
-        # A path that the script opens is meant from where the user called.
+        # A path that the script opens is relative to the user's working directory.
         return Child(name, command, self.run_dir / "logs" / f"{name}.log", environment, folder=caller_folder())
 
-    def look(self) -> list[dict[str, Any]]:
-        """Starts again what was killed; gives the lines that metrics.jsonl has got since the last call.
+    def poll(self) -> list[dict[str, Any]]:
+        """Restarts processes that were killed, and returns the lines that were added to metrics.jsonl since the last call.
 
         Raises:
-            ChildFailed: a service has failed, all workers have, or one is in a crash loop.
+            ChildFailed: a service has failed, all workers have, or a process is in a crash loop.
         """
         lines = self.metrics.read_new()
-        self.supervisor.look(len(self.metrics.lines))
+        self.supervisor.poll(len(self.metrics.lines))
         for service in self.data_services:
-            if service.fate is Fate.LEFT:  # somebody else asked it to; the run needs it
-                service.due, service.fate = 0.0, Fate.KILLED
-        if self.workers and all(worker.fate is Fate.FAILED for worker in self.workers):
+            # A data service exits only if somebody else stopped it, and the run still needs it.
+            if service.status is ExitStatus.EXITED:
+                service.restart_at, service.status = 0.0, ExitStatus.KILLED
+        if self.workers and all(worker.status is ExitStatus.FAILED for worker in self.workers):
             raise self.workers[0].child.failure()
         return lines
 
     @property
     def over(self) -> bool:
-        """Whether nothing will happen any more: all workers have ended, or somebody asked the orchestrator to stop."""
-        return not any(worker.alive for worker in self.workers) or (self.orchestrator is not None and self.orchestrator.fate is Fate.LEFT)
+        """Whether the run makes no further progress: all workers or the orchestrator have exited."""
+        return not any(worker.alive for worker in self.workers) or (self.orchestrator is not None and self.orchestrator.status is ExitStatus.EXITED)
 
     @property
-    def left(self) -> list[str]:
-        """Names of the workers, if all have ended without an error and the orchestrator still waits for some."""
-        ended = all(worker.child.exit_code() == 0 and not worker.alive for worker in self.workers)
-        return [worker.name for worker in self.workers] if ended and self.orchestrator is not None and self.orchestrator.alive else []
+    def left_early(self) -> list[str]:
+        """The names of the workers, if all have exited without an error while the orchestrator still runs."""
+        exited = all(worker.child.exit_code() == 0 and not worker.alive for worker in self.workers)
+        return [worker.name for worker in self.workers] if exited and self.orchestrator is not None and self.orchestrator.alive else []
 
     @property
     def failed_workers(self) -> list[str]:
-        """Names of the workers that ended with an error."""
-        return [worker.name for worker in self.workers if worker.fate is Fate.FAILED]
+        """The names of the workers that failed."""
+        return [worker.name for worker in self.workers if worker.status is ExitStatus.FAILED]
 
     @property
     def restarts(self) -> dict[str, int]:
-        """How often each process was started again, of those that were."""
+        """How often each process was restarted, without those that never were."""
         return {process.name: process.restarts for process in self.supervisor.processes if process.restarts}
 
     def record(self) -> dict[str, Any]:
-        """run.json, read; empty before it is there."""
+        """The content of run.json; empty while it does not exist."""
         file = self.run_dir / "run.json"
         return dict(json.loads(file.read_text())) if file.exists() else {}
 
     def checkpoint(self) -> bool:
-        """Asks the orchestrator for a checkpoint now; false if it cannot be asked."""
+        """Requests a checkpoint from the orchestrator; returns whether that is possible."""
         if self.orchestrator is not None:
             self.orchestrator.child.signal(signal.SIGUSR1)
         return True
 
     def stop(self) -> None:
-        """Stops all: the orchestrator first, since its last checkpoint needs a worker; then the workers, then the data."""
-        # A worker that stands still could give no checkpoint, and take no leave.
+        """Stops all processes: the orchestrator first, since its last checkpoint needs a worker; then the workers, then the data services."""
+        # A worker that is paused (SIGSTOP) could neither send a snapshot nor leave the run.
         for worker in self.workers:
             worker.child.signal(signal.SIGCONT)
         if self.orchestrator is not None:
             self.supervisor.stop([self.orchestrator], _ORCHESTRATOR_STOP_SECONDS)
         self.supervisor.stop(self.workers)
-        # All that are left, also services that never got ready.
+        # The remaining ones, including services that never became ready.
         self.supervisor.stop(self.supervisor.processes)
         self.metrics.read_new()

@@ -1,10 +1,10 @@
-"""What a worker finds in its environment, and what the orchestrator is called with."""
+"""The environment of a worker, and the flags of the orchestrator."""
 
 from pathlib import Path
 
 import pytest
 
-from pangea.launch.environment import own_http, worker_environment
+from pangea.launch.environment import http_variable, worker_environment
 from pangea.launch.settings import Settings
 from pangea.services.options import RunOptions
 
@@ -13,17 +13,17 @@ from pangea.services.options import RunOptions
     ("address", "first", "third"),
     [("127.0.0.1:8082", "127.0.0.1:8082", "127.0.0.1:8084"), ("[::1]:8082", "[::1]:8082", "[::1]:8084"), (":8082", ":8082", ":8084"), ("8082", "8082", "8084")],
 )
-def test_workers_on_one_machine_have_a_health_address_each(address: str, first: str, third: str) -> None:
-    assert own_http({"PANGEA_HTTP": address}, "worker-1") == {"PANGEA_HTTP": first}
-    assert own_http({"PANGEA_HTTP": address}, "worker-3") == {"PANGEA_HTTP": third}
+def test_workers_on_one_machine_have_different_health_addresses(address: str, first: str, third: str) -> None:
+    assert http_variable({"PANGEA_HTTP": address}, "worker-1") == {"PANGEA_HTTP": first}
+    assert http_variable({"PANGEA_HTTP": address}, "worker-3") == {"PANGEA_HTTP": third}
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "nonsense", ""])
-def test_a_free_port_and_what_is_no_address_are_left_as_they_are(address: str) -> None:
-    assert own_http({"PANGEA_HTTP": address} if address else {}, "worker-3") == {}
+def test_port_0_and_invalid_addresses_are_not_counted_up(address: str) -> None:
+    assert http_variable({"PANGEA_HTTP": address} if address else {}, "worker-3") == {}
 
 
-def test_switches_are_variables_of_the_workers(tmp_path: Path) -> None:
+def test_switches_become_environment_variables_of_the_workers(tmp_path: Path) -> None:
     plain = worker_environment(Settings(Path("s.py"), seed=3), tmp_path, "worker-1", "a:1", ["b:2", "c:3"])
     assert plain == {
         "PANGEA_ORCHESTRATOR": "a:1",

@@ -1,4 +1,4 @@
-"""What a run on this machine was asked to be: the options of `pangea train`, and launch.json, which keeps them beside the run."""
+"""The settings of a run: the options of `pangea train` and `pangea launch`, and launch.json, in which they are stored in the run directory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from pangea.datasets import DEFAULT, of_earlier_release
 from pangea.errors import PangeaError
 from pangea.release import RELEASE
-from pangea.rundir.atomic_file import explained, write_atomically
+from pangea.rundir.atomic_file import explain_disk_errors, write_atomically
 from pangea.services.options import REHEARSE, RunOptions
 
 LAUNCH_FILE = "launch.json"
@@ -24,12 +24,13 @@ class Settings(RunOptions):
     """The options of `pangea train`: those of the orchestrator, and these.
 
     Attributes:
-        script, arguments: what every worker runs, and with which arguments.
-        workers, data_replicas: processes.
-        dataset: a dataset spec, as `pangea.datasets.parse` gives it.
-        rehearse: share of the shards that a worker computes a second time in another order, to find state that a script carries from one to the next.
-        arithmetic: a level of `pangea.arithmetic`; "" where the machine has none.
-        run_dir: where the files go, relative to the caller's folder; None for a new folder with a name of its own.
+        script: the training script, which every worker runs.
+        arguments: the script's command line arguments.
+        workers, data_replicas: numbers of processes.
+        dataset: a dataset spec.
+        rehearse: fraction of the shards that a worker computes a second time in a different order, to detect state that a script carries over from one shard to the next.
+        arithmetic: a level of `pangea.arithmetic`; "" on a machine that has none.
+        run_dir: the run directory, relative to the caller's folder; None for a new one.
     """
 
     script: Path
@@ -43,23 +44,23 @@ class Settings(RunOptions):
 
     @property
     def run_options(self) -> RunOptions:
-        """The orchestrator's part."""
+        """The options of the orchestrator."""
         return RunOptions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(RunOptions)})
 
 
-# What is part of the arithmetic, whatever the user asks for. What else may change with a new start, `pangea.resume` decides.
+# Settings on which the results depend, so that they never change. `pangea.launch.resume` decides about the others.
 FIXED = ("batch_size", "shards", "seed", "min_shard_samples", "drop_last", "arithmetic")
-# Said anew with every start, so not kept.
-_NOT_KEPT = ("run_dir", "take_changes")
+# Given with every start, and therefore not stored.
+_NOT_STORED = ("run_dir", "take_changes")
 
 
 class UnusableLaunchFile(PangeaError, ValueError):
-    """launch.json is not one that this build has written."""
+    """launch.json was not written by a release that this one is compatible with."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """launch.json, read: the settings of the last start, the run's name, and the hash of the script as it was at the first start."""
+    """The content of launch.json: the settings of the last start, the run's name, and the hash of the script at the first start."""
 
     settings: Settings
     run_id: str
@@ -67,14 +68,14 @@ class Launch:
 
 
 def write_launch(run_dir: Path, launch: Launch) -> None:
-    """Replaces launch.json at once.
+    """Replaces launch.json atomically.
 
     Raises:
-        DiskRefuses: it cannot be written.
+        DiskError: it cannot be written.
     """
-    fields = {name: value for name, value in dataclasses.asdict(launch.settings).items() if name not in _NOT_KEPT}
+    fields = {name: value for name, value in dataclasses.asdict(launch.settings).items() if name not in _NOT_STORED}
     content = {"format": _FORMAT, "release": RELEASE, "run_id": launch.run_id, "script_sha256": launch.script_sha256, **fields, "script": str(launch.settings.script)}
-    with explained(f"cannot write {run_dir / LAUNCH_FILE}", "make room on that disk, or choose another --run-dir"):
+    with explain_disk_errors(f"cannot write {run_dir / LAUNCH_FILE}", "free some space on that disk, or choose another --run-dir"):
         write_atomically(run_dir / LAUNCH_FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -82,16 +83,16 @@ def read_launch(run_dir: Path) -> Launch:
     """Reads launch.json.
 
     Raises:
-        FileNotFoundError: there is none.
-        UnusableLaunchFile: saying what is wrong with it.
+        FileNotFoundError: it does not exist.
+        UnusableLaunchFile: it cannot be used; the message says why.
     """
     file = run_dir / LAUNCH_FILE
     try:
         content: Any = json.loads(file.read_text())
         number = content.pop("format")
         if number not in _OLDER and number != _FORMAT:
-            raise UnusableLaunchFile(f"{file} has format {number}, and this build reads 1 to {_FORMAT}; resume the run with the release that started it")
-        # For people; a launch file of an earlier release has none.
+            raise UnusableLaunchFile(f"{file} has format {number}, and this release reads 1 to {_FORMAT}; resume the run with the release that started it")
+        # Only informative, and missing in files of earlier releases.
         content.pop("release", None)
         run_id, script_sha256 = content.pop("run_id"), content.pop("script_sha256")
         content["dataset"] = of_earlier_release(content["dataset"])
@@ -99,16 +100,16 @@ def read_launch(run_dir: Path) -> Launch:
         content = _OLDER[number](content) if number in _OLDER else content
         return Launch(Settings(**content, run_dir=str(run_dir)), run_id, script_sha256)
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UnusableLaunchFile(f"{file} is not a launch file of this build ({error}); resume the run with the release that started it") from error
+        raise UnusableLaunchFile(f"{file} is not a launch file of this release ({error}); resume the run with the release that started it") from error
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
-    """Steps were cut without a bound then, and `strict` was called by its opposite."""
+    """Format 1 had no minimum of samples per shard, and the opposite of `strict`."""
     strict = not content.pop("allow_nondeterminism")
     return {**content, "strict": strict, "min_shard_samples": 0, "drop_last": False}
 
 
-# What the fields of an older format mean, by its number.
+# Converters from older formats, by format number.
 _OLDER = {1: _from_format_1}
 
 

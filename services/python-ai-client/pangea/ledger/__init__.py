@@ -1,4 +1,5 @@
 """Reads and audits the ledger of a run.
 
-An implementation apart from the orchestrator's, so that each checks the other. It imports nothing of Pangea but its errors.
+The implementation is independent of the orchestrator's, so that each checks the other: it imports nothing of Pangea but `pangea.errors` and the
+limits in `pangea.contract`, which are generated from the schema.
 """

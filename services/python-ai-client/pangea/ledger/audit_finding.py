@@ -1,19 +1,20 @@
-"""What an audit finds: promises, and the records that refute them."""
+"""Findings of an audit: promises, and the records that refute them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pangea.ledger.reader import Entry, Hash
+from pangea.ledger.reader import Entry
+from pangea.ledger.records import Hash
 
-# So many rows of one promise are kept; the rest is counted.
-MOST_ROWS = 100
+# How many rows are kept for each promise; further ones are only counted.
+MAX_ROWS = 100
 
 
 @dataclass(frozen=True)
 class Row:
-    """What refutes a promise. `record` and `line` are its place in the ledger, None where it is about no record."""
+    """A refutation of a promise, with the number and line of the record in the ledger; None if it is not about a record."""
 
     detail: str
     record: int | None = None
@@ -22,7 +23,14 @@ class Row:
 
 @dataclass
 class Finding:
-    """One promise, and what refutes it: nothing if it holds."""
+    """The finding for one promise.
+
+    Attributes:
+        promise: its short name.
+        sentence: the promise.
+        rows: the first refutations.
+        refutations: the number of all refutations.
+    """
 
     promise: str
     sentence: str
@@ -31,24 +39,24 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing refutes it."""
+        """Whether the promise is not refuted."""
         return self.refutations == 0
 
     def refute(self, detail: str, entry: Entry | None = None) -> None:
-        """Adds a row."""
+        """Adds a refutation."""
         self.refutations += 1
-        if len(self.rows) < MOST_ROWS:
+        if len(self.rows) < MAX_ROWS:
             self.rows.append(Row(detail, entry.number if entry else None, entry.line if entry else None))
 
 
 class Hashes:
-    """A growing list of SHA-256, 32 bytes each, because a long run has many."""
+    """A list of SHA-256 hashes in 32 bytes each, because a long run has many."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
 
     def append(self, one: Hash) -> None:
-        """Adds one behind the last."""
+        """Appends a hash."""
         self._bytes += bytes.fromhex(one)
 
     def __len__(self) -> int:
@@ -61,7 +69,7 @@ class Hashes:
 
 
 def tree_sum(values: Sequence[float]) -> float:
-    """Adds a power of two of float64 in the fixed binary tree, left operand first."""
+    """The sum of float64 values in the fixed binary tree; their number is a power of two."""
     level = list(values)
     while len(level) > 1:
         level = [level[i] + level[i + 1] for i in range(0, len(level), 2)]

@@ -1,25 +1,26 @@
-"""The incidents in a ledger: what each kind means for the promise of the same bits, and whether what followed has put it right."""
+"""The incidents in a ledger: what each kind means for the promise of the same bits, and which incidents are resolved."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pangea.ledger.audit_finding import MOST_ROWS
-from pangea.ledger.reader import Entry, Incident
+from pangea.ledger.audit_finding import MAX_ROWS
+from pangea.ledger.reader import Entry
+from pangea.ledger.records import Incident
 
 MEANINGS = {
-    "conflict": "two workers computed different bits for the same shards; resolved where one of them was proven wrong before the step was closed",
-    "divergence": "a worker's parameters were not those of the run; resolved where the others agreed: it was given theirs",
-    "quarantine": "a worker was proven wrong and kept out of the run, and its results of the open step were thrown away; resolved by that",
-    "replay": "a step that was computed again had different bits than the first time; never resolved, since nobody can tell which were right",
+    "conflict": "two workers computed different bits for the same shards; resolved if one of them was proven wrong before the step was closed",
+    "divergence": "a worker's parameters differed from those of the run; resolved if a majority agreed, whose parameters it was given",
+    "quarantine": "a worker was proven wrong and excluded, and its results for the open step were discarded; resolved by that",
+    "replay": "a recomputed step had different bits than the first time; never resolved, since either may be right",
     "script": "a worker found that its script breaks the promise; never resolved",
 }
-_OTHER = "not known to this release; taken as never resolved"
+_UNKNOWN = "unknown to this release; considered unresolved"
 
 
 @dataclass
 class IncidentRow:
-    """One incident, and its place in the ledger."""
+    """An incident, and its place in the ledger."""
 
     record: int
     line: int
@@ -34,8 +35,8 @@ class IncidentRow:
 
 
 @dataclass
-class KindOfIncident:
-    """All incidents of one kind. The first rows are kept."""
+class IncidentKind:
+    """All incidents of one kind: their number, and the first rows."""
 
     kind: str
     meaning: str
@@ -45,59 +46,60 @@ class KindOfIncident:
 
 
 class Incidents:
-    """Looks at one incident after the other.
+    """Decides from the records which incidents are resolved.
 
-    What counts is what the records say. A conflict names both workers; a later quarantine or divergence of one of them, before the next step is
-    closed, says who was wrong. A divergence that names a worker was decided by the majority. One that names nobody is a tie: a later one that
-    names a worker has decided it.
+    A conflict names both workers; it is resolved by a quarantine or divergence of one of them before the next step is closed, which shows who was
+    wrong. A divergence that names a worker was decided by the majority, and is resolved. One that names no worker is a tie; it is resolved by a later
+    one that names a worker.
 
     Attributes:
-        kinds: in the order in which they first occurred.
+        kinds: by name, in the order in which they first occurred.
     """
 
     def __init__(self) -> None:
-        self.kinds: dict[str, KindOfIncident] = {}
-        self._open: list[tuple[Incident, IncidentRow]] = []  # what a later incident may resolve
+        self.kinds: dict[str, IncidentKind] = {}
+        # Those that a later incident may resolve.
+        self._open: list[tuple[Incident, IncidentRow]] = []
 
     @property
     def count(self) -> int:
-        """Of all incidents."""
+        """The number of all incidents."""
         return sum(kind.count for kind in self.kinds.values())
 
     @property
     def unresolved(self) -> int:
-        """Of those after which the promise of the same bits is not known to have held."""
+        """The number of incidents after which the same bits are not guaranteed."""
         return sum(kind.count - kind.resolved for kind in self.kinds.values())
 
-    def look(self, entry: Entry, incident: Incident, format_: int) -> None:
-        """Takes the next one. In format 1 a conflict does not name the second worker: any quarantine in the same step resolves it."""
+    def observe(self, entry: Entry, incident: Incident, format_: int) -> None:
+        """Adds the next incident. In format 1 a conflict does not name the second worker, and is resolved by any quarantine in the same step."""
         named = incident.worker != 0
         if named and incident.kind in ("quarantine", "divergence"):
             self._resolve(incident, format_)
         resolved = incident.kind == "quarantine" or (incident.kind == "divergence" and named)
         row = IncidentRow(entry.number, entry.line, incident.kind, incident.step, incident.first, incident.count, incident.worker, incident.name, incident.detail, resolved)
-        kind = self.kinds.setdefault(incident.kind, KindOfIncident(incident.kind, MEANINGS.get(incident.kind, _OTHER)))
+        kind = self.kinds.setdefault(incident.kind, IncidentKind(incident.kind, MEANINGS.get(incident.kind, _UNKNOWN)))
         kind.count += 1
         kind.resolved += resolved
-        if len(kind.rows) < MOST_ROWS:
+        if len(kind.rows) < MAX_ROWS:
             kind.rows.append(row)
         disputed = incident.kind == "conflict" and (incident.other != 0 or (format_ < 2 and named))
         if disputed or (incident.kind == "divergence" and not named):
             self._open.append((incident, row))
 
     def close_step(self) -> None:
-        """Says that the next step is closed, or the run is finished: what is not resolved by now will not be."""
+        """Marks the end of a step or of the run, after which earlier incidents can no longer be resolved."""
         self._open.clear()
 
     def _resolve(self, by: Incident, format_: int) -> None:
-        left = []
+        still_open = []
         for incident, row in self._open:
             if _resolves(by, incident, format_):
                 row.resolved = True
                 self.kinds[incident.kind].resolved += 1
             else:
-                left.append((incident, row))
-        self._open = left
+                still_open.append((incident, row))
+        self._open = still_open
 
 
 def _resolves(by: Incident, incident: Incident, format_: int) -> bool:

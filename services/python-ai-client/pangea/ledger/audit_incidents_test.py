@@ -1,4 +1,4 @@
-"""Which incidents were put right is decided from the records alone."""
+"""Which incidents are resolved is decided from the records alone."""
 
 import io
 from typing import Any
@@ -15,7 +15,7 @@ TIE = incident("divergence", 1)
 
 
 def incidents(*records: dict[str, Any], old: bool = False) -> Incidents:
-    """Those of a run in which these records come while step 1 is open."""
+    """The incidents of a run that has these records while step 1 is open."""
     whole = [*opening(), step(0), *records]
     report = audit_ledger(io.BytesIO(written([without_weights(record) for record in whole] if old else whole)))
     assert report.holds, report.findings
@@ -29,25 +29,25 @@ def incidents(*records: dict[str, Any], old: bool = False) -> Incidents:
         ([CONFLICT, incident("quarantine", 1, worker=2)], 0),
         ([CONFLICT, incident("quarantine", 1, worker=1)], 0),
         ([CONFLICT, incident("divergence", 1, worker=2)], 0),
-        # A third worker may be wrong as well, and says nothing of these two.
+        # A third worker may be wrong as well, which does not decide between these two.
         ([CONFLICT, incident("quarantine", 1, worker=3)], 1),
-        # Once the step is closed, its sum is what it is.
+        # Once the step is closed, its sum is final.
         ([CONFLICT, step(1), incident("quarantine", 2, worker=2)], 1),
-        # Three results, or nobody left to compute a third: no second worker is named, and nothing settles it.
+        # Three different results, or no worker left to compute a third one: no second worker is named, and nothing resolves it.
         ([CONFLICT, incident("conflict", 1, worker=3, shards=(3, 1))], 2),
         ([incident("conflict", 1, worker=3, shards=(3, 1)), incident("quarantine", 1, worker=3)], 1),
         ([incident("divergence", 1, worker=2)], 0),
         ([TIE], 1),
         ([TIE, incident("divergence", 1, worker=2)], 0),
         ([TIE, step(1), incident("divergence", 2, worker=2)], 1),
-        # It was the second time, and the worker is out.
+        # The second divergence of the same worker: it is quarantined.
         ([incident("divergence", 1, worker=2), incident("quarantine", 1, worker=2)], 0),
         ([incident("replay", 0)], 1),
         ([incident("script", 1, worker=1)], 1),
         ([incident("surprise", 1, worker=1)], 1),
     ],
 )
-def test_what_resolves_what(records: Records, unresolved: int) -> None:
+def test_which_incidents_are_resolved(records: Records, unresolved: int) -> None:
     found = incidents(*records)
     assert (found.unresolved, found.count) == (unresolved, sum(record["type"] == "incident" for record in records))
 

@@ -1,4 +1,4 @@
-"""What of a run the ledger vouches for, so that it may be exported."""
+"""Finds the weights of a run that can be exported: those whose hash is in the ledger."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from pathlib import Path
 
 from pangea.errors import PangeaError
 from pangea.ledger.other_files import verify_checkpoint
-from pangea.ledger.reader import NAME, Checkpoint, Finished, LedgerDamaged, Model, Reader
+from pangea.ledger.reader import NAME, LedgerDamaged, Reader
+from pangea.ledger.records import Checkpoint, Finished, Model
 
 
 class NothingToExport(PangeaError, ValueError):
-    """There are no weights that could be exported; the message says what is missing, or wrong."""
+    """There are no weights to export; the message says what is missing or wrong."""
 
 
 @dataclass(frozen=True)
 class Exportable:
-    """A state of a run that may be exported.
+    """Weights that can be exported.
 
     Attributes:
-        path: of the file that holds it.
-        step: steps that were applied to it.
-        sha256: of a checkpoint's file, which has it; empty for the weights of a finished run.
-        tensors: names of what the run adds up in a step, in the order of its hash over all parameters.
-        params_hash: that the run finished with; empty for a checkpoint.
+        path: the file that contains them.
+        step: the number of steps that were applied to them.
+        sha256: of the file, which was verified, if it is a checkpoint; "" for the final weights of a run.
+        tensors: the names of the trained tensors, in the order in which the run hashes them.
+        params_hash: the hash of the parameters with which the run finished; "" for a checkpoint.
     """
 
     path: Path
@@ -34,28 +35,28 @@ class Exportable:
 
 
 def find_exportable(source: Path, step: int | None = None) -> Exportable:
-    """Looks for what is to be exported.
+    """Finds the weights to export.
 
     Args:
         source: a run directory, or a checkpoint in one.
-        step: of the checkpoint; None for the last state of the run that is there.
+        step: of the checkpoint; None for the latest weights.
     Raises:
-        NothingToExport, CheckpointDamaged: naming what is wrong.
-        FileNotFoundError: of a ledger or checkpoint.
+        NothingToExport, CheckpointDamaged: there are no such weights, or they are damaged; the message says what to do.
+        FileNotFoundError: the ledger or the checkpoint does not exist.
     """
     if source.is_dir():
         run_dir, file = source, None
     else:
         run_dir, file = source.resolve().parent.parent, source.resolve()
     if not (run_dir / NAME).is_file():
-        raise NothingToExport(f"{run_dir} has no {NAME}; name a run directory, or a checkpoint that lies in the folder checkpoints of one")
-    facts = _read(run_dir / NAME)
+        raise NothingToExport(f"{run_dir} has no {NAME}; give a run directory, or a checkpoint in the folder checkpoints of one")
+    facts = _read_ledger(run_dir / NAME)
     chosen = _choose(run_dir, facts, file, step)
     if chosen is None:
         return _final(run_dir, facts)
     if chosen.step == 0 and step is None and file is None:
         raise NothingToExport(
-            f"{run_dir} has only {chosen.file}, the weights before the first step: they are not trained. Train on (pangea train --resume), or take them all the same with --step 0"
+            f"{run_dir} has only {chosen.file}, the weights before the first step, which are untrained. Continue the training (pangea train --resume), or export them anyway with --step 0"
         )
     verify_checkpoint(run_dir, chosen)
     return Exportable(run_dir / chosen.file, chosen.step, chosen.sha256, facts.tensors, "")
@@ -69,11 +70,11 @@ class _Facts:
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """Names of what is added up in a step; none where the ledger ends before its model."""
+        """The names of the trained tensors; none if the ledger ends before its model."""
         return tuple(spec.name for spec in self.model.parameters) if self.model is not None else ()
 
 
-def _read(path: Path) -> _Facts:
+def _read_ledger(path: Path) -> _Facts:
     model: Model | None = None
     finished: Finished | None = None
     checkpoints: list[Checkpoint] = []
@@ -88,30 +89,30 @@ def _read(path: Path) -> _Facts:
                     case Finished() as finished:
                         pass
         except LedgerDamaged as error:
-            raise NothingToExport(f"{path}: {error}; it cannot vouch for any checkpoint") from error
+            raise NothingToExport(f"{path}: {error}; no checkpoint can be verified with it") from error
     return _Facts(model, checkpoints, finished)
 
 
 def _choose(run_dir: Path, facts: _Facts, file: Path | None, step: int | None) -> Checkpoint | None:
-    """The checkpoint to be exported; None for final.safetensors."""
-    # The last record of a name is the file's: a checkpoint may be written again.
+    """The checkpoint to export; None for final.safetensors."""
+    # A checkpoint may be written again under the same name; the last record is that of the file.
     named = {checkpoint.file: checkpoint for checkpoint in facts.checkpoints}
     if file is not None:
         found = [checkpoint for checkpoint in named.values() if (run_dir / checkpoint.file).resolve() == file]
         if not found:
-            raise NothingToExport(f"the ledger does not name {file}, so nothing says that it is whole")
+            raise NothingToExport(f"the ledger does not name {file}, so it cannot be verified")
         return found[0]
-    there = [checkpoint for checkpoint in named.values() if (run_dir / checkpoint.file).is_file()]
+    existing = [checkpoint for checkpoint in named.values() if (run_dir / checkpoint.file).is_file()]
     if step is not None:
-        for checkpoint in there:
+        for checkpoint in existing:
             if checkpoint.step == step:
                 return checkpoint
-        raise NothingToExport(f"there is no checkpoint of step {step}; there are those of the steps {sorted(checkpoint.step for checkpoint in there)}")
-    newest = max(there, key=lambda checkpoint: checkpoint.step, default=None)
+        raise NothingToExport(f"there is no checkpoint of step {step}; there are checkpoints of the steps {sorted(checkpoint.step for checkpoint in existing)}")
+    newest = max(existing, key=lambda checkpoint: checkpoint.step, default=None)
     if facts.finished is not None and (newest is None or newest.step < facts.finished.steps) and (run_dir / "final.safetensors").is_file():
         return None
     if newest is None:
-        raise NothingToExport(f"{run_dir} has neither final.safetensors of a finished run nor a checkpoint; train with --checkpoint-steps to get some")
+        raise NothingToExport(f"{run_dir} has neither the final.safetensors of a finished run nor a checkpoint; train with --checkpoint-steps to get checkpoints")
     return newest
 
 

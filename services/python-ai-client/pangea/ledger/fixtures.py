@@ -1,4 +1,4 @@
-"""Ledgers for tests, written in Python: whole ones, and such as no orchestrator would write."""
+"""Ledgers for tests, written in Python: valid ones, and records from which tests make invalid ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from pangea.ledger.reader import NO_CHAIN, RECORDS_FROM, Slot, link, slot_line
+from pangea.ledger.reader import NO_CHAIN, RECORDS_FROM, Slot, chain_hash, slot_line
 
 TIME = "2026-01-02T03:04:05.000000006Z"
 SHARDS, BATCH, SAMPLES, EPOCHS = 4, 10, 25, 2
@@ -16,30 +16,30 @@ Fields = dict[str, Any]
 
 
 def written(records: list[Fields]) -> bytes:
-    """A ledger's file with these records, all of them committed."""
+    """The content of a ledger file with these records, all of them committed."""
     chain, lines = NO_CHAIN, b""
     before = Slot(0, RECORDS_FROM, NO_CHAIN)
     for number, record in enumerate(records):
         body = json.dumps(record, separators=(",", ":")).encode()
         if number == len(records) - 1:
             before = Slot(number, RECORDS_FROM + len(lines), chain)
-        chain = link(chain, body)
+        chain = chain_hash(chain, body)
         lines += b'{"chain":"%s","record":%s}\n' % (chain.encode(), body)
     return slot_line(0, before) + slot_line(1, Slot(len(records), RECORDS_FROM + len(lines), chain)) + lines
 
 
 def records_of(content: bytes) -> list[Fields]:
-    """The records in a ledger's file."""
+    """The records in the content of a ledger file."""
     return [json.loads(line)["record"] for line in content[RECORDS_FROM:].splitlines()]
 
 
 def digest(text: object) -> str:
-    """64 hexadecimal digits that depend on the text alone."""
-    return link(NO_CHAIN, str(text).encode())
+    """A hash that is a function of the text."""
+    return chain_hash(NO_CHAIN, str(text).encode())
 
 
 def parameters(steps: int) -> str:
-    """Hash of the sample run's parameters after so many steps."""
+    """The hash of the sample run's parameters after `steps` steps."""
     return digest(f"parameters {steps}")
 
 
@@ -51,7 +51,14 @@ def step(
     samples: int = SAMPLES,
     positions: dict[int, list[tuple[int, int]]] | None = None,
 ) -> Fields:
-    """A step's record as it has to be; `groups` are (first, count) of its contributions, `positions` those of its shards by step of the epoch, where some are merged."""
+    """A valid record of step `number`.
+
+    Args:
+        number: of the step, from 0.
+        groups: (first, count) of its contributions.
+        shards, batch, samples: the settings of the run.
+        positions: the positions of its shards by step of the epoch, for steps with merged shards.
+    """
     epoch, epoch_step = divmod(number, -(-samples // batch))
     first = epoch_step * batch
     size = min(batch, samples - first)
@@ -85,7 +92,7 @@ def step(
 
 
 def added(values: Iterable[Any]) -> float:
-    """The sum in the fixed tree."""
+    """The sum in the fixed tree, by an implementation that is independent of the audit's."""
     level = list(values)
     while len(level) > 1:
         level = [level[i] + level[i + 1] for i in range(0, len(level), 2)]
@@ -93,7 +100,7 @@ def added(values: Iterable[Any]) -> float:
 
 
 def without_weights(record: Fields) -> Fields:
-    """A record as a release wrote it whose ledgers had format 1."""
+    """The same record in format 1, which has no weights."""
     record = copy.deepcopy(record)
     if record["type"] == "settings":
         del record["min_shard_samples"], record["drop_last"]
@@ -107,7 +114,7 @@ def without_weights(record: Fields) -> Fields:
 
 
 def opening() -> list[Fields]:
-    """What comes before the first step."""
+    """The records before the first step."""
     spec = {"name": "features", "dtype": "float32", "shape": [8]}
     dataset = {
         "name": "sample",
@@ -129,7 +136,7 @@ def opening() -> list[Fields]:
 
 
 def checkpoint(number: int, data: bytes = b"") -> Fields:
-    """The record of a checkpoint with these bytes after so many steps."""
+    """The record of a checkpoint with these bytes after `number` steps."""
     return {
         "type": "checkpoint",
         "step": number,
@@ -141,14 +148,14 @@ def checkpoint(number: int, data: bytes = b"") -> Fields:
 
 
 def incident(kind: str, number: int, worker: int = 0, other: int = 0, shards: tuple[int, int] = (0, 0)) -> Fields:
-    """Of that kind while step `number` is open."""
+    """The record of an incident while step `number` is open; `shards` is (first, count)."""
     name = f"worker-{worker}" if worker else ""
     record = {"type": "incident", "kind": kind, "step": number, "first": shards[0], "count": shards[1], "worker": worker, "name": name, "detail": f"a {kind}", "time": TIME}
     return {**record, "other": other} if other else record
 
 
 def sha256(data: bytes) -> str:
-    """In hexadecimal."""
+    """The SHA-256 in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 

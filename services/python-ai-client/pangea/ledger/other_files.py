@@ -1,6 +1,6 @@
-"""Holds the other files of a run against its ledger: metrics.jsonl, run.json, the checkpoints, result.json.
+"""Compares the other files of a run with its ledger: metrics.jsonl, run.json, result.json and the checkpoints.
 
-They are for people and for going on; the ledger alone is what the promises are proven from. So what is found here is told apart.
+The promises are proven from the ledger alone; these files are for users and for resuming the run. Therefore their findings are reported separately.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from pangea.errors import PangeaError
-from pangea.ledger.audit import Audit, Finding
-from pangea.ledger.reader import Checkpoint
+from pangea.ledger.audit_finding import Finding
+from pangea.ledger.audit_records import Audit
+from pangea.ledger.records import Checkpoint
 
 _BLOCK_BYTES = 4 << 20
 
 
 class CheckpointDamaged(PangeaError, ValueError):
-    """A checkpoint's file is not the one that the ledger names."""
+    """A checkpoint's file does not have the content that the ledger recorded."""
 
 
 def verify_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> None:
-    """Reads a checkpoint's file and compares its size and SHA-256 with the ledger's.
+    """Compares the size and SHA-256 of a checkpoint's file with the ledger.
 
     Raises:
-        CheckpointDamaged: naming the file and what is wrong with it.
-        FileNotFoundError: it is not there.
+        CheckpointDamaged: they differ.
+        FileNotFoundError: the file does not exist.
     """
     file = run_dir / checkpoint.file
     size = file.stat().st_size
@@ -42,36 +43,38 @@ def verify_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> None:
 
 
 def audit_files(run_dir: Path, audit: Audit) -> tuple[list[Finding], list[str]]:
-    """Looks at the files that are there.
+    """Audits the files of a run other than the ledger, as far as they exist.
 
     Args:
-        run_dir: of the run.
-        audit: what was learned from its ledger.
+        run_dir: the run directory.
+        audit: the audit of its ledger.
     Returns:
-        a finding for each file or group of files that is there, and notes for people.
+        a finding for each file or group of files, and notes for the user.
     """
     notes: list[str] = []
-    looks: list[tuple[str, Callable[[], Finding]]] = [
+    checks: list[tuple[str, Callable[[], Finding]]] = [
         ("metrics.jsonl", lambda: _metrics(run_dir / "metrics.jsonl", audit, notes)),
         ("run.json", lambda: _run_record(run_dir / "run.json", audit)),
         ("result.json", lambda: _result(run_dir / "result.json", audit)),
         ("checkpoints", lambda: _checkpoints(run_dir, audit, notes)),
     ]
-    return [look() for name, look in looks if (run_dir / name).exists()], notes
+    return [check() for name, check in checks if (run_dir / name).exists()], notes
 
 
 def _metrics(file: Path, audit: Audit, notes: list[str]) -> Finding:
-    finding = Finding("metrics.jsonl", "its lines are the ledger's steps, with the same hashes")
+    finding = Finding("metrics.jsonl", "its lines are the steps of the ledger, with the same hashes")
     number = 0
     with file.open("rb") as stream:
         for text in stream:
             if not text.endswith(b"\n"):
-                notes.append(f"the end of metrics.jsonl (line {number + 1}) is no whole line: a crash has cut it; the next start writes it again from the ledger")
+                notes.append(f"the last line of metrics.jsonl (line {number + 1}) is incomplete because of a crash; the next start rewrites it from the ledger")
                 break
             _metrics_line(finding, number, text, audit)
             number += 1
     if number < audit.steps:
-        notes.append(f"metrics.jsonl has {number} lines, the ledger {audit.steps} steps: the line of the last step waits for the workers; others a crash has swallowed")
+        notes.append(
+            f"metrics.jsonl has {number} lines, the ledger {audit.steps} steps: the line of the last step is written once the workers have applied it; further ones were lost in a crash"
+        )
     return finding
 
 
@@ -81,12 +84,12 @@ def _metrics_line(finding: Finding, number: int, text: bytes, audit: Audit) -> N
         line: dict[str, Any] = json.loads(text)
         step, aggregate, parameters = int(line["step"]), line["aggregate_hash"], line["params_hash"]
     except (ValueError, KeyError, TypeError) as error:
-        finding.refute(f"{where} is no line of metrics: {error!r}")
+        finding.refute(f"{where} is not a line of metrics: {error!r}")
         return
     if step != number:
-        finding.refute(f"{where} is of step {step}, not of step {number}")
+        finding.refute(f"{where} is of step {step} instead of step {number}")
     elif step >= audit.steps:
-        finding.refute(f"{where} is of step {step}, where the ledger has only {audit.steps} steps")
+        finding.refute(f"{where} is of step {step}, but the ledger has only {audit.steps} steps")
     elif aggregate != audit.aggregates[step]:
         finding.refute(f"{where}: the sum of step {step} has hash {aggregate}, in the ledger {audit.aggregates[step]}")
     elif (known := audit.parameters_after(step + 1)) is not None and parameters != known:
@@ -97,22 +100,22 @@ def _load(finding: Finding, file: Path) -> dict[str, Any]:
     try:
         value = json.loads(file.read_bytes())
     except ValueError as error:
-        finding.refute(f"{file} is no JSON: {error}")
+        finding.refute(f"{file} is not JSON: {error}")
         return {}
     if not isinstance(value, dict):
-        finding.refute(f"{file} is no JSON object")
+        finding.refute(f"{file} is not a JSON object")
         return {}
     return value
 
 
 def _run_record(file: Path, audit: Audit) -> Finding:
-    finding = Finding("run.json", "it describes the run that the ledger has")
+    finding = Finding("run.json", "it describes the run of the ledger")
     record = _load(finding, file)
     settings, model = audit.settings, audit.model
     if not record or settings is None:
         return finding
     wanted: dict[str, Any] = {name: getattr(settings, name) for name in ("run_id", "seed", "shards", "batch_size", "epochs")}
-    # A release that wrote ledgers of format 1 does not name them.
+    # Releases that wrote ledgers of format 1 do not write them to run.json.
     wanted |= {name: getattr(settings, name) for name in ("min_shard_samples", "drop_last") if settings.format > 1 or name in record}
     if model is not None and record.get("dataset") is not None:
         wanted |= {"epochs": audit.end.epochs, "total_steps": audit.end.steps}
@@ -123,7 +126,7 @@ def _run_record(file: Path, audit: Audit) -> Finding:
             finding.refute(f"{name} is {record.get(name)!r}, in the ledger {value!r}")
     steps = record.get("steps")
     if not isinstance(steps, int) or steps > audit.steps:
-        finding.refute(f"it tells of {steps} steps, the ledger of {audit.steps}")
+        finding.refute(f"it has {steps} steps, but the ledger has {audit.steps}")
     elif record.get("dataset") is not None and (known := audit.parameters_after(steps)) is not None and record.get("params_hash") != known:
         finding.refute(f"the parameters after {steps} steps have hash {record.get('params_hash')}, in the ledger {known}")
     if record.get("state") == "finished":
@@ -133,29 +136,29 @@ def _run_record(file: Path, audit: Audit) -> Finding:
 
 def _check_finished(finding: Finding, record: dict[str, Any], audit: Audit) -> None:
     if audit.finished is None:
-        finding.refute("it says that the run is finished, the ledger does not")
+        finding.refute("it says that the run is finished, but the ledger does not")
     stop = audit.end.stop
     if bool(record.get("stopped", "")) != (stop is not None):
-        reason = f"was stopped: {stop.reason}" if stop is not None else "was not stopped"
-        finding.refute(f"it says that the run was stopped for the reason {record.get('stopped', '')!r}; in the ledger it {reason}")
+        recorded = f"was stopped: {stop.reason}" if stop is not None else "was not stopped"
+        finding.refute(f"its reason for a stop is {record.get('stopped', '')!r}; in the ledger the run {recorded}")
 
 
 def _result(file: Path, audit: Audit) -> Finding:
-    finding = Finding("result.json", "the trained weights are those that the run finished with")
+    finding = Finding("result.json", "the trained weights are those with which the run finished")
     result = _load(finding, file)
     if not result:
         return finding
     if audit.finished is None:
-        finding.refute("it tells of an end that the ledger does not have")
+        finding.refute("it has the result of a finished run, but the ledger has no end")
     elif (result.get("steps"), result.get("params_hash")) != (audit.finished.steps, audit.finished.params_hash):
-        finding.refute(f"it tells of {result.get('steps')} steps and parameters {result.get('params_hash')}, the ledger of {audit.finished.steps} and {audit.finished.params_hash}")
+        finding.refute(f"it has {result.get('steps')} steps and parameters {result.get('params_hash')}, the ledger {audit.finished.steps} and {audit.finished.params_hash}")
     return finding
 
 
 def _checkpoints(run_dir: Path, audit: Audit, notes: list[str]) -> Finding:
-    finding = Finding("checkpoints", "those that are there have the bytes that the ledger names, and the newest is there")
+    finding = Finding("checkpoints", "the existing ones have the content that the ledger recorded, and the newest one exists")
     newest = audit.checkpoints[-1] if audit.checkpoints else None
-    # Of two with one name, the file is the later one's.
+    # A checkpoint may be written again under the same name; the last record is that of the file.
     named = {checkpoint.file: checkpoint for checkpoint in audit.checkpoints}
     for checkpoint in named.values():
         try:
@@ -164,8 +167,8 @@ def _checkpoints(run_dir: Path, audit: Audit, notes: list[str]) -> Finding:
             finding.refute(str(error))
         except FileNotFoundError:
             if checkpoint is newest:
-                finding.refute(f"{run_dir / checkpoint.file}, the newest, is not there")
+                finding.refute(f"{run_dir / checkpoint.file}, the newest, is missing")
     for file in sorted((run_dir / "checkpoints").glob("*.safetensors")):
         if str(file.relative_to(run_dir)) not in named:
-            notes.append(f"{file} is not in the ledger: the orchestrator may have died before it wrote it down; it is not used")
+            notes.append(f"{file} is not in the ledger: the orchestrator may have died before it recorded it; it is not used")
     return finding

@@ -1,4 +1,4 @@
-"""The reader gives what was committed, and notices every cut and every flipped byte."""
+"""The reader returns what was committed, and detects every truncation and every flipped byte."""
 
 import dataclasses
 import io
@@ -15,7 +15,7 @@ def read(content: bytes) -> list[ledger.Entry]:
     return list(Reader(io.BytesIO(content)))
 
 
-def test_records_are_given_with_their_types_and_places() -> None:
+def test_entries_have_their_records_and_places() -> None:
     content = written(run())
     entries = read(content)
     assert [type(entry.record).__name__.lower() for entry in entries] == [record["type"] for record in run()]
@@ -30,7 +30,7 @@ def test_records_are_given_with_their_types_and_places() -> None:
         step.step = 1  # type: ignore[misc]
 
 
-def test_what_format_1_did_not_have_is_known_to_be_missing() -> None:
+def test_fields_that_format_1_lacks_have_their_defaults() -> None:
     entries = read(written([without_weights(record) for record in run()]))
     settings, model, step = entries[0].record, entries[2].record, entries[5].record
     assert isinstance(settings, ledger.Settings) and isinstance(model, ledger.Model) and isinstance(step, ledger.Step)
@@ -39,7 +39,7 @@ def test_what_format_1_did_not_have_is_known_to_be_missing() -> None:
     assert step.divisor is None and {shard.weight for part in step.contributions for shard in part.shards} == {None}
 
 
-def test_the_fields_that_came_with_format_2() -> None:
+def test_the_fields_of_format_2_are_read() -> None:
     records = run()
     records[2].update(training='{"lr":0.1}', arithmetic="avx2", fingerprints={"matmul": digest("m")})
     records[5]["contributions"][0]["shards"][1]["summed"] = True
@@ -59,7 +59,7 @@ def test_the_fields_that_came_with_format_2() -> None:
     assert isinstance(last := entries[-1].record, ledger.Incident) and last.other == 2
 
 
-def test_a_loss_that_is_no_number_is_null() -> None:
+def test_null_is_a_loss_that_is_not_a_number() -> None:
     records = run()
     records[5]["loss_sum"] = None
     step = read(written(records))[5].record
@@ -67,17 +67,17 @@ def test_a_loss_that_is_no_number_is_null() -> None:
     assert math.isnan(step.loss_sum)
 
 
-def test_every_cut_is_noticed() -> None:
+def test_every_truncation_is_detected() -> None:
     content = written(run()[:7])
     slots = ledger.slot_line(0, ledger.Slot(0, ledger.RECORDS_FROM, ledger.NO_CHAIN))
     for size in range(1, len(content)):
         if slots.startswith(content[:size]):
-            continue  # what a crash at the very start leaves
+            continue  # A crash while the ledger is created leaves this.
         with pytest.raises(LedgerDamaged):
             read(content[:size])
 
 
-def test_every_flipped_byte_is_noticed() -> None:
+def test_every_flipped_byte_is_detected() -> None:
     content = written(run()[:7])
     whole = read(content)
     for at in range(len(content)):
@@ -86,7 +86,7 @@ def test_every_flipped_byte_is_noticed() -> None:
         reader = Reader(io.BytesIO(bytes(flipped)))
         if at < ledger.RECORDS_FROM:
             assert [(entry.chain, entry.record) for entry in reader] == [(entry.chain, entry.record) for entry in whole]
-            assert reader.spoilt == (at // ledger.SLOT_BYTES,)
+            assert reader.invalid_slots == (at // ledger.SLOT_BYTES,)
             continue
         with pytest.raises(LedgerDamaged) as damaged:
             list(reader)
@@ -94,13 +94,13 @@ def test_every_flipped_byte_is_noticed() -> None:
         assert (damaged.value.record, damaged.value.offset) == (hit.number, hit.offset)
 
 
-def test_what_was_written_but_not_committed_is_told_apart() -> None:
+def test_records_that_are_not_committed_are_marked() -> None:
     content, longer = written(run()[:-1]), written(run())
     for size in range(len(content), len(longer)):
         torn = content + longer[len(content) : size]
         reader = Reader(io.BytesIO(torn))
         assert len(list(reader)) == len(run()) - 1
-        assert reader.rest == size - len(content)
+        assert reader.trailing_bytes == size - len(content)
     entries = read(content + longer[len(content) :])
     assert [entry.committed for entry in entries] == [True] * (len(run()) - 1) + [False]
 
@@ -108,14 +108,14 @@ def test_what_was_written_but_not_committed_is_told_apart() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"type": "surprise"}, "the record type 'surprise' is not known here"),
-        ({"shards": -1}, "the field 'shards': -1 is no count"),
-        ({"shards": True}, "True is no count"),
-        ({"run_id": 3}, "the field 'run_id': 3 is no text"),
+        ({"type": "surprise"}, "the record type 'surprise' is unknown"),
+        ({"shards": -1}, "the field 'shards': -1 is not a count"),
+        ({"shards": True}, "True is not a count"),
+        ({"run_id": 3}, "the field 'run_id': 3 is not a string"),
         ({"drop_last": 0}, "the field 'drop_last': 0 is neither true nor false"),
     ],
 )
-def test_records_of_another_form_are_refused(change: dict[str, object], reason: str) -> None:
+def test_malformed_records_are_refused(change: dict[str, object], reason: str) -> None:
     records = run()
     records[0].update(change)
     with pytest.raises(LedgerDamaged, match=reason):
@@ -129,7 +129,7 @@ def test_a_missing_field_is_named() -> None:
         read(written(records))
 
 
-def test_slots_that_do_not_fit_the_records_are_refused() -> None:
+def test_slots_that_do_not_match_the_records_are_refused() -> None:
     content = written(run())
     reader = Reader(io.BytesIO(content))
     list(reader)
@@ -142,5 +142,5 @@ def test_slots_that_do_not_fit_the_records_are_refused() -> None:
             read(content[: ledger.SLOT_BYTES] + ledger.slot_line(1, slot) + content[ledger.RECORDS_FROM :])
 
 
-def test_the_samples_come_back() -> None:
+def test_fixtures_read_back_what_they_wrote() -> None:
     assert records_of(written(run())) == run()

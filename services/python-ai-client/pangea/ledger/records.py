@@ -1,16 +1,14 @@
-"""The records of a ledger, and how they are read from JSON. docs/reference/ledger.md describes them."""
+"""The records of a ledger. docs/reference/ledger.md describes them; `decode.py` reads them from JSON."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import typing
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NewType
+from typing import NewType
 
-# Of new ledgers. Those of format 1 have no weights and merge no shards; all of these are read.
+# The format of new ledgers. Format 1 has no weights and no merged shards.
 FORMAT = 2
+# The formats that can be read.
 FORMATS = (1, 2)
 
 Hash = NewType("Hash", str)
@@ -19,7 +17,7 @@ Hash = NewType("Hash", str)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The first record: what the run is. The last two came with format 2."""
+    """The first record: the settings that are fixed for the run. The last two are new in format 2."""
 
     format: int
     run_id: str
@@ -33,15 +31,15 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The orchestrator was started. `step`: steps in the ledger then."""
+    """The orchestrator was started, with `step` steps in the ledger."""
 
     time: str
     step: int
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """Of a tensor."""
+class TensorSpec:
+    """The name, type and shape of a tensor."""
 
     name: str
     dtype: str
@@ -50,31 +48,31 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What is trained on."""
+    """The dataset of the run."""
 
     name: str
     hash: Hash
     train_samples: int
     held_out_samples: int
     classes: int
-    features: Spec
-    labels: Spec
+    features: TensorSpec
+    labels: TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What the first worker brought.
+    """The model and the dataset, as the first worker reported them.
 
     Attributes:
         params_hash: of the initial parameters.
-        training: how a step changes the parameters, as JSON; empty where the worker did not say.
-        arithmetic: the level that its arithmetic is pinned to; empty where it is not.
-        fingerprints: of a reference computation, by operator.
+        training: optimizer, schedule and clipping as JSON; "" if the worker did not report them.
+        arithmetic: the level to which the worker's arithmetic is pinned; "" if it is not.
+        fingerprints: hashes of a reference computation, by operator.
     """
 
     software: str
     dataset: Dataset
-    parameters: tuple[Spec, ...]
+    parameters: tuple[TensorSpec, ...]
     params_hash: Hash
     epoch_steps: int
     total_steps: int
@@ -85,7 +83,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker has joined. `step`: steps that its parameters had applied."""
+    """A worker has joined, whose parameters had applied `step` steps."""
 
     id: int
     name: str
@@ -97,11 +95,11 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Of a step: the samples at the positions [start, end) of the epoch's order ("from" and "to" in the file).
+    """A shard of a step: the samples at the positions [start, end) of the epoch's order ("from" and "to" in the file).
 
     Attributes:
-        weight: what its gradient was multiplied with; None in format 1, where it is the number of samples.
-        summed: whether the loss is a sum, not a mean.
+        weight: the factor of its gradient; None in format 1, where it is the number of samples.
+        summed: whether the loss is a sum instead of a mean.
     """
 
     shard: int
@@ -115,7 +113,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """A gradient sum over the shards [first, first + count) that one worker sent."""
+    """A worker's gradient sum over the shards [first, first + count)."""
 
     first: int
     count: int
@@ -125,12 +123,12 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step's sum is complete.
+    """A step is committed: its aggregate is complete.
 
     Attributes:
-        params_hash: of the parameters before it.
-        seconds: from its opening to its end.
-        divisor: of gradient and loss_sum; None in format 1, where it is the number of samples.
+        params_hash: of the parameters before the step.
+        seconds: from the opening of the step to its commit.
+        divisor: of the gradient and of loss_sum; None in format 1, where it is the number of samples.
     """
 
     step: int
@@ -149,7 +147,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint is complete on the disk. `file` is relative to the run directory; `params_hash` is of the parameters after `step` steps."""
+    """A checkpoint has been written: the state after `step` steps, in `file`, relative to the run directory."""
 
     step: int
     file: str
@@ -160,11 +158,12 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that ought not to happen, and what was done about it.
+    """An incident: something that should not happen, and what was done about it.
 
     Attributes:
-        count: of shards from `first` on; 0 where it is about none.
-        other: of a conflict that a third worker may settle: whose result was there first. 0 for nobody.
+        first, count: the shards [first, first + count) that it affects; `count` is 0 if it is not about shards.
+        worker, name: the worker that it is about; 0 and "" if there is none.
+        other: in a conflict that a third worker may settle, the worker whose result arrived first; else 0.
     """
 
     kind: str
@@ -180,7 +179,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A worker's script ended the run: after `steps` steps, before its last one."""
+    """The script of a worker stopped the run after `steps` steps, before its last one."""
 
     steps: int
     reason: str
@@ -191,7 +190,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The run got another setting when it was resumed; `step` is the first one that it is for."""
+    """A setting was changed when the run was resumed, from step `step` on."""
 
     what: str
     # "from" and "to" in the file.
@@ -203,129 +202,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """All steps up to the run's end are closed and applied."""
+    """The run has finished: all its steps are committed and applied."""
 
     steps: int
     params_hash: Hash
 
 
 Record = Settings | Start | Model | Worker | Step | Checkpoint | Incident | Stop | Change | Finished
-
-
-_OTHER_NAMES: dict[Any, dict[str, str]] = {Shard: {"start": "from", "end": "to"}, Change: {"old": "from", "new": "to"}}
-
-
-def as_count(value: Any) -> int:
-    """A number of JSON that is a uint64. Raises ValueError for anything else."""
-    if type(value) is not int or not 0 <= value < 1 << 64:
-        raise ValueError(f"{value!r} is no count")
-    return value
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise ValueError(f"{value!r} is no text")
-    return value
-
-
-def _number(value: Any) -> float:
-    if value is None:
-        return float("nan")  # JSON has neither NaN nor Inf
-    if type(value) not in (int, float):
-        raise ValueError(f"{value!r} is no number")
-    return float(value)
-
-
-def _flag(value: Any) -> bool:
-    if type(value) is not bool:
-        raise ValueError(f"{value!r} is neither true nor false")
-    return value
-
-
-def as_hash(value: Any) -> Hash:
-    """A text of JSON that is a SHA-256. Raises ValueError for anything else."""
-    if type(value) is not str or len(value) != 64 or value.strip("0123456789abcdef"):
-        raise ValueError(f"{value!r} is no SHA-256")
-    return Hash(value)
-
-
-def _converter(kind: Any) -> Callable[[Any], Any]:
-    """Gives what makes a value of a record's field from JSON; it raises ValueError."""
-    simple: dict[Any, Callable[[Any], Any]] = {int: as_count, str: _text, float: _number, float | None: _number, bool: _flag, Hash: as_hash}
-    if kind in simple:
-        return simple[kind]
-    if typing.get_origin(kind) is tuple:
-        return _sequence(_converter(typing.get_args(kind)[0]))
-    if typing.get_origin(kind) is dict:
-        return _mapping(_converter(typing.get_args(kind)[1]))
-    return _structure(kind)
-
-
-def _sequence(item: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def convert(value: Any) -> tuple[Any, ...]:
-        if value is None:
-            return ()  # an empty list of Go
-        if type(value) is not list:
-            raise ValueError(f"{value!r} is no list")
-        return tuple([item(one) for one in value])
-
-    return convert
-
-
-def _mapping(item: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def convert(value: Any) -> dict[str, Any]:
-        if type(value) is not dict:
-            raise ValueError(f"{value!r} is no object")
-        return {name: item(one) for name, one in value.items()}
-
-    return convert
-
-
-def _structure(kind: Any) -> Callable[[Any], Any]:
-    hints, others = typing.get_type_hints(kind), _OTHER_NAMES.get(kind, {})
-    required: list[tuple[str, str, Callable[[Any], Any]]] = []
-    optional: list[tuple[str, str, Callable[[Any], Any]]] = []  # a writer leaves them out where they say nothing, or is older than they
-    for field in dataclasses.fields(kind):
-        defaulted = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        (optional if defaulted else required).append((others.get(field.name, field.name), field.name, _converter(hints[field.name])))
-
-    def convert(value: Any) -> Any:
-        if type(value) is not dict:
-            raise ValueError(f"{value!r} is no {kind.__name__.lower()}")
-        given = {}
-        for name, attribute, item in required:
-            if name not in value:
-                raise ValueError(f"the field {name!r} is missing")
-            given[attribute] = _field(name, value[name], item)
-        for name, attribute, item in optional:
-            if name in value:
-                given[attribute] = _field(name, value[name], item)
-        return kind(**given)
-
-    return convert
-
-
-def _field(name: str, value: Any, item: Callable[[Any], Any]) -> Any:
-    try:
-        return item(value)
-    except ValueError as error:
-        raise ValueError(f"the field {name!r}: {error}") from None
-
-
-_CONVERTERS = {kind.__name__.lower(): _converter(kind) for kind in typing.get_args(Record)}
-
-
-def decode(body: bytes) -> Record:
-    """Reads the body of a record. Raises ValueError with the reason."""
-    try:
-        value = json.loads(body)
-    except ValueError as error:
-        raise ValueError(f"its record is no JSON: {error}") from error
-    kind = value.get("type") if type(value) is dict else None
-    if kind not in _CONVERTERS:
-        raise ValueError(f"the record type {kind!r} is not known here; use the release that wrote this ledger")
-    try:
-        record: Record = _CONVERTERS[kind](value)
-    except ValueError as error:
-        raise ValueError(f"its {kind} record is not as it has to be: {error}") from error
-    return record

@@ -1,4 +1,4 @@
-"""The directory of a run: where its files lie, and those that several processes write or read.
+"""The run directory: its layout, and the files that several processes read or write.
 
-Not here: the ledger, which has a room of its own.
+Not here: the ledger (`ledger/`).
 """

@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Atomic replacement of files, and errors of the disk that say what to do."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from pathlib import Path
 from pangea.errors import PangeaError
 
 
-class DiskRefuses(PangeaError, OSError):
-    """A file or folder could not be made or written; the message says which, why, and what to do."""
+class DiskError(PangeaError, OSError):
+    """A file or folder could not be created or written; the message says which, why, and what to do."""
 
 
 @contextmanager
-def explained(what: str, remedy: str) -> Iterator[None]:
-    """Turns an error of the disk into one sentence.
+def explain_disk_errors(what: str, remedy: str) -> Iterator[None]:
+    """Turns any OSError into a DiskError whose message is "WHAT: REASON; REMEDY".
 
     Args:
-        what: could not be done, in words.
-        remedy: what to do.
+        what: the failure, such as "cannot write FILE".
+        remedy: what the user can do.
     Raises:
-        DiskRefuses: instead of any OSError.
+        DiskError: instead of any OSError.
     """
     try:
         yield
-    except DiskRefuses:
+    except DiskError:
         raise
     except OSError as error:
-        raise DiskRefuses(f"{what}: {error.strerror or error}; {remedy}") from error
+        raise DiskError(f"{what}: {error.strerror or error}; {remedy}") from error
 
 
 def write_atomically(file: Path, data: bytes) -> None:
-    """Replaces `file` in one step, on disk before it has its name. Others may write the same file at the same time: the last one stays.
+    """Replaces `file` atomically and durably: its content is synced before it gets its name. Of concurrent writers the last one wins.
 
     Raises:
-        OSError: it could not be written, such as on a full disk; then nothing has changed.
+        OSError: it could not be written, for example because the disk is full; the old file is unchanged.
     """
-    # A name that nobody else has: in containers every process is number 1.
+    # Process numbers do not make a unique name: in containers each writer may be number 1.
     descriptor, staging = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
         with open(descriptor, "wb") as stream:
-            # As any new file: mkstemp's is for its owner alone.
+            # The usual mode of a new file; mkstemp's is readable by its owner only.
             os.fchmod(descriptor, 0o644)
             stream.write(data)
             stream.flush()
             os.fsync(descriptor)
         os.replace(staging, file)
     except BaseException:
-        # Of no use to anybody, and on a full disk in the way.
+        # A partial file is useless, and takes space on a disk that may be full.
         os.unlink(staging)
         raise

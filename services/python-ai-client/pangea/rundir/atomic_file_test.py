@@ -1,4 +1,4 @@
-"""Files are replaced whole, also by several writers that know nothing of each other."""
+"""Files are replaced atomically, also by several independent writers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
 
 
 def test_writers_with_the_same_process_number_do_not_disturb_each_other(tmp_path: Path) -> None:
-    # As processes of several containers over one volume are, all of them number 1: here threads of one process.
+    # The threads of one process stand for processes of several containers over one volume, all of them number 1.
     contents = [bytes([number]) * 100_000 for number in range(8)]
     with ThreadPoolExecutor(len(contents)) as writers:
         for _ in range(20):
@@ -35,7 +35,7 @@ def test_writers_with_the_same_process_number_do_not_disturb_each_other(tmp_path
 
 @contextmanager
 def files_at_most(size: int) -> Iterator[None]:
-    """Writes beyond so many bytes of a file fail, as they do on a full disk."""
+    """Makes writes beyond `size` bytes of a file fail, as they do on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -53,7 +53,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert os.listdir(tmp_path) == ["weights"]
 
 
-def test_a_file_that_cannot_get_its_name_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_rename_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     with pytest.raises(IsADirectoryError):
         write_atomically(tmp_path / "weights", b"new")

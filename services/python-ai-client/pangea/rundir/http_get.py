@@ -1,4 +1,4 @@
-"""Asks pages of Pangea's own processes. They are on this machine or in its network, so no proxy of the environment is asked."""
+"""HTTP requests to Pangea's own processes. They are on this machine or in its network, so proxies of the environment are not used."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def get(url: str, timeout: float) -> bytes:
-    """The page.
+    """The body of the page at `url`.
 
     Raises:
-        OSError: nobody answers within `timeout` seconds, or not with success.
-        http.client.HTTPException, ValueError: what answers is no HTTP server, or the URL is none.
+        OSError: there is no answer within `timeout` seconds, or its status is an error.
+        http.client.HTTPException, ValueError: the answer is not HTTP, or `url` is not a URL.
     """
-    with _DIRECT.open(url, timeout=timeout) as answer:
-        return bytes(answer.read())
+    with _DIRECT.open(url, timeout=timeout) as response:
+        return bytes(response.read())

@@ -1,4 +1,4 @@
-"""Where the files of a run lie, and what the services that write them are called."""
+"""The paths of a run's files, and the names of the services that write them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pangea.places import caller_folder
-from pangea.rundir.atomic_file import explained
+from pangea.rundir.atomic_file import explain_disk_errors
 
 ORCHESTRATOR = "go-orchestrator"
 DATA_SERVICE = "rust-compute"
@@ -17,7 +17,7 @@ _ANY_PORT = "127.0.0.1:0"
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where a service listens, host:port: for workers, and for people and probes."""
+    """The addresses of a service, host:port: `listen` for workers, `http` for health checks, status and metrics."""
 
     listen: str = _ANY_PORT
     http: str = _ANY_PORT
@@ -27,29 +27,29 @@ FREE_PORTS = Addresses()
 
 
 def data_service_name(number: int) -> str:
-    """Of the replica with that number, from 1."""
+    """The name of the replica with this number, from 1."""
     return DATA_SERVICE if number == 1 else f"{DATA_SERVICE}-{number}"
 
 
 def port_file(run_dir: Path, name: str) -> Path:
-    """Where a service of this run writes its addresses."""
+    """The file to which a service of this run writes its addresses."""
     return run_dir / "logs" / f"{name}.ports.json"
 
 
 def run_dir_path(wanted: str | os.PathLike[str] | None, seed: int) -> Path:
-    """Where a run's files go: `wanted`, or `pangea-runs/TIME-SEED-PROCESS` in the caller's folder."""
+    """The path of a run directory: `wanted`, or `pangea-runs/TIME-SEED-PROCESS`, relative to the caller's folder."""
     return caller_folder() / (wanted if wanted is not None else f"pangea-runs/{time.strftime('%Y%m%d-%H%M%S')}-{seed}-{os.getpid()}")
 
 
 def new_run_dir(wanted: str | os.PathLike[str] | None, seed: int) -> Path:
-    """Makes the run directory at `run_dir_path`.
+    """Creates the run directory at `run_dir_path`.
 
     Raises:
-        FileExistsError: if there is a run in it already.
-        DiskRefuses: it cannot be made.
+        FileExistsError: it already holds a run.
+        DiskError: it cannot be created.
     """
     run_dir = run_dir_path(wanted, seed)
-    with explained(f"cannot make the run directory {run_dir}", "make room there, get the right to write, or choose another --run-dir"):
+    with explain_disk_errors(f"cannot create the run directory {run_dir}", "free some space, get permission to write there, or choose another --run-dir"):
         taken = (run_dir / "run.json").exists()
         if not taken:
             (run_dir / "logs").mkdir(parents=True, exist_ok=True)

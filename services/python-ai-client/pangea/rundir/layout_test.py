@@ -1,4 +1,4 @@
-"""Run directories are made once and never overwritten."""
+"""Run directories are created once and never overwritten."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def test_a_run_directory_is_relative_to_the_callers_folder(caller: Path) -> None
     assert (caller / "here" / "logs").is_dir()
 
 
-def test_the_default_lies_under_pangea_runs_and_names_the_seed(caller: Path) -> None:
+def test_the_default_is_under_pangea_runs_and_names_the_seed(caller: Path) -> None:
     run_dir = new_run_dir(None, 17)
     assert run_dir.parent == caller / "pangea-runs"
     assert "-17-" in run_dir.name

@@ -1,4 +1,7 @@
-"""What a worker tells people while it trains. The launcher shows it on the terminal; without a launcher it is in the log alone."""
+"""Notices: what users should know about their script, found by a worker while it trains.
+
+The launcher shows them on the terminal; without a launcher they are only in the worker's log.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,22 @@ SUFFIX = ".notices.jsonl"
 
 
 class Notices:
-    """The notices of one worker, each text once."""
+    """The notices of one worker; repeated ones are dropped."""
 
     def __init__(self, run_dir: Path | None, worker: str) -> None:
         """Args:
-        run_dir: of the run, if this machine sees it.
-        worker: its name.
+        run_dir: the run directory; None if it is not on this machine.
+        worker: the worker's name.
         """
         self._worker = worker
         self._file = run_dir / "logs" / (worker.replace("/", "_") + SUFFIX) if run_dir is not None else None
-        self._said: set[str] = set()
+        self._seen: set[str] = set()
 
-    def say(self, text: str) -> None:
-        """Tells a sentence, unless it was told before."""
-        if text in self._said:
+    def add(self, text: str) -> None:
+        """Logs a notice and writes it to the worker's file, unless the same text was added before."""
+        if text in self._seen:
             return
-        self._said.add(text)
+        self._seen.add(text)
         _log.warning("%s: %s", self._worker, text)
         if self._file is None or not self._file.parent.is_dir():
             return
@@ -35,5 +38,5 @@ class Notices:
             with self._file.open("a") as stream:
                 stream.write(json.dumps({"time": time.time(), "worker": self._worker, "text": text}) + "\n")
         except OSError as error:
-            # A full disk shall not end the training that the notice is about.
+            # A full disk must not end the training.
             _log.warning("cannot write %s: %s", self._file, error)

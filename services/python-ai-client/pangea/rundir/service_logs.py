@@ -1,4 +1,4 @@
-"""What the logs of a run's services say, one JSON object a line: errors, and work that was done again."""
+"""Reads the logs of a run's services, one JSON object per line, for errors and repeated work."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _REFUSED = ("a checkpoint cannot be used; an older one will be tried", "a checkp
 
 @dataclass
 class ServiceLogs:
-    """The logs of one run, read.
+    """What the logs of one run contain.
 
     Attributes:
-        errors: lines of level ERROR, and what is no JSON, each with its file.
+        errors: lines of level ERROR and lines that are not JSON, each with its file.
         checkpoints_refused: how often a checkpoint could not be used.
-        steps_again: steps that had to be computed again, over all starts.
+        steps_again: steps that had to be recomputed, over all starts.
     """
 
     errors: list[str] = field(default_factory=list)
@@ -27,7 +27,7 @@ class ServiceLogs:
 
 
 def read_service_logs(run_dir: Path) -> ServiceLogs:
-    """Reads those of go-orchestrator and of all replicas of rust-compute."""
+    """Reads the logs of go-orchestrator and of all replicas of rust-compute."""
     found = ServiceLogs()
     for file in sorted([*(run_dir / "logs").glob("go-orchestrator.log"), *(run_dir / "logs").glob("rust-compute*.log")]):
         for line, entry in _entries(file):

@@ -1,4 +1,4 @@
-"""What is known of a run: from its orchestrator if that answers, else from the files of its directory."""
+"""The status of a run: from its orchestrator if that answers, else from the files of its directory."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from pangea.errors import PangeaError
 from pangea.rundir.http_get import get
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.rundir.layout import ORCHESTRATOR, port_file
-from pangea.rundir.metrics import MetricsFile
 
 _TIMEOUT_SECONDS = 3.0
-# States in which a run can still take a step.
-GOING_ON = ("waiting", "running")
+# States in which a run can still apply a step.
+ACTIVE_STATES = ("waiting", "running")
 
 
-class NoStatus(PangeaError, RuntimeError):
-    """Neither an orchestrator nor a run is where the user pointed to; the message says what was tried."""
+class StatusUnavailable(PangeaError, RuntimeError):
+    """There is neither an orchestrator nor a run where the user pointed to; the message says what was tried."""
 
 
 def read_status(target: str, base: Path) -> dict[str, Any]:
@@ -25,54 +25,56 @@ def read_status(target: str, base: Path) -> dict[str, Any]:
 
     Args:
         target: a run directory, or host:port of an orchestrator's HTTP pages.
-        base: the folder that a relative directory is meant from.
+        base: the folder to which a relative directory is relative.
     Returns:
-        the orchestrator's /status with `live` (bool) and, for a directory, `run_dir`; of a run that is not live, the same keys as far as its files tell.
+        the orchestrator's /status with `live` (bool) and, for a directory, `run_dir`; for a run that is not live, the same keys with what its files have.
     Raises:
-        NoStatus: saying what was tried.
+        StatusUnavailable: there is no such run or orchestrator.
     """
     run_dir = base / target
     if run_dir.is_dir():
-        return {**_of_directory(run_dir), "run_dir": str(run_dir)}
+        return {**_directory_status(run_dir), "run_dir": str(run_dir)}
     host, _, port = target.rpartition(":")
     if not host or not port.isdigit():
-        raise NoStatus(f"{run_dir} is no directory, and {target} is no address; name a run directory, or host:port of an orchestrator's HTTP pages")
+        raise StatusUnavailable(f"{run_dir} is not a directory, and {target} is not an address; name a run directory, or host:port of an orchestrator's HTTP pages")
     try:
-        return {**_ask(target), "live": True}
+        return {**_fetch(target), "live": True}
     except OSError as error:
-        raise NoStatus(f"no orchestrator answers at http://{target}/status ({error}); its HTTP address stands in its run directory, in logs/{ORCHESTRATOR}.ports.json") from error
+        raise StatusUnavailable(
+            f"no orchestrator answers at http://{target}/status ({error}); its HTTP address is in its run directory, in logs/{ORCHESTRATOR}.ports.json"
+        ) from error
 
 
-def _ask(address: str, timeout: float = _TIMEOUT_SECONDS) -> dict[str, Any]:
+def _fetch(address: str, timeout: float = _TIMEOUT_SECONDS) -> dict[str, Any]:
     return dict(json.loads(get(f"http://{address}/status", timeout)))
 
 
 def live_status(run_dir: Path, timeout: float = _TIMEOUT_SECONDS) -> dict[str, Any] | None:
-    """What the run's orchestrator says; None if it does not answer."""
+    """The status as the run's orchestrator reports it; None if it does not answer."""
     ports, record = port_file(run_dir, ORCHESTRATOR), run_dir / "run.json"
     try:
-        status = _ask(json.loads(ports.read_text())["http"], timeout)
+        status = _fetch(json.loads(ports.read_text())["http"], timeout)
     except (OSError, ValueError):
         return None
-    # Another run's orchestrator may have got the port since.
+    # The orchestrator of another run may be using the port by now.
     return status if not record.exists() or status["run_id"] == json.loads(record.read_text())["run_id"] else None
 
 
-def _of_directory(run_dir: Path) -> dict[str, Any]:
+def _directory_status(run_dir: Path) -> dict[str, Any]:
     if (status := live_status(run_dir)) is not None:
         return {**status, "live": True}
     record = run_dir / "run.json"
     if not record.exists():
-        raise NoStatus(f"{run_dir} holds no run (run.json is missing); check the path")
-    return _of_files(json.loads(record.read_text()), run_dir)
+        raise StatusUnavailable(f"{run_dir} holds no run (run.json is missing); check the path")
+    return _status_from_files(json.loads(record.read_text()), run_dir)
 
 
-def _of_files(run: dict[str, Any], run_dir: Path) -> dict[str, Any]:
-    metrics = MetricsFile(run_dir / "metrics.jsonl")
+def _status_from_files(run: dict[str, Any], run_dir: Path) -> dict[str, Any]:
+    metrics = JsonLinesFile(run_dir / "metrics.jsonl")
     metrics.read_new()
     last = metrics.lines[-1] if metrics.lines else {}
-    # An orchestrator that was killed could not write that it is gone.
-    state = "killed" if run["state"] in GOING_ON else run["state"]
+    # An orchestrator that was killed could not record that.
+    state = "killed" if run["state"] in ACTIVE_STATES else run["state"]
     return {
         "run_id": run["run_id"],
         "state": state,

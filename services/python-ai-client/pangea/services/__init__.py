@@ -1,1 +1,4 @@
-"""Starts the services as children of this process and keeps them alive."""
+"""Child processes: starts, supervises and stops the services and workers of a run.
+
+Not here: what a whole run consists of (`launch/`).
+"""

@@ -1,4 +1,4 @@
-"""Starts the services as child processes, and stops them."""
+"""A child process: started with a log file, waited for, and stopped."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ from pangea.errors import PangeaError
 
 Found = TypeVar("Found")
 
-# How often a condition is looked at while waiting for it.
-_TICK_SECONDS = 0.02
+# The interval at which `wait_for` checks its condition.
+_POLL_SECONDS = 0.02
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
-# How a program says in one line why it ends, near the end of its output.
-_SENTENCES = ("pangea: ", "go-orchestrator: ", "rust-compute: ")
-_SENTENCE_WITHIN = 5
+# Prefixes of the line in which Pangea's programs report why they exit; it is among the last lines of their output.
+_ERROR_PREFIXES = ("pangea: ", "go-orchestrator: ", "rust-compute: ")
+_ERROR_WITHIN_LINES = 5
 
 
 class ChildFailed(PangeaError, RuntimeError):
-    """A child process ended or did not get ready; the message holds the end of its log."""
+    """A child process failed or did not become ready; the message includes the end of its log."""
 
 
 class Child:
-    """A child process whose output goes to a log file. It does not outlive this process, however this one ends."""
+    """A child process whose output goes to a log file. It does not outlive this process, even if this one is killed."""
 
     def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL, folder: Path | None = None) -> None:
         """Args:
-        name: for people.
-        command: to start.
-        log: gets its output at the end, behind that of earlier ones.
-        environment: None for this process's.
-        stdin: as `subprocess` takes it.
-        folder: where it works; None for this process's.
+        name: of the process, for messages.
+        command: the program and its arguments.
+        log: the file to which its output is appended.
+        environment: of the process; None to inherit this process's.
+        stdin: as for `subprocess`.
+        folder: the working directory; None to inherit this process's.
         """
         self.name, self.log = name, log
         try:
             with log.open("ab") as stream:
                 self._log_start = stream.tell()
-                # A group of its own: Ctrl-C reaches us alone, and we stop the children in order.
-                self.process = subprocess.Popen(command, stdin=stdin, stdout=stream, stderr=stream, env=environment, cwd=folder, start_new_session=True, preexec_fn=_prepare())
+                # A separate session: Ctrl-C reaches only this process, which then stops its children in order.
+                self.process = subprocess.Popen(command, stdin=stdin, stdout=stream, stderr=stream, env=environment, cwd=folder, start_new_session=True, preexec_fn=_preexec())
         except (OSError, subprocess.SubprocessError) as error:
             raise ChildFailed(f"cannot start {name} with its log at {log}: {error}") from error
 
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """The exit code as `subprocess` reports it; None while the process runs."""
         return self.process.poll()
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal, unless the process has ended."""
+        """Sends a signal, unless the process has exited."""
         self.process.send_signal(number)
 
     def output(self) -> list[str]:
-        """The lines that this process has written to its log; earlier ones under its name have theirs before."""
+        """The lines that this process has written to its log, without those of its predecessors."""
         try:
             with self.log.open("rb") as stream:
                 stream.seek(self._log_start)
@@ -69,22 +69,31 @@ class Child:
             return [f"(the log cannot be read: {error})"]
 
     def log_tail(self, lines: int = 12) -> str:
-        """The end of what it has written."""
+        """The last lines that this process has written to its log, indented."""
         return "\n".join("  " + line for line in self.output()[-lines:])
 
     def failure(self) -> ChildFailed:
-        """The error that tells how it ended: in its own sentence where it is Pangea's, else with the end of its log."""
+        """The error for its exit: with the reason that a program of Pangea printed, else with the end of its log."""
         output = self.output()
         ended = f"{self.name} ended with exit code {self.exit_code()}"
-        end = output[-_SENTENCE_WITHIN:]
-        found = [number for number, line in enumerate(end) if line.startswith(_SENTENCES)]
+        end = output[-_ERROR_WITHIN_LINES:]
+        found = [number for number, line in enumerate(end) if line.startswith(_ERROR_PREFIXES)]
         if found:
-            sentence = "\n".join(end[found[-1] :]).partition(": ")[2]
-            return ChildFailed(f"{ended}: {sentence}\nIts log: {self.log}")
+            reason = "\n".join(end[found[-1] :]).partition(": ")[2]
+            return ChildFailed(f"{ended}: {reason}\nIts log: {self.log}")
         return ChildFailed(f"{ended}. The end of {self.log}:\n{self.log_tail()}" if output else f"{ended} and wrote nothing to {self.log}")
 
     def wait_ready(self, port_file: Path, timeout: float) -> dict[str, str]:
-        """Waits until the service has written its addresses; gives them as {"listen": "host:port", "http": "host:port"}."""
+        """Waits until the service has written its addresses.
+
+        Args:
+            port_file: where it writes them.
+            timeout: seconds; after that the service is stopped.
+        Returns:
+            {"listen": "host:port", "http": "host:port"}.
+        Raises:
+            ChildFailed: the service exited, or was not ready in time.
+        """
 
         def addresses() -> dict[str, str] | None:
             if self.exit_code() is not None:
@@ -98,7 +107,7 @@ class Child:
         return found
 
     def stop(self, timeout: float = 10.0) -> int:
-        """Asks it to end; kills it if it does not within `timeout` seconds. Gives its exit code."""
+        """Sends SIGTERM, and SIGKILL after `timeout` seconds. Returns the exit code."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
             try:
@@ -108,11 +117,11 @@ class Child:
         return self.process.wait()
 
 
-def _prepare() -> Callable[[], None] | None:
-    """What a child does before it becomes its program. Only for children of the main thread.
+def _preexec() -> Callable[[], None] | None:
+    """Returns what a child does between fork and exec; None for children of other threads than the main one.
 
-    SIGUSR1 asks the run for a checkpoint; a cluster sends it to all processes, and whoever has no use for it must not die of it. And the kernel sends SIGTERM when this process is
-    gone, even after kill -9; it would count the end of another thread, which had started the child, as well.
+    SIGUSR1 requests a checkpoint, and a cluster sends it to all processes; those that do not handle it must not die of it. The kernel is asked to send SIGTERM to the child when
+    its parent dies, even by kill -9. For the kernel the parent is the thread that forked, so in any other thread than the main one the child would die with that thread.
     """
     if threading.current_thread() is not threading.main_thread():
         return None
@@ -121,17 +130,18 @@ def _prepare() -> Callable[[], None] | None:
     def prepare() -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != parent:  # it was gone before
+        # The parent died before prctl took effect.
+        if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)
 
     return prepare
 
 
 def wait_for(condition: Callable[[], Found | None], timeout: float) -> Found | None:
-    """Looks at `condition` until it gives something; None after `timeout` seconds."""
+    """Polls `condition` until it returns a value other than None, and returns that; None after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
         found = condition()
         if found is not None or time.monotonic() > deadline:
             return found
-        time.sleep(_TICK_SECONDS)
+        time.sleep(_POLL_SECONDS)

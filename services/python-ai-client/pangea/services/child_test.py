@@ -1,4 +1,4 @@
-"""Children are started, watched and stopped; what they say when they fail reaches the user."""
+"""Children are started, awaited and stopped; the reason why one failed reaches the user."""
 
 import signal
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from pangea.services.child import Child, ChildFailed
 
-# As services do: the file appears whole.
+# Writes the port file atomically, as the services do.
 READY = """
 import pathlib, sys, threading
 file = pathlib.Path(sys.argv[1])
@@ -22,34 +22,34 @@ def child(tmp_path: Path, code: str, *arguments: str) -> Child:
     return Child("service", [sys.executable, "-c", code, *arguments], tmp_path / "log")
 
 
-def test_a_service_is_ready_when_it_has_written_its_addresses(tmp_path: Path) -> None:
+def test_a_service_is_ready_once_it_has_written_its_addresses(tmp_path: Path) -> None:
     service = child(tmp_path, READY, str(tmp_path / "ports"))
     assert service.wait_ready(tmp_path / "ports", 30) == {"listen": "127.0.0.1:1"}
     assert service.exit_code() is None
     assert service.stop() == -15
 
 
-def test_a_service_that_dies_at_its_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
+def test_the_error_for_a_service_that_fails_at_startup_has_the_end_of_its_log(tmp_path: Path) -> None:
     service = child(tmp_path, "import sys; print('port 9090 is taken', file=sys.stderr); sys.exit(3)")
     with pytest.raises(ChildFailed, match=r"(?s)service ended with exit code 3.*port 9090 is taken"):
         service.wait_ready(tmp_path / "ports", 30)
 
 
-def test_a_service_that_never_gets_ready_is_stopped(tmp_path: Path) -> None:
+def test_a_service_that_never_becomes_ready_is_stopped(tmp_path: Path) -> None:
     service = child(tmp_path, "import threading; threading.Event().wait()")
     with pytest.raises(ChildFailed, match="not ready after"):
         service.wait_ready(tmp_path / "ports", 0.1)
     assert service.exit_code() is not None
 
 
-def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
+def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     ignoring = READY.replace("import pathlib", "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport pathlib")
     service = child(tmp_path, ignoring, str(tmp_path / "ports"))
     service.wait_ready(tmp_path / "ports", 30)
     assert service.stop(timeout=0.1) == -9
 
 
-def test_a_failure_is_its_own_sentence_or_the_end_of_what_this_process_wrote(tmp_path: Path) -> None:
+def test_a_failure_has_the_printed_reason_or_the_end_of_this_process_s_output(tmp_path: Path) -> None:
     def failure(code: str) -> str:
         failed = child(tmp_path, code)
         failed.process.wait(60)
@@ -60,22 +60,22 @@ def test_a_failure_is_its_own_sentence_or_the_end_of_what_this_process_wrote(tmp
         == f"service ended with exit code 1: x.py, line 7: the loss is NaN\nIts log: {tmp_path / 'log'}"
     )
     traceback = failure("raise ValueError('seven')")
-    assert "ValueError: seven" in traceback and "line 7" not in traceback, "that was an earlier process"
+    assert "ValueError: seven" in traceback and "line 7" not in traceback, "output of an earlier process"
     assert failure("raise SystemExit(2)") == f"service ended with exit code 2 and wrote nothing to {tmp_path / 'log'}"
 
 
-def test_sigusr1_does_not_end_a_child_that_has_no_use_for_it(tmp_path: Path) -> None:
+def test_sigusr1_does_not_kill_a_child_that_does_not_handle_it(tmp_path: Path) -> None:
     service = child(tmp_path, READY, str(tmp_path / "ports"))
     service.wait_ready(tmp_path / "ports", 30)
     service.signal(signal.SIGUSR1)
     assert service.stop() == -signal.SIGTERM
 
 
-def test_a_log_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+def test_the_error_for_a_log_that_cannot_be_written_names_it(tmp_path: Path) -> None:
     with pytest.raises(ChildFailed, match=r"cannot start service with its log at .*gone"):
         Child("service", [sys.executable, "-c", "pass"], tmp_path / "gone" / "log")
 
 
-def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_program_names_it(tmp_path: Path) -> None:
     with pytest.raises(ChildFailed, match="cannot start ghost"):
         Child("ghost", [str(tmp_path / "ghost")], tmp_path / "log")

@@ -1,4 +1,4 @@
-"""Orchestrator and data services as children of this process, on free ports of the loopback."""
+"""The services of a run as children of the script's own process, on free loopback ports: what `pangea.join` starts when no launcher has."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 from pangea import datasets
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.rundir.layout import ORCHESTRATOR, data_service_name, new_run_dir
-from pangea.rundir.metrics import MetricsFile
 from pangea.services.child import Child, ChildFailed
 from pangea.services.options import RunOptions
 from pangea.services.programs import start_data_service, start_orchestrator
@@ -19,18 +19,18 @@ from pangea.services.restarts import RestartPolicy
 from pangea.services.supervised import add_service
 from pangea.services.supervisor import Process, Supervisor
 
-_TICK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _LOG = logging.getLogger(__name__)
 
 
 class EmbeddedServices:
-    """The services of one run, running. Made by `start`.
+    """The running services of one run. Created by `start`.
 
     Attributes:
-        orchestrator: where it listens, host:port.
-        data: where the data service listens, host:port; with replicas, all of them with commas between.
+        orchestrator: the address at which it listens for workers, host:port.
+        data: the addresses of all replicas of the data service, host:port, separated by commas.
         status: the orchestrator's HTTP address, host:port.
-        run_dir: of the run.
+        run_dir: the run directory.
     """
 
     def __init__(self, run_dir: Path, options: RunOptions, dataset: str) -> None:
@@ -39,26 +39,28 @@ class EmbeddedServices:
         self._supervisor = Supervisor(RestartPolicy(), lambda event: _LOG.warning("%s", event))
         self._data_services: list[Process] = []
         self._stopping = threading.Event()
-        self._watcher: threading.Thread | None = None
-        self._before: signal.Handlers | None = None
+        self._supervising: threading.Thread | None = None
+        self._previous_handler: signal.Handlers | None = None
 
     @classmethod
     def start(
         cls, options: RunOptions, *, run_dir: str | os.PathLike[str] | None = None, dataset: str = datasets.DEFAULT, data_replicas: int = 1, keep_alive: bool = False
     ) -> EmbeddedServices:
-        """Starts all and waits until they are ready. From the main thread: until `stop`, SIGUSR1 takes a checkpoint, unless the process has a handler of its own.
+        """Starts all services and waits until they are ready.
+
+        When called from the main thread, SIGUSR1 requests a checkpoint until `stop`, unless the process already handles it.
 
         Args:
-            options: of the run. PANGEA_ALLOW_NONDETERMINISM=1 in the environment makes it less strict, as it does for the worker.
-            run_dir: of the run; default `pangea-runs/TIME-SEED`.
+            options: of the run. PANGEA_ALLOW_NONDETERMINISM=1 in the environment turns `strict` off, as it does for the worker.
+            run_dir: the run directory; default: `pangea-runs/TIME-SEED`.
             dataset: a dataset spec.
-            data_replicas: how many processes serve the data.
-            keep_alive: start again what is killed.
+            data_replicas: the number of processes that serve the data.
+            keep_alive: whether services that are killed are restarted.
         Raises:
-            ChildFailed: with the end of the log of the one that failed.
-            UnknownDataset: saying what is wrong with the spec.
-            FileExistsError: the run directory holds a run.
-            DiskRefuses: it cannot be made.
+            ChildFailed: a service failed; the message includes the end of its log.
+            UnknownDataset: the spec is wrong; the message says where.
+            FileExistsError: the run directory already holds a run.
+            DiskError: the run directory cannot be created.
         """
         spec = datasets.parse(dataset).spec
         if os.environ.get("PANGEA_ALLOW_NONDETERMINISM") == "1":
@@ -70,20 +72,20 @@ class EmbeddedServices:
             services.stop()
             raise
         if keep_alive:
-            services._watcher = threading.Thread(target=services._watch, name="pangea-services", daemon=True)
-            services._watcher.start()
-        services._listen()
+            services._supervising = threading.Thread(target=services._supervise, name="pangea-services", daemon=True)
+            services._supervising.start()
+        services._handle_sigusr1()
         return services
 
-    def _listen(self) -> None:
-        """A cluster sends SIGUSR1 to ask for a checkpoint; without a handler the process would end."""
-        before = signal.getsignal(signal.SIGUSR1)
-        if threading.current_thread() is threading.main_thread() and isinstance(before, signal.Handlers):
+    def _handle_sigusr1(self) -> None:
+        """Makes SIGUSR1 request a checkpoint. A cluster sends it to all processes; without a handler this one would die."""
+        previous = signal.getsignal(signal.SIGUSR1)
+        if threading.current_thread() is threading.main_thread() and isinstance(previous, signal.Handlers):
             signal.signal(signal.SIGUSR1, lambda _number, _frame: self.checkpoint())
-            self._before = before
+            self._previous_handler = previous
 
     def checkpoint(self) -> None:
-        """Asks the orchestrator for a checkpoint now."""
+        """Requests a checkpoint from the orchestrator."""
         self._orchestrator.child.signal(signal.SIGUSR1)
 
     def _start_all(self, data_replicas: int) -> None:
@@ -99,20 +101,20 @@ class EmbeddedServices:
     def _start_data_service(self, name: str) -> Process:
         return add_service(self._supervisor, self.run_dir, name, lambda addresses: start_data_service(self.run_dir, name, self._dataset, addresses))
 
-    def _watch(self) -> None:
-        metrics = MetricsFile(self.run_dir / "metrics.jsonl")
-        while not self._stopping.wait(_TICK_SECONDS):
+    def _supervise(self) -> None:
+        metrics = JsonLinesFile(self.run_dir / "metrics.jsonl")
+        while not self._stopping.wait(_POLL_SECONDS):
             metrics.read_new()
             try:
-                self._supervisor.look(len(metrics.lines))
+                self._supervisor.poll(len(metrics.lines))
             except ChildFailed as error:
-                # The worker in this process finds out by itself; this is why.
+                # The worker in this process notices the lost connection; this log entry has the reason.
                 _LOG.error("%s", error)
                 return
 
     @property
     def orchestrator_child(self) -> Child:
-        """Its process."""
+        """The orchestrator's process."""
         return self._orchestrator.child
 
     @property
@@ -121,12 +123,12 @@ class EmbeddedServices:
         return self._data_services[0].child
 
     def stop(self) -> None:
-        """Stops all, the orchestrator first: it writes the last state of the run."""
-        if self._before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGUSR1, self._before)
-            self._before = None
+        """Stops all services, the orchestrator first, which writes the final state of the run."""
+        if self._previous_handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGUSR1, self._previous_handler)
+            self._previous_handler = None
         self._stopping.set()
-        if self._watcher is not None:
-            self._watcher.join()
+        if self._supervising is not None:
+            self._supervising.join()
         for process in reversed(self._supervisor.processes):
             self._supervisor.stop([process])

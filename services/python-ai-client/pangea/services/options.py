@@ -1,29 +1,32 @@
-"""The options of a run and their defaults: the one place of these, for commands, scripts and the orchestrator."""
+"""The options of a run and their defaults, for commands, scripts and the orchestrator; defined here and nowhere else."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 
-# Share of the shards that a worker computes a second time in another order, to find state that a script carries from
-# one to the next.
+# Fraction of the shards that a worker computes a second time in a different order, to detect state that a script
+# carries over from one shard to the next.
 REHEARSE = 0.002
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What the orchestrator has to know of a run: the one place of these defaults, for commands, scripts and the orchestrator itself.
+    """The options that the orchestrator needs to know.
 
     Attributes:
-        epochs: passes over the data; a resumed run may get more.
-        batch_size, shards, seed, min_shard_samples, drop_last: fixed for the run. `min_shard_samples`: a step with fewer samples for each shard is cut into fewer
-            shards. `drop_last`: an epoch ends with its last whole step.
-        checkpoint_steps, checkpoint_seconds: between two checkpoints; 0 for none by that measure.
-        keep_checkpoints: newest ones that are kept.
-        verify_fraction: share of the shards that two workers compute.
+        epochs: passes over the data; resuming may increase it.
+        batch_size: samples of a step, over all workers; fixed for the run, like the four that follow.
+        shards: micro-batches of a step; a power of two.
+        seed: of the initial parameters, the sample order and all random numbers.
+        min_shard_samples: a step with fewer samples per shard is cut into fewer shards.
+        drop_last: whether an epoch ends with its last full step.
+        checkpoint_steps, checkpoint_seconds: the interval between two checkpoints; 0 turns that trigger off.
+        keep_checkpoints: how many of the newest checkpoints are kept.
+        verify_fraction: fraction of the shards that two workers compute.
         straggler_k: a shard is late after median + k * MAD of the others.
-        strict: different bits that nobody can settle end the run, and operations without a deterministic form are refused.
-        take_changes: a resumed run takes another optimizer, learning rate or script; for this start only.
+        strict: whether unresolved different bits end the run, and operations without a deterministic implementation are refused.
+        take_changes: whether a resumed run accepts a changed optimizer, learning rate or script; for this start only.
     """
 
     epochs: int = 10
@@ -41,12 +44,12 @@ class RunOptions:
     take_changes: bool = False
 
     def flags(self) -> list[str]:
-        """Of go-orchestrator. A switch or a bound that is as the orchestrator has it by itself is left out; a test holds both defaults together."""
+        """The command line flags of go-orchestrator. Those in `_OMITTED_DEFAULTS` are left out where they have their default; a test compares both programs' defaults."""
         fields = [(field, getattr(self, field.name)) for field in dataclasses.fields(RunOptions)]
-        return [f"--{field.name.replace('_', '-')}={_flag(value)}" for field, value in fields if field.name not in _SWITCHES or value != field.default]
+        return [f"--{field.name.replace('_', '-')}={_flag(value)}" for field, value in fields if field.name not in _OMITTED_DEFAULTS or value != field.default]
 
 
-_SWITCHES = ("min_shard_samples", "drop_last", "strict", "take_changes")
+_OMITTED_DEFAULTS = ("min_shard_samples", "drop_last", "strict", "take_changes")
 
 
 def _flag(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The commands of the services, and how they are started as children."""
+"""The command lines of the services, and how they are started as children."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from pangea.services.options import RunOptions
 
 
 def data_service_command(program: str, dataset: str, addresses: Addresses, ports: Path) -> list[str]:
-    """A replica of rust-compute that serves the dataset of a spec and writes its addresses to the file `ports`."""
-    return [program, "--dataset", dataset, "--data-dir", str(data_folder()), *_places(addresses, ports)]
+    """The command line of a replica of rust-compute, which serves the dataset of a spec and writes its addresses to the file `ports`."""
+    return [program, "--dataset", dataset, "--data-dir", str(data_folder()), *_address_flags(addresses, ports)]
 
 
 def orchestrator_command(program: str, run_dir: Path, run_id: str, options: RunOptions, addresses: Addresses, ports: Path) -> list[str]:
-    """go-orchestrator for one run; it goes on with the run that is in the directory."""
-    return [program, "--run-dir", str(run_dir), "--run-id", run_id, *options.flags(), *_places(addresses, ports)]
+    """The command line of go-orchestrator, which starts a run or resumes the one that is in the directory."""
+    return [program, "--run-dir", str(run_dir), "--run-id", run_id, *options.flags(), *_address_flags(addresses, ports)]
 
 
-def _places(addresses: Addresses, ports: Path) -> list[str]:
+def _address_flags(addresses: Addresses, ports: Path) -> list[str]:
     return ["--listen", addresses.listen, "--http", addresses.http, "--port-file", str(ports)]
 
 
 def start_data_service(run_dir: Path, name: str, dataset: str, addresses: Addresses = FREE_PORTS) -> Child:
-    """A replica of rust-compute that serves the dataset of a spec."""
+    """Starts a replica of rust-compute, which serves the dataset of a spec."""
     return _start(run_dir, name, data_service_command(str(program(DATA_SERVICE)), dataset, addresses, port_file(run_dir, name)))
 
 
 def start_orchestrator(run_dir: Path, run_id: str, options: RunOptions, addresses: Addresses = FREE_PORTS, environment: dict[str, str] | None = None) -> Child:
-    """go-orchestrator for one run; it goes on with the run that is in the directory. `environment` is added to this process's."""
+    """Starts go-orchestrator, which starts a run or resumes the one that is in the directory. `environment` is added to this process's."""
     command = orchestrator_command(str(program(ORCHESTRATOR)), run_dir, run_id, options, addresses, port_file(run_dir, ORCHESTRATOR))
     return _start(run_dir, ORCHESTRATOR, command, environment)
 
 
 def _start(run_dir: Path, name: str, command: list[str], environment: dict[str, str] | None = None) -> Child:
-    # That of an earlier process would be taken for this one's.
+    # The file of an earlier process would be mistaken for this one's.
     port_file(run_dir, name).unlink(missing_ok=True)
     return Child(name, command, run_dir / "logs" / f"{name}.log", {**os.environ, **(environment or {})})

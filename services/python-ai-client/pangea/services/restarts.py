@@ -1,4 +1,7 @@
-"""Decides what the end of a process means, and whether and when it is started again. No clock, no processes: times are given."""
+"""Decides what an exit code means, and whether and when a process is restarted.
+
+Not here: processes and clocks. Times are arguments.
+"""
 
 from __future__ import annotations
 
@@ -7,78 +10,81 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
-# A worker that ends by one of these was asked to; it died before it could leave the run.
-_REQUESTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# A worker that dies of one of these was asked to stop, before it had a handler that leaves the run.
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Fate(Enum):
-    """What became of a process."""
+class ExitStatus(Enum):
+    """How a process stands.
+
+    Attributes:
+        EXITED: it exited without an error, or because it was asked to stop.
+        FAILED: it exited with an error, which restarting would repeat.
+        KILLED: a signal killed it; it is restarted.
+    """
 
     RUNNING = "running"
-    LEFT = "left"
+    EXITED = "exited"
     FAILED = "failed"
     KILLED = "killed"
 
 
-def fate(exit_code: int | None, is_service: bool) -> Fate:
-    """Reads an exit code as `subprocess` gives it: None while it runs, -N after signal N.
+def exit_status(exit_code: int | None, is_service: bool) -> ExitStatus:
+    """The meaning of an exit code of `subprocess`: None while the process runs, -N after signal N.
 
-    A worker that was asked to stop has left. Nobody asks a service to stop in that way but the launcher, which does not ask here.
+    For a worker, SIGTERM is a request to stop. A service is stopped only by the launcher, which does not call this then; so here a signal means that it was killed.
     """
     if exit_code is None:
-        return Fate.RUNNING
+        return ExitStatus.RUNNING
     if exit_code == 0:
-        return Fate.LEFT
+        return ExitStatus.EXITED
     if exit_code > 0:
-        return Fate.FAILED
-    return Fate.LEFT if not is_service and -exit_code in _REQUESTS else Fate.KILLED
+        return ExitStatus.FAILED
+    return ExitStatus.EXITED if not is_service and -exit_code in _STOP_SIGNALS else ExitStatus.KILLED
 
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How often, and after which pauses. Only deaths without progress of the run between them count.
+    """How often a process is restarted, and after which delays. Only deaths without progress of the run between them count.
 
     Attributes:
-        most_restarts: of one process within `window` without progress; None for no limit.
-        window: seconds that a death is remembered. Starting a worker takes seconds (torch), so a shorter one would miss those that die at their start.
-        first_pause: seconds before the start after the second death; doubled with each further one. The first death costs no pause.
-        longest_pause: seconds.
+        max_restarts: of one process within `window` without progress; None for no limit.
+        window: seconds for which a death counts. Importing torch takes seconds, so a short window would miss a worker that crashes at startup.
+        initial_delay: seconds before the restart after the second death, doubled with each further one. The first restart is immediate.
+        max_delay: seconds.
     """
 
-    most_restarts: int | None = 5
+    max_restarts: int | None = 5
     window: float = 60.0
-    first_pause: float = 0.1
-    longest_pause: float = 5.0
+    initial_delay: float = 0.1
+    max_delay: float = 5.0
 
 
-# For those that kill on purpose.
-UNLIMITED_RESTARTS = RestartPolicy(most_restarts=None, first_pause=0.0, longest_pause=0.0)
+# For callers that kill processes on purpose.
+UNLIMITED_RESTARTS = RestartPolicy(max_restarts=None, initial_delay=0.0, max_delay=0.0)
 
 
 @dataclass
-class Deaths:
-    """The deaths of one process since the run's last step.
-
-    Attributes:
-        count: how many they are.
-    """
+class RestartBackoff:
+    """Counts the deaths of one process since the run's last step, and delays its restarts."""
 
     policy: RestartPolicy
     _times: deque[float] = field(default_factory=deque)
     _progress: int = -1
 
     @property
-    def count(self) -> int:
+    def deaths(self) -> int:
+        """How many deaths count."""
         return len(self._times)
 
-    def died(self, now: float, progress: int) -> float | None:
-        """Notes a death.
+    def after_death(self, now: float, progress: int) -> float | None:
+        """Records a death.
 
         Args:
-            now: seconds, of any clock that only goes forward.
+            now: seconds of any monotonic clock.
             progress: steps of the run so far.
         Returns:
-            seconds until it is to be started again, or None when it was started again often enough without progress.
+            seconds until the restart; None if `max_restarts` is reached: a crash loop.
         """
         if progress != self._progress:
             self._times.clear()
@@ -86,8 +92,8 @@ class Deaths:
         self._times.append(now)
         while now - self._times[0] > self.policy.window:
             self._times.popleft()
-        if self.policy.most_restarts is not None and self.count > self.policy.most_restarts:
+        if self.policy.max_restarts is not None and self.deaths > self.policy.max_restarts:
             return None
-        if self.count == 1:
+        if self.deaths == 1:
             return 0.0
-        return min(self.policy.first_pause * 2.0 ** min(self.count - 2, 16), self.policy.longest_pause)
+        return min(self.policy.initial_delay * 2.0 ** min(self.deaths - 2, 16), self.policy.max_delay)

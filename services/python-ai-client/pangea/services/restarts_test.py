@@ -1,52 +1,52 @@
-"""What the end of a process means, and when it is started again."""
+"""What an exit code means, and when a process is restarted."""
 
 import signal
 
 import pytest
 
-from pangea.services.restarts import UNLIMITED_RESTARTS, Deaths, Fate, RestartPolicy, fate
+from pangea.services.restarts import UNLIMITED_RESTARTS, ExitStatus, RestartBackoff, RestartPolicy, exit_status
 
-POLICY = RestartPolicy(most_restarts=5, window=10.0, first_pause=0.5, longest_pause=1.5)
+POLICY = RestartPolicy(max_restarts=5, window=10.0, initial_delay=0.5, max_delay=1.5)
 
 
 @pytest.mark.parametrize(
     ("exit_code", "worker", "service"),
     [
-        (None, Fate.RUNNING, Fate.RUNNING),
-        (0, Fate.LEFT, Fate.LEFT),
-        (1, Fate.FAILED, Fate.FAILED),
-        (-signal.SIGKILL, Fate.KILLED, Fate.KILLED),
-        (-signal.SIGSEGV, Fate.KILLED, Fate.KILLED),
-        (-signal.SIGTERM, Fate.LEFT, Fate.KILLED),
-        (-signal.SIGINT, Fate.LEFT, Fate.KILLED),
+        (None, ExitStatus.RUNNING, ExitStatus.RUNNING),
+        (0, ExitStatus.EXITED, ExitStatus.EXITED),
+        (1, ExitStatus.FAILED, ExitStatus.FAILED),
+        (-signal.SIGKILL, ExitStatus.KILLED, ExitStatus.KILLED),
+        (-signal.SIGSEGV, ExitStatus.KILLED, ExitStatus.KILLED),
+        (-signal.SIGTERM, ExitStatus.EXITED, ExitStatus.KILLED),
+        (-signal.SIGINT, ExitStatus.EXITED, ExitStatus.KILLED),
     ],
 )
-def test_an_exit_code_tells_what_became_of_a_process(exit_code: int | None, worker: Fate, service: Fate) -> None:
-    assert fate(exit_code, is_service=False) is worker
-    assert fate(exit_code, is_service=True) is service
+def test_the_exit_status_follows_from_the_exit_code(exit_code: int | None, worker: ExitStatus, service: ExitStatus) -> None:
+    assert exit_status(exit_code, is_service=False) is worker
+    assert exit_status(exit_code, is_service=True) is service
 
 
-def test_without_progress_each_death_costs_twice_as_much_up_to_a_bound_and_then_the_process_is_given_up() -> None:
-    deaths = Deaths(POLICY)
-    assert [deaths.died(0.0, progress=7) for _ in range(6)] == [0.0, 0.5, 1.0, 1.5, 1.5, None]
-    assert deaths.count - 1 == POLICY.most_restarts
+def test_without_progress_the_delay_doubles_up_to_its_maximum_and_then_restarting_ends() -> None:
+    backoff = RestartBackoff(POLICY)
+    assert [backoff.after_death(0.0, progress=7) for _ in range(6)] == [0.0, 0.5, 1.0, 1.5, 1.5, None]
+    assert backoff.deaths - 1 == POLICY.max_restarts
 
 
-def test_with_progress_between_them_any_number_of_deaths_cost_no_pause() -> None:
-    deaths = Deaths(POLICY)
-    assert {deaths.died(0.01 * step, progress=step) for step in range(100)} == {0.0}
+def test_with_progress_between_deaths_every_restart_is_immediate() -> None:
+    backoff = RestartBackoff(POLICY)
+    assert {backoff.after_death(0.01 * step, progress=step) for step in range(100)} == {0.0}
 
 
-def test_a_step_between_two_deaths_starts_the_count_anew() -> None:
-    deaths = Deaths(POLICY)
-    assert [deaths.died(float(second), progress=second // 3) for second in range(9)] == [0.0, 0.5, 1.0] * 3
+def test_a_step_between_two_deaths_resets_the_count() -> None:
+    backoff = RestartBackoff(POLICY)
+    assert [backoff.after_death(float(second), progress=second // 3) for second in range(9)] == [0.0, 0.5, 1.0] * 3
 
 
-def test_deaths_far_apart_are_each_a_first_one() -> None:
-    deaths = Deaths(POLICY)
-    assert [deaths.died(second, progress=7) for second in (0.0, 11.0, 22.0, 33.0, 44.0)] == [0.0] * 5
+def test_deaths_further_apart_than_the_window_each_count_as_the_first() -> None:
+    backoff = RestartBackoff(POLICY)
+    assert [backoff.after_death(second, progress=7) for second in (0.0, 11.0, 22.0, 33.0, 44.0)] == [0.0] * 5
 
 
-def test_who_kills_on_purpose_gets_every_process_back_at_once() -> None:
-    deaths = Deaths(UNLIMITED_RESTARTS)
-    assert {deaths.died(0.0, progress=0) for _ in range(100)} == {0.0}
+def test_unlimited_restarts_are_immediate() -> None:
+    backoff = RestartBackoff(UNLIMITED_RESTARTS)
+    assert {backoff.after_death(0.0, progress=0) for _ in range(100)} == {0.0}

@@ -1,4 +1,4 @@
-"""Signals as requests that are granted in order: SIGTERM, SIGHUP and Ctrl-C end the run, SIGUSR1 takes a checkpoint. A second request to end insists."""
+"""Turns signals into requests: SIGTERM, SIGHUP and Ctrl-C stop the run, SIGUSR1 takes a checkpoint. A second stop signal interrupts at once."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-_TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass
 class StopRequest:
-    """What the process was asked for.
+    """What signals have requested of this process.
 
     Attributes:
-        asked: the signal that asked it to end; None if none did.
-        checkpoint: whether a checkpoint is wanted now.
+        stop_signal: the first signal that asked it to stop; None if none did.
+        checkpoint: whether a checkpoint was requested and not yet taken.
     """
 
-    asked: signal.Signals | None = None
+    stop_signal: signal.Signals | None = None
     checkpoint: bool = False
 
     @property
     def exit_code(self) -> int:
-        """As a shell counts it: 128 and the signal's number."""
-        return 128 + self.asked if self.asked is not None else 0
+        """The exit code that a shell would report: 128 plus the signal's number; 0 without a stop signal."""
+        return 128 + self.stop_signal if self.stop_signal is not None else 0
 
-    def take_checkpoint(self) -> bool:
-        """Whether a checkpoint is wanted, once for each time that it was asked for."""
-        wanted, self.checkpoint = self.checkpoint, False
-        return wanted
+    def pop_checkpoint(self) -> bool:
+        """Returns whether a checkpoint was requested since the last call, and clears the request."""
+        requested, self.checkpoint = self.checkpoint, False
+        return requested
 
 
 @contextmanager
-def listening() -> Iterator[StopRequest]:
-    """Within it, the first request to end is noted, and a further one raises KeyboardInterrupt. For the main thread.
+def catch_signals() -> Iterator[StopRequest]:
+    """Records signals in the yielded request; a second stop signal raises KeyboardInterrupt. For the main thread only.
 
-    What the caller has made this process ignore, as nohup does with SIGHUP, stays ignored.
+    A signal that this process inherited as ignored, such as SIGHUP under nohup, stays ignored.
     """
     request = StopRequest()
 
-    def on_end(number: int, _frame: types.FrameType | None) -> None:
-        if request.asked is not None:
+    def on_stop(number: int, _frame: types.FrameType | None) -> None:
+        if request.stop_signal is not None:
             raise KeyboardInterrupt
-        request.asked = signal.Signals(number)
+        request.stop_signal = signal.Signals(number)
 
     def on_checkpoint(_number: int, _frame: types.FrameType | None) -> None:
         request.checkpoint = True
 
-    handlers = {**{number: on_end for number in _TO_END if signal.getsignal(number) is not signal.SIG_IGN}, signal.SIGUSR1: on_checkpoint}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    handlers = {**{number: on_stop for number in _STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}, signal.SIGUSR1: on_checkpoint}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield request
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -5,34 +5,34 @@ import signal
 
 import pytest
 
-from pangea.services.stopping import listening
+from pangea.services.stopping import catch_signals
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
-def test_the_first_signal_asks_and_the_second_insists(number: signal.Signals, code: int) -> None:
-    with listening() as request:
-        assert (request.asked, request.exit_code) == (None, 0)
+def test_the_first_stop_signal_is_recorded_and_the_second_interrupts(number: signal.Signals, code: int) -> None:
+    with catch_signals() as request:
+        assert (request.stop_signal, request.exit_code) == (None, 0)
         os.kill(os.getpid(), number)
-        assert (request.asked, request.exit_code) == (number, code)
+        assert (request.stop_signal, request.exit_code) == (number, code)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_sigusr1_asks_for_a_checkpoint_each_time() -> None:
-    with listening() as request:
+def test_each_sigusr1_requests_a_checkpoint() -> None:
+    with catch_signals() as request:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGUSR1)
-            assert request.take_checkpoint()
-            assert not request.take_checkpoint()
-        assert request.asked is None
+            assert request.pop_checkpoint()
+            assert not request.pop_checkpoint()
+        assert request.stop_signal is None
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
 
 
-def test_below_nohup_sighup_stays_ignored() -> None:
+def test_under_nohup_sighup_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with listening() as request:
+        with catch_signals() as request:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert request.asked is None
+            assert request.stop_signal is None
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -1,4 +1,4 @@
-"""Services under a supervisor: started on free ports, and again at the ports they had."""
+"""Services under a supervisor: started on free ports, and restarted on the same ones."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pangea.services.supervisor import Process, Supervisor
 READY_SECONDS = 60.0
 
 
-def add_service(supervisor: Supervisor, run_dir: Path, name: str, make: Callable[[Addresses], Child]) -> Process:
-    """Starts a service, waits until it is ready, and has it looked after.
+def add_service(supervisor: Supervisor, run_dir: Path, name: str, start_at: Callable[[Addresses], Child]) -> Process:
+    """Starts a service under supervision and waits until it is ready.
 
     Args:
-        supervisor: that looks after it.
-        run_dir: where it writes its addresses.
-        name: of the service, also of its files.
-        make: starts it at these addresses.
+        supervisor: of the service from now on.
+        run_dir: the run directory, where the service writes its addresses.
+        name: of the service, and of its files.
+        start_at: starts the service at the given addresses.
     Raises:
-        ChildFailed: with the end of its log.
+        ChildFailed: it failed; the message includes the end of its log.
     """
     known = FREE_PORTS
 
     def start() -> Child:
-        return make(known)
+        return start_at(known)
 
     process = supervisor.add(name, start, lambda child: Addresses(**child.wait_ready(port_file(run_dir, name), READY_SECONDS)))
     assert process.addresses is not None

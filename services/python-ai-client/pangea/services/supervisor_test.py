@@ -1,4 +1,4 @@
-"""Processes that are killed come back under their name and address; what ends by itself does not."""
+"""A process that is killed is restarted under its name and address; one that exits is not."""
 
 import json
 import signal
@@ -11,11 +11,11 @@ import pytest
 
 from pangea.rundir.layout import Addresses
 from pangea.services.child import Child, ChildFailed, wait_for
-from pangea.services.restarts import Fate, RestartPolicy
+from pangea.services.restarts import ExitStatus, RestartPolicy
 from pangea.services.supervisor import Process, Supervisor
 
 WAITING = "import threading; threading.Event().wait()"
-POLICY = RestartPolicy(most_restarts=2, window=60.0, first_pause=1.0, longest_pause=1.0)
+POLICY = RestartPolicy(max_restarts=2, window=60.0, initial_delay=1.0, max_delay=1.0)
 
 
 class Clock:
@@ -27,7 +27,7 @@ class Clock:
 
 
 class Watch:
-    """A supervisor with a clock that stands, and what it says."""
+    """A supervisor with a clock that only the test advances, and the events that it reports."""
 
     def __init__(self, folder: Path) -> None:
         self.clock, self.events, self.folder = Clock(), list[str](), folder
@@ -49,103 +49,103 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
     made.supervisor.stop(made.supervisor.processes)
 
 
-def ended(process: Process) -> None:
+def wait_exit(process: Process) -> None:
     assert wait_for(lambda: process.child.exit_code(), 60.0) is not None
 
 
-def test_a_killed_process_is_started_again_at_once_and_after_a_pause_only_without_progress(watch: Watch) -> None:
+def test_a_killed_process_is_restarted_immediately_and_without_progress_after_a_delay(watch: Watch) -> None:
     worker = watch.start("worker-2", WAITING)
     first = worker.child.process.pid
     watch.kill(worker)
-    watch.supervisor.look(progress=0)
+    watch.supervisor.poll(progress=0)
     assert worker.child.process.pid != first
     assert worker.restarts == 1 and worker.alive
     watch.kill(worker)
-    watch.supervisor.look(progress=1)
+    watch.supervisor.poll(progress=1)
     assert worker.restarts == 2 and worker.alive
     assert watch.events == ["worker-2 was killed (signal 9); started again"] * 2
     watch.kill(worker)
-    watch.supervisor.look(progress=1)
+    watch.supervisor.poll(progress=1)
     assert worker.restarts == 2 and worker.alive
-    assert watch.events[2:] == ["worker-2 was killed (signal 9); it is started again in 1.0 s"]
+    assert watch.events[2:] == ["worker-2 was killed (signal 9); starting it again in 1.0 s"]
     watch.clock.now = 1.0
-    watch.supervisor.look(progress=1)
+    watch.supervisor.poll(progress=1)
     assert worker.restarts == 3 and worker.child.exit_code() is None
 
 
-def test_a_worker_that_ends_by_itself_is_left_alone_and_named_if_it_failed(watch: Watch) -> None:
+def test_a_worker_that_exits_is_not_restarted_and_a_failure_is_reported(watch: Watch) -> None:
     good, asked, bad = watch.start("good", "pass"), watch.start("asked", WAITING), watch.start("bad", "raise SystemExit('pangea: x.py, line 3: no such layer')")
     asked.child.process.terminate()
     for worker in (good, bad, asked):
-        ended(worker)
-    watch.supervisor.look(progress=0)
-    assert (good.fate, bad.fate, asked.fate) == (Fate.LEFT, Fate.FAILED, Fate.LEFT)
+        wait_exit(worker)
+    watch.supervisor.poll(progress=0)
+    assert (good.status, bad.status, asked.status) == (ExitStatus.EXITED, ExitStatus.FAILED, ExitStatus.EXITED)
     assert not any(worker.alive for worker in (good, bad, asked))
     assert watch.events == [f"bad ended with exit code 1: x.py, line 3: no such layer\nIts log: {watch.folder / 'log'}"]
 
 
-def test_the_last_of_the_failed_workers_is_left_to_whoever_asked_for_the_run(watch: Watch) -> None:
+def test_the_failure_of_the_last_worker_is_not_reported_as_an_event(watch: Watch) -> None:
     first, second = watch.start("first", "raise SystemExit(3)"), watch.start("second", WAITING)
-    ended(first)
-    watch.supervisor.look(progress=0)
-    assert len(watch.events) == 1 and watch.events[0].startswith("first ended with exit code 3") and watch.events[0].endswith("The other workers go on.")
+    wait_exit(first)
+    watch.supervisor.poll(progress=0)
+    assert len(watch.events) == 1 and watch.events[0].startswith("first ended with exit code 3") and watch.events[0].endswith("The other workers continue.")
     second.start = lambda: Child("second", [sys.executable, "-c", "raise SystemExit(3)"], watch.folder / "log")
     watch.kill(second)
-    watch.supervisor.look(progress=0)
-    ended(second)
-    watch.supervisor.look(progress=0)
-    assert second.fate is Fate.FAILED
-    assert [event.split()[0] for event in watch.events[1:]] == ["second"], "only that it was killed"
+    watch.supervisor.poll(progress=0)
+    wait_exit(second)
+    watch.supervisor.poll(progress=0)
+    assert second.status is ExitStatus.FAILED
+    assert [event.split()[0] for event in watch.events[1:]] == ["second"], "only that it was killed, not that it failed"
 
 
-def test_a_process_that_dies_again_and_again_without_progress_ends_the_run_with_its_log(watch: Watch) -> None:
+def test_a_crash_loop_is_an_error_with_the_end_of_the_log(watch: Watch) -> None:
     worker = watch.start("worker-1", "import os; print('out of luck', flush=True); os.abort()")
-    ended(worker)
-    watch.supervisor.look(progress=4)
-    ended(worker)
-    watch.supervisor.look(progress=4)
+    wait_exit(worker)
+    watch.supervisor.poll(progress=4)
+    wait_exit(worker)
+    watch.supervisor.poll(progress=4)
     watch.clock.now = 1.0
-    watch.supervisor.look(progress=4)
-    ended(worker)
+    watch.supervisor.poll(progress=4)
+    wait_exit(worker)
     with pytest.raises(ChildFailed, match=r"(?s)worker-1 was killed \(signal 6\); crash loop: 2 restarts without progress at step 4.*out of luck"):
-        watch.supervisor.look(progress=4)
+        watch.supervisor.poll(progress=4)
 
 
-def test_a_service_that_fails_ends_the_run_with_its_log(watch: Watch) -> None:
+def test_a_failed_service_is_an_error_with_the_end_of_its_log(watch: Watch) -> None:
     service = watch.start("service", "raise SystemExit('the disk is full')", Addresses("127.0.0.1:1", "127.0.0.1:2"))
-    ended(service)
+    wait_exit(service)
     with pytest.raises(ChildFailed, match=r"(?s)service ended with exit code 1.*the disk is full"):
-        watch.supervisor.look(progress=0)
+        watch.supervisor.poll(progress=0)
 
 
-def test_a_service_waits_until_its_address_is_free_and_gives_up_in_the_end(watch: Watch) -> None:
+def test_a_restart_waits_until_the_address_is_free_and_fails_after_a_while(watch: Watch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         service = watch.start("service", WAITING, Addresses(address, "127.0.0.1:0"))
         watch.kill(service)
-        watch.supervisor.look(progress=0)
+        watch.supervisor.poll(progress=0)
         assert service.alive and service.restarts == 0
         watch.clock.now = 31.0
-        with pytest.raises(ChildFailed, match=f"another process has had its address {address}"):
-            watch.supervisor.look(progress=0)
-    watch.supervisor.look(progress=0)
+        with pytest.raises(ChildFailed, match=f"another process has been using its address {address}"):
+            watch.supervisor.poll(progress=0)
+    watch.supervisor.poll(progress=0)
     assert service.restarts == 1
 
 
-def test_stopping_ends_all_and_starts_none_again(watch: Watch) -> None:
+def test_stop_ends_all_processes_and_cancels_restarts(watch: Watch) -> None:
     dead, living = watch.start("dead", WAITING), watch.start("living", WAITING)
     watch.kill(dead)
-    watch.supervisor.look(progress=0)
+    watch.supervisor.poll(progress=0)
     watch.kill(dead)
-    watch.supervisor.look(progress=0)
+    watch.supervisor.poll(progress=0)
     watch.supervisor.stop(watch.supervisor.processes)
     watch.clock.now = 100.0
-    watch.supervisor.look(progress=0)
+    watch.supervisor.poll(progress=0)
     assert not dead.alive and not living.alive
     assert living.child.exit_code() == -signal.SIGTERM
 
 
-def test_a_child_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
+def test_a_child_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent = f"""
 import json, pathlib, signal, sys
 from pangea.services.child import Child
@@ -165,7 +165,7 @@ signal.pause()
 
 
 def running(pid: int) -> bool:
-    """Whether it is there, and not only waits to be buried."""
+    """Whether the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -103,7 +103,7 @@ def join(
             _initialise(model, init, first_batch(client, client.dataset().train_samples))
         training = training or Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate)
         if allows_nondeterminism():
-            training.parameters.on_broken_promise = lambda text: notices.say(calling_line() + text)
+            training.parameters.on_broken_promise = lambda text: notices.add(calling_line() + text)
         worker = Worker(training, client, addresses, name, level, take_changes=os.environ.get("PANGEA_TAKE_CHANGES") == "1")
     except BaseException as error:
         sigterm.restore()
@@ -113,7 +113,7 @@ def join(
             sys.exit(0)
         raise
     if training.parameters.buffers.averaged:
-        notices.say(_AVERAGED_NOTICE.format(", ".join(training.parameters.buffers.averaged)))
+        notices.add(_AVERAGED_NOTICE.format(", ".join(training.parameters.buffers.averaged)))
     training.guard()
     if health is not None:
         health.worker = worker

@@ -232,11 +232,11 @@ class Run:
         except BrokenPromise as error:
             if not allows_nondeterminism():
                 raise
-            self._notices.say(f"{calling_line()}{error}")
+            self._notices.add(f"{calling_line()}{error}")
             self._rehearser.disable()
             return
         if inconclusive:
-            self._notices.say(f"the rehearsal of a shard in a different order was inconclusive ({inconclusive}); a dependence on the order of batches may go undetected")
+            self._notices.add(f"the rehearsal of a shard in a different order was inconclusive ({inconclusive}); a dependence on the order of batches may go undetected")
 
     def step(self, loss: torch.Tensor, *, weight: float | torch.Tensor | None = None, reduction: Literal["mean", "sum"] = "mean") -> None:
         """Submits the loss of the current batch, and runs backward. The step's loss is the weighted mean over its batches, or their sum.
@@ -267,7 +267,7 @@ class Run:
                 "(pangea.join(clip_norm=...)), or inspect the batch (batch.sample_ids)"
             )
         if weight is None and not summed and self._rehearser.in_first_steps and (hint := hint_about(loss)):
-            self._notices.say(hint)
+            self._notices.add(hint)
         if self._rehearser.take_in_child(loss, lambda: self._contribution(loss, batch, lease, 1.0 if summed else scale)):
             self._batch = None
             return
@@ -378,7 +378,7 @@ class Run:
             self._worker.leave("stopped by a signal")
         self._mark_ended()
         if self._finished and self._worker.step == 0:
-            self._notices.say("the run ended before its first step: final.safetensors has untrained weights")
+            self._notices.add("the run ended before its first step: final.safetensors has untrained weights")
 
     def _write(self, results: dict[str, Any]) -> None:
         ended = self._worker.ended

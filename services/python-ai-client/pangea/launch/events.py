@@ -1,4 +1,4 @@
-"""What happens in a run and people should know, as sentences, each once: notices of workers, incidents, checkpoints that cannot be written, and where a resumed run went on."""
+"""Events of a run that its user should see, each as one message: notices of workers, incidents, failed checkpoints, and the point from which a run resumes."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from pangea.launch.incidents import read_incidents
-from pangea.rundir.metrics import MetricsFile
+from pangea.rundir.json_lines import JsonLinesFile
 from pangea.rundir.status import live_status
 
-# How often files and the orchestrator are looked at.
-_SECONDS = 0.5
-_ASK_SECONDS = 0.5
-# So many incidents are told one by one; the run's end counts them all.
-_MOST_INCIDENTS = 5
+# The interval at which files are read and the orchestrator is queried.
+_POLL_SECONDS = 0.5
+_STATUS_TIMEOUT_SECONDS = 0.5
+# How many incidents are reported one by one; the summary at the end counts them all.
+_MAX_INCIDENTS = 5
 
 Status = dict[str, Any]
 
 
 def current_status(run_dir: Path) -> Status:
-    """The orchestrator's own word, or what run.json has; empty if there is neither."""
-    status = live_status(run_dir, _ASK_SECONDS)
+    """The status from the orchestrator, else the content of run.json; empty if there is neither."""
+    status = live_status(run_dir, _STATUS_TIMEOUT_SECONDS)
     return status if status is not None else _record(run_dir)
 
 
@@ -34,39 +34,39 @@ def _record(run_dir: Path) -> Status:
         return {}
 
 
-class RunNews:
-    """Reads the news of one start of a run. Made before the start: what is older is not told again."""
+class RunEvents:
+    """Collects the events of one start of a run. Create it before the start: events of earlier starts are not reported again."""
 
     def __init__(self, run_dir: Path, status: Callable[[Path], Status] = current_status, clock: Callable[[], float] = time.monotonic) -> None:
         """Args:
-        run_dir: of the run.
-        status: gives its status.
-        clock: seconds; only goes forward.
+        run_dir: the run directory.
+        status: returns the run's status.
+        clock: monotonic seconds.
         """
         self._run_dir, self._status, self._clock = run_dir, status, clock
-        self._notices: dict[Path, MetricsFile] = {}
-        self._told: set[str] = set()
+        self._notices: dict[Path, JsonLinesFile] = {}
+        self._reported: set[str] = set()
         self._incidents = int(_record(run_dir).get("incidents", 0))
         self._checkpoint_error = ""
         self._resumed = False
-        self._next_look = 0.0
+        self._next_poll = 0.0
         self._new_notices()
 
-    def look(self, now: bool = False) -> list[str]:
-        """What is new. Looks only now and then, or with `now` at once; call it as often as you like."""
-        if not now and self._clock() < self._next_look:
+    def poll(self, now: bool = False) -> list[str]:
+        """Returns the new events. Cheap to call often: files and status are read only after `_POLL_SECONDS`, or when `now` is true."""
+        if not now and self._clock() < self._next_poll:
             return []
-        self._next_look = self._clock() + _SECONDS
+        self._next_poll = self._clock() + _POLL_SECONDS
         status = self._status(self._run_dir)
         return [*self._resumed_from(status), *self._new_notices(), *self._new_incidents(status), *self._checkpoints(status)]
 
     def _new_notices(self) -> list[str]:
-        """Of all workers; a text that several of them have is told once."""
+        """New notices of all workers; a text that several workers have is reported once."""
         found = []
         for file in sorted((self._run_dir / "logs").glob("*.notices.jsonl")):
-            for notice in self._notices.setdefault(file, MetricsFile(file)).read_new():
-                if notice["text"] not in self._told:
-                    self._told.add(notice["text"])
+            for notice in self._notices.setdefault(file, JsonLinesFile(file)).read_new():
+                if notice["text"] not in self._reported:
+                    self._reported.add(notice["text"])
                     found.append(f"{notice['worker']}: {notice['text']}")
         return found
 
@@ -75,8 +75,8 @@ class RunNews:
             return []
         incidents = read_incidents(self._run_dir)
         first, self._incidents = self._incidents, max(self._incidents, len(incidents))
-        lines = [f"incident: {incident}" for incident in incidents[first:_MOST_INCIDENTS]]
-        if first < _MOST_INCIDENTS < len(incidents):
+        lines = [f"incident: {incident}" for incident in incidents[first:_MAX_INCIDENTS]]
+        if first < _MAX_INCIDENTS < len(incidents):
             lines.append(f"there are more incidents; see pangea audit {self._run_dir}")
         return lines
 
@@ -87,7 +87,7 @@ class RunNews:
         self._checkpoint_error = error
         if not error:
             return ["checkpoints are written again"]
-        return [f"warning: a checkpoint could not be written: {error}. The run goes on, and tries again with the next one"]
+        return [f"warning: a checkpoint could not be written: {error}. The run continues, and tries again with the next one"]
 
     def _resumed_from(self, status: Status) -> list[str]:
         found = status.get("resumed_from")
@@ -96,4 +96,4 @@ class RunNews:
         self._resumed = True
         again = found["steps_again"]
         source = f"from {found['file']} (step {found['step']})" if found["file"] else f"from step {found['step']}"
-        return [f"the run goes on {source}; {again or 'no'} step{'' if again == 1 else 's'} {'is' if again == 1 else 'are'} computed again"]
+        return [f"the run resumes {source}; {again or 'no'} step{'' if again == 1 else 's'} {'is' if again == 1 else 'are'} computed again"]

@@ -1,4 +1,4 @@
-"""Reads metrics.jsonl as it grows."""
+"""Reads files of one JSON object per line while they grow: metrics.jsonl, notices and events."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 
-class MetricsFile:
-    """The lines of a run's steps, read as they come."""
+class JsonLinesFile:
+    """A file of JSON lines that is read incrementally.
+
+    Attributes:
+        lines: all that were read so far.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file, self._position = file, 0
         self.lines: list[dict[str, Any]] = []
 
     def read_new(self) -> list[dict[str, Any]]:
-        """The whole lines that came since the last call."""
+        """The complete lines that were added since the last call; none while the file does not exist."""
         try:
             with self._file.open("rb") as stream:
                 stream.seek(self._position)
