@@ -87,4 +87,7 @@ def test_a_disk_that_takes_no_run_directory_is_a_sentence(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     ended = pangea(tmp_path, "train", "train.py", "--run-dir", "file/run")
     assert ended.returncode == 1
-    assert ended.stderr == f"pangea: cannot create the run directory {tmp_path}/file/run: Not a directory; free some space, get permission to write there, or choose another --run-dir\n"
+    assert (
+        ended.stderr
+        == f"pangea: cannot create the run directory {tmp_path}/file/run: Not a directory; free some space, get permission to write there, or choose another --run-dir\n"
+    )
