@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.chaos.stage import Stage, undisturbed
+from tests.harness.stage import Stage, undisturbed
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.stage import Stage, kill, pause, stage
+from tests.harness.stage import Stage, kill, pause, stage
 
 
 def test_the_only_data_service_is_killed_and_comes_back(alone: Stage, tmp_path: Path) -> None:

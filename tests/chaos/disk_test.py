@@ -5,7 +5,7 @@ import resource
 from pathlib import Path
 
 from pangea import ledger
-from tests.chaos.stage import OPTIONS, Stage, death, kill, stage
+from tests.harness.stage import OPTIONS, Stage, death, kill, stage
 
 WITH_CHECKPOINTS = dataclasses.replace(OPTIONS, checkpoint_steps=2)
 

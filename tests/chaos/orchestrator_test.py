@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pangea import ledger
-from tests.chaos.stage import OPTIONS, Stage, death, kill, stage
+from tests.harness.stage import OPTIONS, Stage, death, kill, stage
 from tools.processes.waiting import eventually
 
 WITH_CHECKPOINTS = dataclasses.replace(OPTIONS, checkpoint_steps=3)

@@ -18,9 +18,9 @@ from pangea.launch.job import Job
 from pangea.restarts import Fate
 from pangea.services import DATA_SERVICE, ORCHESTRATOR, port_file
 from pangea.settings import Settings
-from tests.chaos.launched import Launched, alone, launched, new_run
-from tests.integration.cluster import SCRIPT, Cluster
-from tests.integration.command import pangea
+from tests.harness.launched import Launched, alone, launched, new_run
+from tests.harness.cluster import SCRIPT, Cluster
+from tests.harness.command import pangea
 from tools.processes.waiting import eventually
 
 _STORE_BYTES = 80 << 20

@@ -11,8 +11,8 @@ import pytest
 
 from pangea.places import data_file
 from pangea.status import read_status
-from tests.chaos.launched import EPOCHS, STEPS, Launched, alone, launched, new_run
-from tests.integration.cluster import SCRIPT, Cluster
+from tests.harness.launched import EPOCHS, STEPS, Launched, alone, launched, new_run
+from tests.harness.cluster import SCRIPT, Cluster
 from tools.processes.waiting import eventually
 
 

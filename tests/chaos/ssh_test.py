@@ -12,8 +12,8 @@ import pytest
 
 from pangea.places import program
 from tests.chaos import fake_ssh
-from tests.chaos.launched import Launched, alone, launched, new_run, parent_of
-from tests.integration.command import pangea
+from tests.harness.launched import Launched, alone, launched, new_run, parent_of
+from tests.harness.command import pangea
 from tools.processes.waiting import eventually
 
 _GATE_STEP = 3

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.launched import alone, launched, new_run
-from tests.integration.cluster import SCRIPT, Cluster
+from tests.harness.launched import alone, launched, new_run
+from tests.harness.cluster import SCRIPT, Cluster
 
 
 @pytest.fixture(scope="module")

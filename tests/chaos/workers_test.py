@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 from pangea import ledger
-from tests.chaos.stage import OPTIONS, Stage, death, go_on, kill, pause, stage
+from tests.harness.stage import OPTIONS, Stage, death, go_on, kill, pause, stage
 from tools.processes.waiting import eventually
 
 

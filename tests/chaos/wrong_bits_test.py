@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pangea import ledger
-from tests.chaos.stage import OPTIONS, Stage, death, stage
+from tests.harness.stage import OPTIONS, Stage, death, stage
 
 VERIFIED = dataclasses.replace(OPTIONS, verify_fraction=1.0)
 WITH_CHECKPOINTS = dataclasses.replace(OPTIONS, checkpoint_steps=2)

@@ -12,7 +12,7 @@ import pytest
 
 from pangea.arithmetic import LEVELS, VARIABLE, best_level
 from pangea.places import example
-from tests.integration.command import pangea
+from tests.harness.command import pangea
 
 pytestmark = pytest.mark.skipif(not best_level(), reason="this processor has no level to pin")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pangea.places import data_file, example
-from tests.integration.command import pangea
+from tests.harness.command import pangea
 
 # Of the standard library's sources: 20 steps of an epoch.
 TEXT_BYTES = 93_000

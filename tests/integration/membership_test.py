@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster import Cluster, cluster, undisturbed
+from tests.harness.cluster import Cluster, cluster, undisturbed
 from tools.processes.waiting import eventually
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster import SCRIPT, cluster
+from tests.harness.cluster import SCRIPT, cluster
 
 # What makes a worker another one, before it joins.
 OTHERS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pangea.ledger import NAME, Reader, Step
-from tests.integration.cluster import Cluster, undisturbed
+from tests.harness.cluster import Cluster, undisturbed
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from pangea.embedded import EmbeddedServices
 from pangea.places import data_file, program
-from tests.integration.cluster import cluster, http_get
+from tests.harness.cluster import cluster, http_get
 from tools.processes.ports import free_address
 from tools.processes.waiting import eventually
 

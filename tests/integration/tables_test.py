@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.command import pangea
+from tests.harness.command import pangea
 
 SCRIPT = """
 import torch, pangea

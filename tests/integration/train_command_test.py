@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pangea.places import python_environment
-from tests.integration.command import pangea
+from tests.harness.command import pangea
 
 SCRIPT = """
 import json, os, pathlib, torch, pangea

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from pangea.cli import main
 from pangea.ledger import NAME, Reader, Step
-from tests.integration.cluster import Cluster, cluster
+from tests.harness.cluster import Cluster, cluster
 
 SCRIPT = Path(__file__).with_name("weighted_training.py")
 # Shards of three or four samples, of which there are some in which nothing counts.

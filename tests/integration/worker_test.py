@@ -14,8 +14,8 @@ import pytest
 
 from pangea.children import Child
 from pangea.places import program, python_environment
-from tests.integration.cluster import SCRIPT, Cluster, cluster, undisturbed
-from tests.integration.command import pangea
+from tests.harness.cluster import SCRIPT, Cluster, cluster, undisturbed
+from tests.harness.command import pangea
 from tools.processes.waiting import PATIENCE_SECONDS, eventually
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.scripts.scripts import HERE, Ended, train
+from tests.harness.scripts import HERE, Ended, train
 
 EPOCHS, STEPS, INTERRUPT_STEP = 4, 92, 30
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts.scripts import train
+from tests.harness.scripts import train
 
 HEAD = """import torch, pangea
 from torch import nn

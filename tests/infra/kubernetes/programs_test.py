@@ -17,7 +17,7 @@ from pangea.children import Child
 from pangea.places import program, python_environment
 from pangea.services import start_data_service
 from tests.infra.kubernetes.manifests import Manifest, build, containers, pod_labels, pods
-from tests.integration.cluster import http_get
+from tests.harness.cluster import http_get
 from tools.processes.ports import free_address
 from tools.processes.waiting import eventually
 

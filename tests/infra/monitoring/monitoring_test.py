@@ -11,7 +11,7 @@ import yaml
 from tests.infra.monitoring import queries
 from tests.infra.monitoring.exported import Metric, exported
 from tests.infra.monitoring.labels import Checker, Wrong
-from tests.integration.cluster import cluster, http_get
+from tests.harness.cluster import cluster, http_get
 from tools.processes.ports import free_address
 
 

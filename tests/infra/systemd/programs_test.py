@@ -16,7 +16,7 @@ from pangea.children import Child
 from pangea.cli import main
 from pangea.places import data_file, program, python_environment
 from tests.infra.systemd.units import UNITS, command, environment, read
-from tests.integration.cluster import cluster, http_get
+from tests.harness.cluster import cluster, http_get
 from tools.processes.waiting import eventually
 
 ORCHESTRATOR, DATA, WORKER = UNITS

@@ -1,6 +1,6 @@
 """A training script of which a test can make a worker that hangs, lies or has a bad memory.
 
-GATE_STEP, GATE_DIR: as in tests/integration/gated_training.py.
+GATE_STEP, GATE_DIR: as in tests/harness/gated_training.py.
 LIE_FROM_STEP: from this step on every gradient is wrong by LIE_FACTOR (a little), as that of a broken processor; with nan a gradient is no number
 while the loss is one.
 FLIP_AFTER_STEP: when this step has been applied one parameter changes by itself, once, as in a broken memory.
@@ -18,7 +18,7 @@ from torch.nn import functional
 
 import pangea
 from pangea.children import wait_for
-from tests.integration.gated_training import pass_gate
+from tests.harness.gated_training import pass_gate
 
 
 def hang(*_: object) -> None:

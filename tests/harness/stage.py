@@ -14,11 +14,11 @@ from pangea.audit import audit_ledger
 from pangea.children import Child
 from pangea.ledger import Entry, Reader
 from pangea.services import FREE_PORTS, ORCHESTRATOR, Addresses, RunOptions, data_service_name, port_file, start_data_service, start_orchestrator
-from tests.chaos.service_logs import assert_no_errors
-from tests.integration.cluster import Cluster
+from tests.harness.service_logs import assert_no_errors
+from tests.harness.cluster import Cluster
 from tools.processes.waiting import eventually
 
-SCRIPT = Path(__file__).with_name("training.py")
+SCRIPT = Path(__file__).with_name("faulty_training.py")
 READY_SECONDS = 60.0
 OPTIONS = RunOptions(epochs=2, batch_size=256, shards=8, seed=5)
 
@@ -75,11 +75,11 @@ class Stage(Cluster):
         return self._addresses[name]
 
     def start_worker(self, name: str, gate_step: int = -1, script: Path = SCRIPT, **environment: str) -> Child:
-        """Starts a worker of tests/chaos/training.py."""
+        """Starts a worker of tests/harness/faulty_training.py."""
         return super().start_worker(name, gate_step, script, **environment)
 
     def hang_next_donor(self) -> None:
-        """Has the next worker of tests/chaos/training.py that is asked for its state hang, until `free`."""
+        """Has the next worker of tests/harness/faulty_training.py that is asked for its state hang, until `free`."""
         (self._gates / "hang").touch()
 
     def wait_hanging(self, name: str) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 from pangea.children import Child
 from pangea.places import python_environment
 from pangea.status import read_status
-from tests.chaos.service_logs import assert_no_errors
-from tests.integration.cluster import SCRIPT, Cluster, undisturbed
+from tests.harness.service_logs import assert_no_errors
+from tests.harness.cluster import SCRIPT, Cluster, undisturbed
 from tools.processes.waiting import eventually
 
 # Of every run here: 1,438 samples in batches of 256 are 6 steps an epoch.
