@@ -1,140 +1,206 @@
-"""Services and workers for a test, as real processes on free loopback ports."""
+"""A run on loopback ports whose processes a test starts, and inflicts anything on, one by one."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pangea.children import Child
-from pangea.embedded import EmbeddedServices
-from pangea.places import python_command, python_environment
-from pangea.services import RunOptions
-from tools.processes.waiting import eventually
+from pangea.places import python_environment
+from pangea.services import FREE_PORTS, ORCHESTRATOR, Addresses, RunOptions, data_service_name, port_file, start_data_service, start_orchestrator
+from tests.harness.gates import Gates
+from tests.harness.pages import http_get
+from tests.harness.processes import kill, wait_exit
+from tests.harness.run_files import RunFiles
+from tests.harness.service_logs import assert_no_errors
+from tools.processes.waiting import PATIENCE_SECONDS, eventually
 
-SCRIPT = Path(__file__).with_name("gated_training.py")
-
-
-def http_get(address: str, path: str) -> tuple[int, str]:
-    """Status and body; status 0 when nobody answers."""
-    try:
-        with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except OSError:
-        return 0, ""
+SCRIPT = Path(__file__).with_name("training.py")
+# 1,438 training samples in batches of 256 are 6 steps an epoch.
+OPTIONS = RunOptions(epochs=2, batch_size=256, shards=8, seed=5)
+STEPS = 12
 
 
-class Services(Protocol):
-    """Where a run is, and how to reach its services, host:port."""
+class Cluster(RunFiles):
+    """One run. Services keep their addresses over a restart, as behind a supervisor.
 
-    run_dir: Path
-    orchestrator: str
-    data: str
-    status: str
+    Attributes:
+        orchestrator: its newest process.
+        replicas: the newest process of each replica of the data service.
+        workers: the newest worker of each name.
+    """
 
+    orchestrator: Child
 
-class Cluster:
-    """One run: services, and workers as the test starts them."""
-
-    def __init__(self, services: Services, gates: Path) -> None:
-        self.services, self.run_dir, self._gates = services, services.run_dir, gates
+    def __init__(self, folder: Path, options: RunOptions) -> None:
+        super().__init__(folder / "run")
+        (self.run_dir / "logs").mkdir(parents=True)
+        self.gates = Gates(folder / "gates")
+        self.options = options
+        self.replicas: list[Child] = []
         self.workers: dict[str, Child] = {}
+        self._started: list[Child] = []
+        self._addresses: dict[str, Addresses] = {}
 
-    def start_worker(self, name: str, gate_step: int = -1, script: Path = SCRIPT, **environment: str) -> Child:
-        """Starts a worker; with `gate_step` it stops there until `open_gate`."""
-        variables = {
-            **python_environment(),
-            "PANGEA_ORCHESTRATOR": self.services.orchestrator,
-            "PANGEA_DATA": self.services.data,
-            "PANGEA_RUN_DIR": str(self.run_dir),
-            "PANGEA_WORKER_NAME": name,
-            "PANGEA_SEED": "5",
-            "GATE_STEP": str(gate_step),
-            "GATE_DIR": str(self._gates),
-            **environment,
-        }
-        child = Child(name, python_command(script), self.run_dir / "logs" / f"{name}.log", variables)
-        self.workers[name] = child
+    def addresses(self, service: str) -> Addresses:
+        """Where a service listens that was ready once."""
+        return self._addresses[service]
+
+    @property
+    def orchestrator_address(self) -> str:
+        """Where workers reach the orchestrator, host:port."""
+        return self._addresses[ORCHESTRATOR].listen
+
+    @property
+    def data_addresses(self) -> str:
+        """Where workers reach the replicas of the data service, each host:port, separated by commas."""
+        return ",".join(self._addresses[data_service_name(number)].listen for number in range(1, len(self.replicas) + 1))
+
+    @property
+    def status_address(self) -> str:
+        """Where the orchestrator serves /status, host:port."""
+        return self._addresses[ORCHESTRATOR].http
+
+    def start_replica(self, number: int) -> Child:
+        """Starts the data service with this number, from 1, and waits until it is ready."""
+        name = data_service_name(number)
+        child = self._keep(start_data_service(self.run_dir, name, "digits", self._addresses.get(name, FREE_PORTS)))
+        self._wait_ready(name, child)
         return child
 
+    def start_orchestrator(self, crash_at: str = "") -> Child:
+        """Starts the orchestrator, also again, and waits until it is ready; with `crash_at`, POINT:N, it kills itself there."""
+        self.orchestrator = self.launch_orchestrator(crash_at)
+        self._wait_ready(ORCHESTRATOR, self.orchestrator)
+        return self.orchestrator
+
+    def launch_orchestrator(self, crash_at: str = "") -> Child:
+        """Starts the orchestrator without waiting: it may refuse to serve."""
+        addresses = self._addresses.get(ORCHESTRATOR, FREE_PORTS)
+        environment = {"PANGEA_CRASH_AT": crash_at} if crash_at else {}
+        return self._keep(start_orchestrator(self.run_dir, self.run_dir.name, self.options, addresses, environment))
+
+    def _wait_ready(self, name: str, child: Child) -> None:
+        found = child.wait_ready(port_file(self.run_dir, name), PATIENCE_SECONDS)
+        self._addresses[name] = Addresses(found["listen"], found["http"])
+
+    def _keep(self, child: Child) -> Child:
+        self._started.append(child)
+        return child
+
+    def worker_environment(self, name: str) -> dict[str, str]:
+        """What tells a worker of this name its place in the run."""
+        return {
+            "PANGEA_ORCHESTRATOR": self.orchestrator_address,
+            "PANGEA_DATA": self.data_addresses,
+            "PANGEA_RUN_DIR": str(self.run_dir),
+            "PANGEA_WORKER_NAME": name,
+            "PANGEA_SEED": str(self.options.seed),
+        }
+
+    def start_worker(self, name: str, gate_step: int = -1, script: Path = SCRIPT, **environment: str) -> Child:
+        """Starts a worker; with `gate_step` it stops at that step until `open_gate`."""
+        return self.start_python(name, [str(script)], {**self.worker_environment(name), **self.gates.environment(gate_step), **environment})
+
+    def start_python(self, name: str, words: Sequence[str], environment: dict[str, str]) -> Child:
+        """Starts `python WORDS` as the worker of this name; `environment` is added to the test's own."""
+        log = self.run_dir / "logs" / f"{name}.log"
+        self.workers[name] = self._keep(Child(name, [sys.executable, *words], log, {**python_environment(), **environment}))
+        return self.workers[name]
+
     def wait_gate(self, name: str) -> None:
-        """Until the worker has reached its gate."""
+        """Waits until the worker stands at its gate."""
 
         def reached() -> bool:
             if self.workers[name].exit_code() is not None:
                 raise self.workers[name].failure()
-            return (self._gates / f"{name}.reached").exists()
+            return self.gates.is_reached(name)
 
         eventually(reached, f"{name} reaches its gate")
 
-    def open_gate(self, name: str) -> None:
-        """Lets the worker go on."""
-        (self._gates / f"{name}.open").touch()
+    def open_gate(self, *names: str) -> None:
+        """Lets these workers continue."""
+        for name in names:
+            self.gates.open(name)
+
+    def wait_hanging(self, name: str) -> None:
+        """Waits until the worker was asked for its state and hangs, after `gates.hang_next_donor`."""
+        eventually(lambda: self.gates.is_hanging(name), f"{name} is asked for its state")
 
     def status(self) -> dict[str, Any]:
         """The orchestrator's /status."""
-        code, body = http_get(self.services.status, "/status")
+        code, body = http_get(self.status_address, "/status")
         assert code == 200, body
         return dict(json.loads(body))
 
     def wait_workers(self, count: int) -> None:
-        """Until so many workers are part of the run."""
-        eventually(lambda: len(self.status()["workers"]) == count, f"{count} workers joined")
+        """Waits until the run has this number of workers."""
+
+        def joined() -> bool:
+            for worker in self.workers.values():
+                if worker.exit_code() not in (None, 0):
+                    raise worker.failure()
+            return len(self.status()["workers"]) == count
+
+        eventually(joined, f"the run has {count} workers")
+
+    def wait_step(self, step: int) -> None:
+        """Waits until this number of steps is committed."""
+        eventually(lambda: self.status()["committed"] >= step, f"step {step} is committed")
 
     def wait_exit(self, name: str, code: int = 0) -> None:
-        """Until the worker has ended, with this exit code."""
+        """Waits until the worker has ended, and asserts its exit code."""
         child = self.workers[name]
-        ended = eventually(lambda: (child.exit_code(),) if child.exit_code() is not None else None, f"{name} ends")
-        assert ended[0] == code, f"{name} ended with {ended[0]}:\n{child.log_tail(30)}"
+        ended = wait_exit(child)
+        assert ended == code, f"{name} ended with {ended}:\n{child.log_tail(30)}"
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
-        return [json.loads(line) for line in (self.run_dir / "metrics.jsonl").read_text().splitlines()]
+    def finish(self, *names: str) -> None:
+        """Waits until these workers have ended with the run."""
+        for name in names:
+            self.wait_exit(name)
+        state = self.read("run.json")["state"]
+        assert state == "finished", state
 
-    def hashes(self) -> list[str]:
-        """params_hash after each step."""
-        lines = self.metrics()
-        assert [line["step"] for line in lines] == list(range(len(lines))), "a gap in the steps"
-        return [line["params_hash"] for line in lines]
-
-    def final(self) -> bytes:
-        """The bytes of the trained weights."""
-        return (self.run_dir / "final.safetensors").read_bytes()
+    def close(self) -> None:
+        """Kills everything that still runs."""
+        for child in self._started:
+            kill(child)
 
 
 @contextmanager
-def cluster(folder: Path, *, epochs: int = 1, batch_size: int = 256, shards: int = 8) -> Iterator[Cluster]:
-    """Starts the services; at the end stops everything that is still there."""
-    gates = folder / "gates"
-    gates.mkdir(parents=True)
-    services = EmbeddedServices.start(RunOptions(epochs=epochs, batch_size=batch_size, shards=shards, seed=5), run_dir=folder / "run")
-    started = Cluster(services, gates)
+def cluster(folder: Path, *, replicas: int = 1, crash_at: str = "", errors: Sequence[str] = (), **options: Any) -> Iterator[Cluster]:
+    """Starts the services; at the end kills everything that still runs.
+
+    Args:
+        folder: of the run and its gates.
+        replicas: of the data service.
+        crash_at: where the orchestrator kills itself, POINT:N.
+        errors: each error in the services' logs has to contain one of these texts.
+        options: where the run differs from `OPTIONS`.
+    """
+    run = Cluster(folder, dataclasses.replace(OPTIONS, **options))
     try:
-        yield started
+        for number in range(1, replicas + 1):
+            run.replicas.append(run.start_replica(number))
+        run.start_orchestrator(crash_at)
+        yield run
     finally:
-        for worker in started.workers.values():
-            worker.process.kill()
-            worker.process.wait()
-        services.stop()
+        run.close()
+    assert_no_errors(run.run_dir, errors)
 
 
-def undisturbed(folder: Path, workers: int = 1, **settings: int) -> Cluster:
-    """A run that nothing happens to, to its end."""
-    with cluster(folder, **settings) as run:
-        for number in range(1, workers + 1):
-            run.start_worker(f"worker-{number}", gate_step=0)
-        for name in run.workers:
-            run.wait_gate(name) if workers == 1 else None
-        if workers > 1:
-            run.wait_workers(workers)
-        for name in run.workers:
-            run.open_gate(name)
-        for name in run.workers:
-            run.wait_exit(name)
+def undisturbed(folder: Path, workers: int = 1, **options: Any) -> Cluster:
+    """A complete run to which nothing happens; all of its workers take part from its first step on."""
+    names = [f"worker-{number}" for number in range(1, workers + 1)]
+    with cluster(folder, **options) as run:
+        for name in names:
+            run.start_worker(name, gate_step=0)
+        run.wait_workers(workers)
+        run.open_gate(*names)
+        run.finish(*names)
     return run

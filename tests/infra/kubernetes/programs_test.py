@@ -17,15 +17,14 @@ from pangea.children import Child
 from pangea.places import program, python_environment
 from pangea.services import start_data_service
 from tests.infra.kubernetes.manifests import Manifest, build, containers, pod_labels, pods
-from tests.harness.cluster import http_get
+from tests.harness.pages import http_get
 from tools.processes.ports import free_address
-from tools.processes.waiting import eventually
+from tools.processes.waiting import PATIENCE_SECONDS, eventually
 
 BUILT = build()
 PODS = pods(BUILT)
 ORCHESTRATOR, DATA, WORKER = PODS
 (RUN,) = (manifest["data"] for manifest in BUILT if manifest["kind"] == "ConfigMap")
-PATIENCE_SECONDS = 120.0
 
 
 def filled(arguments: list[str], variables: dict[str, str]) -> list[str]:
