@@ -18,12 +18,14 @@ from tests.harness.pages import http_get
 from tests.harness.processes import kill, wait_exit
 from tests.harness.run_files import RunFiles
 from tests.harness.service_logs import assert_no_errors
+from tests.harness.warm import WarmPython
 from tools.processes.waiting import PATIENCE_SECONDS, eventually
 
 SCRIPT = Path(__file__).with_name("training.py")
 # 1,438 training samples in batches of 256 are 6 steps an epoch.
 OPTIONS = RunOptions(epochs=2, batch_size=256, shards=8, seed=5)
 STEPS = 12
+_WARM = WarmPython()
 
 
 class Cluster(RunFiles):
@@ -37,8 +39,9 @@ class Cluster(RunFiles):
 
     orchestrator: Child
 
-    def __init__(self, folder: Path, options: RunOptions) -> None:
+    def __init__(self, folder: Path, options: RunOptions, warm: bool) -> None:
         super().__init__(folder / "run")
+        self._warm = warm
         (self.run_dir / "logs").mkdir(parents=True)
         self.gates = Gates(folder / "gates")
         self.options = options
@@ -109,9 +112,10 @@ class Cluster(RunFiles):
 
     def start_python(self, name: str, words: Sequence[str], environment: dict[str, str]) -> Child:
         """Starts `python WORDS` as the worker of this name; `environment` is added to the test's own."""
-        log = self.run_dir / "logs" / f"{name}.log"
-        self.workers[name] = self._keep(Child(name, [sys.executable, *words], log, {**python_environment(), **environment}))
-        return self.workers[name]
+        log, complete = self.run_dir / "logs" / f"{name}.log", {**python_environment(), **environment}
+        child = _WARM.start(name, words, log, complete) if self._warm else Child(name, [sys.executable, *words], log, complete)
+        self.workers[name] = self._keep(child)
+        return child
 
     def wait_gate(self, name: str) -> None:
         """Waits until the worker stands at its gate."""
@@ -173,7 +177,7 @@ class Cluster(RunFiles):
 
 
 @contextmanager
-def cluster(folder: Path, *, replicas: int = 1, crash_at: str = "", errors: Sequence[str] = (), **options: Any) -> Iterator[Cluster]:
+def cluster(folder: Path, *, replicas: int = 1, crash_at: str = "", errors: Sequence[str] = (), warm: bool = True, **options: Any) -> Iterator[Cluster]:
     """Starts the services; at the end kills everything that still runs.
 
     Args:
@@ -181,9 +185,10 @@ def cluster(folder: Path, *, replicas: int = 1, crash_at: str = "", errors: Sequ
         replicas: of the data service.
         crash_at: where the orchestrator kills itself, POINT:N.
         errors: each error in the services' logs has to contain one of these texts.
+        warm: workers are forks, as tests/harness/warm.py says, and no new interpreters.
         options: where the run differs from `OPTIONS`.
     """
-    run = Cluster(folder, dataclasses.replace(OPTIONS, **options))
+    run = Cluster(folder, dataclasses.replace(OPTIONS, **options), warm)
     try:
         for number in range(1, replicas + 1):
             run.replicas.append(run.start_replica(number))
