@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.launched import launched
-from tests.integration.command import pangea
+from tests.harness.command import pangea
+from tests.harness.launched import launched
 from tools.processes.waiting import eventually
 
 BEGIN = """
 import os, torch, pangea
 from torch.nn import functional
-from tests.integration.gated_training import pass_gate
+from tests.harness.gates import pass_gate
 pangea.seed_everything()
 model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1000), torch.nn.BatchNorm1d(1000), torch.nn.ReLU(), torch.nn.Linear(1000, 10))
 run = pangea.join(model, torch.optim.AdamW(model.parameters(), lr=0.01))

@@ -1,6 +1,5 @@
 """The services as an operator meets them: health, taken ports, missing files, graceful stop."""
 
-import json
 import signal
 import socket
 import subprocess
@@ -9,16 +8,15 @@ from pathlib import Path
 import pytest
 
 from pangea.places import data_folder, program
-from pangea.services.embedded import EmbeddedServices
-from tests.integration.cluster import cluster, http_get
+from pangea.rundir.layout import DATA_SERVICE
+from tests.harness.cluster import cluster
+from tests.harness.pages import http_get
 from tools.processes.ports import free_address
-from tools.processes.waiting import eventually
 
 
 def test_services_answer_health_readiness_and_metrics(tmp_path: Path) -> None:
     with cluster(tmp_path) as run:
-        data_http = json.loads((run.run_dir / "logs" / "rust-compute.ports.json").read_text())["http"]
-        for address in (run.services.status, data_http):
+        for address in (run.status_address, run.addresses(DATA_SERVICE).http):
             assert http_get(address, "/healthz")[0] == 200
             assert http_get(address, "/readyz")[0] == 200
             code, text = http_get(address, "/metrics")
@@ -64,16 +62,15 @@ def test_services_stop_on_sigterm_with_exit_code_0_while_workers_are_connected(t
     with cluster(tmp_path, epochs=50) as run:
         run.start_worker("worker", gate_step=3, PANGEA_RECONNECT_SECONDS="1")
         run.wait_gate("worker")
-        assert isinstance(run.services, EmbeddedServices)
-        orchestrator, data = run.services.orchestrator_child, run.services.data_child
-        for service in (orchestrator, data):
-            service.process.send_signal(signal.SIGTERM)
-        for service in (orchestrator, data):
+        services = run.orchestrator, *run.replicas
+        for service in services:
+            service.signal(signal.SIGTERM)
+        for service in services:
             assert service.process.wait(10) == 0, service.log_tail()
-        assert json.loads((run.run_dir / "run.json").read_text())["state"] == "stopped"
+        assert run.read("run.json")["state"] == "stopped"
         run.open_gate("worker")
         # The worker tells that its peers are gone instead of hanging.
-        eventually(lambda: run.workers["worker"].exit_code() == 1, "the worker ends with an error")
+        run.wait_exit("worker", code=1)
         assert "has been unreachable since" in run.workers["worker"].log_tail()
 
 

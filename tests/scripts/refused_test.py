@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts.scripts import train
+from tests.harness.command import pangea
 
 HEAD = """import torch, pangea
 from torch import nn
@@ -121,11 +121,12 @@ SEVERAL = ("a rate that is set in the loop", "a generator", "a norm that the for
 def test_refused(name: str, workers: int, tmp_path: Path) -> None:
     script = SCRIPTS[name]
     (tmp_path / "train.py").write_text(HEAD + script.model + script.before + JOIN + script.loop + FINISH)
-    ended = train(tmp_path / "run", str(tmp_path / "train.py"), "--workers", str(workers), "--epochs", "1", "--run-dir", str(tmp_path / "run"))
-    assert ended.code == 1, ended.output
-    assert "Traceback" not in ended.output
-    assert re.search(r"train\.py, line \d+: ", ended.output), ended.output
-    assert script.message in ended.output, ended.output
+    ended = pangea(tmp_path, "train", "train.py", "--workers", str(workers), "--epochs", "1", "--run-dir", "run")
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 1, said
+    assert "Traceback" not in said
+    assert re.search(r"train\.py, line \d+: ", said), said
+    assert script.message in said, said
     if name != "a second pass":
         assert not (tmp_path / "run" / "final.safetensors").exists()
 
@@ -134,7 +135,6 @@ def test_refused(name: str, workers: int, tmp_path: Path) -> None:
 def test_going_on_without_the_promise_takes_an_option_and_is_told(name: str, tmp_path: Path) -> None:
     script = SCRIPTS[name]
     (tmp_path / "train.py").write_text(HEAD + script.model + script.before + JOIN + script.loop + FINISH)
-    run_dir = tmp_path / "run"
-    ended = train(run_dir, str(tmp_path / "train.py"), "--workers", "1", "--epochs", "1", "--run-dir", str(run_dir), "--allow-nondeterminism")
-    assert ended.code == 0, ended.output
-    assert script.message in "".join(file.read_text() for file in (run_dir / "logs").glob("*.notices.jsonl"))
+    ended = pangea(tmp_path, "train", "train.py", "--workers", "1", "--epochs", "1", "--run-dir", "run", "--allow-nondeterminism")
+    assert ended.returncode == 0, ended.stderr
+    assert script.message in "".join(file.read_text() for file in (tmp_path / "run" / "logs").glob("*.notices.jsonl"))

@@ -1,39 +1,25 @@
-"""A training script of which a test can make a worker that hangs, lies or has a bad memory.
+"""The training script of most tests. Its worker can be stopped at a gate, and be made to hang, to lie, or to have faulty memory.
 
-GATE_STEP, GATE_DIR: as in tests/integration/gated_training.py.
-LIE_FROM_STEP: from this step on every gradient is wrong by LIE_FACTOR (a little), as that of a broken processor; with nan a gradient is no number
-while the loss is one.
-FLIP_AFTER_STEP: when this step has been applied one parameter changes by itself, once, as in a broken memory.
-GATE_DIR/hang: the first worker that is to give its state while this file is there takes it away, as NAME.hanging, and hangs until NAME.freed is there.
+GATE_STEP, GATE_DIR, COMPUTED_DIR: see tests/harness/gates.py.
+LIE_FROM_STEP: from this step on every gradient is wrong by LIE_FACTOR (1.001 by default), as from a faulty processor. With nan as the factor the gradient is NaN while
+the loss is a number.
+FLIP_AFTER_STEP: once this step is applied, one parameter changes by itself, once, as in faulty memory.
 """
 
 import itertools
 import math
 import os
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 import pangea
-from pangea.services.child import wait_for
-from tests.integration.gated_training import pass_gate
-
-
-def hang(*_: object) -> None:
-    """Stands still where a test wants it; the worker's heart beats on."""
-    folder, name = Path(os.environ["GATE_DIR"]), os.environ["PANGEA_WORKER_NAME"]
-    try:
-        (folder / "hang").rename(folder / f"{name}.hanging")
-    except FileNotFoundError:
-        return
-    if wait_for(lambda: (folder / f"{name}.freed").exists() or None, timeout=120) is None:
-        raise TimeoutError(f"nobody lets {name} go on")
+from tests.harness.gates import hang_if_told, pass_gate
 
 
 def lie(loss: torch.Tensor, model: nn.Module, factor: float) -> torch.Tensor:
-    """A loss whose gradient is wrong."""
+    """A loss with a wrong gradient."""
     if math.isnan(factor):
         # Adds 0, whose gradient is 0 * infinity.
         return loss + (next(model.parameters()).sum() * 0).sqrt()
@@ -51,11 +37,11 @@ def main() -> None:
 
     def flip(*_: object) -> None:
         if next(applied) == flip_after:
-            # Through memory that torch does not watch.
+            # Through memory that torch does not track.
             next(model.parameters()).detach().numpy()[0, 0] += 1.0
 
     optimizer.register_step_post_hook(flip)
-    optimizer.register_state_dict_pre_hook(hang)
+    optimizer.register_state_dict_pre_hook(lambda *_: hang_if_told())
     run = pangea.join(model, optimizer)
     for batch in run.batches():
         pass_gate(batch.step)
