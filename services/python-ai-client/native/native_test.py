@@ -22,6 +22,7 @@ from fixtures import HASH, Stop, accept_join, alarm, arguments, batch_script, da
 from peer import Peer, service
 
 from pangea import _native
+from pangea.errors import PangeaError
 from schemas import tensor_capnp
 
 DTYPES = ["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
@@ -366,3 +367,7 @@ def test_kinds_are_a_closed_set() -> None:
 def test_types_name_their_module() -> None:
     for kind in [_native.Buffer, _native.Batch, _native.WireError, _native.PeerError, _native.OrchestratorClient]:
         assert kind.__module__ == "pangea._native"
+
+
+def test_errors_of_the_wire_are_errors_that_the_command_prints_as_a_sentence() -> None:
+    assert issubclass(_native.WireError, PangeaError) and issubclass(_native.PeerError, PangeaError)

@@ -8,6 +8,8 @@ from collections.abc import Buffer as SupportsBuffer
 from collections.abc import Sequence
 from typing import Final, Literal, final
 
+from pangea.errors import PangeaError
+
 DType = Literal["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
 Split = Literal["train", "heldOut"]
 Action = Literal["fixRequest", "retryLater", "reconnect", "resync", "stop"]
@@ -34,7 +36,7 @@ FIRST_PAUSE_SECONDS: Final[float]
 LONGEST_PAUSE_SECONDS: Final[float]
 """The longest pause before reconnecting."""
 
-class WireError(Exception):
+class WireError(PangeaError):
     """A connection that was lost, cannot be made, or broke the protocol; the message names the address.
 
     An OrchestratorClient cannot be used after it: open a new one. A DataClient continues to look for its replicas.
@@ -43,7 +45,7 @@ class WireError(Exception):
     kind: ErrorKind
     """What went wrong, for programs."""
 
-class PeerError(Exception):
+class PeerError(PangeaError):
     """The peer refused a request."""
 
     kind: ErrorKind

@@ -2,20 +2,22 @@
 
 use native_core::{CoreError, ErrorKind};
 use pangea_wire::SchemaName;
-use pyo3::create_exception;
-use pyo3::exceptions::{PyException, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::{create_exception, import_exception};
+
+import_exception!(pangea.errors, PangeaError);
 
 create_exception!(
     pangea._native,
     WireError,
-    PyException,
+    PangeaError,
     "A connection that was lost, cannot be made, or broke the protocol. `kind` says which; the message names the address."
 );
 create_exception!(
     pangea._native,
     PeerError,
-    PyException,
+    PangeaError,
     "An `ErrorReply`: `action` says what to do, `detail` what went wrong, `retry_after` when to try again, in seconds."
 );
 

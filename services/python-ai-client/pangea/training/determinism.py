@@ -16,7 +16,6 @@ import threadpoolctl
 import torch
 
 from pangea import arithmetic
-from pangea._native import PeerError, WireError
 from pangea.errors import PangeaError, format_error, wants_traceback
 
 _ALLOW = "PANGEA_ALLOW_NONDETERMINISM"
@@ -102,7 +101,7 @@ class UncaughtErrorHook:
             error = nondeterminism_error(RuntimeError(str(error)))
         elif (text := _with_advice(error)) is not None:
             error = PangeaError(text)
-        if isinstance(error, (PangeaError, PeerError, WireError)) and not wants_traceback():
+        if isinstance(error, PangeaError) and not wants_traceback():
             print(format_error(error, traceback), file=sys.stderr, flush=True)
         else:
             self._previous(kind, error, traceback)
