@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -173,13 +174,16 @@ def main() -> None:
         raise RuntimeError(f"{len(threads)} threads run after `{_IMPORTS}`; a fork would have only one of them")
     order = _next_order(socket.socket(fileno=int(sys.argv[1])))
     _become(order)
+    # Not this module's own: Pangea's messages name the line of the file that `__main__` has.
+    main_module = sys.modules["__main__"] = types.ModuleType("__main__")
     if order.words[0] == "-m":
         sys.argv = order.words[1:]
         runpy.run_module(order.words[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = order.words
-        sys.path.insert(0, os.path.dirname(order.words[0]))
-        runpy.run_path(order.words[0], run_name="__main__")
+        script = main_module.__file__ = order.words[0]
+        sys.path.insert(0, os.path.dirname(script))
+        exec(compile(Path(script).read_bytes(), script, "exec"), main_module.__dict__)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.cluster import cluster
 from tests.harness.command import pangea
+from tests.harness.run_files import RunFiles
 
 HEAD = """import torch, pangea
 from torch import nn
@@ -107,34 +109,50 @@ SCRIPTS = {
     "a loss that is no number": Script(
         "the loss of shard 0 of step 0 is nan; the run holds 0 whole steps. Lower the learning rate", loop=LOOP.replace("run.step(", "run.step(float('nan') * ")
     ),
-    "a second pass": Script("write `for epoch in run.epochs(): for batch in run.batches(): ...`".replace("write", "Write"), loop=LOOP + LOOP),
+    "a second pass": Script("Write `for epoch in run.epochs(): for batch in run.batches(): ...`", loop=LOOP + LOOP),
     "a loss for no batch": Script("line 11: run.step was called without a batch of its own", loop=LOOP + "    run.step(model(batch.x).mean())\n"),
     "no loss for a batch": Script("run.step was not called for shard 0 of step 0", loop="for batch in run.batches():\n    pass\n"),
 }
 
 
-# Each worker looks after itself: with several, a few stand for all.
-SEVERAL = ("a rate that is set in the loop", "a generator", "a norm that the forward pass keeps")
+def write(name: str, folder: Path) -> Path:
+    """The whole script of this name."""
+    script, file = SCRIPTS[name], folder / "train.py"
+    file.write_text(HEAD + script.model + script.before + JOIN + script.loop + FINISH)
+    return file
 
 
-@pytest.mark.parametrize(("name", "workers"), [*((name, 1) for name in SCRIPTS), *((name, 3) for name in SEVERAL)])
-def test_refused(name: str, workers: int, tmp_path: Path) -> None:
-    script = SCRIPTS[name]
-    (tmp_path / "train.py").write_text(HEAD + script.model + script.before + JOIN + script.loop + FINISH)
-    ended = pangea(tmp_path, "train", "train.py", "--workers", str(workers), "--epochs", "1", "--run-dir", "run")
-    said = ended.stdout + ended.stderr
-    assert ended.returncode == 1, said
+def check(name: str, said: str, run: RunFiles) -> None:
+    """What was said names the line and the cause, and nothing was trained."""
     assert "Traceback" not in said
     assert re.search(r"train\.py, line \d+: ", said), said
-    assert script.message in said, said
+    assert SCRIPTS[name].message in said, said
     if name != "a second pass":
-        assert not (tmp_path / "run" / "final.safetensors").exists()
+        assert not (run.run_dir / "final.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_worker_refuses(name: str, tmp_path: Path) -> None:
+    # The orchestrator logs what the script has done as an error.
+    with cluster(tmp_path, epochs=1, batch_size=64, errors=[SCRIPTS[name].message]) as run:
+        worker = run.start_worker("worker-1", script=write(name, tmp_path))
+        run.wait_exit("worker-1", code=1)
+    check(name, "\n".join(worker.output()), run)
+
+
+# Every worker checks for itself, so a few scripts stand for all.
+@pytest.mark.parametrize("name", ["a rate that is set in the loop", "a generator", "a norm that the forward pass keeps"])
+def test_the_command_passes_on_what_several_workers_refuse(name: str, tmp_path: Path) -> None:
+    write(name, tmp_path)
+    ended = pangea(tmp_path, "train", "train.py", "--workers", "3", "--epochs", "1", "--run-dir", "run")
+    assert ended.returncode == 1, ended.stderr
+    check(name, ended.stdout + ended.stderr, RunFiles(tmp_path / "run"))
 
 
 @pytest.mark.parametrize("name", ["clipping of weights", "a generator", "the optimizer's step"])
-def test_going_on_without_the_promise_takes_an_option_and_is_told(name: str, tmp_path: Path) -> None:
-    script = SCRIPTS[name]
-    (tmp_path / "train.py").write_text(HEAD + script.model + script.before + JOIN + script.loop + FINISH)
+def test_an_option_waives_the_promise_and_the_run_records_it(name: str, tmp_path: Path) -> None:
+    write(name, tmp_path)
     ended = pangea(tmp_path, "train", "train.py", "--workers", "1", "--epochs", "1", "--run-dir", "run", "--allow-nondeterminism")
     assert ended.returncode == 0, ended.stderr
-    assert script.message in "".join(file.read_text() for file in (tmp_path / "run" / "logs").glob("*.notices.jsonl"))
+    notices = (tmp_path / "run" / "logs").glob("*.notices.jsonl")
+    assert SCRIPTS[name].message in "".join(file.read_text() for file in notices)
