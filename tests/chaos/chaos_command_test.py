@@ -1,4 +1,4 @@
-"""`pangea chaos`: a short seeded run with everything that can be killed, and the same bits."""
+"""`pangea chaos`: a short seeded run in which everything that can be killed is killed ends with the same bits."""
 
 import json
 from pathlib import Path
@@ -19,14 +19,14 @@ def test_a_run_under_faults_has_the_bits_of_an_undisturbed_one(tmp_path: Path) -
     assert figures["failed_workers"] == []
     assert figures["refuted_by_audit"] == []
     assert sum(kind["faults"] for kind in figures["faults"].values()) >= 5
-    assert figures["restarts"], "nobody was killed"
+    assert figures["restarts"], "nothing was killed"
     assert figures["service_errors"] == []
     assert figures["checkpoints_refused"] == 0
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["chaos", "reference"]
 
 
 @pytest.mark.parametrize("name", ["chaos", "reference"])
-def test_a_folder_with_a_run_of_either_kind_is_refused_before_anything_is_started(tmp_path: Path, name: str) -> None:
+def test_a_folder_that_holds_a_run_is_refused_before_anything_is_started(tmp_path: Path, name: str) -> None:
     old = tmp_path / "run" / name
     old.mkdir(parents=True)
     (old / "run.json").write_text("{}")

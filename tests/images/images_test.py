@@ -1,6 +1,6 @@
-"""The images, in the container engine of this machine: they say what they should, run as nobody, and train together.
+"""The images in this machine's container engine: they have the right configuration, run without rights, and train together.
 
-No test target, since an engine is outside of the sandbox: ./bazelw run //tests/images. Without an engine all of it is skipped, with the reason.
+Not a test target, since an engine is outside the sandbox: ./bazelw run //tests/images. Without an engine everything is skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def containers() -> Iterator[Containers]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_an_image_says_how_it_is_run(containers: Containers, service: str) -> None:
-    told = containers.inspect(reference(service))
-    config = told["Config"]
+def test_an_image_declares_how_it_is_run(containers: Containers, service: str) -> None:
+    described = containers.inspect(reference(service))
+    config = described["Config"]
     assert config["User"] == "65532:65532"
     assert set(config["ExposedPorts"]) == SERVICES[service]
-    # podman has it beside the rest.
-    assert {**told, **config}["Healthcheck"]["Test"] == ["CMD", *HEALTH[service]]
+    # Podman has it outside of Config.
+    assert {**described, **config}["Healthcheck"]["Test"] == ["CMD", *HEALTH[service]]
     assert config["Labels"]["org.opencontainers.image.title"] == service
-    assert told["Created"].startswith("1970-01-01")
+    assert described["Created"].startswith("1970-01-01")
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -59,7 +59,7 @@ def test_an_image_has_no_shell(containers: Containers, service: str) -> None:
 def test_containers_train_together(containers: Containers, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = tmp_path / "runs"
     runs.mkdir()
-    # The containers' user is none of this machine's; nor may it be stopped by the folders above.
+    # The containers' user does not exist on this machine.
     runs.chmod(0o777)
     volume = (f"--volume={runs}:/runs",)
     seconds = {}

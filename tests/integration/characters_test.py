@@ -8,7 +8,7 @@ from pangea.places import data_file, example
 from tests.harness.command import pangea
 from tests.harness.run_files import RunFiles
 
-# Of the standard library's sources: 20 steps of an epoch.
+# From the sources of Python's standard library; 20 steps an epoch.
 TEXT_BYTES = 93_000
 
 
@@ -19,7 +19,7 @@ def train(folder: Path, text: Path, workers: int) -> RunFiles:
     return RunFiles(folder / f"run-{workers}")
 
 
-def test_a_transformer_learns_real_text_to_the_same_bits_for_any_number_of_workers(tmp_path: Path) -> None:
+def test_a_transformer_learns_real_text_with_the_same_bits_for_any_number_of_workers(tmp_path: Path) -> None:
     text = tmp_path / "some.txt"
     text.write_bytes(gzip.decompress(data_file("stdlib.txt.gz").read_bytes())[:TEXT_BYTES])
     alone, together = train(tmp_path, text, 1), train(tmp_path, text, 3)

@@ -1,4 +1,4 @@
-"""The services as an operator meets them: health, taken ports, missing files, graceful stop."""
+"""The services as operators meet them: health, taken ports, missing files, graceful stop."""
 
 import signal
 import socket
@@ -83,12 +83,12 @@ def test_services_stop_on_sigterm_with_exit_code_0_while_workers_are_connected(t
             assert service.process.wait(10) == 0, service.log_tail()
         assert run.read("run.json")["state"] == "stopped"
         run.open_gate("worker")
-        # The worker tells that its peers are gone instead of hanging.
+        # The worker reports that its peers are gone; it does not hang.
         run.wait_exit("worker", code=1)
         assert "did not come back within" in run.workers["worker"].log_tail()
 
 
-def test_a_worker_without_an_orchestrator_says_which_address_it_tried(tmp_path: Path) -> None:
+def test_a_worker_without_an_orchestrator_names_the_address_that_it_tried(tmp_path: Path) -> None:
     address = free_address()
     script = tmp_path / "impatient.py"
     script.write_text("import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(), lr=1.0), timeout=1.0)\n")

@@ -1,4 +1,4 @@
-"""`pangea train` where people call it: in their folder, with their environment and terminal."""
+"""`pangea train` where users call it: in their folder, with their environment and terminal."""
 
 import json
 import socket
@@ -31,7 +31,7 @@ def write(folder: Path) -> None:
 
 
 def two_free_ports() -> int:
-    """The first of two ports in a row that nobody has."""
+    """The first of two consecutive free ports."""
     while True:
         with socket.create_server(("127.0.0.1", 0)) as first:
             port = int(first.getsockname()[1])
@@ -42,11 +42,11 @@ def two_free_ports() -> int:
         return port
 
 
-def test_a_script_works_in_the_callers_folder_and_each_worker_has_a_health_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_runs_in_the_callers_folder_and_each_worker_has_a_health_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path)
     port = two_free_ports()
     monkeypatch.setenv("PANGEA_HTTP", f"127.0.0.1:{port}")
-    # Nobody listens there; it must not be asked for anything on this machine.
+    # Nothing listens there: no request to this machine may go through the proxy.
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     ended = pangea(tmp_path, "train", "train.py", "--epochs", "1", "--run-dir", "run")
     assert ended.returncode == 0, ended.stderr
@@ -54,8 +54,8 @@ def test_a_script_works_in_the_callers_folder_and_each_worker_has_a_health_port(
         assert json.loads((tmp_path / f"worker-{number}.json").read_text()) == [f"127.0.0.1:{port + number - 1}", "ok\n"]
 
 
-def test_a_terminal_without_unicode_is_no_reason_to_fail() -> None:
-    # Not in the test's own folder: Bazel itself cannot remove such a name.
+def test_a_terminal_without_unicode_works() -> None:
+    # Not in the test's own folder, since Bazel cannot delete a name like this one.
     with tempfile.TemporaryDirectory() as above:
         folder = Path(above) / "Modèle β"
         write(folder)
@@ -69,7 +69,7 @@ def test_a_terminal_without_unicode_is_no_reason_to_fail() -> None:
         assert "| state" in shown("status", "run")
 
 
-def test_a_relative_path_of_pangea_worker_is_meant_from_the_callers_folder(tmp_path: Path) -> None:
+def test_pangea_worker_resolves_a_relative_path_in_the_callers_folder(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text("import pathlib, sys\nimport beside\nprint(pathlib.Path('here.txt').read_text(), beside.__name__, sys.argv[1])\n")
     (tmp_path / "beside.py").write_text("")
     (tmp_path / "here.txt").write_text("found")
@@ -77,7 +77,7 @@ def test_a_relative_path_of_pangea_worker_is_meant_from_the_callers_folder(tmp_p
     assert (ended.returncode, ended.stdout) == (0, "found beside an argument\n"), ended.stderr
 
 
-def test_a_disk_that_takes_no_run_directory_is_a_sentence(tmp_path: Path) -> None:
+def test_a_run_directory_that_cannot_be_made_is_one_line_of_error(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "file").write_text("")
     ended = pangea(tmp_path, "train", "train.py", "--run-dir", "file/run")

@@ -1,4 +1,4 @@
-"""What starts through it sees the loopback, switched on, and nothing else. (That a test's own sandbox has no more either is tests/hermeticity's matter.)"""
+"""A command that is started through loopback_only sees a loopback that is up, and no other network."""
 
 from __future__ import annotations
 

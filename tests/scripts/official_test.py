@@ -1,4 +1,4 @@
-"""What people need beside the three lines has an official way: the same bytes with one worker, and with three that are interrupted and go on as two."""
+"""What people need beyond the basic three lines has a supported way: the same bytes with one worker, and with three that are interrupted and replaced by two."""
 
 import signal
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.cluster import cluster
+from tests.harness.cluster import OPTIONS, cluster
 from tests.harness.command import pangea
 from tests.harness.processes import kill, wait_exit
 from tests.harness.run_files import RunFiles
@@ -43,7 +43,7 @@ def interrupted(folder: Path, script: str) -> RunFiles:
 
 def resumed_by_the_command(folder: Path, script: str) -> RunFiles:
     """The same by `pangea train`, which is interrupted, and `pangea train --resume`."""
-    words = ["train", str(SCRIPTS / script), "--workers", "3", "--epochs", str(EPOCHS), "--run-dir", "interrupted"]
+    words = ["train", str(SCRIPTS / script), "--workers", "3", "--epochs", str(EPOCHS), "--seed", str(OPTIONS.seed), "--run-dir", "interrupted"]
     first, run = pangea(folder, *words, INTERRUPT_STEP=str(INTERRUPT_STEP)), RunFiles(folder / "interrupted")
     assert first.returncode == 128 + signal.SIGTERM, first.stderr
     assert INTERRUPT_STEP <= len(run.hashes()) < STEPS
@@ -79,6 +79,6 @@ def test_the_same_bytes_with_one_worker_and_with_several_and_a_resume(
     assert (len(one.hashes()) < STEPS) == ("stopped" in result)
 
 
-def test_a_weight_makes_a_step_that_of_one_process_over_the_whole_batch(tmp_path: Path) -> None:
+def test_with_weights_a_step_equals_that_of_one_process_over_the_whole_batch(tmp_path: Path) -> None:
     one = alone(tmp_path, "padding.py")
-    assert one.read("result.json")["furthest"] < 1e-5, "92 steps with rate 0.5 by Pangea and by torch alone"
+    assert one.read("result.json")["furthest"] < 1e-5, "92 steps with a learning rate of 0.5 by Pangea and by torch alone differ"

@@ -1,4 +1,4 @@
-"""What would make the result depend on the number of workers is refused in the first steps: in a sentence, with the line of the script and what to write instead."""
+"""What would make the result depend on the number of workers is refused in the first steps, with the line of the script and what to write instead."""
 
 import re
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ FINISH = "run.finish()\n"
 
 @dataclass(frozen=True)
 class Script:
-    """The parts of a script that are its own, and what it is told."""
+    """The parts that make a script different, and the message that it is refused with."""
 
     message: str
     model: str = MODEL

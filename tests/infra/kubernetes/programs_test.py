@@ -1,4 +1,4 @@
-"""The commands, variables and probes of infra/kubernetes, tried on the real programs with other addresses; and what Prometheus finds of the pods."""
+"""The commands, variables and probes of infra/kubernetes, tried on the real programs at other addresses; and which pods Prometheus finds."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import yaml
 from pangea.children import Child
 from pangea.places import program, python_environment
 from pangea.services import start_data_service
-from tests.infra.kubernetes.manifests import Manifest, build, containers, pod_labels, pods
 from tests.harness.pages import http_get
+from tests.infra.kubernetes.manifests import Manifest, build, containers, pod_labels, pods
 from tools.processes.ports import free_address
 from tools.processes.waiting import PATIENCE_SECONDS, eventually
 
@@ -28,12 +28,12 @@ ORCHESTRATOR, DATA, WORKER = PODS
 
 
 def filled(arguments: list[str], variables: dict[str, str]) -> list[str]:
-    """With each $(NAME), as the kubelet does it; a name that is not there is an error, which the kubelet does not tell."""
+    """The arguments with each $(NAME) replaced, as the kubelet does it; an unknown name is an error here, which the kubelet does not report."""
     return [re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], argument) for argument in arguments]
 
 
 def variables(manifest: Manifest) -> dict[str, str]:
-    """The environment of its container."""
+    """The environment of the container in a manifest."""
     (container,) = containers(manifest)
     given: dict[str, str] = {}
     for source in container.get("envFrom", []):
@@ -54,7 +54,7 @@ def variables(manifest: Manifest) -> dict[str, str]:
 
 @contextmanager
 def running(child: Child) -> Iterator[Child]:
-    """Ends it as a kubelet does."""
+    """Stops the process in the end, as a kubelet does."""
     try:
         yield child
     finally:
@@ -66,20 +66,20 @@ def running(child: Child) -> Iterator[Child]:
 
 
 def answers(manifest: Manifest, address: str) -> bool:
-    """Whether all probes of the container are content."""
+    """Whether all probes of the container succeed."""
     (container,) = containers(manifest)
     paths = {container[kind]["httpGet"]["path"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
     return all(http_get(address, path)[0] == 200 for path in paths)
 
 
-def test_a_run_of_the_manifests_starts_and_its_probes_are_content(tmp_path: Path) -> None:
+def test_a_run_of_the_manifests_starts_and_its_probes_succeed(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     (run_dir / "logs").mkdir(parents=True)
     (orchestrator,), (worker,) = containers(ORCHESTRATOR), containers(WORKER)
     assert orchestrator["command"] == ["/usr/bin/go-orchestrator"]
     ports = run_dir / "logs" / "ports.json"
     arguments = filled(orchestrator["args"], variables(ORCHESTRATOR))
-    # The last word of a flag counts.
+    # The last value of a flag wins.
     elsewhere = ["--listen=127.0.0.1:0", "--http=127.0.0.1:0", f"--run-dir={run_dir}", f"--port-file={ports}"]
     served = Child("orchestrator", [str(program("go-orchestrator")), *arguments, *elsewhere], run_dir / "logs" / "orchestrator.log")
     with running(served), running(start_data_service(run_dir, "data", "digits")) as data:
@@ -94,12 +94,12 @@ def test_a_run_of_the_manifests_starts_and_its_probes_are_content(tmp_path: Path
             eventually(lambda: answers(WORKER, http) or joined.exit_code() is not None, "the worker is ready")
             assert joined.exit_code() is None, joined.log_tail(30)
             assert '"name":"python-worker-0"' in http_get(addresses["http"], "/status")[1]
-        # No success: a worker that is drained has not completed, and the Job has to make another one.
+        # An error: a drained worker has not completed, and the Job has to replace it.
         assert joined.exit_code() == 128 + signal.SIGTERM, joined.log_tail(30)
     assert served.exit_code() == 0, served.log_tail()
 
 
-def test_workers_look_for_services_that_exist() -> None:
+def test_the_services_that_workers_connect_to_exist() -> None:
     services = {manifest["metadata"]["name"]: [port["port"] for port in manifest["spec"]["ports"]] for manifest in BUILT if manifest["kind"] == "Service"}
     given = variables(WORKER)
     for variable in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA"):

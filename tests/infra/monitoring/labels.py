@@ -1,6 +1,6 @@
-"""Checks a PromQL expression against what is exported: names, labels, values of labels, counters, and which labels its result has.
+"""Checks a PromQL expression against the exported metrics: names, labels and their values, counters, and the labels of the result.
 
-The parser is that of the GreptimeTeam/promql-parser crate. The rules for labels are those of https://prometheus.io/docs/prometheus/latest/querying/operators/.
+The parser is the crate GreptimeTeam/promql-parser; the rules for labels are those of https://prometheus.io/docs/prometheus/latest/querying/operators/.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _OF_COUNTERS = {"rate", "increase", "irate"}
 
 
 class Wrong(Exception):
-    """The expression asks for something that nobody exports."""
+    """The expression asks for something that no service exports."""
 
 
 class Checker:
@@ -26,11 +26,11 @@ class Checker:
         self._metrics, self._jobs = metrics, set(jobs)
 
     def labels(self, text: str) -> frozenset[str]:
-        """Labels of the expression's result.
+        """The labels of the expression's result.
 
         Raises:
-            Wrong: saying what is not exported.
-            ValueError: of the parser, if it is no PromQL.
+            Wrong: something is not exported; the message says what.
+            ValueError: the text is not PromQL.
         """
         return self._labels(promql.parse(text))
 
@@ -50,7 +50,7 @@ class Checker:
                 return self._called(expression)
             case promql.BinaryExpr():
                 return self._combined(expression)
-        raise Wrong(f"{type(expression).__name__} is not known to this test")
+        raise Wrong(f"{type(expression).__name__} is not supported by this test")
 
     def _metric(self, name: str | None) -> Metric:
         if name is None or name not in self._metrics:
@@ -65,7 +65,7 @@ class Checker:
             known = self._jobs if matcher.name == "job" else metric.values.get(matcher.name)
             if known is None:
                 raise Wrong(f"{selector.name} has no label {matcher.name}")
-            # Each alternative of a pattern has to match, not just one of them.
+            # Every alternative of a pattern has to match something.
             for wanted in matcher.value.split("|"):
                 if not any(re.fullmatch(wanted, value) for value in known):
                     raise Wrong(f"{selector.name} has no {matcher.name}={wanted}, only {sorted(known)}")

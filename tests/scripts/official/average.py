@@ -1,4 +1,4 @@
-"""An average of the parameters, moved once a step, that survives a resume."""
+"""A moving average of the parameters, updated once a step, that survives a resume."""
 
 import torch
 from interruption import interrupt

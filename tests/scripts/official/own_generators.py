@@ -1,4 +1,4 @@
-"""Noise from generators of one's own, made anew for each batch; dropout beside it; validation at the start of each epoch, which draws too."""
+"""Noise from generators that are made for each batch, beside dropout; validation at the start of each epoch draws random numbers too."""
 
 import torch
 from interruption import interrupt
@@ -13,7 +13,7 @@ run = pangea.join(model, torch.optim.Adam(model.parameters(), lr=1e-3))
 
 
 def accuracy() -> float:
-    """Draws random numbers on the way, which training must not see."""
+    """The accuracy on held-out samples; draws random numbers, which must not affect training."""
     model.eval()
     correct = total = 0
     with torch.no_grad():
