@@ -28,8 +28,11 @@ def alone(folder: Path, script: str) -> RunFiles:
 def interrupted(folder: Path, script: str) -> RunFiles:
     """Three workers until the orchestrator is stopped in mid-run; two new ones continue from its last checkpoint."""
     with cluster(folder / "interrupted", epochs=EPOCHS, batch_size=BATCH_SIZE) as run:
-        when = {"INTERRUPT_STEP": str(INTERRUPT_STEP), "INTERRUPT_PID": str(run.orchestrator.process.pid)}
-        first = [run.start_worker(f"worker-{number}", script=SCRIPTS / script, **when) for number in range(1, 4)]
+        step, pid = str(INTERRUPT_STEP), str(run.orchestrator.process.pid)
+        first = [
+            run.start_worker(name, script=SCRIPTS / script, INTERRUPT_STEP=step, INTERRUPT_PID=pid)
+            for name in ("worker-1", "worker-2", "worker-3")
+        ]
         assert wait_exit(run.orchestrator) == 0
         assert INTERRUPT_STEP <= len(run.hashes()) < STEPS
         for worker in first:
