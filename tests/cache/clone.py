@@ -65,9 +65,13 @@ class Clone:
         events.unlink(missing_ok=True)
         with self.log.open("a") as output:
             command = self._bazel("build", "--config=ci", f"--build_event_json_file={events}", *arguments)
-            code = subprocess.run(command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+            code = subprocess.run(
+                command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT, check=False
+            ).returncode
         if code != 0:
-            raise BuildError(f"`{' '.join(command)}` exited with {code}; {self.log} ends with:\n{self.log.read_text()[-4000:]}")
+            raise BuildError(
+                f"`{' '.join(command)}` exited with {code}; {self.log} ends with:\n{self.log.read_text()[-4000:]}"
+            )
         try:
             return Figures.of(read_record(events))
         except EventsError as error:
@@ -75,7 +79,13 @@ class Clone:
 
     def clean(self) -> None:
         """Deletes outputs and repositories, and stops the clone's Bazel server; the log stays."""
-        subprocess.run(self._bazel("clean", "--expunge"), cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(
+            self._bazel("clean", "--expunge"),
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
         shutil.rmtree(self.output_base, ignore_errors=True)
 
     def _bazel(self, command: str, *arguments: str) -> list[str]:

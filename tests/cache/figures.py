@@ -26,7 +26,11 @@ class Figures:
     @classmethod
     def of(cls, record: BuildRecord) -> Figures:
         """The figures of a recorded build."""
-        return cls(record.actions.get(REMOTE_HIT, 0), {name: count for name, count in record.actions.items() if name != REMOTE_HIT}, record.seconds)
+        return cls(
+            record.actions.get(REMOTE_HIT, 0),
+            {name: count for name, count in record.actions.items() if name != REMOTE_HIT},
+            record.seconds,
+        )
 
     @property
     def run_here(self) -> int:

@@ -1,7 +1,8 @@
 """`./bazelw run //tests/cache`: shows with real builds of real clones that the remote cache does what it is for.
 
 1. A clean clone builds and uploads.
-2. A second clean clone, in another directory, with its own output base and no disk cache, gets every result from the cache and runs nothing itself.
+2. A second clean clone, in another directory, with its own output base and no disk cache, gets every result from the
+   cache and runs nothing itself.
 3. Nobody writes without a token: neither by HTTP, nor by a Bazel that is told to upload.
 
 Only what is committed takes part. Targets that are named replace the default set; `-- //...` takes everything.
@@ -42,7 +43,8 @@ class Report:
 def describe(figures: Figures) -> str:
     """The figures of a build in one line."""
     local = ", ".join(f"{count} {name}" for name, count in sorted(figures.local.items())) or "0"
-    return f"{figures.hits} remote cache hits, run here: {local} ({figures.share:.1%} from the cache), {figures.seconds:.0f} s"
+    served = f"{figures.hits} remote cache hits, run here: {local} ({figures.share:.1%} from the cache)"
+    return f"{served}, {figures.seconds:.0f} s"
 
 
 def prove_hits(report: Report, server: Server, writer: Clone, reader: Clone, targets: tuple[str, ...]) -> None:
@@ -50,13 +52,23 @@ def prove_hits(report: Report, server: Server, writer: Clone, reader: Clone, tar
     writer.configure(server.writer_lines)
     before = server.entries()
     figures = writer.build(_NO_DISK_CACHE, "--", *targets)
-    report.check("the first clone builds and uploads", figures.run_here > 0 and server.entries() > before, f"{describe(figures)}, {server.entries()} entries in the cache")
+    report.check(
+        "the first clone builds and uploads",
+        figures.run_here > 0 and server.entries() > before,
+        f"{describe(figures)}, {server.entries()} entries in the cache",
+    )
     writer.clean()
     reader.configure(server.reader_lines)
     figures = reader.build(_NO_DISK_CACHE, "--", *targets)
     report.check("the second clone runs nothing itself", figures.hits > 0 and figures.run_here == 0, describe(figures))
-    warnings = [line for line in reader.log.read_text().splitlines() if line.startswith("WARNING: ") and "pload" in line]
-    report.check("the second clone gets no warning about uploads", not warnings, f"{len(warnings)} warnings{': ' + warnings[0] if warnings else ''}")
+    warnings = [
+        line for line in reader.log.read_text().splitlines() if line.startswith("WARNING: ") and "pload" in line
+    ]
+    report.check(
+        "the second clone gets no warning about uploads",
+        not warnings,
+        f"{len(warnings)} warnings{': ' + warnings[0] if warnings else ''}",
+    )
 
 
 def prove_http_rights(report: Report, server: Server) -> None:
@@ -65,29 +77,45 @@ def prove_http_rights(report: Report, server: Server) -> None:
         for who, header in (("no token", None), ("a wrong token", _WRONG)):
             before = server.entries()
             status = server.put(kind, header)
-            report.check(f"HTTP PUT to {kind} with {who} is refused", status in (401, 403) and server.entries() == before, str(status))
+            report.check(
+                f"HTTP PUT to {kind} with {who} is refused",
+                status in (401, 403) and server.entries() == before,
+                str(status),
+            )
     before = server.entries()
     status = server.put("cas", server.write_authorization)
     report.check("HTTP PUT with the token is accepted", status == 200 and server.entries() == before + 1, str(status))
 
 
 def prove_bazel_rights(report: Report, server: Server, clone: Clone) -> None:
-    """Shows that a result that is not yet in the cache is uploaded with the token only, even if Bazel is told to upload."""
+    """Shows that a result that is not yet in the cache is uploaded with the token only, even if Bazel is told to
+    upload."""
     probe = clone.folder / "cache_probe"
     probe.mkdir()
     for who, lines, options, uploads in (
         ("a reader", server.reader_lines, [], False),
         ("a reader that tries to upload", server.reader_lines, [_UPLOAD], False),
-        ("a wrong token that tries to upload", [*server.reader_lines, f'build --remote_cache_header="authorization={_WRONG}"'], [_UPLOAD], False),
+        (
+            "a wrong token that tries to upload",
+            [*server.reader_lines, f'build --remote_cache_header="authorization={_WRONG}"'],
+            [_UPLOAD],
+            False,
+        ),
         ("the writer", server.writer_lines, [], True),
     ):
-        (probe / "BUILD.bazel").write_text(f'genrule(name = "probe", outs = ["out.txt"], cmd = "echo {uuid.uuid4()} > $@")\n')
+        (probe / "BUILD.bazel").write_text(
+            f'genrule(name = "probe", outs = ["out.txt"], cmd = "echo {uuid.uuid4()} > $@")\n'
+        )
         clone.configure(lines)
         before = server.entries()
         figures = clone.build(_NO_DISK_CACHE, *options, "//cache_probe:probe")
         added = server.entries() - before
         seen = f"{figures.run_here} action run, {added} entries added"
-        report.check(f"a build by {who} uploads {'its result' if uploads else 'nothing'}", figures.run_here == 1 and (added > 0) == uploads, seen)
+        report.check(
+            f"a build by {who} uploads {'its result' if uploads else 'nothing'}",
+            figures.run_here == 1 and (added > 0) == uploads,
+            seen,
+        )
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]}, help=__doc__)
@@ -105,7 +133,10 @@ def main(program: Path, keep: bool, targets: tuple[str, ...]) -> None:
     clones: tuple[Clone, ...] = ()
     try:
         with serving(program.absolute(), folder) as server:
-            clones = first, second = Clone.make(Path(workspace), folder / "first"), Clone.make(Path(workspace), folder / "elsewhere" / "second")
+            clones = first, second = (
+                Clone.make(Path(workspace), folder / "first"),
+                Clone.make(Path(workspace), folder / "elsewhere" / "second"),
+            )
             prove_hits(report, server, first, second, targets or DEFAULT_TARGETS)
             prove_http_rights(report, server)
             prove_bazel_rights(report, server, second)

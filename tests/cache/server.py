@@ -42,7 +42,9 @@ class Server:
     def put(self, kind: str, authorization: str | None) -> int:
         """The status of an HTTP request that writes a blob (`cas`) or a result (`ac`)."""
         blob = f"written by {authorization} as {kind}".encode()
-        request = urllib.request.Request(f"{self.http}/{kind}/{hashlib.sha256(blob).hexdigest()}", data=blob if kind == "cas" else b"", method="PUT")
+        request = urllib.request.Request(
+            f"{self.http}/{kind}/{hashlib.sha256(blob).hexdigest()}", data=blob if kind == "cas" else b"", method="PUT"
+        )
         if authorization:
             request.add_header("Authorization", authorization)
         try:
@@ -66,7 +68,11 @@ def serving(program: Path, folder: Path) -> Iterator[Server]:
     """
     port, http_port = free_ports(2)
     options = [f"--dir={folder / 'cache'}", f"--port={port}", f"--http-port={http_port}"]
-    writer_lines = _indented(subprocess.run(_command(program, *options, "--add-writer=ci"), capture_output=True, text=True, check=True).stdout)
+    writer_lines = _indented(
+        subprocess.run(
+            _command(program, *options, "--add-writer=ci"), capture_output=True, text=True, check=True
+        ).stdout
+    )
     log = folder / "cache.log"
     with log.open("w") as output:
         process = subprocess.Popen(_command(program, *options), stdout=output, stderr=subprocess.STDOUT)

@@ -10,7 +10,22 @@ from tests.harness.command import pangea
 
 
 def test_a_run_under_faults_has_the_bits_of_an_undisturbed_one(tmp_path: Path) -> None:
-    words = ["chaos", str(SCRIPT), "--mtbf", "1.5", "--duration", "20", "--workers", "2", "--data-replicas", "2", "--seed", "4", "--batch-size", "256"]
+    words = [
+        "chaos",
+        str(SCRIPT),
+        "--mtbf",
+        "1.5",
+        "--duration",
+        "20",
+        "--workers",
+        "2",
+        "--data-replicas",
+        "2",
+        "--seed",
+        "4",
+        "--batch-size",
+        "256",
+    ]
     ended = pangea(tmp_path, *words, "--run-dir", "run", "--json")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     figures = json.loads(ended.stdout)

@@ -34,7 +34,9 @@ def test_a_full_disk_stops_the_run_which_resumes_once_there_is_room(alone: Clust
     assert run.final() == alone.final()
 
 
-def test_a_damaged_ledger_is_refused_by_record_and_byte_and_an_intact_copy_resumes(alone: Cluster, tmp_path: Path) -> None:
+def test_a_damaged_ledger_is_refused_by_record_and_byte_and_an_intact_copy_resumes(
+    alone: Cluster, tmp_path: Path
+) -> None:
     with cluster(tmp_path, errors=["damaged at record 3", "it was cut"]) as run:
         run.start_worker("worker", gate_step=5)
         run.wait_gate("worker")
@@ -58,7 +60,9 @@ def test_a_damaged_ledger_is_refused_by_record_and_byte_and_an_intact_copy_resum
 
 
 def test_an_older_checkpoint_is_loaded_instead_of_a_damaged_one(alone: Cluster, tmp_path: Path) -> None:
-    with cluster(tmp_path, checkpoint_steps=CHECKPOINT_STEPS, errors=["a checkpoint cannot be used; an older one is tried"]) as run:
+    with cluster(
+        tmp_path, checkpoint_steps=CHECKPOINT_STEPS, errors=["a checkpoint cannot be used; an older one is tried"]
+    ) as run:
         run.start_worker("first", gate_step=9)
         run.wait_gate("first")
         kill(run.workers["first"])

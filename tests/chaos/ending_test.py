@@ -12,10 +12,11 @@ from tools.processes.waiting import eventually
 
 BEGIN = """
 import os, torch, pangea
+from torch import nn
 from torch.nn import functional
 from tests.harness.gates import pass_gate
 pangea.seed_everything()
-model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1000), torch.nn.BatchNorm1d(1000), torch.nn.ReLU(), torch.nn.Linear(1000, 10))
+model = nn.Sequential(nn.Flatten(), nn.Linear(64, 1000), nn.BatchNorm1d(1000), nn.ReLU(), nn.Linear(1000, 10))
 run = pangea.join(model, torch.optim.AdamW(model.parameters(), lr=0.01))
 for batch in run.batches():
     pass_gate(batch.step)
@@ -23,13 +24,26 @@ for batch in run.batches():
 TRAIN = "    run.step(functional.cross_entropy(model(batch.x), batch.y))\n"
 FINISH = "run.finish()\n"
 # The gradients of worker-2 are wrong, as from a faulty processor.
-LIE = "    lie = 1.001 if os.environ['PANGEA_WORKER_NAME'] == 'worker-2' and batch.step >= 2 else 1.0\n    run.step(functional.cross_entropy(model(batch.x), batch.y) * lie)\n"
+LIE = """
+    lie = 1.001 if os.environ["PANGEA_WORKER_NAME"] == "worker-2" and batch.step >= 2 else 1.0
+    run.step(functional.cross_entropy(model(batch.x), batch.y) * lie)
+"""
 INCIDENTS = ["conflict", "script"]
 
 
 def command(folder: Path, script: str, *options: str) -> list[str]:
     (folder / "script.py").write_text(script)
-    return ["train", str(folder / "script.py"), "--epochs", "1", "--batch-size", "256", "--run-dir", str(folder / "run"), *options]
+    return [
+        "train",
+        str(folder / "script.py"),
+        "--epochs",
+        "1",
+        "--batch-size",
+        "256",
+        "--run-dir",
+        str(folder / "run"),
+        *options,
+    ]
 
 
 def test_a_run_that_its_script_stops_is_finished_and_its_weights_can_be_exported(tmp_path: Path) -> None:
@@ -43,9 +57,19 @@ def test_a_run_that_its_script_stops_is_finished_and_its_weights_can_be_exported
     assert exported.returncode == 0 and "after 4 steps" in exported.stdout, exported.stderr
 
 
-@pytest.mark.parametrize(("options", "code", "message"), [((), 1, "the run was ended: "), (("--allow-nondeterminism",), 3, "incidents of different bits that nobody could settle")])
-def test_a_conflict_that_nobody_can_settle_ends_the_run_or_sets_the_exit_code(options: tuple[str, ...], code: int, message: str, tmp_path: Path) -> None:
-    words = command(tmp_path, BEGIN + LIE + FINISH, "--workers", "2", "--verify-fraction", "1", "--rehearse", "0", *options)
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ((), 1, "the run was ended: "),
+        (("--allow-nondeterminism",), 3, "incidents of different bits that nobody could settle"),
+    ],
+)
+def test_a_conflict_that_nobody_can_settle_ends_the_run_or_sets_the_exit_code(
+    options: tuple[str, ...], code: int, message: str, tmp_path: Path
+) -> None:
+    words = command(
+        tmp_path, BEGIN + LIE + FINISH, "--workers", "2", "--verify-fraction", "1", "--rehearse", "0", *options
+    )
     with launched(tmp_path / "run", words, gate_step=0, errors=INCIDENTS) as train:
         train.wait_mid_step(2)
         train.open_gates()
@@ -70,7 +94,7 @@ class Watching(torch.nn.Module):
 
 
 def test_the_terminal_shows_a_notice_of_two_workers_once(tmp_path: Path) -> None:
-    script = WATCHING + BEGIN.replace("torch.nn.Flatten(), ", "torch.nn.Flatten(), Watching(), ") + TRAIN + FINISH
+    script = WATCHING + BEGIN.replace("nn.Flatten(), ", "nn.Flatten(), Watching(), ") + TRAIN + FINISH
     with launched(tmp_path / "run", command(tmp_path, script, "--workers", "2"), gate_step=0) as train:
         train.wait_mid_step(2)
         train.open_gates()

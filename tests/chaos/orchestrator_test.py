@@ -77,11 +77,15 @@ def test_sigusr1_takes_a_checkpoint_and_the_run_continues(alone: Cluster, tmp_pa
         run.start_worker("first", gate_step=2)
         run.wait_gate("first")
         run.orchestrator.signal(signal.SIGUSR1)
-        eventually(lambda: "a checkpoint is asked for" in run.log("go-orchestrator"), "the orchestrator handles SIGUSR1")
+        eventually(
+            lambda: "a checkpoint is asked for" in run.log("go-orchestrator"), "the orchestrator handles SIGUSR1"
+        )
         run.open_gate("first")
         run.finish("first")
         steps = [record.step for record in run.records(ledger.Checkpoint)]
-    assert len(steps) == 3 and steps[0] == 0 and 2 <= steps[1] < steps[2], "not just the first checkpoint, that of the signal and the last one"
+    assert len(steps) == 3 and steps[0] == 0 and 2 <= steps[1] < steps[2], (
+        "not just the first checkpoint, that of the signal and the last one"
+    )
     assert run.hashes() == alone.hashes()
 
 
@@ -90,7 +94,9 @@ def test_sighup_ends_it_after_a_last_checkpoint(alone: Cluster, tmp_path: Path) 
         run.start_worker("first", gate_step=5)
         run.wait_gate("first")
         run.orchestrator.signal(signal.SIGHUP)
-        eventually(lambda: "waits for a last checkpoint" in run.log("go-orchestrator"), "the orchestrator handles SIGHUP")
+        eventually(
+            lambda: "waits for a last checkpoint" in run.log("go-orchestrator"), "the orchestrator handles SIGHUP"
+        )
         run.open_gate("first")
         assert wait_exit(run.orchestrator) == 0
         assert run.records(ledger.Checkpoint)[-1].step == len(run.records(ledger.Step))

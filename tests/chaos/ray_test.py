@@ -1,4 +1,5 @@
-"""`pangea launch --backend ray` on a real Ray cluster of two nodes: whatever is killed, the run ends with the bits of an undisturbed one."""
+"""`pangea launch --backend ray` on a real Ray cluster of two nodes: whatever is killed, the run ends with the bits of
+an undisturbed one."""
 
 from __future__ import annotations
 
@@ -31,12 +32,18 @@ _GATE_STEP = 3
 @pytest.fixture
 def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster of two nodes; workers inherit the environment of their node."""
-    for name, value in (("GATE_STEP", str(_GATE_STEP)), ("GATE_DIR", str(tmp_path / "gates")), ("RAY_USAGE_STATS_ENABLED", "0")):
+    for name, value in (
+        ("GATE_STEP", str(_GATE_STEP)),
+        ("GATE_DIR", str(tmp_path / "gates")),
+        ("RAY_USAGE_STATS_ENABLED", "0"),
+    ):
         monkeypatch.setenv(name, value)
     cluster = importlib.import_module("ray.cluster_utils").Cluster()
     try:
         for _ in range(2):
-            cluster.add_node(num_cpus=4, object_store_memory=_STORE_BYTES, include_dashboard=False, node_ip_address="127.0.0.1")
+            cluster.add_node(
+                num_cpus=4, object_store_memory=_STORE_BYTES, include_dashboard=False, node_ip_address="127.0.0.1"
+            )
         yield cluster
     finally:
         cluster.shutdown()
@@ -56,7 +63,8 @@ def keeper_of(pid: int) -> int:
 
 
 def wait_again(command: Launched, name: str, pid: int) -> None:
-    """Waits until there is another process of this name; a worker at its gate is still there, since it leaves only when the gate opens."""
+    """Waits until there is another process of this name; a worker at its gate is still there, since it leaves only when
+    the gate opens."""
     eventually(lambda: set(command.processes(name)) - {pid}, f"{name} is restarted")
 
 
@@ -72,7 +80,9 @@ def finish(command: Launched, alone: Cluster, folder: Path) -> str:
     return said
 
 
-def test_killed_workers_orchestrator_and_actors_are_restarted_and_the_bits_hold(nodes: Any, alone: Cluster, tmp_path: Path) -> None:
+def test_killed_workers_orchestrator_and_actors_are_restarted_and_the_bits_hold(
+    nodes: Any, alone: Cluster, tmp_path: Path
+) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, launch(nodes, run_dir), gate_step=_GATE_STEP) as command:
         command.wait_mid_step(2)
@@ -93,7 +103,10 @@ def test_processes_move_off_a_lost_node_and_the_bits_hold(nodes: Any, alone: Clu
         command.wait_mid_step(2)
         # Not the head node, which keeps the list of nodes.
         nodes.remove_node(nodes.list_all_nodes()[-1], allow_graceful=False)
-        eventually(lambda: "after its actor or its node was lost" in command.output, "Ray notices and restarts something on the other node")
+        eventually(
+            lambda: "after its actor or its node was lost" in command.output,
+            "Ray notices and restarts something on the other node",
+        )
         finish(command, alone, tmp_path)
 
 
@@ -104,7 +117,9 @@ def keeper(run_dir: Path) -> ray_keeper.Keeper:
 
 
 @pytest.mark.parametrize("placed", [False, True], ids=["not placed", "on a lost node"])
-def test_a_worker_without_services_is_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, placed: bool) -> None:
+def test_a_worker_without_services_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, placed: bool
+) -> None:
     monkeypatch.setattr(ray_keeper, "_SERVICES_SECONDS", 0.1)
     waiting = keeper(tmp_path / "run")
     with socket.create_server(("127.0.0.1", 0)) as gone:

@@ -1,4 +1,5 @@
-"""A run that was stopped, or killed with all its processes, resumes with other workers to the bits of an undisturbed one, and recomputes no more than it must."""
+"""A run that was stopped, or killed with all its processes, resumes with other workers to the bits of an undisturbed
+one, and recomputes no more than it must."""
 
 import os
 import shutil
@@ -22,7 +23,10 @@ def resume(run_dir: Path, *options: str) -> list[str]:
 def stop(command: Launched, number: signal.Signals = signal.SIGTERM) -> str:
     """Stops a run whose workers stand at a gate, with a last checkpoint; gives the output of the command."""
     command.child.signal(number)
-    eventually(lambda: "waits for a last checkpoint" in command.log("go-orchestrator"), "the orchestrator asks for a checkpoint")
+    eventually(
+        lambda: "waits for a last checkpoint" in command.log("go-orchestrator"),
+        "the orchestrator asks for a checkpoint",
+    )
     command.open_gates()
     said = command.wait_exit(128 + number)
     assert not command.processes(), "a process outlived the run"
@@ -31,7 +35,9 @@ def stop(command: Launched, number: signal.Signals = signal.SIGTERM) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_run_that_is_stopped_in_mid_epoch_recomputes_nothing_with_another_number_of_workers(number: signal.Signals, alone: Cluster, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_in_mid_epoch_recomputes_nothing_with_another_number_of_workers(
+    number: signal.Signals, alone: Cluster, tmp_path: Path
+) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, new_run(run_dir, "--workers", "2"), gate_step=4) as first:
         first.wait_mid_step(2)
@@ -57,7 +63,9 @@ def test_a_run_that_is_stopped_in_mid_epoch_recomputes_nothing_with_another_numb
 
 
 @pytest.mark.parametrize("killed", ["everything", "the launcher alone"])
-def test_a_run_ends_with_its_killed_launcher_and_resumes_from_the_last_checkpoint(killed: str, alone: Cluster, tmp_path: Path) -> None:
+def test_a_run_ends_with_its_killed_launcher_and_resumes_from_the_last_checkpoint(
+    killed: str, alone: Cluster, tmp_path: Path
+) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, new_run(run_dir, "--workers", "2", "--checkpoint-steps", "2"), gate_step=5) as first:
         first.wait_mid_step(2)
@@ -120,7 +128,9 @@ def test_data_and_script_may_move_and_the_error_for_a_missing_one_names_the_opti
 
 def test_data_with_different_content_is_refused(tmp_path: Path) -> None:
     run_dir, other = tmp_path / "run", tmp_path / "other.csv"
-    other.write_text("".join(",".join(str((row * column) % 17) for column in range(64)) + f",{row % 10}\n" for row in range(1797)))
+    other.write_text(
+        "".join(",".join(str((row * column) % 17) for column in range(64)) + f",{row % 10}\n" for row in range(1797))
+    )
     with launched(run_dir, new_run(run_dir, "--workers", "1"), gate_step=4) as first:
         first.wait_mid_step(1)
         stop(first)

@@ -34,7 +34,10 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for name in ("go-orchestrator", "rust-compute"):
         (folder / name).symlink_to(program(name))
-    script(folder / "pangea", f'PYTHONPATH={shlex.quote(os.pathsep.join(sys.path))} exec {shlex.quote(sys.executable)} -m pangea "$@"')
+    script(
+        folder / "pangea",
+        f'PYTHONPATH={shlex.quote(os.pathsep.join(sys.path))} exec {shlex.quote(sys.executable)} -m pangea "$@"',
+    )
     script(tmp_path / "ssh", f'exec {shlex.quote(sys.executable)} {shlex.quote(fake_ssh.__file__)} "$@"')
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     return folder
@@ -43,7 +46,15 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def launch(programs: Path, run_dir: Path, *hosts: str) -> list[str]:
     """Arguments of `pangea` for a run on these hosts."""
     _train, *words = new_run(run_dir, "--workers", "2", "--data-replicas", "2")
-    return ["launch", "--backend", "ssh", "--programs", str(programs), *(word for host in hosts for word in ("--host", host)), *words]
+    return [
+        "launch",
+        "--backend",
+        "ssh",
+        "--programs",
+        str(programs),
+        *(word for host in hosts for word in ("--host", host)),
+        *words,
+    ]
 
 
 def connection(command: Launched, name: str) -> int:
@@ -54,19 +65,25 @@ def connection(command: Launched, name: str) -> int:
 
 
 def real(command: Launched, name: str) -> dict[int, str]:
-    """The processes of this name on the host, without `ssh`, the shells around them, and the fork of a worker that rehearses."""
+    """The processes of this name on the host, without `ssh`, the shells around them, and the fork of a worker that
+    rehearses."""
     found = {pid: words for pid, words in command.processes(name).items() if "exec 3<&0" not in words}
     return {pid: words for pid, words in found.items() if parent_of(pid) not in found}
 
 
 def wait_again(command: Launched, name: str, pid: int) -> None:
-    """Waits until there is another process of this name; a worker at its gate is still there, since it leaves only when the gate opens."""
+    """Waits until there is another process of this name; a worker at its gate is still there, since it leaves only when
+    the gate opens."""
     eventually(lambda: set(real(command, name)) - {pid}, f"{name} is restarted")
 
 
-def test_killed_processes_and_cut_connections_are_replaced_and_the_bits_hold(programs: Path, alone: Cluster, tmp_path: Path) -> None:
+def test_killed_processes_and_cut_connections_are_replaced_and_the_bits_hold(
+    programs: Path, alone: Cluster, tmp_path: Path
+) -> None:
     run_dir = tmp_path / "run"
-    with launched(run_dir, launch(programs, run_dir, "127.0.0.1", "me@127.0.0.2"), gate_step=_GATE_STEP, errors=["Killed"]) as command:
+    with launched(
+        run_dir, launch(programs, run_dir, "127.0.0.1", "me@127.0.0.2"), gate_step=_GATE_STEP, errors=["Killed"]
+    ) as command:
         command.wait_mid_step(2)
         for name in ("worker-1", "go-orchestrator"):
             (pid,) = real(command, name)
@@ -97,6 +114,8 @@ def test_no_process_outlives_a_launcher_that_is_killed(programs: Path, tmp_path:
 
 def test_the_error_for_a_host_that_refuses_has_what_ssh_said(programs: Path, tmp_path: Path) -> None:
     script(tmp_path / "ssh", "echo Permission denied >&2; exit 255")
-    with launched(tmp_path / "run", launch(programs, tmp_path / "run", "elsewhere"), errors=["Permission denied"]) as command:
+    with launched(
+        tmp_path / "run", launch(programs, tmp_path / "run", "elsewhere"), errors=["Permission denied"]
+    ) as command:
         said = command.wait_exit(1)
     assert "Permission denied" in said

@@ -19,7 +19,8 @@ def test_all_workers_are_killed_and_a_new_one_continues(alone: Cluster, tmp_path
         run.wait_gate("second")
         for name in ("first", "second"):
             kill(run.workers[name])
-        # Neither a worker nor a checkpoint holds the open step: it is recomputed from the initial parameters, and has to match the hashes in the ledger.
+        # Neither a worker nor a checkpoint holds the open step: it is recomputed from the initial parameters, and has
+        # to match the hashes in the ledger.
         run.start_worker("third")
         run.finish("third")
     assert run.hashes() == alone.hashes()

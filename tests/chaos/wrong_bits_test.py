@@ -36,7 +36,9 @@ def test_a_worker_that_computes_wrong_gradients_is_quarantined_for_good(alone: C
     assert run.final() == alone.final()
 
 
-def test_a_nan_gradient_is_refused_naming_tensor_and_worker_and_the_run_continues(alone: Cluster, tmp_path: Path) -> None:
+def test_a_nan_gradient_is_refused_naming_tensor_and_worker_and_the_run_continues(
+    alone: Cluster, tmp_path: Path
+) -> None:
     with cluster(tmp_path) as run:
         run.start_worker("broken", gate_step=0, LIE_FROM_STEP="2", LIE_FACTOR="nan")
         run.wait_gate("broken")
@@ -45,7 +47,9 @@ def test_a_nan_gradient_is_refused_naming_tensor_and_worker_and_the_run_continue
         run.open_gate("broken")
         assert wait_exit(run.workers["broken"]) == 1
         said = run.workers["broken"].log_tail()
-        assert "refused" in said and "(broken)" in said and "1.weight" in said and "NaN" in said and "of step 2" in said, said
+        assert (
+            "refused" in said and "(broken)" in said and "1.weight" in said and "NaN" in said and "of step 2" in said
+        ), said
         run.finish("sound")
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()
@@ -61,7 +65,9 @@ def test_verifying_every_shard_changes_no_bit(alone: Cluster, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("sound", [2, 1])
-def test_a_worker_whose_parameters_change_by_themselves_is_identified_and_repaired(sound: int, alone: Cluster, tmp_path: Path) -> None:
+def test_a_worker_whose_parameters_change_by_themselves_is_identified_and_repaired(
+    sound: int, alone: Cluster, tmp_path: Path
+) -> None:
     # With one sound worker there is no majority: recomputing the steps shows who was wrong.
     with cluster(tmp_path, checkpoint_steps=CHECKPOINT_STEPS, errors=INCIDENTS) as run:
         run.start_worker("bad-memory", gate_step=0, FLIP_AFTER_STEP="3")

@@ -1,4 +1,5 @@
-"""The processes of a deployed stack are killed, and its run must end with the bits of an undisturbed run on this machine.
+"""The processes of a deployed stack are killed, and its run must end with the bits of an undisturbed run on this
+machine.
 
 Started by setup.sh, or by hand: see tests/e2e/README.md. Each test builds on those before it.
 """
@@ -34,7 +35,11 @@ def test_the_run_continues_after(command: str) -> None:
     before = eventually(lambda: STACK.steps > STEPS_BETWEEN and STACK.steps, "the run is under way", PATIENCE_SECONDS)
     assert STACK.record()["state"] != "finished", "the run finished before it could be disturbed; give it more epochs"
     kill(command)
-    eventually(lambda: STACK.steps > before + STEPS_BETWEEN or STACK.record()["state"] == "finished", f"the run continues after `{command}`", PATIENCE_SECONDS)
+    eventually(
+        lambda: STACK.steps > before + STEPS_BETWEEN or STACK.record()["state"] == "finished",
+        f"the run continues after `{command}`",
+        PATIENCE_SECONDS,
+    )
 
 
 def test_the_run_ends() -> None:

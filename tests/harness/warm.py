@@ -1,9 +1,11 @@
 """Python processes that start in milliseconds: forks of one that has imported torch already.
 
-Importing torch takes nine tenths of a small worker's processor time, and a suite starts hundreds of workers. A fork is a process of its own, with its own session, environment,
-log and exit code, and becomes a child of the test: whatever is killed, stopped or signalled is the worker itself. Only what happens before the first line of a script is shared.
+Importing torch takes nine tenths of a small worker's processor time, and a suite starts hundreds of workers. A fork is
+a process of its own, with its own session, environment, log and exit code, and becomes a child of the test: whatever is
+killed, stopped or signalled is the worker itself. Only what happens before the first line of a script is shared.
 
-A fork also shares the seed of `hash()` with its siblings. Tests that compare the bits of several workers without other faults start new interpreters instead.
+A fork also shares the seed of `hash()` with its siblings. Tests that compare the bits of several workers without other
+faults start new interpreters instead.
 """
 
 from __future__ import annotations
@@ -108,7 +110,11 @@ class WarmPython:
         # OpenBLAS would start a thread for each further processor; workers compute in one anyway.
         environment = {**python_environment(), "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
-            subprocess.Popen([sys.executable, "-m", "tests.harness.warm", str(theirs.fileno())], env=environment, pass_fds=[theirs.fileno()])
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.harness.warm", str(theirs.fileno())],
+                env=environment,
+                pass_fds=[theirs.fileno()],
+            )
         return ours
 
 

@@ -1,4 +1,5 @@
-"""A test has no compiler of the machine, no undeclared file in its tree, no place to write but its own, and nothing of its caller's environment."""
+"""A test has no compiler of the machine, no undeclared file in its tree, no place to write but its own, and nothing of
+its caller's environment."""
 
 import os
 import shutil
@@ -19,7 +20,9 @@ def test_there_is_no_compiler(name: str) -> None:
 
 
 def test_a_shell_finds_no_compiler_and_no_python() -> None:
-    found = subprocess.run(["/bin/sh", "-c", "command -v cc gcc python python3 rustc go"], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["/bin/sh", "-c", "command -v cc gcc python python3 rustc go"], capture_output=True, text=True, check=False
+    )
     assert found.stdout == ""
 
 

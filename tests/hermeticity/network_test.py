@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-# Addresses for documentation (RFC 5737, RFC 3849): they belong to nobody, and a machine with a network tries to reach them.
+# Addresses for documentation (RFC 5737, RFC 3849): they belong to nobody, and a machine with a network tries to reach
+# them.
 OUTSIDE = [(socket.AF_INET, ("192.0.2.1", 80)), (socket.AF_INET6, ("2001:db8::1", 80))]
 
 

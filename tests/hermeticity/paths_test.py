@@ -1,4 +1,5 @@
-"""No program that we ship contains a path of the machine that built it: it has the same bytes wherever it is built, and reveals nothing about that machine."""
+"""No program that we ship contains a path of the machine that built it: it has the same bytes wherever it is built, and
+reveals nothing about that machine."""
 
 import os
 import re
@@ -8,7 +9,9 @@ import pytest
 
 ELF = b"\x7fELF"
 # Bazel's own folders, and the home folders that they usually lie in.
-PLACES = re.compile(rb"(?:/execroot/|/linux-sandbox/|/processwrapper-sandbox/|/_bazel_|/\.cache/|/home/|/root/)[^\0\n ]{0,120}")
+PLACES = re.compile(
+    rb"(?:/execroot/|/linux-sandbox/|/processwrapper-sandbox/|/_bazel_|/\.cache/|/home/|/root/)[^\0\n ]{0,120}"
+)
 
 
 def places_of_this_build() -> list[bytes]:
@@ -35,6 +38,14 @@ def test_a_program_contains_no_path_of_the_machine(file: Path) -> None:
     assert sorted(named_places(data)) == []
 
 
-@pytest.mark.parametrize("place", [b"/x/execroot/_main/a.c", b"/x/sandbox/linux-sandbox/7/a.c", b"/home/somebody/.cargo/a.rs", *places_of_this_build()])
+@pytest.mark.parametrize(
+    "place",
+    [
+        b"/x/execroot/_main/a.c",
+        b"/x/sandbox/linux-sandbox/7/a.c",
+        b"/home/somebody/.cargo/a.rs",
+        *places_of_this_build(),
+    ],
+)
 def test_a_path_in_a_program_is_found(place: bytes) -> None:
     assert named_places(programs()[0].read_bytes() + b"\0" + place + b"\0")

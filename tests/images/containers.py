@@ -39,23 +39,44 @@ class Containers:
             AssertionError: it failed; the message has its error output.
         """
         result = subprocess.run([self.engine, *words], capture_output=True, text=True, check=False)
-        assert result.returncode == 0, f"`{self.engine} {' '.join(words)}` ended with {result.returncode}: {result.stderr.strip()}"
+        assert result.returncode == 0, (
+            f"`{self.engine} {' '.join(words)}` ended with {result.returncode}: {result.stderr.strip()}"
+        )
         return result.stdout
 
     def __enter__(self) -> Self:
         self.call("network", "create", self.project)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for name in self._started:
-            subprocess.run([self.engine, "rm", "--force", "--time=0", name] if self.engine == "podman" else [self.engine, "rm", "--force", name], capture_output=True, check=False)
+            subprocess.run(
+                [self.engine, "rm", "--force", "--time=0", name]
+                if self.engine == "podman"
+                else [self.engine, "rm", "--force", name],
+                capture_output=True,
+                check=False,
+            )
         subprocess.run([self.engine, "network", "rm", self.project], capture_output=True, check=False)
 
     def start(self, service: str, image: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
-        """Starts a container, which others in the network find by the name of its service; gives the container's name."""
+        """Starts a container, which others in the network find by the name of its service; gives its own name."""
         name = f"{self.project}-{service}"
         self._started.append(name)
-        self.call("run", "--detach", f"--name={name}", f"--network={self.project}", f"--network-alias={service}", *LIMITS, *HARDENED, *options, image, *arguments)
+        self.call(
+            "run",
+            "--detach",
+            f"--name={name}",
+            f"--network={self.project}",
+            f"--network-alias={service}",
+            *LIMITS,
+            *HARDENED,
+            *options,
+            image,
+            *arguments,
+        )
         return name
 
     def inspect(self, name: str) -> dict[str, Any]:
@@ -67,8 +88,12 @@ class Containers:
         start = time.monotonic()
 
         def healthy() -> bool:
-            assert self.inspect(name)["State"]["Status"] in ("created", "running"), f"{name} ended before it was healthy: {self.logs(name)}"
-            return subprocess.run([self.engine, "exec", name, *command], capture_output=True, check=False).returncode == 0
+            assert self.inspect(name)["State"]["Status"] in ("created", "running"), (
+                f"{name} ended before it was healthy: {self.logs(name)}"
+            )
+            return (
+                subprocess.run([self.engine, "exec", name, *command], capture_output=True, check=False).returncode == 0
+            )
 
         try:
             eventually(healthy, f"{name} is healthy", PATIENCE_SECONDS)
@@ -78,7 +103,13 @@ class Containers:
 
     def logs(self, name: str) -> str:
         """The last lines that a container has printed."""
-        return subprocess.run([self.engine, "logs", "--tail=20", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
+        return subprocess.run(
+            [self.engine, "logs", "--tail=20", name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        ).stdout
 
     def exit_code(self, name: str) -> int:
         """Waits until a container has ended; gives its exit code."""

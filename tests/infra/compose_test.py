@@ -1,4 +1,5 @@
-"""infra/docker-compose.yaml fits the programs: its flags, variables, ports and health checks are compared with the real ones."""
+"""infra/docker-compose.yaml fits the programs: its flags, variables, ports and health checks are compared with the real
+ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is pinned to a level has the same bits, whatever its caller's environment would make the libraries choose."""
+"""A run that is pinned to a level has the same bits, whatever the caller's environment makes libraries choose."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ from tests.harness.run_files import RunFiles
 
 pytestmark = pytest.mark.skipif(not best_level(), reason="this processor has no level to pin")
 
-# Kernels that this processor would choose, ones for a newer processor, and ones for an older one, with the other variables that steer the libraries.
+# Kernels that this processor would choose, ones for a newer processor, and ones for an older one, with the other
+# variables that steer the libraries.
 CALLERS = {
     "zen": {"OPENBLAS_CORETYPE": "Zen", "OPENBLAS_L2_SIZE": "262144", "OPENBLAS_NUM_THREADS": "2"},
     "skylake": {"OPENBLAS_CORETYPE": "SkylakeX", "OPENBLAS_L2_SIZE": "2097152"},
-    "old": {"OPENBLAS_CORETYPE": "Sandybridge", "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA"},
+    "old": {
+        "OPENBLAS_CORETYPE": "Sandybridge",
+        "ATEN_CPU_CAPABILITY": "default",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA",
+    },
 }
 
 
@@ -31,7 +37,19 @@ def unpinned(**environment: str) -> dict[str, str]:
 def train(folder: Path, **environment: str) -> tuple[bytes, list[str]]:
     """The trained weights and the hash after each step."""
     run = RunFiles(folder / "run")
-    result = pangea(folder, "train", "--workers", "1", "--epochs", "1", "--arithmetic", "avx2", "--run-dir", "run", environment=unpinned(**environment))
+    result = pangea(
+        folder,
+        "train",
+        "--workers",
+        "1",
+        "--epochs",
+        "1",
+        "--arithmetic",
+        "avx2",
+        "--run-dir",
+        "run",
+        environment=unpinned(**environment),
+    )
     assert result.returncode == 0, result.stderr
     assert run.read("launch.json")["arithmetic"] == "avx2"
     return run.final(), run.hashes()
@@ -43,12 +61,18 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[str]]:
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-def test_the_callers_environment_does_not_affect_the_result(caller: str, plain: tuple[bytes, list[str]], tmp_path: Path) -> None:
+def test_the_callers_environment_does_not_affect_the_result(
+    caller: str, plain: tuple[bytes, list[str]], tmp_path: Path
+) -> None:
     assert train(tmp_path, **CALLERS[caller]) == plain
 
 
-def test_a_script_that_is_started_by_hand_computes_the_same_bits(plain: tuple[bytes, list[str]], tmp_path: Path) -> None:
-    result = run_python(tmp_path, str(example("digits.py")), environment=unpinned(PANGEA_ARITHMETIC="avx2", **CALLERS["old"]))
+def test_a_script_that_is_started_by_hand_computes_the_same_bits(
+    plain: tuple[bytes, list[str]], tmp_path: Path
+) -> None:
+    result = run_python(
+        tmp_path, str(example("digits.py")), environment=unpinned(PANGEA_ARITHMETIC="avx2", **CALLERS["old"])
+    )
     assert result.returncode == 0, result.stderr
     (run_dir,) = (tmp_path / "pangea-runs").iterdir()
     assert "starts digits.py again" in result.stderr
@@ -58,9 +82,12 @@ def test_a_script_that_is_started_by_hand_computes_the_same_bits(plain: tuple[by
 
 def test_the_libraries_would_have_followed_the_caller(tmp_path: Path) -> None:
     """Without this the other tests would prove nothing."""
-    script = (
-        "from pangea.determinism import configure_torch; configure_torch(); from pangea.fingerprints import fingerprints; print({k: v.hex() for k, v in fingerprints().items()})"
-    )
+    script = """
+from pangea.determinism import configure_torch
+from pangea.fingerprints import fingerprints
+configure_torch()
+print({name: value.hex() for name, value in fingerprints().items()})
+"""
     printed = [run_python(tmp_path, "-c", script, environment=unpinned(**caller)) for caller in ({}, CALLERS["old"])]
     assert [ended.returncode for ended in printed] == [0, 0], printed
     assert len({ended.stdout for ended in printed}) == 2

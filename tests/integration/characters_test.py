@@ -1,4 +1,5 @@
-"""The character transformer (dropout, AdamW, cosine schedule, clipping) on real text, through all services: the same bits for one worker and three."""
+"""The character transformer (dropout, AdamW, cosine schedule, clipping) on real text, through all services: the same
+bits for one worker and three."""
 
 import gzip
 import math
@@ -13,7 +14,16 @@ TEXT_BYTES = 93_000
 
 
 def train(folder: Path, text: Path, workers: int) -> RunFiles:
-    words = ["--workers", str(workers), "--epochs", "2", "--seed", "3", "--dataset", f"text:{text},context=64,held_out=0.1"]
+    words = [
+        "--workers",
+        str(workers),
+        "--epochs",
+        "2",
+        "--seed",
+        "3",
+        "--dataset",
+        f"text:{text},context=64,held_out=0.1",
+    ]
     ended = pangea(folder, "train", str(example("characters.py")), *words, "--run-dir", f"run-{workers}", "--json")
     assert ended.returncode == 0, ended.stderr
     return RunFiles(folder / f"run-{workers}")

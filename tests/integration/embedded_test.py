@@ -22,7 +22,11 @@ def run_alone(folder: Path, script: str) -> tuple[RunFiles, str]:
     """Runs a script in a folder without a launcher; gives its run and what it printed to stderr."""
     folder.mkdir(exist_ok=True)
     (folder / "script.py").write_text(script)
-    environment = {name: value for name, value in os.environ.items() if name not in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA", "PANGEA_RUN_DIR")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA", "PANGEA_RUN_DIR")
+    }
     ended = run_python(folder, "script.py", environment=environment)
     assert ended.returncode == 0, ended.stderr
     return RunFiles(folder / "run"), ended.stderr
@@ -70,7 +74,8 @@ for batch in run.batches():
         os.kill(os.getpid(), signal.SIGUSR1)
         before = set(pathlib.Path("run/checkpoints").glob("*.safetensors"))
     if batch.step == 6:
-        assert wait_for(lambda: set(pathlib.Path("run/checkpoints").glob("*.safetensors")) - before or None, 60), "no checkpoint"
+        new = lambda: set(pathlib.Path("run/checkpoints").glob("*.safetensors")) - before
+        assert wait_for(lambda: new() or None, 60), "no checkpoint"
         os.kill(os.getpid(), signal.SIGHUP)""",
 )
 

@@ -1,4 +1,5 @@
-"""Each option of a run has one default, whoever starts the run: a command, a script without a launcher, or go-orchestrator itself."""
+"""Each option of a run has one default, whoever starts the run: a command, a script without a launcher, or
+go-orchestrator itself."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ OTHER_DEFAULTS = {("chaos", "epochs")}
 
 def of_the_orchestrator() -> dict[str, str]:
     """The default of each flag in its --help, as text; a flag without one has its type's zero value."""
-    text = subprocess.run([str(program("go-orchestrator")), "--help"], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        [str(program("go-orchestrator")), "--help"], capture_output=True, text=True, check=True
+    ).stdout
     flags = re.split(r"^  -", text, flags=re.MULTILINE)[1:]
     return {flag.split()[0]: found[1] if (found := re.search(r"\(default (\S+)\)\s*$", flag)) else "" for flag in flags}
 
@@ -50,7 +53,9 @@ OF_THE_MACHINE = ("run_dir", "arithmetic")
 
 @pytest.mark.parametrize("command", OWN)
 def test_a_command_has_the_same_options_and_defaults(command: str) -> None:
-    options = {option.name: option.default for option in main.commands[command].params if isinstance(option, click.Option)}
+    options = {
+        option.name: option.default for option in main.commands[command].params if isinstance(option, click.Option)
+    }
     assert {*FIELDS} - {*options} <= OWN[command]
     for name, default in {field.name: field.default for field in dataclasses.fields(Settings)}.items():
         if name in options and (command, name) not in OTHER_DEFAULTS and name not in OF_THE_MACHINE:

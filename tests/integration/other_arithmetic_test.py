@@ -14,7 +14,10 @@ OTHERS = {
         "import torch\nfrom pangea import fingerprints\nfingerprints.OPERATORS['matmul'] = lambda: torch.zeros(3)\n",
         "matmul of the same inputs give different bits; pin its arithmetic to that of the run (--arithmetic)",
     ),
-    "another level": ("from pangea import arithmetic\narithmetic.ensure_pinned = lambda: 'other'\n", "its arithmetic is pinned to other, that of the run to "),
+    "another level": (
+        "from pangea import arithmetic\narithmetic.ensure_pinned = lambda: 'other'\n",
+        "its arithmetic is pinned to other, that of the run to ",
+    ),
 }
 
 

@@ -20,14 +20,19 @@ def test_a_run_has_a_hash_for_every_step_and_they_all_differ(alone: Cluster) -> 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_several_workers_end_every_step_with_the_bits_of_one(alone: Cluster, workers: int, tmp_path: Path) -> None:
     together = undisturbed(tmp_path, workers=workers, warm=False)
-    assert max(line["workers"] for line in together.metrics()) == workers, "the workers never took part in the same step"
+    assert max(line["workers"] for line in together.metrics()) == workers, (
+        "the workers never took part in the same step"
+    )
     assert together.hashes() == alone.hashes()
     assert together.final() == alone.final()
 
 
 def test_a_step_with_few_samples_is_cut_into_fewer_shards(tmp_path: Path) -> None:
     # 1,438 = 4 * 359 + 2: the last step has two samples, which eight shards would separate.
-    alone, together = (undisturbed(tmp_path / str(workers), workers=workers, epochs=1, batch_size=359, warm=False) for workers in (1, 2))
+    alone, together = (
+        undisturbed(tmp_path / str(workers), workers=workers, epochs=1, batch_size=359, warm=False)
+        for workers in (1, 2)
+    )
     assert together.hashes() == alone.hashes()
     *_, last = alone.records(Step)
     samples = [shard.end - shard.start for part in last.contributions for shard in part.shards]

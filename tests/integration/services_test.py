@@ -33,7 +33,12 @@ def test_a_worker_answers_health_and_readiness(tmp_path: Path) -> None:
         assert http_get(address, "/healthz")[0] == 200
         assert http_get(address, "/readyz")[0] == 200
         figures = http_get(address, "/metrics")[1].splitlines()
-        assert {"pangea_worker_step 1", "pangea_worker_joined 1", "pangea_worker_data_replicas 1", "pangea_worker_connected_data_replicas 1"} <= set(figures)
+        assert {
+            "pangea_worker_step 1",
+            "pangea_worker_joined 1",
+            "pangea_worker_data_replicas 1",
+            "pangea_worker_connected_data_replicas 1",
+        } <= set(figures)
 
 
 @pytest.mark.parametrize("name", ["go-orchestrator", "rust-compute"])
@@ -42,7 +47,16 @@ def test_a_taken_port_is_named(name: str, tmp_path: Path) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         command = [str(program(name)), "--listen", address, "--http", "127.0.0.1:0"]
         if name == "rust-compute":
-            command += ["--dataset-name", "digits", "--csv", str(data_file("digits.csv.gz")), "--label-column", "last", "--feature-shape", "1,8,8"]
+            command += [
+                "--dataset-name",
+                "digits",
+                "--csv",
+                str(data_file("digits.csv.gz")),
+                "--label-column",
+                "last",
+                "--feature-shape",
+                "1,8,8",
+            ]
         else:
             command += ["--run-dir", str(tmp_path / "run"), "--run-id", "r", "--seed", "0", "--epochs", "1"]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -91,7 +105,11 @@ def test_services_stop_on_sigterm_with_exit_code_0_while_workers_are_connected(t
 def test_a_worker_without_an_orchestrator_names_the_address_that_it_tried(tmp_path: Path) -> None:
     address = free_address()
     script = tmp_path / "impatient.py"
-    script.write_text("import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(), lr=1.0), timeout=1.0)\n")
+    script.write_text(
+        "import torch, pangea\n"
+        "model = torch.nn.Linear(64, 10)\n"
+        "pangea.join(model, torch.optim.SGD(model.parameters(), lr=1.0), timeout=1.0)\n"
+    )
     with cluster(tmp_path / "cluster") as run:
         run.start_worker("lost", script=script, PANGEA_ORCHESTRATOR=address)
         run.wait_exit("lost", code=1)

@@ -1,4 +1,4 @@
-"""Real tables, whose columns differ in scale by fifteen orders of magnitude, are learned as well as any other dataset."""
+"""Real tables, whose columns differ in scale by fifteen orders of magnitude, are learned as well as others."""
 
 import random
 from pathlib import Path
@@ -48,7 +48,20 @@ def rows(third: Any, labels: tuple[str, str]) -> list[tuple[str, ...]]:
 
 def train(folder: Path, dataset: str, workers: int) -> dict[str, Any]:
     (folder / "script.py").write_text(SCRIPT)
-    ended = pangea(folder, "train", "script.py", "--workers", str(workers), "--epochs", "10", "--dataset", dataset, "--run-dir", "run", "--json")
+    ended = pangea(
+        folder,
+        "train",
+        "script.py",
+        "--workers",
+        str(workers),
+        "--epochs",
+        "10",
+        "--dataset",
+        dataset,
+        "--run-dir",
+        "run",
+        "--json",
+    )
     assert ended.returncode == 0, ended.stderr
     return RunFiles(folder / "run").read("result.json")
 

@@ -16,7 +16,9 @@ classes = int(pathlib.Path("classes.txt").read_text())
 pangea.seed_everything()
 model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))
 run = pangea.join(model, torch.optim.SGD(model.parameters(), lr=0.1))
-answer = build_opener(ProxyHandler({})).open("http://" + os.environ["PANGEA_HTTP"] + "/healthz", timeout=60).read().decode() if "PANGEA_HTTP" in os.environ else ""
+answer, direct = "", build_opener(ProxyHandler({}))
+if "PANGEA_HTTP" in os.environ:
+    answer = direct.open("http://" + os.environ["PANGEA_HTTP"] + "/healthz", timeout=60).read().decode()
 for batch in run.batches():
     run.step(torch.nn.functional.cross_entropy(model(batch.x), batch.y))
 pathlib.Path(os.environ["PANGEA_WORKER_NAME"] + ".json").write_text(json.dumps([os.environ.get("PANGEA_HTTP"), answer]))
@@ -42,7 +44,9 @@ def two_free_ports() -> int:
         return port
 
 
-def test_a_script_runs_in_the_callers_folder_and_each_worker_has_a_health_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_runs_in_the_callers_folder_and_each_worker_has_a_health_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path)
     port = two_free_ports()
     monkeypatch.setenv("PANGEA_HTTP", f"127.0.0.1:{port}")
@@ -51,7 +55,10 @@ def test_a_script_runs_in_the_callers_folder_and_each_worker_has_a_health_port(t
     ended = pangea(tmp_path, "train", "train.py", "--epochs", "1", "--run-dir", "run")
     assert ended.returncode == 0, ended.stderr
     for number in (1, 2):
-        assert json.loads((tmp_path / f"worker-{number}.json").read_text()) == [f"127.0.0.1:{port + number - 1}", "ok\n"]
+        assert json.loads((tmp_path / f"worker-{number}.json").read_text()) == [
+            f"127.0.0.1:{port + number - 1}",
+            "ok\n",
+        ]
 
 
 def test_a_terminal_without_unicode_works() -> None:
@@ -70,10 +77,16 @@ def test_a_terminal_without_unicode_works() -> None:
 
 
 def test_pangea_worker_resolves_a_relative_path_in_the_callers_folder(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text("import pathlib, sys\nimport beside\nprint(pathlib.Path('here.txt').read_text(), beside.__name__, sys.argv[1])\n")
+    (tmp_path / "script.py").write_text(
+        "import pathlib, sys\n"
+        "import beside\n"
+        "print(pathlib.Path('here.txt').read_text(), beside.__name__, sys.argv[1])\n"
+    )
     (tmp_path / "beside.py").write_text("")
     (tmp_path / "here.txt").write_text("found")
-    ended = pangea(tmp_path, "worker", "--orchestrator", "localhost:1", "--data", "localhost:1", "script.py", "--", "an argument")
+    ended = pangea(
+        tmp_path, "worker", "--orchestrator", "localhost:1", "--data", "localhost:1", "script.py", "--", "an argument"
+    )
     assert (ended.returncode, ended.stdout) == (0, "found beside an argument\n"), ended.stderr
 
 
@@ -82,4 +95,7 @@ def test_a_run_directory_that_cannot_be_made_is_one_line_of_error(tmp_path: Path
     (tmp_path / "file").write_text("")
     ended = pangea(tmp_path, "train", "train.py", "--run-dir", "file/run")
     assert ended.returncode == 1
-    assert ended.stderr == f"pangea: cannot make the run directory {tmp_path}/file/run: Not a directory; make room there, get the right to write, or choose another --run-dir\n"
+    assert ended.stderr == (
+        f"pangea: cannot make the run directory {tmp_path}/file/run: Not a directory; "
+        "make room there, get the right to write, or choose another --run-dir\n"
+    )

@@ -1,4 +1,5 @@
-"""A run with weighted shards that its script ends early: the same bytes for any number of workers, and an audit that shows both."""
+"""A run with weighted shards that its script ends early: the same bytes for any number of workers, and an audit that
+shows both."""
 
 import json
 from pathlib import Path
@@ -34,7 +35,9 @@ def test_a_step_is_divided_by_the_sum_of_the_weights(alone: Cluster) -> None:
         weights = [shard.weight for part in step.contributions for shard in part.shards]
         assert step.samples == BATCH > (step.divisor or 0) == sum(weight or 0 for weight in weights) > 0
         assert line["loss"] == step.loss_sum / (step.divisor or 0)
-    assert 0.0 in [shard.weight for step in alone.records(Step) for part in step.contributions for shard in part.shards], "no shard has a weight of 0"
+    assert 0.0 in [
+        shard.weight for step in alone.records(Step) for part in step.contributions for shard in part.shards
+    ], "no shard has a weight of 0"
 
 
 def test_two_workers_end_after_the_same_step_with_the_same_bytes(alone: Cluster, tmp_path: Path) -> None:
@@ -49,4 +52,8 @@ def test_the_audit_shows_where_the_run_ended_and_on_whose_request(alone: Cluster
     assert shown.exit_code == 0, shown.output
     assert "complete up to step 7 of 29, stopped by worker-0: it has seen enough\n" in shown.output
     found = json.loads(CliRunner().invoke(main, ["audit", str(alone.run_dir), "--json"]).output)
-    assert (found["holds"], found["samples"], found["weight"]) == (True, 350, sum(step.divisor or 0 for step in alone.records(Step)))
+    assert (found["holds"], found["samples"], found["weight"]) == (
+        True,
+        350,
+        sum(step.divisor or 0 for step in alone.records(Step)),
+    )

@@ -27,7 +27,14 @@ def start(running: Cluster, name: str, *options: str, **environment: str) -> Chi
 
 def test_workers_configured_by_options_and_by_environment_compute_the_bits_of_one(tmp_path: Path) -> None:
     with cluster(tmp_path / "two") as running:
-        where = ["--orchestrator", running.orchestrator_address, "--data", running.data_addresses, "--run-dir", str(running.run_dir)]
+        where = [
+            "--orchestrator",
+            running.orchestrator_address,
+            "--data",
+            running.data_addresses,
+            "--run-dir",
+            str(running.run_dir),
+        ]
         start(running, "options", *where, "--seed", str(OPTIONS.seed), "--name", "options", str(SCRIPT))
         start(running, "environment", str(SCRIPT), **running.worker_environment("environment"))
         running.wait_exit("options")
@@ -58,7 +65,8 @@ def show(place):
                 pages[page] = answer.read().decode()
         except urllib.error.HTTPError as error:
             pages[page] = error.code
-    print(json.dumps([place, pages["healthz"], pages["readyz"], "pangea_worker_joined 1" in pages["metrics"]]), flush=True)
+    joined = "pangea_worker_joined 1" in pages["metrics"]
+    print(json.dumps([place, pages["healthz"], pages["readyz"], joined]), flush=True)
 
 show("before")
 pangea.seed_everything()
@@ -72,11 +80,22 @@ show("after")
 
 
 def test_a_worker_is_alive_before_it_joins_and_after_it_has_left(tmp_path: Path) -> None:
-    # Otherwise a liveness probe would kill a script that takes minutes to load its model, or that works on after the run.
+    # Otherwise a liveness probe would kill a script that takes minutes to load its model, or that works on after the
+    # run.
     script = tmp_path / "slow.py"
     script.write_text(SLOW)
     with cluster(tmp_path / "cluster") as running:
-        child = start(running, "slow", "--orchestrator", running.orchestrator_address, "--data", running.data_addresses, "--http", "127.0.0.1:0", str(script))
+        child = start(
+            running,
+            "slow",
+            "--orchestrator",
+            running.orchestrator_address,
+            "--data",
+            running.data_addresses,
+            "--http",
+            "127.0.0.1:0",
+            str(script),
+        )
         running.wait_exit("slow")
     assert [json.loads(line) for line in child.log.read_text().splitlines() if line.startswith("[")] == [
         ["before", "ok\n", 503, False],
@@ -97,7 +116,16 @@ def test_a_taken_health_address_is_reported(tmp_path: Path) -> None:
 def test_sigterm_before_the_join_ends_it(tmp_path: Path) -> None:
     script = tmp_path / "waiting.py"
     script.write_text("import pathlib, signal, sys\npathlib.Path(sys.argv[1]).touch()\nsignal.pause()\n")
-    words = ["worker", "--orchestrator", "localhost:1", "--data", "localhost:1", str(script), "--", str(tmp_path / "there")]
+    words = [
+        "worker",
+        "--orchestrator",
+        "localhost:1",
+        "--data",
+        "localhost:1",
+        str(script),
+        "--",
+        str(tmp_path / "there"),
+    ]
     child = Child("waiting", [sys.executable, "-m", "pangea", *words], tmp_path / "log", python_environment())
     eventually((tmp_path / "there").exists, "the script is running")
     child.signal(signal.SIGTERM)
@@ -116,7 +144,8 @@ def test_sigterm_while_it_connects_to_the_services_ends_it(tmp_path: Path) -> No
 
 
 def test_a_drained_worker_exits_with_an_error_and_its_replacements_finish_the_run(tmp_path: Path) -> None:
-    # As in a Kubernetes Job after a drain: the exit code is not 0, so there is another pod, even if the run is over by then.
+    # As in a Kubernetes Job after a drain: the exit code is not 0, so there is another pod, even if the run is over by
+    # then.
     with cluster(tmp_path / "drained") as running:
         start(running, "drained", str(SCRIPT), **running.worker_environment("drained"), **running.gates.environment(2))
         running.wait_gate("drained")
@@ -134,7 +163,9 @@ def test_a_drained_worker_exits_with_an_error_and_its_replacements_finish_the_ru
 @pytest.mark.parametrize("name", ["go-orchestrator", "rust-compute"])
 def test_health_distinguishes_up_from_down(tmp_path: Path, name: str) -> None:
     def health(address: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([str(program(name)), "health", address], env=os.environ, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [str(program(name)), "health", address], env=os.environ, capture_output=True, text=True, check=False
+        )
 
     with cluster(tmp_path) as running:
         address = running.addresses(name).http

@@ -1,7 +1,8 @@
 """`./bazelw run //tests/offline`: builds a clean clone in a network namespace that holds nothing but the loopback.
 
-It has what earlier builds fetched (the folder of fetched packages and the repository cache), but makes all repositories again, in an output base of its own.
-With --no-disk-cache every action runs again, too. Only what is committed takes part. Targets that are named replace //...
+It has what earlier builds fetched (the folder of fetched packages and the repository cache), but makes all repositories
+again, in an output base of its own. With --no-disk-cache every action runs again, too. Only what is committed takes
+part. Targets that are named replace //...
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def main(no_disk_cache: bool, keep: bool, targets: tuple[str, ...]) -> None:
         if not keep and sys.exc_info()[0] is None:
             shutil.rmtree(folder, ignore_errors=True)
     made = ", ".join(f"{count} {name}" for name, count in sorted(figures.local.items())) or "none"
-    click.echo(f"proved: {' '.join(targets or ('//...',))} builds without a network; actions: {made}; {figures.seconds:.0f} s")
+    click.echo(
+        f"proved: {' '.join(targets or ('//...',))} builds without a network; actions: {made}; {figures.seconds:.0f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What people need beyond the basic three lines has a supported way: the same bytes with one worker, and with three that are interrupted and replaced by two."""
+"""What people need beyond the basic three lines has a supported way: the same bytes with one worker, and with three
+that are interrupted and replaced by two."""
 
 import signal
 from collections.abc import Callable
@@ -46,7 +47,18 @@ def interrupted(folder: Path, script: str) -> RunFiles:
 
 def resumed_by_the_command(folder: Path, script: str) -> RunFiles:
     """The same by `pangea train`, which is interrupted, and `pangea train --resume`."""
-    words = ["train", str(SCRIPTS / script), "--workers", "3", "--epochs", str(EPOCHS), "--seed", str(OPTIONS.seed), "--run-dir", "interrupted"]
+    words = [
+        "train",
+        str(SCRIPTS / script),
+        "--workers",
+        "3",
+        "--epochs",
+        str(EPOCHS),
+        "--seed",
+        str(OPTIONS.seed),
+        "--run-dir",
+        "interrupted",
+    ]
     first, run = pangea(folder, *words, INTERRUPT_STEP=str(INTERRUPT_STEP)), RunFiles(folder / "interrupted")
     assert first.returncode == 128 + signal.SIGTERM, first.stderr
     assert INTERRUPT_STEP <= len(run.hashes()) < STEPS
@@ -68,7 +80,10 @@ FIGURES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("script", "several_workers"), [*((script, interrupted) for script in FIGURES), ("average.py", resumed_by_the_command)])
+@pytest.mark.parametrize(
+    ("script", "several_workers"),
+    [*((script, interrupted) for script in FIGURES), ("average.py", resumed_by_the_command)],
+)
 def test_the_same_bytes_with_one_worker_and_with_several_and_a_resume(
     script: str, several_workers: Callable[[Path, str], RunFiles], tmp_path: Path
 ) -> None:
@@ -84,4 +99,6 @@ def test_the_same_bytes_with_one_worker_and_with_several_and_a_resume(
 
 def test_with_weights_a_step_equals_that_of_one_process_over_the_whole_batch(tmp_path: Path) -> None:
     one = alone(tmp_path, "padding.py")
-    assert one.read("result.json")["furthest"] < 1e-5, "92 steps with a learning rate of 0.5 by Pangea and by torch alone differ"
+    assert one.read("result.json")["furthest"] < 1e-5, (
+        "92 steps with a learning rate of 0.5 by Pangea and by torch alone differ"
+    )

@@ -1,4 +1,5 @@
-"""What would make the result depend on the number of workers is refused in the first steps, with the line of the script and what to write instead."""
+"""What would make the result depend on the number of workers is refused in the first steps, with the line of the script
+and what to write instead."""
 
 import re
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
 SCRIPTS = {
     "a rate that is set in the loop": Script(
-        "the learning rate of the optimizer's group 0 was changed in the loop, from 0.1 to 0.05; give pangea.join a scheduler, or rate=lambda step",
+        "the learning rate of the optimizer's group 0 was changed in the loop, from 0.1 to 0.05; "
+        "give pangea.join a scheduler, or rate=lambda step",
         loop=LOOP + "    optimizer.param_groups[0]['lr'] = 0.05\n",
     ),
     "a scheduler's step": Script(
@@ -68,12 +70,19 @@ SCRIPTS = {
         before="scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)\n",
         loop=LOOP.replace("batches():\n", "batches():\n    scheduler.step()\n"),
     ),
-    "the optimizer's step": Script("line 11: optimizer.step() was called by the script", loop=LOOP + "    optimizer.step()\n"),
+    "the optimizer's step": Script(
+        "line 11: optimizer.step() was called by the script", loop=LOOP + "    optimizer.step()\n"
+    ),
     "backward": Script(
         "line 11: the script called loss.backward() before run.step(loss)",
-        loop=LOOP.replace("run.step(", "loss = ").replace(", batch.y))", ", batch.y); loss.backward()\n    run.step(loss)"),
+        loop=LOOP.replace("run.step(", "loss = ").replace(
+            ", batch.y))", ", batch.y); loss.backward()\n    run.step(loss)"
+        ),
     ),
-    "clipping of gradients": Script("line 11: clip_grad_norm_() was called by the script", loop=LOOP + "    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"),
+    "clipping of gradients": Script(
+        "line 11: clip_grad_norm_() was called by the script",
+        loop=LOOP + "    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n",
+    ),
     "clipping of weights": Script(
         "the parameter 1.weight was changed in the loop, outside of the run's step; write it as run.after_step(fn)",
         loop=LOOP + "    for parameter in model.parameters():\n        parameter.data.clamp_(-0.05, 0.05)\n",
@@ -84,12 +93,18 @@ SCRIPTS = {
         loop=LOOP + "    model(batch.x).mean().backward()\n    other.step()\n",
     ),
     "a norm that the forward pass keeps": Script(
-        "the parameter 1.weight was changed in the forward or backward pass; build it into the model (torch.nn.utils.parametrize)", model=RENORMALISED
+        "the parameter 1.weight was changed in the forward or backward pass; "
+        "build it into the model (torch.nn.utils.parametrize)",
+        model=RENORMALISED,
     ),
     "an average in the loop": Script(
-        "line 12: AveragedModel.update_parameters() was called in the loop", before="average = AveragedModel(model)\n", loop=LOOP + "    average.update_parameters(model)\n"
+        "line 12: AveragedModel.update_parameters() was called in the loop",
+        before="average = AveragedModel(model)\n",
+        loop=LOOP + "    average.update_parameters(model)\n",
     ),
-    "a state that is carried on": Script("depends on what was computed before it, so the result would depend on the number of workers", model=HIDDEN),
+    "a state that is carried on": Script(
+        "depends on what was computed before it, so the result would depend on the number of workers", model=HIDDEN
+    ),
     "a generator": Script(
         "take batch.torch_generator() or batch.numpy_generator()",
         before="generator = torch.Generator().manual_seed(0)\n",
@@ -104,14 +119,22 @@ SCRIPTS = {
         "random numbers that are drawn for some batches only",
         model=MODEL.replace("nn.Linear(64, 10)", "nn.Dropout(0.5), nn.Linear(64, 10)"),
         before="epoch = -1\n",
-        loop=LOOP.replace("batches():\n", "batches():\n    if batch.epoch != epoch:\n        epoch = batch.epoch\n        torch.rand(3)\n"),
+        loop=LOOP.replace(
+            "batches():\n",
+            "batches():\n    if batch.epoch != epoch:\n        epoch = batch.epoch\n        torch.rand(3)\n",
+        ),
     ),
     "a loss that is no number": Script(
-        "the loss of shard 0 of step 0 is nan; the run holds 0 whole steps. Lower the learning rate", loop=LOOP.replace("run.step(", "run.step(float('nan') * ")
+        "the loss of shard 0 of step 0 is nan; the run holds 0 whole steps. Lower the learning rate",
+        loop=LOOP.replace("run.step(", "run.step(float('nan') * "),
     ),
     "a second pass": Script("Write `for epoch in run.epochs(): for batch in run.batches(): ...`", loop=LOOP + LOOP),
-    "a loss for no batch": Script("line 11: run.step was called without a batch of its own", loop=LOOP + "    run.step(model(batch.x).mean())\n"),
-    "no loss for a batch": Script("run.step was not called for shard 0 of step 0", loop="for batch in run.batches():\n    pass\n"),
+    "a loss for no batch": Script(
+        "line 11: run.step was called without a batch of its own", loop=LOOP + "    run.step(model(batch.x).mean())\n"
+    ),
+    "no loss for a batch": Script(
+        "run.step was not called for shard 0 of step 0", loop="for batch in run.batches():\n    pass\n"
+    ),
 }
 
 
@@ -141,7 +164,9 @@ def test_a_worker_refuses(name: str, tmp_path: Path) -> None:
 
 
 # Every worker checks for itself, so a few scripts stand for all.
-@pytest.mark.parametrize("name", ["a rate that is set in the loop", "a generator", "a norm that the forward pass keeps"])
+@pytest.mark.parametrize(
+    "name", ["a rate that is set in the loop", "a generator", "a norm that the forward pass keeps"]
+)
 def test_the_command_passes_on_what_several_workers_refuse(name: str, tmp_path: Path) -> None:
     write(name, tmp_path)
     ended = pangea(tmp_path, "train", "train.py", "--workers", "3", "--epochs", "1", "--run-dir", "run")
@@ -152,7 +177,9 @@ def test_the_command_passes_on_what_several_workers_refuse(name: str, tmp_path: 
 @pytest.mark.parametrize("name", ["clipping of weights", "a generator", "the optimizer's step"])
 def test_an_option_waives_the_promise_and_the_run_records_it(name: str, tmp_path: Path) -> None:
     write(name, tmp_path)
-    ended = pangea(tmp_path, "train", "train.py", "--workers", "1", "--epochs", "1", "--run-dir", "run", "--allow-nondeterminism")
+    ended = pangea(
+        tmp_path, "train", "train.py", "--workers", "1", "--epochs", "1", "--run-dir", "run", "--allow-nondeterminism"
+    )
     assert ended.returncode == 0, ended.stderr
     notices = (tmp_path / "run" / "logs").glob("*.notices.jsonl")
     assert SCRIPTS[name].message in "".join(file.read_text() for file in notices)

@@ -1,4 +1,5 @@
-"""Kubernetes accepts what `pangea launch --backend kubernetes --render` prints, and its pods agree with those of infra/kubernetes."""
+"""Kubernetes accepts what `pangea launch --backend kubernetes --render` prints, and its pods agree with those of
+infra/kubernetes."""
 
 from __future__ import annotations
 
@@ -16,7 +17,13 @@ from tests.infra.kubernetes.manifests import VERSIONS, Manifest, UniqueKeys, bui
 SCRIPT = "import pangea\n\nprint('quotes \" and # marks: - all of it')\n"
 BY_HAND = {manifest["kind"]: manifest for manifest in build() if pod(manifest) is not None}
 # The fields of a pod, of its container, and of a Job that have to be the same in both.
-OF_POD = ("automountServiceAccountToken", "enableServiceLinks", "nodeSelector", "restartPolicy", "terminationGracePeriodSeconds")
+OF_POD = (
+    "automountServiceAccountToken",
+    "enableServiceLinks",
+    "nodeSelector",
+    "restartPolicy",
+    "terminationGracePeriodSeconds",
+)
 OF_CONTAINER = ("ports", "securityContext", "imagePullPolicy")
 OF_JOB = ("completionMode", "backoffLimitPerIndex", "podFailurePolicy")
 
@@ -25,16 +32,38 @@ def rendered(folder: Path, *options: str) -> list[Manifest]:
     """The manifests that the command prints for a run of this script."""
     (folder / "train.py").write_text(SCRIPT)
     (folder / "text.txt").write_text("abc")
-    result = CliRunner().invoke(main, ["launch", "--backend", "kubernetes", "--render", "--run-dir", "first", *options, str(folder / "train.py"), "--", "--lr", "1"])
+    result = CliRunner().invoke(
+        main,
+        [
+            "launch",
+            "--backend",
+            "kubernetes",
+            "--render",
+            "--run-dir",
+            "first",
+            *options,
+            str(folder / "train.py"),
+            "--",
+            "--lr",
+            "1",
+        ],
+    )
     assert result.exit_code == 0, result.output
     return [document for document in yaml.load_all(result.output, UniqueKeys) if document is not None]
 
 
 @pytest.fixture(
-    params=[[], ["--workers", "1", "--namespace", "there", "--allow-nondeterminism"], ["--data-claim", "mine", "--dataset", "text"]], ids=["plain", "alone", "own data"]
+    params=[
+        [],
+        ["--workers", "1", "--namespace", "there", "--allow-nondeterminism"],
+        ["--data-claim", "mine", "--dataset", "text"],
+    ],
+    ids=["plain", "alone", "own data"],
 )
 def printed(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
-    return rendered(tmp_path, *(f"text:{tmp_path}/text.txt,context=8" if word == "text" else word for word in request.param))
+    return rendered(
+        tmp_path, *(f"text:{tmp_path}/text.txt,context=8" if word == "text" else word for word in request.param)
+    )
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -54,7 +54,10 @@ def pod_labels(manifest: Manifest) -> dict[str, str]:
 
 def pods(manifests: list[Manifest]) -> list[Manifest]:
     """The manifests that make pods, in this order: orchestrator, data service, workers."""
-    return sorted((manifest for manifest in manifests if pod(manifest) is not None), key=lambda manifest: ("StatefulSet", "Deployment", "Job").index(manifest["kind"]))
+    return sorted(
+        (manifest for manifest in manifests if pod(manifest) is not None),
+        key=lambda manifest: ("StatefulSet", "Deployment", "Job").index(manifest["kind"]),
+    )
 
 
 def build(folder: Path = FOLDER) -> list[Manifest]:

@@ -1,4 +1,5 @@
-"""The manifests of infra/kubernetes are valid and confined, and their parts find each other. programs_test.py compares them with the programs."""
+"""The manifests of infra/kubernetes are valid and confined, and their parts find each other. programs_test.py compares
+them with the programs."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def selected(selector: Manifest) -> list[Manifest]:
 
     def matches(labels: dict[str, str]) -> bool:
         return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
-            expression["operator"] == "In" and labels.get(expression["key"]) in expression["values"] for expression in selector.get("matchExpressions", [])
+            expression["operator"] == "In" and labels.get(expression["key"]) in expression["values"]
+            for expression in selector.get("matchExpressions", [])
         )
 
     return [manifest for manifest in PODS if matches(pod_labels(manifest))]
@@ -63,7 +65,11 @@ def test_the_schemas_refuse_a_misspelt_field() -> None:
 
 def test_all_files_but_the_reader_are_part_of_the_run() -> None:
     (kustomization,) = read(FOLDER / "kustomization.yaml")
-    assert {file.name for file in FOLDER.glob("*.yaml")} == {*kustomization["resources"], "kustomization.yaml", "reader.yaml"}
+    assert {file.name for file in FOLDER.glob("*.yaml")} == {
+        *kustomization["resources"],
+        "kustomization.yaml",
+        "reader.yaml",
+    }
     assert len({name(manifest) for manifest in BUILT}) == len(BUILT)
 
 
@@ -81,7 +87,9 @@ def test_there_are_one_orchestrator_with_a_volume_replicas_of_the_data_service_a
     assert orchestrator["replicas"] == 1
     (claim,) = orchestrator["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == containers(PODS[0])[0]["volumeMounts"][0]["name"]
-    assert orchestrator["serviceName"] in {service["metadata"]["name"] for service in of_kind("Service") if service["spec"].get("clusterIP") == "None"}
+    assert orchestrator["serviceName"] in {
+        service["metadata"]["name"] for service in of_kind("Service") if service["spec"].get("clusterIP") == "None"
+    }
     assert data["replicas"] >= 2
     assert workers["completionMode"] == "Indexed" and workers["completions"] == workers["parallelism"] >= 2
 
@@ -89,7 +97,9 @@ def test_there_are_one_orchestrator_with_a_volume_replicas_of_the_data_service_a
 def test_a_worker_whose_node_is_drained_counts_neither_as_completed_nor_as_failed() -> None:
     # programs_test.py shows that its exit code is not 0; only then does Kubernetes apply these rules.
     (job,) = of_kind("Job")
-    assert job["spec"]["podFailurePolicy"] == {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]}
+    assert job["spec"]["podFailurePolicy"] == {
+        "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+    }
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
 
 
@@ -105,7 +115,11 @@ def test_a_pod_has_no_rights_and_has_limits(manifest: Manifest) -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
     assert all({"persistentVolumeClaim", "emptyDir"} & volume.keys() for volume in spec.get("volumes", []))
     for container in containers(manifest):
-        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
         assert container["resources"]["limits"].keys() == {"cpu", "memory"}
 
 
@@ -158,7 +172,9 @@ def test_workers_may_reach_the_services_and_prometheus_may_reach_all_pods() -> N
             for rule in policy["spec"].get("ingress", []):
                 for source in rule["from"]:
                     # A sender that is not part of the run goes by the name in the policy.
-                    who = [name(manifest) for manifest in selected(source["podSelector"])] or [source["podSelector"]["matchLabels"]["app.kubernetes.io/name"]]
+                    who = [name(manifest) for manifest in selected(source["podSelector"])] or [
+                        source["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
+                    ]
                     opened |= {(sender, name(to), ports(to)[port["port"]]) for sender in who for port in rule["ports"]}
     assert opened == {
         ("Job/python-worker", "StatefulSet/go-orchestrator", 8080),
@@ -173,10 +189,21 @@ def test_only_workers_open_connections_to_the_services_and_to_dns() -> None:
     opened: set[tuple[str, str, int]] = set()
     for policy in of_kind("NetworkPolicy"):
         for rule in policy["spec"].get("egress", []):
-            receivers = [name(manifest) for to in rule.get("to", []) for manifest in selected(to["podSelector"])] or ["anyone"]
-            opened |= {(name(sender), receiver, port["port"]) for sender in selected(policy["spec"]["podSelector"]) for receiver in receivers for port in rule["ports"]}
+            receivers = [name(manifest) for to in rule.get("to", []) for manifest in selected(to["podSelector"])] or [
+                "anyone"
+            ]
+            opened |= {
+                (name(sender), receiver, port["port"])
+                for sender in selected(policy["spec"]["podSelector"])
+                for receiver in receivers
+                for port in rule["ports"]
+            }
     worker = "Job/python-worker"
-    assert opened == {(worker, "StatefulSet/go-orchestrator", 8080), (worker, "Deployment/rust-compute", 9090), (worker, "anyone", 53)}
+    assert opened == {
+        (worker, "StatefulSet/go-orchestrator", 8080),
+        (worker, "Deployment/rust-compute", 9090),
+        (worker, "anyone", 53),
+    }
 
 
 def test_volumes_exist() -> None:
@@ -186,9 +213,15 @@ def test_volumes_exist() -> None:
         spec = pod(manifest)
         assert spec is not None
         volumes: list[dict[str, Any]] = spec.get("volumes", [])
-        assert {volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume} <= claims | {ordinal}
-        named = {volume["name"] for volume in volumes} | {claim["metadata"]["name"] for claim in manifest["spec"].get("volumeClaimTemplates", [])}
-        assert {mount["name"] for container in containers(manifest) for mount in container.get("volumeMounts", [])} == named
+        assert {
+            volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume
+        } <= claims | {ordinal}
+        named = {volume["name"] for volume in volumes} | {
+            claim["metadata"]["name"] for claim in manifest["spec"].get("volumeClaimTemplates", [])
+        }
+        assert {
+            mount["name"] for container in containers(manifest) for mount in container.get("volumeMounts", [])
+        } == named
 
 
 @pytest.mark.parametrize(

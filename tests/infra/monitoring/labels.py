@@ -1,6 +1,8 @@
-"""Checks a PromQL expression against the exported metrics: names, labels and their values, counters, and the labels of the result.
+"""Checks a PromQL expression against the exported metrics: names, labels and their values, counters, and the labels of
+the result.
 
-The parser is the crate GreptimeTeam/promql-parser; the rules for labels are those of https://prometheus.io/docs/prometheus/latest/querying/operators/.
+The parser is the crate GreptimeTeam/promql-parser; the rules for labels are those of
+https://prometheus.io/docs/prometheus/latest/querying/operators/.
 """
 
 from __future__ import annotations
@@ -104,16 +106,25 @@ class Checker:
         on = matching is not None and matching.type == promql.LabelModifierType.Include
         one, other = (left & named, right & named) if on else (left - named, right - named)
         if one != other:
-            raise Wrong(f"the sides of {expression.op} are matched by {sorted(one)} and {sorted(other)}, which never meet")
+            raise Wrong(
+                f"the sides of {expression.op} are matched by {sorted(one)} and {sorted(other)}, which never meet"
+            )
         if modifier is not None and modifier.card == promql.VectorMatchCardinality.OneToMany:
             return right
-        return left if str(expression.op) in ("and", "unless") or (modifier is not None and modifier.card == promql.VectorMatchCardinality.ManyToOne) else one
+        return (
+            left
+            if str(expression.op) in ("and", "unless")
+            or (modifier is not None and modifier.card == promql.VectorMatchCardinality.ManyToOne)
+            else one
+        )
 
 
 def _is_scalar(expression: promql.Expr) -> bool:
     while isinstance(expression, promql.ParenExpr):
         expression = expression.expr
-    return isinstance(expression, promql.NumberLiteral) or (isinstance(expression, promql.Call) and expression.func.return_type == promql.ValueType.Scalar)
+    return isinstance(expression, promql.NumberLiteral) or (
+        isinstance(expression, promql.Call) and expression.func.return_type == promql.ValueType.Scalar
+    )
 
 
 def _among(named: Iterable[str], known: frozenset[str]) -> frozenset[str]:

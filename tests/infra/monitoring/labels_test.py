@@ -73,7 +73,9 @@ def test_what_no_service_exports_is_named(text: str, named: str) -> None:
         checker().labels(text)
 
 
-@pytest.mark.parametrize("text", ["rate(a_total)", "sum by kind (a_total)", "a_total[5m", "a_total{kind=}", "nosuch(a_total)"])
+@pytest.mark.parametrize(
+    "text", ["rate(a_total)", "sum by kind (a_total)", "a_total[5m", "a_total{kind=}", "nosuch(a_total)"]
+)
 def test_what_is_not_promql_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         checker().labels(text)

@@ -22,7 +22,10 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Metric]:
     with cluster(tmp_path_factory.mktemp("monitoring")) as run:
         run.start_worker("worker", gate_step=1, PANGEA_HTTP=worker)
         run.wait_gate("worker")
-        pages = [http_get(address, "/metrics") for address in (run.status_address, run.addresses("rust-compute").http, worker)]
+        pages = [
+            http_get(address, "/metrics")
+            for address in (run.status_address, run.addresses("rust-compute").http, worker)
+        ]
     assert [code for code, _ in pages] == [200, 200, 200]
     return exported(text for _, text in pages)
 
@@ -67,7 +70,9 @@ def test_a_scrape_configuration_loads_the_rules(file: Path) -> None:
 
 def test_targets_are_the_http_ports_of_the_images() -> None:
     ports = {
-        scrape["job_name"]: {target.rpartition(":")[2] for static in scrape["static_configs"] for target in static["targets"]}
+        scrape["job_name"]: {
+            target.rpartition(":")[2] for static in scrape["static_configs"] for target in static["targets"]
+        }
         for scrape in yaml.safe_load(queries.SCRAPES.read_text())["scrape_configs"]
     }
     assert ports == {"pangea-orchestrator": {"8081"}, "pangea-data": {"9091"}, "pangea-worker": {"8082"}}

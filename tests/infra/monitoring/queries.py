@@ -1,4 +1,4 @@
-"""The queries of infra/prometheus and infra/grafana, each with its place and the labels that the text around it shows."""
+"""The queries of infra/prometheus and infra/grafana, each with its place and the labels that are shown around it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def _of_variables() -> Iterator[Query]:
         if variable["type"] == "query":
             found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"])
             if found is None:
-                raise ValueError(f"{DASHBOARD}: the variable {variable['name']} has a query that this test does not support: {variable['query']}")
+                raise ValueError(
+                    f"{DASHBOARD}: this test does not support the query of {variable['name']}: {variable['query']}"
+                )
             yield Query(f"{DASHBOARD}: variable {variable['name']}", found[1], frozenset({found[2]}))
 
 

@@ -1,4 +1,5 @@
-"""The commands and variables of infra/systemd, tried on the real programs; only addresses, folders and specifiers are replaced."""
+"""The commands and variables of infra/systemd, tried on the real programs; only addresses, folders and specifiers are
+replaced."""
 
 from __future__ import annotations
 
@@ -35,7 +36,9 @@ def start(name: str, words: list[str], folder: Path) -> tuple[Child, dict[str, s
 def test_the_orchestrator_starts_by_its_unit_and_stops_as_systemd_stops_it(tmp_path: Path) -> None:
     state = tmp_path / read(ORCHESTRATOR)["StateDirectory"][0]
     state.mkdir()
-    child, addresses = start("go-orchestrator", command(ORCHESTRATOR, environment(ORCHESTRATOR) | FREE, {"S": str(tmp_path)}), tmp_path)
+    child, addresses = start(
+        "go-orchestrator", command(ORCHESTRATOR, environment(ORCHESTRATOR) | FREE, {"S": str(tmp_path)}), tmp_path
+    )
     assert http_get(addresses["http"], "/readyz")[0] == 200
     child.signal(signal.SIGTERM)
     assert wait_exit(child) == 0, child.log_tail()
@@ -61,10 +64,15 @@ def test_a_worker_joins_by_its_unit_and_stops_as_systemd_stops_it(tmp_path: Path
         assert words[0] == "/usr/local/bin/pangea"
         # An empty $SCRIPT means the digits example.
         specifiers = {"%H": "host", "%i": "1", "%S": str(tmp_path)}
-        given = {name: re.sub("%.", lambda found: specifiers[found[0]], value) for name, value in environment(WORKER).items()}
+        given = {
+            name: re.sub("%.", lambda found: specifiers[found[0]], value) for name, value in environment(WORKER).items()
+        }
         services = {"PANGEA_ORCHESTRATOR": run.orchestrator_address, "PANGEA_DATA": run.data_addresses}
         child = run.start_python("worker", ["-m", "pangea", *words[1:]], {**given, **services})
-        eventually(lambda: child.exit_code() is not None or '"name":"host-1"' in http_get(run.status_address, "/status")[1], "the worker joins")
+        eventually(
+            lambda: child.exit_code() is not None or '"name":"host-1"' in http_get(run.status_address, "/status")[1],
+            "the worker joins",
+        )
         assert child.exit_code() is None, child.log_tail(30)
         child.signal(signal.SIGTERM)
         code = wait_exit(child)

@@ -16,4 +16,8 @@ run.after_step(lambda _: average.update_parameters(model), state={"average": ave
 for batch in run.batches():
     interrupt(batch)
     run.step(functional.cross_entropy(model(batch.x), batch.y))
-run.finish(moved=int(average.n_averaged), weights=next(average.module.parameters()).flatten()[:20], steps_in_all=run.dataset.steps)
+run.finish(
+    moved=int(average.n_averaged),
+    weights=next(average.module.parameters()).flatten()[:20],
+    steps_in_all=run.dataset.steps,
+)

@@ -1,4 +1,4 @@
-"""A loss that ignores padding, weighted by the number of targets: the same steps as one process over the whole batch."""
+"""A loss that ignores padding, weighted by the number of targets: the steps of one process over the whole batch."""
 
 import copy
 
@@ -44,4 +44,9 @@ for batch in run.batches():
     whole[batch.shard] = batch.x.clone(), y
     run.step(functional.cross_entropy(model(batch.x), y, ignore_index=IGNORED), weight=(y != IGNORED).sum())
 follow()
-run.finish(furthest=max(float((one - other).detach().abs().max()) for one, other in zip(model.parameters(), reference.parameters(), strict=True)))
+run.finish(
+    furthest=max(
+        float((one - other).detach().abs().max())
+        for one, other in zip(model.parameters(), reference.parameters(), strict=True)
+    )
+)
