@@ -29,7 +29,7 @@ pub(crate) fn shuffled(seed: [u8; 32], count: u32) -> Vec<u32> {
     order
 }
 
-/// A number below `bound`, each with the same probability: draws beyond the largest multiple of `bound` are thrown away.
+/// A number below `bound`, each with the same probability: draws beyond the largest multiple of `bound` are discarded.
 fn bounded(random: &mut impl RngCore, bound: u64) -> u64 {
     const DRAWS: u128 = 1 << 64;
     let bound = u128::from(bound);

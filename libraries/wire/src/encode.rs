@@ -1,8 +1,8 @@
-//! Writing frames without copying tensor bytes and without doing output.
+//! Writes frames without copying tensor bytes and without doing output.
 //!
 //! The message is built with its large `Data` fields left null. Each of these pointers then becomes a double-far pointer
-//! to a landing pad at the end of segment 0, which points to a segment of its own: the tensor's memory, sent from where
-//! it lies. Any Cap'n Proto reader understands the result.
+//! to a landing pad at the end of segment 0, which points to a segment of its own: the tensor's memory, which is sent
+//! in place. Any Cap'n Proto reader understands the result.
 
 use std::io::IoSlice;
 
@@ -38,7 +38,7 @@ pub fn data_slot<'a>(
     })
 }
 
-/// The bytes that belong into the slots of one message.
+/// The bytes for the slots of one message.
 pub struct Attachments<P> {
     entries: Vec<(DataSlot, P)>,
 }
@@ -71,7 +71,7 @@ pub struct Frame<P> {
 }
 
 impl<P: AsRef<[u8]>> Frame<P> {
-    /// Copies the (small) message and keeps the (large) payloads. The builder may be dropped or used again afterwards.
+    /// Copies the (small) message and keeps the (large) payloads. The builder may be dropped or reused afterwards.
     pub fn new<A: Allocator>(
         message: &Builder<A>,
         attachments: Attachments<P>,
@@ -192,7 +192,7 @@ pub struct FrameCursor<'f> {
 }
 
 impl<'f> FrameCursor<'f> {
-    /// What is left, for a vectored write; empty at the end of the frame.
+    /// What remains, for a vectored write; empty at the end of the frame.
     pub fn remaining(&self) -> &[IoSlice<'f>] {
         &self.slices[self.next..]
     }
@@ -201,7 +201,7 @@ impl<'f> FrameCursor<'f> {
         self.next == self.slices.len()
     }
 
-    /// Takes `bytes` as sent.
+    /// Counts `bytes` as sent.
     pub fn advance(&mut self, mut bytes: usize) {
         while let Some(slice) = self.slices.get_mut(self.next) {
             if bytes < slice.len() {

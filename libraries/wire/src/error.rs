@@ -1,4 +1,4 @@
-//! What can go wrong on the wire, each with what and where.
+//! The errors of the wire: each says what went wrong, and where.
 
 use std::io;
 
@@ -26,7 +26,7 @@ pub enum WireError {
     /// More bytes were put into a buffer than it was made for.
     #[error("buffer overrun: {extra} bytes more than the {capacity} bytes it was made for")]
     BufferOverrun { capacity: usize, extra: usize },
-    /// The bytes in the frame are no valid Cap'n Proto message.
+    /// The bytes in the frame are not a valid Cap'n Proto message.
     #[error("malformed message: {0}")]
     Message(#[from] capnp::Error),
     /// A text in the message is not UTF-8.
@@ -40,7 +40,7 @@ pub enum WireError {
         "unsupported: {what} has the unknown value {value}; the peer is newer than this program"
     )]
     Unsupported { what: &'static str, value: u16 },
-    /// `Message.type` says one thing, the union holds another.
+    /// `Message.type` and the set member of the union do not agree.
     #[error("malformed message: type {announced} does not agree with the union member {present}")]
     TypeMismatch {
         announced: &'static str,

@@ -1,4 +1,4 @@
-//! Memory for frames and tensors: 64-byte aligned, pooled, taken from the system as bytes arrive, bounded by a budget.
+//! Memory for frames and tensors: 64-byte aligned, pooled, allocated as bytes arrive, bounded by a budget.
 //!
 //! A buffer of 16 MiB that has received nothing costs address space only: pages are touched (and the budget is
 //! charged) in windows, as bytes arrive. A returned buffer keeps its touched pages in the pool for the next one.
@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::WireError;
 
-/// Alignment of every buffer: a cache line, and what vector instructions want.
+/// Alignment of every buffer: a cache line, and what vector instructions prefer.
 pub const ALIGNMENT: usize = 64;
 
-/// How much fresh memory is touched at a time. Larger reads than this bring nothing on a socket.
+/// How much fresh memory is touched at a time. Larger reads gain nothing on a socket.
 const WINDOW: usize = 256 * 1024;
 
 /// Smaller blocks are not worth a lock: the system's allocator is as fast.
@@ -61,7 +61,7 @@ impl Drop for Block {
     }
 }
 
-/// Sizes are rounded up so that blocks of similar sizes can stand in for each other; at most 1/4 is wasted.
+/// Sizes are rounded up so that a block can be reused for buffers of similar size; at most 1/4 is wasted.
 fn capacity_for(len: usize) -> Option<usize> {
     let step = (len.checked_next_power_of_two()? / 8).max(ALIGNMENT);
     len.max(1).checked_next_multiple_of(step)
@@ -145,7 +145,7 @@ impl Pool {
         }))
     }
 
-    /// An empty buffer for exactly `len` bytes. Takes no memory until bytes are put in.
+    /// An empty buffer for exactly `len` bytes. It uses no memory until it is filled.
     pub fn buffer(&self, len: usize) -> Result<AlignedBuffer, WireError> {
         let capacity = capacity_for(len).ok_or(WireError::OutOfMemory { bytes: len })?;
         let mut block = None;
@@ -192,7 +192,7 @@ impl Pool {
         self.0.live.load(Ordering::Relaxed)
     }
 
-    /// Touched bytes that wait for reuse.
+    /// Touched bytes that are kept for reuse.
     pub fn idle_bytes(&self) -> usize {
         self.0.idle().bytes
     }
@@ -208,7 +208,7 @@ pub struct AlignedBuffer {
 }
 
 impl AlignedBuffer {
-    /// Bytes that it is made for.
+    /// The number of bytes that it is made for.
     pub fn capacity(&self) -> usize {
         self.len
     }
@@ -226,7 +226,7 @@ impl AlignedBuffer {
         }
     }
 
-    /// The next bytes to fill, at least one unless the buffer is full. Tell with [`advance`](Self::advance) how many were.
+    /// The next bytes to fill, at least one unless the buffer is full. Report with [`advance`](Self::advance) how many were filled.
     pub fn unfilled(&mut self) -> Result<&mut [u8], WireError> {
         let Some(block) = &mut self.block else {
             return Ok(&mut []);
@@ -300,13 +300,13 @@ impl AlignedBuffer {
         unsafe { std::slice::from_raw_parts(self.as_ptr().as_ptr(), self.filled) }
     }
 
-    /// The bytes that have been filled, for changing them.
+    /// The bytes that have been filled, mutable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_slice`, and `&mut self` is the only access.
         unsafe { std::slice::from_raw_parts_mut(self.as_ptr().as_ptr(), self.filled) }
     }
 
-    /// Gives up writing; the result can be cloned and cut without copying.
+    /// Ends writing; the result can be cloned and sliced without copying.
     pub fn into_shared(self) -> SharedSlice {
         let range = 0..self.filled;
         SharedSlice {
@@ -338,7 +338,7 @@ impl AsRef<[u8]> for AlignedBuffer {
     }
 }
 
-/// Part of an immutable buffer; clones share its memory, which goes back to the pool with the last of them.
+/// Part of an immutable buffer; clones share its memory, which returns to the pool with the last of them.
 #[derive(Clone)]
 pub struct SharedSlice {
     owner: Arc<AlignedBuffer>,

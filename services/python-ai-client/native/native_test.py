@@ -298,7 +298,7 @@ def test_errors_say_what_and_where() -> None:
         peer.send("joinReply", peer.receive()["requestId"], runId="r", workerId=1, settings={}, totalSteps=1)
 
     def refusing(peer: Peer) -> None:
-        peer.send("errorReply", peer.receive()["requestId"], action="fixRequest", detail="this is no data service")
+        peer.send("errorReply", peer.receive()["requestId"], action="fixRequest", detail="this is not a data service")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -324,7 +324,7 @@ def test_errors_say_what_and_where() -> None:
     with service(batch_script("float32", (1, 2000))) as address, pytest.raises(_native.WireError, match=f"{address}: bytes of a frame: .* the limit is 400") as failed:
         _native.DataClient(address, max_frame_bytes=400).batch(*arguments(0))
     assert failed.value.kind == "limit"
-    with service(refusing) as address, pytest.raises(_native.WireError, match="fixRequest: this is no data service") as failed:
+    with service(refusing) as address, pytest.raises(_native.WireError, match="fixRequest: this is not a data service") as failed:
         _native.DataClient(address)
     assert failed.value.kind == "unusable"
     for script, kind in [(closing, "lost"), (babbling, "protocol")]:

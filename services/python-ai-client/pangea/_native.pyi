@@ -20,7 +20,7 @@ ErrorKind = Literal[
     "unreachable",  # no replica has been reachable for reconnect_seconds; reconnecting continues
     "unusable",  # replicas answer, but serve different data or something else: a person has to act
     "closed",  # this program closed the connection
-    "lost",  # the peer closed the connection, or the system reported an error; also what Python code raises itself
+    "lost",  # the peer closed the connection, or the system reported an error; also the default of an exception raised in Python
     "stalled",  # the peer made no progress within the timeout
     "protocol",  # the peer sent something that breaks the rules of the schema
     "limit",  # a limit was exceeded

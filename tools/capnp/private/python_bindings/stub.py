@@ -23,7 +23,7 @@ _SCALARS = {
     "text": "str",
     "data": "bytes",
 }
-# `discriminantValue` of a field that is no union member.
+# `discriminantValue` of a field that is not a union member.
 _NO_DISCRIMINANT = 0xFFFF
 
 

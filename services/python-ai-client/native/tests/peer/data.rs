@@ -24,12 +24,12 @@ pub fn key(step: u32) -> BatchKey {
     }
 }
 
-/// A client that waits for long, but gives up a silent service after `timeout`.
+/// A client that reconnects for long, but disconnects a silent service after `timeout`.
 pub fn connect(addresses: &str, timeout: Duration) -> Result<DataClient, CoreError> {
     connect_for(addresses, timeout, PATIENT)
 }
 
-/// A client that waits without any service for `reconnect`.
+/// A client that waits for `reconnect` while no service is there.
 pub fn connect_for(
     addresses: &str,
     timeout: Duration,
@@ -107,7 +107,7 @@ pub fn answer_all(peer: &mut Peer) {
 
 /// Answers one batch request; `spoil` may change the message.
 pub fn answer_batch(peer: &mut Peer, spoil: impl FnOnce(&mut message::Builder<'_>)) {
-    let (id, step) = next_step(peer).expect("the worker goes on");
+    let (id, step) = next_step(peer).expect("the worker continues");
     send_batch(peer, id, step, step as u8, spoil);
 }
 
