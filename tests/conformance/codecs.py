@@ -16,7 +16,18 @@ from tests.conformance.python_codec import bits_of, float_of, pattern
 
 Update = dict[str, Any]
 Report = dict[str, Any]
-ITEM_BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2, "int32": 4, "int64": 8, "uint8": 1, "bool": 1, "int8": 1, "int16": 2}
+ITEM_BYTES = {
+    "float32": 4,
+    "float64": 8,
+    "bfloat16": 2,
+    "float16": 2,
+    "int32": 4,
+    "int64": 8,
+    "uint8": 1,
+    "bool": 1,
+    "int8": 1,
+    "int16": 2,
+}
 CODECS = ["go", "rust", "python", "capnp"]
 
 
@@ -59,14 +70,18 @@ def write(codec: str, updates: list[Update]) -> bytes:
 def read(codec: str, frames: bytes) -> list[Update]:
     """What this codec reads in the frames. Raises Unreadable."""
     if codec == "capnp":
-        return [from_tool(value) for value in json_values(capnp_tool(["convert", "binary:json"], os.environ["SCHEMA"], frames).decode())]
+        return [
+            from_tool(value)
+            for value in json_values(capnp_tool(["convert", "binary:json"], os.environ["SCHEMA"], frames).decode())
+        ]
     return [json.loads(line) for line in run([*command(codec), "read"], frames).splitlines()]
 
 
 def as_text(update: Update) -> str:
     """The update in the text format of the capnp tool."""
     tensors = [
-        f"(name = {json.dumps(t['name'])}, dtype = {t['dtype']}, shape = {t['shape']}, byteOffset = {t['byteOffset']}, data = {as_data(pattern(t))})" for t in update["tensors"]
+        f"(name = {json.dumps(t['name'])}, dtype = {t['dtype']}, shape = {t['shape']}, byteOffset = {t['byteOffset']}, data = {as_data(pattern(t))})"
+        for t in update["tensors"]
     ]
     reports = ", ".join(map(report_as_text, update.get("reports", [])))
     body = f"(step = {update['step']}, final = {str(update['final']).lower()}, gradients = [{', '.join(tensors)}], reports = [{reports}])"
@@ -97,13 +112,19 @@ def json_values(text: str) -> list[Any]:
 
 
 def from_tool(value: dict[str, Any]) -> Update:
-    """The tool's JSON (64-bit numbers are text, data a list of bytes, defaults may be missing) in the form of the other codecs."""
+    """The tool's JSON (64-bit numbers are text, data a list of bytes, defaults may be missing) in the form of the other
+    codecs."""
     assert value["type"] == "gradientUpdate"
     update = value["gradientUpdate"]
     tensors = []
     for tensor in update.get("gradients", []):
         data = bytes(tensor.get("data", []))
-        described = {"name": tensor.get("name", ""), "dtype": tensor["dtype"], "shape": [int(n) for n in tensor.get("shape", [])], "byteOffset": int(tensor.get("byteOffset", 0))}
+        described = {
+            "name": tensor.get("name", ""),
+            "dtype": tensor["dtype"],
+            "shape": [int(n) for n in tensor.get("shape", [])],
+            "byteOffset": int(tensor.get("byteOffset", 0)),
+        }
         tensors.append({**described, "length": len(data), "sha256": hashlib.sha256(data).hexdigest()})
     reports = [
         {
@@ -119,20 +140,34 @@ def from_tool(value: dict[str, Any]) -> Update:
         }
         for report in update.get("reports", [])
     ]
-    head = {"requestId": int(value.get("requestId", 0)), "step": int(update.get("step", 0)), "final": update.get("final", False)}
+    head = {
+        "requestId": int(value.get("requestId", 0)),
+        "step": int(update.get("step", 0)),
+        "final": update.get("final", False),
+    }
     return {**head, "tensors": tensors, "reports": reports}
 
 
-def tensor(name: str, dtype: str, shape: list[int], seed: int, offset: int = 0, length: int | None = None) -> dict[str, Any]:
+def tensor(
+    name: str, dtype: str, shape: list[int], seed: int, offset: int = 0, length: int | None = None
+) -> dict[str, Any]:
     """The description of a tensor, or of a piece of one."""
     size = ITEM_BYTES[dtype]
     for dim in shape:
         size *= dim
-    return {"name": name, "dtype": dtype, "shape": shape, "byteOffset": offset, "length": size if length is None else length, "seed": seed}
+    return {
+        "name": name,
+        "dtype": dtype,
+        "shape": shape,
+        "byteOffset": offset,
+        "length": size if length is None else length,
+        "seed": seed,
+    }
 
 
 def report_of(shard: int, samples: int, loss_sum: float, weight: float, summed: bool = False, stop: str = "") -> Report:
-    """The description of a shard's report, with its own hash. Floats are given as bits, because not every JSON reader preserves them."""
+    """The description of a shard's report, with its own hash. Floats are given as bits, because not every JSON reader
+    preserves them."""
     floats = {"lossSum": bits_of(loss_sum), "weight": bits_of(weight)}
     return {"shard": shard, "samples": samples, "batchHash": f"{shard:064x}", **floats, "summed": summed, "stop": stop}
 
@@ -140,7 +175,16 @@ def report_of(shard: int, samples: int, loss_sum: float, weight: float, summed: 
 def expected(updates: list[Update]) -> list[Update]:
     """What every reader must report of the updates."""
     digest: Callable[[dict[str, Any]], str] = lambda t: hashlib.sha256(pattern(t)).hexdigest()  # noqa: E731
-    return [{"reports": [], **update, "tensors": [{**{k: v for k, v in t.items() if k != "seed"}, "sha256": digest(t)} for t in update["tensors"]]} for update in updates]
+    return [
+        {
+            "reports": [],
+            **update,
+            "tensors": [
+                {**{k: v for k, v in t.items() if k != "seed"}, "sha256": digest(t)} for t in update["tensors"]
+            ],
+        }
+        for update in updates
+    ]
 
 
 def every_dtype() -> list[str]:

@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.codecs import CODECS, Unreadable, Update, as_text, capnp_tool, command, expected, read, report_of, run, tensor, write
+from tests.conformance.codecs import (
+    CODECS,
+    Unreadable,
+    Update,
+    as_text,
+    capnp_tool,
+    command,
+    expected,
+    read,
+    report_of,
+    run,
+    tensor,
+    write,
+)
 
 UPDATE: Update = {
     "requestId": 7,
@@ -25,7 +38,9 @@ def test_a_frame_cut_at_any_byte_is_refused(writer: str, reader: str) -> None:
     outcomes = run([*command(reader), "cut"], frame).decode().splitlines()
     assert len(outcomes) == len(frame)
     assert outcomes[0] == "end"
-    assert [(length, outcome) for length, outcome in enumerate(outcomes) if length and not outcome.startswith("error: ")] == []
+    assert [
+        (length, outcome) for length, outcome in enumerate(outcomes) if length and not outcome.startswith("error: ")
+    ] == []
     assert all(len(outcome) > len("error: ") for outcome in outcomes[1:])
 
 
@@ -57,13 +72,19 @@ def future(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("reader", CODECS)
 def test_an_old_reader_skips_new_fields(reader: str, future: str) -> None:
-    text = as_text(UPDATE).replace("(name = ", '(scale = 0.5, note = "new", name = ').replace("(step = ", "(deadline = 3.5, step = ")
+    text = (
+        as_text(UPDATE)
+        .replace("(name = ", '(scale = 0.5, note = "new", name = ')
+        .replace("(step = ", "(deadline = 3.5, step = ")
+    )
     assert text.count("scale = ") == 2
     assert read(reader, capnp_tool(["encode"], future, text.encode())) == expected([UPDATE])
 
 
 @pytest.mark.parametrize("reader", ["go", "rust", "python"])
-@pytest.mark.parametrize("text", [as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '(type = ping, requestId = 1, ping = "hello")'])
+@pytest.mark.parametrize(
+    "text", [as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '(type = ping, requestId = 1, ping = "hello")']
+)
 def test_an_old_reader_reports_an_unknown_value(reader: str, text: str, future: str) -> None:
     with pytest.raises(Unreadable, match="unsupported"):
         read(reader, capnp_tool(["encode"], future, text.encode()))
@@ -71,7 +92,10 @@ def test_an_old_reader_reports_an_unknown_value(reader: str, text: str, future: 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [(as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '"dtype": 11'), ('(type = ping, requestId = 1, ping = "hello")', '"type": 18')],
+    [
+        (as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '"dtype": 11'),
+        ('(type = ping, requestId = 1, ping = "hello")', '"type": 18'),
+    ],
 )
 def test_the_capnp_tool_shows_a_new_value_as_its_number(text: str, shown: str, future: str) -> None:
     frame = capnp_tool(["encode"], future, text.encode())

@@ -7,18 +7,41 @@ import struct
 import pytest
 
 from schemas import tensor_capnp
-from tests.conformance.codecs import CODECS, ITEM_BYTES, Update, capnp_tool, every_dtype, expected, read, report_of, tensor, write
+from tests.conformance.codecs import (
+    CODECS,
+    ITEM_BYTES,
+    Update,
+    capnp_tool,
+    every_dtype,
+    expected,
+    read,
+    report_of,
+    tensor,
+    write,
+)
 
 CHUNK = tensor_capnp.maxChunkBytes
 LARGE = 72 << 20
 
 
 def small_updates() -> list[Update]:
-    """Every dtype as a scalar, an empty tensor, a vector that ends inside a word, and a matrix; and all of them in one frame."""
+    """Every dtype as a scalar, an empty tensor, a vector that ends inside a word, and a matrix; and all of them in one
+    frame."""
     shapes: list[list[int]] = [[], [3, 0, 2], [5], [2, 3]]
-    tensors = [tensor(f"layer.{dtype}.{len(shape)}", dtype, shape, number) for number, dtype in enumerate(every_dtype()) for shape in shapes]
-    single = [{"requestId": number, "step": 2**40 + number, "final": False, "tensors": [one]} for number, one in enumerate(tensors)]
-    return [*single, {"requestId": 2**63, "step": 0, "final": True, "tensors": tensors}, {"requestId": 0, "step": 1, "final": True, "tensors": []}]
+    tensors = [
+        tensor(f"layer.{dtype}.{len(shape)}", dtype, shape, number)
+        for number, dtype in enumerate(every_dtype())
+        for shape in shapes
+    ]
+    single = [
+        {"requestId": number, "step": 2**40 + number, "final": False, "tensors": [one]}
+        for number, one in enumerate(tensors)
+    ]
+    return [
+        *single,
+        {"requestId": 2**63, "step": 0, "final": True, "tensors": tensors},
+        {"requestId": 0, "step": 1, "final": True, "tensors": []},
+    ]
 
 
 def test_the_tests_know_every_dtype() -> None:
@@ -33,11 +56,20 @@ def test_every_dtype_and_shape(writer: str, reader: str) -> None:
 
 
 def reported_updates() -> list[Update]:
-    """Every kind of weight of a loss: none, of samples, of tokens, the smallest and the largest number; and as many reports as a step can have shards."""
+    """Every kind of weight of a loss: none, of samples, of tokens, the smallest and the largest number; and as many
+    reports as a step can have shards."""
     weights = [0.0, 8.0, 1 / 3, 5e-324, 1.7976931348623157e308]
-    few = [report_of(shard, 8, 0.5 - weight, weight, summed=shard % 2 == 1, stop="the loss is lów enough" if shard == 3 else "") for shard, weight in enumerate(weights)]
+    few = [
+        report_of(
+            shard, 8, 0.5 - weight, weight, summed=shard % 2 == 1, stop="the loss is lów enough" if shard == 3 else ""
+        )
+        for shard, weight in enumerate(weights)
+    ]
     many = [report_of(shard, 1, 0.1 * shard, 0.7 * shard) for shard in range(tensor_capnp.maxShards)]
-    return [{"requestId": 3, "step": 9, "final": True, "tensors": [tensor("weight", "float32", [2], 1)], "reports": reports} for reports in (few, many)]
+    return [
+        {"requestId": 3, "step": 9, "final": True, "tensors": [tensor("weight", "float32", [2], 1)], "reports": reports}
+        for reports in (few, many)
+    ]
 
 
 @pytest.mark.parametrize("writer", CODECS)
@@ -50,7 +82,10 @@ def test_shard_reports(writer: str, reader: str) -> None:
 def large_updates() -> list[Update]:
     """A tensor of 72 MiB in pieces of 4 MiB."""
     shape = [LARGE // 4]
-    pieces = [tensor("large", "float32", shape, start // CHUNK, offset=start, length=CHUNK) for start in range(0, LARGE, CHUNK)]
+    pieces = [
+        tensor("large", "float32", shape, start // CHUNK, offset=start, length=CHUNK)
+        for start in range(0, LARGE, CHUNK)
+    ]
     return [{"requestId": 1, "step": 1, "final": piece is pieces[-1], "tensors": [piece]} for piece in pieces]
 
 

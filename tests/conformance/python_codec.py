@@ -1,6 +1,8 @@
-"""The Python side of the conformance tests, over pycapnp; a program of its own, because pycapnp can abort its process on bad input.
+"""The Python side of the conformance tests, over pycapnp; a program of its own, because pycapnp can abort its process
+on bad input.
 
-write: JSON lines on stdin to frames on stdout. read: frames on stdin to JSON lines. cut: one frame on stdin; for each of its prefixes a line with the outcome of reading it.
+write: JSON lines on stdin to frames on stdout. read: frames on stdin to JSON lines. cut: one frame on stdin; for each
+of its prefixes a line with the outcome of reading it.
 """
 
 from __future__ import annotations
@@ -41,13 +43,29 @@ def float_of(bits: int) -> float:
 def write() -> None:
     for line in sys.stdin:
         update = json.loads(line)
-        tensors = [{"name": t["name"], "dtype": t["dtype"], "shape": t["shape"], "byteOffset": t["byteOffset"], "data": pattern(t)} for t in update["tensors"]]
+        tensors = [
+            {
+                "name": t["name"],
+                "dtype": t["dtype"],
+                "shape": t["shape"],
+                "byteOffset": t["byteOffset"],
+                "data": pattern(t),
+            }
+            for t in update["tensors"]
+        ]
         reports = [
-            {**report, "lossSum": float_of(report["lossSum"]), "weight": float_of(report["weight"]), "batchHash": bytes.fromhex(report["batchHash"])}
+            {
+                **report,
+                "lossSum": float_of(report["lossSum"]),
+                "weight": float_of(report["weight"]),
+                "batchHash": bytes.fromhex(report["batchHash"]),
+            }
             for report in update.get("reports", [])
         ]
         gradient = {"step": update["step"], "final": update["final"], "gradients": tensors, "reports": reports}
-        message = tensor_capnp.Message.new_message(type="gradientUpdate", requestId=update["requestId"], gradientUpdate=gradient)
+        message = tensor_capnp.Message.new_message(
+            type="gradientUpdate", requestId=update["requestId"], gradientUpdate=gradient
+        )
         sys.stdout.buffer.write(message.to_bytes())
 
 
@@ -73,7 +91,13 @@ def describe(message: tensor_capnp.Message.Reader) -> dict[str, Any]:
     for tensor in update.gradients:
         dtype = known(partial(_dtype, tensor), "dtype")
         data = tensor.data
-        described = {"name": tensor.name, "dtype": dtype, "shape": list(tensor.shape), "byteOffset": tensor.byteOffset, "length": len(data)}
+        described = {
+            "name": tensor.name,
+            "dtype": dtype,
+            "shape": list(tensor.shape),
+            "byteOffset": tensor.byteOffset,
+            "length": len(data),
+        }
         tensors.append({**described, "sha256": hashlib.sha256(data).hexdigest()})
     return {
         "requestId": message.requestId,
@@ -85,12 +109,19 @@ def describe(message: tensor_capnp.Message.Reader) -> dict[str, Any]:
 
 
 def _report(report: tensor_capnp.ShardReport.Reader) -> dict[str, Any]:
-    counts = {"shard": report.shard, "samples": report.samples, "lossSum": bits_of(report.lossSum), "batchHash": bytes(report.batchHash).hex()}
+    counts = {
+        "shard": report.shard,
+        "samples": report.samples,
+        "lossSum": bits_of(report.lossSum),
+        "batchHash": bytes(report.batchHash).hex(),
+    }
     return {**counts, "weight": bits_of(report.weight), "summed": report.summed, "stop": report.stop}
 
 
 def read() -> None:
-    for message in tensor_capnp.Message.read_multiple_bytes(sys.stdin.buffer.read(), traversal_limit_in_words=TRAVERSAL):
+    for message in tensor_capnp.Message.read_multiple_bytes(
+        sys.stdin.buffer.read(), traversal_limit_in_words=TRAVERSAL
+    ):
         print(json.dumps(describe(message)))
 
 
@@ -98,7 +129,12 @@ def cut() -> None:
     whole = sys.stdin.buffer.read()
     for length in range(len(whole)):
         try:
-            messages = [describe(message) for message in tensor_capnp.Message.read_multiple_bytes(whole[:length], traversal_limit_in_words=TRAVERSAL)]
+            messages = [
+                describe(message)
+                for message in tensor_capnp.Message.read_multiple_bytes(
+                    whole[:length], traversal_limit_in_words=TRAVERSAL
+                )
+            ]
             print("frame" if messages else "end")
         except Exception as error:
             print("error:", str(error).replace("\n", " "))

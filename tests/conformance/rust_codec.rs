@@ -1,4 +1,5 @@
-//! The Rust side of the conformance tests: descriptions of gradient updates into frames and back, with the code that services use.
+//! The Rust side of the conformance tests: descriptions of gradient updates into frames and back,
+//! with the code that services use.
 //!
 //!     rust_codec write    JSON lines on stdin -> frames on stdout
 //!     rust_codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a message on stderr for what cannot be read

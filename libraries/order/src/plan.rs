@@ -12,14 +12,16 @@ pub struct StepPlan {
 }
 
 impl StepPlan {
-    /// `batch_size` counts the samples of a whole step; shards of a step are merged until each has at least `min_shard_samples`,
-    /// where 0 and 1 merge none. None if `batch_size` is 0 or `shards` is not a power of two.
+    /// `batch_size` counts the samples of a whole step; shards of a step are merged until each has
+    /// at least `min_shard_samples`, where 0 and 1 merge none. None if `batch_size` is 0 or
+    /// `shards` is not a power of two.
     pub fn new(samples: u64, batch_size: u32, shards: u32, min_shard_samples: u32) -> Option<Self> {
         (batch_size > 0 && shards.is_power_of_two()).then_some(Self {
             samples,
             batch_size: u64::from(batch_size),
             shards: u64::from(shards),
-            // Empty shards alone are no reason to merge: such small steps keep the cut that they had before shards were merged.
+            // Empty shards alone are no reason to merge: such small steps keep the cut that they
+            // had before shards were merged.
             min_shard_samples: if min_shard_samples > 1 {
                 u64::from(min_shard_samples)
             } else {
@@ -33,11 +35,13 @@ impl StepPlan {
         self.samples.div_ceil(self.batch_size)
     }
 
-    /// The positions of a shard of a step; the range may be empty. `None` for a step or a shard that does not exist.
+    /// The positions of a shard of a step; the range may be empty. `None` for a step or a shard
+    /// that does not exist.
     ///
-    /// With n samples in the step, shard s of S holds [n*s/S, n*(s+1)/S) of them. Where that gives a shard too few, S is halved until
-    /// no shard has too few: the first shard of each merged group holds all samples of the group and the others are empty, so that
-    /// the group is one node of the tree of sums.
+    /// With n samples in the step, shard s of S holds [n*s/S, n*(s+1)/S) of them. Where that gives
+    /// a shard too few, S is halved until no shard has too few: the first shard of each merged
+    /// group holds all samples of the group and the others are empty, so that the group is one node
+    /// of the tree of sums.
     pub fn shard(&self, step: u64, shard: u64) -> Option<Range<u64>> {
         if step >= self.steps() || shard >= self.shards {
             return None;

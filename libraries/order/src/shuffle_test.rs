@@ -1,6 +1,7 @@
 use super::*;
 
-/// Computed by an independent implementation in Python (ChaCha20 after RFC 8439, with a counter of 64 bits).
+/// Computed by an independent implementation in Python (ChaCha20 after RFC 8439, with a counter of
+/// 64 bits).
 #[test]
 fn the_order_of_this_version_never_changes() {
     assert_eq!(

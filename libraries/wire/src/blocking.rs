@@ -1,10 +1,12 @@
-//! Frames over `std::io`: a thin shell, written so that a caller can wake up while it waits (signals, deadlines).
+//! Frames over `std::io`: a thin shell, written so that a caller can wake up while it waits
+//! (signals, deadlines).
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 
 use crate::{Frame, FrameCursor, FrameDecoder, ReceivedFrame, WireError};
 
-/// Small frames take one system call; larger reads bypass this buffer and go straight to their segment.
+/// Small frames take one system call; larger reads bypass this buffer and go straight to their
+/// segment.
 const READ_AHEAD: usize = 4096;
 
 /// The outcome of reading.
@@ -57,7 +59,8 @@ impl<R: Read> FrameReader<R> {
         }
     }
 
-    /// Reads the next frame; `None` if the peer closed the stream between two frames. For streams without a read timeout.
+    /// Reads the next frame; `None` if the peer closed the stream between two frames. For streams
+    /// without a read timeout.
     pub fn read_frame(&mut self) -> Result<Option<ReceivedFrame>, WireError> {
         loop {
             match self.poll_frame()? {

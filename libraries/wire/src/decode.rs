@@ -1,7 +1,8 @@
 //! Reads frames without doing input: the decoder says where the next bytes belong.
 //!
-//! Each segment gets its own buffer, so a tensor whose bytes are a segment of their own arrives in the memory that it keeps. Every
-//! limit is checked on the segment table, before anything is allocated for it.
+//! Each segment gets its own buffer, so a tensor whose bytes are a segment of their own arrives in
+//! the memory that it keeps. Every limit is checked on the segment table, before anything is
+//! allocated for it.
 
 use crate::{AlignedBuffer, Limits, Pool, ReceivedFrame, WireError};
 
@@ -12,7 +13,8 @@ enum State {
     Start,
     /// Reading the rest of the table.
     Table { sizes: Vec<u8> },
-    /// Reading the segments. `segments` holds those that have started; the last of them may be incomplete.
+    /// Reading the segments. `segments` holds those that have started; the last of them may be
+    /// incomplete.
     Segments {
         sizes: Vec<u32>,
         segments: Vec<AlignedBuffer>,
@@ -21,7 +23,8 @@ enum State {
     Broken,
 }
 
-/// A state machine from bytes to frames. Fill [`unfilled`](Self::unfilled), then call [`advance`](Self::advance).
+/// A state machine from bytes to frames. Fill [`unfilled`](Self::unfilled), then call
+/// [`advance`](Self::advance).
 ///
 /// ```
 /// # use pangea_wire::{FrameDecoder, Limits, Pool};
@@ -97,7 +100,8 @@ impl FrameDecoder {
         }
     }
 
-    /// Counts the first `bytes` of the last [`unfilled`](Self::unfilled) slice as read. Returns the frame that they complete.
+    /// Counts the first `bytes` of the last [`unfilled`](Self::unfilled) slice as read. Returns the
+    /// frame that they complete.
     pub fn advance(&mut self, bytes: usize) -> Result<Option<ReceivedFrame>, WireError> {
         let result = self.step(bytes);
         if result.is_err() {
@@ -152,7 +156,8 @@ impl FrameDecoder {
                 "segment 0 is empty, so there is no root",
             ));
         }
-        // The table is `asked + 1` numbers of 4 bytes, padded to whole words; the first word is here.
+        // The table is `asked + 1` numbers of 4 bytes, padded to whole words; the first word is
+        // here.
         let rest = last_segment.div_ceil(2) as usize * WORD as usize;
         self.filled = 0;
         self.expected = WORD + rest as u64;
@@ -197,8 +202,8 @@ impl FrameDecoder {
         Ok(())
     }
 
-    /// Starts the next segment once the last one is complete (an empty one is complete at once); returns the frame after the last
-    /// segment.
+    /// Starts the next segment once the last one is complete (an empty one is complete at once);
+    /// returns the frame after the last segment.
     fn open_segments(&mut self) -> Result<Option<ReceivedFrame>, WireError> {
         let State::Segments { sizes, segments } = &mut self.state else {
             return Ok(None);

@@ -2,11 +2,13 @@
 
 use std::io;
 
-/// A frame or message that cannot be read or written. The connection it came from is no longer usable, except after
-/// [`WireError::Tensor`] and [`WireError::Unsupported`], which concern one well-framed message.
+/// A frame or message that cannot be read or written. The connection it came from is no longer
+/// usable, except after [`WireError::Tensor`] and [`WireError::Unsupported`], which concern one
+/// well-framed message.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// The peer, or our own caller, asks for more than a limit allows. Nothing was allocated for it.
+    /// The peer, or our own caller, asks for more than a limit allows. Nothing was allocated for
+    /// it.
     #[error("{what}: {asked} asked for, the limit is {limit}")]
     LimitExceeded {
         /// What is limited, with its unit.

@@ -1,4 +1,5 @@
-//! One flat float32 vector over all parameters: cut into pieces for frames of bounded size, and reassembled.
+//! One flat float32 vector over all parameters: cut into pieces for frames of bounded size, and
+//! reassembled.
 
 use std::ops::Range;
 
@@ -18,7 +19,8 @@ pub struct Piece {
     pub flat: Range<usize>,
 }
 
-/// The order and sizes of the tensors in a flat vector: as float32, one after the other, without padding.
+/// The order and sizes of the tensors in a flat vector: as float32, one after the other, without
+/// padding.
 #[derive(Clone, Debug)]
 pub struct FlatLayout {
     specs: Vec<TensorSpec>,
@@ -53,8 +55,9 @@ impl FlatLayout {
         self.starts.last().copied().unwrap_or(0)
     }
 
-    /// The pieces of each frame, in order: at most `max_bytes` (at least one element) and [`MAX_PIECES`] per frame, cut
-    /// between elements. At least one frame, which is empty when there is nothing to send.
+    /// The pieces of each frame, in order: at most `max_bytes` (at least one element) and
+    /// [`MAX_PIECES`] per frame, cut between elements. At least one frame, which is empty when
+    /// there is nothing to send.
     pub fn frames(&self, max_bytes: usize) -> Vec<Vec<Piece>> {
         let item = DType::Float32.item_bytes() as usize;
         let max_bytes = (max_bytes / item).max(1) * item;
@@ -93,7 +96,8 @@ impl FlatLayout {
     }
 }
 
-/// Reassembles one flat vector from pieces that arrive in order. Refuses any piece that is not the expected next one.
+/// Reassembles one flat vector from pieces that arrive in order. Refuses any piece that is not the
+/// expected next one.
 pub struct FlatAssembler<'l> {
     layout: &'l FlatLayout,
     buffer: AlignedBuffer,

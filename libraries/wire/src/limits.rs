@@ -13,7 +13,8 @@ pub struct Limits {
     pub frame_bytes: u64,
     /// Depth of structs in structs and lists.
     pub nesting: i32,
-    /// Words that getters may visit, in multiples of the frame's own size (getters charge again at every call).
+    /// Words that getters may visit, in multiples of the frame's own size (getters charge again at
+    /// every call).
     pub traversal_factor: usize,
     /// Longest pause between two bytes of one frame.
     pub progress_timeout: Duration,

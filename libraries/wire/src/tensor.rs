@@ -16,7 +16,8 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
-    /// A spec that keeps the rules of the schema: at most `MAX_DIMENSIONS` dimensions, byte length in 63 bits.
+    /// A spec that keeps the rules of the schema: at most `MAX_DIMENSIONS` dimensions, byte length
+    /// in 63 bits.
     pub fn new(name: impl Into<String>, dtype: DType, shape: Vec<u64>) -> Result<Self, WireError> {
         let spec = Self {
             name: name.into(),
@@ -133,7 +134,8 @@ pub fn write_tensor<P: AsRef<[u8]>>(
     write_tensor_bytes(builder, spec, 0, data, attachments)
 }
 
-/// Writes the piece of the tensor `spec` that starts at `byte_offset`; `data` is sent without a copy.
+/// Writes the piece of the tensor `spec` that starts at `byte_offset`; `data` is sent without a
+/// copy.
 pub fn write_tensor_bytes<P: AsRef<[u8]>>(
     mut builder: tensor::Builder<'_>,
     spec: &TensorSpec,
@@ -184,7 +186,8 @@ fn check_dimensions(name: &str, dimensions: u64) -> Result<(), WireError> {
     Ok(())
 }
 
-/// product(shape) * itemsize, where it fits 63 bits. A zero anywhere makes it 0, whatever the other dimensions are.
+/// product(shape) * itemsize, where it fits 63 bits. A zero anywhere makes it 0, whatever the other
+/// dimensions are.
 fn byte_len(name: &str, dtype: DType, shape: &[u64]) -> Result<u64, WireError> {
     check_dimensions(name, shape.len() as u64)?;
     if shape.contains(&0) {

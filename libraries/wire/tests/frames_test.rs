@@ -20,7 +20,8 @@ fn filled(spec: TensorSpec) -> (TensorSpec, Vec<u8>) {
     (spec, bytes)
 }
 
-/// Every element type, with scalars, empty tensors and odd lengths: each alone and all in one frame.
+/// Every element type, with scalars, empty tensors and odd lengths: each alone and all in one
+/// frame.
 #[test]
 fn every_dtype_survives_a_round_trip() {
     let limits = Limits::default();
@@ -90,7 +91,8 @@ fn the_standard_reader_understands() {
     }
 }
 
-/// Frames of a writer that keeps everything in its own segments are read too: the data is copied to an aligned buffer.
+/// Frames of a writer that keeps everything in its own segments are read too: the data is copied to
+/// an aligned buffer.
 #[test]
 fn data_among_other_fields_is_copied() {
     let pool = pool();
@@ -119,7 +121,8 @@ fn data_among_other_fields_is_copied() {
     }
 }
 
-/// A payload segment becomes the tensor's memory: same address. Listed twice, each gets its own memory.
+/// A payload segment becomes the tensor's memory: same address. Listed twice, each gets its own
+/// memory.
 #[test]
 fn payload_segments_are_not_copied() {
     let limits = Limits::default();
@@ -252,7 +255,8 @@ fn misplaced_attachments_are_refused() {
     assert!(attach(&[foreign.expect("the data")], &limits)
         .unwrap_err()
         .contains("not in this message"));
-    // Table of two segments, then root pointer, struct (4 data words, 3 pointers), hash, pad, payload of 9 bytes.
+    // Table of two segments, then root pointer, struct (4 data words, 3 pointers), hash, pad,
+    // payload of 9 bytes.
     assert_eq!(
         attach(&[free], &limits),
         Ok(16 + (1 + 4 + 3 + 4 + 2 + 2) * 8)

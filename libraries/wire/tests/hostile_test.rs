@@ -1,4 +1,5 @@
-//! No input makes the wire panic, allocate for what a header merely announces, or read outside of a frame.
+//! No input makes the wire panic, allocate for what a header merely announces, or read outside of a
+//! frame.
 #![expect(
     clippy::expect_used,
     reason = "a test fails where something unexpected happens"
@@ -103,7 +104,8 @@ fn a_broken_stream_stays_broken() {
     assert!(decoder.end_of_stream().is_some());
 }
 
-/// When the budget over all connections is spent, a frame fails; afterwards the budget is free again.
+/// When the budget over all connections is spent, a frame fails; afterwards the budget is free
+/// again.
 #[test]
 fn the_budget_bounds_all_connections() {
     let pool = Pool::new(1 << 20, 0);
@@ -194,7 +196,8 @@ fn a_lying_envelope_is_refused() {
     );
 }
 
-/// Frames with random bytes changed, removed or inserted: always frames or an error, never a panic or a leak.
+/// Frames with random bytes changed, removed or inserted: always frames or an error, never a panic
+/// or a leak.
 #[test]
 fn random_mutations_never_panic() {
     let original = sample_frame();

@@ -165,7 +165,8 @@ fn tokio_streams_carry_any_size() {
     });
 }
 
-/// A peer that stops inside a frame, or stops reading one, fails; one that sends nothing at all is waited for.
+/// A peer that stops inside a frame, or stops reading one, fails; one that sends nothing at all is
+/// waited for.
 #[test]
 fn a_stalled_peer_fails() {
     run(async {

@@ -1,4 +1,5 @@
-"""What the native extension survives: data services that die, restart, or take over, with heartbeats beside everything else."""
+"""What the native extension survives: data services that die, restart, or take over, with heartbeats beside everything
+else."""
 
 from __future__ import annotations
 
@@ -82,7 +83,9 @@ sys.stdin.readline()
 
     with service(script) as address:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        with subprocess.Popen([sys.executable, "-c", program, address], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", program, address], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
             assert process.stdout is not None and process.stdin is not None
             assert process.stdout.readline() == b"\n"
             heard.wait()

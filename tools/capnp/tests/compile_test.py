@@ -9,8 +9,18 @@ import pytest
 
 def compile_schema(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / "bad.capnp").write_text(text)
-    command = [os.path.abspath(os.environ["CAPNP"]), "compile", "--no-standard-import", "-o-", "--src-prefix=.", "--import-path=.", "bad.capnp"]
-    return subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    command = [
+        os.path.abspath(os.environ["CAPNP"]),
+        "compile",
+        "--no-standard-import",
+        "-o-",
+        "--src-prefix=.",
+        "--import-path=.",
+        "bad.capnp",
+    ]
+    return subprocess.run(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-//! The client of the data service against a service that answers, refuses, sends wrong data, stalls and vanishes.
+//! The client of the data service against a service that answers, refuses, sends wrong data, stalls
+//! and vanishes.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -175,7 +176,8 @@ fn a_corrupt_batch_is_requested_again() {
     service.finish();
 }
 
-/// A service that is killed between its replies and restarts at the same address gives the same batches.
+/// A service that is killed between its replies and restarts at the same address gives the same
+/// batches.
 #[test]
 fn a_restart_is_survived() {
     let killed: Script = serving(|mut peer| {
@@ -217,7 +219,8 @@ fn a_stalled_service_is_replaced() {
     service.finish();
 }
 
-/// When no service has been reachable for long, calls fail and say where and why; once one is back, they succeed.
+/// When no service has been reachable for long, calls fail and say where and why; once one is back,
+/// they succeed.
 #[test]
 fn a_wait_without_a_service_is_bounded() {
     let service = Service::on(ANYWHERE, vec![serving(drop)]);

@@ -1,4 +1,5 @@
-//! The heartbeats of a worker: they fill every silence, never come inside a frame, and end with the connection.
+//! The heartbeats of a worker: they fill every silence, never come inside a frame, and end with the
+//! connection.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -131,7 +132,8 @@ fn without_a_promise_there_are_none() {
     service.finish();
 }
 
-/// The loss of the orchestrator ends a wait despite heartbeats, also when it was lost while the worker computed.
+/// The loss of the orchestrator ends a wait despite heartbeats, also when it was lost while the
+/// worker computed.
 #[test]
 fn a_lost_orchestrator_ends_the_wait() {
     let service = Service::start(|mut peer| {

@@ -1,4 +1,5 @@
-//! The client of the orchestrator against a service that leads it through a run, refuses it, sends wrong data and vanishes.
+//! The client of the orchestrator against a service that leads it through a run, refuses it, sends
+//! wrong data and vanishes.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -237,7 +238,8 @@ fn refusals_carry_the_action() {
     service.finish();
 }
 
-/// When a service refuses in the middle of a long update and closes, the error is its reason, not "broken pipe".
+/// When a service refuses in the middle of a long update and closes, the error is its reason, not
+/// "broken pipe".
 #[test]
 fn a_refusal_in_the_middle_of_sending_is_reported() {
     let service = Service::start(|mut peer| {

@@ -1,4 +1,5 @@
-//! The client of the data service with two replicas: one is lost, late, wrong, or serves a different dataset.
+//! The client of the data service with two replicas: one is lost, late, wrong, or serves a
+//! different dataset.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -55,8 +56,8 @@ fn the_other_replica_takes_over() {
     living.finish();
 }
 
-/// Two replicas. The one that gets the request for [`HELD`] first sends its name through the channel and replies only when the sender
-/// is dropped, with features of `fill`.
+/// Two replicas. The one that gets the request for [`HELD`] first sends its name through the
+/// channel and replies only when the sender is dropped, with features of `fill`.
 fn one_is_late(fill: u8) -> (Service, Service, Sender<()>, Receiver<&'static str>) {
     let (release, held) = channel::<()>();
     let (tell, late) = channel();
@@ -133,7 +134,8 @@ fn two_replies_must_be_the_same() {
     other.finish();
 }
 
-/// A replica that serves a different dataset is not used, the other one is; when that one is gone, the error names both.
+/// A replica that serves a different dataset is not used, the other one is; when that one is gone,
+/// the error names both.
 #[test]
 fn a_different_dataset_is_refused() {
     let (kill, killed) = channel::<()>();
@@ -176,7 +178,8 @@ fn a_different_dataset_is_refused() {
     );
 }
 
-/// A service that restarts with different data fails the client at once: there is no other replica to wait for.
+/// A service that restarts with different data fails the client at once: there is no other replica
+/// to wait for.
 #[test]
 fn a_service_must_come_back_with_the_same_data() {
     let first = start(serving_dataset(9, drop));

@@ -21,7 +21,14 @@ def check(code: str, folder: Path) -> str:
     (folder / "schemas").mkdir()
     (folder / "schemas" / "__init__.py").touch()
     (folder / "schemas" / "tensor_capnp.pyi").write_bytes((STUB_ROOT / "schemas" / "tensor_capnp.pyi").read_bytes())
-    arguments = ["--strict", "--no-incremental", f"--cache-dir={folder / 'cache'}", f"--python-version={sys.version_info[0]}.{sys.version_info[1]}", "--config-file=", str(file)]
+    arguments = [
+        "--strict",
+        "--no-incremental",
+        f"--cache-dir={folder / 'cache'}",
+        f"--python-version={sys.version_info[0]}.{sys.version_info[1]}",
+        "--config-file=",
+        str(file),
+    ]
     text, problem, code_of_exit = api.run(["--no-error-summary", *arguments])
     assert not problem, problem
     assert bool(text) == bool(code_of_exit)

@@ -1,4 +1,5 @@
-//! A data service as its clients see it: what it serves, and batches that are a function of their step.
+//! A data service as its clients see it: what it serves, and batches that are a function of their
+//! step.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The other side of a connection: a script of requests to expect and replies to give, on a free loopback port.
+//! The other side of a connection: a script of requests to expect and replies to give, on a free
+//! loopback port.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 pub mod data;
@@ -26,7 +27,8 @@ pub fn eventually(mut reached: impl FnMut() -> bool) {
 /// What a service does with one connection.
 pub type Script = Box<dyn FnOnce(Peer) + Send>;
 
-/// A service that runs one script for each connection, one after the other, and ends after the last.
+/// A service that runs one script for each connection, one after the other, and ends after the
+/// last.
 pub struct Service {
     pub address: String,
     thread: JoinHandle<()>,
@@ -89,7 +91,8 @@ impl Peer {
         Some((kind, id, reader))
     }
 
-    /// The id and content of the next message, which must be of the type `kind`. Heartbeats before it are counted and skipped.
+    /// The id and content of the next message, which must be of the type `kind`. Heartbeats before
+    /// it are counted and skipped.
     pub fn expect(&mut self, kind: MessageType) -> (u64, Reader<ReceivedFrame>) {
         loop {
             let (found, id, reader) = self.next().expect("the worker continues");
@@ -116,7 +119,8 @@ impl Peer {
         attachments: Attachments<P>,
     ) {
         let frame = Frame::new(builder, attachments, &Limits::default()).expect("within limits");
-        // A worker that refuses a frame closes while more are sent; the test checks the worker's side.
+        // A worker that refuses a frame closes while more are sent; the test checks the worker's
+        // side.
         let _ = write_frame(&mut self.stream, &frame);
     }
 
