@@ -1,4 +1,4 @@
-"""What is cut, or comes from a newer schema, is refused with a clear word; nothing crashes."""
+"""Truncated frames and unknown values of a newer schema are refused with a clear message; nothing crashes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_capnp_tool_refuses_a_frame_cut_at_any_byte(writer: str) -> None:
 
 @pytest.fixture(scope="module")
 def future(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Today's schema with what a later version may add: fields, an enum value, a message."""
+    """Today's schema with what a later version may add: fields, an enum member, a message."""
     text = Path(os.environ["SCHEMA"]).read_text()
     for old, new in [
         ("  int16 @10;", "  int16 @10;\n  float8 @11;\n"),
@@ -71,7 +71,7 @@ def future(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("reader", CODECS)
-def test_an_old_reader_passes_over_new_fields(reader: str, future: str) -> None:
+def test_an_old_reader_skips_new_fields(reader: str, future: str) -> None:
     text = (
         as_text(UPDATE)
         .replace("(name = ", '(scale = 0.5, note = "new", name = ')
@@ -85,7 +85,7 @@ def test_an_old_reader_passes_over_new_fields(reader: str, future: str) -> None:
 @pytest.mark.parametrize(
     "text", [as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '(type = ping, requestId = 1, ping = "hello")']
 )
-def test_an_old_reader_says_that_it_does_not_know_a_new_value(reader: str, text: str, future: str) -> None:
+def test_an_old_reader_reports_an_unknown_value(reader: str, text: str, future: str) -> None:
     with pytest.raises(Unreadable, match="unsupported"):
         read(reader, capnp_tool(["encode"], future, text.encode()))
 

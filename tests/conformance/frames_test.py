@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from schemas import tensor_capnp
 from tests.conformance.codecs import (
     CODECS,
     ITEM_BYTES,
@@ -19,12 +20,13 @@ from tests.conformance.codecs import (
     write,
 )
 
-CHUNK = 4 << 20
+CHUNK = tensor_capnp.maxChunkBytes
 LARGE = 72 << 20
 
 
 def small_updates() -> list[Update]:
-    """Every dtype as a scalar, an empty tensor, a vector whose bytes fill no whole word, and a matrix; and all of them in one frame."""
+    """Every dtype as a scalar, an empty tensor, a vector that ends inside a word, and a matrix; and all of them in one
+    frame."""
     shapes: list[list[int]] = [[], [3, 0, 2], [5], [2, 3]]
     tensors = [
         tensor(f"layer.{dtype}.{len(shape)}", dtype, shape, number)
@@ -54,7 +56,8 @@ def test_every_dtype_and_shape(writer: str, reader: str) -> None:
 
 
 def reported_updates() -> list[Update]:
-    """The weights that a loss can have: none, of samples, of tokens, of the smallest and the largest number; as many reports as a step can have shards."""
+    """Every kind of weight of a loss: none, of samples, of tokens, the smallest and the largest number; and as many
+    reports as a step can have shards."""
     weights = [0.0, 8.0, 1 / 3, 5e-324, 1.7976931348623157e308]
     few = [
         report_of(
@@ -62,7 +65,7 @@ def reported_updates() -> list[Update]:
         )
         for shard, weight in enumerate(weights)
     ]
-    many = [report_of(shard, 1, 0.1 * shard, 0.7 * shard) for shard in range(1024)]
+    many = [report_of(shard, 1, 0.1 * shard, 0.7 * shard) for shard in range(tensor_capnp.maxShards)]
     return [
         {"requestId": 3, "step": 9, "final": True, "tensors": [tensor("weight", "float32", [2], 1)], "reports": reports}
         for reports in (few, many)
@@ -71,7 +74,7 @@ def reported_updates() -> list[Update]:
 
 @pytest.mark.parametrize("writer", CODECS)
 @pytest.mark.parametrize("reader", CODECS)
-def test_what_is_reported_of_each_shard(writer: str, reader: str) -> None:
+def test_shard_reports(writer: str, reader: str) -> None:
     updates = reported_updates()
     assert read(reader, write(writer, updates)) == expected(updates)
 
@@ -103,7 +106,7 @@ def test_the_capnp_tool_reads_and_writes_72_mib() -> None:
 
 
 @pytest.mark.parametrize("writer", ["go", "rust"])
-def test_each_tensor_has_a_segment_of_its_own(writer: str) -> None:
+def test_each_tensor_has_its_own_segment(writer: str) -> None:
     tensors = [tensor(name, "uint8", [9], 1) for name in "abc"]
     frame = write(writer, [{"requestId": 1, "step": 1, "final": True, "tensors": tensors}])
     segments, first = struct.unpack_from("<II", frame)

@@ -1,6 +1,8 @@
-"""The Python side of the conformance tests, over pycapnp; a program of its own, because pycapnp can end its process on bad input.
+"""The Python side of the conformance tests, over pycapnp; a program of its own, because pycapnp can abort its process
+on bad input.
 
-write: JSON lines on stdin to frames on stdout. read: frames on stdin to JSON lines. cut: one frame on stdin; for each of its beginnings a line with what reading it comes to.
+write: JSON lines on stdin to frames on stdout. read: frames on stdin to JSON lines. cut: one frame on stdin; for each
+of its prefixes a line with the outcome of reading it.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from typing import Any
 
 from schemas import tensor_capnp
 
-# Words that one message may visit: 4 times the largest frame.
+# Words that the getters of one message may visit: 4 times the largest frame.
 TRAVERSAL = 4 * tensor_capnp.maxFrameBytes // 8
 
 
 def pattern(tensor: dict[str, Any]) -> bytes:
-    """The data of a piece: a cycle of 251 bytes that the seed shifts; 0 and 1 for bool."""
+    """The data of a piece: a cycle of 251 bytes, shifted by the seed; 0 and 1 for bool."""
     modulus = 2 if tensor["dtype"] == "bool" else 256
     cycle = bytes((i * 7 + tensor["seed"]) % modulus for i in range(251))
     return (cycle * (tensor["length"] // 251 + 1))[: tensor["length"]]
@@ -72,7 +74,7 @@ def _dtype(tensor: tensor_capnp.Tensor.Reader) -> str:
 
 
 def known(get: Callable[[], str], what: str) -> str:
-    """The name of an enum's value; pycapnp has only "Member was null" for one that the schema does not name."""
+    """The name of an enum's value. For one that the schema does not name, pycapnp only says "Member was null"."""
     try:
         return get()
     except Exception as error:
@@ -80,7 +82,7 @@ def known(get: Callable[[], str], what: str) -> str:
 
 
 def describe(message: tensor_capnp.Message.Reader) -> dict[str, Any]:
-    """What a frame says. Raises ValueError for what this reader does not know."""
+    """The content of a frame. Raises ValueError for values that this reader does not know."""
     kind = known(lambda: str(message.type), "type")
     if kind != "gradientUpdate" or message.which() != kind:
         raise ValueError(f"unsupported: a {kind}")
