@@ -80,8 +80,8 @@ struct Tensor {
   # whole has byteOffset = 0 and len(data) = product(shape) * itemsize. A scalar has an empty shape.
   # A tensor with a zero in its shape has no data. At most `maxDimensions` dimensions;
   # product(shape) * itemsize must fit in 63 bits; pieces start and end on element boundaries.
-  # Writers put `data` into its own segment, behind a double-far pointer, so that it can be sent from
-  # the memory of the tensor; readers must accept it anywhere.
+  # Writers put `data` into its own segment, behind a double-far pointer, so that it can be sent
+  # from the memory of the tensor; readers must accept it anywhere.
 
   name @0 :Text;
   # Name in the model's state (as in `named_parameters`); empty if the field's name suffices.
@@ -129,8 +129,8 @@ struct DatasetInfo {
 }
 
 struct Column {
-  # One feature column of a table. A served value is (raw value - mean) / deviation; the mean is 0 and
-  # the deviation 1 if the values are served unchanged.
+  # One feature column of a table. A served value is (raw value - mean) / deviation; the mean is 0
+  # and the deviation 1 if the values are served unchanged.
   name @0 :Text;                  # From the header of the table; empty if it has none. At most `maxColumnNameBytes`.
   mean @1 :Float64;               # Over the training samples.
   deviation @2 :Float64;          # Over the training samples; above 0.
@@ -151,8 +151,8 @@ struct BatchRequest {
 }
 
 struct TrainingBatch {
-  # data service -> worker: the samples of one shard of one step, preprocessed and ready to train on.
-  # With n samples in the step, shard s of S holds the positions [n*s/S, n*(s+1)/S) of the step
+  # data service -> worker: the samples of one shard of one step, preprocessed and ready to train
+  # on. With n samples in the step, shard s of S holds the positions [n*s/S, n*(s+1)/S) of the step
   # (integer division); it may be empty. If that would give any shard fewer than minShardSamples
   # samples, shards are merged: S is halved until no shard has fewer, or S is 1. Shard j of the
   # reduced number S' then has the number j*S/S', and the numbers between are empty.
@@ -203,15 +203,15 @@ struct JoinRequest {
   # JoinReply.runId of an earlier connection, if this worker reconnects; empty the first time.
   heartbeatSeconds @9 :Float64;
   # Longest time between two frames of this worker, whatever it does; 0 if it does not promise any.
-  # A worker that is silent for several times as long keeps its connection, but its shards are leased
-  # to others.
+  # A worker that is silent for several times as long keeps its connection, but its shards are
+  # leased to others.
   training @10 :Text;
-  # How a step changes the parameters: optimizer, its settings, scheduler, clipping. JSON with sorted
-  # keys; equal for all workers of a run. At most `maxTrainingBytes`; empty if the worker does not
-  # say.
+  # How a step changes the parameters: optimizer, its settings, scheduler, clipping. JSON with
+  # sorted keys; equal for all workers of a run. At most `maxTrainingBytes`; empty if the worker
+  # does not say.
   arithmetic @11 :Text;
-  # The level that the worker's arithmetic is pinned to, such as "avx2"; empty if it is not pinned. At
-  # most `maxArithmeticBytes`.
+  # The level that the worker's arithmetic is pinned to, such as "avx2"; empty if it is not pinned.
+  # At most `maxArithmeticBytes`.
   fingerprints @12 :List(Fingerprint);
   # Of a reference computation, one for each operator; equal for all workers of a run. At most
   # `maxFingerprints`.
@@ -252,8 +252,8 @@ struct WorkRequest {
   timings @2 :Timings;
   stop @3 :Text;
   # Not empty: the worker's script has left its loop, for this reason; the run ends after the last
-  # committed step, for all workers. Answered as usual: with what brings the worker to that step, then
-  # with `RunFinished`. At most `maxStopBytes`.
+  # committed step, for all workers. Answered as usual: with what brings the worker to that step,
+  # then with `RunFinished`. At most `maxStopBytes`.
 }
 
 struct ShardLease {
@@ -275,21 +275,21 @@ struct ShardReport {
   batchHash @3 :Data;          # TrainingBatch.hash
   weight @4 :Float64;
   # The factor that the shard's gradient was multiplied by: the number of things (samples, tokens)
-  # that its loss is a mean over. Finite, at least 0; 0 for an empty shard and for one in which nothing
-  # counts.
+  # that its loss is a mean over. Finite, at least 0; 0 for an empty shard and for one in which
+  # nothing counts.
   summed @5 :Bool;
-  # The loss is a sum, not a mean: the step's gradient is the plain sum over the shards. The same for
-  # all shards of a step that have samples.
+  # The loss is a sum, not a mean: the step's gradient is the plain sum over the shards. The same
+  # for all shards of a step that have samples.
   stop @6 :Text;
   # Not empty: after computing this shard, the script requests that the run end after this step. At
   # most `maxStopBytes`.
 }
 
 struct GradientUpdate {
-  # worker -> orchestrator: the gradient sum over the samples of the shards
-  # [firstShard, firstShard + shardCount), added in the fixed binary tree over the shard numbers. The
-  # range is one node of that tree: shardCount is a power of two that divides firstShard. Sent as one
-  # or more frames; the last one is answered with `GradientAck`.
+  # worker -> orchestrator: the gradient sum over the samples of the shards [firstShard, firstShard
+  # + shardCount), added in the fixed binary tree over the shard numbers. The range is one node of
+  # that tree: shardCount is a power of two that divides firstShard. Sent as one or more frames; the
+  # last one is answered with `GradientAck`.
   step @0 :UInt64;
   firstShard @1 :UInt32;
   shardCount @2 :UInt32;
@@ -329,8 +329,8 @@ struct Aggregate {
   final @4 :Bool;
   hash @5 :Data;               # SHA-256 over all gradient bytes; only in the final frame.
   divisor @6 :Float64;
-  # The weights of the shards, added in the same tree; 1 if the losses are sums. At least 0; if it is
-  # 0, nothing counted and the gradient is all zeros.
+  # The weights of the shards, added in the same tree; 1 if the losses are sums. At least 0; if it
+  # is 0, nothing counted and the gradient is all zeros.
 }
 
 struct SnapshotRequest {
@@ -360,13 +360,13 @@ struct RunFinished {
 }
 
 struct Heartbeat {
-  # worker -> orchestrator: "I am alive." Sent between other frames, even between those of one logical
-  # message, with requestId 0. Not answered.
+  # worker -> orchestrator: "I am alive." Sent between other frames, even between those of one
+  # logical message, with requestId 0. Not answered.
 }
 
 struct Leave {
-  # worker -> orchestrator: "I am leaving (graceful stop); lease my shards to others now." Answered with
-  # `Leave`.
+  # worker -> orchestrator: "I am leaving (graceful stop); lease my shards to others now." Answered
+  # with `Leave`.
   reason @0 :Text;
   broken @1 :Text;
   # Not empty: what the worker found in its own script that breaks the promise of the same bits, for
@@ -396,8 +396,8 @@ struct ErrorReply {
 # ----------------------------------------------------------------------------------------- envelope
 
 enum MessageType {
-  # Names a type of message in errors, logs and metrics. In the same order as the union in Message, so
-  # that `Message.type` can be checked against it.
+  # Names a type of message in errors, logs and metrics. In the same order as the union in Message,
+  # so that `Message.type` can be checked against it.
   unspecified @0;
   datasetRequest @1;
   datasetInfo @2;
