@@ -17,7 +17,7 @@ _OURS, _GLOO = "pangea orchestrator", "Gloo all_reduce"
 
 @dataclass(frozen=True)
 class AggregateBenchmark:
-    """A float32 gradient of so many elements, added up so many times."""
+    """A float32 gradient with a number of elements, added up a number of times."""
 
     name: str
     elements: int
