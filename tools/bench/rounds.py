@@ -72,7 +72,7 @@ def measure(suite: str, benchmark: Benchmark, rounds: int, folder: Path, on_turn
 
 def check_same_work(benchmark: Benchmark, pair: Pair, ours: Sample, peer: Sample) -> None:
     """Raises:
-    DifferentWork: the amount of work differs, or what came out of it by more than the tolerance.
+    DifferentWork: the amount of work differs, or the outcome differs by more than the tolerance.
     """
     if ours.work != peer.work:
         raise DifferentWork(f"{benchmark.name}: {pair.ours} did {ours.work} units of work and {pair.peer} {peer.work}; give both the same size")
