@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Continuous integration: the README's test command, then the lint. Ends with `N passed, N failed`; exits with 1 if anything failed.
 
-The count is that of Bazel's test targets, of the linters in the build and of the lint's tools, from Bazel's own record of events, so that a test that did not run is no success.
+The count is that of Bazel's test targets, of the linters in the build and of the lint's tools, from Bazel's own record of events, so that a test that did not run does not count as a success.
 """
 
 import pathlib

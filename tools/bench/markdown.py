@@ -1,4 +1,4 @@
-"""A report as Markdown. Losses are shown as wins are."""
+"""A report as Markdown. Results in favour of the peer are shown like those in favour of ours."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 
 
 def render(report: dict[str, Any]) -> str:
-    """Of a report as `report.as_json` makes it: where it was measured, all ratios, and what each contender reached."""
+    """A report of `report.as_json` as Markdown: the machine, all ratios, and the results of each contender."""
     results = report["results"]
     parts = [f"# Benchmarks of {report['machine']['time']}", where(report["machine"]), "## How many times as fast as its peer", ratios(results)]
     return "\n\n".join([*parts, *(_benchmark(result) for result in results)]) + "\n"
 
 
 def where(machine: dict[str, Any]) -> str:
-    """The machine, its load, and what was measured on it, in a sentence."""
+    """A sentence about the machine, its load, and the software that was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     hardware = f"{machine['processor']} ({machine['vector_instructions']}), {machine['cores']} cores, {machine['memory_kib'] / (1 << 20):.0f} GiB of memory"
     return f"{hardware}, load average {machine['load']:.2f} at the start; {versions}; commit {machine['commit'] or 'unknown'}."
 
 
 def ratios(results: Sequence[dict[str, Any]]) -> str:
-    """A row for each pair: above 1 ours is faster."""
+    """One row for each pair; above 1 ours is faster."""
     rows = []
     for result in results:
         for pair in result["speedups"]:
@@ -31,7 +31,7 @@ def ratios(results: Sequence[dict[str, Any]]) -> str:
 
 
 def verdict(low: float, high: float) -> str:
-    """Who is faster, or `even` where some rounds say this and some that."""
+    """Who is faster, or `even` if the rounds disagree."""
     return "faster" if low > 1 else "slower" if high < 1 else "even"
 
 
@@ -49,12 +49,12 @@ def _benchmark(result: dict[str, Any]) -> str:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Columns as wide as what is in them, for those who read the source."""
+    """A table whose columns are as wide as their content, for people who read the source."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = [header, ["-" * width for width in widths], *rows]
     return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines)
 
 
 def number(value: float) -> str:
-    """With three digits that say something."""
+    """A number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

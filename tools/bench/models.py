@@ -16,7 +16,7 @@ Loss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make a model, the mean loss over a batch, and what trains it."""
+    """How to make a model, its mean loss over a batch, and its optimizer."""
 
     model: Callable[[], nn.Module]
     loss: Loss

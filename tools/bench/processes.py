@@ -1,4 +1,4 @@
-"""Starts the programs that are timed, and reads what they say."""
+"""Starts the programs that are timed, and reads their answers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from pangea.places import python_environment
 from pangea.services.child import Child, wait_for
 
-# Gloo shall neither look up this machine's name nor choose an interface.
+# Gloo must neither look up the name of this machine nor choose an interface.
 _ENVIRONMENT = {"GLOO_SOCKET_IFNAME": "lo"}
-# Whoever takes longer hangs.
+# A program that takes longer hangs.
 PATIENCE_SECONDS = 600.0
 
 
@@ -44,7 +44,7 @@ def command(name: str, folder: Path, words: list[str], **environment: str) -> Ch
 
 
 def results(folder: Path, children: list[Child]) -> list[dict[str, Any]]:
-    """Waits for the end of all, and gives what each wrote.
+    """Waits until all have exited, and returns what each wrote.
 
     Raises:
         ChildFailed: as `wait_ended`.
@@ -54,7 +54,7 @@ def results(folder: Path, children: list[Child]) -> list[dict[str, Any]]:
 
 
 def wait_ended(children: list[Child]) -> None:
-    """Waits until all have ended well.
+    """Waits until all have exited successfully.
 
     Raises:
         ChildFailed: with the end of the log of the one that failed or hangs. The others are stopped.

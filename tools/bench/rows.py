@@ -1,4 +1,4 @@
-"""Data to measure with: made once, the same bytes each time."""
+"""The data for measurements: generated once, with the same bytes each time."""
 
 from __future__ import annotations
 

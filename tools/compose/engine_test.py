@@ -1,4 +1,4 @@
-"""Which engine is taken, with programs that answer like the real ones."""
+"""The choice of an engine, with programs that answer like the real ones."""
 
 from __future__ import annotations
 

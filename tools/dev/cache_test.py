@@ -1,4 +1,4 @@
-"""What the cache's command refuses, prints and starts."""
+"""What the command of the cache refuses, prints and starts."""
 
 from __future__ import annotations
 

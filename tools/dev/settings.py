@@ -1,4 +1,4 @@
-"""Settings of a cache: which are refused, how bazel-remote is started with them, and what its clients write."""
+"""Settings of a cache: which of them are refused, how bazel-remote is started with them, and what its clients need."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Cache:
 
     @property
     def address(self) -> str:
-        """What clients give as --remote_cache."""
+        """The value of --remote_cache for clients."""
         wildcard = self.host in ("0.0.0.0", "::")
         return f"{'grpcs' if self.tls_certificate else 'grpc'}://{joined(socket.getfqdn() if wildcard else self.host, self.port)}"
 
@@ -61,7 +61,7 @@ class Cache:
 
 
 def check(cache: Cache) -> None:
-    """Refuses settings that would send tokens in the clear, or to nobody.
+    """Refuses settings that would send tokens in the clear, or that cannot work.
 
     Raises:
         click.UsageError: says what to do.
@@ -73,12 +73,12 @@ def check(cache: Cache) -> None:
     if cache.tls_certificate is None and not is_loopback(cache.host):
         raise click.UsageError(
             f"{cache.host} is not the loopback, and without TLS tokens and results would cross the network in the clear; give --tls-cert and --tls-key, "
-            "or leave out --host and put a proxy that ends TLS before it"
+            "or leave out --host and put a proxy that terminates TLS in front of it"
         )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which files the linters see."""
+"""The files that the linters see."""
 
 from pathlib import Path
 

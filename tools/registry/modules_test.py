@@ -31,7 +31,7 @@ def overridden(tmp_path: Path) -> set[str]:
 
 
 def test_every_module_is_overridden_or_in_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Where the machine keeps its certificates is no matter of this test.
+    # This test does not depend on where the machine keeps its certificates.
     monkeypatch.setattr(root, "certificate_bundle", lambda: None)
     registry = {line.split(maxsplit=1)[1] for line in Path(__file__).with_name("manifest.sha256").read_text().splitlines()}
     modules = wanted()

@@ -1,4 +1,4 @@
-"""Records of events are read right, and one that was cut off is no success."""
+"""Records of events are read correctly, and a truncated one is not a success."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tools.report.events import EventsError, read_record
 
 
 def record_file(folder: Path, *further: object, **runners: int) -> Path:
-    """A record of a build with these counts (underscores for blanks)."""
+    """A record of a build with these counts (underscores stand for spaces)."""
     counts = [{"name": name.replace("_", " "), "count": count} for name, count in runners.items()]
     metrics = {"actionSummary": {"runnerCount": counts}, "timingMetrics": {"wallTimeInMs": "1500"}}
     file = folder / "events.json"
@@ -35,7 +35,7 @@ def test_only_what_passed_counts_as_passed(tmp_path: Path) -> None:
     assert (record.passed_tests, record.failed_tests) == (2, 3)
 
 
-@pytest.mark.parametrize(("text", "why"), [('{"id": {"started": {}}}\n', "no metrics"), ("", "no metrics"), ('{"id": {"started": {}}}\n{"buildMe', "line 2 of .* is no event")])
+@pytest.mark.parametrize(("text", "why"), [('{"id": {"started": {}}}\n', "no metrics"), ("", "no metrics"), ('{"id": {"started": {}}}\n{"buildMe', "line 2 of .* is not an event")])
 def test_a_build_that_was_cut_off_is_refused(tmp_path: Path, text: str, why: str) -> None:
     file = tmp_path / "events.json"
     file.write_text(text)

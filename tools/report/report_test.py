@@ -47,7 +47,7 @@ def test_cases_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
     (tmp_path / "b/test.xml").write_text("<testsuites></testsuites>")
     assert count_results(tmp_path) == Counts(targets=2, cases=3, failed=1, skipped=1)
     (tmp_path / "b/test.xml").write_text("<testsuites>")
-    with pytest.raises(FigureError, match=r"b/test\.xml is no test report"):
+    with pytest.raises(FigureError, match=r"b/test\.xml is not a test report"):
         count_results(tmp_path)
 
 

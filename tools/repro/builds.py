@@ -1,4 +1,4 @@
-"""The two builds: which targets and outputs there are, and how the second one is made to differ."""
+"""The two builds: their targets and outputs, and how the environment of the second one is made different."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tools.repro.compare import Output
 
 HOST_NAME = "elsewhere"
 TIME_ZONE = "Pacific/Chatham"
-# What Bazel makes beside outputs and that names the machine by design: no one ships it.
+# Files that Bazel creates beside outputs and that contain paths of the machine by design; they are never shipped.
 LEFT_OUT = {
-    re.compile(r"\.runfiles_manifest$|\.runfiles/MANIFEST$"): "a manifest of runfiles lists where they lie on this machine, for this machine only",
-    re.compile(r"-\d+\.params$"): "a parameter file is an input of one action, no output of a target",
+    re.compile(r"\.runfiles_manifest$|\.runfiles/MANIFEST$"): "a runfiles manifest lists where files are on this machine, for this machine only",
+    re.compile(r"-\d+\.params$"): "a parameter file is an input of one action, not an output of a target",
 }
-# Prints a line an output: label, path. A target has sources among its files too.
+# Prints one line per output: label, path. The files of a target include sources.
 _FILES = '"\\n".join([str(target.label) + "\\t" + file.path for file in target.files.to_list() if not file.is_source])'
 
 
@@ -37,7 +37,7 @@ class Build:
     environment: dict[str, str]
 
     def bazel(self, command: str, *arguments: str) -> str:
-        """Standard output of one Bazel command; what it says to people goes through.
+        """Standard output of one Bazel command; its progress goes to the terminal.
 
         Raises:
             BuildError: it failed.
@@ -45,12 +45,12 @@ class Build:
         line = [*self.prefix, "./bazelw", *self.startup, command, *self.options, *arguments]
         result = subprocess.run(line, cwd=self.workspace, env=self.environment, stdout=subprocess.PIPE, text=True, check=False)
         if result.returncode != 0:
-            raise BuildError(f"`./bazelw {command}` in {self.workspace} exited with {result.returncode}; what it says stands above")
+            raise BuildError(f"`./bazelw {command}` in {self.workspace} exited with {result.returncode}; its messages are above")
         return result.stdout
 
 
 def caller_environment() -> dict[str, str]:
-    """That of whoever started this, without what belongs to the locked interpreter."""
+    """The environment of the caller, without the variables of the locked interpreter."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "RUNFILES", "BUILD_"))}
 
 
@@ -89,7 +89,7 @@ def _copy_sources(workspace: Path, copy: Path) -> None:
     if listed.returncode != 0:
         raise BuildError(f"git cannot list the files of {workspace}: {listed.stderr.strip()}")
     for name in listed.stdout.split("\0"):
-        # A file that was deleted, but not yet for git, is no source.
+        # A file that was deleted, but is still known to git, is not a source.
         if name and (workspace / name).exists():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(workspace / name, copy / name, follow_symlinks=False)
@@ -105,7 +105,7 @@ def _other_host() -> list[str]:
 
 
 def targets(build: Build, patterns: list[str]) -> list[str]:
-    """All rules of the patterns that are no tests, sorted; as in a build, wildcards leave out what is tagged `manual`."""
+    """All rules of the patterns except tests, sorted; as in a build, wildcards leave out targets tagged `manual`."""
     every = " + ".join(patterns)
     wildcards = " + ".join(pattern for pattern in patterns if pattern.endswith(("...", ":all", ":*", ":all-targets"))) or "set()"
     query = f"kind('rule', {every}) except tests({every}) except attr('tags', '\\bmanual\\b', {wildcards})"

@@ -1,4 +1,4 @@
-"""A byte that differs is found, and its cause is named; what is the same is counted; what belongs to this machine is left out."""
+"""A byte that differs is found, and its cause is named; identical files are counted; files of this machine are left out."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_text_with_more_lines_or_another_line_end_differs() -> None:
     assert explain(b"a\n", b"a\r\n") == "line 1: 'a\\n' against 'a\\r\\n'"
 
 
-def test_other_files_are_told_by_place_and_strings() -> None:
+def test_other_files_are_explained_by_position_and_strings() -> None:
     assert explain(b"\0\0/home/me/x\0", b"\0\0/home/you/x\0") == "13 bytes against 14, from byte 8 on; first only: '/home/me/x'; second only: '/home/you/x'"
     assert explain(b"\0\0", b"\0\0\0") == "2 bytes against 3, from byte 2 on"
 
@@ -99,7 +99,7 @@ def test_the_second_build_is_elsewhere_and_has_the_same_sources(tmp_path: Path) 
     assert "--disk_cache=" in build.options
 
 
-def test_the_report_gives_share_causes_images_and_what_was_left_out() -> None:
+def test_the_report_has_percentage_causes_images_and_what_was_left_out() -> None:
     results = [Compared("//a:a", "a", "1", "2", "line 1"), Compared("//a:a_image", "i", "3", "3", ""), Compared("//a:b", "b", "4", "4", "")]
     text = report(results)
     assert "DIFFERS //a:a a\n    line 1" in text

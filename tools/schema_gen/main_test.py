@@ -26,6 +26,6 @@ def test_another_file_is_refused_before_anything_is_deleted(tmp_path: Path) -> N
     kept = tmp_path / "out" / "kept"
     kept.parent.mkdir()
     kept.touch()
-    with pytest.raises(ValueError, match="no binding"):
+    with pytest.raises(ValueError, match="not a binding"):
         write_bindings([tmp_path / "a.txt"], tmp_path / "out")
     assert kept.exists()

@@ -1,4 +1,4 @@
-"""Runs steps, announces and times each, and cleans up whatever happens."""
+"""Runs steps, announces and times each, and always cleans up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tools.setup.commands import StepFailed, tail
 from tools.setup.steps import Step
 
-# Of a log that belongs to a failure.
+# Number of lines of the log that are shown after a failure.
 _SHOWN_LINES = 40
 INTERRUPTED = 130
 

@@ -1,4 +1,4 @@
-"""Which steps run, in which order, and what happens when one cannot be done."""
+"""The steps that run, their order, and what happens when one fails."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_other_words_are_no_lists_of_steps(text: str) -> None:
 def test_a_command_that_fails_is_named_with_its_log(tmp_path: Path) -> None:
     commands = Commands(tmp_path, tmp_path / "logs")
     assert commands.run("echo", ["sh", "-c", 'echo "$WORD"'], WORD="hello").read_text() == "hello\n"
-    with pytest.raises(StepFailed, match="ended with 3") as failure:
+    with pytest.raises(StepFailed, match="exited with 3") as failure:
         commands.run("bad", ["sh", "-c", "echo reason; exit 3"])
     assert failure.value.code == 3
     assert failure.value.log is not None

@@ -1,4 +1,4 @@
-"""What a call leaves in the engine is found by the next one, before anything is built."""
+"""Containers that a call leaves in the engine are found by the next one, before anything is built."""
 
 from __future__ import annotations
 

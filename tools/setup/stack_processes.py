@@ -30,7 +30,7 @@ class ProcessStack:
         self._process: subprocess.Popen[bytes] | None = None
 
     def validate(self) -> str:
-        """Nothing but what the door looks at."""
+        """Nothing beyond what ./bazelw checks."""
         return "local processes, no container engine needed"
 
     def build(self) -> str:
@@ -45,9 +45,9 @@ class ProcessStack:
         self._process = process
 
         def pages() -> list[str]:
-            """host:port of the pages of both services; none before both listen."""
+            """The host:port of the pages of both services; none before both listen."""
             if process.poll() is not None:
-                raise StepFailed(f"`pangea train` ended with {process.returncode}", process.returncode or 1, log)
+                raise StepFailed(f"`pangea train` exited with {process.returncode}", process.returncode or 1, log)
             files = [self._run / "logs" / f"{service}.ports.json" for service in ("go-orchestrator", "rust-compute")]
             return [json.loads(file.read_text())["http"] for file in files] if all(file.exists() for file in files) else []
 
@@ -55,7 +55,7 @@ class ProcessStack:
             orchestrator, data = eventually(pages, "both services listen", _READY_SECONDS)
         except TimeoutError as error:
             raise StepFailed(str(error), log=log) from error
-        # ./bazelw replaces itself by the program that it runs, so this is the number of `pangea train` itself.
+        # ./bazelw replaces itself by the program that it runs, so this is the process ID of `pangea train` itself.
         killer = [sys.executable, str(_KILL), str(process.pid)]
         return Deployed(self._run, orchestrator, data, "", [shlex.join([*killer, word]) for word in ("digits.py", "go-orchestrator", "rust-compute")])
 

@@ -19,7 +19,7 @@ _OURS, _GLOO = "pangea orchestrator", "Gloo all_reduce"
 
 @dataclass(frozen=True)
 class AggregateBenchmark:
-    """A float32 gradient of so many elements, added up so many times."""
+    """A float32 gradient with a number of elements, added up a number of times."""
 
     name: str
     elements: int
@@ -33,7 +33,7 @@ class AggregateBenchmark:
 
     @property
     def measures(self) -> str:
-        """A sentence."""
+        """What is timed, in one sentence."""
         return (
             f"Adding up a gradient of {self.elements * 4 / 1e6:g} MB of {_WORLD} workers: from the moment both have theirs until the slower one has the sum. "
             "Through the orchestrator that includes SHA-256 on every side and the step's record in the ledger, on the disk."

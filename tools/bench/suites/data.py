@@ -18,7 +18,7 @@ _LOADERS = {_ALONE: 0, _WITH_WORKERS: 2}
 
 @dataclass(frozen=True)
 class DataBenchmark:
-    """So many rows of so many columns, read over and over in batches of 256."""
+    """A table of rows and columns, read several times in batches of 256."""
 
     name: str
     measures: str

@@ -20,7 +20,7 @@ _PAIRS = (Pair("pangea train, 2 workers", "torchrun, DDP + Gloo, 2 processes"), 
 
 @dataclass(frozen=True)
 class JobBenchmark:
-    """The digits example over so many epochs."""
+    """The digits example over a number of epochs."""
 
     epochs: int
     name: str = "digits, whole job"

@@ -24,7 +24,7 @@ _RECORD_BYTES = 1_735
 
 @dataclass(frozen=True)
 class LedgerBenchmark:
-    """A run of so many epochs of the digits, with a program that keeps each core busy or without."""
+    """A run of a number of epochs of the digits, with or without a program that keeps each core busy."""
 
     name: str
     epochs: int
@@ -37,7 +37,7 @@ class LedgerBenchmark:
 
     @property
     def measures(self) -> str:
-        """A sentence."""
+        """What is timed, in one sentence."""
         beside = "while other programs keep every core busy" if self.loaded else "without other load"
         return f"Mean time of a commit of the ledger of a run with one worker, from the orchestrator's /metrics, {beside}; against a bare append of as many bytes and fsync, on the same disk."
 

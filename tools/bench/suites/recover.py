@@ -25,13 +25,13 @@ _EPOCHS = 5_000
 
 @dataclass(frozen=True)
 class RecoverBenchmark:
-    """A kill after so many steps."""
+    """A kill after a number of steps."""
 
     steps: int
     name: str = "kill -9 of a worker"
     measures: str = (
         "The digits example with two workers, of which one is killed: from the kill to the end of the second step that ends after it, since the first may have been all but done. "
-        "In Pangea the other worker goes on, and the dead one is started again meanwhile. torchrun starts both again, and they load the checkpoint that the script writes after each step."
+        "In Pangea the other worker continues, and the killed one is restarted meanwhile. torchrun restarts both, and they load the checkpoint that the script writes after each step."
     )
     unit: str = "s"
     more_is_better: bool = False
@@ -77,7 +77,7 @@ def _until(child: Child, steps: JsonLinesFile, condition: Callable[[], bool]) ->
 
 
 def _worker(folder: Path) -> int:
-    """The process number of the run's second worker."""
+    """The process ID of the run's second worker."""
     named = b"PANGEA_WORKER_NAME=worker-2\0", f"PANGEA_RUN_DIR={folder / 'run'}\0".encode()
     for entry in Path("/proc").glob("[0-9]*"):
         # It may end while it is looked at, or be another user's.
