@@ -14,7 +14,7 @@ type Budget struct {
 	parent *Budget
 }
 
-// New makes a budget. name says in errors what is short, such as "memory of the process".
+// New makes a budget. Its name says in errors what has run out, such as "memory of the process".
 func New(name string, limit int64) *Budget { return &Budget{name: name, limit: limit} }
 
 // Child makes a budget whose bytes count against this one as well.

@@ -1,4 +1,4 @@
-// Package endpoint listens on addresses as people write them, and says where others reach what listens there.
+// Package endpoint listens on addresses as people write them, and says at which address others reach the listener.
 package endpoint
 
 import (
@@ -27,6 +27,6 @@ func Reachable(listener net.Listener) string {
 	if !is || !address.IP.IsUnspecified() {
 		return listener.Addr().String()
 	}
-	// All interfaces: what listens on IPv6's takes IPv4, too.
+	// All interfaces: a listener on those of IPv6 accepts IPv4, too.
 	return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: address.Port}).String()
 }

@@ -14,7 +14,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// File is what a ledger is kept in. *os.File is one, but for Size.
+// File is what a ledger is kept in: *os.File and a Size.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
@@ -52,10 +52,10 @@ const (
 	afterBody    = "}\n"
 )
 
-// Open reads a ledger, and starts one where the file is empty of which nothing is committed yet.
+// Open reads a ledger, and starts a new one where the file is empty. hit is called at the ledger's failpoints.
 //
-// Whole records behind the committed ones were written but not acknowledged: they are taken over. A rest that is no whole record was being
-// written when the process ended: it is cut off.
+// Complete records after the committed ones were written but not acknowledged: they are taken over. An incomplete record at the end was being
+// written when the process died: it is truncated.
 func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	size, err := file.Size()
 	if err != nil {
@@ -93,7 +93,7 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	if err := l.takeOver(content[committed.Bytes:l.last.Bytes], committed.Bytes); err != nil {
 		return nil, nil, err
 	}
-	// Both slots shall say what is taken over, the older one first: the other may be all that is valid until then.
+	// Both slots must name what is taken over, the older one first: until then the other may be the only valid one.
 	l.commits = committed.Slot + 1
 	for range 2 {
 		if err := l.commit(); err != nil {
@@ -103,8 +103,8 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	return l, records, nil
 }
 
-// takeOver brings records to the disk that an earlier process has written but may not have synced, before a slot names them. They are written
-// again, because after a sync that failed the kernel thinks that they are there: to sync once more would do nothing.
+// takeOver makes records durable that an earlier process has written but may not have synced, before a slot names them. They are written
+// again, because after a failed sync the kernel takes them for synced: a further sync would do nothing.
 func (l *Ledger) takeOver(lines []byte, at int64) error {
 	if len(lines) == 0 {
 		return nil
@@ -118,7 +118,7 @@ func (l *Ledger) takeOver(lines []byte, at int64) error {
 	return nil
 }
 
-// unfinishedStart refuses a short file that a crash while it was begun cannot have left: slots come first, and nothing follows an unwritten one.
+// unfinishedStart refuses a short file that no crash during begin can have left: that writes the slots in order, and nothing after a missing one.
 func unfinishedStart(file File, size int64) error {
 	content := make([]byte, size)
 	if _, err := file.ReadAt(content, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -151,7 +151,7 @@ func newest(content []byte) *slot {
 	return first
 }
 
-// replay checks and decodes all records, and leaves l behind the last whole one.
+// replay checks and decodes all records, and leaves l after the last complete one.
 func (l *Ledger) replay(content []byte, committed *slot) ([]Record, error) {
 	var records []Record
 	for l.last.Bytes < int64(len(content)) {
@@ -177,7 +177,7 @@ func (l *Ledger) replay(content []byte, committed *slot) ([]Record, error) {
 	return records, nil
 }
 
-// readLine takes the first line of content apart and checks its chain.
+// readLine parses the first line of content and checks its chain hash.
 func readLine(content []byte, previous protocol.Hash) (record Record, chain protocol.Hash, length int, err error) {
 	end := bytes.IndexByte(content, '\n')
 	if end < 0 {
@@ -205,7 +205,7 @@ func link(previous protocol.Hash, body []byte) protocol.Hash {
 }
 
 // Append commits records: when it returns without an error, they are on the disk. After an error nothing more can be appended, because what
-// the disk holds is not known; open the file again.
+// the disk holds is unknown; open the file again.
 func (l *Ledger) Append(records ...Record) error {
 	if l.broken != nil {
 		return fmt.Errorf("the ledger accepts no more records after an earlier error: %w", l.broken)
@@ -261,5 +261,5 @@ func (l *Ledger) commit() error {
 	return l.file.Sync()
 }
 
-// Bytes that are committed.
+// Bytes is the size of the file that is committed.
 func (l *Ledger) Bytes() int64 { return l.last.Bytes }

@@ -13,7 +13,7 @@ type Layout struct {
 	elements int
 }
 
-// NewLayout lays the tensors out in their order. It refuses what a model cannot be; maxElements bounds the whole.
+// NewLayout lays the tensors out in their order. It refuses what cannot be a model; maxElements limits the total.
 func NewLayout(specs []Spec, maxElements uint64) (*Layout, error) {
 	if len(specs) == 0 {
 		return nil, fmt.Errorf("the model has no trainable parameters")

@@ -27,8 +27,8 @@ type Settings struct {
 	BatchSize uint32
 	Epochs    uint32
 
-	MinShardSamples uint32 // shards of a step are merged until each has at least so many samples; 0 or 1 merges none
-	DropLast        bool   // what does not fill a step at the end of an epoch is not used in that epoch
+	MinShardSamples uint32 // shards of a step are merged until each has at least this many samples; 0 or 1 merges none
+	DropLast        bool   // samples at the end of an epoch that do not fill a step are left out of that epoch
 }
 
 // Timings say where a worker's time went since its last request for work, in seconds.
@@ -45,8 +45,8 @@ type Join struct {
 	Dataset        Dataset
 	ProcessID      uint32
 	RunID          string        // of an earlier connection; empty at the first
-	Heartbeat      time.Duration // longest silence of the worker; 0 where it promises none
-	Training       string        // how a step changes the parameters, as JSON; empty where the worker does not say
+	Heartbeat      time.Duration // longest silence that the worker promises; 0 for no promise
+	Training       string        // how a step changes the parameters, as JSON; empty where the worker does not report it
 	Arithmetic     string        // level that its arithmetic is pinned to; empty where it is not
 	Fingerprints   []Fingerprint // of a reference computation
 }
@@ -71,12 +71,12 @@ type Report struct {
 	Samples   uint32
 	LossSum   float64 // the loss times Weight; with Summed, the loss
 	BatchHash Hash
-	Weight    float64 // what the gradient was multiplied with: its loss is a mean over so many things
+	Weight    float64 // what the gradient was multiplied by: the number of things that its loss is a mean over
 	Summed    bool    // the loss is a sum over them
 	Stop      string  // not empty: why the run is to end after this step
 }
 
-// Leave says that a worker goes.
+// Leave announces that a worker leaves.
 type Leave struct {
 	Reason string
 	Broken string // not empty: how the worker's script breaks the promise of the same bits
@@ -112,7 +112,7 @@ type Ack struct {
 // SnapshotRequest answers Work: send your state, another worker needs it.
 type SnapshotRequest struct{ Step uint64 }
 
-// Finished answers Work: all steps are done, or a script has ended the run before.
+// Finished answers Work: all steps are done, or a script has ended the run earlier.
 type Finished struct {
 	Steps          uint64
 	ParametersHash Hash

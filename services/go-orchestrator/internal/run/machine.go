@@ -33,7 +33,7 @@ type Config struct {
 	CheckpointSteps uint64        // steps between two checkpoints; 0 for none
 	CheckpointEvery time.Duration // time between two checkpoints; 0 for none
 	KeepCheckpoints int           // the newest ones; at least 1
-	Strict          bool          // end the run where the same bits cannot be promised any more
+	Strict          bool          // end the run when the same bits can no longer be promised
 	TakeChanges     bool          // accept a training that differs from the run's, and continue after a script has ended it
 	VerifyFraction  float64       // share of the shards that two workers compute
 	StragglerK      float64       // a shard is late after median + k * MAD

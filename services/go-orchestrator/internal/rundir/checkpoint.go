@@ -23,7 +23,7 @@ const checkpoints = "checkpoints"
 // Bytes of a checkpoint that are held in one piece of memory.
 const blockBytes = 4 << 20
 
-// note is the file beside a checkpoint, for people and for `pangea export`.
+// note is the JSON file next to a checkpoint, for people and for `pangea export`.
 type note struct {
 	Format     int           `json:"format"`
 	RunID      string        `json:"run_id"`
@@ -35,7 +35,7 @@ type note struct {
 	Bytes      uint64        `json:"bytes"`
 }
 
-// SaveCheckpoint writes a worker's state: whole under its name, or not at all. It may be called beside the other methods.
+// SaveCheckpoint writes a worker's state: complete under its name, or not at all. It may be called concurrently with the other methods.
 func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochStep uint32) (ledger.Checkpoint, error) {
 	name := filepath.Join(checkpoints, fmt.Sprintf("step-%010d", s.Step))
 	c := ledger.Checkpoint{Step: s.Step, File: name + ".safetensors", Bytes: s.TotalBytes, SHA256: s.Hash, ParamsHash: s.ParametersHash}
@@ -63,7 +63,7 @@ func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochSte
 	return c, err
 }
 
-// LoadCheckpoint reads one back. Its bytes count against memory until the snapshot is released. A file that is not the one that was written is refused.
+// LoadCheckpoint reads a checkpoint back. Its bytes count against memory until the snapshot is released. A file that differs from what was written is refused.
 func (d *Dir) LoadCheckpoint(c ledger.Checkpoint, memory *budget.Budget) (*protocol.Snapshot, error) {
 	file, err := os.Open(filepath.Join(d.path, c.File))
 	if err != nil {
@@ -102,7 +102,7 @@ func readBlocks(file io.Reader, c ledger.Checkpoint) ([][]byte, error) {
 	return blocks, nil
 }
 
-// RemoveCheckpoint deletes one, and the file beside it.
+// RemoveCheckpoint deletes a checkpoint, and the note next to it.
 func (d *Dir) RemoveCheckpoint(c ledger.Checkpoint) error {
 	file := filepath.Join(d.path, c.File)
 	for _, path := range []string{file, strings.TrimSuffix(file, ".safetensors") + ".json"} {

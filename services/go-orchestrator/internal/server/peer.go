@@ -26,7 +26,7 @@ type peer struct {
 // close ends both directions at once. An error means that it is closed already.
 func (p *peer) close() { _ = p.connection.Close() }
 
-// put queues a reply. A peer that reads none of its replies is cut off.
+// put queues a reply. A peer that does not read its replies is disconnected.
 func (p *peer) put(reply outgoing) {
 	if !p.out.put(reply) {
 		p.close()
@@ -57,10 +57,10 @@ func (p *peer) closeGracefully() {
 	p.close()
 }
 
-// read handles what comes until the connection ends.
+// read handles messages until the connection ends.
 func (p *peer) read() {
 	source := &progress{connection: p.connection, clock: p.server.config.Clock, received: p.server.config.Metrics.BytesReceived,
-		heard: func() { p.server.post(run.PeerSeen{Peer: p.id}) }}
+		seen: func() { p.server.post(run.PeerSeen{Peer: p.id}) }}
 	buffered := bufio.NewReaderSize(source, 4096)
 	reader := wire.NewReader(buffered, p.server.limits, p.server.config.Memory)
 	reason := ""
@@ -78,7 +78,7 @@ func (p *peer) read() {
 			p.refuse(message, asRefusal(err))
 			reason = err.Error()
 		}
-		// A frame may come at any time, but once it has begun it has to go on.
+		// A frame may begin at any time, but then the rest of it must follow.
 		source.idle = buffered.Buffered() == 0
 	}
 	reader.Close()
@@ -87,7 +87,7 @@ func (p *peer) read() {
 	p.closeGracefully()
 }
 
-// ended says why no more frames can be read, and tells the peer if it is its fault.
+// ended says why no more frames can be read, and tells the peer if that is its fault.
 func (p *peer) ended(err error) string {
 	var malformed *wire.FrameError
 	switch {
@@ -104,7 +104,7 @@ func (p *peer) ended(err error) string {
 	return err.Error()
 }
 
-// asRefusal tells a peer of an error after which its connection is closed.
+// asRefusal is what a peer is told of an error after which its connection is closed.
 func asRefusal(err error) *protocol.Error {
 	var exhausted *budget.ExhaustedError
 	if errors.As(err, &exhausted) {

@@ -24,7 +24,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
 
-// Files is where a run is written down.
+// Files is where a run is recorded.
 type Files interface {
 	Append(run.MetricsLine) error
 	Write(run.Record) error
@@ -89,7 +89,7 @@ const (
 // another is asked. Whoever started the process has to wait at least this long before killing it.
 const lastCheckpointTimeout = 15 * time.Second
 
-// How often the machine is told the time.
+// tickInterval is how often the machine is told the time.
 const tickInterval = 50 * time.Millisecond
 
 // How long a finished run is kept open without workers: one that lost its connection just then comes back to learn of the end.
@@ -98,7 +98,7 @@ const lingerTimeout = 3 * time.Second
 // How long to wait before accepting again after an error.
 const acceptPause = 100 * time.Millisecond
 
-// New makes a server that has not begun. It goes on with the past of a run, or refuses to.
+// New makes a server that has not started yet. It continues the past of a run, or refuses to.
 func New(config Config, past run.Past) (*Server, error) {
 	if config.Hit == nil {
 		config.Hit = failpoint.Never
@@ -238,7 +238,7 @@ func (s *Server) accept(listener net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("the listener was closed: %w", err)
 		case err != nil:
-			// Out of descriptors, most likely: those that are there go on, and the next worker may have more luck.
+			// Most likely the process is out of descriptors: existing connections keep working, and the next worker may be accepted.
 			s.config.Log.Warn("cannot accept a connection", "error", err.Error())
 			select {
 			case <-s.done:
@@ -299,7 +299,7 @@ func (s *Server) post(event run.Event) {
 	}
 }
 
-// Checkpoint takes one as soon as a worker can give its state; the run goes on.
+// Checkpoint takes a checkpoint as soon as a worker can send its state; the run continues.
 func (s *Server) Checkpoint(reason string) { s.post(run.CheckpointRequested{Reason: reason}) }
 
 // Ready says why no worker can join.

@@ -10,7 +10,7 @@ import (
 // Node is a range of shards [First, First+Count) that is a node of the tree: Count is a power of two that divides First.
 type Node struct{ First, Count uint32 }
 
-// Check says why the range is no node of a tree over that many shards.
+// Check says why the range is not a node of a tree over that many shards.
 func (n Node) Check(shards uint32) error {
 	switch {
 	case n.Count == 0 || bits.OnesCount32(n.Count) != 1:

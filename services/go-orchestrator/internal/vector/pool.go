@@ -45,7 +45,7 @@ func (p *Pool) put(blocks [][]float32) {
 	}
 }
 
-// Trim gives up the blocks that are not in use, for when others need the budget.
+// Trim releases the blocks that are not in use, for when others need the budget.
 func (p *Pool) Trim() {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

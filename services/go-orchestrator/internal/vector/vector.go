@@ -1,6 +1,6 @@
 //go:build amd64 || arm64 || riscv64 || loong64 || ppc64le
 
-// Package vector holds model-sized float32 vectors in pooled blocks: memory is taken as bytes arrive, is used again from step
+// Package vector holds model-sized float32 vectors in pooled blocks: memory is taken as bytes arrive, is reused from step
 // to step, and goes to sockets without a copy. The build tag lists little-endian machines, because the wire's elements are
 // little-endian and are viewed in place.
 package vector

@@ -10,7 +10,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
-// Most that goes into one frame.
+// Limits of what goes into one frame.
 const (
 	chunkBytes  = vector.BlockElements * 4
 	chunkPieces = 256
@@ -99,7 +99,7 @@ func WritePieces(layout *protocol.Layout, pieces []Piece, list tensor.Tensor_Lis
 	return nil
 }
 
-// headBytes is about what the first segment takes for pieces.
+// headBytes is roughly what the first segment takes for pieces.
 func headBytes(layout *protocol.Layout, pieces []Piece) int {
 	bytes := 256
 	for _, piece := range pieces {

@@ -22,7 +22,7 @@ type Payload struct{ pointers capnp.PointerList }
 // At gives the pointer to a payload.
 func (p Payload) At(i int) (capnp.Ptr, error) { return p.pointers.At(i) }
 
-// NewFrame encodes a message. fill sets all but the payloads in the usual way and places those with Payload.At. hint is about how many
+// NewFrame encodes a message. fill sets all but the payloads in the usual way and places those with Payload.At. hint is roughly how many
 // bytes the message takes without them.
 //
 // The Go library copies whatever is set as Data. What it does not copy is a pointer to an object that lies in another segment of

@@ -34,7 +34,7 @@ func Open(frame *capnp.Message) (message Message, err error) {
 	return message, nil
 }
 
-// guard makes a malformed message of a panic in the Cap'n Proto library: a peer's bytes must not be able to end the process.
+// guard turns a panic in the Cap'n Proto library into a malformed message: a peer's bytes must not be able to end the process.
 func guard(err *error) {
 	if reason := recover(); reason != nil {
 		*err = fmt.Errorf("decode a message: %v", reason)
@@ -74,7 +74,7 @@ func (m Message) Join() (join protocol.Join, err error) {
 	if join.RunID, err = request.RunId(); err != nil {
 		return join, err
 	}
-	// What no clock can mean is taken for no promise.
+	// A value that no clock can mean counts as no promise.
 	if beat := request.HeartbeatSeconds(); beat > 0 && beat < 3600 {
 		join.Heartbeat = time.Duration(beat * float64(time.Second))
 	}
@@ -89,7 +89,7 @@ func (m Message) Join() (join protocol.Join, err error) {
 	return join, err
 }
 
-// readComputation reads what has to be equal for all workers of a run.
+// readComputation reads what must be equal for all workers of a run.
 func readComputation(request tensor.JoinRequest, join *protocol.Join) (err error) {
 	if join.Training, err = request.Training(); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// SnapshotAssembly puts the frames of a worker's state together and checks its hash.
+// SnapshotAssembly assembles the frames of a worker's state and checks its hash.
 type SnapshotAssembly struct {
 	RequestID uint64
 
@@ -22,7 +22,7 @@ type SnapshotAssembly struct {
 	sum            hash.Hash
 }
 
-// NewSnapshotAssembly starts with a snapshot's first frame, which Add is still to be given. Its bytes count against memory.
+// NewSnapshotAssembly starts with a snapshot's first frame, which must also be given to Add. The snapshot's bytes count against memory.
 func NewSnapshotAssembly(first Message, memory *budget.Budget) (a *SnapshotAssembly, err error) {
 	defer guard(&err)
 	frame, err := first.root.Snapshot()
@@ -34,7 +34,7 @@ func NewSnapshotAssembly(first Message, memory *budget.Budget) (a *SnapshotAssem
 	return a, err
 }
 
-// Discard gives back the memory of a snapshot that will not be finished.
+// Discard releases the memory of a snapshot that will not be completed.
 func (a *SnapshotAssembly) Discard() {
 	a.memory.Give(a.taken)
 	a.taken, a.blocks = 0, nil
@@ -86,7 +86,7 @@ func (a *SnapshotAssembly) Add(m Message) (snapshot *protocol.Snapshot, err erro
 	return protocol.NewSnapshot(a.step, a.parametersHash, a.blocks, a.total, sent, func() { memory.Give(taken) }), nil
 }
 
-// keep copies data into blocks of chunkBytes, each taken when bytes for it come; small pieces double the last one.
+// keep copies data into blocks of chunkBytes, each allocated when bytes for it arrive; small pieces double the last one.
 func (a *SnapshotAssembly) keep(data []byte) error {
 	for len(data) > 0 {
 		last := len(a.blocks) - 1
