@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestWhatListensCanBeReached(t *testing.T) {
+func TestAListenerCanBeReached(t *testing.T) {
 	for address, host := range map[string]string{
 		":0": "127.0.0.1", "0.0.0.0:0": "127.0.0.1", "[::]:0": "127.0.0.1", "127.0.0.1:0": "127.0.0.1", "localhost:0": "", "[::1]:0": "::1",
 	} {

@@ -77,7 +77,7 @@ func written(t *testing.T, records ...Record) *memory {
 
 func copied(file *memory) *memory { return &memory{data: append([]byte{}, file.data...)} }
 
-func TestWhatWasAppendedIsReadAgain(t *testing.T) {
+func TestAppendedRecordsAreReadBack(t *testing.T) {
 	file := written(t, samples()...)
 	for range 3 {
 		_, records, err := Open(file, failpoint.Never)
@@ -103,7 +103,7 @@ func show(t *testing.T, records []Record) string {
 	return text.String()
 }
 
-func TestEveryCutIsNoticed(t *testing.T) {
+func TestEveryTruncationIsNoticed(t *testing.T) {
 	file := written(t, samples()...)
 	for size := range len(file.data) {
 		_, records, err := Open(&memory{data: append([]byte{}, file.data[:size]...)}, failpoint.Never)
@@ -134,7 +134,7 @@ func TestEveryFlippedByteIsNoticedOrHarmless(t *testing.T) {
 	}
 }
 
-func TestWhatWasNotAcknowledgedIsTakenOverWholeOrDropped(t *testing.T) {
+func TestUnacknowledgedRecordsAreTakenOverWholeOrDropped(t *testing.T) {
 	all := samples()
 	before, after := written(t, all[:4]...), written(t, all[:5]...)
 	for size := len(before.data); size <= len(after.data); size++ {
@@ -179,7 +179,7 @@ func TestNothingIsAppendedAfterAnError(t *testing.T) {
 	}
 }
 
-func TestPointsArePassedInOrder(t *testing.T) {
+func TestFailpointsAreHitInOrder(t *testing.T) {
 	var hits []string
 	l, _, err := Open(&memory{}, func(point failpoint.Point) { hits = append(hits, string(point)) })
 	if err != nil {

@@ -35,8 +35,8 @@ func (w *watched) Sync() error {
 	return w.memory.Sync()
 }
 
-// After a sync that failed the kernel holds records that the disk has not, and says that there is nothing to be written.
-func TestWhatIsTakenOverIsOnTheDiskBeforeASlotNamesIt(t *testing.T) {
+// After a failed sync the kernel holds records that the disk does not, and reports that there is nothing left to write.
+func TestRecordsTakenOverAreDurableBeforeASlotNamesThem(t *testing.T) {
 	before, after := written(t, samples()[:4]...), written(t, samples()[:5]...)
 	committed := len(before.data)
 	torn := copied(before)
@@ -52,14 +52,14 @@ func TestWhatIsTakenOverIsOnTheDiskBeforeASlotNamesIt(t *testing.T) {
 }
 
 // One slot is spoilt by a crash, and the next process dies while it writes a slot.
-func TestASecondCrashWhileSlotsAreMendedLosesNothing(t *testing.T) {
+func TestASecondCrashWhileSlotsAreRepairedLosesNothing(t *testing.T) {
 	for count := 3; count <= 4; count++ { // the newest slot is the one, then the other
 		for spoilt := range 2 {
 			for tear := 1; tear <= 2; tear++ {
 				file := &watched{memory: written(t, samples()[:count]...), tear: tear}
 				copy(file.data[spoilt*slotBytes:], strings.Repeat("?", slotBytes))
 				if _, _, err := Open(file, failpoint.Never); err == nil {
-					t.Fatal("a torn write is no error")
+					t.Fatal("a torn write is not an error")
 				}
 				file.tear = 0
 				if _, records, err := Open(file, failpoint.Never); err != nil || len(records) != count {

@@ -80,7 +80,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestTheMajorityKnowsTheParametersAlsoWhenAnotherSpeaksFirst(t *testing.T) {
+func TestTheMajorityDecidesEvenWhenAnotherReportsFirst(t *testing.T) {
 	b := newBench(t)
 	for peer := range Peer(3) {
 		b.join(peer + 1)
@@ -116,7 +116,7 @@ func TestTheMajorityKnowsTheParametersAlsoWhenAnotherSpeaksFirst(t *testing.T) {
 	}
 }
 
-func TestATieIsSettledByComputingAgain(t *testing.T) {
+func TestATieIsSettledByRecomputing(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.Strict = true
 	b.join(1)
@@ -134,7 +134,7 @@ func TestATieIsSettledByComputingAgain(t *testing.T) {
 	}
 	b.handle(PeerDisconnected{Peer: 1})
 	b.handle(PeerDisconnected{Peer: 2})
-	// The second one is back first, from the initial parameters, and says the same again: it was right.
+	// The second one is back first, from the initial parameters, and reports the same hash again: it was right.
 	b.join(3)
 	b.ask(3, 0)
 	b.wantShards(3, 0, 1, 2, 3)
@@ -149,7 +149,7 @@ func TestATieIsSettledByComputingAgain(t *testing.T) {
 	}
 }
 
-func TestAWorkerThatHangsIsNotWaitedForWithItsClaim(t *testing.T) {
+func TestTheReportOfAWorkerThatHangsIsNotWaitedFor(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.join(2)

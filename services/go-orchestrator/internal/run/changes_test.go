@@ -34,7 +34,7 @@ func (b *bench) back(peer Peer, step uint64) {
 	one[protocol.Joined](b, peer)
 }
 
-func TestAFinishedRunGoesOnWithMoreEpochs(t *testing.T) {
+func TestAFinishedRunContinuesWithMoreEpochs(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.train(1, 0, 3)
@@ -86,7 +86,7 @@ func TestSettingsThatFixTheArithmeticStayRefused(t *testing.T) {
 	}
 }
 
-func TestARunThatAScriptHasEndedGoesOnOnRequest(t *testing.T) {
+func TestARunThatAScriptEndedContinuesOnRequest(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.train(1, 0, 1)
@@ -113,7 +113,7 @@ func TestARunThatAScriptHasEndedGoesOnOnRequest(t *testing.T) {
 	}
 }
 
-// The process dies between the stop and the end of the run, and is started again with the same arguments: the new stop holds.
+// The process dies between the stop and the end of the run, and is restarted with the same arguments: the new stop holds.
 func TestAStopThatHasNotEndedTheRunYetIsNotLifted(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.TakeChanges = true

@@ -29,7 +29,7 @@ func (b *bench) joinAs(peer Peer, join protocol.Join) []protocol.Reply {
 	return b.take(peer)
 }
 
-func TestWorkersThatComputeOtherwiseAreRefused(t *testing.T) {
+func TestWorkersThatComputeDifferentlyAreRefused(t *testing.T) {
 	for _, test := range []struct {
 		scenario string
 		change   func(*protocol.Join)
@@ -46,7 +46,7 @@ func TestWorkersThatComputeOtherwiseAreRefused(t *testing.T) {
 		{"a key less", func(j *protocol.Join) { j.Training = strings.Replace(training, `"clip_norm":null,`, "", 1) }, "clip_norm is nothing, but the run has null", false},
 		{"no JSON", func(j *protocol.Join) { j.Training = "Adam" }, `training is "Adam", but the run has "{`, false},
 		{"another level", func(j *protocol.Join) { j.Arithmetic = "avx512" }, "its arithmetic is pinned to avx512, that of the run to avx2", true},
-		{"other bits", func(j *protocol.Join) {
+		{"different bits", func(j *protocol.Join) {
 			j.Fingerprints = []protocol.Fingerprint{{Operator: "matmul", Hash: protocol.Hash{9}}, {Operator: "exp", Hash: protocol.Hash{9}}, {Operator: "new", Hash: protocol.Hash{9}}}
 		}, "exp, matmul of the same inputs give different bits", true},
 		{"a long training", func(j *protocol.Join) { j.Training = strings.Repeat("x", 1<<17) }, "training has 131072 bytes; it may have 65536", false},
@@ -73,7 +73,7 @@ func TestWorkersThatComputeOtherwiseAreRefused(t *testing.T) {
 	}
 }
 
-func TestAnotherTrainingIsTakenOnRequest(t *testing.T) {
+func TestADifferentTrainingIsAcceptedOnRequest(t *testing.T) {
 	b := newBench(t)
 	b.joinAs(1, said(nil))
 	b.machine.config.TakeChanges = true
@@ -102,8 +102,8 @@ func TestAnotherTrainingIsTakenOnRequest(t *testing.T) {
 	}
 }
 
-// Steps after the newest checkpoint have to come out as they are in the ledger, so they cannot be computed with another training.
-func TestAChangeIsNotTakenWhereStepsHaveToBeComputedAgain(t *testing.T) {
+// Steps after the newest checkpoint must come out as they are in the ledger, so they cannot be recomputed with a different training.
+func TestAChangeIsNotAcceptedWhileStepsMustBeRecomputed(t *testing.T) {
 	b := newBench(t)
 	b.joinAs(1, said(nil))
 	b.advance(1, 2)
@@ -120,8 +120,8 @@ func TestAChangeIsNotTakenWhereStepsHaveToBeComputedAgain(t *testing.T) {
 	}
 }
 
-// A ledger from before workers said how they train takes what the first one says.
-func TestWhatNobodyHasSaidIsTakenFromTheFirst(t *testing.T) {
+// A ledger from before workers reported how they train takes what the first one reports.
+func TestWhatNobodyReportedIsTakenFromTheFirst(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.joinAs(2, said(nil))

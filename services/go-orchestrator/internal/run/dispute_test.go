@@ -21,7 +21,7 @@ func newCheckedBench(t *testing.T) *bench {
 	return b
 }
 
-// A worker that is proven wrong about one shard has sent wrong bits for another one, too, and those are part of the sum: they have to go.
+// A worker that is proven wrong about one shard has sent wrong bits for another one, too, and those are part of the sum: they must be discarded.
 func TestNothingThatAWrongWorkerSentStaysInTheSum(t *testing.T) {
 	b := newCheckedBench(t)
 	for peer, name := range []string{"", "liar", "second", "third"} {
@@ -58,7 +58,7 @@ func TestNothingThatAWrongWorkerSentStaysInTheSum(t *testing.T) {
 	}
 	want(protocol.Duplicate, 3, 1, 1)
 	if len(b.machine.roster.workers) != 2 {
-		t.Fatalf("%d workers are left; the liar has to be gone", len(b.machine.roster.workers))
+		t.Fatalf("%d workers are left; the liar must have been removed", len(b.machine.roster.workers))
 	}
 	// Both that are left compute what they are given, until they are given the sum.
 	for range 10 {

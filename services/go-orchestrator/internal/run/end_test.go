@@ -101,7 +101,7 @@ func TestAStopIsAfterTheLastCommittedStep(t *testing.T) {
 	}
 }
 
-// While steps are computed again the end is that of the ledger.
+// While steps are recomputed, the end is that of the ledger.
 func TestAStopInAReplayWaitsForTheLastCommittedStep(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
@@ -232,8 +232,8 @@ func TestAReasonToStopThatIsTooLongIsRefused(t *testing.T) {
 	}
 }
 
-// Everything is committed and the parameters are known, but the end is not written down: a start waits for a worker that can be told.
-func TestAStartDoesNotEndARunBeforeAWorkerIsThere(t *testing.T) {
+// Everything is committed and the parameters are known, but the end is not recorded: a restarted process waits for a worker that it can tell.
+func TestARestartDoesNotEndARunBeforeAWorkerJoins(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.train(1, 0, 3)

@@ -104,7 +104,7 @@ func testJoin() protocol.Join {
 	}
 }
 
-// hashAt is the hash of the parameters after so many steps.
+// hashAt is the hash of the parameters after this many steps.
 func hashAt(step uint64) protocol.Hash { return protocol.Hash{byte(step), 42} }
 
 func (b *bench) join(peer Peer) protocol.Joined {
@@ -182,7 +182,7 @@ func TestARunOfOneWorker(t *testing.T) {
 	}
 }
 
-func TestShardsAreDividedAndOfTheDeadGivenToTheLiving(t *testing.T) {
+func TestShardsAreDividedAndThoseOfTheDeadReassigned(t *testing.T) {
 	b := newBench(t)
 	for peer := Peer(1); peer <= 3; peer++ {
 		b.join(peer)
@@ -211,11 +211,11 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 		detail   string
 	}{
 		{"the same bits again", func(b *bench) protocol.Update { return b.update(1, 0, 2, 5) }, protocol.Duplicate, "already arrived"},
-		{"other bits", func(b *bench) protocol.Update { return b.update(1, 0, 2, 6) }, protocol.Conflict, "different bits"},
+		{"different bits", func(b *bench) protocol.Update { return b.update(1, 0, 2, 6) }, protocol.Conflict, "different bits"},
 		{"another grouping", func(b *bench) protocol.Update { return b.update(1, 0, 1, 5) }, protocol.Stale, "overlap"},
 		{"a closed step", func(b *bench) protocol.Update { return b.update(0, 0, 2, 5) }, protocol.Stale, "step 0 is closed"},
 		{"a step that is not open", func(b *bench) protocol.Update { return b.update(2, 0, 2, 5) }, protocol.TooEarly, "step 2 is not open"},
-		{"no node of the tree", func(b *bench) protocol.Update { return b.update(1, 1, 2, 5) }, protocol.Refused, "not a node"},
+		{"not a node of the tree", func(b *bench) protocol.Update { return b.update(1, 1, 2, 5) }, protocol.Refused, "not a node"},
 		{"beyond the last shard", func(b *bench) protocol.Update { return b.update(1, 4, 2, 5) }, protocol.Refused, "not all in a step"},
 		{"a wrong number of samples", func(b *bench) protocol.Update {
 			u := b.update(1, 2, 2, 5)
@@ -229,16 +229,16 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 		}, protocol.Conflict, "different bits"},
 		{"the same bits of a loss that is a sum", func(b *bench) protocol.Update { return summed(b.update(1, 0, 2, 5)) }, protocol.Conflict, "different bits"},
 		{"a sum where the step has means", func(b *bench) protocol.Update { return summed(b.update(1, 2, 2, 5)) }, protocol.Refused, "the loss of shard 2 is a sum, that of shard 0 a mean"},
-		{"a weight that is no number", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.NaN()) }, protocol.Refused, "the weight of shard 3 is NaN"},
-		{"a weight without end", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.Inf(1)) }, protocol.Refused, "the weight of shard 3 is +Inf"},
+		{"a weight that is not a number", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.NaN()) }, protocol.Refused, "the weight of shard 3 is NaN"},
+		{"an infinite weight", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.Inf(1)) }, protocol.Refused, "the weight of shard 3 is +Inf"},
 		{"a weight too large to add up", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), 1e306) }, protocol.Refused, "the weight of shard 3 is 1e+306"},
 		{"a negative weight", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), -1) }, protocol.Refused, "the weight of shard 3 is -1"},
-		{"a loss that is no number", func(b *bench) protocol.Update {
+		{"a loss that is not a number", func(b *bench) protocol.Update {
 			u := b.update(1, 2, 2, 5)
 			u.Reports[0].LossSum = math.NaN()
 			return u
 		}, protocol.Refused, "the loss of shard 2 is NaN"},
-		{"reports in another order", func(b *bench) protocol.Update {
+		{"reports in a different order", func(b *bench) protocol.Update {
 			u := b.update(1, 2, 2, 5)
 			slices.Reverse(u.Reports)
 			return u
@@ -334,7 +334,7 @@ func TestALateJoinerGetsTheStateOfAnother(t *testing.T) {
 	}
 }
 
-func TestAWorkerWithOtherParametersIsToldApart(t *testing.T) {
+func TestAWorkerWithDifferentParametersIsNoticed(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.join(2)

@@ -8,9 +8,9 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// The worker that computes dies while another one, which is too late for the open step but holds sound parameters, is silent: it must not be
-// sent away, because it is the only one that the run can go on with.
-func TestASilentWorkerWithSoundParametersIsWaitedFor(t *testing.T) {
+// The worker that computes dies while another one, which is too late for the open step but holds verified parameters, is silent: it must not be
+// sent away, because it is the only one that the run can continue with.
+func TestASilentWorkerWithVerifiedParametersIsWaitedFor(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.ask(1, 0)
@@ -39,7 +39,7 @@ func TestASilentWorkerWithSoundParametersIsWaitedFor(t *testing.T) {
 	}
 }
 
-// All workers die and a new one comes: the checkpoint is read once, and its memory is given back when the run has gone on.
+// All workers die and a new one joins: the checkpoint is read once, and its memory is released when the run has moved on.
 func TestACheckpointIsLoadedOnce(t *testing.T) {
 	b := newBench(t)
 	b.join(1)

@@ -20,7 +20,7 @@ func (b *bench) reopen() {
 	b.carryOut(effects)
 }
 
-// state of the parameters after so many steps.
+// state of the parameters after this many steps.
 func state(step uint64) *protocol.Snapshot {
 	return protocol.NewSnapshot(step, hashAt(step), [][]byte{{1}}, 1, protocol.Hash{}, func() {})
 }
@@ -44,8 +44,8 @@ func (b *bench) wantNoErrors() {
 	}
 }
 
-// A run that is stopped takes a last checkpoint of the step that is open; who resumes it loads that and computes nothing again.
-func TestAfterACleanStopNoStepIsComputedAgain(t *testing.T) {
+// A run that is stopped takes a last checkpoint of the open step; resuming it loads that and recomputes nothing.
+func TestAfterACleanStopNoStepIsRecomputed(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.CheckpointSteps = 100
 	b.join(1)
@@ -75,7 +75,7 @@ func TestAfterACleanStopNoStepIsComputedAgain(t *testing.T) {
 		}
 	}
 	if status.RecomputedSteps != 0 || len(b.lines) != 2 {
-		t.Fatalf("%d steps were computed again; %d lines", status.RecomputedSteps, len(b.lines))
+		t.Fatalf("%d steps were recomputed; %d lines", status.RecomputedSteps, len(b.lines))
 	}
 	b.wantNoErrors()
 }
@@ -102,7 +102,7 @@ func TestACheckpointSettlesTheHashAfterTheLastStep(t *testing.T) {
 }
 
 // A hash that is not known is not one that differs.
-func TestACheckpointWhoseHashNobodyHasSaidIsLoaded(t *testing.T) {
+func TestACheckpointWhoseHashNobodyReportedIsLoaded(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.advance(1, 1)

@@ -67,7 +67,7 @@ func TestSchedule(t *testing.T) {
 }
 
 // The file is read by tests of each language that cuts steps, and was made by none of them.
-func TestTheCutIsThatOfTheOtherLanguages(t *testing.T) {
+func TestTheCutIsTheSameInAllLanguages(t *testing.T) {
 	content, err := os.ReadFile("../../../../libraries/order/testdata/cuts.json")
 	if err != nil {
 		t.Fatal(err)

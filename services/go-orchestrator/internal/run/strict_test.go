@@ -10,7 +10,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// wantHalted says that the run is over for everybody, and why.
+// wantHalted checks that the run has ended for everybody, and why.
 func (b *bench) wantHalted(why string, waiting ...Peer) {
 	b.t.Helper()
 	if record := b.lastRecord(); record.State != Stopped || !strings.Contains(record.Stopped, why) || record.Incidents == 0 || record.Finished == nil {
@@ -49,7 +49,7 @@ func TestAScriptThatBreaksThePromiseEndsTheRun(t *testing.T) {
 	}
 }
 
-func TestWithoutStrictABrokenScriptIsAnIncidentAlone(t *testing.T) {
+func TestWithoutStrictABrokenScriptIsOnlyAnIncident(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.join(2)
@@ -152,7 +152,7 @@ func TestThreeResultsEndTheRun(t *testing.T) {
 	}
 }
 
-func TestATieThatComesTwiceEndsTheRun(t *testing.T) {
+func TestASecondTieEndsTheRun(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.Strict, b.machine.agreement.ties = true, 1
 	b.join(1)

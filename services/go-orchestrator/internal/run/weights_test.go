@@ -79,7 +79,7 @@ func TestAnEmptyShardHasNoWeight(t *testing.T) {
 		u.Reports[i].Samples, u.Reports[i].Weight, u.Reports[i].Summed = samples, float64(samples), samples == 0
 	}
 	if ack := b.submit(1, u); ack.Verdict != protocol.Accepted {
-		t.Fatalf("what an empty shard says of its loss must not matter: %+v", ack)
+		t.Fatalf("what an empty shard reports as its loss must not matter: %+v", ack)
 	}
 }
 
@@ -133,7 +133,7 @@ func (b *bench) incidents() []*ledger.Incident {
 	return incidents
 }
 
-func TestARunOfTheFirstFormatGoesOnAsItBegan(t *testing.T) {
+func TestARunOfTheFirstFormatContinuesAsItBegan(t *testing.T) {
 	first := []ledger.Record{&ledger.Settings{Format: 1, RunID: "test", Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1}, &ledger.Start{}}
 	open := func(minShardSamples uint32, byDefault, dropLast bool) (*Machine, error) {
 		settings := protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1, MinShardSamples: minShardSamples, DropLast: dropLast}
@@ -166,7 +166,7 @@ func TestARunOfTheFirstFormatGoesOnAsItBegan(t *testing.T) {
 	}
 }
 
-func TestALineOfMetricsComesBackWithTheLossOfItsFormat(t *testing.T) {
+func TestALineOfMetricsIsRestoredWithTheLossOfItsFormat(t *testing.T) {
 	divisor := ledger.Float(16)
 	for _, test := range []struct {
 		divisor *ledger.Float

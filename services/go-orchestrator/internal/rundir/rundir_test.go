@@ -37,7 +37,7 @@ func started(t *testing.T, path string) *Dir {
 	return d
 }
 
-func TestWhatWasWrittenIsFoundAgain(t *testing.T) {
+func TestWrittenFilesAreFoundAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "deep", "run")
 	d := started(t, path)
 	if err := errors.Join(d.Write(run.Record{RunID: "one"}), d.Write(run.Record{RunID: "r"}), d.Close()); err != nil {
@@ -57,7 +57,7 @@ func TestWhatWasWrittenIsFoundAgain(t *testing.T) {
 	}
 }
 
-func TestATornLineOfMetricsIsCutOff(t *testing.T) {
+func TestATornLineOfMetricsIsTruncated(t *testing.T) {
 	path := t.TempDir()
 	if err := started(t, path).Close(); err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func TestARunWithoutItsLedgerIsRefused(t *testing.T) {
 	}
 }
 
-func TestAPathThatIsNoDirectoryIsRefused(t *testing.T) {
+func TestAPathThatIsNotADirectoryIsRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)

@@ -335,7 +335,7 @@ func (s *started) page() string {
 	return answer.Body.String()
 }
 
-func TestMetricsTellTheStateOfTheRun(t *testing.T) {
+func TestMetricsShowTheStateOfTheRun(t *testing.T) {
 	s := start(t, 100)
 	want := func(lines ...string) {
 		t.Helper()
@@ -359,7 +359,7 @@ func TestMetricsTellTheStateOfTheRun(t *testing.T) {
 	want(`state{state="waiting"} 0`, `state{state="running"} 1`, "step 0", "total_steps 6", "leased_shards 8", "workers 1", "second_leases_total 0")
 }
 
-func TestWrongRequestsAreRefusedAndTheConnectionGoesOn(t *testing.T) {
+func TestWrongRequestsAreRefusedAndTheConnectionStaysUsable(t *testing.T) {
 	s := start(t, 100)
 	w := connect(t, s.address)
 	for _, test := range []struct {
@@ -393,7 +393,7 @@ func frameOf(t *testing.T, reply protocol.Reply) wire.Frame {
 	return frame
 }
 
-func TestBytesThatAreNoFrameEndTheirConnectionAlone(t *testing.T) {
+func TestBytesThatAreNotAFrameEndOnlyTheirConnection(t *testing.T) {
 	s := start(t, 100)
 	good, bad := connect(t, s.address), connect(t, s.address)
 	if _, err := bad.connection.Write(bytes.Repeat([]byte{0xff}, 64)); err != nil {
@@ -411,7 +411,7 @@ func TestBytesThatAreNoFrameEndTheirConnectionAlone(t *testing.T) {
 	}
 }
 
-func TestAConnectionTooManyIsToldToComeLater(t *testing.T) {
+func TestAConnectionBeyondTheLimitIsToldToRetryLater(t *testing.T) {
 	s := start(t, 1)
 	first := connect(t, s.address)
 	if _, err := first.ask(wiretest.Join(testJoin())); err != nil {
@@ -470,7 +470,7 @@ func TestACheckpointIsTakenOnRequest(t *testing.T) {
 	if err := w.send(wiretest.Snapshot(0, protocol.Hash{}, []byte("state"), 4)...); err != nil {
 		t.Fatal(err)
 	}
-	// It cannot be written in these tests, and the run goes on.
+	// It cannot be written in these tests, and the run continues.
 	if reply, err := w.ask(work); err != nil {
 		t.Fatal(reply, err)
 	}

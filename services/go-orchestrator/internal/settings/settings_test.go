@@ -17,7 +17,7 @@ func TestDefaultsComeFromTheRunDirectory(t *testing.T) {
 	}
 }
 
-func TestADefaultCutIsKnownFromOneThatIsAskedFor(t *testing.T) {
+func TestADefaultCutIsDistinguishedFromARequestedOne(t *testing.T) {
 	for arguments, byDefault := range map[string]bool{"": true, "--min-shard-samples 2": false, "--min-shard-samples 0 --drop-last": false, "--drop-last": true} {
 		s, err := Parse(append([]string{"--run-dir", "r"}, strings.Fields(arguments)...), nil, "")
 		if err != nil || s.DefaultCut != byDefault || s.Run.DropLast != strings.Contains(arguments, "drop-last") {

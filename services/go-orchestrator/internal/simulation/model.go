@@ -19,7 +19,7 @@ func initial(elements int) []float32 {
 	return p
 }
 
-// weighting says what a shard's loss is a mean over, if it is one.
+// weighting says what a shard's loss is a mean over, if it is a mean.
 type weighting string
 
 const (

@@ -24,13 +24,13 @@ type orchestrator struct {
 	pool    *vector.Pool
 	peers   map[run.Peer]*connection
 	dead    bool
-	ending  time.Time // when it does not wait any longer for a last checkpoint; zero unless it was asked to stop
+	ending  time.Time // until when it waits for a last checkpoint; zero unless it was asked to stop
 }
 
-// died is thrown where the process is killed in the middle of something.
+// died is the panic of a process that is killed in the middle of something.
 type died struct{}
 
-// start a process on what the disk holds.
+// startOrchestrator starts a process on what the disk holds.
 func (w *world) startOrchestrator() {
 	o := &orchestrator{world: w, peers: map[run.Peer]*connection{}, pool: vector.NewPool(budget.New("simulation", 1<<30))}
 	w.orchestrator = nil
@@ -58,14 +58,14 @@ func (w *world) startOrchestrator() {
 	o.tick()
 }
 
-// hit kills the process at one of the ledger's points now and then.
+// hit kills the process at one of the ledger's failpoints now and then.
 func (o *orchestrator) hit(failpoint.Point) {
 	if o.world.faulty() && o.world.clock.chance(o.world.crashes) {
 		panic(died{})
 	}
 }
 
-// survive turns the death of the process into that of this orchestrator alone.
+// survive confines the death of the process to this orchestrator.
 func (o *orchestrator) survive() {
 	if reason := recover(); reason != nil {
 		if _, is := reason.(died); !is {
@@ -75,7 +75,7 @@ func (o *orchestrator) survive() {
 	}
 }
 
-// die as kill -9 has it, or a loss of power of the whole machine, after which what was not synced may be gone.
+// die as by kill -9, or by a power loss of the whole machine, after which what was not synced may be lost.
 func (o *orchestrator) die() {
 	if o.dead {
 		return
@@ -93,7 +93,7 @@ func (o *orchestrator) die() {
 	o.end()
 }
 
-// end breaks the connections, and has someone start another process after a while.
+// end breaks the connections, and starts another process after a while.
 func (o *orchestrator) end() {
 	w := o.world
 	o.dead = true
@@ -123,7 +123,7 @@ func (o *orchestrator) tick() {
 	o.world.clock.after(50*time.Millisecond, o.tick)
 }
 
-// stop it as SIGTERM does: it waits for a last checkpoint, but not for ever.
+// stop it as by SIGTERM: it waits for a last checkpoint, but not without end.
 func (o *orchestrator) stop() {
 	if o.ending.IsZero() {
 		o.ending = o.world.clock.now.Add(15 * time.Second)
@@ -153,7 +153,7 @@ func (o *orchestrator) carryOut(effects []run.Effect) {
 		case run.Commit:
 			if err := o.ledger.Append(e.Records...); err != nil {
 				w.fault("ledger not written")
-				panic(died{}) // the shell stops the process; what it had not said is never said
+				panic(died{}) // the shell stops the process; what was not sent by then is never sent
 			}
 			w.acknowledged = o.ledger.Bytes()
 			w.history.Acknowledged = append(w.history.Acknowledged, Acknowledgement{w.acknowledged, w.disk.head(w.acknowledged)})
@@ -168,7 +168,7 @@ func (o *orchestrator) carryOut(effects []run.Effect) {
 		case run.Note:
 			w.note("%s %v", e.Message, e.Args)
 			if e.Level >= slog.LevelError && !w.expected(e.Message) {
-				w.violate("an error was logged for which there is no reason: %s %v", e.Message, e.Args)
+				w.violate("an error was logged without a reason: %s %v", e.Message, e.Args)
 			}
 		}
 	}

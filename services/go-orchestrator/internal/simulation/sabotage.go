@@ -8,7 +8,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 )
 
-// Sabotage is a promise that is broken on purpose: a checker that does not notice is no checker.
+// Sabotage is a promise that is broken on purpose, to show that the checker notices.
 type Sabotage string
 
 // What can be sabotaged.
@@ -30,7 +30,7 @@ func Sabotages() string {
 	return strings.Join(names, ", ")
 }
 
-// Check refuses a name that is none; the empty one is no sabotage.
+// Check refuses an unknown name; the empty one means no sabotage.
 func (s Sabotage) Check() error {
 	if s != "" && !slices.Contains(sabotages, s) {
 		return fmt.Errorf("there is no sabotage %q; there are %s", s, Sabotages())

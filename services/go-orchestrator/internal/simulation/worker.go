@@ -43,7 +43,7 @@ func (c *connection) toOrchestrator(event func() run.Event) {
 	})
 }
 
-// toWorker reaches a worker that is stopped only when it goes on.
+// toWorker reaches a stopped worker only when it resumes.
 func (c *connection) toWorker(do func()) {
 	c.deliver(&c.down, func() { c.worker.awake(do) })
 }
@@ -91,8 +91,8 @@ type worker struct {
 	stopped    time.Time // by SIGSTOP, until then
 	hung       time.Time // does nothing but send heartbeats, until then
 	liar       bool
-	flips      uint64      // after so many steps a parameter changes by itself; 0 for never
-	spoilt     bool        // that has happened, and the parameters are still these
+	flips      uint64      // after this many steps a parameter changes by itself; 0 for never
+	spoilt     bool        // that has happened, and it still holds these parameters
 	nodes      []tree.Node // of the lease, still to be sent
 	lease      protocol.Lease
 	stop       string // why its script has left its loop
@@ -117,7 +117,7 @@ func (w *worker) awake(do func()) {
 	w.running(do)
 }
 
-// running does something now, or when the process is no longer stopped: also one that hangs does it.
+// running does something now, or when the process is no longer stopped, even in one that hangs.
 func (w *worker) running(do func()) {
 	if w.stopped.After(w.world.clock.now) {
 		w.world.clock.at(w.stopped, func() { w.awake(do) })
@@ -131,7 +131,7 @@ func (w *worker) running(do func()) {
 // hang from now on, in whatever it is told to do next.
 func (w *worker) hang(pause time.Duration) { w.hung = w.world.clock.now.Add(pause) }
 
-// on does something for a connection, unless it is another one by now.
+// on does something for a connection, unless the worker has a different one by now.
 func (w *worker) on(c *connection, do func()) {
 	if w.connection == c && !c.broken {
 		do()
@@ -166,7 +166,7 @@ func (w *worker) connect() {
 	c.toOrchestrator(func() run.Event { return run.JoinRequested{Peer: c.peer, Join: join} })
 }
 
-// lost says that a connection has ended; another one is opened.
+// lost handles the end of a connection: another one is opened.
 func (w *worker) lost(c *connection) {
 	if w.connection == c {
 		w.connection = nil
@@ -222,7 +222,7 @@ func (w *worker) receive(reply protocol.Reply) {
 		w.after(pause, func() { w.on(c, w.submit) })
 	case protocol.Ack:
 		if r.Verdict == protocol.Refused || r.Verdict == protocol.TooEarly || r.Verdict == protocol.Conflict && !w.world.lies {
-			w.world.violate("an update of %s was not taken: %s %s", w.name, r.Verdict, r.Detail)
+			w.world.violate("an update of %s was not accepted: %s %s", w.name, r.Verdict, r.Detail)
 		}
 		w.submit()
 	case protocol.SnapshotRequest:
@@ -362,12 +362,12 @@ func (w *worker) apply(step uint64, sum []float32, divisor float64) {
 func (w *worker) load(step uint64, hash protocol.Hash, content []byte) {
 	w.params, w.step, w.spoilt = decode(content), step, false
 	if hashOf(w.params) != hash {
-		w.world.violate("%s was given a snapshot of step %d that is not what it says", w.name, step)
+		w.world.violate("%s was given a snapshot of step %d that does not match its hash", w.name, step)
 	}
 	w.ask()
 }
 
-// kill -9, and a new process with the same name after a while.
+// kill the process as by kill -9, and start a new one with the same name after a while.
 func (w *worker) kill() {
 	w.world.kills++
 	if c := w.connection; c != nil {
@@ -376,7 +376,7 @@ func (w *worker) kill() {
 	w.end()
 }
 
-// leave as a worker does that gets SIGTERM.
+// leave as a worker does on SIGTERM.
 func (w *worker) leave() {
 	if c := w.connection; c != nil && w.joined {
 		c.toOrchestrator(func() run.Event {
@@ -392,7 +392,7 @@ func (w *worker) end() {
 	w.world.clock.after(w.world.clock.between(50*time.Millisecond, 3*time.Second), func() { w.world.startWorker(w.name, false) })
 }
 
-// partition breaks the connection; the orchestrator may not notice for long.
+// partition breaks the connection; the orchestrator may not notice for a long time.
 func (w *worker) partition() {
 	c := w.connection
 	if c == nil {

@@ -11,7 +11,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 )
 
-// History is what happened in one simulated run, for a checker that knows nothing of this code.
+// History is what happened in one simulated run, for a checker that shares no code with this package.
 type History struct {
 	Seed         uint64            `json:"seed"`
 	Lies         bool              `json:"lies"` // worker-1 computes wrong bits now and then
@@ -30,10 +30,10 @@ type History struct {
 	SentAway     int               `json:"sent_away"`  // workers that lied and were caught
 	Flipped      int               `json:"flipped"`    // parameters that changed by themselves
 	Resynced     int               `json:"resynced"`   // times that a worker was told to drop its parameters
-	Recomputed   uint64            `json:"recomputed"` // committed steps that were computed again
+	Recomputed   uint64            `json:"recomputed"` // committed steps that were recomputed
 	Seconds      float64           `json:"seconds"`    // simulated
 	Acknowledged []Acknowledgement `json:"acknowledged"`
-	Checkpoints  map[string]string `json:"checkpoints"` // content of those that are there at the end
+	Checkpoints  map[string]string `json:"checkpoints"` // content of those that exist at the end
 	Faults       map[string]int    `json:"faults"`      // how often each kind occurred
 
 	MinShardSamples uint32    `json:"min_shard_samples"`
@@ -59,7 +59,7 @@ type Acknowledgement struct {
 	Chain string `json:"chain"`
 }
 
-// How long things go wrong, and how long the run then has to end.
+// How long faults occur, and how long the whole run may take.
 const (
 	faultySeconds = 15 * time.Second
 	limit         = 300 * time.Second
@@ -76,10 +76,10 @@ type world struct {
 	latency, slowness time.Duration
 	crashes           float64 // chance of a death at each of the ledger's points
 	lies              bool    // one worker computes wrong bits
-	flips             bool    // one worker has a bad memory
-	stops             bool    // everything is stopped in order, or killed, and started again
+	flips             bool    // one worker has faulty memory
+	stops             bool    // everything is stopped cleanly, or killed, and started again
 	quickDisk         bool    // checkpoints are written in no time
-	hangs             bool    // workers hang while their hearts beat
+	hangs             bool    // workers hang but still send heartbeats
 	early             early   // a script ends the run before its last step
 	verify            float64
 	weights           weighting
@@ -96,7 +96,7 @@ type world struct {
 	beginners    int // the first of them
 	lastPeer     run.Peer
 
-	newest, owed      uint64 // step of the newest checkpoint; steps that starts had to compute again
+	newest, owed      uint64 // step of the newest checkpoint; steps that restarts had to recompute
 	recomputed        uint64
 	kills, sentAway   int
 	flipped, resynced int
@@ -127,15 +127,15 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	w.checkpointSteps = uint64(c.dice.IntN(5))
 	count := 1 + c.dice.IntN(4)
 	if w.lies = seed%10 == 9; w.lies {
-		// Who is wrong can be told only while others are there to compute the same: nobody else dies here.
+		// Who is wrong can be determined only while others compute the same: nobody else dies here.
 		w.crashes, w.verify, count = 0, 1, 4
 	}
 	if w.flips = seed%10 == 8; w.flips {
-		// So can whose parameters are wrong: with two workers only by computing again from a checkpoint.
+		// The same holds for wrong parameters; with only two workers it takes a recomputation from a checkpoint.
 		w.crashes, w.checkpointSteps, count = 0, 1+w.checkpointSteps, 2+count%3
 	}
 	if w.stops = seed%10 == 7; w.stops {
-		// What has to be computed again can be told only if nothing else goes wrong.
+		// How much must be recomputed is known only if nothing else goes wrong.
 		w.crashes, w.checkpointSteps, w.quickDisk = 0, 1+w.checkpointSteps, seed/10%2 == 0
 	}
 	if w.hangs = seed%10 == 6; w.hangs {
@@ -156,7 +156,7 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 		liar := w.lies && i == 0
 		pause := c.between(0, 300*time.Millisecond)
 		if liar {
-			pause += 400 * time.Millisecond // the others are there, so that somebody can always tell who is wrong
+			pause += 400 * time.Millisecond // the others join first, so that it can always be determined who is wrong
 		}
 		c.after(pause, func() { w.startWorker(name, liar) })
 	}
@@ -178,13 +178,13 @@ func (w *world) config() run.Config {
 		KeepCheckpoints: 2, VerifyFraction: w.verify, StragglerK: 5, Strict: true}
 }
 
-// calm says whether nothing goes wrong but what the history is about.
+// calm says whether nothing goes wrong except for what the history is about.
 func (w *world) calm() bool { return w.lies || w.flips || w.stops || w.hangs }
 
 // faulty says whether things still go wrong.
 func (w *world) faulty() bool { return !w.calm() && w.clock.now.Sub(w.began) < faultySeconds }
 
-// disturb does one thing that ought not to happen, and comes again.
+// disturb causes one fault, and schedules the next.
 func (w *world) disturb() {
 	if !w.faulty() {
 		return
@@ -244,7 +244,7 @@ func (w *world) disturb() {
 	c.after(c.between(10*time.Millisecond, 1500*time.Millisecond), w.disturb)
 }
 
-// joined counts the workers that take part: what one that is alone holds nobody can doubt.
+// joined counts the workers that take part: nobody can contest what a single one holds.
 func (w *world) joined() int {
 	count := 0
 	for _, worker := range w.workers {
@@ -255,7 +255,7 @@ func (w *world) joined() int {
 	return count
 }
 
-// reported keeps the hash of the parameters after a step; all workers have to say the same.
+// reported keeps the hash of the parameters after a step; all workers must report the same.
 func (w *world) reported(step uint64, hash protocol.Hash) {
 	key := fmt.Sprint(step)
 	if known, is := w.history.Hashes[key]; is && known != hash.String() {
@@ -273,7 +273,7 @@ func (w *world) finished(worker *worker, r protocol.Finished) {
 	w.ended = true
 }
 
-// close takes down what the checker needs.
+// close records what the checker needs.
 func (w *world) close() {
 	if !w.ended {
 		w.violate("the run has not ended after %v", w.clock.now.Sub(w.began))
@@ -297,7 +297,7 @@ func (w *world) close() {
 	w.history.Seconds = w.clock.now.Sub(w.began).Seconds()
 }
 
-// fault counts what goes wrong, so that a test can tell whether all kinds do.
+// fault counts what goes wrong, so that a test can check that all kinds occur.
 func (w *world) fault(kind string, who ...any) {
 	w.history.Faults[kind]++
 	w.note("%s %v", kind, who)

@@ -88,7 +88,7 @@ func TestAnyArrivalOrderAndGroupingGivesTheSameBits(t *testing.T) {
 					} else if root == nil {
 						t.Fatalf("round %d: no root after all nodes %v", round, nodes)
 					} else if got := vector.Bytes(flat(root)); !slices.Equal(got, want) {
-						t.Fatalf("round %d: other bits for %v", round, nodes)
+						t.Fatalf("round %d: different bits for %v", round, nodes)
 					} else {
 						root.Release()
 					}

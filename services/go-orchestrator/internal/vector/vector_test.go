@@ -107,7 +107,7 @@ func TestBuilder(t *testing.T) {
 		memory := budget.New("test", 8*BlockElements)
 		builder := NewPool(memory).Build(1 << 40)
 		if memory.Used() != 0 {
-			t.Fatalf("%d bytes taken before any came", memory.Used())
+			t.Fatalf("%d bytes taken before any arrived", memory.Used())
 		}
 		if err := builder.Write(make([]byte, 4)); err != nil {
 			t.Fatal(err)

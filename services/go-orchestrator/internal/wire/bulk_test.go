@@ -22,7 +22,7 @@ func manySmall(n int) []protocol.Spec {
 	return specs
 }
 
-func TestAggregateComesThrough(t *testing.T) {
+func TestAggregateRoundTrip(t *testing.T) {
 	for _, test := range []struct {
 		scenario string
 		specs    []protocol.Spec
@@ -69,7 +69,7 @@ func TestAggregateComesThrough(t *testing.T) {
 	}
 }
 
-func TestSnapshotComesThrough(t *testing.T) {
+func TestSnapshotRoundTrip(t *testing.T) {
 	state := make([]byte, 9<<20+5)
 	for i := range state {
 		state[i] = byte(i * 7 / 5)
@@ -127,7 +127,7 @@ func TestBrokenSnapshotsAreMalformed(t *testing.T) {
 		{"a gap", []wire.Frame{frames[0], frames[2]}, "starts at byte 800; the next byte is 400"},
 		{"a piece twice", []wire.Frame{frames[0], frames[0]}, "starts at byte 0"},
 		{"another step in between", []wire.Frame{frames[0], wiretest.Snapshot(7, protocol.Hash{}, state, 400)[1]}, "different steps"},
-		{"bits that changed on the way", []wire.Frame{damaged[0], frames[1], frames[2]}, "corrupted"},
+		{"bits that changed in transit", []wire.Frame{damaged[0], frames[1], frames[2]}, "corrupted"},
 	} {
 		t.Run(test.scenario, func(t *testing.T) {
 			memory := budget.New("test", 1<<20)

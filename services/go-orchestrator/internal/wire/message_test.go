@@ -71,7 +71,7 @@ func open(t *testing.T, frames ...wire.Frame) []wire.Message {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The reader's buffer is used again, and this helper gives all messages at once.
+		// The reader's buffer is reused, and this helper gives all messages at once.
 		var segments [][]byte
 		for i := range frame.NumSegments() {
 			segment, err := frame.Segment(capnp.SegmentID(i))
@@ -89,7 +89,7 @@ func open(t *testing.T, frames ...wire.Frame) []wire.Message {
 	return messages
 }
 
-func TestRequestsComeThrough(t *testing.T) {
+func TestRequestsRoundTrip(t *testing.T) {
 	join := testJoin(testLayout(t))
 	for i, spec := range join.Parameters {
 		join.Parameters[i].Shape = append([]uint64{}, spec.Shape...)
@@ -115,7 +115,7 @@ func TestAJoinWithTooManyFingerprintsIsRefused(t *testing.T) {
 	}
 }
 
-func TestRepliesComeThrough(t *testing.T) {
+func TestRepliesRoundTrip(t *testing.T) {
 	for _, reply := range []protocol.Reply{
 		protocol.Joined{RunID: "r", WorkerID: 3, Step: 7, TotalSteps: 70, Settings: protocol.Settings{Seed: 1 << 60, Shards: 8, BatchSize: 64, Epochs: 2, MinShardSamples: 3, DropLast: true}},
 		protocol.Lease{Step: 9, Epoch: 1, EpochStep: 2, Shards: []uint32{3, 4, 5}},
@@ -141,7 +141,7 @@ func TestRepliesComeThrough(t *testing.T) {
 	}
 }
 
-func TestUpdateIsPutTogetherFromAnyCut(t *testing.T) {
+func TestUpdateIsAssembledFromAnyCut(t *testing.T) {
 	layout := testLayout(t)
 	want := testUpdate(layout, 1)
 	for _, cut := range [][2]int{{1000, 256}, {1, 1}, {1, 7}, {4, 2}, {5, 1}} {
@@ -171,7 +171,7 @@ func TestUpdateIsPutTogetherFromAnyCut(t *testing.T) {
 	}
 }
 
-func TestUpdateThatIsNoGradientOfTheModelIsRefused(t *testing.T) {
+func TestUpdateThatIsNotAGradientOfTheModelIsRefused(t *testing.T) {
 	layout := testLayout(t)
 	with := func(change func([]protocol.Spec) []protocol.Spec) []wire.Frame {
 		other := layoutOf(t, change(slices.Clone(layout.Specs))...)

@@ -81,7 +81,7 @@ func TestReaderRefusesHostileTables(t *testing.T) {
 	}
 }
 
-func TestReaderTakesMemoryOnlyAsBytesCome(t *testing.T) {
+func TestReaderTakesMemoryOnlyAsBytesArrive(t *testing.T) {
 	const limit = 64 << 20
 	for _, sent := range []int{0, 1, 100 << 10, 5 << 20} {
 		memory := budget.New("test", 1<<30)
@@ -91,7 +91,7 @@ func TestReaderTakesMemoryOnlyAsBytesCome(t *testing.T) {
 			t.Fatalf("error is %v; want an unexpected end", err)
 		}
 		if most := int64(max(64<<10, 2*sent)); memory.Used() > most {
-			t.Fatalf("%d bytes taken after %d came", memory.Used(), sent)
+			t.Fatalf("%d bytes taken after %d arrived", memory.Used(), sent)
 		}
 		if r.Close(); memory.Used() != 0 {
 			t.Fatalf("%d bytes are still taken after Close", memory.Used())
