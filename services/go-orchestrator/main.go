@@ -124,7 +124,8 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	metrics := telemetry.NewMetrics(memory)
 	workers, err := server.New(server.Config{
 		Run: run.Config{
-			RunID: s.RunID, Release: release, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
+			RunID: s.RunID, Release: release, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(),
+			KeepBytes:       memory.Limit() / 4,
 			CheckpointSteps: s.CheckpointSteps, CheckpointEvery: s.CheckpointEvery, KeepCheckpoints: s.KeepCheckpoints,
 			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,
 			Strict: s.Strict, TakeChanges: s.TakeChanges,
@@ -142,7 +143,8 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 			log.Error("the HTTP server stopped", "error", err.Error())
 		}
 	}()
-	log.Info("ready", "run", s.RunID, "listen", listener.Addr().String(), "http", pages.Addr().String(), "run_dir", s.RunDir)
+	log.Info("ready", "run", s.RunID, "listen", listener.Addr().String(), "http", pages.Addr().String(),
+		"run_dir", s.RunDir)
 	if s.PortFile != "" {
 		if err := writePorts(s.PortFile, listener, pages); err != nil {
 			return fmt.Errorf("cannot write --port-file: %w", err)

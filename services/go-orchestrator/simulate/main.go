@@ -18,7 +18,8 @@ func main() {
 	first := flag.Uint64("first", 0, "first seed")
 	count := flag.Uint64("count", 1, "number of seeds")
 	trace := flag.Bool("trace", false, "log on stderr what happens")
-	digest := flag.Bool("digest", false, "print, instead of histories, two digests for each block of 1,000 seeds: of all bytes, and of all but the wording of incidents")
+	digest := flag.Bool("digest", false, "print, instead of histories, two digests for each block of 1,000 seeds: "+
+		"of all bytes, and of all but the wording of incidents")
 	sabotage := flag.String("sabotage", "", "break a promise on purpose, to test a checker: "+simulation.Sabotages())
 	flag.Parse()
 	if err := simulation.Sabotage(*sabotage).Check(); err != nil {

@@ -18,7 +18,8 @@ var Analyzer = &analysis.Analyzer{
 }
 
 var refused = map[string]bool{
-	"Now": true, "Since": true, "Until": true, "Sleep": true, "After": true, "AfterFunc": true, "NewTimer": true, "NewTicker": true, "Tick": true,
+	"Now": true, "Since": true, "Until": true, "Sleep": true, "After": true, "AfterFunc": true, "NewTimer": true,
+	"NewTicker": true, "Tick": true,
 }
 
 func run(pass *analysis.Pass) (any, error) {
@@ -35,8 +36,10 @@ func run(pass *analysis.Pass) (any, error) {
 				return true
 			}
 			function, is := pass.TypesInfo.Uses[name].(*types.Func)
-			if is && function.Pkg() != nil && function.Pkg().Path() == "time" && function.Signature().Recv() == nil && refused[function.Name()] {
-				pass.Reportf(name.Pos(), "time.%s reads the machine's clock; take a clock.Clock, so that a test can move it", function.Name())
+			if is && function.Pkg() != nil && function.Pkg().Path() == "time" && function.Signature().Recv() == nil &&
+				refused[function.Name()] {
+				pass.Reportf(name.Pos(), "time.%s reads the machine's clock; take a clock.Clock, so that a test can move it",
+					function.Name())
 			}
 			return true
 		})

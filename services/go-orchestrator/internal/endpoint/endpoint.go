@@ -13,7 +13,9 @@ import (
 func Listen(option, address string) (net.Listener, error) {
 	listener, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("cannot listen on %s: another process does already; stop it, or choose another %s (port 0 takes a free one)", address, option)
+		return nil, fmt.Errorf(
+			"cannot listen on %s: another process does already; stop it, or choose another %s (port 0 takes a free one)",
+			address, option)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w; choose another %s", address, err, option)

@@ -8,7 +8,8 @@ import (
 
 func TestAListenerCanBeReached(t *testing.T) {
 	for address, host := range map[string]string{
-		":0": "127.0.0.1", "0.0.0.0:0": "127.0.0.1", "[::]:0": "127.0.0.1", "127.0.0.1:0": "127.0.0.1", "localhost:0": "", "[::1]:0": "::1",
+		":0": "127.0.0.1", "0.0.0.0:0": "127.0.0.1", "[::]:0": "127.0.0.1", "127.0.0.1:0": "127.0.0.1", "localhost:0": "",
+		"[::1]:0": "::1",
 	} {
 		t.Run(address, func(t *testing.T) {
 			listener, err := Listen("--listen", address)

@@ -40,7 +40,8 @@ func New(source Source, metrics http.Handler) *http.Server {
 		// The client may have disconnected; nobody else could be told.
 		_ = json.NewEncoder(w).Encode(status)
 	})
-	return &http.Server{Handler: pages, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	return &http.Server{Handler: pages, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 }
 
 func text(w http.ResponseWriter, code int, line string) {

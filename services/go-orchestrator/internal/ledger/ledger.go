@@ -41,7 +41,9 @@ type DamagedError struct {
 
 // Error names record, byte and reason.
 func (d *DamagedError) Error() string {
-	return fmt.Sprintf("the ledger is damaged at record %d (byte %d): %s; put back a good copy of the run directory, or start a new run", d.Record, d.Offset, d.Reason)
+	return fmt.Sprintf(
+		"the ledger is damaged at record %d (byte %d): %s; put back a good copy of the run directory, or start a new run",
+		d.Record, d.Offset, d.Reason)
 }
 
 // The fixed places in a line: {"chain":"<64 digits>","record":<body>}
@@ -79,7 +81,8 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 		return nil, nil, &DamagedError{0, 0, "neither of its first two lines is a valid commit slot"}
 	}
 	if committed.Bytes > size {
-		return nil, nil, &DamagedError{committed.Records, size, fmt.Sprintf("%d bytes are committed, but the file has only %d: it was truncated", committed.Bytes, size)}
+		return nil, nil, &DamagedError{committed.Records, size,
+			fmt.Sprintf("%d bytes are committed, but the file has only %d: it was truncated", committed.Bytes, size)}
 	}
 	records, err := l.replay(content, committed)
 	if err != nil {
@@ -168,11 +171,13 @@ func (l *Ledger) replay(content []byte, committed *slot) ([]Record, error) {
 		l.last.Records++
 		records = append(records, record)
 		if l.last.Bytes == committed.Bytes && (l.last.Records != committed.Records || chain != committed.Chain) {
-			return nil, &DamagedError{l.last.Records - 1, l.last.Bytes, "the last committed record is not the one that the commit slot names"}
+			return nil, &DamagedError{l.last.Records - 1, l.last.Bytes,
+				"the last committed record is not the one that the commit slot names"}
 		}
 	}
 	if l.last.Bytes < committed.Bytes {
-		return nil, &DamagedError{l.last.Records, l.last.Bytes, fmt.Sprintf("%d records are committed, but only %d can be read", committed.Records, l.last.Records)}
+		return nil, &DamagedError{l.last.Records, l.last.Bytes,
+			fmt.Sprintf("%d records are committed, but only %d can be read", committed.Records, l.last.Records)}
 	}
 	return records, nil
 }
@@ -184,7 +189,8 @@ func readLine(content []byte, previous protocol.Hash) (record Record, chain prot
 		return nil, chain, 0, errors.New("the line is not terminated")
 	}
 	line := content[:end+1]
-	if len(line) < bodyFrom+len(afterBody) || !bytes.HasPrefix(line, []byte(beforeChain)) || string(line[bodyFrom-len(beforeRecord):bodyFrom]) != beforeRecord ||
+	if len(line) < bodyFrom+len(afterBody) || !bytes.HasPrefix(line, []byte(beforeChain)) ||
+		string(line[bodyFrom-len(beforeRecord):bodyFrom]) != beforeRecord ||
 		!bytes.HasSuffix(line, []byte(afterBody)) {
 		return nil, chain, 0, errors.New("the line is not a record")
 	}

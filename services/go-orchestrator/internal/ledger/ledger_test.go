@@ -47,10 +47,12 @@ func samples() []Record {
 	return []Record{
 		&Settings{Format: Format, RunID: "r", Seed: 7, Shards: 2, BatchSize: 4, Epochs: 1},
 		&Start{Time: when},
-		&Model{Software: "torch", Dataset: Dataset{Name: "d", TrainSamples: 6}, Parameters: []Spec{{"a", "float32", []uint64{3}}}, EpochSteps: 2, TotalSteps: 2},
+		&Model{Software: "torch", Dataset: Dataset{Name: "d", TrainSamples: 6},
+			Parameters: []Spec{{"a", "float32", []uint64{3}}}, EpochSteps: 2, TotalSteps: 2},
 		&Worker{ID: 1, Name: "w <&> \"x\"", Time: when},
 		&Step{Step: 0, Samples: 4, LossSum: 0.1, Time: when, Contributions: []Contribution{{0, 2, 1, []Shard{
-			{Shard: 0, To: 2, LossSum: 0.3, Weight: exact(2), BatchHash: protocol.Hash{1}}, {Shard: 1, From: 2, To: 4, LossSum: 1e300, Weight: exact(0), BatchHash: protocol.Hash{2}},
+			{Shard: 0, To: 2, LossSum: 0.3, Weight: exact(2), BatchHash: protocol.Hash{1}},
+			{Shard: 1, From: 2, To: 4, LossSum: 1e300, Weight: exact(0), BatchHash: protocol.Hash{2}},
 		}}}, Divisor: exact(2)},
 		&Checkpoint{Step: 1, File: "checkpoints/x", Bytes: 9},
 		&Incident{Kind: Conflict, Detail: "d", Time: when},

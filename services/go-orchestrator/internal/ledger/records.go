@@ -49,7 +49,8 @@ type Model struct {
 	EpochSteps uint64        `json:"epoch_steps"`
 	TotalSteps uint64        `json:"total_steps"`
 
-	Training     string                   `json:"training,omitempty"`     // how a step changes the parameters, as JSON; "" where the worker did not report it
+	// how a step changes the parameters, as JSON; "" where the worker did not report it
+	Training     string                   `json:"training,omitempty"`
 	Arithmetic   string                   `json:"arithmetic,omitempty"`   // level that it is pinned to; "" where it is not
 	Fingerprints map[string]protocol.Hash `json:"fingerprints,omitempty"` // of a reference computation, by operator
 }
@@ -84,12 +85,13 @@ type Worker struct {
 
 // Step records that a step's sum is complete. It is written before any worker gets the sum.
 type Step struct {
-	Step          uint64         `json:"step"`
-	Epoch         uint32         `json:"epoch"`
-	EpochStep     uint32         `json:"epoch_step"`
-	Samples       uint64         `json:"samples"`
-	LossSum       Float          `json:"loss_sum"`
-	Divisor       *Float         `json:"divisor,omitempty"` // of gradient and loss_sum; nil only in format 1, where it is the number of samples
+	Step      uint64 `json:"step"`
+	Epoch     uint32 `json:"epoch"`
+	EpochStep uint32 `json:"epoch_step"`
+	Samples   uint64 `json:"samples"`
+	LossSum   Float  `json:"loss_sum"`
+	// of gradient and loss_sum; nil only in format 1, where it is the number of samples
+	Divisor       *Float         `json:"divisor,omitempty"`
 	AggregateHash protocol.Hash  `json:"aggregate_hash"`
 	ParamsHash    protocol.Hash  `json:"params_hash"` // of the parameters before the step
 	Seconds       Float          `json:"seconds"`     // from opening to closing
@@ -154,7 +156,8 @@ type Incident struct {
 	Detail string    `json:"detail"`
 	Time   time.Time `json:"time"`
 
-	Other uint32 `json:"other,omitempty"` // of a conflict that a third worker may settle: the worker whose result arrived first
+	// of a conflict that a third worker may settle: the worker whose result arrived first
+	Other uint32 `json:"other,omitempty"`
 }
 
 // Stop records that a worker's script ended the run: after Steps steps, before its last one. Finished with the same number follows once these are
@@ -237,7 +240,8 @@ func decode(body []byte) (Record, error) {
 	if err := json.Unmarshal(body, &head); err != nil {
 		return nil, err
 	}
-	for _, record := range []Record{&Settings{}, &Start{}, &Model{}, &Worker{}, &Step{}, &Checkpoint{}, &Incident{}, &Stop{}, &Change{}, &Finished{}} {
+	for _, record := range []Record{&Settings{}, &Start{}, &Model{}, &Worker{}, &Step{}, &Checkpoint{}, &Incident{},
+		&Stop{}, &Change{}, &Finished{}} {
 		if record.kind() == head.Type {
 			return record, json.Unmarshal(body, record)
 		}

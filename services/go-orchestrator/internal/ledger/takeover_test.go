@@ -46,7 +46,8 @@ func TestRecordsTakenOverAreDurableBeforeASlotNamesThem(t *testing.T) {
 		t.Fatal(len(records), err)
 	}
 	want := []string{fmt.Sprintf("write %d bytes at %d", len(after.data)-committed, committed), "sync"}
-	if !slices.Equal(file.done[:2], want) || !strings.HasPrefix(file.done[2], fmt.Sprintf("write %d bytes at ", slotBytes)) {
+	if !slices.Equal(file.done[:2], want) || !strings.HasPrefix(file.done[2],
+		fmt.Sprintf("write %d bytes at ", slotBytes)) {
 		t.Fatalf("done was %q; want first %q", file.done, want)
 	}
 }
@@ -63,7 +64,8 @@ func TestASecondCrashWhileSlotsAreRepairedLosesNothing(t *testing.T) {
 				}
 				file.tear = 0
 				if _, records, err := Open(file, failpoint.Never); err != nil || len(records) != count {
-					t.Fatalf("slot %d spoilt, then write %d of a slot torn: %d of %d records, %v", spoilt, tear, len(records), count, err)
+					t.Fatalf("slot %d spoilt, then write %d of a slot torn: %d of %d records, %v", spoilt, tear, len(records), count,
+						err)
 				}
 			}
 		}

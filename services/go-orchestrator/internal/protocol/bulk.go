@@ -22,23 +22,25 @@ type Update struct {
 
 // Aggregate is the gradient sum over all shards of a step.
 type Aggregate struct {
-	Step      uint64
-	Samples   uint64
-	LossSum   float64
-	Divisor   float64 // by which the gradients are divided to give the gradient of the step's loss; 0 where nothing counted
+	Step    uint64
+	Samples uint64
+	LossSum float64
+	// by which the gradients are divided to give the gradient of the step's loss; 0 where nothing counted
+	Divisor   float64
 	Gradients *vector.Vector
 	hash      func() Hash
 }
 
 // NewAggregate takes over the caller's hold on the gradients.
 func NewAggregate(step, samples uint64, lossSum, divisor float64, gradients *vector.Vector) *Aggregate {
-	return &Aggregate{Step: step, Samples: samples, LossSum: lossSum, Divisor: divisor, Gradients: gradients, hash: sync.OnceValue(func() Hash {
-		sum := sha256.New()
-		for _, block := range gradients.Blocks() {
-			sum.Write(vector.Bytes(block))
-		}
-		return Hash(sum.Sum(nil))
-	})}
+	return &Aggregate{Step: step, Samples: samples, LossSum: lossSum, Divisor: divisor, Gradients: gradients,
+		hash: sync.OnceValue(func() Hash {
+			sum := sha256.New()
+			for _, block := range gradients.Blocks() {
+				sum.Write(vector.Bytes(block))
+			}
+			return Hash(sum.Sum(nil))
+		})}
 }
 
 // Hash is the SHA-256 over all gradient bytes. The first call computes it, at about 1.4 GB/s; so a shell may call it beforehand
@@ -61,8 +63,10 @@ type Snapshot struct {
 }
 
 // NewSnapshot has one holder. free returns the memory to the budget that counts it; it is called after the last Release.
-func NewSnapshot(step uint64, parametersHash Hash, blocks [][]byte, totalBytes uint64, hash Hash, free func()) *Snapshot {
-	s := &Snapshot{Step: step, ParametersHash: parametersHash, Blocks: blocks, TotalBytes: totalBytes, Hash: hash, free: free}
+func NewSnapshot(step uint64, parametersHash Hash, blocks [][]byte, totalBytes uint64, hash Hash,
+	free func()) *Snapshot {
+	s := &Snapshot{Step: step, ParametersHash: parametersHash, Blocks: blocks, TotalBytes: totalBytes, Hash: hash,
+		free: free}
 	s.holders.Store(1)
 	return s
 }

@@ -16,9 +16,11 @@ type agreement struct {
 	headHash *protocol.Hash  // of the parameters after all committed steps; nil until it is agreed on
 
 	// Both are empty once headHash is known. A report counts although its worker may be gone by then.
-	reportedHashes  []hashReport // for the head, one for each different hash, in the order of the first report
-	contestedHashes []hashReport // those of earlier ties: their workers were sent to compute again, and still have to be judged
-	ties            int          // since the process was started: the second one shows that the computation is not deterministic
+	reportedHashes []hashReport // for the head, one for each different hash, in the order of the first report
+	// those of earlier ties: their workers were sent to compute again, and still have to be judged
+	contestedHashes []hashReport
+	// since the process was started: the second one shows that the computation is not deterministic
+	ties int
 
 	// The newest parameters that were agreed on: what run.json, the status and the end of the run report.
 	agreedSteps uint64

@@ -36,7 +36,8 @@ func (m *Machine) readEpochs(records []ledger.Record) error {
 		}
 	}
 	if epochs := m.config.Settings.Epochs; epochs < m.identity.epochs {
-		return fmt.Errorf("the run directory holds a run with --epochs %d, but %d was requested; a run can be made longer, not shorter: use %d or more to continue it, or another --run-dir",
+		return fmt.Errorf("the run directory holds a run with --epochs %d, but %d was requested; "+
+			"a run can be made longer, not shorter: use %d or more to continue it, or another --run-dir",
 			m.identity.epochs, epochs, m.identity.epochs)
 	}
 	return nil
@@ -55,7 +56,8 @@ func (m *Machine) takeChanges() {
 		return
 	}
 	if !m.config.TakeChanges {
-		m.note(slog.LevelInfo, "a script has ended the run; --take-changes lets it continue", "steps", m.end.stop.Steps, "reason", m.end.stop.Reason)
+		m.note(slog.LevelInfo, "a script has ended the run; --take-changes lets it continue", "steps", m.end.stop.Steps,
+			"reason", m.end.stop.Reason)
 		return
 	}
 	m.change(ledger.ChangedStop, m.end.stop.Reason, "")
@@ -64,7 +66,8 @@ func (m *Machine) takeChanges() {
 }
 
 func (m *Machine) change(what, from, to string) {
-	m.note(slog.LevelInfo, "the run is resumed with a change", "what", what, "from", from, "to", to, "step", m.agreement.committed())
+	m.note(slog.LevelInfo, "the run is resumed with a change", "what", what, "from", from, "to", to,
+		"step", m.agreement.committed())
 	m.commit(&ledger.Change{What: what, From: from, To: to, Step: m.agreement.committed(), Time: m.now.UTC()})
 }
 

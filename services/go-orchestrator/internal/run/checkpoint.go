@@ -40,13 +40,15 @@ func (m *Machine) onWritten(e CheckpointWritten) {
 	r := &m.retention
 	r.saving.writing = false
 	if e.Err != nil {
-		m.note(slog.LevelError, "cannot write a checkpoint; the next one will be tried when it is due", "step", e.Checkpoint.Step, "error", e.Err.Error())
+		m.note(slog.LevelError, "cannot write a checkpoint; the next one will be tried when it is due",
+			"step", e.Checkpoint.Step, "error", e.Err.Error())
 		r.saving.failure = fmt.Sprintf("cannot write the checkpoint of step %d: %v", e.Checkpoint.Step, e.Err)
 		m.writeRecord()
 		return
 	}
 	checkpoint := e.Checkpoint
-	m.note(slog.LevelInfo, "checkpoint written", "step", checkpoint.Step, "file", checkpoint.File, "bytes", checkpoint.Bytes)
+	m.note(slog.LevelInfo, "checkpoint written", "step", checkpoint.Step, "file", checkpoint.File,
+		"bytes", checkpoint.Bytes)
 	m.commit(&checkpoint)
 	r.checkpoints = append(r.checkpoints, checkpoint)
 	if r.saving.failure != "" {
@@ -64,11 +66,13 @@ func (m *Machine) onWritten(e CheckpointWritten) {
 func (m *Machine) onCheckpointRequest(e CheckpointRequested) {
 	saving := &m.retention.saving
 	if m.state != Running || m.end.draining {
-		m.note(slog.LevelWarn, "no checkpoint can be taken: the run is not running", "reason", e.Reason, "state", string(m.state))
+		m.note(slog.LevelWarn, "no checkpoint can be taken: the run is not running", "reason", e.Reason,
+			"state", string(m.state))
 		return
 	}
 	saving.wanted, saving.at = m.retention.checkpointNeeded(m.step.number), m.now
-	m.note(slog.LevelInfo, "a checkpoint was requested", "reason", e.Reason, "step", m.step.number, "needed", saving.wanted)
+	m.note(slog.LevelInfo, "a checkpoint was requested", "reason", e.Reason, "step", m.step.number,
+		"needed", saving.wanted)
 }
 
 // Saving says whether a checkpoint is on its way to the disk, or will be.

@@ -14,7 +14,8 @@ import (
 // anybody is given its sum: nobody may ever hold parameters that the ledger cannot account for. One that is already in the ledger is recomputed
 // only for its sum, which must come out with the hash that is there.
 func (m *Machine) closeStep() bool {
-	if m.end.draining || m.state == Stopped || !m.step.tree.Complete() || m.inDoubt() || !m.replaying() && m.agreement.headHash == nil {
+	if m.end.draining || m.state == Stopped || !m.step.tree.Complete() || m.inDoubt() ||
+		!m.replaying() && m.agreement.headHash == nil {
 		return false
 	}
 	number, contributions, reports := m.step.number, m.step.tree.Contributions(), m.step.tree.Reports()
@@ -46,15 +47,18 @@ func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tre
 	before, _ := m.agreement.reference(number)
 	divisor := ledger.Float(aggregate.Divisor)
 	record := &ledger.Step{
-		Step: number, Epoch: epoch, EpochStep: epochStep, Samples: aggregate.Samples, LossSum: ledger.Float(aggregate.LossSum), Divisor: &divisor, AggregateHash: aggregate.Hash(),
-		ParamsHash: before, Seconds: ledger.Float(m.now.Sub(m.step.opened).Seconds()), Workers: m.step.present, Time: m.now.UTC(),
+		Step: number, Epoch: epoch, EpochStep: epochStep, Samples: aggregate.Samples,
+		LossSum: ledger.Float(aggregate.LossSum), Divisor: &divisor, AggregateHash: aggregate.Hash(),
+		ParamsHash: before, Seconds: ledger.Float(m.now.Sub(m.step.opened).Seconds()), Workers: m.step.present,
+		Time: m.now.UTC(),
 	}
 	for _, c := range contributions {
 		entry := ledger.Contribution{First: c.Node.First, Count: c.Node.Count, Worker: c.Worker}
 		for _, report := range c.Reports {
 			from, to := m.identity.schedule.ShardRange(number, report.Shard)
 			weight := ledger.Float(report.Weight)
-			entry.Shards = append(entry.Shards, ledger.Shard{Shard: report.Shard, From: from, To: to, LossSum: ledger.Float(report.LossSum), Weight: &weight,
+			entry.Shards = append(entry.Shards, ledger.Shard{Shard: report.Shard, From: from, To: to,
+				LossSum: ledger.Float(report.LossSum), Weight: &weight,
 				Summed: report.Summed && from < to, BatchHash: report.BatchHash})
 		}
 		record.Contributions = append(record.Contributions, entry)
@@ -76,7 +80,8 @@ func (m *Machine) onReplayDiffers(aggregate *protocol.Aggregate) {
 	want, got := m.agreement.history[aggregate.Step].aggregate, aggregate.Hash()
 	aggregate.Gradients.Release()
 	m.step.retries++
-	detail := fmt.Sprintf("step %d was recomputed and its sum has hash %s, but the ledger has %s; is this the same torch build and kind of processor, and are all operations deterministic?",
+	detail := fmt.Sprintf("step %d was recomputed and its sum has hash %s, but the ledger has %s; "+
+		"is this the same torch build and kind of processor, and are all operations deterministic?",
 		aggregate.Step, got.Short(), want.Short())
 	m.incident(ledger.Replay, 0, 0, nobody, detail)
 	if m.step.retries < 2 {
@@ -107,7 +112,8 @@ func (m *Machine) warnOfOverflow(number uint64, sum *vector.Vector) {
 	for _, block := range sum.Blocks() {
 		if at := vector.NotFinite(block); at >= 0 {
 			name, position := m.identity.layout.At(first + at)
-			m.note(slog.LevelError, "the gradient sum overflows", "step", number, "tensor", name, "element", position, "value", block[at])
+			m.note(slog.LevelError, "the gradient sum overflows", "step", number, "tensor", name, "element", position,
+				"value", block[at])
 			return
 		}
 		first += len(block)

@@ -12,11 +12,13 @@ import (
 // newCheckedBench has every shard computed by two workers.
 func newCheckedBench(t *testing.T) *bench {
 	settings := protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1}
-	machine, effects, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, StragglerK: 5, VerifyFraction: 1}, time.Unix(1000, 0), Past{})
+	machine, effects, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, StragglerK: 5,
+		VerifyFraction: 1}, time.Unix(1000, 0), Past{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, machine: machine, pool: vector.NewPool(budget.New("test", 1<<20)), now: time.Unix(1000, 0), replies: map[Peer][]protocol.Reply{}}
+	b := &bench{t: t, machine: machine, pool: vector.NewPool(budget.New("test", 1<<20)), now: time.Unix(1000, 0),
+		replies: map[Peer][]protocol.Reply{}}
 	b.carryOut(effects)
 	return b
 }

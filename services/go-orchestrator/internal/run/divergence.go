@@ -67,11 +67,14 @@ func (m *Machine) recompute() {
 			says = append(says, fmt.Sprintf("worker %d (%s) has %s", id, m.roster.names[id], r.hash.Short()))
 		}
 	}
-	detail := fmt.Sprintf("the workers hold different parameters after %d steps and none has a majority: %s; they drop them, and the steps since the newest checkpoint are recomputed",
+	detail := fmt.Sprintf("the workers hold different parameters after %d steps and none has a majority: %s; "+
+		"they drop them, and the steps since the newest checkpoint are recomputed",
 		a.committed(), strings.Join(says, ", "))
 	m.incident(ledger.Divergence, 0, 0, nobody, detail)
 	if a.ties++; a.ties > 1 {
-		m.breakPromise(fmt.Sprintf("the workers held different parameters %d times and none had a majority, the last time after %d steps: %s", a.ties, a.committed(), notDeterministic))
+		m.breakPromise(fmt.Sprintf(
+			"the workers held different parameters %d times and none had a majority, the last time after %d steps: %s",
+			a.ties, a.committed(), notDeterministic))
 		if m.state == Stopped {
 			return
 		}
@@ -92,7 +95,8 @@ func (m *Machine) recompute() {
 func (m *Machine) diverge(id uint32, steps uint64, hash protocol.Hash) {
 	reference, _ := m.agreement.reference(steps)
 	name := m.roster.names[id]
-	detail := fmt.Sprintf("the parameters of worker %d (%s) after %d steps have hash %s, those of the run %s", id, name, steps, hash.Short(), reference.Short())
+	detail := fmt.Sprintf("the parameters of worker %d (%s) after %d steps have hash %s, those of the run %s", id, name,
+		steps, hash.Short(), reference.Short())
 	m.incident(ledger.Divergence, 0, 0, id, detail)
 	m.roster.diverged[name]++
 	if m.roster.diverged[name] > 1 {

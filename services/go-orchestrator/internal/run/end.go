@@ -14,9 +14,10 @@ import (
 // A script may end it early (stop): all workers are brought to the same step, and the run is finished there. Its promise may be broken (halt):
 // nobody can use what comes out. And the process may be asked to stop (drain), for another one to continue the run.
 type end struct {
-	stop     *ledger.Stop // a script has ended the run
-	halted   string       // why the run was stopped for good; "" where it was not
-	draining bool         // the process stops, and only a last checkpoint is waited for: no step is closed and no lease given
+	stop   *ledger.Stop // a script has ended the run
+	halted string       // why the run was stopped for good; "" where it was not
+	// the process stops, and only a last checkpoint is waited for: no step is closed and no lease given
+	draining bool
 }
 
 // reason says why the run ended, or will end, before its last step; empty where it does not.
@@ -72,7 +73,8 @@ func (m *Machine) stopIn(contributions []*tree.Contribution) *ledger.Stop {
 
 func (m *Machine) stopRecord(steps uint64, reason string, id uint32) *ledger.Stop {
 	name := m.roster.names[id]
-	m.note(slog.LevelInfo, "a script ends the run before its last step", "steps", steps, "total_steps", m.identity.schedule.TotalSteps, "id", id, "worker", name, "reason", reason)
+	m.note(slog.LevelInfo, "a script ends the run before its last step", "steps", steps,
+		"total_steps", m.identity.schedule.TotalSteps, "id", id, "worker", name, "reason", reason)
 	return &ledger.Stop{Steps: steps, Reason: reason, Worker: id, Name: name, Time: m.now.UTC()}
 }
 
@@ -84,7 +86,8 @@ func (m *Machine) finish() bool {
 		return false
 	}
 	m.state, m.figures.finished = Finished, m.now
-	m.note(slog.LevelInfo, "run is finished", "run", m.config.RunID, "steps", committed, "params_hash", head.String(), "seconds", m.now.Sub(m.figures.started).Seconds(),
+	m.note(slog.LevelInfo, "run is finished", "run", m.config.RunID, "steps", committed, "params_hash", head.String(),
+		"seconds", m.now.Sub(m.figures.started).Seconds(),
 		"stopped", m.end.reason(), "incidents", m.figures.incidents)
 	m.commit(&ledger.Finished{Steps: committed, ParamsHash: *head})
 	m.writeRecord()
@@ -111,13 +114,16 @@ func (m *Machine) onStopRequest(e StopRequested) {
 	if m.state == Stopped {
 		return
 	}
-	if !e.AtOnce && m.state == Running && m.takesCheckpoints() && m.retention.checkpointNeeded(m.step.number) && m.openStepInSight() {
-		m.note(slog.LevelInfo, "run is stopping; it waits for a last checkpoint", "run", m.config.RunID, "reason", e.Reason, "step", m.step.number)
+	if !e.AtOnce && m.state == Running && m.takesCheckpoints() && m.retention.checkpointNeeded(m.step.number) &&
+		m.openStepInSight() {
+		m.note(slog.LevelInfo, "run is stopping; it waits for a last checkpoint", "run", m.config.RunID, "reason", e.Reason,
+			"step", m.step.number)
 		m.end.draining, m.retention.saving.wanted = true, true
 		return
 	}
 	m.end.draining = false
-	m.note(slog.LevelInfo, "run stops", "run", m.config.RunID, "reason", e.Reason, "step", m.step.number, "workers", len(m.roster.workers))
+	m.note(slog.LevelInfo, "run stops", "run", m.config.RunID, "reason", e.Reason, "step", m.step.number,
+		"workers", len(m.roster.workers))
 	if m.state != Finished {
 		m.state = Stopped
 		m.figures.finished = m.now

@@ -40,7 +40,8 @@ type MetricsLine struct {
 // lineOf gives the line of a step of which everything but the parameters after it is known.
 func lineOf(step *ledger.Step) *MetricsLine {
 	return &MetricsLine{
-		Step: step.Step, Epoch: step.Epoch, Loss: ledger.Float(float64(step.LossSum) / step.DividedBy()), Samples: step.Samples, Seconds: ledger.Float(step.Seconds),
+		Step: step.Step, Epoch: step.Epoch, Loss: ledger.Float(float64(step.LossSum) / step.DividedBy()),
+		Samples: step.Samples, Seconds: ledger.Float(step.Seconds),
 		Workers: step.Workers, AggregateHash: step.AggregateHash.String(),
 	}
 }

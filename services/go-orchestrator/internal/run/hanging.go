@@ -26,7 +26,8 @@ const (
 // findHanging looks for workers whose task takes too long.
 func (m *Machine) findHanging() {
 	for _, w := range m.roster.workers {
-		if w.waiting || w.hanging || w.silent || w.needsSnapshot || w == m.retention.donor || m.now.Sub(w.answered) < m.patience(w) {
+		if w.waiting || w.hanging || w.silent || w.needsSnapshot || w == m.retention.donor ||
+			m.now.Sub(w.answered) < m.patience(w) {
 			continue
 		}
 		m.markHanging(w, "worker hangs but still sends heartbeats; its shards go to others")
@@ -83,6 +84,7 @@ func (m *Machine) markActive(peer Peer) {
 		return
 	}
 	w.hanging = false
-	m.note(slog.LevelInfo, "worker resumed after it hung", "id", w.id, "worker", w.name, "seconds", m.now.Sub(w.answered).Seconds())
+	m.note(slog.LevelInfo, "worker resumed after it hung", "id", w.id, "worker", w.name,
+		"seconds", m.now.Sub(w.answered).Seconds())
 	m.rebase() // It may be ahead of the others, and then its message is about its own step.
 }

@@ -13,7 +13,8 @@ import (
 const nobody = 0
 
 // notDeterministic says what to do where workers compute different bits and none of them can be proven wrong.
-const notDeterministic = "the script or an operation of the model is not deterministic, or a machine computes wrong results; find out which with pangea doctor, or continue with --allow-nondeterminism"
+const notDeterministic = "the script or an operation of the model is not deterministic, " +
+	"or a machine computes wrong results; find out which with pangea doctor, or continue with --allow-nondeterminism"
 
 // incident records what ought not to happen, and by which worker.
 func (m *Machine) incident(kind string, first, count, id uint32, detail string) {
@@ -23,12 +24,14 @@ func (m *Machine) incident(kind string, first, count, id uint32, detail string) 
 // conflict is the incident of two results that a third one may settle: the ledger names both workers, so that a reader can see whether one of
 // them was proven wrong later.
 func (m *Machine) conflict(node tree.Node, id, other uint32, detail string) {
-	m.writeIncident(&ledger.Incident{Kind: ledger.Conflict, First: node.First, Count: node.Count, Worker: id, Other: other, Detail: detail})
+	m.writeIncident(&ledger.Incident{Kind: ledger.Conflict, First: node.First, Count: node.Count, Worker: id, Other: other,
+		Detail: detail})
 }
 
 func (m *Machine) writeIncident(incident *ledger.Incident) {
 	incident.Step, incident.Name, incident.Time = m.step.number, m.roster.names[incident.Worker], m.now.UTC()
-	m.note(slog.LevelError, incident.Kind, "step", incident.Step, "id", incident.Worker, "worker", incident.Name, "detail", incident.Detail)
+	m.note(slog.LevelError, incident.Kind, "step", incident.Step, "id", incident.Worker, "worker", incident.Name,
+		"detail", incident.Detail)
 	m.figures.incidents++
 	m.commit(incident)
 }
@@ -43,7 +46,9 @@ func (m *Machine) quarantine(id uint32, detail string) {
 }
 
 func (m *Machine) inQuarantine(name string) *protocol.Error {
-	return protocol.Errorf(protocol.Stop, "worker %s is quarantined for the rest of the run: %s; its machine may be faulty (memory, processor), its arithmetic may differ (torch build, kind of processor), or the script may not be deterministic: pangea doctor tells which", name, m.roster.quarantined[name])
+	return protocol.Errorf(protocol.Stop, "worker %s is quarantined for the rest of the run: %s; "+
+		"its machine may be faulty (memory, processor), its arithmetic may differ (torch build, kind of processor), "+
+		"or the script may not be deterministic: pangea doctor tells which", name, m.roster.quarantined[name])
 }
 
 // discardSums starts the open step again if a worker that is wrong has a part in its sum: a sum of float32 cannot be taken out again.

@@ -20,10 +20,12 @@ func (m *Machine) onWork(e WorkRequested) {
 		m.refuse(e.Peer, e.Request, kind, m.notJoined(e.Peer))
 		return
 	case w.waiting:
-		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest, "worker %d asks for work twice; wait for the answer to request %d", w.id, w.request))
+		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest,
+			"worker %d asks for work twice; wait for the answer to request %d", w.id, w.request))
 		return
 	case e.Work.Step > m.agreement.committed():
-		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest, "worker %d (%s) says that it holds step %d, but only %d are closed",
+		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest,
+			"worker %d (%s) says that it holds step %d, but only %d are closed",
 			w.id, w.name, e.Work.Step, m.agreement.committed()))
 		return
 	}

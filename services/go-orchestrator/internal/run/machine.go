@@ -34,7 +34,7 @@ type Config struct {
 	CheckpointEvery time.Duration // time between two checkpoints; 0 for none
 	KeepCheckpoints int           // the newest ones; at least 1
 	Strict          bool          // end the run when the same bits can no longer be promised
-	TakeChanges     bool          // accept a training that differs from the run's, and continue after a script has ended it
+	TakeChanges     bool          // accept a different training, and continue after a script has ended the run
 	VerifyFraction  float64       // share of the shards that two workers compute
 	StragglerK      float64       // a shard is late after median + k * MAD
 }
@@ -150,7 +150,8 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 		return aggregate
 	}
 	saving := &m.retention.saving
-	if _, settled := m.agreement.reference(w.step); settled && m.retention.donor == nil && m.donates(w) && (saving.due() || m.snapshotWanted()) {
+	if _, settled := m.agreement.reference(w.step); settled && m.retention.donor == nil && m.donates(w) &&
+		(saving.due() || m.snapshotWanted()) {
 		m.retention.donor = w
 		return protocol.SnapshotRequest{Step: m.step.number}
 	}
@@ -159,7 +160,9 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 		return nil // until the checkpoint is written; then everyone is told
 	case m.step.number == m.totalSteps():
 		if m.state != Finished || saving.due() && m.retention.donor != nil {
-			return nil // until the workers agree on the result and the last checkpoint has been sent: the donor may not send it, and another be needed
+			// It waits until the workers agree on the result and the last checkpoint has been sent: if the donor
+			// does not send it, another worker is needed.
+			return nil
 		}
 		return m.finishedReply()
 	}
@@ -175,17 +178,20 @@ func (m *Machine) answerWithSnapshot(w *worker) protocol.Reply {
 	case snapshot != nil && m.reachable(snapshot.Step):
 		w.snapshotSent = true
 		return snapshot
-	case m.retention.loading || m.donorInSight() || m.roster.any(func(other *worker) bool { return other.verified && !other.cannotDonate }):
+	case m.retention.loading || m.donorInSight() ||
+		m.roster.any(func(other *worker) bool { return other.verified && !other.cannotDonate }):
 		return nil // A worker that is silent may hold what the run can continue from, and be it this one itself.
 	}
-	err := protocol.Errorf(protocol.Stop, "no worker and no checkpoint holds parameters of run %s that worker %d (%s) could continue from, and its own (after %d steps) are not those of the run; restart it",
+	err := protocol.Errorf(protocol.Stop, "no worker and no checkpoint holds parameters of run %s that worker %d (%s) "+
+		"could continue from, and its own (after %d steps) are not those of the run; restart it",
 		m.config.RunID, w.id, w.name, w.step)
 	err.Refused = protocol.KindWorkRequest
 	return err
 }
 
 func (m *Machine) finishedReply() protocol.Reply {
-	return protocol.Finished{Steps: m.agreement.agreedSteps, ParametersHash: m.agreement.agreedHash, Incidents: m.figures.incidents, Stopped: m.end.reason()}
+	return protocol.Finished{Steps: m.agreement.agreedSteps, ParametersHash: m.agreement.agreedHash,
+		Incidents: m.figures.incidents, Stopped: m.end.reason()}
 }
 
 // stopping refuses a request because the run, or this process's part in it, has ended.
@@ -195,7 +201,8 @@ func (m *Machine) stopping(refused protocol.Kind) *protocol.Error {
 		err.Refused = refused
 		return err
 	}
-	err := protocol.Errorf(protocol.Reconnect, "the orchestrator of run %s is stopping; connect again when it is back", m.config.RunID)
+	err := protocol.Errorf(protocol.Reconnect, "the orchestrator of run %s is stopping; connect again when it is back",
+		m.config.RunID)
 	err.Refused = refused
 	return err
 }

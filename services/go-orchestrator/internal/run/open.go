@@ -39,7 +39,8 @@ func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 
 func (m *Machine) settingsRecord() *ledger.Settings {
 	s := m.config.Settings
-	return &ledger.Settings{Format: ledger.Format, RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs,
+	return &ledger.Settings{Format: ledger.Format, RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards,
+		BatchSize: s.BatchSize, Epochs: s.Epochs,
 		MinShardSamples: s.MinShardSamples, DropLast: s.DropLast}
 }
 
@@ -70,7 +71,8 @@ func (m *Machine) restore(past Past) error {
 			m.roster.restore(r.ID, r.Name)
 		case *ledger.Step:
 			if r.Step != m.agreement.committed() || m.identity.layout == nil || r.Step >= m.identity.schedule.TotalSteps {
-				return fmt.Errorf("record %d of the ledger is step %d where step %d is expected", i, r.Step, m.agreement.committed())
+				return fmt.Errorf("record %d of the ledger is step %d where step %d is expected", i, r.Step,
+					m.agreement.committed())
 			}
 			m.agreement.append(committedStep{r.AggregateHash, r.ParamsHash})
 			steps = append(steps, r)
@@ -95,9 +97,12 @@ func (m *Machine) restore(past Past) error {
 		}
 	}
 	if past.Lines > m.agreement.committed() {
-		return fmt.Errorf("metrics.jsonl has %d steps but the ledger only %d; the ledger was truncated or restored from an older copy; put back the right one, or start a new run", past.Lines, m.agreement.committed())
+		return fmt.Errorf("metrics.jsonl has %d steps but the ledger only %d; "+
+			"the ledger was truncated or restored from an older copy; put back the right one, or start a new run", past.Lines,
+			m.agreement.committed())
 	}
-	m.retention.checkpoints = slices.DeleteFunc(m.retention.checkpoints, func(c ledger.Checkpoint) bool { return past.Checkpoints == nil || !past.Checkpoints(c) })
+	m.retention.checkpoints = slices.DeleteFunc(m.retention.checkpoints,
+		func(c ledger.Checkpoint) bool { return past.Checkpoints == nil || !past.Checkpoints(c) })
 	m.takeChanges()
 	m.openStep(m.agreement.committed())
 	m.restoreMetrics(steps, past.Lines)
@@ -111,7 +116,8 @@ func (m *Machine) sameRun(first ledger.Record) error {
 		return fmt.Errorf("the ledger does not begin with the settings of a run")
 	}
 	if was.Format < ledger.OldestFormat || was.Format > ledger.Format {
-		return fmt.Errorf("the ledger has format %d; this build reads %d to %d", was.Format, ledger.OldestFormat, ledger.Format)
+		return fmt.Errorf("the ledger has format %d; this build reads %d to %d", was.Format, ledger.OldestFormat,
+			ledger.Format)
 	}
 	if was.Format < 2 && m.config.DefaultCut {
 		m.config.Settings.MinShardSamples = 0
@@ -126,7 +132,9 @@ func (m *Machine) sameRun(first ledger.Record) error {
 		{"min-shard-samples", was.MinShardSamples, now.MinShardSamples}, {"drop-last", was.DropLast, now.DropLast},
 	} {
 		if s.was != s.now {
-			return fmt.Errorf("the run directory holds a run with --%s %v, but %v was requested; use %v to continue it, or another --run-dir", s.flag, s.was, s.now, s.was)
+			return fmt.Errorf(
+				"the run directory holds a run with --%s %v, but %v was requested; use %v to continue it, or another --run-dir",
+				s.flag, s.was, s.now, s.was)
 		}
 	}
 	m.identity.epochs = was.Epochs
@@ -150,7 +158,8 @@ func (m *Machine) restoreModel(r *ledger.Model) error {
 	d := r.Dataset
 	m.state = Running
 	m.identity.layout, m.identity.schedule, m.identity.software = layout, schedule, r.Software
-	m.identity.dataset = protocol.Dataset{Name: d.Name, Hash: d.Hash, TrainSamples: d.TrainSamples, HeldOutSamples: d.HeldOutSamples, Classes: d.Classes,
+	m.identity.dataset = protocol.Dataset{Name: d.Name, Hash: d.Hash, TrainSamples: d.TrainSamples,
+		HeldOutSamples: d.HeldOutSamples, Classes: d.Classes,
 		Features: d.Features.Protocol(), Label: d.Labels.Protocol()}
 	m.identity.computation = computation{training: r.Training, arithmetic: r.Arithmetic, fingerprints: r.Fingerprints}
 	m.agreement.agree(r.ParamsHash)

@@ -59,7 +59,8 @@ func TestACheckpointIsLoadedOnce(t *testing.T) {
 		t.Fatalf("%d checkpoints are loaded; want 1", b.loads)
 	}
 	freed := 0
-	b.handle(CheckpointLoaded{Checkpoint: b.machine.retention.checkpoints[0], Snapshot: protocol.NewSnapshot(1, hashAt(1), [][]byte{{1}}, 1, protocol.Hash{}, func() { freed++ })})
+	b.handle(CheckpointLoaded{Checkpoint: b.machine.retention.checkpoints[0],
+		Snapshot: protocol.NewSnapshot(1, hashAt(1), [][]byte{{1}}, 1, protocol.Hash{}, func() { freed++ })})
 	one[*protocol.Snapshot](b, 2)
 	b.handle(Tick{})
 	b.ask(2, 1)

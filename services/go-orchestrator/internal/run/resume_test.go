@@ -11,7 +11,8 @@ import (
 // reopen starts another process on what the bench's ledger holds.
 func (b *bench) reopen() {
 	b.t.Helper()
-	past := Past{Records: b.committed, Lines: uint64(len(b.lines)), Checkpoints: func(ledger.Checkpoint) bool { return true }}
+	past := Past{Records: b.committed, Lines: uint64(len(b.lines)),
+		Checkpoints: func(ledger.Checkpoint) bool { return true }}
 	machine, effects, err := Open(b.machine.config, b.now, past)
 	if err != nil {
 		b.t.Fatal(err)
@@ -146,7 +147,8 @@ func TestTheReleaseIsRecordedAtEachStart(t *testing.T) {
 	}
 	b.machine.config.Release = "1.2.3"
 	b.reopen()
-	if starts := recorded[*ledger.Start](b); len(starts) != 2 || starts[1].Release != "1.2.3" || b.lastRecord().Release != "1.2.3" {
+	if starts := recorded[*ledger.Start](b); len(starts) != 2 || starts[1].Release != "1.2.3" ||
+		b.lastRecord().Release != "1.2.3" {
 		t.Fatalf("%+v, run.json: %+v", starts, b.lastRecord())
 	}
 }

@@ -22,7 +22,8 @@ type retention struct {
 	// Aggregates of the last closed steps, ascending and without a gap up to the open step, so that a worker that can be given one can be given
 	// all that follow. A replay that begins elsewhere drops them all.
 	aggregates []*protocol.Aggregate
-	recent     []closedStep // who sent what of the last closed steps: a late result is still compared with the one that counted
+	// who sent what of the last closed steps: a late result is still compared with the one that counted
+	recent []closedStep
 
 	snapshot  *protocol.Snapshot // the state that is being handed out, one hold on it; its hash is that of the run
 	donor     *worker            // has been asked for its state and has not sent it yet: one at a time
@@ -66,7 +67,8 @@ func (r *retention) dropOldest() uint64 {
 func (r *retention) contradicted(u *protocol.Update) *tree.Contribution {
 	for _, step := range r.recent {
 		for _, c := range step.contributions {
-			if step.number == u.Step && c.Node.First == u.FirstShard && c.Node.Count == u.ShardCount && u.Refusal == "" && !c.SameResult(result(u)) {
+			if step.number == u.Step && c.Node.First == u.FirstShard && c.Node.Count == u.ShardCount && u.Refusal == "" &&
+				!c.SameResult(result(u)) {
 				return c
 			}
 		}

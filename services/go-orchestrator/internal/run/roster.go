@@ -15,17 +15,21 @@ type roster struct {
 	workers []*worker         // those that are connected, ascending by id
 	names   map[uint32]string // of all workers that ever joined, by id
 	lastID  uint32            // the highest id ever given
-	joined  bool              // somebody has joined since the process was started, so somebody can be told how the run ended
+	// somebody has joined since the process was started, so somebody can be told how the run ended
+	joined bool
 
 	// A worker that was proven wrong comes back under its name, with another id on another connection.
 	quarantined map[string]string // why, by name
-	diverged    map[string]int    // how often its parameters were not the run's, by name: the second time leads to quarantine
+	// how often its parameters were not the run's, by name: the second time leads to quarantine
+	diverged map[string]int
 
-	rejectedPeers map[Peer]*protocol.Error // connections whose worker was removed before it asked: what its next request is answered with
+	// connections whose worker was removed before it asked: what its next request is answered with
+	rejectedPeers map[Peer]*protocol.Error
 }
 
 func newRoster() roster {
-	return roster{names: map[uint32]string{}, quarantined: map[string]string{}, diverged: map[string]int{}, rejectedPeers: map[Peer]*protocol.Error{}}
+	return roster{names: map[uint32]string{}, quarantined: map[string]string{}, diverged: map[string]int{},
+		rejectedPeers: map[Peer]*protocol.Error{}}
 }
 
 // worker is one that has joined.

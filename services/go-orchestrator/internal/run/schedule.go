@@ -20,19 +20,24 @@ type Schedule struct {
 func NewSchedule(settings protocol.Settings, samples uint64) (Schedule, error) {
 	const most = 1 << 52
 	if samples == 0 || samples > most {
-		return Schedule{}, fmt.Errorf("a dataset of %d training samples cannot be trained on; 1 to %d are possible", samples, uint64(most))
+		return Schedule{}, fmt.Errorf("a dataset of %d training samples cannot be trained on; 1 to %d are possible", samples,
+			uint64(most))
 	}
-	s := Schedule{Samples: samples, BatchSize: uint64(settings.BatchSize), Shards: uint64(settings.Shards), MinShardSamples: uint64(settings.MinShardSamples)}
+	s := Schedule{Samples: samples, BatchSize: uint64(settings.BatchSize), Shards: uint64(settings.Shards),
+		MinShardSamples: uint64(settings.MinShardSamples)}
 	s.EpochSteps = samples / s.BatchSize
 	if samples%s.BatchSize > 0 && !settings.DropLast {
 		s.EpochSteps++
 	}
 	if s.EpochSteps == 0 {
-		return Schedule{}, fmt.Errorf("%d training samples do not fill one step of %d, and --drop-last leaves out a step that is not full; choose a smaller --batch-size or start without --drop-last",
+		return Schedule{}, fmt.Errorf("%d training samples do not fill one step of %d, "+
+			"and --drop-last leaves out a step that is not full; choose a smaller --batch-size or start without --drop-last",
 			samples, s.BatchSize)
 	}
 	if s.EpochSteps > 1<<32-1 {
-		return Schedule{}, fmt.Errorf("%d training samples in batches of %d make %d steps an epoch; choose a larger --batch-size", samples, s.BatchSize, s.EpochSteps)
+		return Schedule{}, fmt.Errorf(
+			"%d training samples in batches of %d make %d steps an epoch; choose a larger --batch-size",
+			samples, s.BatchSize, s.EpochSteps)
 	}
 	s.TotalSteps = s.EpochSteps * uint64(settings.Epochs)
 	return s, nil

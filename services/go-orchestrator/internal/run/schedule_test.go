@@ -85,7 +85,8 @@ func TestTheCutIsTheSameInAllLanguages(t *testing.T) {
 		t.Fatalf("%d cuts, %v", len(cuts), err)
 	}
 	for _, cut := range cuts {
-		settings := protocol.Settings{Shards: cut.Shards, BatchSize: cut.BatchSize, Epochs: 1, MinShardSamples: cut.MinShardSamples, DropLast: cut.DropLast}
+		settings := protocol.Settings{Shards: cut.Shards, BatchSize: cut.BatchSize, Epochs: 1,
+			MinShardSamples: cut.MinShardSamples, DropLast: cut.DropLast}
 		s, err := NewSchedule(settings, cut.Samples)
 		if (err != nil) != (cut.Steps == 0) || s.EpochSteps != cut.Steps {
 			t.Errorf("%+v: %d steps, error %v", cut, s.EpochSteps, err)

@@ -37,7 +37,8 @@ func (m *Machine) findSilent() {
 	for _, w := range m.roster.workers {
 		if w.heartbeat > 0 && !w.silent && m.now.Sub(w.lastSeen) > max(leastSilence, missedHeartbeats*w.heartbeat) {
 			w.silent = true
-			m.note(slog.LevelWarn, "worker is silent; its shards go to others", "id", w.id, "worker", w.name, "pid", w.pid, "seconds", m.now.Sub(w.lastSeen).Seconds())
+			m.note(slog.LevelWarn, "worker is silent; its shards go to others", "id", w.id, "worker", w.name, "pid", w.pid,
+				"seconds", m.now.Sub(w.lastSeen).Seconds())
 			m.releaseLeases(w)
 		}
 	}

@@ -33,7 +33,8 @@ func (m *Machine) onSnapshot(e SnapshotReceived) {
 	w.noDonorUntil = time.Time{}
 	if w != r.donor && !r.saving.due() && !m.snapshotWanted() {
 		// It took so long that another one was asked.
-		m.note(slog.LevelWarn, "worker sent its state, which is no longer needed", "id", w.id, "worker", w.name, "step", s.Step)
+		m.note(slog.LevelWarn, "worker sent its state, which is no longer needed", "id", w.id, "worker", w.name,
+			"step", s.Step)
 		s.Release()
 		return
 	}
@@ -41,7 +42,8 @@ func (m *Machine) onSnapshot(e SnapshotReceived) {
 		r.donor = nil
 	}
 	if reference, _ := m.agreement.reference(s.Step); s.Step != w.step || s.ParametersHash != reference {
-		m.note(slog.LevelError, "worker sent a snapshot that does not belong to the run", "id", w.id, "worker", w.name, "step", s.Step, "asked_step", w.step,
+		m.note(slog.LevelError, "worker sent a snapshot that does not belong to the run", "id", w.id, "worker", w.name,
+			"step", s.Step, "asked_step", w.step,
 			"hash", s.ParametersHash.String(), "run_hash", reference.String())
 		w.cannotDonate = true
 		s.Release()

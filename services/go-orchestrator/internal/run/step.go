@@ -202,7 +202,8 @@ func (s *step) checkSummed(reports []protocol.Report) error {
 			case first == nil:
 				first = &c.Reports[i]
 			case report.Summed != first.Summed:
-				return fmt.Errorf("the loss of shard %d is %s, that of shard %d %s; all shards of a step must have the same kind of loss",
+				return fmt.Errorf(
+					"the loss of shard %d is %s, that of shard %d %s; all shards of a step must have the same kind of loss",
 					report.Shard, kindOfLoss(report), first.Shard, kindOfLoss(*first))
 			}
 		}

@@ -13,7 +13,8 @@ import (
 // wantHalted checks that the run has ended for everybody, and why.
 func (b *bench) wantHalted(why string, waiting ...Peer) {
 	b.t.Helper()
-	if record := b.lastRecord(); record.State != Stopped || !strings.Contains(record.Stopped, why) || record.Incidents == 0 || record.Finished == nil {
+	if record := b.lastRecord(); record.State != Stopped || !strings.Contains(record.Stopped, why) ||
+		record.Incidents == 0 || record.Finished == nil {
 		b.t.Fatalf("%+v", record)
 	}
 	for _, peer := range waiting {
@@ -36,11 +37,13 @@ func TestAScriptThatBreaksThePromiseEndsTheRun(t *testing.T) {
 	b.take(1)
 	b.submit(1, b.update(0, 0, 2, 1))
 	b.ask(1, 0)
-	b.handle(LeaveRequested{Peer: 2, Request: 7, Leave: protocol.Leave{Reason: "broken", Broken: "draws from numpy's global generator"}})
+	b.handle(LeaveRequested{Peer: 2, Request: 7,
+		Leave: protocol.Leave{Reason: "broken", Broken: "draws from numpy's global generator"}})
 	b.take(2)
 	b.wantHalted("draws from numpy's global generator", 1)
 	incident := recorded[*ledger.Incident](b)[0]
-	if incident.Kind != ledger.Script || incident.Worker != 2 || incident.Name != "w" || incident.Detail != "draws from numpy's global generator" {
+	if incident.Kind != ledger.Script || incident.Worker != 2 || incident.Name != "w" ||
+		incident.Detail != "draws from numpy's global generator" {
 		t.Fatalf("%+v", incident)
 	}
 	b.reopen()

@@ -38,25 +38,28 @@ type note struct {
 // SaveCheckpoint writes a worker's state: complete under its name, or not at all. It may be called concurrently with the other methods.
 func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochStep uint32) (ledger.Checkpoint, error) {
 	name := filepath.Join(checkpoints, fmt.Sprintf("step-%010d", s.Step))
-	c := ledger.Checkpoint{Step: s.Step, File: name + ".safetensors", Bytes: s.TotalBytes, SHA256: s.Hash, ParamsHash: s.ParametersHash}
+	c := ledger.Checkpoint{Step: s.Step, File: name + ".safetensors", Bytes: s.TotalBytes, SHA256: s.Hash,
+		ParamsHash: s.ParametersHash}
 	if err := os.MkdirAll(filepath.Join(d.path, checkpoints), 0o755); err != nil {
 		return c, err
 	}
-	text, err := json.MarshalIndent(note{1, runID, s.Step, epoch, epochStep, s.ParametersHash, s.Hash, s.TotalBytes}, "", "  ")
+	text, err := json.MarshalIndent(note{1, runID, s.Step, epoch, epochStep, s.ParametersHash, s.Hash, s.TotalBytes}, "",
+		"  ")
 	if err != nil {
 		return c, err
 	}
 	if err := WriteFile(filepath.Join(d.path, name+".json"), append(text, '\n')); err != nil {
 		return c, err
 	}
-	err = replace(filepath.Join(d.path, c.File), func() { d.hit(failpoint.CheckpointBeforeRename) }, func(file *os.File) error {
-		for _, block := range s.Blocks {
-			if _, err := file.Write(block); err != nil {
-				return err
+	err = replace(filepath.Join(d.path, c.File), func() { d.hit(failpoint.CheckpointBeforeRename) },
+		func(file *os.File) error {
+			for _, block := range s.Blocks {
+				if _, err := file.Write(block); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	})
+			return nil
+		})
 	if err == nil {
 		d.hit(failpoint.CheckpointAfterRename)
 	}
@@ -78,7 +81,8 @@ func (d *Dir) LoadCheckpoint(c ledger.Checkpoint, memory *budget.Budget) (*proto
 		memory.Give(int64(c.Bytes))
 		return nil, fmt.Errorf("%s: %w", c.File, err)
 	}
-	return protocol.NewSnapshot(c.Step, c.ParamsHash, blocks, c.Bytes, c.SHA256, func() { memory.Give(int64(c.Bytes)) }), nil
+	return protocol.NewSnapshot(c.Step, c.ParamsHash, blocks, c.Bytes, c.SHA256, func() { memory.Give(int64(c.Bytes)) }),
+		nil
 }
 
 func readBlocks(file io.Reader, c ledger.Checkpoint) ([][]byte, error) {
@@ -97,7 +101,8 @@ func readBlocks(file io.Reader, c ledger.Checkpoint) ([][]byte, error) {
 		return nil, fmt.Errorf("it is damaged: it has more than %d bytes", c.Bytes)
 	}
 	if got := protocol.Hash(sum.Sum(nil)); got != c.SHA256 {
-		return nil, fmt.Errorf("it is damaged: its bytes have hash %s, not %s as the ledger says", got.Short(), c.SHA256.Short())
+		return nil, fmt.Errorf("it is damaged: its bytes have hash %s, not %s as the ledger says", got.Short(),
+			c.SHA256.Short())
 	}
 	return blocks, nil
 }

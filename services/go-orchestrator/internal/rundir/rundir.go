@@ -59,7 +59,8 @@ func (d *Dir) mustBeNew() error {
 	for _, name := range []string{"run.json", "metrics.jsonl", checkpoints} {
 		info, err := os.Stat(filepath.Join(d.path, name))
 		if err == nil && (info.IsDir() || info.Size() > 0) {
-			return fmt.Errorf("%s holds a run already (%s is there), but its ledger is empty or missing; put the ledger back, or choose another --run-dir", d.path, name)
+			return fmt.Errorf("%s holds a run already (%s is there), but its ledger is empty or missing; "+
+				"put the ledger back, or choose another --run-dir", d.path, name)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot read the run directory: %w", err)

@@ -29,7 +29,8 @@ var (
 
 // Describe implements prometheus.Collector.
 func (s *Server) Describe(to chan<- *prometheus.Desc) {
-	for _, metric := range []*prometheus.Desc{stateMetric, stepMetric, totalStepsMetric, lossMetric, leasedMetric, silentMetric, secondLeasesMetric} {
+	for _, metric := range []*prometheus.Desc{stateMetric, stepMetric, totalStepsMetric, lossMetric, leasedMetric,
+		silentMetric, secondLeasesMetric} {
 		to <- metric
 	}
 }

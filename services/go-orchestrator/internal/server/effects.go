@@ -127,7 +127,8 @@ func (s *Server) check(file string, err error) {
 	if err == nil {
 		return
 	}
-	err = fmt.Errorf("cannot write %s: %w; %s, then start the orchestrator again with the same --run-dir: nothing that was committed is lost", file, err, remedy(err))
+	err = fmt.Errorf("cannot write %s: %w; %s, then start the orchestrator again with the same --run-dir: "+
+		"nothing that was committed is lost", file, err, remedy(err))
 	s.config.Log.Error("the run stops", "reason", err.Error())
 	if s.failure == nil {
 		s.failure = err

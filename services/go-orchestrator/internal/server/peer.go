@@ -51,7 +51,8 @@ func (p *peer) reply(request uint64, reply protocol.Reply) {
 func (p *peer) closeGracefully() {
 	p.out.finish()
 	<-p.out.done
-	if p.connection.CloseWrite() == nil && p.connection.SetReadDeadline(p.server.config.Clock.Now().Add(drainTimeout)) == nil {
+	if p.connection.CloseWrite() == nil && p.connection.SetReadDeadline(
+		p.server.config.Clock.Now().Add(drainTimeout)) == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(p.connection, 64<<20))
 	}
 	p.close()
@@ -59,8 +60,9 @@ func (p *peer) closeGracefully() {
 
 // read handles messages until the connection ends.
 func (p *peer) read() {
-	source := &progress{connection: p.connection, clock: p.server.config.Clock, received: p.server.config.Metrics.BytesReceived,
-		seen: func() { p.server.post(run.PeerSeen{Peer: p.id}) }}
+	source := &progress{connection: p.connection, clock: p.server.config.Clock,
+		received: p.server.config.Metrics.BytesReceived,
+		seen:     func() { p.server.post(run.PeerSeen{Peer: p.id}) }}
 	buffered := bufio.NewReaderSize(source, 4096)
 	reader := wire.NewReader(buffered, p.server.limits, p.server.config.Memory)
 	reason := ""
@@ -74,7 +76,8 @@ func (p *peer) read() {
 		if err != nil {
 			p.refuse(message, protocol.Errorf(protocol.FixRequest, "%v", err))
 		} else if err := p.handle(message); err != nil {
-			p.server.config.Log.Warn("a connection is no longer usable", "peer", p.connection.RemoteAddr().String(), "error", err.Error())
+			p.server.config.Log.Warn("a connection is no longer usable", "peer", p.connection.RemoteAddr().String(),
+				"error", err.Error())
 			p.refuse(message, asRefusal(err))
 			reason = err.Error()
 		}
@@ -108,7 +111,8 @@ func (p *peer) ended(err error) string {
 func asRefusal(err error) *protocol.Error {
 	var exhausted *budget.ExhaustedError
 	if errors.As(err, &exhausted) {
-		refusal := protocol.Errorf(protocol.RetryLater, "the orchestrator is short of memory (%v); connect again, or raise --max-memory-bytes", err)
+		refusal := protocol.Errorf(protocol.RetryLater,
+			"the orchestrator is short of memory (%v); connect again, or raise --max-memory-bytes", err)
 		refusal.RetryAfter = 1
 		return refusal
 	}

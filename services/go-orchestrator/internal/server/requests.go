@@ -41,7 +41,8 @@ func (p *peer) handle(m wire.Message) error {
 		return nil // its arrival was noted when its bytes were read
 	}
 	if kind, request := p.assembly.open(); kind != protocol.KindUnspecified && (m.Kind != kind || m.RequestID != request) {
-		return fmt.Errorf("the frames of a %s (request %d) are mixed with a %s (request %d)", kind, request, m.Kind, m.RequestID)
+		return fmt.Errorf("the frames of a %s (request %d) are mixed with a %s (request %d)", kind, request, m.Kind,
+			m.RequestID)
 	}
 	var err error
 	switch m.Kind {
@@ -65,7 +66,8 @@ func (p *peer) handle(m wire.Message) error {
 			p.server.post(run.LeaveRequested{Peer: p.id, Request: m.RequestID, Leave: leave})
 		}
 	default:
-		err = fmt.Errorf("unsupported: an orchestrator does not accept %s; workers send joinRequest, workRequest, gradientUpdate, snapshot, heartbeat and leave", m.Kind)
+		err = fmt.Errorf("unsupported: an orchestrator does not accept %s; "+
+			"workers send joinRequest, workRequest, gradientUpdate, snapshot, heartbeat and leave", m.Kind)
 	}
 	if err != nil {
 		p.refuse(m, protocol.Errorf(protocol.FixRequest, "%s: %v", m.Kind, err))

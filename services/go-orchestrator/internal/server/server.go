@@ -262,7 +262,8 @@ func (s *Server) welcome(connection *net.TCPConn) {
 	s.mutex.Unlock()
 	go p.out.write(connection, s.config.Clock, s.config.Metrics.BytesSent)
 	if full {
-		refusal := protocol.Errorf(protocol.RetryLater, "the orchestrator already has %d connections, the limit set by --max-connections", s.config.MaxConnections)
+		refusal := protocol.Errorf(protocol.RetryLater,
+			"the orchestrator already has %d connections, the limit set by --max-connections", s.config.MaxConnections)
 		refusal.RetryAfter = 5
 		p.reply(0, refusal)
 		go p.closeGracefully()

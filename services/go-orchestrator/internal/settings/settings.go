@@ -45,31 +45,41 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	flags.SetOutput(io.Discard) // errors are printed by the caller, once
 	flags.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "address for workers")
 	flags.StringVar(&s.HTTP, "http", "127.0.0.1:8081", "address of /healthz, /readyz, /metrics and /status")
-	flags.StringVar(&s.RunDir, "run-dir", "", "directory for the ledger, run.json, metrics.jsonl and checkpoints; a run that is already in it continues (required)")
+	flags.StringVar(&s.RunDir, "run-dir", "", "directory for the ledger, run.json, metrics.jsonl and checkpoints; "+
+		"a run that is already in it continues (required)")
 	flags.StringVar(&s.RunID, "run-id", "", "name of the run (default: the name of the run directory)")
 	flags.Uint64Var(&s.Run.Seed, "seed", 0, "seed of sample order, initial parameters and all randomness")
 	flags.UintVar(&shards, "shards", 8, "micro-batches of a step, a power of two")
 	flags.UintVar(&batchSize, "batch-size", 64, "samples of a step, over all shards")
 	flags.UintVar(&epochs, "epochs", 10, "passes over the data")
-	flags.UintVar(&minShardSamples, "min-shard-samples", 2, "shards of a small step are merged until each has at least this many samples; 0 merges none")
-	flags.BoolVar(&s.Run.DropLast, "drop-last", false, "leave out the samples at the end of an epoch that do not fill a step")
+	flags.UintVar(&minShardSamples, "min-shard-samples", 2,
+		"shards of a small step are merged until each has at least this many samples; 0 merges none")
+	flags.BoolVar(&s.Run.DropLast, "drop-last", false,
+		"leave out the samples at the end of an epoch that do not fill a step")
 	flags.StringVar(&s.PortFile, "port-file", "", "file to write the addresses to, as JSON, once the service is ready")
 	flags.StringVar(&s.LogFormat, "log-format", "json", "json or text")
-	flags.BoolVar(&s.ExitWhenFinished, "exit-when-finished", false, "exit once the run is finished and all workers have left")
-	flags.Int64Var(&s.MaxMemoryBytes, "max-memory-bytes", 4<<30, "memory limit for gradients, snapshots and arriving frames")
+	flags.BoolVar(&s.ExitWhenFinished, "exit-when-finished", false,
+		"exit once the run is finished and all workers have left")
+	flags.Int64Var(&s.MaxMemoryBytes, "max-memory-bytes", 4<<30,
+		"memory limit for gradients, snapshots and arriving frames")
 	flags.IntVar(&s.MaxConnections, "max-connections", 1024, "maximum number of connections")
 	flags.Uint64Var(&s.CheckpointSteps, "checkpoint-steps", 0, "steps between two checkpoints; 0 for none")
 	flags.Float64Var(&checkpointSeconds, "checkpoint-seconds", 30, "seconds between two checkpoints; 0 for none")
 	flags.IntVar(&s.KeepCheckpoints, "keep-checkpoints", 3, "number of newest checkpoints to keep")
-	flags.Float64Var(&s.VerifyFraction, "verify-fraction", 0, "share of the shards that two workers compute and whose bits are compared, 0 to 1")
-	flags.Float64Var(&s.StragglerK, "straggler-k", 5, "a shard is late, and leased a second time, after median + k * MAD of the others")
+	flags.Float64Var(&s.VerifyFraction, "verify-fraction", 0,
+		"share of the shards that two workers compute and whose bits are compared, 0 to 1")
+	flags.Float64Var(&s.StragglerK, "straggler-k", 5,
+		"a shard is late, and leased a second time, after median + k * MAD of the others")
 	flags.BoolVar(&s.Strict, "strict", true, "end the run when the same bits can no longer be promised")
-	flags.BoolVar(&s.TakeChanges, "take-changes", false, "accept a training (optimizer, rates) that differs from the run's, and continue after a script has ended it early")
+	flags.BoolVar(&s.TakeChanges, "take-changes", false,
+		"accept a training (optimizer, rates) that differs from the run's, and continue after a script has ended it early")
 	flags.BoolVar(&version, "version", false, "print the release and exit")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(output, "go-orchestrator coordinates one training run: it leases shards to workers and adds up their gradients.")
-			fmt.Fprintln(output, "go-orchestrator health [ADDRESS] checks that the orchestrator whose --http is ADDRESS (default 127.0.0.1:8081) is alive.")
+			fmt.Fprintln(output,
+				"go-orchestrator coordinates one training run: it leases shards to workers and adds up their gradients.")
+			fmt.Fprintln(output, "go-orchestrator health [ADDRESS] checks that the orchestrator whose --http is ADDRESS "+
+				"(default 127.0.0.1:8081) is alive.")
 			flags.SetOutput(output)
 			flags.PrintDefaults()
 		}
@@ -108,7 +118,8 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	case s.MaxConnections < 1:
 		return s, fmt.Errorf("--max-connections is %d; it must be at least 1", s.MaxConnections)
 	}
-	s.Run.Shards, s.Run.BatchSize, s.Run.Epochs, s.Run.MinShardSamples = uint32(shards), uint32(batchSize), uint32(epochs), uint32(minShardSamples)
+	s.Run.Shards, s.Run.BatchSize, s.Run.Epochs, s.Run.MinShardSamples = uint32(shards), uint32(batchSize), uint32(epochs),
+		uint32(minShardSamples)
 	s.DefaultCut = true
 	flags.Visit(func(given *flag.Flag) { s.DefaultCut = s.DefaultCut && given.Name != "min-shard-samples" })
 	s.CheckpointEvery = time.Duration(checkpointSeconds * float64(time.Second))

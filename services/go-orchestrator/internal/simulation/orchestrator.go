@@ -46,7 +46,8 @@ func (w *world) startOrchestrator() {
 		return
 	}
 	o.ledger = opened
-	past := run.Past{Records: records, Lines: uint64(len(w.metrics)), Checkpoints: func(c ledger.Checkpoint) bool { return w.checkpoints[c.File] != nil }}
+	past := run.Past{Records: records, Lines: uint64(len(w.metrics)),
+		Checkpoints: func(c ledger.Checkpoint) bool { return w.checkpoints[c.File] != nil }}
 	machine, effects, err := run.Open(w.config(), w.clock.now, past)
 	if err != nil {
 		w.violate("the run cannot be opened after a crash: %v", err)
@@ -176,7 +177,8 @@ func (o *orchestrator) carryOut(effects []run.Effect) {
 
 func (o *orchestrator) save(e run.WriteCheckpoint) {
 	w, s := o.world, e.Snapshot
-	c := ledger.Checkpoint{Step: s.Step, File: fmt.Sprintf("checkpoints/%d", s.Step), Bytes: s.TotalBytes, SHA256: s.Hash, ParamsHash: s.ParametersHash}
+	c := ledger.Checkpoint{Step: s.Step, File: fmt.Sprintf("checkpoints/%d", s.Step), Bytes: s.TotalBytes, SHA256: s.Hash,
+		ParamsHash: s.ParametersHash}
 	content := append([]byte{}, s.Blocks[0]...)
 	s.Release()
 	pause := w.clock.between(time.Millisecond, 150*time.Millisecond)
@@ -208,7 +210,8 @@ func (o *orchestrator) load(c ledger.Checkpoint) {
 		o.handle(run.CheckpointLoaded{Checkpoint: c, Err: fmt.Errorf("%s is damaged", c.File)})
 		return
 	}
-	o.handle(run.CheckpointLoaded{Checkpoint: c, Snapshot: protocol.NewSnapshot(c.Step, c.ParamsHash, [][]byte{content}, c.Bytes, c.SHA256, func() {})})
+	o.handle(run.CheckpointLoaded{Checkpoint: c, Snapshot: protocol.NewSnapshot(c.Step, c.ParamsHash, [][]byte{content},
+		c.Bytes, c.SHA256, func() {})})
 }
 
 // gradients of an aggregate, as they would arrive at a worker.
@@ -226,5 +229,6 @@ func (w *world) delivered(a *protocol.Aggregate, sum []float32) {
 		return
 	}
 	w.seen[key] = struct{}{}
-	w.history.Deliveries = append(w.history.Deliveries, Delivery{a.Step, hex.EncodeToString(encode(sum)), a.Hash().String(), w.acknowledged, a.Divisor})
+	w.history.Deliveries = append(w.history.Deliveries, Delivery{a.Step, hex.EncodeToString(encode(sum)),
+		a.Hash().String(), w.acknowledged, a.Divisor})
 }

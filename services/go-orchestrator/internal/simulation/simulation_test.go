@@ -64,6 +64,7 @@ func TestHistoriesAreWhatTheyWere(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := digests.Decisions.String(); got != strings.TrimSpace(string(want)) {
-		t.Fatalf("the histories of the seeds 0 to 999 have the digest %s, not that of testdata/decisions.txt: the orchestrator decides something differently; find out what with simulate --digest", got)
+		t.Fatalf("the histories of the seeds 0 to 999 have the digest %s, not that of testdata/decisions.txt: "+
+			"the orchestrator decides something differently; find out what with simulate --digest", got)
 	}
 }

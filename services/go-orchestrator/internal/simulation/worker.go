@@ -156,7 +156,8 @@ func (w *worker) connect() {
 	o.peers[c.peer] = c
 	w.connection, w.nodes = c, nil
 	join := protocol.Join{
-		Version: tensor.ProtocolVersion, WorkerName: w.name, Software: "simulated", ParametersHash: hashOf(w.params), Step: w.step, ProcessID: 1, Heartbeat: 100 * time.Millisecond,
+		Version: tensor.ProtocolVersion, WorkerName: w.name, Software: "simulated", ParametersHash: hashOf(w.params),
+		Step: w.step, ProcessID: 1, Heartbeat: 100 * time.Millisecond,
 		Parameters: []protocol.Spec{{Name: "p", DType: protocol.Float32, Shape: []uint64{uint64(w.world.elements)}}},
 		Dataset:    protocol.Dataset{Name: "simulated", Hash: protocol.Hash{1}, TrainSamples: w.world.samples},
 	}
@@ -221,7 +222,8 @@ func (w *worker) receive(reply protocol.Reply) {
 		}
 		w.after(pause, func() { w.on(c, w.submit) })
 	case protocol.Ack:
-		if r.Verdict == protocol.Refused || r.Verdict == protocol.TooEarly || r.Verdict == protocol.Conflict && !w.world.lies {
+		if r.Verdict == protocol.Refused || r.Verdict == protocol.TooEarly || r.Verdict == protocol.Conflict &&
+			!w.world.lies {
 			w.world.violate("an update of %s was not accepted: %s %s", w.name, r.Verdict, r.Detail)
 		}
 		w.submit()
@@ -243,7 +245,8 @@ func (w *worker) receive(reply protocol.Reply) {
 // donate sends its state.
 func (w *worker) donate() {
 	c, content := w.connection, encode(w.params)
-	snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)), sha256.Sum256(content), func() {})
+	snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)),
+		sha256.Sum256(content), func() {})
 	c.toOrchestrator(func() run.Event { return run.SnapshotReceived{Peer: c.peer, Snapshot: snapshot} })
 	w.ask()
 }
@@ -311,9 +314,11 @@ func (w *worker) submit() {
 		samples := w.world.schedule.ShardSamples(w.lease.Step, shard)
 		weight := w.world.weights.weight(w.lease.Step, shard, samples)
 		sums[i] = gradient(w.world.seed, w.lease.Step, shard, weight, w.params)
-		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: uint32(samples), LossSum: lossSum(w.lease.Step, shard, weight),
-			BatchHash: batchHash(w.world.seed, w.lease.Epoch, w.lease.EpochStep, shard), Weight: weight, Summed: w.world.weights == summed && samples > 0,
-			Stop: w.world.early.asksForEnd(w.lease.Step, samples)})
+		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: uint32(samples),
+			LossSum:   lossSum(w.lease.Step, shard, weight),
+			BatchHash: batchHash(w.world.seed, w.lease.Epoch, w.lease.EpochStep, shard), Weight: weight,
+			Summed: w.world.weights == summed && samples > 0,
+			Stop:   w.world.early.asksForEnd(w.lease.Step, samples)})
 	}
 	for len(sums) > 1 {
 		for i := range len(sums) / 2 {
@@ -389,7 +394,8 @@ func (w *worker) leave() {
 
 func (w *worker) end() {
 	w.dead = true
-	w.world.clock.after(w.world.clock.between(50*time.Millisecond, 3*time.Second), func() { w.world.startWorker(w.name, false) })
+	w.world.clock.after(w.world.clock.between(50*time.Millisecond, 3*time.Second),
+		func() { w.world.startWorker(w.name, false) })
 }
 
 // partition breaks the connection; the orchestrator may not notice for a long time.

@@ -110,9 +110,11 @@ type world struct {
 // Simulate plays the history of a seed. log takes what happens, line by line; nil for none.
 func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	c := newClock(seed)
-	w := &world{sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{}, log: log, began: c.now}
+	w := &world{sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{},
+		log: log, began: c.now}
 	w.disk = &disk{dice: c.dice, dirty: map[int]bool{}, lying: sabotage == NoSync}
-	w.settings = protocol.Settings{Seed: seed, Shards: 1 << c.dice.IntN(4), BatchSize: uint32(4 + c.dice.IntN(13)), Epochs: uint32(1 + c.dice.IntN(3))}
+	w.settings = protocol.Settings{Seed: seed, Shards: 1 << c.dice.IntN(4), BatchSize: uint32(4 + c.dice.IntN(13)),
+		Epochs: uint32(1 + c.dice.IntN(3))}
 	w.settings.MinShardSamples, w.settings.DropLast = uint32(seed%4), seed%7 == 3
 	w.weights = []weighting{bySamples, unequal, summed}[seed%3]
 	w.samples = uint64(w.settings.BatchSize)*uint64(2+c.dice.IntN(4)) + uint64(c.dice.IntN(int(w.settings.BatchSize)))
@@ -147,8 +149,11 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	}
 	w.schedule = schedule
 	w.early = w.endEarly(seed)
-	w.history = History{Seed: seed, Lies: w.lies, Checkpoints: map[string]string{}, Faults: map[string]int{}, Shards: w.settings.Shards, BatchSize: w.settings.BatchSize, Epochs: w.settings.Epochs, TrainSamples: w.samples, Elements: w.elements,
-		Hashes: map[string]string{}, Violations: []string{}, MinShardSamples: w.settings.MinShardSamples, DropLast: w.settings.DropLast, Weights: w.weights}
+	w.history = History{Seed: seed, Lies: w.lies, Checkpoints: map[string]string{}, Faults: map[string]int{},
+		Shards: w.settings.Shards, BatchSize: w.settings.BatchSize, Epochs: w.settings.Epochs, TrainSamples: w.samples,
+		Elements: w.elements,
+		Hashes:   map[string]string{}, Violations: []string{}, MinShardSamples: w.settings.MinShardSamples,
+		DropLast: w.settings.DropLast, Weights: w.weights}
 	w.startOrchestrator()
 	w.beginners = count
 	for i := range count {
@@ -174,7 +179,8 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 }
 
 func (w *world) config() run.Config {
-	return run.Config{RunID: "simulated", Settings: w.settings, MemoryBytes: 1 << 30, KeepBytes: int64(w.seed % 3 * 40), CheckpointSteps: w.checkpointSteps,
+	return run.Config{RunID: "simulated", Settings: w.settings, MemoryBytes: 1 << 30, KeepBytes: int64(w.seed % 3 * 40),
+		CheckpointSteps: w.checkpointSteps,
 		KeepCheckpoints: 2, VerifyFraction: w.verify, StragglerK: 5, Strict: true}
 }
 
@@ -266,7 +272,8 @@ func (w *world) reported(step uint64, hash protocol.Hash) {
 
 func (w *world) finished(worker *worker, r protocol.Finished) {
 	if worker.step != r.Steps || hashOf(worker.params) != r.ParametersHash {
-		w.violate("%s was told of the end after %d steps and holds %d of %d", worker.name, r.Steps, worker.step, w.schedule.TotalSteps)
+		w.violate("%s was told of the end after %d steps and holds %d of %d", worker.name, r.Steps, worker.step,
+			w.schedule.TotalSteps)
 	}
 	w.checkEnd(r)
 	w.history.Final = hex.EncodeToString(encode(worker.params))

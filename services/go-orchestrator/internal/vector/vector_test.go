@@ -51,7 +51,8 @@ func TestAddEqualsThePlainLoop(t *testing.T) {
 }
 
 func TestNotFinite(t *testing.T) {
-	bad := []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), math.Float32frombits(0x7f800001), math.Float32frombits(0xffffffff)}
+	bad := []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), math.Float32frombits(0x7f800001),
+		math.Float32frombits(0xffffffff)}
 	// At every position, in slices that start at an even and at an odd element.
 	for start := range 2 {
 		for n := 1; n < 12; n++ {

@@ -114,30 +114,31 @@ func NewAggregate(aggregate *protocol.Aggregate, layout *protocol.Layout, frames
 	bulk := &Bulk{bytes: layout.Bytes(), frames: make([]bulkFrame, len(frames))}
 	bulk.encode = func(i int) (Frame, error) {
 		pieces := frames[i]
-		return NewFrame(headBytes(layout, pieces), payloads(aggregate.Gradients, pieces), func(root tensor.Message, payload Payload) error {
-			root.SetType(tensor.MessageType_aggregate)
-			message, err := root.NewAggregate()
-			if err != nil {
-				return err
-			}
-			message.SetStep(aggregate.Step)
-			message.SetSamples(aggregate.Samples)
-			message.SetLossSum(aggregate.LossSum)
-			message.SetDivisor(aggregate.Divisor)
-			list, err := message.NewGradients(int32(len(pieces)))
-			if err != nil {
-				return err
-			}
-			if err := WritePieces(layout, pieces, list, payload); err != nil {
-				return err
-			}
-			if i < len(frames)-1 {
-				return nil
-			}
-			message.SetFinal(true)
-			sum := aggregate.Hash()
-			return message.SetHash(sum[:])
-		})
+		return NewFrame(headBytes(layout, pieces), payloads(aggregate.Gradients, pieces),
+			func(root tensor.Message, payload Payload) error {
+				root.SetType(tensor.MessageType_aggregate)
+				message, err := root.NewAggregate()
+				if err != nil {
+					return err
+				}
+				message.SetStep(aggregate.Step)
+				message.SetSamples(aggregate.Samples)
+				message.SetLossSum(aggregate.LossSum)
+				message.SetDivisor(aggregate.Divisor)
+				list, err := message.NewGradients(int32(len(pieces)))
+				if err != nil {
+					return err
+				}
+				if err := WritePieces(layout, pieces, list, payload); err != nil {
+					return err
+				}
+				if i < len(frames)-1 {
+					return nil
+				}
+				message.SetFinal(true)
+				sum := aggregate.Hash()
+				return message.SetHash(sum[:])
+			})
 	}
 	return bulk
 }

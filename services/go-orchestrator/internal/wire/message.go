@@ -120,7 +120,8 @@ func readComputation(request tensor.JoinRequest, join *protocol.Join) (err error
 }
 
 func readDataset(info tensor.DatasetInfo) (dataset protocol.Dataset, err error) {
-	dataset.TrainSamples, dataset.HeldOutSamples, dataset.Classes = info.TrainSamples(), info.HeldOutSamples(), info.Classes()
+	dataset.TrainSamples, dataset.HeldOutSamples, dataset.Classes = info.TrainSamples(), info.HeldOutSamples(),
+		info.Classes()
 	if dataset.Name, err = info.Name(); err != nil {
 		return dataset, err
 	}

@@ -63,7 +63,8 @@ func (r *Reader) Next() (*capnp.Message, error) {
 		total += size
 	}
 	if total > r.limits.FrameBytes {
-		return nil, &FrameError{fmt.Sprintf("a frame of %d bytes is larger than the %d that are allowed", total, r.limits.FrameBytes)}
+		return nil, &FrameError{fmt.Sprintf("a frame of %d bytes is larger than the %d that are allowed", total,
+			r.limits.FrameBytes)}
 	}
 	if err := r.fill(total); err != nil {
 		return nil, err
@@ -72,7 +73,8 @@ func (r *Reader) Next() (*capnp.Message, error) {
 	for i, size := range sizes {
 		segments[i], rest = rest[:size:size], rest[size:]
 	}
-	return &capnp.Message{Arena: capnp.MultiSegment(segments), TraverseLimit: r.limits.Traversal, DepthLimit: r.limits.Depth}, nil
+	return &capnp.Message{Arena: capnp.MultiSegment(segments), TraverseLimit: r.limits.Traversal,
+		DepthLimit: r.limits.Depth}, nil
 }
 
 // table reads the sizes of the segments, in bytes.
@@ -83,7 +85,8 @@ func (r *Reader) table() ([]int64, error) {
 	}
 	segments := int64(binary.LittleEndian.Uint32(count[:])) + 1
 	if segments > int64(r.limits.Segments) {
-		return nil, &FrameError{fmt.Sprintf("a frame of %d segments has more than the %d that are allowed", segments, r.limits.Segments)}
+		return nil, &FrameError{fmt.Sprintf("a frame of %d segments has more than the %d that are allowed", segments,
+			r.limits.Segments)}
 	}
 	entries := make([]byte, (segments|1)*4) // padded, so that segments start on a word
 	if _, err := io.ReadFull(r.source, entries); err != nil {

@@ -104,7 +104,8 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestReaderStopsAtItsBudget(t *testing.T) {
-	r := wire.NewReader(io.MultiReader(bytes.NewReader(table(1<<17)), zeros{}), wire.DefaultLimits(1<<20), budget.New("test", 100<<10))
+	r := wire.NewReader(io.MultiReader(bytes.NewReader(table(1<<17)), zeros{}), wire.DefaultLimits(1<<20),
+		budget.New("test", 100<<10))
 	var exhausted *budget.ExhaustedError
 	if _, err := r.Next(); !errors.As(err, &exhausted) {
 		t.Fatalf("error is %v; want an exhausted budget", err)
@@ -175,8 +176,13 @@ func TestOpen(t *testing.T) {
 		kind     protocol.Kind
 		fails    bool
 	}{
-		{"a leave", message(func(m tensor.Message) { m.SetType(tensor.MessageType_leave); _, _ = m.NewLeave() }), protocol.KindLeave, false},
-		{"type and union differ", message(func(m tensor.Message) { m.SetType(tensor.MessageType_leave); _, _ = m.NewWorkRequest() }), protocol.KindLeave, true},
+		{"a leave", message(func(m tensor.Message) { m.SetType(tensor.MessageType_leave); _, _ = m.NewLeave() }),
+			protocol.KindLeave, false},
+		{"type and union differ", message(func(m tensor.Message) {
+			m.SetType(tensor.MessageType_leave)
+			_,
+				_ = m.NewWorkRequest()
+		}), protocol.KindLeave, true},
 		{"nothing at all", message(func(tensor.Message) {}), protocol.KindUnspecified, true},
 		{"one from the future", future(t), 77, false},
 	} {

@@ -29,7 +29,8 @@ func NewSnapshotAssembly(first Message, memory *budget.Budget) (a *SnapshotAssem
 	if err != nil {
 		return nil, err
 	}
-	a = &SnapshotAssembly{RequestID: first.RequestID, memory: memory, step: frame.Step(), total: frame.TotalBytes(), sum: sha256.New()}
+	a = &SnapshotAssembly{RequestID: first.RequestID, memory: memory, step: frame.Step(), total: frame.TotalBytes(),
+		sum: sha256.New()}
 	a.parametersHash, err = parseHash("parametersHash", frame.ParametersHash)
 	return a, err
 }
@@ -80,7 +81,8 @@ func (a *SnapshotAssembly) Add(m Message) (snapshot *protocol.Snapshot, err erro
 		return nil, err
 	}
 	if got := protocol.Hash(a.sum.Sum(nil)); got != sent {
-		return nil, fmt.Errorf("the snapshot's bytes have hash %s, not %s as its sender says; they were corrupted in transit", got.Short(), sent.Short())
+		return nil, fmt.Errorf("the snapshot's bytes have hash %s, not %s as its sender says; they were corrupted in transit",
+			got.Short(), sent.Short())
 	}
 	memory, taken := a.memory, a.taken
 	return protocol.NewSnapshot(a.step, a.parametersHash, a.blocks, a.total, sent, func() { memory.Give(taken) }), nil

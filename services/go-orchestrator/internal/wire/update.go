@@ -114,7 +114,8 @@ func (a *UpdateAssembly) piece(piece tensor.Tensor) error {
 	}
 	from, to := a.layout.Range(a.tensor)
 	if len(data)%4 != 0 || len(data)/4 > to-from-a.filled {
-		return fmt.Errorf("a piece of tensor %s has %d bytes; it must be whole elements, and %d are missing", name, len(data), to-from-a.filled)
+		return fmt.Errorf("a piece of tensor %s has %d bytes; it must be whole elements, and %d are missing", name, len(data),
+			to-from-a.filled)
 	}
 	if len(data) == 0 && to > from {
 		return fmt.Errorf("a piece of tensor %s is empty", name)
@@ -147,7 +148,8 @@ func (a *UpdateAssembly) skipEmpty(next string) {
 func (a *UpdateAssembly) finish(frame tensor.GradientUpdate) {
 	a.skipEmpty("")
 	if a.tensor < len(a.layout.Specs) {
-		a.refuse("the last frame is here, but tensor %s lacks its elements from %d on", a.layout.Specs[a.tensor].Name, a.filled)
+		a.refuse("the last frame is here, but tensor %s lacks its elements from %d on", a.layout.Specs[a.tensor].Name,
+			a.filled)
 		return
 	}
 	var err error
@@ -178,7 +180,8 @@ func readReports(frame tensor.GradientUpdate) ([]protocol.Report, error) {
 			return nil, fmt.Errorf("report of shard %d: %w", report.Shard(), err)
 		}
 		reports[i] = protocol.Report{
-			Shard: report.Shard(), Samples: report.Samples(), LossSum: report.LossSum(), BatchHash: batch, Weight: report.Weight(), Summed: report.Summed(), Stop: stop,
+			Shard: report.Shard(), Samples: report.Samples(), LossSum: report.LossSum(), BatchHash: batch,
+			Weight: report.Weight(), Summed: report.Summed(), Stop: stop,
 		}
 	}
 	return reports, nil

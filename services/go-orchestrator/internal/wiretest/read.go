@@ -94,7 +94,8 @@ func addAggregate(to **Aggregate, frame tensor.Aggregate) (done bool, err error)
 
 func addState(to **State, frame tensor.Snapshot) (done bool, err error) {
 	if *to == nil {
-		*to = &State{Step: frame.Step(), ParametersHash: must(protocol.ParseHash("parametersHash", must(frame.ParametersHash())))}
+		*to = &State{Step: frame.Step(), ParametersHash: must(protocol.ParseHash("parametersHash",
+			must(frame.ParametersHash())))}
 	}
 	s := *to
 	if frame.ByteOffset() != uint64(len(s.Bytes)) {
@@ -104,7 +105,8 @@ func addState(to **State, frame tensor.Snapshot) (done bool, err error) {
 	if !frame.Final() {
 		return false, nil
 	}
-	if uint64(len(s.Bytes)) != frame.TotalBytes() || must(protocol.ParseHash("hash", must(frame.Hash()))) != sha256.Sum256(s.Bytes) {
+	if uint64(len(s.Bytes)) != frame.TotalBytes() ||
+		must(protocol.ParseHash("hash", must(frame.Hash()))) != sha256.Sum256(s.Bytes) {
 		return true, errors.New("the snapshot's size or hash is not that of its bytes")
 	}
 	return true, nil
@@ -133,12 +135,14 @@ func small(root tensor.Message) (any, error) {
 		return protocol.SnapshotRequest{Step: must(root.SnapshotRequest()).Step()}, nil
 	case tensor.Message_Which_runFinished:
 		r := must(root.RunFinished())
-		return protocol.Finished{Steps: r.Steps(), ParametersHash: must(protocol.ParseHash("parametersHash", must(r.ParametersHash()))), Incidents: r.Incidents(), Stopped: must(r.Stopped())}, nil
+		return protocol.Finished{Steps: r.Steps(), ParametersHash: must(protocol.ParseHash("parametersHash",
+			must(r.ParametersHash()))), Incidents: r.Incidents(), Stopped: must(r.Stopped())}, nil
 	case tensor.Message_Which_leave:
 		return protocol.Left{Reason: must(must(root.Leave()).Reason())}, nil
 	case tensor.Message_Which_errorReply:
 		r := must(root.ErrorReply())
-		return &protocol.Error{Action: protocol.Action(r.Action()), Detail: must(r.Detail()), Refused: protocol.Kind(r.Refused()), RetryAfter: r.RetryAfter()}, nil
+		return &protocol.Error{Action: protocol.Action(r.Action()), Detail: must(r.Detail()),
+			Refused: protocol.Kind(r.Refused()), RetryAfter: r.RetryAfter()}, nil
 	}
 	return nil, fmt.Errorf("%v is not a reply of an orchestrator", root.Which())
 }

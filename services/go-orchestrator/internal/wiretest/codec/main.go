@@ -103,7 +103,10 @@ func write() error {
 			hint += 256 + len(p.Name)
 			payload = append(payload, pattern(p))
 		}
-		frame, err := wire.NewFrame(hint, payload, func(root tensor.Message, payload wire.Payload) error { return fill(root, payload, u) })
+		frame, err := wire.NewFrame(hint, payload, func(root tensor.Message, payload wire.Payload) error {
+			return fill(root,
+				payload, u)
+		})
 		if err != nil {
 			return err
 		}
@@ -138,7 +141,8 @@ func fill(root tensor.Message, payload wire.Payload, u update) error {
 		if err != nil {
 			return err
 		}
-		if err := wire.WriteTensor(list.At(i), protocol.Spec{Name: p.Name, DType: dtype, Shape: p.Shape}, p.ByteOffset, data); err != nil {
+		if err := wire.WriteTensor(list.At(i), protocol.Spec{Name: p.Name, DType: dtype, Shape: p.Shape}, p.ByteOffset,
+			data); err != nil {
 			return err
 		}
 	}
@@ -243,8 +247,9 @@ func describeReports(message tensor.GradientUpdate) ([]report, error) {
 			return nil, err
 		}
 		reports[i] = report{
-			Shard: from.Shard(), Samples: from.Samples(), LossSum: math.Float64bits(from.LossSum()), BatchHash: hex.EncodeToString(hash),
-			Weight: math.Float64bits(from.Weight()), Summed: from.Summed(), Stop: stop,
+			Shard: from.Shard(), Samples: from.Samples(), LossSum: math.Float64bits(from.LossSum()),
+			BatchHash: hex.EncodeToString(hash),
+			Weight:    math.Float64bits(from.Weight()), Summed: from.Summed(), Stop: stop,
 		}
 	}
 	return reports, nil
