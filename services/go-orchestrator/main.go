@@ -1,5 +1,5 @@
-// Go-orchestrator coordinates one training run: workers join it, lease shards of each step, and send gradient sums; it adds them in a fixed tree
-// and gives everyone the same aggregate.
+// Go-orchestrator coordinates one training run: workers join it, lease shards of each step, and
+// send gradient sums; it adds them in a fixed tree and gives everyone the same aggregate.
 package main
 
 import (
@@ -57,7 +57,8 @@ func main() {
 	}
 }
 
-// endings are the signals that ask for a last checkpoint and the end. SIGHUP is not one of them in a process that was started to outlive its terminal (nohup).
+// endings are the signals that ask for a last checkpoint and the end. SIGHUP is not one of them in
+// a process that was started to outlive its terminal (nohup).
 func endings() []os.Signal {
 	signals := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -81,7 +82,8 @@ func checkpoints(of *server.Server) (end func()) {
 	}
 }
 
-// health checks that the service at an address, by default this program's default, is alive: its container has no other program that could.
+// health checks that the service at an address, by default this program's default, is alive: its
+// container has no other program that could.
 func health(arguments []string) error {
 	address := "127.0.0.1:8081"
 	if len(arguments) > 0 {

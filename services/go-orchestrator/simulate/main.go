@@ -1,4 +1,5 @@
-// Simulate plays histories of the orchestrator's state machine and prints them for a checker, one JSON object in each line.
+// Simulate plays histories of the orchestrator's state machine and prints them for a checker, one
+// JSON object in each line.
 package main
 
 import (
@@ -47,7 +48,8 @@ func main() {
 	}
 }
 
-// printDigests prints a line for each block of seeds, so that two builds can be compared by a diff of what they print.
+// printDigests prints a line for each block of seeds, so that two builds can be compared by a diff
+// of what they print.
 func printDigests(first, count uint64) error {
 	for from := first; from < first+count; from += digestBlock {
 		size := min(digestBlock, first+count-from)

@@ -1,5 +1,6 @@
-// Package clocks is an analyzer that lets only package clock, programs and tests ask the machine for the time: what takes its time from a clock
-// that it was given can be simulated and tested without waiting.
+// Package clocks is an analyzer that lets only package clock, programs and tests ask the machine
+// for the time: what takes its time from a clock that it was given can be simulated and tested
+// without waiting.
 package clocks
 
 import (

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/tools/go/analysis"
 )
 
-// clockless stands for package time: the analyzer goes by the path of the package that a name comes from.
+// clockless stands for package time: the analyzer goes by the path of the package that a name comes
+// from.
 const clockless = `package time
 
 type Time struct{}

@@ -1,4 +1,5 @@
-// Package budget counts bytes against a limit, so that no peer can make the process take more memory than it was given.
+// Package budget counts bytes against a limit, so that no peer can make the process take more
+// memory than it was given.
 package budget
 
 import (

@@ -1,4 +1,5 @@
-// Package endpoint listens on addresses as people write them, and says at which address others reach the listener.
+// Package endpoint listens on addresses as people write them, and says at which address others
+// reach the listener.
 package endpoint
 
 import (
@@ -8,8 +9,8 @@ import (
 	"syscall"
 )
 
-// Listen opens an address, host:port: without a host, or with 0.0.0.0 or [::], on all interfaces; port 0 takes a free one. The error names the
-// option that the address is from.
+// Listen opens an address, host:port: without a host, or with 0.0.0.0 or [::], on all interfaces;
+// port 0 takes a free one. The error names the option that the address is from.
 func Listen(option, address string) (net.Listener, error) {
 	listener, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {

@@ -1,4 +1,5 @@
-// Package failpoint kills the process at a named point, so that a test can look at what a crash leaves behind.
+// Package failpoint kills the process at a named point, so that a test can look at what a crash
+// leaves behind.
 package failpoint
 
 import (
@@ -32,14 +33,15 @@ var points = []Point{
 	StepBeforeSend, StepAfterSend, CheckpointBeforeRename, CheckpointAfterRename,
 }
 
-// Hit is called where the process comes to a point. It returns, unless this is where the process has to die.
+// Hit is called where the process comes to a point. It returns, unless this is where the process
+// has to die.
 type Hit func(point Point)
 
 // Never is the Hit of a process that no test has asked to die.
 func Never(Point) {}
 
-// Parse reads "POINT:N" and gives a Hit that kills the process, as kill -9 does, the N-th time that it comes to that point. An empty text
-// gives Never.
+// Parse reads "POINT:N" and gives a Hit that kills the process, as kill -9 does, the N-th time that
+// it comes to that point. An empty text gives Never.
 func Parse(text string) (Hit, error) {
 	if text == "" {
 		return Never, nil

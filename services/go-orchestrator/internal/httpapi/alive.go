@@ -9,7 +9,8 @@ import (
 // direct uses no proxy: a probe runs on the machine of its service.
 var direct = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// Alive asks /healthz of the service at an address, HOST:PORT. The error says why the service does not count as alive.
+// Alive asks /healthz of the service at an address, HOST:PORT. The error says why the service does
+// not count as alive.
 func Alive(ctx context.Context, address string) error {
 	url := "http://" + address + "/healthz"
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -1,5 +1,6 @@
-// Package ledger keeps the record of a run: an append-only file of JSON lines, chained by hashes, in which a commit is on the disk
-// before anything that depends on it leaves the process. docs/reference/ledger.md describes the format.
+// Package ledger keeps the record of a run: an append-only file of JSON lines, chained by hashes,
+// in which a commit is on the disk before anything that depends on it leaves the process.
+// docs/reference/ledger.md describes the format.
 package ledger
 
 import (
@@ -54,10 +55,11 @@ const (
 	afterBody    = "}\n"
 )
 
-// Open reads a ledger, and starts a new one where the file is empty. hit is called at the ledger's failpoints.
+// Open reads a ledger, and starts a new one where the file is empty. hit is called at the ledger's
+// failpoints.
 //
-// Complete records after the committed ones were written but not acknowledged: they are taken over. An incomplete record at the end was being
-// written when the process died: it is truncated.
+// Complete records after the committed ones were written but not acknowledged: they are taken over.
+// An incomplete record at the end was being written when the process died: it is truncated.
 func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	size, err := file.Size()
 	if err != nil {
@@ -96,7 +98,8 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	if err := l.takeOver(content[committed.Bytes:l.last.Bytes], committed.Bytes); err != nil {
 		return nil, nil, err
 	}
-	// Both slots must name what is taken over, the older one first: until then the other may be the only valid one.
+	// Both slots must name what is taken over, the older one first: until then the other may be the
+	// only valid one.
 	l.commits = committed.Slot + 1
 	for range 2 {
 		if err := l.commit(); err != nil {
@@ -106,8 +109,9 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	return l, records, nil
 }
 
-// takeOver makes records durable that an earlier process has written but may not have synced, before a slot names them. They are written
-// again, because after a failed sync the kernel takes them for synced: a further sync would do nothing.
+// takeOver makes records durable that an earlier process has written but may not have synced,
+// before a slot names them. They are written again, because after a failed sync the kernel takes
+// them for synced: a further sync would do nothing.
 func (l *Ledger) takeOver(lines []byte, at int64) error {
 	if len(lines) == 0 {
 		return nil
@@ -121,7 +125,8 @@ func (l *Ledger) takeOver(lines []byte, at int64) error {
 	return nil
 }
 
-// unfinishedStart refuses a short file that no crash during begin can have left: that writes the slots in order, and nothing after a missing one.
+// unfinishedStart refuses a short file that no crash during begin can have left: that writes the
+// slots in order, and nothing after a missing one.
 func unfinishedStart(file File, size int64) error {
 	content := make([]byte, size)
 	if _, err := file.ReadAt(content, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -210,8 +215,8 @@ func link(previous protocol.Hash, body []byte) protocol.Hash {
 	return protocol.Hash(sum.Sum(nil))
 }
 
-// Append commits records: when it returns without an error, they are on the disk. After an error nothing more can be appended, because what
-// the disk holds is unknown; open the file again.
+// Append commits records: when it returns without an error, they are on the disk. After an error
+// nothing more can be appended, because what the disk holds is unknown; open the file again.
 func (l *Ledger) Append(records ...Record) error {
 	if l.broken != nil {
 		return fmt.Errorf("the ledger accepts no more records after an earlier error: %w", l.broken)

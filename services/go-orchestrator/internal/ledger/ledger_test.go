@@ -110,7 +110,8 @@ func TestEveryTruncationIsNoticed(t *testing.T) {
 	for size := range len(file.data) {
 		_, records, err := Open(&memory{data: append([]byte{}, file.data[:size]...)}, failpoint.Never)
 		var damaged *DamagedError
-		// Nothing at all, or the beginning of two empty slots, is what a crash at the very start leaves; these slots are not empty.
+		// Nothing at all, or the beginning of two empty slots, is what a crash at the very start leaves;
+		// these slots are not empty.
 		if size > 0 && !errors.As(err, &damaged) && !(size < 40 && len(records) == 0) {
 			t.Fatalf("cut to %d bytes: %d records, error %v", size, len(records), err)
 		}

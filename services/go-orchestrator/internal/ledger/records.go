@@ -9,8 +9,9 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// Formats of a ledger: that of new ones, and the oldest that can be resumed. Format 1 has no weights and no merged shards: its settings mean
-// min_shard_samples 0 and drop_last false, and the weight of a shard is its number of samples.
+// Formats of a ledger: that of new ones, and the oldest that can be resumed. Format 1 has no
+// weights and no merged shards: its settings mean min_shard_samples 0 and drop_last false, and the
+// weight of a shard is its number of samples.
 const (
 	Format       = 2
 	OldestFormat = 1
@@ -116,7 +117,8 @@ type Contribution struct {
 	Shards []Shard `json:"shards"`
 }
 
-// Shard of a step: the samples at the positions [From, To) of the epoch's order. Weight is absent only in format 1, where it is To - From.
+// Shard of a step: the samples at the positions [From, To) of the epoch's order. Weight is absent
+// only in format 1, where it is To - From.
 type Shard struct {
 	Shard     uint32        `json:"shard"`
 	From      uint64        `json:"from"`
@@ -160,8 +162,8 @@ type Incident struct {
 	Other uint32 `json:"other,omitempty"`
 }
 
-// Stop records that a worker's script ended the run: after Steps steps, before its last one. Finished with the same number follows once these are
-// applied; a Change lets the run continue.
+// Stop records that a worker's script ended the run: after Steps steps, before its last one.
+// Finished with the same number follows once these are applied; a Change lets the run continue.
 type Stop struct {
 	Steps  uint64    `json:"steps"`
 	Reason string    `json:"reason"`
@@ -177,7 +179,8 @@ const (
 	ChangedStop     = "stop"     // from the reason of the last Stop to "": it no longer holds
 )
 
-// Change records that a person gave the run a different setting when it was resumed, or that a worker brought one that was to be accepted.
+// Change records that a person gave the run a different setting when it was resumed, or that a
+// worker brought one that was to be accepted.
 type Change struct {
 	What string    `json:"what"`
 	From string    `json:"from"`
@@ -203,7 +206,8 @@ func (*Stop) kind() string       { return "stop" }
 func (*Change) kind() string     { return "change" }
 func (*Finished) kind() string   { return "finished" }
 
-// Float is a float64 in its shortest exact form; NaN and Inf, which JSON cannot hold, become null and are read as NaN.
+// Float is a float64 in its shortest exact form; NaN and Inf, which JSON cannot hold, become null
+// and are read as NaN.
 type Float float64
 
 // MarshalJSON writes it.
@@ -232,7 +236,8 @@ func encode(record Record) ([]byte, error) {
 	return append([]byte(`{"type":"`+record.kind()+`",`), fields[1:]...), nil
 }
 
-// decode reads a body. A type that this build does not know is an error: to continue without the record might repeat or lose something.
+// decode reads a body. A type that this build does not know is an error: to continue without the
+// record might repeat or lose something.
 func decode(body []byte) (Record, error) {
 	var head struct {
 		Type string `json:"type"`
@@ -254,7 +259,8 @@ func SpecOf(s protocol.Spec) Spec {
 	return Spec{s.Name, s.DType.String(), append([]uint64{}, s.Shape...)}
 }
 
-// Protocol gives the spec as messages have it; a type that this build does not know becomes unspecified.
+// Protocol gives the spec as messages have it; a type that this build does not know becomes
+// unspecified.
 func (s Spec) Protocol() protocol.Spec {
 	return protocol.Spec{Name: s.Name, DType: protocol.ParseDType(s.DType), Shape: s.Shape}
 }

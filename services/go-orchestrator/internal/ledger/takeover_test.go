@@ -35,7 +35,8 @@ func (w *watched) Sync() error {
 	return w.memory.Sync()
 }
 
-// After a failed sync the kernel holds records that the disk does not, and reports that there is nothing left to write.
+// After a failed sync the kernel holds records that the disk does not, and reports that there is
+// nothing left to write.
 func TestRecordsTakenOverAreDurableBeforeASlotNamesThem(t *testing.T) {
 	before, after := written(t, samples()[:4]...), written(t, samples()[:5]...)
 	committed := len(before.data)

@@ -25,7 +25,8 @@ type Aggregate struct {
 	Step    uint64
 	Samples uint64
 	LossSum float64
-	// by which the gradients are divided to give the gradient of the step's loss; 0 where nothing counted
+	// by which the gradients are divided to give the gradient of the step's loss; 0 where nothing
+	// counted
 	Divisor   float64
 	Gradients *vector.Vector
 	hash      func() Hash
@@ -43,14 +44,15 @@ func NewAggregate(step, samples uint64, lossSum, divisor float64, gradients *vec
 		})}
 }
 
-// Hash is the SHA-256 over all gradient bytes. The first call computes it, at about 1.4 GB/s; so a shell may call it beforehand
-// on another goroutine, while the first frames are on their way.
+// Hash is the SHA-256 over all gradient bytes. The first call computes it, at about 1.4 GB/s; so a
+// shell may call it beforehand on another goroutine, while the first frames are on their way.
 func (a *Aggregate) Hash() Hash { return a.hash() }
 
 // Kind names the message.
 func (*Aggregate) Kind() Kind { return KindAggregate }
 
-// Snapshot is the complete state of a worker after Step steps: the bytes of a safetensors file, in blocks. Several holders share it.
+// Snapshot is the complete state of a worker after Step steps: the bytes of a safetensors file, in
+// blocks. Several holders share it.
 type Snapshot struct {
 	Step           uint64
 	ParametersHash Hash
@@ -62,7 +64,8 @@ type Snapshot struct {
 	free    func()
 }
 
-// NewSnapshot has one holder. free returns the memory to the budget that counts it; it is called after the last Release.
+// NewSnapshot has one holder. free returns the memory to the budget that counts it; it is called
+// after the last Release.
 func NewSnapshot(step uint64, parametersHash Hash, blocks [][]byte, totalBytes uint64, hash Hash,
 	free func()) *Snapshot {
 	s := &Snapshot{Step: step, ParametersHash: parametersHash, Blocks: blocks, TotalBytes: totalBytes, Hash: hash,

@@ -1,6 +1,7 @@
-// Package protocol holds the messages of a run as plain Go values: what schemas/tensor.capnp says, without its encoding.
-// The state machine speaks only these; package wire turns them into frames and back. Of the schema's binding it takes what is a fact of the
-// contract and not of its encoding: the numbers and names of enumerations, and the limits.
+// Package protocol holds the messages of a run as plain Go values: what schemas/tensor.capnp says,
+// without its encoding. The state machine speaks only these; package wire turns them into frames
+// and back. Of the schema's binding it takes what is a fact of the contract and not of its
+// encoding: the numbers and names of enumerations, and the limits.
 package protocol
 
 import (

@@ -32,7 +32,8 @@ func (b *bench) closeFirst(n int) {
 	}
 }
 
-// reports gives a hash for each number of workers that report it: the first is {1}, the second {2}, and so on.
+// reports gives a hash for each number of workers that report it: the first is {1}, the second {2},
+// and so on.
 func reports(workers ...int) []hashReport {
 	var all []hashReport
 	next := uint32(1)
@@ -134,7 +135,8 @@ func TestATieIsSettledByRecomputing(t *testing.T) {
 	}
 	b.handle(PeerDisconnected{Peer: 1})
 	b.handle(PeerDisconnected{Peer: 2})
-	// The second one is back first, from the initial parameters, and reports the same hash again: it was right.
+	// The second one is back first, from the initial parameters, and reports the same hash again: it
+	// was right.
 	b.join(3)
 	b.ask(3, 0)
 	b.wantShards(3, 0, 1, 2, 3)

@@ -8,7 +8,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 )
 
-// A run may be resumed with more epochs, after a script has ended it, or with a different training. Its other settings never change.
+// A run may be resumed with more epochs, after a script has ended it, or with a different training.
+// Its other settings never change.
 
 // applyChange repeats a change that the ledger holds.
 func (m *Machine) applyChange(r *ledger.Change) {
@@ -23,8 +24,8 @@ func (m *Machine) applyChange(r *ledger.Change) {
 	}
 }
 
-// readEpochs finds how many epochs the run has at the end of the ledger. It comes before the steps are read: these may belong to epochs that a
-// later record added.
+// readEpochs finds how many epochs the run has at the end of the ledger. It comes before the steps
+// are read: these may belong to epochs that a later record added.
 func (m *Machine) readEpochs(records []ledger.Record) error {
 	for i, record := range records {
 		if r, is := record.(*ledger.Change); is && r.What == ledger.ChangedEpochs {
@@ -43,7 +44,8 @@ func (m *Machine) readEpochs(records []ledger.Record) error {
 	return nil
 }
 
-// takeChanges records what was requested differently from the ledger: more epochs, and to continue after a script has ended the run.
+// takeChanges records what was requested differently from the ledger: more epochs, and to continue
+// after a script has ended the run.
 func (m *Machine) takeChanges() {
 	if epochs := m.config.Settings.Epochs; epochs > m.identity.epochs {
 		m.change(ledger.ChangedEpochs, fmt.Sprint(m.identity.epochs), fmt.Sprint(epochs))

@@ -117,7 +117,8 @@ func TestARunThatAScriptEndedContinuesOnRequest(t *testing.T) {
 	}
 }
 
-// The process dies between the stop and the end of the run, and is restarted with the same arguments: the new stop holds.
+// The process dies between the stop and the end of the run, and is restarted with the same
+// arguments: the new stop holds.
 func TestAStopThatHasNotEndedTheRunYetIsNotLifted(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.TakeChanges = true

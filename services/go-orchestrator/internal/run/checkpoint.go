@@ -11,8 +11,8 @@ func (m *Machine) takesCheckpoints() bool {
 	return m.config.CheckpointSteps > 0 || m.config.CheckpointEvery > 0
 }
 
-// wantCheckpoint asks for one when it is time, after a step was closed. The one after the last step is not skipped for one that is still being
-// written: it is the result of the run.
+// wantCheckpoint asks for one when it is time, after a step was closed. The one after the last step
+// is not skipped for one that is still being written: it is the result of the run.
 func (m *Machine) wantCheckpoint() {
 	saving, number := &m.retention.saving, m.step.number
 	last := number == m.totalSteps()
@@ -55,7 +55,8 @@ func (m *Machine) onWritten(e CheckpointWritten) {
 		r.saving.failure = ""
 		m.writeRecord()
 	}
-	// Only now, when the ledger names the new one, may older ones go: at every moment one of those that it names is whole.
+	// Only now, when the ledger names the new one, may older ones go: at every moment one of those
+	// that it names is whole.
 	for len(r.checkpoints) > max(1, m.config.KeepCheckpoints) {
 		m.effects = append(m.effects, RemoveCheckpoint{r.checkpoints[0]})
 		r.checkpoints = r.checkpoints[1:]

@@ -35,7 +35,8 @@ func TestNoCheckpointIsTakenBeforeTheRunBegins(t *testing.T) {
 	b.wantShards(1, 0, 1, 2, 3)
 }
 
-// The stop arrives while the checkpoint of an earlier step is still being written: that one does not count as the last.
+// The stop arrives while the checkpoint of an earlier step is still being written: that one does
+// not count as the last.
 func TestALastCheckpointFollowsTheOneThatIsBeingWritten(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.CheckpointSteps = 100
@@ -79,7 +80,8 @@ func TestACheckpointThatCannotBeWrittenIsReportedUntilOneIs(t *testing.T) {
 	}
 }
 
-// At the end of the run the others stay until the last checkpoint is on its way: the worker that was asked for it may hang.
+// At the end of the run the others stay until the last checkpoint is on its way: the worker that
+// was asked for it may hang.
 func TestTheLastCheckpointOfARunIsNotLostToADonorThatHangs(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.CheckpointSteps = 100

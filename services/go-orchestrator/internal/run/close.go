@@ -10,8 +10,9 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
-// closeStep ends the open step when its sum is complete and nothing about it is in doubt, and opens the next one. A step is committed before
-// anybody is given its sum: nobody may ever hold parameters that the ledger cannot account for. One that is already in the ledger is recomputed
+// closeStep ends the open step when its sum is complete and nothing about it is in doubt, and opens
+// the next one. A step is committed before anybody is given its sum: nobody may ever hold
+// parameters that the ledger cannot account for. One that is already in the ledger is recomputed
 // only for its sum, which must come out with the hash that is there.
 func (m *Machine) closeStep() bool {
 	if m.end.draining || m.state == Stopped || !m.step.tree.Complete() || m.inDoubt() ||
@@ -64,7 +65,8 @@ func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tre
 		record.Contributions = append(record.Contributions, entry)
 	}
 	if stop := m.stopIn(contributions); stop != nil {
-		// Before the step: if a crash leaves only this, the step is computed and ends the run all the same.
+		// Before the step: if a crash leaves only this, the step is computed and ends the run all the
+		// same.
 		m.end.stop = stop
 		m.commit(stop, record)
 	} else {
@@ -74,8 +76,9 @@ func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tre
 	m.figures.closed = lineOf(record)
 }
 
-// onReplayDiffers handles a step that is in the ledger and came out with a different sum when it was recomputed. It may be the fault of one worker
-// this once, so it is tried a second time; after that the run's bits cannot be trusted, and it stops.
+// onReplayDiffers handles a step that is in the ledger and came out with a different sum when it
+// was recomputed. It may be the fault of one worker this once, so it is tried a second time; after
+// that the run's bits cannot be trusted, and it stops.
 func (m *Machine) onReplayDiffers(aggregate *protocol.Aggregate) {
 	want, got := m.agreement.history[aggregate.Step].aggregate, aggregate.Hash()
 	aggregate.Gradients.Release()
@@ -106,7 +109,8 @@ func (m *Machine) dropOldest() {
 	m.effects = append(m.effects, AggregateDropped{m.retention.dropOldest()})
 }
 
-// warnOfOverflow tells people when finite gradients add up to what is not finite: the workers' parameters will not survive it.
+// warnOfOverflow tells people when finite gradients add up to what is not finite: the workers'
+// parameters will not survive it.
 func (m *Machine) warnOfOverflow(number uint64, sum *vector.Vector) {
 	first := 0
 	for _, block := range sum.Blocks() {

@@ -14,12 +14,14 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// computation is what the workers of a run must have in common to compute the same bits. What a worker does not report is not compared.
+// computation is what the workers of a run must have in common to compute the same bits. What a
+// worker does not report is not compared.
 type computation struct {
 	training     string // how a step changes the parameters, as JSON
 	arithmetic   string // level that it is pinned to
 	fingerprints map[string]protocol.Hash
-	// a worker has reported how it trains since the process was started: no change is accepted after that
+	// a worker has reported how it trains since the process was started: no change is accepted after
+	// that
 	fixed bool
 }
 
@@ -69,8 +71,9 @@ func (m *Machine) checkComputation(join *protocol.Join) *protocol.Error {
 		"or continue with --allow-nondeterminism", difference)
 }
 
-// checkTraining refuses a training that differs from the run's, unless it is to be adopted. It cannot be while a worker trains as before, or while
-// steps have to be recomputed: these must come out as the ledger has them.
+// checkTraining refuses a training that differs from the run's, unless it is to be adopted. It
+// cannot be while a worker trains as before, or while steps have to be recomputed: these must come
+// out as the ledger has them.
 func (m *Machine) checkTraining(join *protocol.Join) *protocol.Error {
 	run, worker := m.identity.computation.training, join.Training
 	if run == "" || worker == "" || run == worker {
@@ -96,7 +99,8 @@ func (m *Machine) checkTraining(join *protocol.Join) *protocol.Error {
 	return nil
 }
 
-// arithmeticDifference says where a worker's arithmetic differs from that of the run; empty where nothing that both have reported does.
+// arithmeticDifference says where a worker's arithmetic differs from that of the run; empty where
+// nothing that both have reported does.
 func (m *Machine) arithmeticDifference(join *protocol.Join) string {
 	if run := m.identity.computation.arithmetic; run != "" && join.Arithmetic != "" && run != join.Arithmetic {
 		return fmt.Sprintf("its arithmetic is pinned to %s, that of the run to %s", join.Arithmetic, run)
@@ -114,7 +118,8 @@ func (m *Machine) arithmeticDifference(join *protocol.Join) string {
 	return fmt.Sprintf("%s of the same inputs give different bits", strings.Join(differ, ", "))
 }
 
-// adopt makes what an admitted worker reports the run's, where nobody has reported it before or a change is to be accepted.
+// adopt makes what an admitted worker reports the run's, where nobody has reported it before or a
+// change is to be accepted.
 func (m *Machine) adopt(join *protocol.Join) {
 	c := &m.identity.computation
 	if join.Training != "" && join.Training != c.training {

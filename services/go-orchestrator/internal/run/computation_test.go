@@ -115,7 +115,8 @@ func TestADifferentTrainingIsAcceptedOnRequest(t *testing.T) {
 	}
 }
 
-// Steps after the newest checkpoint must come out as they are in the ledger, so they cannot be recomputed with a different training.
+// Steps after the newest checkpoint must come out as they are in the ledger, so they cannot be
+// recomputed with a different training.
 func TestAChangeIsNotAcceptedWhileStepsMustBeRecomputed(t *testing.T) {
 	b := newBench(t)
 	b.joinAs(1, said(nil))

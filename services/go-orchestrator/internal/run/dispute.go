@@ -9,8 +9,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
-// dispute is about shards of the open step for which two workers sent different bits. A third one computes them: who of the two differs from it
-// was wrong.
+// dispute is about shards of the open step for which two workers sent different bits. A third one
+// computes them: who of the two differs from it was wrong.
 type dispute struct {
 	first  *tree.Contribution // the one that is part of the sum
 	other  uint32             // the worker that sent different bits
@@ -37,8 +37,8 @@ func result(u *protocol.Update) *tree.Contribution {
 	return &tree.Contribution{Digest: u.Digest, Reports: u.Reports}
 }
 
-// inDoubt says whether a complete sum has to wait for a comparison that somebody can make. Where nobody is left to settle a dispute, the first
-// result counts, and the incident says so.
+// inDoubt says whether a complete sum has to wait for a comparison that somebody can make. Where
+// nobody is left to settle a dispute, the first result counts, and the incident says so.
 func (m *Machine) inDoubt() bool {
 	s := &m.step
 	for _, d := range s.disputes {
@@ -97,8 +97,9 @@ func (m *Machine) compared(w *worker, node tree.Node, verdict protocol.Verdict, 
 	}
 }
 
-// onConflict handles a result that differs from the first one. The second worker's opens a dispute; the third worker's ends it: if it agrees
-// with the second, the first was wrong and its part in the sum is discarded; if it agrees with neither, the computation is not deterministic.
+// onConflict handles a result that differs from the first one. The second worker's opens a dispute;
+// the third worker's ends it: if it agrees with the second, the first was wrong and its part in the
+// sum is discarded; if it agrees with neither, the computation is not deterministic.
 func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 	first := m.step.tree.At(node.First)
 	m.step.checked(node)

@@ -23,7 +23,8 @@ func newCheckedBench(t *testing.T) *bench {
 	return b
 }
 
-// A worker that is proven wrong about one shard has sent wrong bits for another one, too, and those are part of the sum: they must be discarded.
+// A worker that is proven wrong about one shard has sent wrong bits for another one, too, and those
+// are part of the sum: they must be discarded.
 func TestNothingThatAWrongWorkerSentStaysInTheSum(t *testing.T) {
 	b := newCheckedBench(t)
 	for peer, name := range []string{"", "liar", "second", "third"} {

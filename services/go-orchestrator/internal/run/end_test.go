@@ -237,7 +237,8 @@ func TestAReasonToStopThatIsTooLongIsRefused(t *testing.T) {
 	}
 }
 
-// Everything is committed and the parameters are known, but the end is not recorded: a restarted process waits for a worker that it can tell.
+// Everything is committed and the parameters are known, but the end is not recorded: a restarted
+// process waits for a worker that it can tell.
 func TestARestartDoesNotEndARunBeforeAWorkerJoins(t *testing.T) {
 	b := newBench(t)
 	b.join(1)

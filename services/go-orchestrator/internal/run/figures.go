@@ -7,7 +7,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// figures are what people are shown of a run. The machine decides nothing by them, so a wrong one is never more than that.
+// figures are what people are shown of a run. The machine decides nothing by them, so a wrong one
+// is never more than that.
 type figures struct {
 	started, finished time.Time
 
@@ -22,7 +23,8 @@ type figures struct {
 	resumption *Resumption // from what the run last continued; nil where its open step was never lost
 }
 
-// MetricsLine is one line of metrics.jsonl: a step that is closed and whose result the workers have applied.
+// MetricsLine is one line of metrics.jsonl: a step that is closed and whose result the workers have
+// applied.
 type MetricsLine struct {
 	Step            uint64       `json:"step"`
 	Epoch           uint32       `json:"epoch"`

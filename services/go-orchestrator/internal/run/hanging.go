@@ -5,15 +5,17 @@ import (
 	"time"
 )
 
-// A worker may hang and still send heartbeats: in its script, on a lock, on a disk. It is not waited for without end: when its task takes
-// several times as long as any such task before, and at least leastHang, the run proceeds as if it had left, until it does something.
+// A worker may hang and still send heartbeats: in its script, on a lock, on a disk. It is not
+// waited for without end: when its task takes several times as long as any such task before, and at
+// least leastHang, the run proceeds as if it had left, until it does something.
 const (
 	leastHang  = 5 * time.Second
 	hangsAfter = 4 // times the longest observation
 )
 
-// A worker that is asked for its state has at least leastDonation, and longer where the state is large or took longer before. At the end of the
-// run it has less, so that others can be asked in time. One that does not send it is not asked again for a while.
+// A worker that is asked for its state has at least leastDonation, and longer where the state is
+// large or took longer before. At the end of the run it has less, so that others can be asked in
+// time. One that does not send it is not asked again for a while.
 const (
 	leastDonation = 5 * time.Second
 	lastDonation  = 2 * time.Second
@@ -40,7 +42,8 @@ func (m *Machine) markHanging(w *worker, message string) {
 	m.releaseLeases(w)
 }
 
-// patience is how long a worker may take for its task: the shards of its last lease, or else the next request.
+// patience is how long a worker may take for its task: the shards of its last lease, or else the
+// next request.
 func (m *Machine) patience(w *worker) time.Duration {
 	usual, pieces := &m.step.requestTimes, 1
 	if w.leased > 0 {

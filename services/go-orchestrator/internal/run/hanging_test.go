@@ -8,8 +8,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// The only worker that holds the open step hangs but still sends heartbeats; a newcomer continues from a checkpoint, and when the first one is back, the
-// run continues from where that is.
+// The only worker that holds the open step hangs but still sends heartbeats; a newcomer continues
+// from a checkpoint, and when the first one is back, the run continues from where that is.
 func TestANewcomerDoesNotWaitForAWorkerThatHangs(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
@@ -40,7 +40,8 @@ func TestANewcomerDoesNotWaitForAWorkerThatHangs(t *testing.T) {
 	one[*protocol.Aggregate](b, 1)
 }
 
-// The same without any checkpoint: the run is recomputed from the initial parameters that the newcomer holds.
+// The same without any checkpoint: the run is recomputed from the initial parameters that the
+// newcomer holds.
 func TestANewcomerRecomputesWhereNothingElseHoldsTheState(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
@@ -55,7 +56,8 @@ func TestANewcomerRecomputesWhereNothingElseHoldsTheState(t *testing.T) {
 	}
 }
 
-// twoAt1 has two workers that hold step 1, and a newcomer that needs its state; the second is asked for it.
+// twoAt1 has two workers that hold step 1, and a newcomer that needs its state; the second is asked
+// for it.
 func twoAt1(t *testing.T) *bench {
 	b := newBench(t)
 	b.join(1)

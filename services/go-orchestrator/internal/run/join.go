@@ -35,7 +35,8 @@ func (m *Machine) onJoin(e JoinRequested) {
 	m.roster.add(w)
 	reference, known := m.agreement.reference(w.step)
 	w.verified = known && reference == w.hash
-	// One that returns to the run catches up by the aggregates since then; a new one is given the state, which is one message.
+	// One that returns to the run catches up by the aggregates since then; a new one is given the
+	// state, which is one message.
 	returns := join.RunID != "" && m.reachable(w.step)
 	w.needsSnapshot = known && !w.verified || w.step < m.step.number && !returns
 	m.commit(&ledger.Worker{ID: w.id, Name: w.name, PID: w.pid, Software: strings.ToValidUTF8(join.Software, "?"),
@@ -52,7 +53,8 @@ func (m *Machine) onJoin(e JoinRequested) {
 	})
 }
 
-// admit says why a worker cannot take part, or nil. The first worker that can fixes the model, the data and the initial parameters of the run.
+// admit says why a worker cannot take part, or nil. The first worker that can fixes the model, the
+// data and the initial parameters of the run.
 func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 	if join.Version != tensor.ProtocolVersion {
 		return protocol.Errorf(protocol.Stop,
@@ -91,7 +93,8 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 	if err := m.checkComputation(join); err != nil {
 		return err
 	}
-	// One that returns after it was told to drop its parameters is given the right ones; a new one has to begin as the run did.
+	// One that returns after it was told to drop its parameters is given the right ones; a new one has
+	// to begin as the run did.
 	if reference, known := m.agreement.reference(join.Step); known && reference != join.ParametersHash &&
 		join.RunID == "" {
 		return protocol.Errorf(protocol.Stop, "the worker's parameters after %d steps have hash %s, those of the run %s; "+
@@ -101,7 +104,8 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 	return nil
 }
 
-// ahead refuses a worker that holds more steps than the ledger: the two are of different runs, or the ledger has lost committed steps.
+// ahead refuses a worker that holds more steps than the ledger: the two are of different runs, or
+// the ledger has lost committed steps.
 func (m *Machine) ahead(join *protocol.Join) *protocol.Error {
 	return protocol.Errorf(protocol.Stop, "the worker holds %d steps, but the ledger of run %s only %d: "+
 		"the worker belongs to another run, or the ledger is an older copy; "+
@@ -162,7 +166,8 @@ func (m *Machine) modelRecord() *ledger.Model {
 	return record
 }
 
-// firstDifference says where the parameters of a worker's model differ first from those of the run; empty where they do not.
+// firstDifference says where the parameters of a worker's model differ first from those of the run;
+// empty where they do not.
 func firstDifference(run, worker []protocol.Spec) string {
 	for i := range min(len(run), len(worker)) {
 		if !run[i].Equal(worker[i]) {

@@ -54,8 +54,8 @@ func (m *Machine) onWork(e WorkRequested) {
 	}
 }
 
-// lease gives a worker that holds the open step its shards: its share of them, or else free ones, or else some that others compute, too. Nil when there
-// are none: the worker waits.
+// lease gives a worker that holds the open step its shards: its share of them, or else free ones,
+// or else some that others compute, too. Nil when there are none: the worker waits.
 func (m *Machine) lease(w *worker) protocol.Reply {
 	s := &m.step
 	if !s.divided {
@@ -97,10 +97,12 @@ func (m *Machine) present() []*worker {
 	return present
 }
 
-// canReach says whether a worker takes part in the open step, now or when it has applied the aggregates that are kept.
+// canReach says whether a worker takes part in the open step, now or when it has applied the
+// aggregates that are kept.
 func (m *Machine) canReach(w *worker) bool {
 	return !w.needsSnapshot && w.responsive() && m.reachable(w.step)
 }
 
-// openStepInSight says whether a worker is there that holds the open step, or will when it has applied the aggregates that are kept.
+// openStepInSight says whether a worker is there that holds the open step, or will when it has
+// applied the aggregates that are kept.
 func (m *Machine) openStepInSight() bool { return m.roster.any(m.canReach) }

@@ -1,5 +1,6 @@
-// Package run is the orchestrator's state machine: events go in, effects come out. It knows workers, steps, shards and sums; it has no
-// goroutines, does no input or output and never looks at a clock, so that a simulation can drive it through any history.
+// Package run is the orchestrator's state machine: events go in, effects come out. It knows
+// workers, steps, shards and sums; it has no goroutines, does no input or output and never looks at
+// a clock, so that a simulation can drive it through any history.
 package run
 
 import (
@@ -41,8 +42,8 @@ type Config struct {
 
 // Machine is the state of one run. It is not safe for use by several goroutines.
 //
-// Everything that it does follows from its events and their times alone: it never draws lots, and never goes through a map where the order
-// could show in an effect.
+// Everything that it does follows from its events and their times alone: it never draws lots, and
+// never goes through a map where the order could show in an effect.
 type Machine struct {
 	config  Config
 	now     time.Time // of the event that is being handled
@@ -106,8 +107,9 @@ func (m *Machine) State() State { return m.state }
 // Workers is how many have joined and are still there.
 func (m *Machine) Workers() int { return len(m.roster.workers) }
 
-// settle does what has become possible: it decides on reported hashes, ends the run, closes the open step, finds the step to work on, and
-// answers every held back request that can be answered now. Each of these may make another one possible, so it repeats until nothing changes.
+// settle does what has become possible: it decides on reported hashes, ends the run, closes the
+// open step, finds the step to work on, and answers every held back request that can be answered
+// now. Each of these may make another one possible, so it repeats until nothing changes.
 func (m *Machine) settle() {
 	for changed := true; changed; {
 		changed = m.settleHead()
@@ -134,8 +136,9 @@ func (m *Machine) settle() {
 	}
 }
 
-// answer gives what a waiting worker is to do now, or nil when it has to wait. The order of the cases matters: a worker is first brought to the
-// open step, then asked for its state if that is wanted there, and only then told of the end or given a lease.
+// answer gives what a waiting worker is to do now, or nil when it has to wait. The order of the
+// cases matters: a worker is first brought to the open step, then asked for its state if that is
+// wanted there, and only then told of the end or given a lease.
 func (m *Machine) answer(w *worker) protocol.Reply {
 	if m.state == Stopped {
 		return m.stopping(protocol.KindWorkRequest)
@@ -160,8 +163,8 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 		return nil // until the checkpoint is written; then everyone is told
 	case m.step.number == m.totalSteps():
 		if m.state != Finished || saving.due() && m.retention.donor != nil {
-			// It waits until the workers agree on the result and the last checkpoint has been sent: if the donor
-			// does not send it, another worker is needed.
+			// It waits until the workers agree on the result and the last checkpoint has been sent: if the
+			// donor does not send it, another worker is needed.
 			return nil
 		}
 		return m.finishedReply()
@@ -169,7 +172,8 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 	return m.lease(w)
 }
 
-// answerWithSnapshot gives a worker whose parameters the run cannot use those of another, or of a checkpoint.
+// answerWithSnapshot gives a worker whose parameters the run cannot use those of another, or of a
+// checkpoint.
 func (m *Machine) answerWithSnapshot(w *worker) protocol.Reply {
 	snapshot := m.retention.snapshot
 	switch {
@@ -207,12 +211,14 @@ func (m *Machine) stopping(refused protocol.Kind) *protocol.Error {
 	return err
 }
 
-// reachable says whether parameters of that many steps can be brought to the open step by the aggregates that are kept.
+// reachable says whether parameters of that many steps can be brought to the open step by the
+// aggregates that are kept.
 func (m *Machine) reachable(step uint64) bool {
 	return step == m.step.number || m.retention.aggregate(step) != nil
 }
 
-// replaying says whether the open step is in the ledger already: the workers that are there need its sum again.
+// replaying says whether the open step is in the ledger already: the workers that are there need
+// its sum again.
 func (m *Machine) replaying() bool { return m.step.number < m.agreement.committed() }
 
 func (m *Machine) send(peer Peer, request uint64, reply protocol.Reply) {

@@ -31,7 +31,8 @@ type bench struct {
 	committed []ledger.Record
 }
 
-// Two parameters of 3 elements; 20 samples in steps of 8 over 4 shards: 3 steps, the last one of 4 samples.
+// Two parameters of 3 elements; 20 samples in steps of 8 over 4 shards: 3 steps, the last one of 4
+// samples.
 func newBench(t *testing.T) *bench {
 	return newBenchWith(t, protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1})
 }

@@ -16,8 +16,8 @@ type Past struct {
 	Checkpoints func(c ledger.Checkpoint) bool // whether the checkpoint's file still exists
 }
 
-// Open makes the machine of a run: of a new one, or of one that continues where the ledger ends. The effects must be carried out before any event
-// is handled.
+// Open makes the machine of a run: of a new one, or of one that continues where the ledger ends.
+// The effects must be carried out before any event is handled.
 func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 	m := &Machine{config: config, state: Waiting, now: now, roster: newRoster()}
 	m.retention.saving.at = now
@@ -28,7 +28,8 @@ func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 		if err := m.restore(past); err != nil {
 			return nil, nil, err
 		}
-		// A checkpoint by time is due with the next step: a process that is killed more often than one is due would never take any.
+		// A checkpoint by time is due with the next step: a process that is killed more often than one is
+		// due would never take any.
 		m.retention.saving.at = time.Time{}
 		m.commit(&ledger.Start{Time: now.UTC(), Step: m.agreement.committed(), Release: config.Release})
 	}
@@ -79,7 +80,8 @@ func (m *Machine) restore(past Past) error {
 		case *ledger.Checkpoint:
 			m.retention.checkpoints = append(m.retention.checkpoints, *r)
 			if r.Step == m.agreement.committed() {
-				// The workers had agreed on these parameters before the checkpoint was written, so nobody has to report them again.
+				// The workers had agreed on these parameters before the checkpoint was written, so nobody has
+				// to report them again.
 				m.agreement.agree(r.ParamsHash)
 			}
 		case *ledger.Stop:
@@ -109,7 +111,8 @@ func (m *Machine) restore(past Past) error {
 	return nil
 }
 
-// sameRun refuses to continue a run with settings that differ from those in its first record: they are part of its arithmetic.
+// sameRun refuses to continue a run with settings that differ from those in its first record: they
+// are part of its arithmetic.
 func (m *Machine) sameRun(first ledger.Record) error {
 	was, is := first.(*ledger.Settings)
 	if !is {
@@ -166,8 +169,8 @@ func (m *Machine) restoreModel(r *ledger.Model) error {
 	return nil
 }
 
-// restoreMetrics writes the lines that are missing from metrics.jsonl, which is not synced, after a crash. That of the last step waits for the hash
-// of its parameters.
+// restoreMetrics writes the lines that are missing from metrics.jsonl, which is not synced, after a
+// crash. That of the last step waits for the hash of its parameters.
 func (m *Machine) restoreMetrics(steps []*ledger.Step, lines uint64) {
 	for _, step := range steps[lines:] {
 		m.figures.closed = lineOf(step)

@@ -2,9 +2,10 @@ package run
 
 import "log/slog"
 
-// rebase moves the open step to where the workers are. The ledger holds no gradients and no parameters: when all that hold the open step are
-// gone, it goes back to the newest step that a worker or a checkpoint still holds and computes from there again, to the same bits; when a
-// worker comes (back) that is further, it continues from there.
+// rebase moves the open step to where the workers are. The ledger holds no gradients and no
+// parameters: when all that hold the open step are gone, it goes back to the newest step that a
+// worker or a checkpoint still holds and computes from there again, to the same bits; when a worker
+// comes (back) that is further, it continues from there.
 func (m *Machine) rebase() {
 	if m.identity.layout == nil || m.state == Stopped || m.end.draining {
 		return
@@ -39,7 +40,8 @@ func (m *Machine) rebase() {
 	}
 }
 
-// reopen makes another step the open one, and forgets the sums around it: what is kept must reach up to the open step without a gap.
+// reopen makes another step the open one, and forgets the sums around it: what is kept must reach
+// up to the open step without a gap.
 func (m *Machine) reopen(number uint64) {
 	m.step.tree.Discard()
 	for len(m.retention.aggregates) > 0 {
@@ -80,7 +82,8 @@ func (m *Machine) onLoaded(e CheckpointLoaded) {
 		m.retention.keep(e.Snapshot)
 		m.resumed(Resumption{Step: e.Checkpoint.Step, File: e.Checkpoint.File})
 		if !known {
-			// Nobody has reported the parameters after the last committed step; those of a checkpoint were agreed on before it was written.
+			// Nobody has reported the parameters after the last committed step; those of a checkpoint were
+			// agreed on before it was written.
 			m.acceptHead(e.Checkpoint.ParamsHash)
 		}
 	}

@@ -8,8 +8,9 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// The worker that computes dies while another one, which is too late for the open step but holds verified parameters, is silent: it must not be
-// sent away, because it is the only one that the run can continue with.
+// The worker that computes dies while another one, which is too late for the open step but holds
+// verified parameters, is silent: it must not be sent away, because it is the only one that the run
+// can continue with.
 func TestASilentWorkerWithVerifiedParametersIsWaitedFor(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
@@ -39,7 +40,8 @@ func TestASilentWorkerWithVerifiedParametersIsWaitedFor(t *testing.T) {
 	}
 }
 
-// All workers die and a new one joins: the checkpoint is read once, and its memory is released when the run has moved on.
+// All workers die and a new one joins: the checkpoint is read once, and its memory is released when
+// the run has moved on.
 func TestACheckpointIsLoadedOnce(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
@@ -75,7 +77,8 @@ func TestACheckpointIsLoadedOnce(t *testing.T) {
 	}
 }
 
-// An orchestrator that is killed more often than a checkpoint is due still takes one after each start.
+// An orchestrator that is killed more often than a checkpoint is due still takes one after each
+// start.
 func TestAfterARestartACheckpointByTimeIsTakenWithTheNextStep(t *testing.T) {
 	b := newBench(t)
 	b.join(1)

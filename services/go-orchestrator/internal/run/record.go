@@ -32,7 +32,8 @@ type Record struct {
 	Stopped string `json:"stopped"`
 }
 
-// Resumption says from what the run continued, since the process was started, when no worker held its open step any more.
+// Resumption says from what the run continued, since the process was started, when no worker held
+// its open step any more.
 type Resumption struct {
 	Step uint64 `json:"step"`
 	// the checkpoint, relative to the run directory; "" for parameters that a worker held

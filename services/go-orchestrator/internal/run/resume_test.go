@@ -45,7 +45,8 @@ func (b *bench) wantNoErrors() {
 	}
 }
 
-// A run that is stopped takes a last checkpoint of the open step; resuming it loads that and recomputes nothing.
+// A run that is stopped takes a last checkpoint of the open step; resuming it loads that and
+// recomputes nothing.
 func TestAfterACleanStopNoStepIsRecomputed(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.CheckpointSteps = 100
@@ -81,7 +82,8 @@ func TestAfterACleanStopNoStepIsRecomputed(t *testing.T) {
 	b.wantNoErrors()
 }
 
-// The orchestrator knows the hash of the newest checkpoint's parameters, so a worker that holds different ones is refused at once.
+// The orchestrator knows the hash of the newest checkpoint's parameters, so a worker that holds
+// different ones is refused at once.
 func TestACheckpointSettlesTheHashAfterTheLastStep(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.CheckpointSteps = 1

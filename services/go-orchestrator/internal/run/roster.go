@@ -9,8 +9,9 @@ import (
 
 // roster is who takes part in the run, who ever did, and who may not come back.
 //
-// The order of workers is part of the machine's determinism: whatever looks through them finds the same one first in every history with the same
-// events. An id is never given twice, not even by a later process of the run, because the ledger names workers by it.
+// The order of workers is part of the machine's determinism: whatever looks through them finds the
+// same one first in every history with the same events. An id is never given twice, not even by a
+// later process of the run, because the ledger names workers by it.
 type roster struct {
 	workers []*worker         // those that are connected, ascending by id
 	names   map[uint32]string // of all workers that ever joined, by id
@@ -46,11 +47,13 @@ type worker struct {
 	answered time.Time     // when it was last answered: how long it takes for what it was told counts from then
 	leased   int           // shards in that answer
 
-	// verified: hash is that of the run's parameters after as many steps, or was reported for the open step and nobody has decided yet. Only
-	// such a worker's sums are taken, and only from its parameters is anything computed again.
+	// verified: hash is that of the run's parameters after as many steps, or was reported for the open
+	// step and nobody has decided yet. Only such a worker's sums are taken, and only from its
+	// parameters is anything computed again.
 	verified bool
-	// needsSnapshot: its parameters are not the run's, or the aggregates that would bring them to the open step are dropped. It gets no lease
-	// and no aggregate until it reports parameters that it was sent.
+	// needsSnapshot: its parameters are not the run's, or the aggregates that would bring them to the
+	// open step are dropped. It gets no lease and no aggregate until it reports parameters that it was
+	// sent.
 	needsSnapshot bool
 	snapshotSent  bool // it needs a snapshot, and has been sent one
 
@@ -108,7 +111,8 @@ func (r *roster) remove(w *worker) {
 // any says whether a worker fits.
 func (r *roster) any(fits func(w *worker) bool) bool { return slices.ContainsFunc(r.workers, fits) }
 
-// furthest gives the verified worker with the most steps among those that fit; nil if none does. Of several the one that joined first.
+// furthest gives the verified worker with the most steps among those that fit; nil if none does. Of
+// several the one that joined first.
 func (r *roster) furthest(fits func(w *worker) bool) *worker {
 	var best *worker
 	for _, w := range r.workers {

@@ -6,7 +6,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// Schedule says which samples belong to which step and shard: a pure function of the settings and the size of the data.
+// Schedule says which samples belong to which step and shard: a pure function of the settings and
+// the size of the data.
 type Schedule struct {
 	Samples         uint64 // of an epoch's order, including those that dropLast leaves out
 	BatchSize       uint64
@@ -54,7 +55,8 @@ func (s Schedule) StepSamples(step uint64) uint64 {
 	return min(s.BatchSize, s.Samples-first)
 }
 
-// ShardRange gives the positions [from, to) in the epoch's order of the samples of a shard; there may be none.
+// ShardRange gives the positions [from, to) in the epoch's order of the samples of a shard; there
+// may be none.
 func (s Schedule) ShardRange(step uint64, shard uint32) (from, to uint64) {
 	first, n := step%s.EpochSteps*s.BatchSize, s.StepSamples(step)
 	shards := s.merged(n)
@@ -68,7 +70,8 @@ func (s Schedule) ShardRange(step uint64, shard uint32) (from, to uint64) {
 	return from, to
 }
 
-// merged is into how many shards a step of n samples is cut: the number is halved until no shard has too few, so each of them is a subtree.
+// merged is into how many shards a step of n samples is cut: the number is halved until no shard
+// has too few, so each of them is a subtree.
 func (s Schedule) merged(n uint64) uint64 {
 	shards := s.Shards
 	for s.MinShardSamples > 1 && shards > 1 && n/shards < s.MinShardSamples {

@@ -7,7 +7,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// snapshotWanted says whether a worker has to be asked for its state: another one waits for it, and nobody has been asked yet.
+// snapshotWanted says whether a worker has to be asked for its state: another one waits for it, and
+// nobody has been asked yet.
 func (m *Machine) snapshotWanted() bool {
 	return m.retention.snapshot == nil && m.retention.donor == nil && m.roster.snapshotNeeded()
 }

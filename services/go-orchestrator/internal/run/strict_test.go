@@ -71,7 +71,8 @@ func TestWithoutStrictABrokenScriptIsOnlyAnIncident(t *testing.T) {
 	}
 }
 
-// disputing has two workers send different bits for shard 0, and gives the bench with the sum complete.
+// disputing has two workers send different bits for shard 0, and gives the bench with the sum
+// complete.
 func disputing(t *testing.T, strict bool) *bench {
 	b := newCheckedBench(t)
 	b.machine.config.Strict = strict

@@ -10,7 +10,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
-// onUpdate adds the first result of shards to the open step, and compares any further one with the first.
+// onUpdate adds the first result of shards to the open step, and compares any further one with the
+// first.
 func (m *Machine) onUpdate(e UpdateReceived) {
 	const kind = protocol.KindGradientUpdate
 	gradients := e.Update.Gradients
@@ -54,8 +55,8 @@ func (m *Machine) onUpdate(e UpdateReceived) {
 	}
 }
 
-// onNotFinite ends the run when a second worker computes NaN or Inf for the same shards: then it is not the fault of one machine, and any further
-// worker would fail like the two.
+// onNotFinite ends the run when a second worker computes NaN or Inf for the same shards: then it is
+// not the fault of one machine, and any further worker would fail like the two.
 func (m *Machine) onNotFinite(w *worker, node tree.Node, detail string) {
 	for number := node.First; number < min(node.First+node.Count, m.config.Settings.Shards); number++ {
 		s := &m.step.shards[number]

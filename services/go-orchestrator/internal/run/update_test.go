@@ -35,7 +35,8 @@ func TestANaNIsRefusedByTensorStepAndShards(t *testing.T) {
 	}
 }
 
-// What two workers find is not the fault of a machine: the run ends for all, rather than take down one worker after the other.
+// What two workers find is not the fault of a machine: the run ends for all, rather than take down
+// one worker after the other.
 func TestANaNOfTwoWorkersEndsTheRun(t *testing.T) {
 	b := newBench(t)
 	for peer := Peer(1); peer <= 3; peer++ {

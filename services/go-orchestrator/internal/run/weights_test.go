@@ -10,7 +10,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// closeFirstWith closes step 0 with these reports by a change of those that the bench sends, and gives what workers, ledger and metrics get.
+// closeFirstWith closes step 0 with these reports by a change of those that the bench sends, and
+// gives what workers, ledger and metrics get.
 func (b *bench) closeFirstWith(change func(*protocol.Update)) (*protocol.Aggregate, *ledger.Step, MetricsLine) {
 	b.t.Helper()
 	b.join(1)
@@ -84,7 +85,8 @@ func TestAnEmptyShardHasNoWeight(t *testing.T) {
 	}
 }
 
-// Two results with the same gradients and different weights are a dispute as any other: the third worker settles it.
+// Two results with the same gradients and different weights are a dispute as any other: the third
+// worker settles it.
 func TestADisputeOverAWeightIsSettled(t *testing.T) {
 	for _, test := range []struct {
 		third  float64 // weight that the third worker sends; the first sends 2, the second 3

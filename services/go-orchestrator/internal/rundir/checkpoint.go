@@ -35,7 +35,8 @@ type note struct {
 	Bytes      uint64        `json:"bytes"`
 }
 
-// SaveCheckpoint writes a worker's state: complete under its name, or not at all. It may be called concurrently with the other methods.
+// SaveCheckpoint writes a worker's state: complete under its name, or not at all. It may be called
+// concurrently with the other methods.
 func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochStep uint32) (ledger.Checkpoint, error) {
 	name := filepath.Join(checkpoints, fmt.Sprintf("step-%010d", s.Step))
 	c := ledger.Checkpoint{Step: s.Step, File: name + ".safetensors", Bytes: s.TotalBytes, SHA256: s.Hash,
@@ -66,7 +67,8 @@ func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochSte
 	return c, err
 }
 
-// LoadCheckpoint reads a checkpoint back. Its bytes count against memory until the snapshot is released. A file that differs from what was written is refused.
+// LoadCheckpoint reads a checkpoint back. Its bytes count against memory until the snapshot is
+// released. A file that differs from what was written is refused.
 func (d *Dir) LoadCheckpoint(c ledger.Checkpoint, memory *budget.Budget) (*protocol.Snapshot, error) {
 	file, err := os.Open(filepath.Join(d.path, c.File))
 	if err != nil {

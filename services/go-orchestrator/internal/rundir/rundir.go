@@ -1,4 +1,5 @@
-// Package rundir keeps the files of a run: the ledger, run.json, which is always complete, metrics.jsonl, which only grows, and the checkpoints.
+// Package rundir keeps the files of a run: the ledger, run.json, which is always complete,
+// metrics.jsonl, which only grows, and the checkpoints.
 package rundir
 
 import (
@@ -24,7 +25,8 @@ type Dir struct {
 	metrics *os.File
 }
 
-// Open creates the directory if it does not exist, and reads what an earlier process has left in it. hit is called at the failpoints of its files.
+// Open creates the directory if it does not exist, and reads what an earlier process has left in
+// it. hit is called at the failpoints of its files.
 func Open(path string, hit failpoint.Hit) (dir *Dir, past run.Past, err error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, past, fmt.Errorf("cannot create the run directory: %w; choose another --run-dir", err)
@@ -69,7 +71,8 @@ func (d *Dir) mustBeNew() error {
 	return nil
 }
 
-// openMetrics counts the complete lines for the steps from 0 on, and truncates what follows them: it is written again from the ledger.
+// openMetrics counts the complete lines for the steps from 0 on, and truncates what follows them:
+// it is written again from the ledger.
 func (d *Dir) openMetrics() (lines uint64, err error) {
 	path := filepath.Join(d.path, "metrics.jsonl")
 	content, err := os.ReadFile(path)

@@ -35,7 +35,8 @@ func (s *Server) Describe(to chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. A server that has ended has no status, and gives nothing.
+// Collect implements prometheus.Collector. A server that has ended has no status, and gives
+// nothing.
 func (s *Server) Collect(to chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapePatience)
 	defer cancel()

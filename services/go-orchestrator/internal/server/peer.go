@@ -47,7 +47,8 @@ func (p *peer) reply(request uint64, reply protocol.Reply) {
 	p.put(outgoing{oneFrame(frame), request, func() {}})
 }
 
-// closeGracefully sends what is queued and closes. It reads on for a moment: a connection that is closed over unread bytes loses its last reply.
+// closeGracefully sends what is queued and closes. It reads on for a moment: a connection that is
+// closed over unread bytes loses its last reply.
 func (p *peer) closeGracefully() {
 	p.out.finish()
 	<-p.out.done

@@ -35,7 +35,8 @@ func (a *assembly) open() (protocol.Kind, uint64) {
 	return protocol.KindUnspecified, 0
 }
 
-// handle turns a message into an event. A wrong request is refused and the connection stays usable; after an error it is not.
+// handle turns a message into an event. A wrong request is refused and the connection stays usable;
+// after an error it is not.
 func (p *peer) handle(m wire.Message) error {
 	if m.Kind == protocol.KindHeartbeat {
 		return nil // its arrival was noted when its bytes were read

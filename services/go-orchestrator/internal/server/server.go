@@ -1,5 +1,6 @@
-// Package server is the shell around the state machine of package run: it owns the sockets, the files and the clock. Each connection
-// has two goroutines, one that reads and one that writes; a single loop hands events to the machine and carries out its effects.
+// Package server is the shell around the state machine of package run: it owns the sockets, the
+// files and the clock. Each connection has two goroutines, one that reads and one that writes; a
+// single loop hands events to the machine and carries out its effects.
 package server
 
 import (
@@ -79,20 +80,23 @@ type Server struct {
 	departed      int                   // they were told, and closed their connections
 }
 
-// How long a stopping server waits for workers to close their connections, and then for what is still to be sent.
+// How long a stopping server waits for workers to close their connections, and then for what is
+// still to be sent.
 const (
 	drainTimeout = time.Second
 	flushTimeout = 2 * time.Second
 )
 
-// How long a stopping server waits for a last checkpoint: workers may finish the shard that they compute, and if one does not send its state,
-// another is asked. Whoever started the process has to wait at least this long before killing it.
+// How long a stopping server waits for a last checkpoint: workers may finish the shard that they
+// compute, and if one does not send its state, another is asked. Whoever started the process has to
+// wait at least this long before killing it.
 const lastCheckpointTimeout = 15 * time.Second
 
 // tickInterval is how often the machine is told the time.
 const tickInterval = 50 * time.Millisecond
 
-// How long a finished run is kept open without workers: one that lost its connection just then comes back to learn of the end.
+// How long a finished run is kept open without workers: one that lost its connection just then
+// comes back to learn of the end.
 const lingerTimeout = 3 * time.Second
 
 // How long to wait before accepting again after an error.
@@ -125,8 +129,8 @@ func New(config Config, past run.Past) (*Server, error) {
 	return s, s.failure
 }
 
-// Run serves until ctx ends or, with ExitWhenFinished, the run does. It closes the listener. The error is that of files that could not be
-// written, or of the listener.
+// Run serves until ctx ends or, with ExitWhenFinished, the run does. It closes the listener. The
+// error is that of files that could not be written, or of the listener.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	defer close(s.done)
 	accepting := make(chan error, 1)
@@ -238,7 +242,8 @@ func (s *Server) accept(listener net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("the listener was closed: %w", err)
 		case err != nil:
-			// Most likely the process is out of descriptors: existing connections keep working, and the next worker may be accepted.
+			// Most likely the process is out of descriptors: existing connections keep working, and the next
+			// worker may be accepted.
 			s.config.Log.Warn("cannot accept a connection", "error", err.Error())
 			select {
 			case <-s.done:

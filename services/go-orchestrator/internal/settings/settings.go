@@ -34,8 +34,8 @@ type Settings struct {
 	TakeChanges      bool
 }
 
-// Parse reads the arguments after the program's name. The error says what to change; flag.ErrHelp means that help, or the release, was printed to
-// output, as the arguments ask.
+// Parse reads the arguments after the program's name. The error says what to change; flag.ErrHelp
+// means that help, or the release, was printed to output, as the arguments ask.
 func Parse(arguments []string, output io.Writer, release string) (Settings, error) {
 	var s Settings
 	var shards, batchSize, epochs, minShardSamples uint

@@ -17,8 +17,9 @@ var (
 
 const sector = 512
 
-// disk holds the ledger's file as a kernel does: a process writes to memory, which outlives it; only a sync makes it durable, so that a loss
-// of power leaves it. A sync that fails forgets what was to be written: the next one succeeds without it.
+// disk holds the ledger's file as a kernel does: a process writes to memory, which outlives it;
+// only a sync makes it durable, so that a loss of power leaves it. A sync that fails forgets what
+// was to be written: the next one succeeds without it.
 type disk struct {
 	dice    *rand.Rand
 	durable []byte
@@ -92,7 +93,8 @@ func (d *disk) flush(i, size int) {
 	}
 }
 
-// flushSome makes some of what is to be written durable, or a part of it, in any order, and forgets the rest.
+// flushSome makes some of what is to be written durable, or a part of it, in any order, and forgets
+// the rest.
 func (d *disk) flushSome() {
 	for _, i := range slices.Sorted(maps.Keys(d.dirty)) {
 		switch d.dice.IntN(4) {

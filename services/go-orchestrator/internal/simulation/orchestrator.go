@@ -76,7 +76,8 @@ func (o *orchestrator) survive() {
 	}
 }
 
-// die as by kill -9, or by a power loss of the whole machine, after which what was not synced may be lost.
+// die as by kill -9, or by a power loss of the whole machine, after which what was not synced may
+// be lost.
 func (o *orchestrator) die() {
 	if o.dead {
 		return

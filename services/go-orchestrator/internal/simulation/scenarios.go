@@ -13,7 +13,8 @@ const hangLimit = 150 * time.Second
 // forEver is longer than any history.
 const forEver = 1000 * time.Hour
 
-// hangAllBut lets all workers that begin the run hang, one after the other, except for some; where none is left, a new one joins.
+// hangAllBut lets all workers that begin the run hang, one after the other, except for some; where
+// none is left, a new one joins.
 func (w *world) hangAllBut(sound int) {
 	c := w.clock
 	last := time.Duration(0)

@@ -51,7 +51,8 @@ func TestHistoriesHoldTheirPromises(t *testing.T) {
 }
 
 func TestHistoriesAreWhatTheyWere(t *testing.T) {
-	// A change that is not meant to change what the orchestrator decides leaves the file as it is; any other replaces it, and says so.
+	// A change that is not meant to change what the orchestrator decides leaves the file as it is; any
+	// other replaces it, and says so.
 	if runtime.GOARCH != "amd64" {
 		t.Skip("other processors may fuse the floating-point operations that say when a worker is late")
 	}

@@ -13,7 +13,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
-// connection between a worker and an orchestrator. Messages arrive in order, each after a delay of its own.
+// connection between a worker and an orchestrator. Messages arrive in order, each after a delay of
+// its own.
 type connection struct {
 	world        *world
 	worker       *worker
@@ -408,7 +409,8 @@ func (w *worker) partition() {
 	w.after(w.world.clock.between(time.Millisecond, time.Second), func() { w.lost(c) })
 }
 
-// stall holds up all that is sent on the connection, in both directions, for a while; then it arrives.
+// stall holds up all that is sent on the connection, in both directions, for a while; then it
+// arrives.
 func (w *worker) stall() {
 	if c := w.connection; c != nil {
 		c.stalled = w.world.clock.now.Add(w.world.clock.between(50*time.Millisecond, 5*time.Second))

@@ -11,7 +11,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 )
 
-// History is what happened in one simulated run, for a checker that shares no code with this package.
+// History is what happened in one simulated run, for a checker that shares no code with this
+// package.
 type History struct {
 	Seed         uint64            `json:"seed"`
 	Lies         bool              `json:"lies"` // worker-1 computes wrong bits now and then
@@ -43,7 +44,8 @@ type History struct {
 	Stops           []string  `json:"stops"`      // reasons for which scripts end the run before its last step
 }
 
-// Delivery is an aggregate that a worker was given. Acknowledged is how many bytes of the ledger were committed then.
+// Delivery is an aggregate that a worker was given. Acknowledged is how many bytes of the ledger
+// were committed then.
 type Delivery struct {
 	Step         uint64 `json:"step"`
 	Aggregate    string `json:"aggregate"`
@@ -53,7 +55,8 @@ type Delivery struct {
 	Divisor float64 `json:"divisor"`
 }
 
-// Acknowledgement is the end of a commit to the ledger: that many bytes, the last record with this chain hash.
+// Acknowledgement is the end of a commit to the ledger: that many bytes, the last record with this
+// chain hash.
 type Acknowledgement struct {
 	Bytes int64  `json:"bytes"`
 	Chain string `json:"chain"`
@@ -133,7 +136,8 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 		w.crashes, w.verify, count = 0, 1, 4
 	}
 	if w.flips = seed%10 == 8; w.flips {
-		// The same holds for wrong parameters; with only two workers it takes a recomputation from a checkpoint.
+		// The same holds for wrong parameters; with only two workers it takes a recomputation from a
+		// checkpoint.
 		w.crashes, w.checkpointSteps, count = 0, 1+w.checkpointSteps, 2+count%3
 	}
 	if w.stops = seed%10 == 7; w.stops {

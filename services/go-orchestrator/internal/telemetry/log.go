@@ -1,4 +1,5 @@
-// Package telemetry is what the process reports about itself: structured logs and Prometheus metrics.
+// Package telemetry is what the process reports about itself: structured logs and Prometheus
+// metrics.
 package telemetry
 
 import (

@@ -43,8 +43,9 @@ const (
 	Failed  = "failed"
 )
 
-// NewMetrics makes a separate set, so that several servers can live in one process. Series with labels exist from the start, at 0: a rate
-// of a series that appears only with its first event would miss that event.
+// NewMetrics makes a separate set, so that several servers can live in one process. Series with
+// labels exist from the start, at 0: a rate of a series that appears only with its first event
+// would miss that event.
 func NewMetrics(memory *budget.Budget) *Metrics {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -1,5 +1,5 @@
-// Package tree adds the gradients of a step in one fixed binary tree over the shard numbers, so that the sum has the same bits
-// whoever computed which shards, and in whatever order they arrive.
+// Package tree adds the gradients of a step in one fixed binary tree over the shard numbers, so
+// that the sum has the same bits whoever computed which shards, and in whatever order they arrive.
 package tree
 
 import (
@@ -7,7 +7,8 @@ import (
 	"math/bits"
 )
 
-// Node is a range of shards [First, First+Count) that is a node of the tree: Count is a power of two that divides First.
+// Node is a range of shards [First, First+Count) that is a node of the tree: Count is a power of
+// two that divides First.
 type Node struct{ First, Count uint32 }
 
 // Check says why the range is not a node of a tree over that many shards.

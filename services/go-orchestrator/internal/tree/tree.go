@@ -38,7 +38,8 @@ const (
 	Overlaps                // some of its shards have arrived in another grouping, so the bits cannot be compared
 )
 
-// Compare looks for earlier contributions to the same shards. It gives the first one that it found, if any.
+// Compare looks for earlier contributions to the same shards. It gives the first one that it found,
+// if any.
 func (t *Tree) Compare(c *Contribution) (Outcome, *Contribution) {
 	for shard := c.Node.First; shard < c.Node.First+c.Node.Count; shard++ {
 		earlier := t.from[shard]
@@ -56,13 +57,15 @@ func (t *Tree) Compare(c *Contribution) (Outcome, *Contribution) {
 	return Fresh, nil
 }
 
-// SameResult says whether two contributions to the same shards have the same bits, in the gradients and in all that is reported of them.
+// SameResult says whether two contributions to the same shards have the same bits, in the gradients
+// and in all that is reported of them.
 func (c *Contribution) SameResult(other *Contribution) bool {
 	return c.Digest.Equal(other.Digest) && slices.Equal(c.Reports, other.Reports)
 }
 
-// Insert adds a new contribution and takes over the caller's hold on its sum. The node must be one of the tree, and Compare must have said
-// Fresh. Sums of complete siblings are added at once, left operand first, so at most half the shards are ever held.
+// Insert adds a new contribution and takes over the caller's hold on its sum. The node must be one
+// of the tree, and Compare must have said Fresh. Sums of complete siblings are added at once, left
+// operand first, so at most half the shards are ever held.
 func (t *Tree) Insert(c *Contribution, sum *vector.Vector) {
 	for shard := c.Node.First; shard < c.Node.First+c.Node.Count; shard++ {
 		t.from[shard] = c
@@ -88,7 +91,8 @@ func (t *Tree) Insert(c *Contribution, sum *vector.Vector) {
 // Has says whether the shard has arrived.
 func (t *Tree) Has(shard uint32) bool { return t.from[shard] != nil }
 
-// Root gives the sum over all shards, which then belongs to the caller, or nil while some are missing.
+// Root gives the sum over all shards, which then belongs to the caller, or nil while some are
+// missing.
 func (t *Tree) Root() *vector.Vector {
 	root := Node{0, t.shards}
 	sum := t.sums[root]
@@ -135,8 +139,8 @@ func Losses(reports []protocol.Report) float64 {
 	return addUp(reports, func(r protocol.Report) float64 { return r.LossSum })
 }
 
-// Divisor gives what the sums of a step are divided by: the weights of the shards, added in the same tree, or 1 where their losses are sums.
-// The length must be a power of two.
+// Divisor gives what the sums of a step are divided by: the weights of the shards, added in the
+// same tree, or 1 where their losses are sums. The length must be a power of two.
 func Divisor(reports []protocol.Report) float64 {
 	for _, r := range reports {
 		if r.Samples > 0 && r.Summed {

@@ -14,7 +14,8 @@ import (
 
 const elements = 37
 
-// reference adds a range by the definition: node(first, count) = node(first, count/2) + node(first+count/2, count/2).
+// reference adds a range by the definition: node(first, count) = node(first, count/2) +
+// node(first+count/2, count/2).
 func reference(leaves [][]float32) []float32 {
 	if len(leaves) == 1 {
 		return slices.Clone(leaves[0])

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// Digest tells whether two vectors have the same bits. Each process seeds it differently: compare it, never store it.
+// Digest tells whether two vectors have the same bits. Each process seeds it differently: compare
+// it, never store it.
 type Digest []uint64
 
 // Equal says whether the digests are those of the same bits.
@@ -14,7 +15,8 @@ func (d Digest) Equal(other Digest) bool { return slices.Equal(d, other) }
 
 var digestSeed = maphash.MakeSeed()
 
-// Builder fills a vector from bytes in order, taking a block from the pool only when bytes for it have arrived.
+// Builder fills a vector from bytes in order, taking a block from the pool only when bytes for it
+// have arrived.
 type Builder struct {
 	vector *Vector
 	digest Digest
@@ -35,8 +37,8 @@ type NotFiniteError struct {
 // Error names position and value.
 func (e *NotFiniteError) Error() string { return fmt.Sprintf("element %d is %v", e.Position, e.Value) }
 
-// Write appends whole elements. It fails on NaN and Inf (*NotFiniteError), when the vector is full, and when the pool's budget is
-// spent; after that the builder can only be discarded.
+// Write appends whole elements. It fails on NaN and Inf (*NotFiniteError), when the vector is full,
+// and when the pool's budget is spent; after that the builder can only be discarded.
 func (b *Builder) Write(data []byte) error {
 	if len(data)%4 != 0 {
 		return fmt.Errorf("%d bytes are not whole float32 elements", len(data))
@@ -72,7 +74,8 @@ func (b *Builder) Write(data []byte) error {
 // Filled is how many elements have arrived.
 func (b *Builder) Filled() int { return b.filled }
 
-// Finish gives the full vector, with one holder. It panics when elements are missing: the caller has counted them.
+// Finish gives the full vector, with one holder. It panics when elements are missing: the caller
+// has counted them.
 func (b *Builder) Finish() (*Vector, Digest) {
 	if b.filled != b.vector.elements {
 		panic("vector: finished before it was full")

@@ -6,8 +6,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 )
 
-// Pool keeps blocks for the next step, because fresh memory costs more than the sum that is computed in it. A run has one
-// model, so all its vectors have the same two block lengths.
+// Pool keeps blocks for the next step, because fresh memory costs more than the sum that is
+// computed in it. A run has one model, so all its vectors have the same two block lengths.
 type Pool struct {
 	budget *budget.Budget
 	mutex  sync.Mutex

@@ -19,8 +19,8 @@ const (
 // This does not compile where a chunk is larger than the schema allows.
 const _ = tensor.MaxChunkBytes - chunkBytes
 
-// Bulk is a message in several frames over memory that is shared. Each frame is encoded once, when the first peer comes to it, and serves all
-// peers. It is safe for use by several goroutines.
+// Bulk is a message in several frames over memory that is shared. Each frame is encoded once, when
+// the first peer comes to it, and serves all peers. It is safe for use by several goroutines.
 type Bulk struct {
 	bytes  int64
 	encode func(i int) (Frame, error)
@@ -49,7 +49,8 @@ func (b *Bulk) Frame(i int) (Frame, error) {
 // Piece is a part of a tensor: elements [From, To) of the flat vector.
 type Piece struct{ Tensor, From, To int }
 
-// Cut gives the pieces of each frame of a gradient: not across blocks, at most 4 MiB and 256 pieces in a frame.
+// Cut gives the pieces of each frame of a gradient: not across blocks, at most 4 MiB and 256 pieces
+// in a frame.
 func Cut(layout *protocol.Layout) [][]Piece {
 	var frames [][]Piece
 	var pieces []Piece
@@ -109,7 +110,8 @@ func headBytes(layout *protocol.Layout, pieces []Piece) int {
 	return bytes
 }
 
-// NewAggregate makes the frames of an aggregate, cut as Cut(layout) says. The caller holds the gradients for as long as frames are in use.
+// NewAggregate makes the frames of an aggregate, cut as Cut(layout) says. The caller holds the
+// gradients for as long as frames are in use.
 func NewAggregate(aggregate *protocol.Aggregate, layout *protocol.Layout, frames [][]Piece) *Bulk {
 	bulk := &Bulk{bytes: layout.Bytes(), frames: make([]bulkFrame, len(frames))}
 	bulk.encode = func(i int) (Frame, error) {

@@ -17,7 +17,8 @@ type Message struct {
 	root      tensor.Message
 }
 
-// Open reads the envelope. The request id is set even when the rest is malformed, if it could be read.
+// Open reads the envelope. The request id is set even when the rest is malformed, if it could be
+// read.
 func Open(frame *capnp.Message) (message Message, err error) {
 	defer guard(&err)
 	root, err := tensor.ReadRootMessage(frame)
@@ -34,7 +35,8 @@ func Open(frame *capnp.Message) (message Message, err error) {
 	return message, nil
 }
 
-// guard turns a panic in the Cap'n Proto library into a malformed message: a peer's bytes must not be able to end the process.
+// guard turns a panic in the Cap'n Proto library into a malformed message: a peer's bytes must not
+// be able to end the process.
 func guard(err *error) {
 	if reason := recover(); reason != nil {
 		*err = fmt.Errorf("decode a message: %v", reason)

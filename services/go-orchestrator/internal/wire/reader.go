@@ -1,5 +1,6 @@
-// Package wire turns frames into the messages of package protocol and back. Frames are those of Cap'n Proto streams; nothing that a
-// peer writes into one makes the process take memory before as many bytes have arrived.
+// Package wire turns frames into the messages of package protocol and back. Frames are those of
+// Cap'n Proto streams; nothing that a peer writes into one makes the process take memory before as
+// many bytes have arrived.
 package wire
 
 import (
@@ -26,13 +27,15 @@ func DefaultLimits(frameBytes int64) Limits {
 	return Limits{FrameBytes: frameBytes, Segments: 511, Depth: 16, Traversal: 4 * uint64(frameBytes)}
 }
 
-// FrameError says that bytes are not a frame, or one beyond the limits. Nothing more can be read from the stream.
+// FrameError says that bytes are not a frame, or one beyond the limits. Nothing more can be read
+// from the stream.
 type FrameError struct{ Reason string }
 
 // Error gives the reason.
 func (e *FrameError) Error() string { return e.Reason }
 
-// Reader reads frames from a stream. It keeps one buffer, which grows with the largest frame that has arrived.
+// Reader reads frames from a stream. It keeps one buffer, which grows with the largest frame that
+// has arrived.
 type Reader struct {
 	source io.Reader
 	limits Limits
@@ -51,8 +54,8 @@ func (r *Reader) Close() {
 	r.buffer = nil
 }
 
-// Next reads a frame. The message is valid until the next call. The error is io.EOF when the stream ends between frames, and
-// io.ErrUnexpectedEOF when it ends inside one.
+// Next reads a frame. The message is valid until the next call. The error is io.EOF when the stream
+// ends between frames, and io.ErrUnexpectedEOF when it ends inside one.
 func (r *Reader) Next() (*capnp.Message, error) {
 	sizes, err := r.table()
 	if err != nil {
@@ -99,7 +102,8 @@ func (r *Reader) table() ([]int64, error) {
 	return sizes, nil
 }
 
-// fill reads that many bytes into the buffer, which at most doubles with each part that has arrived.
+// fill reads that many bytes into the buffer, which at most doubles with each part that has
+// arrived.
 func (r *Reader) fill(total int64) error {
 	const start = 64 << 10
 	for have := int64(0); have < total; {

@@ -117,7 +117,8 @@ func TestReaderReadsSeveralSegmentsAtEveryCut(t *testing.T) {
 	update := testUpdate(layout, 1)
 	whole := stream(t, 7, update.Frames(layout, 5, 3)...)
 	for cut := range len(whole) + 1 {
-		// The bytes up to the cut and then the end: whole frames can be read, then there is a clear error and never a message.
+		// The bytes up to the cut and then the end: whole frames can be read, then there is a clear error
+		// and never a message.
 		r := reader(bytes.NewReader(whole[:cut]), 1<<20)
 		read := 0
 		for {

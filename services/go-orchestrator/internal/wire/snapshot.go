@@ -22,7 +22,8 @@ type SnapshotAssembly struct {
 	sum            hash.Hash
 }
 
-// NewSnapshotAssembly starts with a snapshot's first frame, which must also be given to Add. The snapshot's bytes count against memory.
+// NewSnapshotAssembly starts with a snapshot's first frame, which must also be given to Add. The
+// snapshot's bytes count against memory.
 func NewSnapshotAssembly(first Message, memory *budget.Budget) (a *SnapshotAssembly, err error) {
 	defer guard(&err)
 	frame, err := first.root.Snapshot()
@@ -41,8 +42,8 @@ func (a *SnapshotAssembly) Discard() {
 	a.taken, a.blocks = 0, nil
 }
 
-// Add takes the next frame. After the final one it gives the snapshot. An error means that the message is malformed, or that there is no
-// memory for it now (*budget.ExhaustedError).
+// Add takes the next frame. After the final one it gives the snapshot. An error means that the
+// message is malformed, or that there is no memory for it now (*budget.ExhaustedError).
 func (a *SnapshotAssembly) Add(m Message) (snapshot *protocol.Snapshot, err error) {
 	defer guard(&err)
 	frame, err := m.root.Snapshot()
@@ -88,7 +89,8 @@ func (a *SnapshotAssembly) Add(m Message) (snapshot *protocol.Snapshot, err erro
 	return protocol.NewSnapshot(a.step, a.parametersHash, a.blocks, a.total, sent, func() { memory.Give(taken) }), nil
 }
 
-// keep copies data into blocks of chunkBytes, each allocated when bytes for it arrive; small pieces double the last one.
+// keep copies data into blocks of chunkBytes, each allocated when bytes for it arrive; small pieces
+// double the last one.
 func (a *SnapshotAssembly) keep(data []byte) error {
 	for len(data) > 0 {
 		last := len(a.blocks) - 1

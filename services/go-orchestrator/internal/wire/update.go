@@ -11,7 +11,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
-// UpdateAssembly assembles the frames of one gradient update, checking each piece against the model before it is copied.
+// UpdateAssembly assembles the frames of one gradient update, checking each piece against the model
+// before it is copied.
 type UpdateAssembly struct {
 	RequestID uint64
 
@@ -30,9 +31,10 @@ func NewUpdateAssembly(first Message, layout *protocol.Layout, pool *vector.Pool
 // Discard releases the memory of an update that will not be completed.
 func (a *UpdateAssembly) Discard() { a.builder.Discard() }
 
-// Add takes the next frame. After the final one it gives the update. Pieces that are not a gradient of the model make it a refused one
-// (Update.Refusal); the remaining frames are then skipped. An error means that the message itself is malformed, or that there is
-// no memory for it now (*budget.ExhaustedError).
+// Add takes the next frame. After the final one it gives the update. Pieces that are not a gradient
+// of the model make it a refused one (Update.Refusal); the remaining frames are then skipped. An
+// error means that the message itself is malformed, or that there is no memory for it now
+// (*budget.ExhaustedError).
 func (a *UpdateAssembly) Add(m Message) (update *protocol.Update, err error) {
 	defer guard(&err)
 	frame, err := m.root.GradientUpdate()

@@ -1,5 +1,5 @@
-// Package wiretest is the worker's side of the protocol, for tests: it encodes requests, reads replies, and can play a whole worker
-// against a real server.
+// Package wiretest is the worker's side of the protocol, for tests: it encodes requests, reads
+// replies, and can play a whole worker against a real server.
 package wiretest
 
 import (

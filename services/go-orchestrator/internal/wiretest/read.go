@@ -31,8 +31,9 @@ type State struct {
 	Bytes          []byte
 }
 
-// Reply reads frames from next until they make up one reply: a value of package protocol, a *Aggregate or a *State. It checks what the
-// schema promises: order of pieces, hashes, one request id.
+// Reply reads frames from next until they make up one reply: a value of package protocol, a
+// *Aggregate or a *State. It checks what the schema promises: order of pieces, hashes, one request
+// id.
 func Reply(next func() (*capnp.Message, error)) (request uint64, reply any, err error) {
 	var aggregate *Aggregate
 	var state *State

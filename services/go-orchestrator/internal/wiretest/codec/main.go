@@ -1,8 +1,10 @@
-// Codec is the Go side of tests/conformance: it turns descriptions of gradient updates into frames and back, with the code that the orchestrator uses.
+// Codec is the Go side of tests/conformance: it turns descriptions of gradient updates into frames
+// and back, with the code that the orchestrator uses.
 //
 //	codec write    JSON lines on stdin -> frames on stdout
-//	codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a sentence on stderr for what cannot be read
-//	codec cut      one frame on stdin -> for each of its beginnings a line: what reading it comes to
+//	codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a sentence on stderr
+//	               for what cannot be read
+//	codec cut      one frame on stdin -> a line for each of its prefixes: what reading it gives
 package main
 
 import (
@@ -24,7 +26,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
 
-// update describes a frame; piece one of its tensors. Size and Seed are for writing, Length and SHA256 for reading.
+// update describes a frame; piece one of its tensors. Size and Seed are for writing, Length and
+// SHA256 for reading.
 type update struct {
 	RequestID uint64   `json:"requestId"`
 	Step      uint64   `json:"step"`
@@ -33,7 +36,8 @@ type update struct {
 	Reports   []report `json:"reports"`
 }
 
-// report describes what is said of a shard. Floats are the bits that they have, because not every reader of JSON keeps them.
+// report describes what is said of a shard. Floats are the bits that they have, because not every
+// reader of JSON keeps them.
 type report struct {
 	Shard     uint32 `json:"shard"`
 	Samples   uint32 `json:"samples"`
