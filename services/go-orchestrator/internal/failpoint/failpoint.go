@@ -18,14 +18,22 @@ type Point string
 
 // The points of the process that a test may choose.
 const (
-	LedgerBeforeAppend     Point = "ledger.before-append"     // nothing of the records is written
-	LedgerAfterAppend      Point = "ledger.after-append"      // they are written, and not yet synced
-	LedgerAfterSync        Point = "ledger.after-sync"        // they are on the disk, and no commit slot names them
-	LedgerAfterCommit      Point = "ledger.after-commit"      // they are committed, and nobody has been told
-	StepBeforeSend         Point = "step.before-send"         // a step is committed, and nobody has its sum
-	StepAfterSend          Point = "step.after-send"          // the sum is queued for those who asked for it
-	CheckpointBeforeRename Point = "checkpoint.before-rename" // a checkpoint is on the disk under a temporary name
-	CheckpointAfterRename  Point = "checkpoint.after-rename"  // it has its name, and the ledger does not name it
+	// Nothing of the records is written.
+	LedgerBeforeAppend Point = "ledger.before-append"
+	// They are written, and not yet synced.
+	LedgerAfterAppend Point = "ledger.after-append"
+	// They are on the disk, and no commit slot names them.
+	LedgerAfterSync Point = "ledger.after-sync"
+	// They are committed, and nobody has been told.
+	LedgerAfterCommit Point = "ledger.after-commit"
+	// A step is committed, and nobody has its sum.
+	StepBeforeSend Point = "step.before-send"
+	// The sum is queued for those who asked for it.
+	StepAfterSend Point = "step.after-send"
+	// A checkpoint is on the disk under a temporary name.
+	CheckpointBeforeRename Point = "checkpoint.before-rename"
+	// It has its name, and the ledger does not name it.
+	CheckpointAfterRename Point = "checkpoint.after-rename"
 )
 
 var points = []Point{

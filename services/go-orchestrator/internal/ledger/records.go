@@ -50,10 +50,12 @@ type Model struct {
 	EpochSteps uint64        `json:"epoch_steps"`
 	TotalSteps uint64        `json:"total_steps"`
 
-	// how a step changes the parameters, as JSON; "" where the worker did not report it
-	Training     string                   `json:"training,omitempty"`
-	Arithmetic   string                   `json:"arithmetic,omitempty"`   // level that it is pinned to; "" where it is not
-	Fingerprints map[string]protocol.Hash `json:"fingerprints,omitempty"` // of a reference computation, by operator
+	// How a step changes the parameters, as JSON; "" where the worker did not report it.
+	Training string `json:"training,omitempty"`
+	// Level that it is pinned to; "" where it is not.
+	Arithmetic string `json:"arithmetic,omitempty"`
+	// Of a reference computation, by operator.
+	Fingerprints map[string]protocol.Hash `json:"fingerprints,omitempty"`
 }
 
 // Dataset of a run.
@@ -91,7 +93,7 @@ type Step struct {
 	EpochStep uint32 `json:"epoch_step"`
 	Samples   uint64 `json:"samples"`
 	LossSum   Float  `json:"loss_sum"`
-	// of gradient and loss_sum; nil only in format 1, where it is the number of samples
+	// Of gradient and loss_sum; nil only in format 1, where it is the number of samples.
 	Divisor       *Float         `json:"divisor,omitempty"`
 	AggregateHash protocol.Hash  `json:"aggregate_hash"`
 	ParamsHash    protocol.Hash  `json:"params_hash"` // of the parameters before the step
@@ -158,7 +160,7 @@ type Incident struct {
 	Detail string    `json:"detail"`
 	Time   time.Time `json:"time"`
 
-	// of a conflict that a third worker may settle: the worker whose result arrived first
+	// Of a conflict that a third worker may settle: the worker whose result arrived first.
 	Other uint32 `json:"other,omitempty"`
 }
 
@@ -174,7 +176,8 @@ type Stop struct {
 
 // What a Change is about.
 const (
-	ChangedEpochs   = "epochs"   // decimal numbers; the run has that many from then on, and continues if it was finished
+	// Decimal numbers; the run has that many from then on, and continues if it was finished.
+	ChangedEpochs   = "epochs"
 	ChangedTraining = "training" // Model.Training
 	ChangedStop     = "stop"     // from the reason of the last Stop to "": it no longer holds
 )

@@ -25,8 +25,8 @@ type Aggregate struct {
 	Step    uint64
 	Samples uint64
 	LossSum float64
-	// by which the gradients are divided to give the gradient of the step's loss; 0 where nothing
-	// counted
+	// By which the gradients are divided to give the gradient of the step's loss; 0 where nothing
+	// counted.
 	Divisor   float64
 	Gradients *vector.Vector
 	hash      func() Hash

@@ -28,8 +28,10 @@ type Settings struct {
 	BatchSize uint32
 	Epochs    uint32
 
-	MinShardSamples uint32 // shards of a step are merged until each has at least this many samples; 0 or 1 merges none
-	DropLast        bool   // samples at the end of an epoch that do not fill a step are left out of that epoch
+	// Shards of a step are merged until each has at least this many samples; 0 or 1 merges none.
+	MinShardSamples uint32
+	// Samples at the end of an epoch that do not fill a step are left out of that epoch.
+	DropLast bool
 }
 
 // Timings say where a worker's time went since its last request for work, in seconds.
@@ -47,9 +49,10 @@ type Join struct {
 	ProcessID      uint32
 	RunID          string        // of an earlier connection; empty at the first
 	Heartbeat      time.Duration // longest silence that the worker promises; 0 for no promise
-	Training       string        // how a step changes the parameters, as JSON; empty where the worker does not report it
-	Arithmetic     string        // level that its arithmetic is pinned to; empty where it is not
-	Fingerprints   []Fingerprint // of a reference computation
+	// How a step changes the parameters, as JSON; empty where the worker does not report it.
+	Training     string
+	Arithmetic   string        // level that its arithmetic is pinned to; empty where it is not
+	Fingerprints []Fingerprint // of a reference computation
 }
 
 // Fingerprint is what one operator computes from fixed inputs.
@@ -72,9 +75,10 @@ type Report struct {
 	Samples   uint32
 	LossSum   float64 // the loss times Weight; with Summed, the loss
 	BatchHash Hash
-	Weight    float64 // what the gradient was multiplied by: the number of things that its loss is a mean over
-	Summed    bool    // the loss is a sum over them
-	Stop      string  // not empty: why the run is to end after this step
+	// What the gradient was multiplied by: the number of things that its loss is a mean over.
+	Weight float64
+	Summed bool   // the loss is a sum over them
+	Stop   string // not empty: why the run is to end after this step
 }
 
 // Leave announces that a worker leaves.

@@ -18,11 +18,13 @@ type agreement struct {
 	history  []committedStep // by step: what the ledger says of it
 	headHash *protocol.Hash  // of the parameters after all committed steps; nil until it is agreed on
 
-	// Both are empty once headHash is known. A report counts although its worker may be gone by then.
-	reportedHashes []hashReport // for the head, one for each different hash, in the order of the first report
-	// those of earlier ties: their workers were sent to compute again, and still have to be judged
+	// For the head, one report for each different hash, in the order of the first; empty once the
+	// head is known. A report counts even if its worker has left by then.
+	reportedHashes []hashReport
+	// Those of earlier ties for the same head: their workers were sent to compute again, and are
+	// judged when it is known.
 	contestedHashes []hashReport
-	// since the process was started: the second one shows that the computation is not deterministic
+	// Since the process was started: the second one shows that the computation is not deterministic.
 	ties int
 
 	// The newest parameters that were agreed on: what run.json, the status and the end of the run

@@ -20,8 +20,8 @@ type computation struct {
 	training     string // how a step changes the parameters, as JSON
 	arithmetic   string // level that it is pinned to
 	fingerprints map[string]protocol.Hash
-	// a worker has reported how it trains since the process was started: no change is accepted after
-	// that
+	// A worker has reported how it trains since the process was started: no change is accepted after
+	// that.
 	fixed bool
 }
 

@@ -18,8 +18,8 @@ import (
 type end struct {
 	stop   *ledger.Stop // a script has ended the run
 	halted string       // why the run was stopped for good; "" where it was not
-	// the process stops, and only a last checkpoint is waited for: no step is closed and no lease
-	// given
+	// The process stops, and only a last checkpoint is waited for: no step is closed and no lease
+	// given.
 	draining bool
 }
 

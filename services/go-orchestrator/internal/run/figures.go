@@ -26,9 +26,10 @@ type figures struct {
 // MetricsLine is one line of metrics.jsonl: a step that is closed and whose result the workers have
 // applied.
 type MetricsLine struct {
-	Step            uint64       `json:"step"`
-	Epoch           uint32       `json:"epoch"`
-	Loss            ledger.Float `json:"loss"` // of the step: the shards' sum by their weights; null where nothing counted
+	Step  uint64 `json:"step"`
+	Epoch uint32 `json:"epoch"`
+	// Of the step: the shards' sum by their weights; null where nothing counted.
+	Loss            ledger.Float `json:"loss"`
 	Samples         uint64       `json:"samples"`
 	Seconds         ledger.Float `json:"seconds"` // from opening to closing
 	Workers         int          `json:"workers"` // that were there at its opening

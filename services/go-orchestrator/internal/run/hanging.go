@@ -21,8 +21,9 @@ const (
 	lastDonation  = 2 * time.Second
 	donatesWithin = 4       // times the longest donation before
 	slowestLink   = 4 << 20 // bytes a second that are expected of any link, for the first donation
-	stateVectors  = 4       // a state's size in gradients, before one was seen: parameters, and what an optimizer keeps
-	donorPause    = 30 * time.Second
+	// A state's size in gradients, before one was seen: parameters, and what an optimizer keeps.
+	stateVectors = 4
+	donorPause   = 30 * time.Second
 )
 
 // findHanging looks for workers whose task takes too long.

@@ -13,9 +13,10 @@ type lateness struct {
 }
 
 const (
-	leastLateness     = 200 * time.Millisecond // nothing is late before this: a second lease costs more than such a wait
-	leastObservations = 8                      // fewer say little about what is usual
-	manyTimes         = 10                     // times the longest of a few observations is late
+	// Nothing is late before this: a second lease costs more than such a wait.
+	leastLateness     = 200 * time.Millisecond
+	leastObservations = 8  // fewer say little about what is usual
+	manyTimes         = 10 // times the longest of a few observations is late
 )
 
 // firstPatience is after how long something is late that nobody has ever done: a first worker that

@@ -24,20 +24,23 @@ const (
 
 // Config is fixed for the life of a Machine.
 type Config struct {
-	RunID       string
-	Release     string // of this program; "" is not recorded
-	Settings    protocol.Settings
-	DefaultCut  bool  // Settings.MinShardSamples is a default: a ledger of a format without it keeps its own
+	RunID    string
+	Release  string // of this program; "" is not recorded
+	Settings protocol.Settings
+	// Settings.MinShardSamples is a default: a ledger of a format without it keeps its own.
+	DefaultCut  bool
 	MemoryBytes int64 // limit for gradients and snapshots
-	KeepBytes   int64 // limit for the aggregates that are kept for workers that lag; those of two steps always are
+	// Limit for the aggregates that are kept for workers that lag; those of two steps always are.
+	KeepBytes int64
 
 	CheckpointSteps uint64        // steps between two checkpoints; 0 for none
 	CheckpointEvery time.Duration // time between two checkpoints; 0 for none
 	KeepCheckpoints int           // the newest ones; at least 1
 	Strict          bool          // end the run when the same bits can no longer be promised
-	TakeChanges     bool          // accept a different training, and continue after a script has ended the run
-	VerifyFraction  float64       // share of the shards that two workers compute
-	StragglerK      float64       // a shard is late after median + k * MAD
+	// Accept a different training, and continue after a script has ended the run.
+	TakeChanges    bool
+	VerifyFraction float64 // share of the shards that two workers compute
+	StragglerK     float64 // a shard is late after median + k * MAD
 }
 
 // Machine is the state of one run. It is not safe for use by several goroutines.
@@ -184,7 +187,8 @@ func (m *Machine) answerWithSnapshot(w *worker) protocol.Reply {
 		return snapshot
 	case m.retention.loading || m.donorInSight() ||
 		m.roster.any(func(other *worker) bool { return other.verified && !other.cannotDonate }):
-		return nil // A worker that is silent may hold what the run can continue from, and be it this one itself.
+		// A worker that is silent may hold what the run can continue from, and be it this one itself.
+		return nil
 	}
 	err := protocol.Errorf(protocol.Stop, "no worker and no checkpoint holds parameters of run %s that worker %d (%s) "+
 		"could continue from, and its own (after %d steps) are not those of the run; restart it",

@@ -25,10 +25,11 @@ type Record struct {
 	Steps           uint64         `json:"steps"` // closed and applied
 	ParamsHash      string         `json:"params_hash"`
 
-	ResumedFrom     *Resumption `json:"resumed_from"`
-	Incidents       uint64      `json:"incidents"`        // in the ledger
-	CheckpointError string      `json:"checkpoint_error"` // why the last checkpoint could not be written; "" when it was
-	// why the run ended before its last step; "" where it did not or was merely interrupted
+	ResumedFrom *Resumption `json:"resumed_from"`
+	Incidents   uint64      `json:"incidents"` // in the ledger
+	// Why the last checkpoint could not be written; "" when it was.
+	CheckpointError string `json:"checkpoint_error"`
+	// Why the run ended before its last step; "" where it did not or was merely interrupted.
 	Stopped string `json:"stopped"`
 }
 
@@ -36,7 +37,7 @@ type Record struct {
 // its open step any more.
 type Resumption struct {
 	Step uint64 `json:"step"`
-	// the checkpoint, relative to the run directory; "" for parameters that a worker held
+	// The checkpoint, relative to the run directory; "" for parameters that a worker held.
 	File       string `json:"file"`
 	StepsAgain uint64 `json:"steps_again"` // committed ones, whose sums are recomputed
 }

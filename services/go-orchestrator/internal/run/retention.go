@@ -25,17 +25,19 @@ type retention struct {
 	// worker that can be given one can be given all that follow. A replay that begins elsewhere drops
 	// them all.
 	aggregates []*protocol.Aggregate
-	// who sent what of the last closed steps: a late result is still compared with the one that
-	// counted
+	// Who sent what of the last closed steps: a late result is still compared with the one that
+	// counted.
 	recent []closedStep
 
-	snapshot  *protocol.Snapshot // the state that is being handed out, one hold on it; its hash is that of the run
-	donor     *worker            // has been asked for its state and has not sent it yet: one at a time
-	donations lateness           // how long workers took to send their state
+	// The state that is being handed out, one hold on it; its hash is that of the run.
+	snapshot  *protocol.Snapshot
+	donor     *worker  // has been asked for its state and has not sent it yet: one at a time
+	donations lateness // how long workers took to send their state
 
 	checkpoints []ledger.Checkpoint // those on the disk, ascending by step
-	loading     bool                // one is being read: nothing else is decided about where to continue until it is there
-	saving      saving
+	// One is being read: nothing else is decided about where to continue until it is there.
+	loading bool
+	saving  saving
 }
 
 // closedStep is who sent what of a step that is closed.

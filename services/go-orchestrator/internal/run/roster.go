@@ -16,15 +16,15 @@ type roster struct {
 	workers []*worker         // those that are connected, ascending by id
 	names   map[uint32]string // of all workers that ever joined, by id
 	lastID  uint32            // the highest id ever given
-	// somebody has joined since the process was started, so somebody can be told how the run ended
+	// Somebody has joined since the process was started, so somebody can be told how the run ended.
 	joined bool
 
 	// A worker that was proven wrong comes back under its name, with another id on another connection.
 	quarantined map[string]string // why, by name
-	// how often its parameters were not the run's, by name: the second time leads to quarantine
+	// How often its parameters were not the run's, by name: the second time leads to quarantine.
 	diverged map[string]int
 
-	// connections whose worker was removed before it asked: what its next request is answered with
+	// Connections whose worker was removed before it asked: what its next request is answered with.
 	rejectedPeers map[Peer]*protocol.Error
 }
 
@@ -40,12 +40,13 @@ type worker struct {
 	name string
 	pid  uint32
 
-	step     uint64        // steps applied to its parameters, as it last reported
-	hash     protocol.Hash // of these parameters
-	waiting  bool          // its request for work is held back until there is an answer to it
-	request  uint64        // the id of that request
-	answered time.Time     // when it was last answered: how long it takes for what it was told counts from then
-	leased   int           // shards in that answer
+	step    uint64        // steps applied to its parameters, as it last reported
+	hash    protocol.Hash // of these parameters
+	waiting bool          // its request for work is held back until there is an answer to it
+	request uint64        // the id of that request
+	// When it was last answered: how long it takes for what it was told counts from then.
+	answered time.Time
+	leased   int // shards in that answer
 
 	// verified: hash is that of the run's parameters after as many steps, or was reported for the open
 	// step and nobody has decided yet. Only such a worker's sums are taken, and only from its
@@ -57,13 +58,15 @@ type worker struct {
 	needsSnapshot bool
 	snapshotSent  bool // it needs a snapshot, and has been sent one
 
-	cannotDonate bool      // it was asked for its state and sent none that can be used: it is never asked again
+	// It was asked for its state and sent none that can be used: it is never asked again.
+	cannotDonate bool
 	noDonorUntil time.Time // it did not send its state in time, and is not asked again before this
 
 	heartbeat time.Duration // the longest silence that it promised; 0 for no promise
 	lastSeen  time.Time     // when anything last arrived from it
 	silent    bool          // nothing has arrived for several heartbeats
-	hanging   bool          // nothing but heartbeats has arrived for much longer than its task should take
+	// Nothing but heartbeats has arrived for much longer than its task should take.
+	hanging bool
 }
 
 // responsive says whether a worker can be waited for.

@@ -9,10 +9,11 @@ import (
 // Schedule says which samples belong to which step and shard: a pure function of the settings and
 // the size of the data.
 type Schedule struct {
-	Samples         uint64 // of an epoch's order, including those that dropLast leaves out
-	BatchSize       uint64
-	Shards          uint64
-	MinShardSamples uint64 // shards of a step are merged until each has at least this many samples; 0 or 1 merges none
+	Samples   uint64 // of an epoch's order, including those that dropLast leaves out
+	BatchSize uint64
+	Shards    uint64
+	// Shards of a step are merged until each has at least this many samples; 0 or 1 merges none.
+	MinShardSamples uint64
 	EpochSteps      uint64 // ceil(Samples / BatchSize), or floor with dropLast
 	TotalSteps      uint64
 }

@@ -4,26 +4,27 @@ import "pangea.example/pangea/services/go-orchestrator/internal/ledger"
 
 // Status is what people and dashboards see of a run.
 type Status struct {
-	RunID            string         `json:"run_id"`
-	State            State          `json:"state"`
-	Step             uint64         `json:"step"`      // the open one
-	Committed        uint64         `json:"committed"` // steps in the ledger
-	Replaying        bool           `json:"replaying"` // the open step is one of them: it is being recomputed
+	RunID     string `json:"run_id"`
+	State     State  `json:"state"`
+	Step      uint64 `json:"step"`      // the open one
+	Committed uint64 `json:"committed"` // steps in the ledger
+	// The open step is one of them: it is being recomputed.
+	Replaying        bool           `json:"replaying"`
 	TotalSteps       uint64         `json:"total_steps"`
 	Epoch            uint32         `json:"epoch"`
 	Loss             ledger.Float   `json:"loss"` // of the last step that was applied
 	ParamsHash       string         `json:"params_hash"`
 	Workers          []WorkerStatus `json:"workers"`
 	SamplesPerSecond ledger.Float   `json:"samples_per_second"` // over the last steps
-	// shards leased to a further worker because the first was late, since the start of the process
+	// Shards leased to a further worker because the first was late, since the start of the process.
 	SecondLeases uint64 `json:"second_leases"`
-	// committed steps that were recomputed, since the start of the process
+	// Committed steps that were recomputed, since the start of the process.
 	RecomputedSteps uint64      `json:"recomputed_steps"`
 	ResumedFrom     *Resumption `json:"resumed_from"` // as in run.json
 	Incidents       uint64      `json:"incidents"`    // in the ledger
-	// why the last checkpoint could not be written; "" when it was
+	// Why the last checkpoint could not be written; "" when it was.
 	CheckpointError string `json:"checkpoint_error"`
-	// why the run ends or ended before its last step; "" where it does not
+	// Why the run ends or ended before its last step; "" where it does not.
 	Stopped string `json:"stopped"`
 }
 

@@ -20,14 +20,17 @@ import (
 // shard twice, and where two results differ, nobody is believed before a third one has computed the
 // same.
 type step struct {
-	number   uint64
-	opened   time.Time // zero until the first lease of the run: what passes before a worker is there says nothing
-	divided  bool      // the shards have been given owners: once for each step, by the workers that were there
-	present  int       // workers at the division
+	number uint64
+	// Zero until the first lease of the run: what passes before a worker is there says nothing.
+	opened time.Time
+	// The shards have been given owners: once for each step, by the workers that were there.
+	divided  bool
+	present  int // workers at the division
 	shards   []shard
 	tree     *tree.Tree
 	disputes []*dispute // about different shards
-	retries  int        // how often the step was restarted because its replay came out with different bits
+	// How often the step was restarted because its replay came out with different bits.
+	retries int
 
 	// What later steps have to be compared with stays from one step to the next.
 	shardTimes   lateness // how long workers took for a shard
@@ -36,8 +39,11 @@ type step struct {
 
 // shard of the open step.
 type shard struct {
-	owner   uint32   // the worker whose result is, or will be, part of the sum; nobody where the shard is free
-	holders []holder // who computes it now, in the order of their leases; the owner is among them once it has asked for it
+	// The worker whose result is, or will be, part of the sum; nobody where the shard is free.
+	owner uint32
+	// Who computes it now, in the order of their leases; the owner is among them once it has asked for
+	// it.
+	holders []holder
 
 	separate  bool   // its bits are to be compared, so it is submitted alone
 	check     bool   // it is to be computed by two workers, and only one has

@@ -12,8 +12,9 @@ import (
 // Digests stand for the histories of a block of seeds: two builds with equal digests played equal
 // histories.
 type Digests struct {
-	Bytes     protocol.Hash // of everything that the histories hold
-	Decisions protocol.Hash // of everything but the sentences in incidents, and what depends on their length
+	Bytes protocol.Hash // of everything that the histories hold
+	// Of everything but the sentences in incidents, and what depends on their length.
+	Decisions protocol.Hash
 }
 
 // DigestOf plays the histories of the seeds [first, first + count).

@@ -9,9 +9,11 @@ const enough = "the loss no longer falls"
 
 // early says when a script ends the run.
 type early struct {
-	steps  uint64 // the run ends after this step: known beforehand where a shard asks for it, otherwise once it has ended
-	shards bool   // the shards of the last of these steps ask for it
-	leaves bool   // a worker asks for it, at any time
+	// The run ends after this step: known beforehand where a shard asks for it, otherwise once it has
+	// ended.
+	steps  uint64
+	shards bool // the shards of the last of these steps ask for it
+	leaves bool // a worker asks for it, at any time
 	ended  bool
 }
 

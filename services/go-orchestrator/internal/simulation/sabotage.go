@@ -13,9 +13,11 @@ type Sabotage string
 
 // What can be sabotaged.
 const (
-	LateCommit          Sabotage = "late-commit"          // workers are answered before the ledger is written
-	NoSync              Sabotage = "no-sync"              // the ledger's file is never synced
-	FlippedGradient     Sabotage = "flipped-gradient"     // the lowest bit of an element changes on the way to the sum
+	// Workers are answered before the ledger is written.
+	LateCommit Sabotage = "late-commit"
+	NoSync     Sabotage = "no-sync" // the ledger's file is never synced
+	// The lowest bit of an element changes on the way to the sum.
+	FlippedGradient     Sabotage = "flipped-gradient"
 	UncheckedCheckpoint Sabotage = "unchecked-checkpoint" // a damaged checkpoint is loaded
 )
 

@@ -28,9 +28,10 @@ type History struct {
 	Metrics      []run.MetricsLine `json:"metrics"`
 	Violations   []string          `json:"violations"`
 	Kills        int               `json:"kills"`
-	SentAway     int               `json:"sent_away"`  // workers that lied and were caught
-	Flipped      int               `json:"flipped"`    // parameters that changed by themselves
-	Resynced     int               `json:"resynced"`   // times that a worker was told to drop its parameters
+	SentAway     int               `json:"sent_away"` // workers that lied and were caught
+	Flipped      int               `json:"flipped"`   // parameters that changed by themselves
+	// Times that a worker was told to drop its parameters.
+	Resynced     int               `json:"resynced"`
 	Recomputed   uint64            `json:"recomputed"` // committed steps that were recomputed
 	Seconds      float64           `json:"seconds"`    // simulated
 	Acknowledged []Acknowledgement `json:"acknowledged"`
@@ -41,7 +42,8 @@ type History struct {
 	DropLast        bool      `json:"drop_last"`
 	Weights         weighting `json:"weights"`
 	EndsAfter       uint64    `json:"ends_after"` // steps
-	Stops           []string  `json:"stops"`      // reasons for which scripts end the run before its last step
+	// Reasons for which scripts end the run before its last step.
+	Stops []string `json:"stops"`
 }
 
 // Delivery is an aggregate that a worker was given. Acknowledged is how many bytes of the ledger
@@ -165,7 +167,8 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 		liar := w.lies && i == 0
 		pause := c.between(0, 300*time.Millisecond)
 		if liar {
-			pause += 400 * time.Millisecond // the others join first, so that it can always be determined who is wrong
+			// the others join first, so that it can always be determined who is wrong
+			pause += 400 * time.Millisecond
 		}
 		c.after(pause, func() { w.startWorker(name, liar) })
 	}

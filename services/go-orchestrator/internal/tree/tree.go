@@ -32,10 +32,11 @@ type Outcome int
 
 // How a contribution relates to those that arrived before.
 const (
-	Fresh    Outcome = iota // none of its shards has arrived
-	Same                    // it has arrived before, with the same bits
-	Differs                 // it has arrived before, with different bits
-	Overlaps                // some of its shards have arrived in another grouping, so the bits cannot be compared
+	Fresh   Outcome = iota // none of its shards has arrived
+	Same                   // it has arrived before, with the same bits
+	Differs                // it has arrived before, with different bits
+	// Some of its shards have arrived in another grouping, so the bits cannot be compared.
+	Overlaps
 )
 
 // Compare looks for earlier contributions to the same shards. It gives the first one that it found,
