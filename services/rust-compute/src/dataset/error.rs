@@ -1,3 +1,5 @@
+//! The errors of making a dataset from columns.
+
 use pangea_wire::WireError;
 use thiserror::Error;
 

@@ -19,12 +19,13 @@ const MAX_REQUEST_BYTES: u64 = 64 << 10;
 /// Most replies of one connection that are computed or waiting to be sent. Bounds the memory that one worker takes.
 const MAX_PENDING: usize = 16;
 
-/// What all connections share.
+/// State that all connections share.
 pub struct Service {
     pub batches: Batches,
+    /// The memory of requests and replies of all connections together.
     pub pool: Pool,
     pub reply_limits: Limits,
-    /// The clock that replies are timed by: the time since any moment in the past.
+    /// The clock that replies are timed by: the time since an arbitrary moment.
     pub now: fn() -> Duration,
 }
 

@@ -1,3 +1,5 @@
+//! The errors of a batch request, in the words that the worker gets.
+
 use pangea_wire::schema::{MAX_BATCH_SIZE, MAX_SHARDS};
 use thiserror::Error;
 

@@ -24,10 +24,11 @@ pub enum Part {
 pub struct Request {
     pub part: Part,
     pub epoch: u32,
+    /// Within the epoch, below `epoch_steps`.
     pub step: u32,
     pub shard: u32,
     pub epoch_steps: u32,
-    /// Positions in the order of the part: the first one, and the one after the last.
+    /// Positions in the order of the part: the first one, and the one after the last. They lie within the part.
     pub start: usize,
     pub end: usize,
 }

@@ -17,7 +17,7 @@ use rust_compute_dataset::{
 use rust_compute_storage::DataFile;
 
 use self::cells::{bare, columns, cut, finite, number, shown};
-use self::dialect::{beginning, recognise, Dialect};
+use self::dialect::{beginning, detect, Dialect};
 use self::error::CsvError;
 use self::header::is_comment;
 use self::labels::{Label, Labels};
@@ -143,7 +143,7 @@ struct Table {
 /// Reads all rows, which must have `features` columns besides the label.
 fn read_table(stream: &mut dyn Read, layout: &Layout, features: usize) -> Result<Table, CsvError> {
     let (sample, whole) = beginning(stream)?;
-    let dialect = recognise((&sample, whole), layout, features + 1)?;
+    let dialect = detect((&sample, whole), layout, features + 1)?;
     let stream = Cursor::new(sample).chain(stream);
     let mut rows = Rows::new(stream, dialect.separator, dialect.newline);
     let mut block = Block::default();

@@ -1,3 +1,5 @@
+//! The errors of a CSV file.
+
 use std::io;
 
 use thiserror::Error;
