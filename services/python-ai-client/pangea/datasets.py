@@ -22,7 +22,7 @@ class Dataset:
     """What a data service serves.
 
     Attributes:
-        spec: with an absolute path and all options, so that it means the same in any folder and after a default changes.
+        spec: with an absolute path and all options, so that it means the same in any folder and release.
         file: the path in it; None for a dataset that comes with Pangea.
     """
 

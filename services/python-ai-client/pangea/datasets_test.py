@@ -42,7 +42,10 @@ def test_a_shipped_dataset_has_a_name_and_no_file() -> None:
     ],
 )
 def test_a_users_file_is_relative_to_the_callers_folder(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, spec: str
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    spec: str,
 ) -> None:
     dataset = parse(text)
     assert dataset.spec == spec.format(folder)

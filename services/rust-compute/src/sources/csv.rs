@@ -1,4 +1,5 @@
-//! CSV files: numbers, one sample a row, with the label in the first or last column. Read as a stream, in parallel.
+//! CSV files: numbers, one sample a row, with the label in the first or last column. Read as a
+//! stream, in parallel.
 
 mod cells;
 mod dialect;
@@ -57,7 +58,10 @@ impl Choice for Normalise {
 
 impl Csv {
     fn from_options(options: &mut Options<'_>) -> Result<Box<dyn Reader>, OptionError> {
-        let expected = format!("that of one sample, such as 1x8x8 for 64 columns besides the label, with 1 to {MAX_ROW_ELEMENTS} elements");
+        let expected = format!(
+            "that of one sample, such as 1x8x8 for 64 columns besides the label, \
+            with 1 to {MAX_ROW_ELEMENTS} elements"
+        );
         let Some((shape, width)) = options.take_with("shape", expected, read_shape)? else {
             return Err(OptionError::Missing {
                 name: "shape",
@@ -181,8 +185,8 @@ fn read_table(stream: &mut dyn Read, layout: &Layout, features: usize) -> Result
     })
 }
 
-/// Adds the samples of a block to the `before` that are already there. Rows are read in parallel, but
-/// of several faulty ones, the first is always the one that is reported.
+/// Adds the samples of a block to the `before` that are already there. Rows are read in parallel,
+/// but of several faulty ones, the first is always the one that is reported.
 fn append(
     form: &RowForm<'_>,
     block: &Block,

@@ -1,4 +1,5 @@
-//! The options of a dataset spec, `,name=value` each: split from the path, then taken one by one by the format.
+//! The options of a dataset spec, `,name=value` each: split from the path, then taken one by one by
+//! the format.
 
 use thiserror::Error;
 
@@ -35,7 +36,8 @@ pub struct Options<'t> {
 }
 
 impl<'t> Options<'t> {
-    /// Splits `PATH,name=value,...`. Options are read from the end and have no slash, so a folder may have any name, and a file name may contain commas.
+    /// Splits `PATH,name=value,...`. Options are read from the end and have no slash, so a folder
+    /// may have any name, and a file name may contain commas.
     pub fn split(text: &'t str) -> Result<(&'t str, Self), OptionError> {
         let mut path = text;
         let mut given = Vec::new();

@@ -5,7 +5,8 @@
 //! OPTIONS = { "," name "=" value }
 //! ```
 //!
-//! A NAME is a dataset that comes with Pangea, a KIND one of `open::FORMATS`. All other programs pass a spec on unchanged.
+//! A NAME is a dataset that comes with Pangea, a KIND one of `open::FORMATS`. All other programs
+//! pass a spec on unchanged.
 
 use std::fmt;
 use std::io;
@@ -26,7 +27,8 @@ const SHIPPED: [(&str, &str); 2] = [
     ("stdlib", "text:stdlib.txt.gz,context=64,held_out=0.1"),
 ];
 
-/// A dataset that a spec names. Its text form has an absolute path and all options, so that it means the same in any folder and release.
+/// A dataset that a spec names. Its text form has an absolute path and all options, so that it
+/// means the same in any folder and release.
 #[derive(Debug)]
 pub struct Spec {
     /// The name, if the dataset comes with Pangea.
@@ -101,8 +103,8 @@ impl Spec {
         })
     }
 
-    /// The user's file; None for a dataset that comes with Pangea, whose place only the serving process knows. Fails if the file does not
-    /// exist.
+    /// The user's file; None for a dataset that comes with Pangea, whose place only the serving
+    /// process knows. Fails if the file does not exist.
     pub fn users_file(&self) -> Result<Option<&Path>, SpecError> {
         if self.is_shipped() {
             return Ok(None);

@@ -9,10 +9,12 @@ use super::layout::{Layout, Separator};
 use super::rows::{Block, Row, Rows};
 use crate::options::Choice;
 
-/// Minimum length of the beginning that is examined, in bytes and in lines, unless the file is shorter.
+/// Minimum length of the beginning that is examined, in bytes and in lines, unless the file is
+/// shorter.
 const SAMPLE_BYTES: usize = 1 << 16;
 const SAMPLE_LINES: usize = 8;
-/// Bytes after which the beginning is long enough, however few lines it has: a longer row could not be read anyway.
+/// Bytes after which the beginning is long enough, however few lines it has: a longer row could not
+/// be read anyway.
 const MAX_SAMPLE_BYTES: usize = 64 << 20;
 /// Most rows of the beginning that are examined.
 const SAMPLE_ROWS: usize = 32;
