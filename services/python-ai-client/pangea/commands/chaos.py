@@ -1,4 +1,5 @@
-"""`pangea chaos`: trains while processes of the run are killed, and verifies that the bits are those of an undisturbed run."""
+"""`pangea chaos`: trains while processes of the run are killed, and verifies that the bits are those of an undisturbed
+run."""
 
 from __future__ import annotations
 
@@ -28,19 +29,44 @@ _ENDLESS_EPOCHS = 1_000_000
 
 @click.command("chaos", cls=ScriptCommand)
 @click.argument("script", required=False, type=click.Path(path_type=Path))
-@click.option("--mtbf", type=click.FloatRange(0.01), default=5.0, show_default=True, help="Mean seconds between two faults.")
-@click.option("--duration", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds during which faults are injected; the run then recovers and is stopped.")
+@click.option(
+    "--mtbf", type=click.FloatRange(0.01), default=5.0, show_default=True, help="Mean seconds between two faults."
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(1),
+    default=60.0,
+    show_default=True,
+    help="Seconds during which faults are injected; the run then recovers and is stopped.",
+)
 @shared
-@click.option("--epochs", type=click.IntRange(1), default=_ENDLESS_EPOCHS, help="Stop after this many epochs at the latest.")
-@click.option("--run-dir", type=click.Path(), default=None, help="The parent of both runs' directories.  [default: pangea-runs/TIME-SEED]")
+@click.option(
+    "--epochs", type=click.IntRange(1), default=_ENDLESS_EPOCHS, help="Stop after this many epochs at the latest."
+)
+@click.option(
+    "--run-dir",
+    type=click.Path(),
+    default=None,
+    help="The parent of both runs' directories.  [default: pangea-runs/TIME-SEED]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context
-def chaos_command(context: click.Context, /, script: Path | None, mtbf: float, duration: float, run_dir: str | None, as_json: bool, **options: Any) -> None:
-    """Train SCRIPT (default: a digit classifier) while processes of the run are killed at random, and compare with an undisturbed run.
+def chaos_command(
+    context: click.Context,
+    /,
+    script: Path | None,
+    mtbf: float,
+    duration: float,
+    run_dir: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train SCRIPT (default: a digit classifier) while processes of the run are killed at random, and compare with an
+    undisturbed run.
 
-    Workers, the orchestrator and data services are killed (SIGKILL) and restarted; workers are paused, leave and join. Then a single worker computes
-    the same steps, and the ledger is audited. The exit code is 1 if the parameters differ after any step, or the audit refutes a promise. --seed
-    determines the run and the faults.
+    Workers, the orchestrator and data services are killed (SIGKILL) and restarted; workers are paused, leave and join.
+    Then a single worker computes the same steps, and the ledger is audited. The exit code is 1 if the parameters differ
+    after any step, or the audit refutes a promise. --seed determines the run and the faults.
     """
     settings = Settings(script_path(script), script_arguments(context) or (), run_dir=run_dir, **options)
     console = Console(stderr=as_json)
@@ -61,8 +87,13 @@ def _chaos(settings: Settings, mtbf: float, duration: float, console: Console, r
     folder = run_dir_path(settings.run_dir, settings.seed)
     # Both are created before anything is started, so that an unusable directory is not found only after the first run.
     chaos, reference = (new_run_dir(folder / name, settings.seed) for name in ("chaos", "reference"))
-    disturbed = train_under_faults(settings, chaos, schedule(settings.seed, mtbf, duration), duration, print_event, request)
-    console.print(f"{len(disturbed.hashes)} steps under faults; now the same steps without faults, with one worker", highlight=False)
+    disturbed = train_under_faults(
+        settings, chaos, schedule(settings.seed, mtbf, duration), duration, print_event, request
+    )
+    console.print(
+        f"{len(disturbed.hashes)} steps under faults; now the same steps without faults, with one worker",
+        highlight=False,
+    )
     # A signal ends the faults early, and the comparison still follows; a further signal stops that too.
     request.stop_signal = None
     hashes = reference_hashes(settings, reference, len(disturbed.hashes), print_event, request)
@@ -111,28 +142,43 @@ def _print_tables(console: Console, figures: dict[str, Any]) -> None:
         faults.add_row("shards of a killed worker released", str(noticed["count"]), *_row(noticed))
     console.print(faults)
     work = (
-        f"{sum(figures['restarts'].values())} processes started again, {figures['steps_computed_again']} steps computed again, {figures['checkpoints_refused']} checkpoints refused"
+        f"{sum(figures['restarts'].values())} processes started again, {figures['steps_computed_again']} steps computed"
+        f" again, {figures['checkpoints_refused']} checkpoints refused"
     )
     console.print(work, highlight=False)
     if figures["service_errors"]:
         console.print(
-            f"{len(figures['service_errors'])} errors in the logs of services; the first one: {figures['service_errors'][0]}",
+            f"{len(figures['service_errors'])} errors in the logs of services; the first one:"
+            f" {figures['service_errors'][0]}",
             style="red",
             soft_wrap=True,
             highlight=False,
             markup=False,
         )
     if figures["failed_workers"]:
-        console.print(f"failed workers: {', '.join(figures['failed_workers'])}; see {figures['run_dir']}/logs", style="red")
+        console.print(
+            f"failed workers: {', '.join(figures['failed_workers'])}; see {figures['run_dir']}/logs", style="red"
+        )
     if figures["refuted_by_audit"]:
-        console.print(f"the audit REFUTES {', '.join(figures['refuted_by_audit'])}; see pangea audit {figures['run_dir']}", style="red")
+        console.print(
+            f"the audit REFUTES {', '.join(figures['refuted_by_audit'])}; see pangea audit {figures['run_dir']}",
+            style="red",
+        )
     if figures["bits_held"]:
-        console.print(f"{figures['steps']} steps, {figures['kills']} kills: the same bits after every step", style="green")
+        console.print(
+            f"{figures['steps']} steps, {figures['kills']} kills: the same bits after every step", style="green"
+        )
     elif figures["first_different_step"] is not None:
-        console.print(f"the bits DIFFER after step {figures['first_different_step']} of {figures['steps']}; see {figures['run_dir']}", style="red")
+        console.print(
+            f"the bits DIFFER after step {figures['first_different_step']} of {figures['steps']}; see"
+            f" {figures['run_dir']}",
+            style="red",
+        )
     else:
         console.print(
-            f"{figures['compared_steps']} of {figures['steps']} steps could be compared{'; steps are missing or repeated' if figures['gap_in_steps'] else ''}", style="red"
+            f"{figures['compared_steps']} of {figures['steps']} steps could be"
+            f" compared{'; steps are missing or repeated' if figures['gap_in_steps'] else ''}",
+            style="red",
         )
 
 

@@ -65,11 +65,39 @@ def _dataset(_context: click.Context, _parameter: click.Parameter, value: str) -
 
 
 _SHARED = (
-    click.option("--workers", type=click.IntRange(1, 256), default=Settings.workers, show_default=True, help="Worker processes."),
-    click.option("--data-replicas", type=click.IntRange(1, 16), default=Settings.data_replicas, show_default=True, help="Processes that serve the data."),
-    click.option("--dataset", default=Settings.dataset, show_default=True, callback=_dataset, metavar="WORDS", help=f"What is trained on: {datasets.POSSIBLE}."),
-    click.option("--batch-size", type=click.IntRange(1, MAX_BATCH_SIZE), default=Settings.batch_size, show_default=True, help="Samples per step, over all workers."),
-    click.option("--shards", type=int, default=Settings.shards, show_default=True, callback=_power_of_two, help="Micro-batches per step; a power of two."),
+    click.option(
+        "--workers", type=click.IntRange(1, 256), default=Settings.workers, show_default=True, help="Worker processes."
+    ),
+    click.option(
+        "--data-replicas",
+        type=click.IntRange(1, 16),
+        default=Settings.data_replicas,
+        show_default=True,
+        help="Processes that serve the data.",
+    ),
+    click.option(
+        "--dataset",
+        default=Settings.dataset,
+        show_default=True,
+        callback=_dataset,
+        metavar="WORDS",
+        help=f"What is trained on: {datasets.POSSIBLE}.",
+    ),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(1, MAX_BATCH_SIZE),
+        default=Settings.batch_size,
+        show_default=True,
+        help="Samples per step, over all workers.",
+    ),
+    click.option(
+        "--shards",
+        type=int,
+        default=Settings.shards,
+        show_default=True,
+        callback=_power_of_two,
+        help="Micro-batches per step; a power of two.",
+    ),
     click.option(
         "--min-shard-samples",
         type=click.IntRange(0, MAX_BATCH_SIZE),
@@ -77,7 +105,12 @@ _SHARED = (
         show_default=True,
         help="A step with fewer samples per shard is cut into fewer shards.",
     ),
-    click.option("--drop-last", is_flag=True, default=Settings.drop_last, help="End each epoch with its last full step, and leave out the remaining samples."),
+    click.option(
+        "--drop-last",
+        is_flag=True,
+        default=Settings.drop_last,
+        help="End each epoch with its last full step, and leave out the remaining samples.",
+    ),
     click.option(
         "--arithmetic",
         envvar=VARIABLE,
@@ -87,10 +120,18 @@ _SHARED = (
         help="The instruction set that all workers compute with.  [default: the best one of this machine]",
     ),
     click.option(
-        "--seed", type=click.IntRange(0, (1 << 63) - 1), default=Settings.seed, show_default=True, help="Of the initial parameters, the sample order and all random numbers."
+        "--seed",
+        type=click.IntRange(0, (1 << 63) - 1),
+        default=Settings.seed,
+        show_default=True,
+        help="Of the initial parameters, the sample order and all random numbers.",
     ),
     click.option(
-        "--checkpoint-seconds", type=click.FloatRange(0, 1e9), default=Settings.checkpoint_seconds, show_default=True, help="Seconds between two checkpoints; 0 for none by time."
+        "--checkpoint-seconds",
+        type=click.FloatRange(0, 1e9),
+        default=Settings.checkpoint_seconds,
+        show_default=True,
+        help="Seconds between two checkpoints; 0 for none by time.",
     ),
     click.option(
         "--verify-fraction",
@@ -110,7 +151,10 @@ _SHARED = (
         "--strict/--allow-nondeterminism",
         default=Settings.strict,
         show_default=True,
-        help="End the run on unresolved different bits, and refuse operations without a deterministic implementation; or allow both, and lose the promise of the same bits.",
+        help=(
+            "End the run on unresolved different bits, and refuse operations without a deterministic implementation; or"
+            " allow both, and lose the promise of the same bits."
+        ),
     ),
 )
 
@@ -123,10 +167,34 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _TRAINING = (
-    click.option("--epochs", type=click.IntRange(1, 1 << 31), default=Settings.epochs, show_default=True, help="Passes over the data; resuming may increase it."),
-    click.option("--checkpoint-steps", type=click.IntRange(0), default=Settings.checkpoint_steps, show_default=True, help="Steps between two checkpoints; 0 for none by steps."),
-    click.option("--keep-checkpoints", type=click.IntRange(1), default=Settings.keep_checkpoints, show_default=True, help="How many of the newest checkpoints are kept."),
-    click.option("--straggler-k", type=click.FloatRange(0), default=Settings.straggler_k, show_default=True, help="A shard is late after median + K * MAD of the others."),
+    click.option(
+        "--epochs",
+        type=click.IntRange(1, 1 << 31),
+        default=Settings.epochs,
+        show_default=True,
+        help="Passes over the data; resuming may increase it.",
+    ),
+    click.option(
+        "--checkpoint-steps",
+        type=click.IntRange(0),
+        default=Settings.checkpoint_steps,
+        show_default=True,
+        help="Steps between two checkpoints; 0 for none by steps.",
+    ),
+    click.option(
+        "--keep-checkpoints",
+        type=click.IntRange(1),
+        default=Settings.keep_checkpoints,
+        show_default=True,
+        help="How many of the newest checkpoints are kept.",
+    ),
+    click.option(
+        "--straggler-k",
+        type=click.FloatRange(0),
+        default=Settings.straggler_k,
+        show_default=True,
+        help="A shard is late after median + K * MAD of the others.",
+    ),
 )
 
 

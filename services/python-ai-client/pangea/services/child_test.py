@@ -43,7 +43,9 @@ def test_a_service_that_never_becomes_ready_is_stopped(tmp_path: Path) -> None:
 
 
 def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    ignoring = READY.replace("import pathlib", "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport pathlib")
+    ignoring = READY.replace(
+        "import pathlib", "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport pathlib"
+    )
     service = child(tmp_path, ignoring, str(tmp_path / "ports"))
     service.wait_ready(tmp_path / "ports", 30)
     assert service.stop(timeout=0.1) == -9

@@ -28,7 +28,9 @@ def add_service(supervisor: Supervisor, run_dir: Path, name: str, start_at: Call
     def start() -> Child:
         return start_at(known)
 
-    process = supervisor.add(name, start, lambda child: Addresses(**child.wait_ready(port_file(run_dir, name), READY_SECONDS)))
+    process = supervisor.add(
+        name, start, lambda child: Addresses(**child.wait_ready(port_file(run_dir, name), READY_SECONDS))
+    )
     assert process.addresses is not None
     known = process.addresses
     return process
