@@ -153,8 +153,9 @@ def reference_hashes(
 
 
 def detection_seconds(log: Path, worker_kills: list[tuple[str, float]]) -> list[float]:
-    """The times from the kill of a worker until the orchestrator released its leases, for the kills of which its log
-    has that event.
+    """The times from the kill of a worker until the orchestrator released its leases.
+
+    Kills without such an event in the orchestrator's log are left out.
 
     Args:
         log: of the orchestrator, one JSON object per line.

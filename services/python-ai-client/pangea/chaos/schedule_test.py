@@ -1,5 +1,4 @@
-"""Faults are a function of the seed; a recovery time lasts from a fault to a step that was certainly committed after
-it."""
+"""Faults are a function of the seed; a recovery ends with a step that was certainly committed after the fault."""
 
 import json
 import math

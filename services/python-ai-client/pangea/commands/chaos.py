@@ -1,10 +1,10 @@
-"""`pangea chaos`: trains while processes of the run are killed, and verifies that the bits are those of an undisturbed
-run."""
+"""`pangea chaos`: trains while processes of the run are killed, and verifies that the bits are not affected."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,7 @@ def chaos_command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train SCRIPT (default: a digit classifier) while processes of the run are killed at random, and compare with an
-    undisturbed run.
+    """Train SCRIPT (default: a digit classifier) under random faults, and compare with an undisturbed run.
 
     Workers, the orchestrator and data services are killed (SIGKILL) and restarted; workers are paused, leave and join.
     Then a single worker computes the same steps, and the ledger is audited. The exit code is 1 if the parameters differ
@@ -75,7 +74,7 @@ def chaos_command(
     if as_json:
         print(json.dumps(figures, indent=1))
     else:
-        _print_tables(console, figures)
+        _print_figures(console, figures)
     if not figures["bits_held"] or figures["refuted_by_audit"]:
         sys.exit(1)
 
@@ -130,56 +129,50 @@ def _figures(run_dir: Path, disturbed: ChaosResult, reference: list[str]) -> dic
     }
 
 
-def _print_tables(console: Console, figures: dict[str, Any]) -> None:
-    faults = Table(title="Seconds from the fault to the next step")
-    for column in ("fault", "times", "p50", "p99", "max"):
-        faults.add_column(column, justify="left" if column == "fault" else "right")
-    for kind, entry in figures["faults"].items():
-        faults.add_row(kind, str(entry["faults"]), *_row(entry["recovery_seconds"]))
-    noticed = figures["shards_free_again_seconds"]
-    if noticed is not None:
-        faults.add_section()
-        faults.add_row("shards of a killed worker released", str(noticed["count"]), *_row(noticed))
-    console.print(faults)
-    work = (
-        f"{sum(figures['restarts'].values())} processes started again, {figures['steps_computed_again']} steps computed"
-        f" again, {figures['checkpoints_refused']} checkpoints refused"
+def _print_figures(console: Console, figures: dict[str, Any]) -> None:
+    console.print(_fault_table(figures))
+    restarts = sum(figures["restarts"].values())
+    console.print(
+        f"{restarts} processes started again, {figures['steps_computed_again']} steps computed again,"
+        f" {figures['checkpoints_refused']} checkpoints refused",
+        highlight=False,
     )
-    console.print(work, highlight=False)
-    if figures["service_errors"]:
-        console.print(
-            f"{len(figures['service_errors'])} errors in the logs of services; the first one:"
-            f" {figures['service_errors'][0]}",
-            style="red",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
-    if figures["failed_workers"]:
-        console.print(
-            f"failed workers: {', '.join(figures['failed_workers'])}; see {figures['run_dir']}/logs", style="red"
-        )
-    if figures["refuted_by_audit"]:
-        console.print(
-            f"the audit REFUTES {', '.join(figures['refuted_by_audit'])}; see pangea audit {figures['run_dir']}",
-            style="red",
-        )
+    for problem in _problems(figures):
+        console.print(problem, style="red", soft_wrap=True, highlight=False, markup=False)
     if figures["bits_held"]:
         console.print(
             f"{figures['steps']} steps, {figures['kills']} kills: the same bits after every step", style="green"
         )
-    elif figures["first_different_step"] is not None:
-        console.print(
-            f"the bits DIFFER after step {figures['first_different_step']} of {figures['steps']}; see"
-            f" {figures['run_dir']}",
-            style="red",
-        )
+
+
+def _fault_table(figures: dict[str, Any]) -> Table:
+    table = Table(title="Seconds from the fault to the next step")
+    for column in ("fault", "times", "p50", "p99", "max"):
+        table.add_column(column, justify="left" if column == "fault" else "right")
+    for kind, entry in figures["faults"].items():
+        table.add_row(kind, str(entry["faults"]), *_row(entry["recovery_seconds"]))
+    released = figures["shards_free_again_seconds"]
+    if released is not None:
+        table.add_section()
+        table.add_row("shards of a killed worker released", str(released["count"]), *_row(released))
+    return table
+
+
+def _problems(figures: dict[str, Any]) -> Iterator[str]:
+    run_dir, steps = figures["run_dir"], figures["steps"]
+    if errors := figures["service_errors"]:
+        yield f"{len(errors)} errors in the logs of services; the first one: {errors[0]}"
+    if figures["failed_workers"]:
+        yield f"failed workers: {', '.join(figures['failed_workers'])}; see {run_dir}/logs"
+    if figures["refuted_by_audit"]:
+        yield f"the audit REFUTES {', '.join(figures['refuted_by_audit'])}; see pangea audit {run_dir}"
+    if figures["bits_held"]:
+        return
+    if figures["first_different_step"] is not None:
+        yield f"the bits DIFFER after step {figures['first_different_step']} of {steps}; see {run_dir}"
     else:
-        console.print(
-            f"{figures['compared_steps']} of {figures['steps']} steps could be"
-            f" compared{'; steps are missing or repeated' if figures['gap_in_steps'] else ''}",
-            style="red",
-        )
+        gap = "; steps are missing or repeated" if figures["gap_in_steps"] else ""
+        yield f"{figures['compared_steps']} of {steps} steps could be compared{gap}"
 
 
 def _row(spread: dict[str, float] | None) -> list[str]:

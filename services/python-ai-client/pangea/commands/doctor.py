@@ -1,5 +1,4 @@
-"""`pangea doctor`: checks whether this machine can train, and whether a script computes the same bits in any order of
-its shards."""
+"""`pangea doctor`: checks whether this machine can train, and whether a script keeps the promise of the same bits."""
 
 from __future__ import annotations
 

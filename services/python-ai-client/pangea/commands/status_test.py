@@ -29,7 +29,7 @@ LIVE = {
 
 @pytest.fixture
 def orchestrator(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a stand-in for go-orchestrator's /status, which a proxy of the environment would make unreachable."""
+    """The address of a stand-in for go-orchestrator's /status, which the environment's proxy would not reach."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""`pangea worker`: one worker of a run whose services are on other machines; started by containers and cluster hosts."""
+"""`pangea worker`: one worker of a run whose services are on other machines, for containers and clusters."""
 
 from __future__ import annotations
 

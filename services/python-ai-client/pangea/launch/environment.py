@@ -38,8 +38,10 @@ def training_environment(settings: Settings) -> dict[str, str]:
 
 
 def http_variable(environment: Mapping[str, str], name: str) -> dict[str, str]:
-    """PANGEA_HTTP of the worker with this name: the caller's port for the first worker, and one more for each further
-    one, since workers on one machine cannot share a port."""
+    """PANGEA_HTTP of the worker with this name.
+
+    Workers on one machine cannot share a port: the first one gets the caller's, and each further one the next port.
+    """
     host, colon, port = environment.get("PANGEA_HTTP", "").rpartition(":")
     number = re.search(r"[0-9]+$", name)
     if not port.isdigit() or int(port) == 0 or number is None:

@@ -1,5 +1,7 @@
-"""Events of a run that its user should see, each as one message: notices of workers, incidents, failed checkpoints, and
-the point from which a run resumes."""
+"""Events of a run that its user should see, each as one message.
+
+These are notices of workers, incidents, failed checkpoints, and the point from which a run resumes.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,10 @@ def _record(run_dir: Path) -> Status:
 
 
 class RunEvents:
-    """Collects the events of one start of a run. Create it before the start: events of earlier starts are not reported
-    again."""
+    """Collects the events of one start of a run.
+
+    Create it before the start: events of earlier starts are not reported again.
+    """
 
     def __init__(
         self,
@@ -60,8 +64,10 @@ class RunEvents:
         self._new_notices()
 
     def poll(self, now: bool = False) -> list[str]:
-        """Returns the new events. Cheap to call often: files and status are read only after `_POLL_SECONDS`, or when
-        `now` is true."""
+        """Returns the new events.
+
+        Cheap to call often: files and status are read only after `_POLL_SECONDS`, or when `now` is true.
+        """
         if not now and self._clock() < self._next_poll:
             return []
         self._next_poll = self._clock() + _POLL_SECONDS

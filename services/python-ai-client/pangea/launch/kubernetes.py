@@ -1,8 +1,7 @@
-"""`--backend kubernetes`: the manifests of one run, for `kubectl apply -f -`. The cluster then keeps its processes
-alive.
+"""`--backend kubernetes`: the manifests of one run, for `kubectl apply -f -`.
 
-The objects are named after the run, so that several runs can share a namespace. infra/kubernetes has the same objects
-written by hand, to be customised with kustomize.
+The cluster keeps the processes alive. The objects are named after the run, so that several runs can share a namespace.
+infra/kubernetes has the same objects written by hand, to be customised with kustomize.
 """
 
 from __future__ import annotations
@@ -305,8 +304,10 @@ def _budget(job: Job, cluster: Cluster, component: str, bound: dict[str, int]) -
 
 
 def _policies(job: Job, cluster: Cluster) -> list[Manifest]:
-    """Network policies: only the run's own workers reach its services, as there is no encryption yet. Health and
-    metrics are open to the namespace; probes come from the node."""
+    """Network policies: only the run's own workers reach its services, as there is no encryption yet.
+
+    Health and metrics are open to the namespace; probes come from the node.
+    """
     whole_run = {key: value for key, value in _labels(job, "").items() if value}
     ports = {"orchestrator": (8080, 8081), "data": (9090, 9091), "worker": (None, 8082)}
     found = []

@@ -1,5 +1,7 @@
-"""`--backend local`: what `--render` prints for it. The processes are children of this one, started as by `pangea
-train` (`session.py`)."""
+"""`--backend local`: what `--render` prints for it.
+
+The processes are children of this one, started as by `pangea train` (`session.py`).
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,10 @@ from pangea.rundir.layout import DATA_SERVICE, FREE_PORTS, ORCHESTRATOR
 
 
 def render(job: Job) -> str:
-    """The command line of each process. Addresses are placeholders: a service chooses its own, and writes it to the
-    file after --port-file."""
+    """The command line of each process.
+
+    Addresses are placeholders: a service chooses its own, and writes it to the file after --port-file.
+    """
     lines = [shlex.join(job.data_service(name, str(program(DATA_SERVICE)), FREE_PORTS)) for name in job.data_services]
     lines.append(shlex.join(job.orchestrator(str(program(ORCHESTRATOR)), FREE_PORTS)))
     for name in job.workers:

@@ -1,5 +1,7 @@
-"""`--backend ray`: one actor per process of a run, on an existing Ray cluster. Ray places them, and places them again
-when a node is lost."""
+"""`--backend ray`: one actor per process of a run, on an existing Ray cluster.
+
+Ray places the actors, and places them again when a node is lost.
+"""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Keeper:
         self._metrics = JsonLinesFile(job.run_dir / "metrics.jsonl")
 
     def run(self) -> Exit:
-        """Starts the process, restarts it whenever it is killed or the services have moved, and returns its final exit."""
+        """Starts the process, restarts it when it is killed or the services move, and returns its final exit."""
         backoff = RestartBackoff(RestartPolicy())
         if self._log.exists():
             self._record_event("is started again after its actor or its node was lost")
@@ -121,8 +121,10 @@ class Keeper:
             stream.write(json.dumps({"name": self._name, "event": event}) + "\n")
 
     def _wait_for_services(self) -> list[str] | None:
-        """Returns the addresses of the orchestrator and the data services once all are reachable; None on a timeout, or
-        if the run is stopped before."""
+        """Returns the addresses of the orchestrator and the data services once all are reachable.
+
+        Returns None on a timeout, or if the run is stopped before.
+        """
 
         def reachable() -> list[str] | None:
             if self._stopping:
@@ -148,7 +150,7 @@ class Keeper:
         )
 
     def _service_addresses(self) -> list[str] | None:
-        """The addresses of all services, the orchestrator's first; None while one of them has not written its address."""
+        """The addresses of all services, the orchestrator's first; None while one of them is not yet known."""
         try:
             return [
                 json.loads(port_file(self._job.run_dir, name).read_text())["listen"]
@@ -172,8 +174,10 @@ class Keeper:
         return start_data_service(run_dir, self._name, settings.dataset, self._addresses())
 
     def _addresses(self) -> Addresses:
-        """The addresses that the service had before, if they are free and on this node, so that workers need only
-        reconnect; else free ports."""
+        """The service's previous addresses if they are free and on this node, else free ports.
+
+        At the same addresses, workers need only reconnect.
+        """
         free = Addresses(f"{self._host}:0", f"{self._host}:0")
         try:
             earlier = Addresses(**json.loads(port_file(self._job.run_dir, self._name).read_text()))

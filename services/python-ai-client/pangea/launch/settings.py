@@ -1,5 +1,4 @@
-"""The settings of a run: the options of `pangea train` and `pangea launch`, and launch.json, in which they are stored
-in the run directory."""
+"""The settings of a run: the options of `pangea train`, and launch.json, which stores them in the run directory."""
 
 from __future__ import annotations
 
@@ -62,8 +61,13 @@ class UnusableLaunchFile(PangeaError, ValueError):
 
 @dataclass(frozen=True)
 class Launch:
-    """The content of launch.json: the settings of the last start, the run's name, and the hash of the script at the
-    first start."""
+    """The content of launch.json.
+
+    Attributes:
+        settings: those of the last start.
+        run_id: the run's name.
+        script_sha256: the hash of the script at the first start.
+    """
 
     settings: Settings
     run_id: str

@@ -151,8 +151,10 @@ class RemoteChild(Child):
         super().__init__(remote.name, remote.command, log, stdin=subprocess.PIPE)
 
     def exit_code(self) -> int | None:
-        """The exit code as `subprocess` would report it: a shell's 128 + N becomes -N, and a lost connection counts as
-        a kill."""
+        """The exit code as `subprocess` would report it.
+
+        A shell's 128 + N becomes -N, and a lost connection counts as a kill.
+        """
         code = super().exit_code()
         if code == _CONNECTION_LOST:
             return -int(signal.SIGKILL)

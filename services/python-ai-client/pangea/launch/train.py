@@ -107,8 +107,10 @@ def _follow(
     store_launch: Callable[[], None],
     make_session: MakeSession = Session,
 ) -> Outcome:
-    """Runs a session until it is over or is asked to stop. `store_launch` is called after the first new step, or when
-    the run has finished."""
+    """Runs a session until it is over or is asked to stop.
+
+    `store_launch` is called after the first new step, or when the run has finished.
+    """
     started = time.perf_counter()
     session = make_session(launch.settings, run_dir, launch.run_id, RestartPolicy(), listeners.on_event)
     monitor = _Monitor(session, run_dir, listeners, store_launch)

@@ -1,5 +1,4 @@
-"""The end of a run: its number of epochs, stops by the script, changes of settings, and whether it finished where it
-should."""
+"""The end of a run: its number of epochs, stops, changes of settings, and whether it finished where it should."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The incidents in a ledger: what each kind means for the promise of the same bits, and which incidents are resolved."""
+"""The incidents in a ledger: what each kind means for the promise of the same bits, and which are resolved."""
 
 from __future__ import annotations
 
@@ -80,8 +80,10 @@ class Incidents:
         return sum(kind.count - kind.resolved for kind in self.kinds.values())
 
     def observe(self, entry: Entry, incident: Incident, format_: int) -> None:
-        """Adds the next incident. In format 1 a conflict does not name the second worker, and is resolved by any
-        quarantine in the same step."""
+        """Adds the next incident.
+
+        In format 1 a conflict does not name the second worker, and is resolved by any quarantine in the same step.
+        """
         named = incident.worker != 0
         if named and incident.kind in ("quarantine", "divergence"):
             self._resolve(incident, format_)

@@ -1,4 +1,4 @@
-"""The samples that a run has counted: how an epoch is cut, and whether each of its positions is in exactly one shard."""
+"""The samples that a run has counted: how an epoch is cut, and whether each position is in exactly one shard."""
 
 from __future__ import annotations
 
@@ -39,16 +39,20 @@ class Cut:
         return max(0, min(self.batch_size, self.samples - epoch_step * self.batch_size))
 
     def groups(self, epoch_step: int) -> int:
-        """The number of non-empty shards of a step: `shards`, halved while a shard would have fewer than
-        `min_shard_samples` samples."""
+        """The number of non-empty shards of a step.
+
+        It is `shards`, halved while a shard would have fewer than `min_shard_samples` samples.
+        """
         groups = self.shards
         while self.min_shard_samples > 1 and groups > 1 and self.size(epoch_step) // groups < self.min_shard_samples:
             groups //= 2
         return groups
 
     def shard(self, epoch_step: int, shard: int) -> tuple[int, int]:
-        """The positions [start, end) of a shard. Of merged shards, the first has all positions and the others are
-        empty, at its end."""
+        """The positions [start, end) of a shard.
+
+        Of merged shards, the first has all positions and the others are empty, at its end.
+        """
         first, size, groups = epoch_step * self.batch_size, self.size(epoch_step), self.groups(epoch_step)
         group, place = divmod(shard, self.shards // groups)
         end = first + size * (group + 1) // groups

@@ -13,8 +13,10 @@ Refute = Callable[[str, str], None]
 
 
 def check_shards(refute: Refute, step: Step, shards: int, workers: Collection[int]) -> None:
-    """Checks that each of the step's `shards` shards is in the sum exactly once, and that all contributors are in
-    `workers`."""
+    """Checks that each shard is in the sum exactly once, and that all contributors are in `workers`.
+
+    A step has the shards [0, shards).
+    """
     seen: dict[int, int] = {}
     for part in step.contributions:
         first, count = part.first, part.count

@@ -1,5 +1,4 @@
-"""Decodes the records of a ledger from JSON, strictly: each field has to be there and to have the type of its dataclass
-field.
+"""Decodes the records of a ledger from JSON, strictly: each field must exist and have the type of the dataclass.
 
 Unknown fields are ignored, so that a later release may add some.
 """
@@ -54,8 +53,7 @@ def as_hash(value: Any) -> Hash:
 
 
 def _converter(kind: Any) -> Callable[[Any], Any]:
-    """Returns the function that converts a JSON value to the type `kind` of a record's field, and raises ValueError if
-    it cannot."""
+    """Returns the function that converts a JSON value to a field's type `kind`, and raises ValueError if it cannot."""
     simple: dict[Any, Callable[[Any], Any]] = {
         int: as_count,
         str: _text,

@@ -100,8 +100,10 @@ class LedgerDamaged(PangeaError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record with its number, its byte offset and its chain hash. `committed` is false for a complete record that the
-    commit slots do not cover yet."""
+    """A record with its number, its byte offset and its chain hash.
+
+    `committed` is false for a complete record that the commit slots do not cover yet.
+    """
 
     number: int
     offset: int
@@ -117,8 +119,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The content of a commit slot: the number of committed records, the byte offset of their end, and the chain hash
-    of the last one."""
+    """The content of a commit slot: number of records, byte offset of their end, and chain hash of the last one."""
 
     records: int
     bytes: int
@@ -128,12 +129,8 @@ class Slot:
 def slot_line(number: int, slot: Slot) -> bytes:
     """The line of a slot with this content, which is the only valid encoding."""
     check = hashlib.sha256(f"{slot.records} {slot.bytes} {slot.chain}".encode()).hexdigest()
-    return (
-        f'{{"slot":{number},"records":{slot.records},"bytes":{slot.bytes},"chain":"{slot.chain}","check":"{check}"}}'.encode().ljust(
-            SLOT_BYTES - 1
-        )
-        + b"\n"
-    )
+    content = f'"slot":{number},"records":{slot.records},"bytes":{slot.bytes},"chain":"{slot.chain}","check":"{check}"'
+    return f"{{{content}}}".ljust(SLOT_BYTES - 1).encode() + b"\n"
 
 
 def _read_slot(line: bytes, number: int) -> Slot | None:
@@ -248,5 +245,5 @@ def _read_line(line: bytes, previous: Hash) -> tuple[Hash, Record]:
 
 
 def chain_hash(previous: Hash, body: bytes) -> Hash:
-    """The chain hash of a record: SHA-256 over the 32 bytes of the previous chain hash, followed by the record's body."""
+    """The chain hash of a record: SHA-256 over the 32 bytes of the previous chain hash and the record's body."""
     return Hash(hashlib.sha256(bytes.fromhex(previous) + body).hexdigest())

@@ -1,4 +1,4 @@
-"""The options of a run and their defaults, for commands, scripts and the orchestrator; defined here and nowhere else."""
+"""The options of a run and their defaults, for commands, scripts and the orchestrator."""
 
 from __future__ import annotations
 
@@ -45,8 +45,11 @@ class RunOptions:
     take_changes: bool = False
 
     def flags(self) -> list[str]:
-        """The command line flags of go-orchestrator. Those in `_OMITTED_DEFAULTS` are left out where they have their
-        default; a test compares both programs' defaults."""
+        """The command line flags of go-orchestrator.
+
+        Those in `_OMITTED_DEFAULTS` are left out if they have their default, which is the orchestrator's as well: a
+        test compares both.
+        """
         fields = [(field, getattr(self, field.name)) for field in dataclasses.fields(RunOptions)]
         return [
             f"--{field.name.replace('_', '-')}={_flag(value)}"

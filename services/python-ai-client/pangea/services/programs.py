@@ -42,8 +42,10 @@ def start_orchestrator(
     addresses: Addresses = FREE_PORTS,
     environment: dict[str, str] | None = None,
 ) -> Child:
-    """Starts go-orchestrator, which starts a run or resumes the one that is in the directory. `environment` is added to
-    this process's."""
+    """Starts go-orchestrator, which starts a run or resumes the one that is in the directory.
+
+    `environment` is added to this process's.
+    """
     command = orchestrator_command(
         str(program(ORCHESTRATOR)), run_dir, run_id, options, addresses, port_file(run_dir, ORCHESTRATOR)
     )

@@ -46,8 +46,9 @@ def exit_status(exit_code: int | None, is_service: bool) -> ExitStatus:
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How often a process is restarted, and after which delays. Only deaths without progress of the run between them
-    count.
+    """How often a process is restarted, and after which delays.
+
+    Only deaths without progress of the run between them count.
 
     Attributes:
         max_restarts: of one process within `window` without progress; None for no limit.

@@ -1,5 +1,7 @@
-"""Turns signals into requests: SIGTERM, SIGHUP and Ctrl-C stop the run, SIGUSR1 takes a checkpoint. A second stop
-signal interrupts at once."""
+"""Turns signals into requests: SIGTERM, SIGHUP and Ctrl-C stop the run, SIGUSR1 takes a checkpoint.
+
+A second stop signal interrupts the process instead.
+"""
 
 from __future__ import annotations
 

@@ -147,8 +147,7 @@ class Supervisor:
         process.restart_at, process.status = None, ExitStatus.RUNNING
 
     def stop(self, processes: list[Process], timeout: float = 10.0) -> None:
-        """Sends SIGTERM to all of these processes, waits for them, and kills those that do not exit within `timeout`
-        seconds."""
+        """Sends SIGTERM to all processes, waits for them, and kills those that run longer than `timeout` seconds."""
         for process in processes:
             process.restart_at = None
             process.child.signal(signal.SIGTERM)
