@@ -43,7 +43,7 @@ def test_a_run_that_its_script_stops_is_finished_and_gives_its_weights(tmp_path:
     assert exported.returncode == 0 and "after 4 steps" in exported.stdout, exported.stderr
 
 
-@pytest.mark.parametrize(("options", "code", "message"), [((), 1, "the run was ended: "), (("--allow-nondeterminism",), 3, "incidents of different bits that nobody could settle")])
+@pytest.mark.parametrize(("options", "code", "message"), [((), 1, "the run was ended: "), (("--allow-nondeterminism",), 3, "of different bits: the promise of the same bits did not hold")])
 def test_different_bits_that_nobody_can_settle_end_the_run_or_are_the_exit_code(options: tuple[str, ...], code: int, message: str, tmp_path: Path) -> None:
     words = command(tmp_path, BEGIN + LIE + FINISH, "--workers", "2", "--verify-fraction", "1", "--rehearse", "0", *options)
     with launched(tmp_path / "run", words, gate_step=0, errors=INCIDENTS) as train:

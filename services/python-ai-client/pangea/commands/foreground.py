@@ -63,9 +63,9 @@ def _print_warnings(outcome: Outcome, figures: dict[str, Any], request: StopRequ
     for incident in outcome.unresolved[:_MAX_INCIDENTS]:
         _print(f"INCIDENT, {incident}")
     if outcome.unresolved:
+        count = f"{len(outcome.unresolved)} unresolved incident{'s' if len(outcome.unresolved) > 1 else ''}"
         _print(
-            f"{len(outcome.unresolved)} incidents of different bits that nobody could settle: the promise of the same"
-            f" bits did not hold; see pangea audit {outcome.run_dir}"
+            f"{count} of different bits: the promise of the same bits did not hold; see pangea audit {outcome.run_dir}"
         )
     if not outcome.finished:
         return request.exit_code or 1

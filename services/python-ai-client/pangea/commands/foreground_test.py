@@ -39,7 +39,11 @@ def outcome(*incidents: Incident, **run: Any) -> Outcome:
             3,
             "INCIDENT, conflict at step 3 by worker-2: different bits",
         ),
-        (outcome(CONFLICT, state="finished"), 3, "1 incidents of different bits that nobody could settle"),
+        (
+            outcome(CONFLICT, state="finished"),
+            3,
+            "1 unresolved incident of different bits: the promise of the same bits did not hold",
+        ),
         (
             outcome(state="finished", stopped="good enough"),
             0,

@@ -67,9 +67,9 @@ def train_command(
 ) -> None:
     """Train SCRIPT (default: a digit classifier) with several workers.
 
-    SCRIPT calls pangea.join; its parameters are the same bytes for any number of workers. Processes that are killed are
-    restarted. Ctrl-C, SIGTERM and SIGHUP stop the run with a last checkpoint, and --resume continues it; SIGUSR1 takes
-    a checkpoint. The exit code is 3 if the run has finished with unresolved incidents of different bits.
+    SCRIPT calls pangea.join; the trained parameters are the same bytes for any number of workers. Processes that are
+    killed are restarted. Ctrl-C, SIGTERM and SIGHUP stop the run with a last checkpoint, and --resume continues it;
+    SIGUSR1 takes a checkpoint. The exit code is 3 if the run has finished with unresolved incidents of different bits.
     """
     if resume is not None:
         if run_dir is not None:

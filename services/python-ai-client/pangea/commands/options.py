@@ -124,7 +124,7 @@ _SHARED = (
         type=click.IntRange(0, (1 << 63) - 1),
         default=Settings.seed,
         show_default=True,
-        help="Of the initial parameters, the sample order and all random numbers.",
+        help="Seed of the initial parameters, the sample order and all random numbers.",
     ),
     click.option(
         "--checkpoint-seconds",

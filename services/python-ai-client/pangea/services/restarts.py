@@ -15,7 +15,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class ExitStatus(Enum):
-    """How a process stands.
+    """The state of a process.
 
     Attributes:
         EXITED: it exited without an error, or because it was asked to stop.
