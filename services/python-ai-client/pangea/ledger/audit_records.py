@@ -103,15 +103,8 @@ class Audit:
         name = type(record).__name__.lower()
         self.counts[name] = self.counts.get(name, 0) + 1
         if (entry.number == 0) != isinstance(record, Settings):
-            self._refute(
-                "begin",
-                (
-                    "the first record is not the settings"
-                    if entry.number == 0
-                    else "the settings are recorded a second time"
-                ),
-                entry,
-            )
+            missing, repeated = "the first record is not the settings", "the settings are recorded a second time"
+            self._refute("begin", missing if entry.number == 0 else repeated, entry)
         match record:
             case Settings():
                 self._on_settings(entry, record)
@@ -169,15 +162,8 @@ class Audit:
 
     def _on_model(self, entry: Entry, model: Model) -> None:
         if self.model is not None or self.settings is None:
-            self._refute(
-                "begin",
-                (
-                    "the model is recorded a second time"
-                    if self.model is not None
-                    else "the model is recorded without valid settings before it"
-                ),
-                entry,
-            )
+            reason = "a second time" if self.model is not None else "without valid settings before it"
+            self._refute("begin", f"the model is recorded {reason}", entry)
             return
         samples, epochs = model.dataset.train_samples, self.end.epochs
         cut = Cut.of(self.settings, samples)
@@ -235,13 +221,11 @@ class Audit:
 
     def _check_number(self, entry: Entry, step: Step, cut: Cut) -> None:
         if step.step != self._next_step:
-            problem = f"step {step.step} is recorded where step {self._next_step} is expected"
-            missing = (
-                f"; {_range('step', self._next_step, step.step)} missing"
-                if step.step > self._next_step
-                else "; it is repeated or out of order"
+            ahead = step.step > self._next_step
+            reason = f"{_steps(self._next_step, step.step)} missing" if ahead else "it is repeated or out of order"
+            self._refute(
+                "steps", f"step {step.step} is recorded where step {self._next_step} is expected; {reason}", entry
             )
-            self._refute("steps", problem + missing, entry)
         self._next_step = step.step + 1
         place = divmod(step.step, cut.steps)
         if place != (step.epoch, step.epoch_step):
@@ -298,5 +282,5 @@ class Audit:
         self._settle_checkpoints()
 
 
-def _range(what: str, start: int, end: int) -> str:
-    return f"{what} {start} is" if end - start == 1 else f"{what}s {start} to {end - 1} are"
+def _steps(start: int, end: int) -> str:
+    return f"step {start} is" if end - start == 1 else f"steps {start} to {end - 1} are"
