@@ -157,9 +157,9 @@ def _end(report: Report) -> Iterator[str]:
 
 
 def _incidents(kind: IncidentKind) -> Iterator[str]:
-    resolved = (
-        "" if not kind.resolved else ", resolved" if kind.resolved == kind.count else f", {kind.resolved} resolved"
-    )
+    resolved = ""
+    if kind.resolved:
+        resolved = ", resolved" if kind.resolved == kind.count else f", {kind.resolved} resolved"
     yield f"{_counted(kind.count, kind.kind)}{resolved}: {kind.meaning}"
     # Unresolved ones come first.
     shown = sorted(kind.rows, key=lambda row: row.resolved)[:_MAX_INCIDENTS]
@@ -169,13 +169,9 @@ def _incidents(kind: IncidentKind) -> Iterator[str]:
 
 
 def _incident(row: IncidentRow) -> str:
-    shards = (
-        ""
-        if not row.count
-        else f", shard {row.first}"
-        if row.count == 1
-        else f", shards {row.first}-{row.first + row.count - 1}"
-    )
+    shards = ""
+    if row.count:
+        shards = f", shard {row.first}" if row.count == 1 else f", shards {row.first}-{row.first + row.count - 1}"
     who = f", {row.name or f'worker {row.worker}'}" if row.worker else ""
     return (
         f"{'resolved, ' if row.resolved else ''}record {row.record} (line {row.line}), step {row.step}{shards}{who}:"
