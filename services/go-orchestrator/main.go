@@ -17,8 +17,8 @@ import (
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
-	"pangea.example/pangea/services/go-orchestrator/internal/crash"
 	"pangea.example/pangea/services/go-orchestrator/internal/endpoint"
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/httpapi"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/rundir"
@@ -26,6 +26,9 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/settings"
 	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
 )
+
+// The release that this was built as; the build sets it.
+var release = "unreleased"
 
 // Exit codes of the process.
 const (
@@ -40,7 +43,7 @@ func main() {
 		}
 		return
 	}
-	s, err := settings.Parse(os.Args[1:], os.Stdout)
+	s, err := settings.Parse(os.Args[1:], os.Stdout, release)
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
@@ -106,11 +109,11 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 		return err
 	}
 	defer pages.Close()
-	pass, err := crash.Parse(os.Getenv(crash.Variable))
+	hit, err := failpoint.Parse(os.Getenv(failpoint.Variable))
 	if err != nil {
 		return err
 	}
-	files, past, err := rundir.Open(s.RunDir, pass)
+	files, past, err := rundir.Open(s.RunDir, hit)
 	if err != nil {
 		return err
 	}
@@ -121,22 +124,22 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	metrics := telemetry.NewMetrics(memory)
 	workers, err := server.New(server.Config{
 		Run: run.Config{
-			RunID: s.RunID, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
+			RunID: s.RunID, Release: release, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
 			CheckpointSteps: s.CheckpointSteps, CheckpointEvery: s.CheckpointEvery, KeepCheckpoints: s.KeepCheckpoints,
 			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,
 			Strict: s.Strict, TakeChanges: s.TakeChanges,
 		},
 		MaxConnections: s.MaxConnections, ExitWhenFinished: s.ExitWhenFinished,
-		Memory: memory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Pass: pass,
+		Memory: memory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Hit: hit,
 	}, past)
 	if err != nil {
-		return fmt.Errorf("cannot go on with the run in %s: %w", s.RunDir, err)
+		return fmt.Errorf("cannot continue the run in %s: %w", s.RunDir, err)
 	}
 	metrics.Add(workers)
 	api := httpapi.New(workers, metrics.Handler())
 	go func() {
 		if err := api.Serve(pages); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("the HTTP pages are gone", "error", err.Error())
+			log.Error("the HTTP server stopped", "error", err.Error())
 		}
 	}()
 	log.Info("ready", "run", s.RunID, "listen", listener.Addr().String(), "http", pages.Addr().String(), "run_dir", s.RunDir)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster import SCRIPT
-from tests.integration.command import pangea
+from tests.harness.cluster import SCRIPT
+from tests.harness.command import pangea
 
 
 def test_a_run_under_faults_has_the_bits_of_an_undisturbed_one(tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.stage import Stage, kill, pause, stage
+from tests.harness.cluster import Cluster, cluster
+from tests.harness.processes import kill, pause
 
 
-def test_the_only_data_service_is_killed_and_comes_back(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path) as run:
+def test_the_only_data_service_is_killed_and_comes_back(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path) as run:
         run.start_worker("worker", gate_step=4)
         run.wait_gate("worker")
         kill(run.replicas[0])
@@ -19,8 +20,8 @@ def test_the_only_data_service_is_killed_and_comes_back(alone: Stage, tmp_path: 
     assert run.final() == alone.final()
 
 
-def test_a_killed_replica_is_replaced_by_the_other_one(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, replicas=2) as run:
+def test_a_killed_replica_is_replaced_by_the_other_one(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, replicas=2) as run:
         run.start_worker("worker", gate_step=4)
         run.wait_gate("worker")
         kill(run.replicas[0])
@@ -30,8 +31,8 @@ def test_a_killed_replica_is_replaced_by_the_other_one(alone: Stage, tmp_path: P
 
 
 @pytest.mark.parametrize("hanging", [0, 1])
-def test_a_replica_that_hangs_is_not_waited_for(hanging: int, alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, replicas=2) as run:
+def test_a_replica_that_hangs_is_not_waited_for(hanging: int, alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, replicas=2) as run:
         run.start_worker("worker", gate_step=4)
         run.wait_gate("worker")
         pause(run.replicas[hanging])

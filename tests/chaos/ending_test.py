@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.launched import launched
-from tests.integration.command import pangea
+from tests.harness.command import pangea
+from tests.harness.launched import launched
 from tools.processes.waiting import eventually
 
 BEGIN = """
 import os, torch, pangea
 from torch.nn import functional
-from tests.integration.gated_training import pass_gate
+from tests.harness.gates import pass_gate
 pangea.seed_everything()
 model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1000), torch.nn.BatchNorm1d(1000), torch.nn.ReLU(), torch.nn.Linear(1000, 10))
 run = pangea.join(model, torch.optim.AdamW(model.parameters(), lr=0.01))
@@ -76,7 +76,7 @@ def test_a_notice_of_two_workers_is_on_the_terminal_once(tmp_path: Path) -> None
         train.open_gates()
         said = train.wait_exit(0)
     assert len(list((tmp_path / "run" / "logs").glob("*.notices.jsonl"))) == 2
-    assert said.count("a step moves these buffers by the mean") == 1
+    assert said.count("a step changes these buffers by the mean") == 1
 
 
 def test_checkpoints_that_do_not_fit_on_the_disk_are_told_at_once_and_the_run_goes_on(tmp_path: Path) -> None:

@@ -1,16 +1,16 @@
 """The orchestrator dies at the points where it matters most, and comes back: the same bits, no step lost, none repeated."""
 
-import dataclasses
 import signal
 from pathlib import Path
 
 import pytest
 
 from pangea.ledger import reader as ledger
-from tests.chaos.stage import OPTIONS, Stage, death, kill, stage
+from tests.harness.cluster import Cluster, cluster
+from tests.harness.processes import kill, wait_exit
 from tools.processes.waiting import eventually
 
-WITH_CHECKPOINTS = dataclasses.replace(OPTIONS, checkpoint_steps=3)
+CHECKPOINT_STEPS = 3
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,11 @@ WITH_CHECKPOINTS = dataclasses.replace(OPTIONS, checkpoint_steps=3)
         "checkpoint.after-rename:2",
     ],
 )
-def test_killed_at_a_named_point_it_goes_on_to_the_same_bits(point: str, alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, crash_at=point, options=WITH_CHECKPOINTS) as run:
+def test_killed_at_a_named_point_it_goes_on_to_the_same_bits(point: str, alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, crash_at=point, checkpoint_steps=CHECKPOINT_STEPS) as run:
         run.start_worker("first")
         run.start_worker("second")
-        assert run.orchestrator is not None
-        assert death(run.orchestrator) == -9
+        assert wait_exit(run.orchestrator) == -9
         run.start_orchestrator()
         run.finish("first", "second")
     assert run.hashes() == alone.hashes()
@@ -43,13 +42,12 @@ def test_killed_at_a_named_point_it_goes_on_to_the_same_bits(point: str, alone: 
     run.audit()
 
 
-def test_killed_again_and_again_it_loses_nothing(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, crash_at="ledger.after-append:9") as run:
+def test_killed_again_and_again_it_loses_nothing(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, crash_at="ledger.after-append:9") as run:
         run.start_worker("first")
         run.start_worker("second")
         for crash_at in ("ledger.after-sync:6", "step.before-send:2", "step.after-send:1", ""):
-            assert run.orchestrator is not None
-            assert death(run.orchestrator) == -9
+            assert wait_exit(run.orchestrator) == -9
             run.start_orchestrator(crash_at)
         run.finish("first", "second")
     assert run.hashes() == alone.hashes()
@@ -57,11 +55,10 @@ def test_killed_again_and_again_it_loses_nothing(alone: Stage, tmp_path: Path) -
     run.audit()
 
 
-def test_everything_is_killed_and_started_again(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, options=WITH_CHECKPOINTS) as run:
+def test_everything_is_killed_and_started_again(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, checkpoint_steps=CHECKPOINT_STEPS) as run:
         run.start_worker("first", gate_step=8)
         run.wait_gate("first")
-        assert run.orchestrator is not None
         for child in (run.workers["first"], run.orchestrator, run.replicas[0]):
             kill(child)
         run.replicas[0] = run.start_replica(1)
@@ -69,19 +66,18 @@ def test_everything_is_killed_and_started_again(alone: Stage, tmp_path: Path) ->
         run.start_worker("second")
         run.start_worker("third")
         run.finish("second", "third")
-        assert "the run goes on from a checkpoint" in run.orchestrator_log()
+        assert "the run continues from a checkpoint" in run.log("go-orchestrator")
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()
     run.audit()
 
 
-def test_a_signal_takes_a_checkpoint_and_the_run_goes_on(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, options=dataclasses.replace(OPTIONS, checkpoint_steps=100)) as run:
+def test_a_signal_takes_a_checkpoint_and_the_run_goes_on(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, checkpoint_steps=100) as run:
         run.start_worker("first", gate_step=2)
         run.wait_gate("first")
-        assert run.orchestrator is not None
         run.orchestrator.signal(signal.SIGUSR1)
-        eventually(lambda: "a checkpoint is asked for" in run.orchestrator_log(), "the orchestrator has noticed SIGUSR1")
+        eventually(lambda: "a checkpoint was requested" in run.log("go-orchestrator"), "the orchestrator has noticed SIGUSR1")
         run.open_gate("first")
         run.finish("first")
         steps = [record.step for record in run.records(ledger.Checkpoint)]
@@ -89,15 +85,14 @@ def test_a_signal_takes_a_checkpoint_and_the_run_goes_on(alone: Stage, tmp_path:
     assert run.hashes() == alone.hashes()
 
 
-def test_a_signal_ends_it_after_a_last_checkpoint(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, options=dataclasses.replace(OPTIONS, checkpoint_steps=100)) as run:
+def test_a_signal_ends_it_after_a_last_checkpoint(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, checkpoint_steps=100) as run:
         run.start_worker("first", gate_step=5)
         run.wait_gate("first")
-        assert run.orchestrator is not None
         run.orchestrator.signal(signal.SIGHUP)
-        eventually(lambda: "waits for a last checkpoint" in run.orchestrator_log(), "the orchestrator has noticed SIGHUP")
+        eventually(lambda: "waits for a last checkpoint" in run.log("go-orchestrator"), "the orchestrator has noticed SIGHUP")
         run.open_gate("first")
-        assert death(run.orchestrator) == 0
+        assert wait_exit(run.orchestrator) == 0
         assert run.records(ledger.Checkpoint)[-1].step == len(run.records(ledger.Step))
         run.start_orchestrator()
         run.finish("first")

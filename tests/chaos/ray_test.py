@@ -18,18 +18,14 @@ from pangea.launch.job import Job
 from pangea.launch.settings import Settings
 from pangea.rundir.layout import DATA_SERVICE, ORCHESTRATOR, port_file
 from pangea.services.restarts import ExitStatus
-from tests.chaos.launched import Launched, alone, launched, new_run
-from tests.integration.cluster import SCRIPT, Cluster
-from tests.integration.command import pangea
+from tests.harness.cluster import SCRIPT, Cluster
+from tests.harness.command import pangea
+from tests.harness.launched import Launched, launched, new_run
+from tests.harness.processes import parent_of
 from tools.processes.waiting import eventually
 
 _STORE_BYTES = 80 << 20
 _GATE_STEP = 3
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    return alone(tmp_path_factory.mktemp("alone"))
 
 
 @pytest.fixture
@@ -54,8 +50,7 @@ def launch(nodes: Any, run_dir: Path, *options: str) -> list[str]:
 
 def keeper_of(pid: int) -> int:
     """The actor that started a process."""
-    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("PPid:")]
-    parent = int(line.split()[1])
+    parent = parent_of(pid)
     assert b"ray::" in Path(f"/proc/{parent}/cmdline").read_bytes()
     return parent
 
@@ -65,19 +60,19 @@ def wait_again(command: Launched, name: str, pid: int) -> None:
     eventually(lambda: set(command.processes(name)) - {pid}, f"{name} is started again")
 
 
-def finish(command: Launched, undisturbed: Cluster, folder: Path) -> str:
+def finish(command: Launched, alone: Cluster, folder: Path) -> str:
     """The run goes on to its end, and all holds."""
     command.open_gates()
     said = command.wait_exit(0)
-    assert command.hashes() == undisturbed.hashes()
-    assert command.final() == undisturbed.final()
+    assert command.hashes() == alone.hashes()
+    assert command.final() == alone.final()
     eventually(lambda: not command.processes(), "no process outlives the run")
     audit = pangea(folder, "audit", str(command.run_dir))
     assert audit.returncode == 0, audit.stdout + audit.stderr
     return said
 
 
-def test_killed_workers_orchestrator_and_actors_are_started_again_and_the_bits_hold(nodes: Any, undisturbed: Cluster, tmp_path: Path) -> None:
+def test_killed_workers_orchestrator_and_actors_are_started_again_and_the_bits_hold(nodes: Any, alone: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, launch(nodes, run_dir), gate_step=_GATE_STEP) as command:
         command.wait_mid_step(2)
@@ -87,19 +82,19 @@ def test_killed_workers_orchestrator_and_actors_are_started_again_and_the_bits_h
             (pid,) = command.processes(victim)
             os.kill(keeper_of(pid), signal.SIGKILL)
             wait_again(command, victim, pid)
-        said = finish(command, undisturbed, tmp_path)
+        said = finish(command, alone, tmp_path)
     assert "worker-1 was killed (signal 9); started again" in said
     assert "go-orchestrator is started again after its actor or its node was lost" in said
 
 
-def test_the_loss_of_a_node_moves_its_processes_and_the_bits_hold(nodes: Any, undisturbed: Cluster, tmp_path: Path) -> None:
+def test_the_loss_of_a_node_moves_its_processes_and_the_bits_hold(nodes: Any, alone: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, launch(nodes, run_dir), gate_step=_GATE_STEP) as command:
         command.wait_mid_step(2)
         # Not the head, which has the list of nodes.
         nodes.remove_node(nodes.list_all_nodes()[-1], allow_graceful=False)
         eventually(lambda: "after its actor or its node was lost" in command.output, "Ray notices, and starts something on the other node")
-        finish(command, undisturbed, tmp_path)
+        finish(command, alone, tmp_path)
 
 
 def keeper(run_dir: Path) -> ray_keeper.Keeper:

@@ -1,6 +1,5 @@
 """A run that was stopped, or killed with all its processes, goes on with other workers to the bits of an undisturbed one, and computes no more again than it has to."""
 
-import json
 import os
 import shutil
 import signal
@@ -11,14 +10,9 @@ import pytest
 
 from pangea.places import data_file
 from pangea.rundir.status import read_status
-from tests.chaos.launched import EPOCHS, STEPS, Launched, alone, launched, new_run
-from tests.integration.cluster import SCRIPT, Cluster
+from tests.harness.cluster import OPTIONS, SCRIPT, STEPS, Cluster, undisturbed
+from tests.harness.launched import Launched, launched, new_run
 from tools.processes.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    return alone(tmp_path_factory.mktemp("alone"))
 
 
 def resume(run_dir: Path, *options: str) -> list[str]:
@@ -28,16 +22,16 @@ def resume(run_dir: Path, *options: str) -> list[str]:
 def stop(command: Launched, number: signal.Signals = signal.SIGTERM) -> str:
     """Stops a run whose workers stand at a gate, with a last checkpoint; gives what it says."""
     command.child.signal(number)
-    eventually(lambda: "waits for a last checkpoint" in (command.run_dir / "logs" / "go-orchestrator.log").read_text(), "the orchestrator wants a checkpoint")
+    eventually(lambda: "waits for a last checkpoint" in command.log("go-orchestrator"), "the orchestrator wants a checkpoint")
     command.open_gates()
     said = command.wait_exit(128 + number)
     assert not command.processes(), "a process outlived the run"
-    assert list((command.run_dir / "checkpoints").glob("*.safetensors")), "no last checkpoint"
+    assert command.checkpoints(), "no last checkpoint"
     return said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_run_that_is_stopped_in_mid_epoch_computes_nothing_again_with_another_number_of_workers(number: signal.Signals, undisturbed: Cluster, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_in_mid_epoch_computes_nothing_again_with_another_number_of_workers(number: signal.Signals, alone: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, new_run(run_dir, "--workers", "2"), gate_step=4) as first:
         first.wait_mid_step(2)
@@ -53,17 +47,17 @@ def test_a_run_that_is_stopped_in_mid_epoch_computes_nothing_again_with_another_
         said = second.wait_exit(0)
     assert "no steps are computed again" in said
     assert second.computed() == {*range(stopped["committed"], STEPS)}
-    assert json.loads((run_dir / "run.json").read_text())["resumed_from"]["steps_again"] == 0
-    assert second.hashes() == undisturbed.hashes()
-    assert second.final() == undisturbed.final()
-    assert json.loads((run_dir / "result.json").read_text()) == json.loads((undisturbed.run_dir / "result.json").read_text())
+    assert second.read("run.json")["resumed_from"]["steps_again"] == 0
+    assert second.hashes() == alone.hashes()
+    assert second.final() == alone.final()
+    assert second.read("result.json") == alone.read("result.json")
 
     with launched(run_dir, resume(run_dir)) as third:
         assert "already finished" in third.wait_exit(0)
 
 
 @pytest.mark.parametrize("killed", ["everything", "the launcher alone"])
-def test_a_run_whose_launcher_is_killed_ends_with_it_and_goes_on_from_its_last_checkpoint(killed: str, undisturbed: Cluster, tmp_path: Path) -> None:
+def test_a_run_whose_launcher_is_killed_ends_with_it_and_goes_on_from_its_last_checkpoint(killed: str, alone: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, new_run(run_dir, "--workers", "2", "--checkpoint-steps", "2"), gate_step=5) as first:
         first.wait_mid_step(2)
@@ -84,19 +78,19 @@ def test_a_run_whose_launcher_is_killed_ends_with_it_and_goes_on_from_its_last_c
     assert "computed again" in said
     # At most one interval.
     assert min(second.computed()) >= committed - 2
-    assert second.hashes() == undisturbed.hashes()
-    assert second.final() == undisturbed.final()
+    assert second.hashes() == alone.hashes()
+    assert second.final() == alone.final()
 
 
-def test_a_finished_run_gets_more_epochs(undisturbed: Cluster, tmp_path: Path) -> None:
+def test_a_finished_run_gets_more_epochs(alone: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, new_run(run_dir, "--workers", "1")) as first:
         first.wait_exit(0)
-    assert first.hashes() == undisturbed.hashes()
-    with launched(run_dir, resume(run_dir, "--epochs", str(EPOCHS + 1))) as second:
+    assert first.hashes() == alone.hashes()
+    with launched(run_dir, resume(run_dir, "--epochs", str(OPTIONS.epochs + 1))) as second:
         assert "no steps are computed again" in second.wait_exit(0)
-    assert second.computed() == {*range(STEPS, STEPS + STEPS // EPOCHS)}
-    longer = alone(tmp_path / "longer", EPOCHS + 1)
+    assert second.computed() == {*range(STEPS, STEPS + STEPS // OPTIONS.epochs)}
+    longer = undisturbed(tmp_path / "longer", epochs=OPTIONS.epochs + 1)
     assert second.hashes() == longer.hashes()
     assert second.final() == longer.final()
 
@@ -120,7 +114,7 @@ def test_data_and_script_may_move_and_what_is_gone_names_the_option(tmp_path: Pa
     with launched(run_dir, [*again, "--dataset", f"csv:{moved},shape=1x8x8"]) as last:
         last.wait_exit(0)
     assert len(last.hashes()) == STEPS
-    kept = json.loads((run_dir / "launch.json").read_text())
+    kept = last.read("launch.json")
     assert str(moved) in kept["dataset"] and kept["script"] == str(moved_script)
 
 
@@ -147,21 +141,21 @@ def test_another_script_is_taken_only_on_request(tmp_path: Path) -> None:
         assert "--take-changes" in refused.wait_exit(1)
     with launched(run_dir, [*words, "--take-changes"]) as taken:
         taken.wait_exit(0)
-    assert json.loads((run_dir / "launch.json").read_text())["script"] == str(other)
+    assert taken.read("launch.json")["script"] == str(other)
 
 
-def test_sigusr1_takes_a_checkpoint_and_the_run_goes_on(undisturbed: Cluster, tmp_path: Path) -> None:
+def test_sigusr1_takes_a_checkpoint_and_the_run_goes_on(alone: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, new_run(run_dir, "--workers", "2", "--checkpoint-seconds", "0"), gate_step=4) as command:
         command.wait_mid_step(2)
-        before = {*(run_dir / "checkpoints").glob("*.safetensors")}
+        before = command.checkpoints()
         # As a cluster sends it: to all processes of the run.
         for pid in [command.child.process.pid, *command.processes()]:
             os.kill(pid, signal.SIGUSR1)
         eventually(lambda: "SIGUSR1: a checkpoint is taken now" in command.output, "the command hears it")
         command.open_gates()
         command.wait_exit(0)
-        later = {*(run_dir / "checkpoints").glob("*.safetensors")} - before
+        later = command.checkpoints() - before
     assert any(int(file.stem.rpartition("-")[2]) < STEPS for file in later), sorted(later)
-    assert command.hashes() == undisturbed.hashes()
+    assert command.hashes() == alone.hashes()
     assert "was killed" not in command.output

@@ -12,8 +12,10 @@ import pytest
 
 from pangea.places import program
 from tests.chaos import fake_ssh
-from tests.chaos.launched import Launched, alone, launched, new_run, parent_of
-from tests.integration.command import pangea
+from tests.harness.cluster import Cluster
+from tests.harness.command import pangea
+from tests.harness.launched import Launched, launched, new_run
+from tests.harness.processes import parent_of
 from tools.processes.waiting import eventually
 
 _GATE_STEP = 3
@@ -62,7 +64,7 @@ def wait_again(command: Launched, name: str, pid: int) -> None:
     eventually(lambda: set(real(command, name)) - {pid}, f"{name} is started again")
 
 
-def test_killed_processes_and_cut_connections_are_made_good_and_the_bits_hold(programs: Path, tmp_path: Path) -> None:
+def test_killed_processes_and_cut_connections_are_made_good_and_the_bits_hold(programs: Path, alone: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, launch(programs, run_dir, "127.0.0.1", "me@127.0.0.2"), gate_step=_GATE_STEP, errors=["Killed"]) as command:
         command.wait_mid_step(2)
@@ -76,10 +78,9 @@ def test_killed_processes_and_cut_connections_are_made_good_and_the_bits_hold(pr
             wait_again(command, name, pid)
         command.open_gates()
         said = command.wait_exit(0)
-    undisturbed = alone(tmp_path / "alone")
     assert "worker-1 was killed (signal 9); started again" in said
-    assert command.hashes() == undisturbed.hashes()
-    assert command.final() == undisturbed.final()
+    assert command.hashes() == alone.hashes()
+    assert command.final() == alone.final()
     eventually(lambda: not command.processes(), "no process outlives the run")
     audit = pangea(tmp_path, "audit", str(run_dir))
     assert audit.returncode == 0, audit.stdout + audit.stderr

@@ -1,16 +1,16 @@
 """Workers die, hang, fall silent and come back in the middle of a run; the bits stay those of an undisturbed one."""
 
-import dataclasses
 import signal
 from pathlib import Path
 
 from pangea.ledger import reader as ledger
-from tests.chaos.stage import OPTIONS, Stage, death, go_on, kill, pause, stage
+from tests.harness.cluster import Cluster, cluster
+from tests.harness.processes import kill, pause, resume, wait_exit
 from tools.processes.waiting import eventually
 
 
-def test_all_workers_are_killed_and_others_go_on(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path) as run:
+def test_all_workers_are_killed_and_others_go_on(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path) as run:
         run.start_worker("first", gate_step=0)
         run.wait_gate("first")
         run.start_worker("second", gate_step=4)
@@ -26,8 +26,8 @@ def test_all_workers_are_killed_and_others_go_on(alone: Stage, tmp_path: Path) -
     assert run.final() == alone.final()
 
 
-def test_a_stopped_worker_is_not_waited_for_and_takes_part_again(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path) as run:
+def test_a_stopped_worker_is_not_waited_for_and_takes_part_again(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path) as run:
         run.start_worker("steady", gate_step=2)
         run.wait_gate("steady")
         run.start_worker("stopped", gate_step=3)
@@ -38,14 +38,14 @@ def test_a_stopped_worker_is_not_waited_for_and_takes_part_again(alone: Stage, t
         run.wait_step(8)
         assert any(worker["silent"] for worker in run.status()["workers"])
         run.open_gate("stopped")
-        go_on(run.workers["stopped"])
+        resume(run.workers["stopped"])
         run.finish("steady", "stopped")
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()
 
 
-def test_a_worker_that_hangs_while_its_heart_beats_is_overtaken(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path) as run:
+def test_a_worker_that_hangs_while_its_heart_beats_is_overtaken(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path) as run:
         run.start_worker("steady", gate_step=1)
         run.wait_gate("steady")
         run.start_worker("hanging", gate_step=8)
@@ -61,9 +61,9 @@ def test_a_worker_that_hangs_while_its_heart_beats_is_overtaken(alone: Stage, tm
     assert run.final() == alone.final()
 
 
-def test_all_but_one_worker_hang_and_it_goes_on_alone(alone: Stage, tmp_path: Path) -> None:
+def test_all_but_one_worker_hang_and_it_goes_on_alone(alone: Cluster, tmp_path: Path) -> None:
     hanging = [f"hanging-{number}" for number in range(1, 4)]
-    with stage(tmp_path) as run:
+    with cluster(tmp_path) as run:
         run.start_worker("steady", gate_step=1)
         run.wait_gate("steady")
         for name in hanging:
@@ -80,8 +80,8 @@ def test_all_but_one_worker_hang_and_it_goes_on_alone(alone: Stage, tmp_path: Pa
     assert run.final() == alone.final()
 
 
-def test_a_newcomer_does_not_wait_for_the_only_worker_which_hangs(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path) as run:
+def test_a_newcomer_does_not_wait_for_the_only_worker_which_hangs(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path) as run:
         run.start_worker("hanging", gate_step=5)
         run.wait_gate("hanging")
         # Nobody else holds the open step, and there is no checkpoint: it is reached again from the initial parameters.
@@ -94,51 +94,50 @@ def test_a_newcomer_does_not_wait_for_the_only_worker_which_hangs(alone: Stage, 
     assert run.final() == alone.final()
 
 
-def test_a_newcomer_goes_on_from_a_checkpoint_when_the_worker_that_is_asked_for_its_state_hangs(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, options=dataclasses.replace(OPTIONS, checkpoint_steps=4)) as run:
+def test_a_newcomer_goes_on_from_a_checkpoint_when_the_worker_that_is_asked_for_its_state_hangs(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, checkpoint_steps=4) as run:
         # Far enough from the checkpoint for its state not to be in memory any more.
         run.start_worker("hanging", gate_step=7)
         run.wait_gate("hanging")
         eventually(lambda: run.records(ledger.Checkpoint)[-1].step == 4, "the checkpoint of step 4 is written")
         run.start_worker("newcomer")
         run.wait_workers(2)
-        run.hang_next_donor()
+        run.gates.hang_next_donor()
         run.open_gate("hanging")
         run.wait_hanging("hanging")
         run.finish("newcomer")
-        assert "does not give it; another one, or a checkpoint, is tried" in run.orchestrator_log()
+        assert "does not give it; another one, or a checkpoint, is tried" in run.log("go-orchestrator")
         assert run.status()["resumed_from"]["step"] == 4
         assert run.records(ledger.Checkpoint)[-1].step == len(alone.hashes())
-        run.free("hanging")
+        run.gates.free("hanging")
         run.finish("hanging")
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()
 
 
-def test_the_last_checkpoint_is_not_lost_to_a_worker_that_hangs(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, options=dataclasses.replace(OPTIONS, checkpoint_steps=100)) as run:
+def test_the_last_checkpoint_is_not_lost_to_a_worker_that_hangs(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, checkpoint_steps=100) as run:
         run.start_worker("hanging", gate_step=0)
         run.wait_gate("hanging")
         run.start_worker("steady", gate_step=3)
         run.wait_workers(2)
-        run.hang_next_donor()
-        assert run.orchestrator is not None
+        run.gates.hang_next_donor()
         run.open_gate("hanging")
         run.wait_gate("steady")
         run.orchestrator.signal(signal.SIGTERM)
         run.wait_hanging("hanging")
         run.open_gate("steady")
-        assert death(run.orchestrator) == 0
+        assert wait_exit(run.orchestrator) == 0
         newest = run.records(ledger.Checkpoint)[-1]
         assert newest.step == 3, "the last checkpoint is of an earlier step"
-        run.free("hanging")
+        run.gates.free("hanging")
         run.start_orchestrator()
         run.finish("steady", "hanging")
     assert run.hashes() == alone.hashes()
 
 
-def test_workers_die_one_after_the_other(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path) as run:
+def test_workers_die_one_after_the_other(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path) as run:
         run.start_worker("survivor", gate_step=0)
         run.wait_gate("survivor")
         run.start_worker("victim-1", gate_step=2)

@@ -1,20 +1,19 @@
 """Workers that compute or hold wrong bits are found, named and kept out of the sum."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from pangea.ledger import reader as ledger
-from tests.chaos.stage import OPTIONS, Stage, death, stage
+from tests.harness.cluster import Cluster, cluster
+from tests.harness.processes import wait_exit
 
-VERIFIED = dataclasses.replace(OPTIONS, verify_fraction=1.0)
-WITH_CHECKPOINTS = dataclasses.replace(OPTIONS, checkpoint_steps=2)
+CHECKPOINT_STEPS = 2
 INCIDENTS = [f'"msg":"{kind}"' for kind in ("conflict", "divergence", "quarantine")] + ['"verdict":"conflict"']
 
 
-def test_a_worker_that_computes_wrong_gradients_is_quarantined_for_good(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, options=VERIFIED, errors=INCIDENTS) as run:
+def test_a_worker_that_computes_wrong_gradients_is_quarantined_for_good(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, verify_fraction=1.0, errors=INCIDENTS) as run:
         # It has all shards of the first step, which nobody passes before all three are there.
         run.start_worker("liar", gate_step=0, LIE_FROM_STEP="2")
         run.wait_gate("liar")
@@ -22,10 +21,10 @@ def test_a_worker_that_computes_wrong_gradients_is_quarantined_for_good(alone: S
         run.start_worker("honest-2", gate_step=8)
         run.wait_workers(3)
         run.open_gate("liar")
-        assert death(run.workers["liar"]) == 1
+        assert wait_exit(run.workers["liar"]) == 1
         assert "quarantine" in run.workers["liar"].log_tail()
         run.start_worker("liar")
-        assert death(run.workers["liar"]) == 1
+        assert wait_exit(run.workers["liar"]) == 1
         assert "quarantine" in run.workers["liar"].log_tail()
         run.open_gate("honest-1")
         run.open_gate("honest-2")
@@ -37,14 +36,14 @@ def test_a_worker_that_computes_wrong_gradients_is_quarantined_for_good(alone: S
     assert run.final() == alone.final()
 
 
-def test_a_gradient_that_is_no_number_is_refused_by_tensor_and_worker_and_the_run_goes_on(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path) as run:
+def test_a_gradient_that_is_no_number_is_refused_by_tensor_and_worker_and_the_run_goes_on(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path) as run:
         run.start_worker("broken", gate_step=0, LIE_FROM_STEP="2", LIE_FACTOR="nan")
         run.wait_gate("broken")
         run.start_worker("sound")
         run.wait_workers(2)
         run.open_gate("broken")
-        assert death(run.workers["broken"]) == 1
+        assert wait_exit(run.workers["broken"]) == 1
         said = run.workers["broken"].log_tail()
         assert "refused" in said and "(broken)" in said and "1.weight" in said and "NaN" in said and "of step 2" in said, said
         run.finish("sound")
@@ -52,8 +51,8 @@ def test_a_gradient_that_is_no_number_is_refused_by_tensor_and_worker_and_the_ru
     assert run.final() == alone.final()
 
 
-def test_every_shard_verified_changes_no_bit(alone: Stage, tmp_path: Path) -> None:
-    with stage(tmp_path, options=VERIFIED) as run:
+def test_every_shard_verified_changes_no_bit(alone: Cluster, tmp_path: Path) -> None:
+    with cluster(tmp_path, verify_fraction=1.0) as run:
         run.start_worker("first")
         run.start_worker("second")
         run.finish("first", "second")
@@ -62,9 +61,9 @@ def test_every_shard_verified_changes_no_bit(alone: Stage, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("sound", [2, 1])
-def test_a_worker_whose_parameters_change_by_themselves_is_told_apart_and_healed(sound: int, alone: Stage, tmp_path: Path) -> None:
+def test_a_worker_whose_parameters_change_by_themselves_is_told_apart_and_healed(sound: int, alone: Cluster, tmp_path: Path) -> None:
     # With one sound worker there is no majority: what comes out when the steps are computed again tells who was wrong.
-    with stage(tmp_path, options=WITH_CHECKPOINTS, errors=INCIDENTS) as run:
+    with cluster(tmp_path, checkpoint_steps=CHECKPOINT_STEPS, errors=INCIDENTS) as run:
         run.start_worker("bad-memory", gate_step=0, FLIP_AFTER_STEP="3")
         run.wait_gate("bad-memory")
         names = [f"sound-{number}" for number in range(1, sound + 1)]

@@ -2,7 +2,9 @@
 //!
 //!     rust_codec write    JSON lines on stdin -> frames on stdout
 //!     rust_codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a sentence on stderr for what cannot be read
-//!     rust_codec cut      one frame on stdin -> for each of its beginnings a line: what reading it comes to
+//!     rust_codec cut      one frame on stdin -> for each of its prefixes a line: the outcome of reading it
+//!     rust_codec facts    the constants and enums that it was built with, as JSON
+#![expect(clippy::print_stdout, reason = "its output is what the tests read")]
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -10,10 +12,10 @@ use std::io::{self, BufRead, Read, Write};
 use std::process::ExitCode;
 
 use pangea_wire::blocking::{write_frame, FrameReader};
-use pangea_wire::schema::{message, MessageType};
+use pangea_wire::schema::{self, message, MessageType};
 use pangea_wire::{
     message_type, write_tensor_bytes, Attachments, DType, Frame, FrameDecoder, Limits, Pool,
-    ReceivedFrame, TensorData, TensorSpec,
+    ReceivedFrame, SchemaName, TensorData, TensorSpec,
 };
 use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
@@ -25,7 +27,8 @@ fn main() -> ExitCode {
         Some("write") => write(),
         Some("read") => read(),
         Some("cut") => cut(),
-        _ => Err("one of write, read, cut".into()),
+        Some("facts") => facts(),
+        _ => Err("one of write, read, cut, facts".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
 fn number(value: &Value, field: &str) -> Result<u64> {
     value[field]
         .as_u64()
-        .ok_or_else(|| format!("{field} is no number").into())
+        .ok_or_else(|| format!("{field} is not a number").into())
 }
 
 /// The data of a piece: a cycle of 251 bytes that the seed shifts; 0 and 1 for bool.
@@ -63,14 +66,16 @@ fn write() -> Result<()> {
         gradient.set_step(number(&update, "step")?);
         gradient.set_final(update["final"].as_bool().unwrap_or_default());
         write_reports(&update, gradient.reborrow())?;
-        let tensors = update["tensors"].as_array().ok_or("tensors is no list")?;
+        let tensors = update["tensors"]
+            .as_array()
+            .ok_or("tensors is not a list")?;
         let mut list = gradient.init_gradients(tensors.len() as u32);
         for (index, tensor) in tensors.iter().enumerate() {
             let dtype = DType::from_name(tensor["dtype"].as_str().unwrap_or_default())
                 .ok_or("unknown dtype")?;
             let shape = tensor["shape"]
                 .as_array()
-                .ok_or("shape is no list")?
+                .ok_or("shape is not a list")?
                 .iter()
                 .filter_map(Value::as_u64)
                 .collect();
@@ -170,6 +175,51 @@ fn write_reports(
         to.set_stop(report["stop"].as_str().unwrap_or_default());
     }
     Ok(())
+}
+
+/// Writes the constants, and the names of enum members in the order of their numbers.
+fn facts() -> Result<()> {
+    let constants = json!({
+        "protocolVersion": schema::PROTOCOL_VERSION,
+        "maxChunkBytes": schema::MAX_CHUNK_BYTES,
+        "maxFrameBytes": schema::MAX_FRAME_BYTES,
+        "maxShards": schema::MAX_SHARDS,
+        "maxBatchSize": schema::MAX_BATCH_SIZE,
+        "maxParameters": schema::MAX_PARAMETERS,
+        "maxDimensions": schema::MAX_DIMENSIONS,
+        "maxTensorNameBytes": schema::MAX_TENSOR_NAME_BYTES,
+        "maxWorkerNameBytes": schema::MAX_WORKER_NAME_BYTES,
+        "maxSoftwareBytes": schema::MAX_SOFTWARE_BYTES,
+        "maxTrainingBytes": schema::MAX_TRAINING_BYTES,
+        "maxArithmeticBytes": schema::MAX_ARITHMETIC_BYTES,
+        "maxFingerprints": schema::MAX_FINGERPRINTS,
+        "maxOperatorBytes": schema::MAX_OPERATOR_BYTES,
+        "maxStopBytes": schema::MAX_STOP_BYTES,
+        "maxBrokenBytes": schema::MAX_BROKEN_BYTES,
+        "maxColumns": schema::MAX_COLUMNS,
+        "maxColumnNameBytes": schema::MAX_COLUMN_NAME_BYTES,
+        "maxClassNames": schema::MAX_CLASS_NAMES,
+        "maxVocabulary": schema::MAX_VOCABULARY,
+    });
+    let facts = json!({
+        "constants": constants,
+        "enums": {
+            "DataType": members::<schema::DataType>(),
+            "Split": members::<schema::Split>(),
+            "Verdict": members::<schema::Verdict>(),
+            "ErrorAction": members::<schema::ErrorAction>(),
+            "MessageType": members::<schema::MessageType>(),
+        },
+    });
+    println!("{facts}");
+    Ok(())
+}
+
+fn members<T: SchemaName + TryFrom<u16>>() -> Vec<&'static str> {
+    (0..)
+        .map_while(|number| T::try_from(number).ok())
+        .map(T::schema_name)
+        .collect()
 }
 
 fn cut() -> Result<()> {

@@ -70,7 +70,7 @@ def test_what_commands_name_exists(document: str) -> None:
         ("build --config=gone --config=lint", ["--config=gone"]),
         ("./bazelw run //:demo -- --workers 3 --no-such   # --other", ["//:demo: --no-such"]),
         ("./bazelw run //services/go-orchestrator -- --run-dir x --no-such=1 -- --own", ["//services/go-orchestrator: --no-such"]),
-        ("$ ./bazelw run //services/rust-compute -- --dataset-name d --no-such &", ["//services/rust-compute: --no-such"]),
+        ("$ ./bazelw run //services/rust-compute -- --dataset d --no-such &", ["//services/rust-compute: --no-such"]),
         ("./setup.sh --keep --no-such", ["./setup.sh: --no-such"]),
         ("make images gone   # and more", ["make gone"]),
     ],

@@ -7,18 +7,20 @@ _HIDDEN_BUT_OURS = [".ci"]
 _BUILD_FILES = ("BUILD", "BUILD.bazel")
 _RENAMED = ".txt"
 
-def _ignored_folders(ctx, root):
-    """Names of folders at the root that git ignores: results, not sources."""
+def _ignored(ctx, root):
+    """Names of folders and files at the root that git ignores: results, not sources."""
     lines = ctx.read(root.get_child(".gitignore")).split("\n")
-    return [line.strip("/") for line in lines if line.startswith("/") and line.endswith("/")]
+    return [line.strip("/") for line in lines if line.startswith("/")]
 
 def _is_source(entry, ignored):
     name = entry.basename
+    if name in ignored or name.startswith("bazel-"):
+        return False
     if entry.is_dir:
-        return name in _HIDDEN_BUT_OURS or not (name.startswith((".", "bazel-")) or name in ignored)
+        return name in _HIDDEN_BUT_OURS or not name.startswith(".")
 
-    # In a work tree of git's, .git is a file.
-    return name not in [".git", "user.bazelrc"] and not name.startswith("bazel-")
+    # In a work tree of git, .git is a file.
+    return name != ".git"
 
 def _files_below(folder):
     """All files below a folder; Starlark has no recursion."""
@@ -36,7 +38,7 @@ def _files_below(folder):
 
 def _workspace_tree_impl(ctx):
     root = ctx.workspace_root
-    ignored = _ignored_folders(ctx, root)
+    ignored = _ignored(ctx, root)
     files = []
     for entry in root.readdir(watch = "yes"):
         if _is_source(entry, ignored):

@@ -6,8 +6,6 @@ import json
 import os
 import shlex
 import subprocess
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,15 +53,6 @@ class Stack:
         """Lines of metrics.jsonl."""
         file = self.run_dir / "metrics.jsonl"
         return file.read_text().count("\n") if file.exists() else 0
-
-
-def get(address: str, path: str) -> str:
-    """The body of a page; empty if nobody answers, or not with 200."""
-    try:
-        with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
-            return str(answer.read().decode())
-    except (OSError, urllib.error.HTTPError):
-        return ""
 
 
 def kill(command: str) -> None:

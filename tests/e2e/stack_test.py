@@ -6,14 +6,13 @@ Started by setup.sh, or by hand: see tests/e2e/README.md. The tests build on eac
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from pangea.places import python_environment
-from tests.e2e.stack import Stack, get, kill
+from tests.e2e.stack import Stack, kill
+from tests.harness.command import pangea
+from tests.harness.pages import http_get
 from tools.processes.waiting import eventually
 
 STACK = Stack.from_environment()
@@ -23,15 +22,11 @@ STEPS_BETWEEN = 10
 PATIENCE_SECONDS = 600.0
 
 
-def pangea(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "pangea", *arguments], env=python_environment(), capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize("address", [STACK.orchestrator, STACK.data])
 def test_a_service_is_ready_and_exports_metrics(address: str) -> None:
-    eventually(lambda: get(address, "/healthz"), f"{address}/healthz answers", PATIENCE_SECONDS)
-    eventually(lambda: get(address, "/readyz"), f"{address}/readyz answers", PATIENCE_SECONDS)
-    assert "pangea_" in get(address, "/metrics")
+    eventually(lambda: http_get(address, "/healthz")[0] == 200, f"{address} is healthy", PATIENCE_SECONDS)
+    eventually(lambda: http_get(address, "/readyz")[0] == 200, f"{address} is ready", PATIENCE_SECONDS)
+    assert "pangea_" in http_get(address, "/metrics")[1]
 
 
 @pytest.mark.parametrize("command", STACK.kills)
@@ -51,7 +46,7 @@ def test_the_run_ends() -> None:
 
 
 def test_every_sample_was_counted_once() -> None:
-    result = pangea("audit", str(STACK.run_dir))
+    result = pangea(STACK.run_dir.parent, "audit", str(STACK.run_dir))
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -59,7 +54,7 @@ def test_one_worker_on_this_machine_comes_to_the_same_bits(tmp_path: Path) -> No
     record = STACK.record()
     options = [f"--{name.replace('_', '-')}={record[name]}" for name in ("epochs", "batch_size", "shards", "seed")]
     options += [f"--arithmetic={STACK.arithmetic}"] if STACK.arithmetic else []
-    result = pangea("train", "--workers", "1", *options, "--run-dir", str(tmp_path / "run"))
+    result = pangea(tmp_path, "train", "--workers", "1", *options, "--run-dir", "run", patience_seconds=None)
     assert result.returncode == 0, result.stdout + result.stderr
     undisturbed = json.loads((tmp_path / "run" / "run.json").read_text())
     assert undisturbed["params_hash"] == record["params_hash"]

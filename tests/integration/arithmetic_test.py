@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pangea.arithmetic import LEVELS, VARIABLE, best_level
 from pangea.places import example
-from tests.integration.command import pangea
+from tests.harness.command import pangea, run_python
+from tests.harness.run_files import RunFiles
 
 pytestmark = pytest.mark.skipif(not best_level(), reason="this processor has no level to pin")
 
@@ -32,15 +30,11 @@ def unpinned(**environment: str) -> dict[str, str]:
 
 def train(folder: Path, **environment: str) -> tuple[bytes, list[str]]:
     """Trained weights, and the hash after each step."""
+    run = RunFiles(folder / "run")
     result = pangea(folder, "train", "--workers", "1", "--epochs", "1", "--arithmetic", "avx2", "--run-dir", "run", environment=unpinned(**environment))
     assert result.returncode == 0, result.stderr
-    assert json.loads((folder / "run" / "launch.json").read_text())["arithmetic"] == "avx2"
-    return results(folder / "run")
-
-
-def results(run_dir: Path) -> tuple[bytes, list[str]]:
-    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return (run_dir / "final.safetensors").read_bytes(), [line["params_hash"] for line in lines]
+    assert run.read("launch.json")["arithmetic"] == "avx2"
+    return run.final(), run.hashes()
 
 
 @pytest.fixture(scope="module")
@@ -54,23 +48,20 @@ def test_the_callers_environment_is_no_part_of_the_result(caller: str, plain: tu
 
 
 def test_a_script_that_is_started_by_hand_comes_to_the_same_bits(plain: tuple[bytes, list[str]], tmp_path: Path) -> None:
-    environment = unpinned(PANGEA_ARITHMETIC="avx2", PYTHONPATH=os.pathsep.join(sys.path), BUILD_WORKING_DIRECTORY=str(tmp_path), **CALLERS["old"])
-    result = subprocess.run([sys.executable, str(example("digits.py"))], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    result = run_python(tmp_path, str(example("digits.py")), environment=unpinned(PANGEA_ARITHMETIC="avx2", **CALLERS["old"]))
     assert result.returncode == 0, result.stderr
     (run_dir,) = (tmp_path / "pangea-runs").iterdir()
-    assert "starts digits.py again" in result.stderr
+    assert "restarting digits.py" in result.stderr
     # Its own run has more epochs.
-    assert results(run_dir)[1][: len(plain[1])] == plain[1]
+    assert RunFiles(run_dir).hashes()[: len(plain[1])] == plain[1]
 
 
 def test_the_libraries_would_have_followed_the_caller(tmp_path: Path) -> None:
     """Else this file would prove nothing."""
     script = "from pangea.training.determinism import configure_torch; configure_torch(); from pangea.training.fingerprints import fingerprints; print({k: v.hex() for k, v in fingerprints().items()})"
-    printed = {
-        subprocess.run([sys.executable, "-c", script], env=unpinned(PYTHONPATH=os.pathsep.join(sys.path), **caller), capture_output=True, text=True, timeout=240, check=True).stdout
-        for caller in ({}, CALLERS["old"])
-    }
-    assert len(printed) == 2
+    printed = [run_python(tmp_path, "-c", script, environment=unpinned(**caller)) for caller in ({}, CALLERS["old"])]
+    assert [ended.returncode for ended in printed] == [0, 0], printed
+    assert len({ended.stdout for ended in printed}) == 2
 
 
 def test_a_run_does_not_go_on_with_another_arithmetic(tmp_path: Path) -> None:

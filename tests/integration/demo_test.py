@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import safetensors.torch
@@ -12,11 +10,12 @@ from click.testing import CliRunner
 import pangea
 from pangea.commands.main import main
 from pangea.examples.digits import build_model
+from tests.harness.command import Ended, run_python
+from tests.harness.run_files import RunFiles
 
 
-def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "BUILD_WORKING_DIRECTORY": str(folder)}
-    return subprocess.run([sys.executable, str(Path(pangea.__file__).with_name("demo.py")), *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False)
+def demo(folder: Path, *arguments: str) -> Ended:
+    return run_python(folder, str(Path(pangea.__file__).with_name("demo.py")), *arguments, working_folder=Path(os.sep))
 
 
 def test_the_demo_reaches_97_percent_on_samples_that_it_never_saw(tmp_path: Path) -> None:
@@ -27,12 +26,10 @@ def test_the_demo_reaches_97_percent_on_samples_that_it_never_saw(tmp_path: Path
     assert figures["steps"] == 8 * 23
     assert figures["failed_workers"] == []
     assert abs(sum(figures[f"{part}_share"] for part in ("data", "compute", "exchange")) - 1) < 1e-6
-    run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert run["state"] == "finished"
-    assert run["params_hash"] == figures["params_hash"]
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["params_hash"] == figures["params_hash"]
-    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert len(lines) == figures["steps"]
+    run = RunFiles(tmp_path / "run")
+    assert run.read("run.json")["state"] == "finished"
+    assert run.read("run.json")["params_hash"] == run.read("result.json")["params_hash"] == figures["params_hash"]
+    assert len(run.hashes()) == figures["steps"]
     audited = CliRunner().invoke(main, ["audit", str(tmp_path / "run"), "--json"])
     assert audited.exit_code == 0, audited.output
     proven = json.loads(audited.output)

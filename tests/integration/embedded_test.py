@@ -1,11 +1,11 @@
 """A script that is simply started, with no address given, brings orchestrator and data service with it."""
 
-import contextlib
-import json
-import subprocess
+import os
 from pathlib import Path
 
-from pangea.places import python_command, python_environment
+from tests.harness.command import run_python
+from tests.harness.processes import find_processes
+from tests.harness.run_files import RunFiles
 
 SCRIPT = """
 import os, torch, pangea
@@ -18,28 +18,24 @@ run.finish(pid=os.getpid())
 """
 
 
-def test_a_script_without_addresses_runs_alone_and_leaves_no_process(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT)
-    environment = {name: value for name, value in python_environment().items() if name not in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA", "PANGEA_RUN_DIR")}
-    environment["BUILD_WORKING_DIRECTORY"] = str(tmp_path)
-    ended = subprocess.run(python_command(tmp_path / "script.py"), env=environment, capture_output=True, text=True, timeout=200, check=False)
+def run_alone(folder: Path, script: str) -> tuple[RunFiles, str]:
+    """Starts a script without a launcher in a folder; gives its run, and what it said on stderr."""
+    folder.mkdir(exist_ok=True)
+    (folder / "script.py").write_text(script)
+    environment = {name: value for name, value in os.environ.items() if name not in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA", "PANGEA_RUN_DIR")}
+    ended = run_python(folder, "script.py", environment=environment)
     assert ended.returncode == 0, ended.stderr
-    run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert (run["state"], run["steps"]) == ("finished", run["total_steps"])
-    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == run["total_steps"]
-    assert (tmp_path / "run" / "final.safetensors").stat().st_size > 640 * 4
-    assert list((tmp_path / "run" / "checkpoints").glob("*.safetensors")), "a run without a launcher takes checkpoints too"
-    assert not [command for command in command_lines() if str(tmp_path).encode() in command], "a service outlived its run"
+    return RunFiles(folder / "run"), ended.stderr
 
 
-def command_lines() -> list[bytes]:
-    """Of all processes that this one sees."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        # It may end while it is looked at.
-        with contextlib.suppress(OSError):
-            found.append(entry.read_bytes())
-    return found
+def test_a_script_without_addresses_runs_alone_and_leaves_no_process(tmp_path: Path) -> None:
+    run, _ = run_alone(tmp_path, SCRIPT)
+    record = run.read("run.json")
+    assert (record["state"], record["steps"]) == ("finished", record["total_steps"])
+    assert len(run.hashes()) == record["total_steps"]
+    assert len(run.final()) > 640 * 4
+    assert run.checkpoints(), "a run without a launcher takes checkpoints too"
+    assert not find_processes(lambda command, _: str(tmp_path).encode() in command), "a service outlived its run"
 
 
 # This thread's own children: first both services, then the one that was not killed.
@@ -57,17 +53,11 @@ for batch in run.batches():
 
 
 def test_killed_services_of_a_script_that_runs_alone_are_started_again(tmp_path: Path) -> None:
-    hashes = []
-    for name, text in (("whole", SCRIPT), ("killed", KILLED)):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "script.py").write_text(text)
-        environment = {**python_environment(), "BUILD_WORKING_DIRECTORY": str(folder)}
-        ended = subprocess.run(python_command(folder / "script.py"), env=environment, capture_output=True, text=True, timeout=200, check=False)
-        assert ended.returncode == 0, ended.stderr
-        assert ended.stderr.count("started again") == (2 if name == "killed" else 0), ended.stderr
-        hashes.append([json.loads(line)["params_hash"] for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()])
-    assert hashes[0] == hashes[1]
+    whole, said = run_alone(tmp_path / "whole", SCRIPT)
+    assert said.count("started again") == 0, said
+    killed, said = run_alone(tmp_path / "killed", KILLED)
+    assert said.count("started again") == 2, said
+    assert killed.hashes() == whole.hashes()
 
 
 # Asks for a checkpoint, to the whole group as a cluster does, and waits at the next batch until it is there; then has itself stopped.
@@ -86,9 +76,6 @@ for batch in run.batches():
 
 
 def test_a_script_that_runs_alone_takes_a_checkpoint_on_sigusr1_and_leaves_on_sighup(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(SIGNALLED)
-    environment = {**python_environment(), "BUILD_WORKING_DIRECTORY": str(tmp_path)}
-    ended = subprocess.run(python_command(tmp_path / "script.py"), env=environment, capture_output=True, text=True, timeout=200, check=False, cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    assert "was killed" not in ended.stderr
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "stopped"
+    run, said = run_alone(tmp_path, SIGNALLED)
+    assert "was killed" not in said
+    assert run.read("run.json")["state"] == "stopped"

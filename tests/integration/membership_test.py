@@ -3,19 +3,12 @@
 import signal
 from pathlib import Path
 
-import pytest
-
-from tests.integration.cluster import Cluster, cluster, undisturbed
+from tests.harness.cluster import Cluster, cluster
 from tools.processes.waiting import eventually
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    return undisturbed(tmp_path_factory.mktemp("alone"), epochs=2)
-
-
 def test_a_late_joiner_gets_the_state_of_the_run_and_takes_part(alone: Cluster, tmp_path: Path) -> None:
-    with cluster(tmp_path, epochs=2) as run:
+    with cluster(tmp_path) as run:
         run.start_worker("first", gate_step=3)
         run.wait_gate("first")
         run.start_worker("late", gate_step=4)
@@ -32,28 +25,28 @@ def test_a_late_joiner_gets_the_state_of_the_run_and_takes_part(alone: Cluster, 
 
 
 def test_a_killed_workers_shards_are_computed_by_another(alone: Cluster, tmp_path: Path) -> None:
-    with cluster(tmp_path, epochs=2) as run:
+    with cluster(tmp_path) as run:
         run.start_worker("survivor", gate_step=0)
         run.wait_gate("survivor")
         run.start_worker("victim", gate_step=2)
         run.wait_workers(2)
         run.open_gate("survivor")
         run.wait_gate("victim")
-        run.workers["victim"].process.send_signal(signal.SIGKILL)
+        run.workers["victim"].signal(signal.SIGKILL)
         run.wait_exit("survivor")
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()
 
 
 def test_a_worker_that_is_asked_to_stop_hands_its_shards_over_and_exits_with_0(alone: Cluster, tmp_path: Path) -> None:
-    with cluster(tmp_path, epochs=2) as run:
+    with cluster(tmp_path) as run:
         run.start_worker("staying", gate_step=0)
         run.wait_gate("staying")
         run.start_worker("leaving", gate_step=2)
         run.wait_workers(2)
         run.open_gate("staying")
         run.wait_gate("leaving")
-        run.workers["leaving"].process.send_signal(signal.SIGTERM)
+        run.workers["leaving"].signal(signal.SIGTERM)
         run.open_gate("leaving")
         run.wait_exit("leaving")
         run.wait_exit("staying")
@@ -61,12 +54,12 @@ def test_a_worker_that_is_asked_to_stop_hands_its_shards_over_and_exits_with_0(a
 
 
 def test_a_waiting_worker_stops_at_once(tmp_path: Path) -> None:
-    with cluster(tmp_path, epochs=2) as run:
+    with cluster(tmp_path) as run:
         run.start_worker("holding", gate_step=1)
         run.wait_gate("holding")
         run.start_worker("waiting")
         run.wait_workers(2)
-        run.workers["waiting"].process.send_signal(signal.SIGTERM)
+        run.workers["waiting"].signal(signal.SIGTERM)
         run.wait_exit("waiting")
         eventually(lambda: len(run.status()["workers"]) == 1, "the leaver is gone from the run")
 

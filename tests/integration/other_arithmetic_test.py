@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster import SCRIPT, cluster
+from tests.harness.cluster import SCRIPT, cluster
 
 # What makes a worker another one, before it joins.
 OTHERS = {
@@ -22,7 +22,7 @@ OTHERS = {
 def test_it_is_refused_with_what_differs_and_the_run_goes_on(other: str, tmp_path: Path) -> None:
     change, reason = OTHERS[other]
     script = tmp_path / "other.py"
-    script.write_text(change + SCRIPT.read_text().replace("from __future__ import annotations\n", ""))
+    script.write_text(change + SCRIPT.read_text())
     with cluster(tmp_path / "run") as running:
         running.start_worker("first", gate_step=0)
         running.wait_gate("first")

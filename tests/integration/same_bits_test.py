@@ -4,19 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from pangea.ledger.reader import NAME, Reader, Step
-from tests.integration.cluster import Cluster, undisturbed
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    return undisturbed(tmp_path_factory.mktemp("alone"))
+from pangea.ledger.reader import Step
+from tests.harness.cluster import STEPS, Cluster, undisturbed
 
 
 def test_a_run_has_a_hash_for_every_step_and_they_all_differ(alone: Cluster) -> None:
     # 1,438 training samples in batches of 256: the last step is uneven.
-    assert [line["samples"] for line in alone.metrics()] == [256] * 5 + [158]
-    assert len(set(alone.hashes())) == 6
+    assert [line["samples"] for line in alone.metrics()] == ([256] * 5 + [158]) * 2
+    assert len(set(alone.hashes())) == STEPS
 
 
 @pytest.mark.parametrize("workers", [2, 3])
@@ -31,8 +26,7 @@ def test_a_step_with_few_samples_is_cut_into_fewer_shards(tmp_path: Path) -> Non
     # 1,438 = 4 * 359 + 2: the last step has two samples, which eight shards would take apart.
     alone, together = (undisturbed(tmp_path / str(workers), workers=workers, batch_size=359) for workers in (1, 2))
     assert together.hashes() == alone.hashes()
-    with (alone.run_dir / NAME).open("rb") as stream:
-        *_, last = (entry.record for entry in Reader(stream) if isinstance(entry.record, Step))
+    *_, last = alone.records(Step)
     samples = [shard.end - shard.start for part in last.contributions for shard in part.shards]
     assert (samples, last.divisor) == ([2, 0, 0, 0, 0, 0, 0, 0], 2.0)
 

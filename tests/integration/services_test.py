@@ -1,6 +1,5 @@
 """The services as an operator meets them: health, taken ports, missing files, graceful stop."""
 
-import json
 import signal
 import socket
 import subprocess
@@ -8,17 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pangea.places import data_file, program
-from pangea.services.embedded import EmbeddedServices
-from tests.integration.cluster import cluster, http_get
+from pangea.places import data_folder, program
+from pangea.rundir.layout import DATA_SERVICE
+from tests.harness.cluster import cluster
+from tests.harness.pages import http_get
 from tools.processes.ports import free_address
-from tools.processes.waiting import eventually
 
 
 def test_services_answer_health_readiness_and_metrics(tmp_path: Path) -> None:
     with cluster(tmp_path) as run:
-        data_http = json.loads((run.run_dir / "logs" / "rust-compute.ports.json").read_text())["http"]
-        for address in (run.services.status, data_http):
+        for address in (run.status_address, run.addresses(DATA_SERVICE).http):
             assert http_get(address, "/healthz")[0] == 200
             assert http_get(address, "/readyz")[0] == 200
             code, text = http_get(address, "/metrics")
@@ -44,7 +42,7 @@ def test_a_taken_port_is_named(name: str, tmp_path: Path) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         command = [str(program(name)), "--listen", address, "--http", "127.0.0.1:0"]
         if name == "rust-compute":
-            command += ["--dataset-name", "digits", "--csv", str(data_file("digits.csv.gz")), "--label-column", "last", "--feature-shape", "1,8,8"]
+            command += ["--dataset", "digits", "--data-dir", str(data_folder())]
         else:
             command += ["--run-dir", str(tmp_path / "run"), "--run-id", "r", "--seed", "0", "--epochs", "1"]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -54,21 +52,7 @@ def test_a_taken_port_is_named(name: str, tmp_path: Path) -> None:
 
 def test_a_missing_data_file_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "nothing.csv"
-    command = [
-        str(program("rust-compute")),
-        "--listen",
-        "127.0.0.1:0",
-        "--http",
-        "127.0.0.1:0",
-        "--dataset-name",
-        "x",
-        "--csv",
-        str(missing),
-        "--label-column",
-        "last",
-        "--feature-shape",
-        "4",
-    ]
+    command = [str(program("rust-compute")), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dataset", f"csv:{missing},shape=4"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert str(missing) in ended.stderr
@@ -78,17 +62,16 @@ def test_services_stop_on_sigterm_with_exit_code_0_while_workers_are_connected(t
     with cluster(tmp_path, epochs=50) as run:
         run.start_worker("worker", gate_step=3, PANGEA_RECONNECT_SECONDS="1")
         run.wait_gate("worker")
-        assert isinstance(run.services, EmbeddedServices)
-        orchestrator, data = run.services.orchestrator_child, run.services.data_child
-        for service in (orchestrator, data):
-            service.process.send_signal(signal.SIGTERM)
-        for service in (orchestrator, data):
+        services = run.orchestrator, *run.replicas
+        for service in services:
+            service.signal(signal.SIGTERM)
+        for service in services:
             assert service.process.wait(10) == 0, service.log_tail()
-        assert json.loads((run.run_dir / "run.json").read_text())["state"] == "stopped"
+        assert run.read("run.json")["state"] == "stopped"
         run.open_gate("worker")
         # The worker tells that its peers are gone instead of hanging.
-        eventually(lambda: run.workers["worker"].exit_code() == 1, "the worker ends with an error")
-        assert "did not come back within" in run.workers["worker"].log_tail()
+        run.wait_exit("worker", code=1)
+        assert "has been unreachable since" in run.workers["worker"].log_tail()
 
 
 def test_a_worker_without_an_orchestrator_says_which_address_it_tried(tmp_path: Path) -> None:

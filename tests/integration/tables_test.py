@@ -1,13 +1,13 @@
 """Tables as people have them, whose columns differ in scale by fifteen orders of magnitude, are learned as well as any other."""
 
-import json
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.command import pangea
+from tests.harness.command import pangea
+from tests.harness.run_files import RunFiles
 
 SCRIPT = """
 import torch, pangea
@@ -50,8 +50,7 @@ def train(folder: Path, dataset: str, workers: int) -> dict[str, Any]:
     (folder / "script.py").write_text(SCRIPT)
     ended = pangea(folder, "train", "script.py", "--workers", str(workers), "--epochs", "10", "--dataset", dataset, "--run-dir", "run", "--json")
     assert ended.returncode == 0, ended.stderr
-    result: dict[str, Any] = json.loads((folder / "run" / "result.json").read_text())
-    return result
+    return RunFiles(folder / "run").read("result.json")
 
 
 @pytest.mark.parametrize("large", [salaries, nanoseconds])

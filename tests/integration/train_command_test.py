@@ -1,17 +1,13 @@
 """`pangea train` where people call it: in their folder, with their environment and terminal."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from pangea.places import python_environment
-from tests.integration.command import pangea
+from tests.harness.command import pangea
 
 SCRIPT = """
 import json, os, pathlib, torch, pangea
@@ -63,15 +59,14 @@ def test_a_terminal_without_unicode_is_no_reason_to_fail() -> None:
     with tempfile.TemporaryDirectory() as above:
         folder = Path(above) / "Modèle β"
         write(folder)
-        environment = {**python_environment(), "BUILD_WORKING_DIRECTORY": str(folder), "PYTHONIOENCODING": "ascii", "LANG": "C", "COLUMNS": "500"}
 
-        def shown(*words: str) -> bytes:
-            ended = subprocess.run([sys.executable, "-m", "pangea", *words], env=environment, capture_output=True, timeout=600, check=False, cwd=os.sep)
-            assert ended.returncode == 0, ended.stderr.decode()
+        def shown(*words: str) -> str:
+            ended = pangea(folder, *words, PYTHONIOENCODING="ascii", LANG="C", COLUMNS="500")
+            assert ended.returncode == 0, ended.stderr
             return ended.stdout
 
-        assert b"Mod\\xe8le \\u03b2" in shown("train", "train.py", "--workers", "1", "--epochs", "1", "--run-dir", "run")
-        assert b"| state" in shown("status", "run")
+        assert "Mod\\xe8le \\u03b2" in shown("train", "train.py", "--workers", "1", "--epochs", "1", "--run-dir", "run")
+        assert "| state" in shown("status", "run")
 
 
 def test_a_relative_path_of_pangea_worker_is_meant_from_the_callers_folder(tmp_path: Path) -> None:
@@ -87,4 +82,7 @@ def test_a_disk_that_takes_no_run_directory_is_a_sentence(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     ended = pangea(tmp_path, "train", "train.py", "--run-dir", "file/run")
     assert ended.returncode == 1
-    assert ended.stderr == f"pangea: cannot create the run directory {tmp_path}/file/run: Not a directory; free some space, get permission to write there, or choose another --run-dir\n"
+    assert (
+        ended.stderr
+        == f"pangea: cannot create the run directory {tmp_path}/file/run: Not a directory; free some space, get permission to write there, or choose another --run-dir\n"
+    )

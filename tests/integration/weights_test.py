@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from pangea.commands.main import main
-from pangea.ledger.reader import NAME, Reader, Step
-from tests.integration.cluster import Cluster, cluster
+from pangea.ledger.reader import Step
+from tests.harness.cluster import Cluster, cluster
 
 SCRIPT = Path(__file__).with_name("weighted_training.py")
 # Shards of three or four samples, of which there are some in which nothing counts.
@@ -16,7 +16,7 @@ BATCH, SHARDS, STOP_STEP = 50, 16, 6
 
 
 def train(folder: Path, workers: int) -> Cluster:
-    with cluster(folder, batch_size=BATCH, shards=SHARDS) as run:
+    with cluster(folder, epochs=1, batch_size=BATCH, shards=SHARDS) as run:
         for number in range(workers):
             run.start_worker(f"worker-{number}", script=SCRIPT, STOP_STEP=str(STOP_STEP))
         for name in run.workers:
@@ -29,17 +29,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     return train(tmp_path_factory.mktemp("alone"), 1)
 
 
-def steps(run: Cluster) -> list[Step]:
-    with (run.run_dir / NAME).open("rb") as stream:
-        return [entry.record for entry in Reader(stream) if isinstance(entry.record, Step)]
-
-
 def test_a_step_is_divided_by_what_counts(alone: Cluster) -> None:
-    for step, line in zip(steps(alone), alone.metrics(), strict=True):
+    for step, line in zip(alone.records(Step), alone.metrics(), strict=True):
         weights = [shard.weight for part in step.contributions for shard in part.shards]
         assert step.samples == BATCH > (step.divisor or 0) == sum(weight or 0 for weight in weights) > 0
         assert line["loss"] == step.loss_sum / (step.divisor or 0)
-    assert 0.0 in [shard.weight for step in steps(alone) for part in step.contributions for shard in part.shards], "no shard in which nothing counts"
+    assert 0.0 in [shard.weight for step in alone.records(Step) for part in step.contributions for shard in part.shards], "no shard in which nothing counts"
 
 
 def test_two_workers_end_after_the_same_step_with_the_same_bytes(alone: Cluster, tmp_path: Path) -> None:
@@ -54,4 +49,4 @@ def test_the_audit_shows_where_the_run_ended_and_who_wanted_that(alone: Cluster)
     assert shown.exit_code == 0, shown.output
     assert "complete up to step 7 of 29, stopped by worker-0: it has seen enough\n" in shown.output
     found = json.loads(CliRunner().invoke(main, ["audit", str(alone.run_dir), "--json"]).output)
-    assert (found["holds"], found["samples"], found["weight"]) == (True, 350, sum(step.divisor or 0 for step in steps(alone)))
+    assert (found["holds"], found["samples"], found["weight"]) == (True, 350, sum(step.divisor or 0 for step in alone.records(Step)))

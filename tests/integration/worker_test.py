@@ -14,48 +14,22 @@ import pytest
 
 from pangea.places import program, python_environment
 from pangea.services.child import Child
-from tests.integration.cluster import SCRIPT, Cluster, cluster, undisturbed
-from tests.integration.command import pangea
+from tests.harness.cluster import OPTIONS, SCRIPT, Cluster, cluster, undisturbed
+from tests.harness.command import pangea
+from tests.harness.processes import wait_exit
 from tools.processes.waiting import PATIENCE_SECONDS, eventually
 
 
 def start(running: Cluster, name: str, *options: str, **environment: str) -> Child:
     """A worker as a container would start it."""
-    child = Child(
-        name, [sys.executable, "-m", "pangea", "worker", *options], running.run_dir / f"{name}.log", {**python_environment(), "GATE_STEP": "-1", "GATE_DIR": "/", **environment}
-    )
-    running.workers[name] = child
-    return child
+    return running.start_python(name, ["-m", "pangea", "worker", *options], environment)
 
 
 def test_workers_by_options_and_by_environment_come_to_the_bits_of_one(tmp_path: Path) -> None:
     with cluster(tmp_path / "two") as running:
-        services = running.services
-        start(
-            running,
-            "options",
-            "--orchestrator",
-            services.orchestrator,
-            "--data",
-            services.data,
-            "--run-dir",
-            str(services.run_dir),
-            "--seed",
-            "5",
-            "--name",
-            "options",
-            str(SCRIPT),
-        )
-        start(
-            running,
-            "environment",
-            str(SCRIPT),
-            PANGEA_ORCHESTRATOR=services.orchestrator,
-            PANGEA_DATA=services.data,
-            PANGEA_RUN_DIR=str(services.run_dir),
-            PANGEA_SEED="5",
-            PANGEA_WORKER_NAME="environment",
-        )
+        where = ["--orchestrator", running.orchestrator_address, "--data", running.data_addresses, "--run-dir", str(running.run_dir)]
+        start(running, "options", *where, "--seed", str(OPTIONS.seed), "--name", "options", str(SCRIPT))
+        start(running, "environment", str(SCRIPT), **running.worker_environment("environment"))
         running.wait_exit("options")
         running.wait_exit("environment")
         assert running.hashes() == undisturbed(tmp_path / "one").hashes()
@@ -102,7 +76,7 @@ def test_a_worker_is_alive_before_it_joins_and_when_it_has_left(tmp_path: Path) 
     script = tmp_path / "slow.py"
     script.write_text(SLOW)
     with cluster(tmp_path / "cluster") as running:
-        child = start(running, "slow", "--orchestrator", running.services.orchestrator, "--data", running.services.data, "--http", "127.0.0.1:0", str(script))
+        child = start(running, "slow", "--orchestrator", running.orchestrator_address, "--data", running.data_addresses, "--http", "127.0.0.1:0", str(script))
         running.wait_exit("slow")
     assert [json.loads(line) for line in child.log.read_text().splitlines() if line.startswith("[")] == [
         ["before", "ok\n", 503, False],
@@ -127,8 +101,7 @@ def test_sigterm_before_there_is_a_run_ends_it(tmp_path: Path) -> None:
     child = Child("waiting", [sys.executable, "-m", "pangea", *words], tmp_path / "log", python_environment())
     eventually((tmp_path / "there").exists, "the script runs")
     child.signal(signal.SIGTERM)
-    ended = eventually(lambda: (child.exit_code(),) if child.exit_code() is not None else None, "it ends")
-    assert ended[0] == 128 + signal.SIGTERM
+    assert wait_exit(child) == 128 + signal.SIGTERM
 
 
 def test_sigterm_while_it_looks_for_the_services_ends_it(tmp_path: Path) -> None:
@@ -139,22 +112,20 @@ def test_sigterm_while_it_looks_for_the_services_ends_it(tmp_path: Path) -> None
         child = Child("joining", [sys.executable, "-m", "pangea", *words], tmp_path / "log", python_environment())
         with silent.accept()[0]:
             child.signal(signal.SIGTERM)
-            assert child.process.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM, child.log_tail()
+            assert wait_exit(child) == 128 + signal.SIGTERM, child.log_tail()
 
 
 def test_one_that_is_asked_to_end_says_so_and_those_in_its_place_finish_the_run(tmp_path: Path) -> None:
     # As a Job of Kubernetes goes on after a drain: the code is no success, so there is another pod, even if the run is over by then.
     with cluster(tmp_path / "drained") as running:
-        services = running.services
-        where = {"PANGEA_ORCHESTRATOR": services.orchestrator, "PANGEA_DATA": services.data, "PANGEA_RUN_DIR": str(services.run_dir), "PANGEA_SEED": "5"}
-        start(running, "drained", str(SCRIPT), **where, PANGEA_WORKER_NAME="drained", GATE_STEP="2", GATE_DIR=str(tmp_path / "drained" / "gates"))
+        start(running, "drained", str(SCRIPT), **running.worker_environment("drained"), **running.gates.environment(2))
         running.wait_gate("drained")
         running.workers["drained"].signal(signal.SIGTERM)
         running.open_gate("drained")
         running.wait_exit("drained", 128 + signal.SIGTERM)
         for name in ("next", "late"):
-            (services.run_dir / "final.safetensors").unlink(missing_ok=True)
-            start(running, name, str(SCRIPT), **where, PANGEA_WORKER_NAME=name)
+            (running.run_dir / "final.safetensors").unlink(missing_ok=True)
+            start(running, name, str(SCRIPT), **running.worker_environment(name))
             running.wait_exit(name)
             assert running.final()
         assert running.hashes() == undisturbed(tmp_path / "one").hashes()
@@ -166,7 +137,7 @@ def test_health_tells_up_from_down(tmp_path: Path, name: str) -> None:
         return subprocess.run([str(program(name)), "health", address], env=os.environ, capture_output=True, text=True, check=False)
 
     with cluster(tmp_path) as running:
-        address = json.loads((running.run_dir / "logs" / f"{name}.ports.json").read_text())["http"]
+        address = running.addresses(name).http
         assert health(address).returncode == 0
     result = health(address)
     assert result.returncode == 1

@@ -6,25 +6,27 @@ from typing import Any
 
 import pytest
 
-from tests.scripts.scripts import HERE, Ended, train
+from tests.harness.command import pangea
+from tests.harness.run_files import RunFiles
 
+SCRIPTS = Path(__file__).with_name("official")
 EPOCHS, STEPS, INTERRUPT_STEP = 4, 92, 30
 
 
-def alone(folder: Path, script: str) -> Ended:
-    ended = train(folder / "alone", str(HERE / "official" / script), "--workers", "1", "--epochs", str(EPOCHS), "--run-dir", str(folder / "alone"))
-    assert ended.code == 0, ended.output
-    return ended
+def alone(folder: Path, script: str) -> RunFiles:
+    ended = pangea(folder, "train", str(SCRIPTS / script), "--workers", "1", "--epochs", str(EPOCHS), "--run-dir", "alone")
+    assert ended.returncode == 0, ended.stderr
+    return RunFiles(folder / "alone")
 
 
-def interrupted(folder: Path, script: str) -> Ended:
-    run_dir = folder / "interrupted"
-    first = train(run_dir, str(HERE / "official" / script), "--workers", "3", "--epochs", str(EPOCHS), "--run-dir", str(run_dir), INTERRUPT_STEP=str(INTERRUPT_STEP))
-    assert first.code == 128 + signal.SIGTERM, first.output
-    assert INTERRUPT_STEP <= len(first.hashes) < STEPS
-    second = train(run_dir, "--resume", str(run_dir), "--workers", "2")
-    assert second.code == 0, second.output
-    return second
+def interrupted(folder: Path, script: str) -> RunFiles:
+    words = ["train", str(SCRIPTS / script), "--workers", "3", "--epochs", str(EPOCHS), "--run-dir", "interrupted"]
+    first, run = pangea(folder, *words, INTERRUPT_STEP=str(INTERRUPT_STEP)), RunFiles(folder / "interrupted")
+    assert first.returncode == 128 + signal.SIGTERM, first.stderr
+    assert INTERRUPT_STEP <= len(run.hashes()) < STEPS
+    second = pangea(folder, "train", "--resume", "interrupted", "--workers", "2")
+    assert second.returncode == 0, second.stderr
+    return run
 
 
 FIGURES: dict[str, dict[str, Any]] = {
@@ -43,15 +45,15 @@ FIGURES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("script", FIGURES)
 def test_the_same_bytes_with_one_worker_and_with_several_and_a_resume(script: str, tmp_path: Path) -> None:
     one, several = alone(tmp_path, script), interrupted(tmp_path, script)
-    assert several.hashes == one.hashes
-    assert several.weights == one.weights
-    assert several.result == one.result
-    result = one.result
+    assert several.hashes() == one.hashes()
+    assert several.final() == one.final()
+    result = one.read("result.json")
+    assert several.read("result.json") == result
     assert {name: result[name] for name in FIGURES[script]} == FIGURES[script]
     assert result["incidents"] == 0
-    assert (len(one.hashes) < STEPS) == ("stopped" in result)
+    assert (len(one.hashes()) < STEPS) == ("stopped" in result)
 
 
 def test_a_weight_makes_a_step_that_of_one_process_over_the_whole_batch(tmp_path: Path) -> None:
     one = alone(tmp_path, "padding.py")
-    assert one.result["furthest"] < 1e-5, "92 steps with rate 0.5 by Pangea and by torch alone"
+    assert one.read("result.json")["furthest"] < 1e-5, "92 steps with rate 0.5 by Pangea and by torch alone"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts.scripts import train
+from tests.harness.command import pangea
 
 HEAD = """import torch, pangea
 from torch import nn
@@ -89,7 +89,7 @@ SCRIPTS = {
     ),
     "a state that is carried on": Script("depends on what was computed before it, so the result would depend on the number of workers", model=HIDDEN),
     "a generator": Script(
-        "take batch.torch_generator() or batch.numpy_generator()",
+        "use batch.torch_generator() or batch.numpy_generator()",
         before="generator = torch.Generator().manual_seed(0)\n",
         loop=LOOP.replace("model(batch.x)", "model(batch.x + 0.3 * torch.randn(batch.x.shape, generator=generator))"),
     ),
@@ -99,16 +99,16 @@ SCRIPTS = {
         loop=LOOP.replace("model(batch.x)", "model(batch.x * generator.random())"),
     ),
     "a draw for the first batch of an epoch": Script(
-        "random numbers that are drawn for some batches only",
+        "random numbers drawn for only some batches",
         model=MODEL.replace("nn.Linear(64, 10)", "nn.Dropout(0.5), nn.Linear(64, 10)"),
         before="epoch = -1\n",
         loop=LOOP.replace("batches():\n", "batches():\n    if batch.epoch != epoch:\n        epoch = batch.epoch\n        torch.rand(3)\n"),
     ),
     "a loss that is no number": Script(
-        "the loss of shard 0 of step 0 is nan; the run holds 0 whole steps. Lower the learning rate", loop=LOOP.replace("run.step(", "run.step(float('nan') * ")
+        "the loss of shard 0 of step 0 is nan, after 0 complete steps. Lower the learning rate", loop=LOOP.replace("run.step(", "run.step(float('nan') * ")
     ),
     "a second pass": Script("write `for epoch in run.epochs(): for batch in run.batches(): ...`".replace("write", "Write"), loop=LOOP + LOOP),
-    "a loss for no batch": Script("line 11: run.step was called without a batch of its own", loop=LOOP + "    run.step(model(batch.x).mean())\n"),
+    "a loss for no batch": Script("line 11: run.step was called without a current batch", loop=LOOP + "    run.step(model(batch.x).mean())\n"),
     "no loss for a batch": Script("run.step was not called for shard 0 of step 0", loop="for batch in run.batches():\n    pass\n"),
 }
 
@@ -121,11 +121,12 @@ SEVERAL = ("a rate that is set in the loop", "a generator", "a norm that the for
 def test_refused(name: str, workers: int, tmp_path: Path) -> None:
     script = SCRIPTS[name]
     (tmp_path / "train.py").write_text(HEAD + script.model + script.before + JOIN + script.loop + FINISH)
-    ended = train(tmp_path / "run", str(tmp_path / "train.py"), "--workers", str(workers), "--epochs", "1", "--run-dir", str(tmp_path / "run"))
-    assert ended.code == 1, ended.output
-    assert "Traceback" not in ended.output
-    assert re.search(r"train\.py, line \d+: ", ended.output), ended.output
-    assert script.message in ended.output, ended.output
+    ended = pangea(tmp_path, "train", "train.py", "--workers", str(workers), "--epochs", "1", "--run-dir", "run")
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 1, said
+    assert "Traceback" not in said
+    assert re.search(r"train\.py, line \d+: ", said), said
+    assert script.message in said, said
     if name != "a second pass":
         assert not (tmp_path / "run" / "final.safetensors").exists()
 
@@ -134,7 +135,6 @@ def test_refused(name: str, workers: int, tmp_path: Path) -> None:
 def test_going_on_without_the_promise_takes_an_option_and_is_told(name: str, tmp_path: Path) -> None:
     script = SCRIPTS[name]
     (tmp_path / "train.py").write_text(HEAD + script.model + script.before + JOIN + script.loop + FINISH)
-    run_dir = tmp_path / "run"
-    ended = train(run_dir, str(tmp_path / "train.py"), "--workers", "1", "--epochs", "1", "--run-dir", str(run_dir), "--allow-nondeterminism")
-    assert ended.code == 0, ended.output
-    assert script.message in "".join(file.read_text() for file in (run_dir / "logs").glob("*.notices.jsonl"))
+    ended = pangea(tmp_path, "train", "train.py", "--workers", "1", "--epochs", "1", "--run-dir", "run", "--allow-nondeterminism")
+    assert ended.returncode == 0, ended.stderr
+    assert script.message in "".join(file.read_text() for file in (tmp_path / "run" / "logs").glob("*.notices.jsonl"))

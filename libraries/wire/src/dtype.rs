@@ -1,7 +1,7 @@
 //! Element types of tensors.
 
 use crate::schema::DataType;
-use crate::WireError;
+use crate::{SchemaName, WireError};
 
 /// The element type of a tensor, in the names of torch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,20 +42,9 @@ impl DType {
         }
     }
 
-    /// The name in torch and in the schema.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Float32 => "float32",
-            Self::Float64 => "float64",
-            Self::BFloat16 => "bfloat16",
-            Self::Float16 => "float16",
-            Self::Int32 => "int32",
-            Self::Int64 => "int64",
-            Self::UInt8 => "uint8",
-            Self::Bool => "bool",
-            Self::Int8 => "int8",
-            Self::Int16 => "int16",
-        }
+    /// The name, which is the same in torch and in the schema.
+    pub fn name(self) -> &'static str {
+        DataType::from(self).schema_name()
     }
 
     pub fn from_name(name: &str) -> Option<Self> {

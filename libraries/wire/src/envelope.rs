@@ -1,9 +1,9 @@
-//! The envelope of every message: its announced type must be what it holds.
+//! The envelope of every message: the announced type must match the member of the union that is set.
 
 use crate::schema::{message, MessageType};
-use crate::WireError;
+use crate::{SchemaName, WireError};
 
-/// The type of a message, after checking that the member of the union is the announced one.
+/// The type of a message, after checking that the announced type and the set union member agree.
 pub fn message_type(root: message::Reader<'_>) -> Result<MessageType, WireError> {
     let announced = root.get_type().map_err(|error| WireError::Unsupported {
         what: "message type",
@@ -34,33 +34,9 @@ pub fn message_type(root: message::Reader<'_>) -> Result<MessageType, WireError>
     };
     if announced != present {
         return Err(WireError::TypeMismatch {
-            announced: name(announced),
-            present: name(present),
+            announced: announced.schema_name(),
+            present: present.schema_name(),
         });
     }
     Ok(present)
-}
-
-/// The name of a message type as the schema spells it.
-fn name(kind: MessageType) -> &'static str {
-    match kind {
-        MessageType::Unspecified => "unspecified",
-        MessageType::DatasetRequest => "datasetRequest",
-        MessageType::DatasetInfo => "datasetInfo",
-        MessageType::BatchRequest => "batchRequest",
-        MessageType::TrainingBatch => "trainingBatch",
-        MessageType::JoinRequest => "joinRequest",
-        MessageType::JoinReply => "joinReply",
-        MessageType::WorkRequest => "workRequest",
-        MessageType::ShardLease => "shardLease",
-        MessageType::GradientUpdate => "gradientUpdate",
-        MessageType::GradientAck => "gradientAck",
-        MessageType::Aggregate => "aggregate",
-        MessageType::SnapshotRequest => "snapshotRequest",
-        MessageType::Snapshot => "snapshot",
-        MessageType::RunFinished => "runFinished",
-        MessageType::Leave => "leave",
-        MessageType::ErrorReply => "errorReply",
-        MessageType::Heartbeat => "heartbeat",
-    }
 }

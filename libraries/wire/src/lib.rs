@@ -15,6 +15,7 @@ mod error;
 mod layout;
 mod limits;
 mod memory;
+mod names;
 pub mod nonblocking;
 mod received;
 mod tensor;
@@ -27,6 +28,7 @@ pub use error::WireError;
 pub use layout::{FlatAssembler, FlatLayout, Piece, MAX_PIECES};
 pub use limits::Limits;
 pub use memory::{AlignedBuffer, Pool, SharedSlice, ALIGNMENT};
+pub use names::SchemaName;
 pub use received::{DataLocation, ReceivedFrame};
 pub use tensor::{write_tensor, write_tensor_bytes, TensorData, TensorSpec};
 

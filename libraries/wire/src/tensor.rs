@@ -1,12 +1,8 @@
 //! Tensors in messages: checked when read, written without copying their bytes.
 
-use crate::schema::{tensor, tensor_spec};
+use crate::schema::{tensor, tensor_spec, MAX_DIMENSIONS, MAX_TENSOR_NAME_BYTES};
 use crate::{data_slot, Attachments, DType, WireError};
 
-/// Most dimensions of a tensor.
-const MAX_DIMENSIONS: usize = 8;
-/// Longest name of a tensor, in bytes. Names go into logs and errors.
-const MAX_NAME_BYTES: usize = 1024;
 /// `Tensor.data` among the pointer fields of `Tensor`: name, shape, data.
 const TENSOR_DATA_POINTER: usize = 2;
 
@@ -20,7 +16,7 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
-    /// A spec that keeps the rules of the schema: at most 8 dimensions, byte length in 63 bits.
+    /// A spec that keeps the rules of the schema: at most `MAX_DIMENSIONS` dimensions, byte length in 63 bits.
     pub fn new(name: impl Into<String>, dtype: DType, shape: Vec<u64>) -> Result<Self, WireError> {
         let spec = Self {
             name: name.into(),
@@ -160,11 +156,11 @@ pub fn write_tensor_bytes<P: AsRef<[u8]>>(
 }
 
 fn read_name(name: capnp::text::Reader<'_>) -> Result<&str, WireError> {
-    if name.len() > MAX_NAME_BYTES {
+    if name.len() > MAX_TENSOR_NAME_BYTES as usize {
         return Err(WireError::LimitExceeded {
             what: "bytes of a tensor name",
             asked: name.len() as u64,
-            limit: MAX_NAME_BYTES as u64,
+            limit: u64::from(MAX_TENSOR_NAME_BYTES),
         });
     }
     name.to_str().map_err(|_| WireError::NotUtf8 {
@@ -176,12 +172,12 @@ fn read_shape(
     name: &str,
     shape: capnp::primitive_list::Reader<'_, u64>,
 ) -> Result<Vec<u64>, WireError> {
-    check_dimensions(name, shape.len() as usize)?;
+    check_dimensions(name, u64::from(shape.len()))?;
     Ok(shape.iter().collect())
 }
 
-fn check_dimensions(name: &str, dimensions: usize) -> Result<(), WireError> {
-    if dimensions > MAX_DIMENSIONS {
+fn check_dimensions(name: &str, dimensions: u64) -> Result<(), WireError> {
+    if dimensions > u64::from(MAX_DIMENSIONS) {
         let reason = format!("has {dimensions} dimensions, the limit is {MAX_DIMENSIONS}");
         return Err(WireError::tensor(name, reason));
     }
@@ -190,7 +186,7 @@ fn check_dimensions(name: &str, dimensions: usize) -> Result<(), WireError> {
 
 /// product(shape) * itemsize, where it fits 63 bits. A zero anywhere makes it 0, whatever the other dimensions are.
 fn byte_len(name: &str, dtype: DType, shape: &[u64]) -> Result<u64, WireError> {
-    check_dimensions(name, shape.len())?;
+    check_dimensions(name, shape.len() as u64)?;
     if shape.contains(&0) {
         return Ok(0);
     }

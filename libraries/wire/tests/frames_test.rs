@@ -1,4 +1,8 @@
 //! What is written comes back: by our reader without a copy, and by the plain Cap'n Proto reader.
+#![expect(
+    clippy::expect_used,
+    reason = "a test fails where something unexpected happens"
+)]
 
 mod common;
 

@@ -1,4 +1,8 @@
 //! The shells over real sockets: whole frames both ways, pauses, and ends.
+#![expect(
+    clippy::expect_used,
+    reason = "a test fails where something unexpected happens"
+)]
 
 mod common;
 

@@ -11,14 +11,24 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/simulation"
 )
 
+// digestBlock is how many seeds one line of --digest is about.
+const digestBlock = 1_000
+
 func main() {
 	first := flag.Uint64("first", 0, "first seed")
 	count := flag.Uint64("count", 1, "how many seeds")
-	trace := flag.Bool("trace", false, "tell on stderr what happens")
+	trace := flag.Bool("trace", false, "log on stderr what happens")
+	digest := flag.Bool("digest", false, "print no histories, but two digests for each block of 1,000 seeds: of all bytes, and of all but the wording of incidents")
 	sabotage := flag.String("sabotage", "", "break a promise on purpose, to test a checker: "+simulation.Sabotages())
 	flag.Parse()
 	if err := simulation.Sabotage(*sabotage).Check(); err != nil {
 		fail(err)
+	}
+	if *digest {
+		if err := printDigests(*first, *count); err != nil {
+			fail(err)
+		}
+		return
 	}
 	out := bufio.NewWriter(os.Stdout)
 	encoder := json.NewEncoder(out)
@@ -34,6 +44,19 @@ func main() {
 	if err := out.Flush(); err != nil {
 		fail(err)
 	}
+}
+
+// printDigests of one block of seeds a line, so that two builds can be compared by a diff of what they print.
+func printDigests(first, count uint64) error {
+	for from := first; from < first+count; from += digestBlock {
+		size := min(digestBlock, first+count-from)
+		digests, err := simulation.DigestOf(from, size)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%d-%d bytes %s decisions %s\n", from, from+size-1, digests.Bytes, digests.Decisions)
+	}
+	return nil
 }
 
 func fail(err error) {

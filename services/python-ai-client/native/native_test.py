@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import gc
 import hashlib
 import math
@@ -10,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,8 @@ from fixtures import HASH, Stop, accept_join, alarm, arguments, batch_script, da
 from peer import Peer, service
 
 from pangea import _native
+from pangea.errors import PangeaError
+from schemas import tensor_capnp
 
 DTYPES = ["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
 
@@ -64,7 +69,7 @@ def test_views_outlive_batches_and_connections() -> None:
         memory = memoryview(client.batch(*arguments(2)).labels.buffer)
         for step in range(3, 40):
             client.prefetch(*arguments(step))
-        # In the middle of what was asked for.
+        # Closed while most of the requested batches are still on their way.
         client.batch(*arguments(3))
         del client
         gc.collect()
@@ -96,7 +101,7 @@ def test_no_leak_and_no_corruption_under_stress() -> None:
             client.prefetch(*arguments(step + 1))
             window.append((step, as_tensor(client.batch(*arguments(step)).features)))
             if len(window) > 16:
-                # Not the oldest first: memory comes back in another order than it was taken.
+                # Not the oldest first: memory is returned in a different order than it was taken.
                 kept_step, kept = window.pop(step * 7 % len(window))
                 if step % 5 == 0:
                     assert kept.numpy().tobytes() == pattern(size, kept_step)
@@ -214,7 +219,7 @@ def test_other_answers_to_a_request_for_work() -> None:
         assert isinstance(received, _native.Snapshot) and bytes(received.data) == snapshot
         with pytest.raises(_native.PeerError, match="retryLater: starting") as refused:
             ask()
-        assert (refused.value.action, refused.value.detail, refused.value.retry_after) == ("retryLater", "starting", 0.5)
+        assert (refused.value.kind, refused.value.action, refused.value.detail, refused.value.retry_after) == ("refused", "retryLater", "starting", 0.5)
         finished = ask("the script left its loop")
         assert isinstance(finished, _native.RunFinished) and (finished.steps, finished.parameters_hash) == (46, HASH)
         assert (finished.incidents, finished.stopped) == (2, "the script left its loop")
@@ -276,10 +281,30 @@ def test_close_ends_a_wait_of_another_thread() -> None:
 
 
 def test_errors_say_what_and_where() -> None:
+    """The message is for people, the kind for programs."""
+
+    def silent(peer: Peer) -> None:
+        accept_join(peer)
+        with contextlib.suppress(EOFError):
+            peer.receive()
+            peer.receive()
+
+    def closing(peer: Peer) -> None:
+        accept_join(peer)
+        peer.receive()
+
+    def babbling(peer: Peer) -> None:
+        accept_join(peer)
+        peer.send("joinReply", peer.receive()["requestId"], runId="r", workerId=1, settings={}, totalSteps=1)
+
+    def refusing(peer: Peer) -> None:
+        peer.send("errorReply", peer.receive()["requestId"], action="fixRequest", detail="this is no data service")
+
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-    with pytest.raises(_native.WireError, match=f"cannot connect to {address} within 0.2 s: Connection refused"):
+    with pytest.raises(_native.WireError, match=f"cannot connect to {address} within 0.2 s: Connection refused") as failed:
         _native.DataClient(address, timeout=0.2)
+    assert failed.value.kind == "connect"
     with pytest.raises(ValueError, match="`nowhere` is not host:port"):
         _native.OrchestratorClient("nowhere")
     for timeout in [0.0, -1.0, math.nan, math.inf]:
@@ -293,14 +318,56 @@ def test_errors_say_what_and_where() -> None:
             client.batch("train", 7, -1, 0, 64, 0, 8)
         assert len(client.batch(*arguments(0)).features.buffer) == 8
         client.close()
-        with pytest.raises(_native.WireError, match=f"{address} was closed"):
+        with pytest.raises(_native.WireError, match=f"{address} was closed") as failed:
             client.batch(*arguments(0))
-    with service(batch_script("float32", (1, 2000))) as address, pytest.raises(_native.WireError, match=f"{address}: bytes of a frame: .* the limit is 400"):
+        assert failed.value.kind == "closed"
+    with service(batch_script("float32", (1, 2000))) as address, pytest.raises(_native.WireError, match=f"{address}: bytes of a frame: .* the limit is 400") as failed:
         _native.DataClient(address, max_frame_bytes=400).batch(*arguments(0))
+    assert failed.value.kind == "limit"
+    with service(refusing) as address, pytest.raises(_native.WireError, match="fixRequest: this is no data service") as failed:
+        _native.DataClient(address)
+    assert failed.value.kind == "unusable"
+    for script, kind in [(closing, "lost"), (babbling, "protocol")]:
+        with service(script) as address, pytest.raises(_native.WireError) as failed:
+            joined(address, []).request_work(0, HASH, 0.0, 0.0, 0.0)
+        assert failed.value.kind == kind
+    with service(silent) as address:
+        client_of_a_silent_one = _native.OrchestratorClient(address, 0.3)
+        client_of_a_silent_one.join("worker", "torch", [], HASH, 0, dataset_info(), heartbeat_seconds=0)
+        with pytest.raises(_native.WireError, match="no progress for 0.3 s while waiting for a reply") as failed:
+            client_of_a_silent_one.submit(0, 0, 1, np.zeros(0, np.float32), [])
+        assert failed.value.kind == "stalled"
     with pytest.raises(ValueError, match="dtype `float` is not one of float32, float64"):
         _native.DatasetInfo(name="", hash=HASH, train_samples=1, held_out_samples=0, classes=0, features=("float", ()), labels=("int64", ()))
+
+
+def literals() -> dict[str, list[str]]:
+    """The closed sets of names in the stub of the extension."""
+    stub = ast.parse(Path(_native.__file__).with_name("_native.pyi").read_text())
+    found: dict[str, list[str]] = {}
+    for statement in stub.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Subscript) and ast.unparse(statement.value.value) == "Literal":
+            values = ast.literal_eval(statement.value.slice)
+            found[ast.unparse(statement.targets[0])] = list(values)
+    return found
+
+
+def test_the_stub_names_what_the_schema_names() -> None:
+    kinds = {"DType": tensor_capnp.DataType, "Split": tensor_capnp.Split, "Action": tensor_capnp.ErrorAction, "Verdict": tensor_capnp.Verdict}
+    named = {name: sorted(set(kind.schema.enumerants) - {"unspecified"}) for name, kind in kinds.items()}  # type: ignore[attr-defined]
+    named["ErrorKind"] = sorted(_native.ERROR_KINDS)
+    assert {name: sorted(values) for name, values in literals().items()} == named
+
+
+def test_kinds_are_a_closed_set() -> None:
+    assert len(set(_native.ERROR_KINDS)) == len(_native.ERROR_KINDS)
+    assert (_native.WireError("raised by Python").kind, _native.PeerError("raised by Python").kind) == ("lost", "refused")
 
 
 def test_types_name_their_module() -> None:
     for kind in [_native.Buffer, _native.Batch, _native.WireError, _native.PeerError, _native.OrchestratorClient]:
         assert kind.__module__ == "pangea._native"
+
+
+def test_errors_of_the_wire_are_errors_that_the_command_prints_as_a_sentence() -> None:
+    assert issubclass(_native.WireError, PangeaError) and issubclass(_native.PeerError, PangeaError)

@@ -146,8 +146,9 @@ def test_without_any_replica_the_wait_ends() -> None:
 
     with service(gone) as address:
         client = _native.DataClient(address, reconnect_seconds=0.2)
-    with pytest.raises(_native.WireError, match=f"no data service was reachable for 0.2 s at {address}"):
+    with pytest.raises(_native.WireError, match=f"no data service was reachable for 0.2 s at {address}") as failed:
         client.batch(*arguments(0))
+    assert failed.value.kind == "unreachable"
     client.close()
     with pytest.raises(ValueError, match="reconnect_seconds must be a number of seconds, at least 0"):
         _native.DataClient(address, reconnect_seconds=math.nan)

@@ -8,7 +8,7 @@ for batch in run.batches():
     run.step(loss_fn(model(batch.x), batch.y))
 run.finish()
 
-Each name is loaded when it is first used: the commands that only look at files or addresses must not wait for torch.
+Names are imported on first use, so that commands which only read files or probe addresses do not load torch.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'pangea' has no attribute {name!r}")
-    # While torch is not loaded yet, the kernels that it will use can still be chosen without a new start.
+    # Until torch is loaded, its kernels can still be chosen without restarting the process.
     pin_before_torch()
     value = getattr(importlib.import_module(f"pangea.{_MODULES[name]}"), name)
-    # From now on found without this function.
+    # Cached, so that this function is not called again for the name.
     globals()[name] = value
     return value
 

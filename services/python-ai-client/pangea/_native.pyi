@@ -1,6 +1,6 @@
 """The worker's side of the wire, in Rust: sockets, prefetch, zero-copy views, hashes.
 
-Every call that waits releases the GIL and runs Python's signal handlers at least each 100 ms; what a handler raises ends the
+Every call that waits releases the GIL and runs Python's signal handlers at least each 100 ms; an exception from a handler ends the
 call. A client serves one call at a time. Wrong arguments raise ValueError or TypeError before anything is sent.
 """
 
@@ -8,22 +8,50 @@ from collections.abc import Buffer as SupportsBuffer
 from collections.abc import Sequence
 from typing import Final, Literal, final
 
+from pangea.errors import PangeaError
+
 DType = Literal["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
 Split = Literal["train", "heldOut"]
 Action = Literal["fixRequest", "retryLater", "reconnect", "resync", "stop"]
 Verdict = Literal["accepted", "duplicate", "conflict", "stale", "tooEarly", "refused"]
 
-class WireError(Exception):
-    """A broken frame, a limit, a lost or refused connection; the message names the address.
+ErrorKind = Literal[
+    "connect",  # nobody answered at the address in time
+    "unreachable",  # no replica has been reachable for reconnect_seconds; reconnecting continues
+    "unusable",  # replicas answer, but serve different data or something else: a person has to act
+    "closed",  # this program closed the connection
+    "lost",  # the peer closed the connection, or the system reported an error; also what Python code raises itself
+    "stalled",  # the peer made no progress within the timeout
+    "protocol",  # the peer sent something that breaks the rules of the schema
+    "limit",  # a limit was exceeded
+    "unsupported",  # the peer is newer and used a value that this program does not know
+    "memory",  # the system refused memory
+    "refused",  # the peer refused the request: always and only of a PeerError
+]
 
-    An OrchestratorClient is of no more use after it: open a new one. A DataClient goes on looking for its replicas.
+ERROR_KINDS: Final[list[ErrorKind]]
+"""All values of `kind`."""
+FIRST_PAUSE_SECONDS: Final[float]
+"""The first pause before reconnecting; pauses double up to the longest, each shortened by up to half at random."""
+LONGEST_PAUSE_SECONDS: Final[float]
+"""The longest pause before reconnecting."""
+
+class WireError(PangeaError):
+    """A connection that was lost, cannot be made, or broke the protocol; the message names the address.
+
+    An OrchestratorClient cannot be used after it: open a new one. A DataClient continues to look for its replicas.
     """
 
-class PeerError(Exception):
-    """The other side refused a request."""
+    kind: ErrorKind
+    """What went wrong, for programs."""
 
+class PeerError(PangeaError):
+    """The peer refused a request."""
+
+    kind: ErrorKind
+    """Always "refused", so that one `except` for both exceptions can look at it."""
     action: Action
-    """What to do; `unspecified` and actions of a newer schema come as "stop"."""
+    """What to do; `unspecified` and actions of a newer schema become "stop"."""
     detail: str
     """What went wrong, where, and what to do; one sentence for people."""
     retry_after: float
@@ -31,7 +59,7 @@ class PeerError(Exception):
 
 @final
 class Buffer:
-    """Writable memory, 64-byte aligned, seen through the buffer protocol (format "B"). Lives as long as any view of it."""
+    """Writable memory, 64-byte aligned, accessed through the buffer protocol (format "B"). It lives as long as any view of it."""
 
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -59,7 +87,7 @@ class DatasetInfo:
     columns: Final[list[tuple[str, float, float]]]
     """Of a table: name, mean and deviation of each feature column before preprocessing; empty otherwise."""
     class_names: Final[list[str]]
-    """What stands for each class in the raw data; empty where labels are numbers."""
+    """What each class is called in the raw data; empty where the labels are numbers already."""
     vocabulary: Final[bytes]
     """The byte that each token of a text stands for; empty otherwise."""
     def __new__(
@@ -92,14 +120,14 @@ class Batch:
 class DataClient:
     """Connections to the replicas of a data service; any of them gives the same batches.
 
-    `addresses` is one "host:port" or several, separated by commas. `timeout` (seconds) bounds the first connecting, for which one
-    replica suffices, and the silence of a replica before its connection is given up. Afterwards the client lives through lost
-    connections, stalled replicas and restarts: it connects again and asks again. Only after `reconnect_seconds` without any replica
-    do waiting calls raise WireError, and so do later ones until a replica is back.
+    `addresses` is one "host:port" or several, separated by commas. `timeout` (seconds) bounds the first connection, for which one
+    replica suffices, and the silence of a replica before its connection is closed. Afterwards the client survives lost
+    connections, stalled replicas and restarts: it reconnects and repeats its requests. Waiting calls raise WireError only after
+    `reconnect_seconds` without any replica, and later ones do so until a replica is back.
 
-    A replica that serves another dataset than the first one did is not used; if there is no other one, waiting calls raise WireError at once.
-    With two or more replicas, a batch that is unusually late is asked for from another one as well. The first answer counts; if the
-    second one differs, the client is of no more use and says so.
+    A replica that serves a different dataset than the first one is not used; if there is no other one, waiting calls raise WireError at once.
+    With two or more replicas, a batch that is unusually late is requested from another one as well. The first reply counts; if the
+    second one differs, the client cannot be used any more, and its calls raise WireError.
     """
 
     def __new__(
@@ -115,13 +143,13 @@ class DataClient:
 
     def dataset(self) -> DatasetInfo: ...
     def prefetch(self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int, min_shard_samples: int = 0) -> None:
-        """Asks for a batch that a later `batch` with the same arguments collects. At most 256 wait for that."""
+        """Requests a batch that a later `batch` with the same arguments collects. At most 256 may be waiting."""
 
     def batch(self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int, min_shard_samples: int = 0) -> Batch:
-        """The batch, asked for now if it was not before. A batch is collected once."""
+        """Waits for the batch, which is requested now unless it was before. A batch is collected once."""
 
     def close(self) -> None:
-        """Closes the connections; a waiting call in another thread ends with WireError. Batches stay valid."""
+        """Closes the connections; a call that waits in another thread raises WireError. Batches stay valid."""
 
 @final
 class JoinReply:
@@ -132,9 +160,9 @@ class JoinReply:
     batch_size: Final[int]
     epochs: Final[int]
     min_shard_samples: Final[int]
-    """Shards of a step are merged until each has at least so many samples."""
+    """Shards of a step are merged until each has at least this many samples."""
     drop_last: Final[bool]
-    """Whether an epoch leaves out what does not fill a batch."""
+    """Whether an epoch leaves out the samples that do not fill a batch."""
     step: Final[int]
     total_steps: Final[int]
 
@@ -157,7 +185,7 @@ class Aggregate:
     samples: Final[int]
     loss_sum: Final[float]
     divisor: Final[float]
-    """What the sum is to be divided by; at least 0."""
+    """What the sum is divided by; at least 0."""
     gradients: Final[Buffer]
     hash: Final[bytes]
 
@@ -182,9 +210,9 @@ class RunFinished:
     steps: Final[int]
     parameters_hash: Final[bytes]
     incidents: Final[int]
-    """In the run's ledger."""
+    """Incidents in the run's ledger."""
     stopped: Final[str]
-    """Why the run ended before its last step; empty where it did not."""
+    """Why the run ended before its last step; empty if it did not."""
 
 @final
 class OrchestratorClient:
@@ -208,11 +236,11 @@ class OrchestratorClient:
         """Introduces the worker; the first call of a connection.
 
         Args:
-            run_id: JoinReply.run_id of an earlier connection of this worker; empty at the first.
+            run_id: JoinReply.run_id of an earlier connection of this worker; empty on the first.
             heartbeat_seconds: a thread sends a heartbeat whenever nothing was sent for that long, until the connection ends, also while Python
                 computes. 0 for none; otherwise 0.001 to less than 3600.
             training: how a step changes the parameters, as JSON with sorted keys; equal for all workers of a run.
-            arithmetic: the level that the arithmetic is pinned to; empty where it is not.
+            arithmetic: the level that the arithmetic is pinned to; empty where it is not pinned.
             fingerprints: (operator, SHA-256 of what it computes from fixed inputs), at most 64.
         """
 
@@ -225,11 +253,11 @@ class OrchestratorClient:
         exchange_seconds: float,
         stop: str = "",
     ) -> ShardLease | Aggregate | SnapshotRequest | Snapshot | RunFinished:
-        """Asks what to do, holding parameters after `step` steps. Waits as long as the connection lives.
+        """Requests work, holding parameters after `step` steps. Waits as long as the connection lives.
 
         `stop`, if not empty, is why the run is to end after the last committed step.
 
-        After an exception from a signal handler the connection can still be used, for `leave` above all.
+        After an exception from a signal handler the connection can still be used, above all for `leave`.
         """
 
     def submit(
@@ -240,17 +268,17 @@ class OrchestratorClient:
         gradients: SupportsBuffer,
         reports: Sequence[tuple[int, int, float, bytes, float, bool, str]],
     ) -> tuple[Verdict, str]:
-        """Sends a gradient sum from the memory of `gradients` without copying it; gives the verdict and its detail.
+        """Sends a gradient sum from the memory of `gradients` without copying it; returns the verdict and its detail.
 
         `gradients` is flat, C-contiguous float32 (an array, or a Buffer); it must not change until this returns. A report is
         (shard, samples, sum of the loss, batch hash, weight, whether the loss is a sum, why the run is to end after this step).
         """
 
     def send_snapshot(self, step: int, parameters_hash: bytes, data: SupportsBuffer) -> None:
-        """Sends the whole state from the memory of `data` without copying it. It is not answered."""
+        """Sends the whole state from the memory of `data` without copying it. There is no reply."""
 
     def leave(self, reason: str, broken: str = "") -> None:
-        """Says goodbye, waits at most 2 s for the answer, and closes. The shards of this worker go to others at once."""
+        """Leaves the run: waits at most 2 s for the reply, and closes. The shards of this worker go to others at once."""
 
     def close(self) -> None:
-        """Closes the connection; a waiting call in another thread ends with WireError."""
+        """Closes the connection; a call that waits in another thread raises WireError."""

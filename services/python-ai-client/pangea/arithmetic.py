@@ -1,7 +1,7 @@
-"""The arithmetic of a run: which instructions and kernels the libraries below torch use, whatever machine and environment they are in.
+"""The arithmetic of a run: which instructions and kernels the libraries below torch use, independent of machine and environment.
 
-ATen, OpenBLAS, oneDNN, MKL and numpy choose kernels by the processor that they find, and different kernels give different bits. A level names one choice that
-every processor of that level can make. A run is pinned to one level, and all its workers set the variables that make the libraries choose it.
+ATen, OpenBLAS, oneDNN, MKL and numpy choose kernels by the processor they run on, and different kernels give different bits. A level names one set of kernels
+that every processor of that level supports. A run is pinned to one level, and all its workers set the environment variables that make the libraries use it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from pangea.errors import PangeaError
 VARIABLE = "PANGEA_ARITHMETIC"
 _RESTARTED = "PANGEA_RESTARTED"
 _TUNABLES = "GLIBC_TUNABLES"
-# These read their variables when they are loaded.
-_READERS = frozenset({"numpy", "torch"})
+# Modules that read the variables when they are loaded.
+_READ_WHEN_LOADED = frozenset({"numpy", "torch"})
 
 
 class UnavailableLevel(PangeaError, ValueError):
-    """There is no such level, or this processor does not have it."""
+    """The level does not exist, or this processor does not support it."""
 
 
 class NotPinned(PangeaError, RuntimeError):
-    """This process computes with whatever its machine and its environment chose, and that cannot be changed any more."""
+    """This process has already loaded kernels chosen by its machine and environment, which cannot be changed any more."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """One choice of kernels.
+    """One set of kernels.
 
     Attributes:
-        flags: of /proc/cpuinfo, which a processor of this level has.
-        variables: what makes the libraries choose these kernels.
+        flags: the flags in /proc/cpuinfo that a processor of this level has.
+        variables: the environment variables that make the libraries use these kernels.
     """
 
     flags: frozenset[str]
@@ -48,10 +48,10 @@ class Level:
 # The flags are those of x86-64-v3 and -v4.
 _V3 = frozenset({"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"})
 _V4 = _V3 | {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"}
-# By numpy's names; what a release or a processor does not know is no error. The last one is the name of all in numpy 2.4.
+# numpy's feature names; a name that a release or a processor does not know is ignored. The last one covers all of them in numpy 2.4.
 _BEYOND_V4 = "AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"
 _BEYOND_V3 = f"AVX512F AVX512CD AVX512_SKX {_BEYOND_V4} X86_V4"
-# From the one that most machines have to the best one.
+# In ascending order: from the level that most machines support to the fastest one.
 LEVELS = {
     "avx2": Level(
         _V3,
@@ -74,7 +74,7 @@ LEVELS = {
         },
     ),
 }
-# What also decides, and is never set: other names of the same settings, hints, sizes of blocks, and lower precision behind the model's back.
+# Variables that also affect the bits and are always unset: aliases of the settings above, hints, block sizes, and silently reduced precision.
 _UNSET = frozenset(
     {
         "DNNL_CPU_ISA_HINTS",
@@ -91,15 +91,15 @@ _UNSET = frozenset(
         "TORCH_MKLDNN_MATMUL_MIN_SIZE",
     }
 )
-# Shown to people who have to set them by hand.
-_DECIDING = sorted({*_UNSET, _TUNABLES, *(name for level in LEVELS.values() for name in level.variables)})
+# All variables that affect the bits. Sorted, because they are shown to users who have to set them by hand.
+_RELEVANT = sorted({*_UNSET, _TUNABLES, *(name for level in LEVELS.values() for name in level.variables)})
 
 
 def best_level(cpuinfo: str | None = None) -> str:
-    """The best level that a processor has; empty if it has none, and then nothing is pinned.
+    """Returns the highest level that a processor supports; empty if it supports none, and then nothing is pinned.
 
     Args:
-        cpuinfo: text of /proc/cpuinfo; default is this machine's.
+        cpuinfo: text of /proc/cpuinfo; default: this machine's.
     """
     flags = _flags(cpuinfo)
     return next((name for name, level in reversed(LEVELS.items()) if level.flags <= flags), "")
@@ -112,22 +112,22 @@ def _flags(cpuinfo: str | None) -> frozenset[str]:
 
 
 def require(level: str, cpuinfo: str | None = None) -> None:
-    """Raises UnavailableLevel, saying what to do, unless the level exists and the processor has it. None at all ("") is always there."""
+    """Raises UnavailableLevel, with advice, unless the level exists and the processor supports it. The empty level "" is always available."""
     if not level:
         return
     if level not in LEVELS:
-        raise UnavailableLevel(f"there is no arithmetic {level!r}; choose {' or '.join(LEVELS)}")
+        raise UnavailableLevel(f"unknown arithmetic {level!r}; choose {' or '.join(LEVELS)}")
     if missing := LEVELS[level].flags - _flags(cpuinfo):
         have = best_level(cpuinfo)
         advice = f"start the run with --arithmetic {have}, or use other machines" if have else "use other machines"
-        raise UnavailableLevel(f"the run computes with the arithmetic {level}, and this machine's processor lacks {', '.join(sorted(missing))}; {advice}")
+        raise UnavailableLevel(f"the run uses the arithmetic {level}, but this machine's processor lacks {', '.join(sorted(missing))}; {advice}")
 
 
-def wanted(environment: Mapping[str, str]) -> str:
-    """The level that PANGEA_ARITHMETIC names, or the best one of this machine.
+def requested_level(environment: Mapping[str, str]) -> str:
+    """Returns the level that PANGEA_ARITHMETIC names, or the best one of this machine.
 
     Raises:
-        UnavailableLevel: this machine does not have it.
+        UnavailableLevel: this machine does not support it.
     """
     level = environment.get(VARIABLE, "")
     require(level)
@@ -135,97 +135,97 @@ def wanted(environment: Mapping[str, str]) -> str:
 
 
 def pin(environment: Mapping[str, str], level: str) -> dict[str, str]:
-    """The environment of a process that computes with this level, whatever else `environment` says. With the level "" it stays as it is."""
+    """Returns `environment` with all variables that affect the bits set for this level. With the level "" it is unchanged."""
     if not level:
         return dict(environment)
     tunables = ":".join(item for item in environment.get(_TUNABLES, "").split(":") if item and not item.startswith("glibc.cpu."))
-    kept = {name: value for name, value in environment.items() if name not in _DECIDING}
+    kept = {name: value for name, value in environment.items() if name not in _RELEVANT}
     return {**kept, **LEVELS[level].variables, **({_TUNABLES: tunables} if tunables else {}), VARIABLE: level}
 
 
-def _changes(environment: Mapping[str, str], level: str) -> dict[str, str | None]:
-    """What decides about the bits and has to be another value, or None for unset, to be pinned."""
+def _needed_changes(environment: Mapping[str, str], level: str) -> dict[str, str | None]:
+    """Returns the variables that must change to pin the environment to the level, with their new values; None means unset."""
     pinned = pin(environment, level)
-    return {name: pinned.get(name) for name in _DECIDING if pinned.get(name) != environment.get(name)}
+    return {name: pinned.get(name) for name in _RELEVANT if pinned.get(name) != environment.get(name)}
 
 
-def _started_with() -> dict[str, str]:
-    """The environment that this process was started with; what a script sets later comes too late for what it has loaded."""
+def _initial_environment() -> dict[str, str]:
+    """Returns the environment at the start of this process; a change made later has no effect on libraries already loaded."""
     entries = [os.fsdecode(entry).partition("=") for entry in Path("/proc/self/environ").read_bytes().split(b"\0")]
     return {name: value for name, equals, value in entries if equals}
 
 
 def is_pinned(level: str) -> bool:
-    """Whether what this process has loaded computes with the level: it was started so, or pinned before it loaded anything."""
-    return _pinned_here == level or not _changes(_started_with(), level)
+    """Returns whether the libraries of this process use the level: it was started that way, or pinned before it loaded any of them."""
+    return _pinned_in_process == level or not _needed_changes(_initial_environment(), level)
 
 
-# The level that this process was pinned to after its start, before torch was there.
-_pinned_here = ""
+# The level that this process was pinned to after its start and before torch was loaded.
+_pinned_in_process = ""
 
 
 def pin_before_torch() -> None:
-    """Pins this process if nothing is loaded yet that has read its variables; otherwise leaves it as it is.
+    """Pins this process if no library that reads the variables is loaded yet; otherwise does nothing.
 
     Raises:
-        UnavailableLevel: this machine does not have the level that PANGEA_ARITHMETIC names.
+        UnavailableLevel: this machine does not support the level that PANGEA_ARITHMETIC names.
     """
-    global _pinned_here
-    level = wanted(os.environ)
-    # The C library has read its own at the start of the process.
-    if not is_pinned(level) and not _READERS & sys.modules.keys() and _TUNABLES not in _changes(_started_with(), level):
-        _pinned_here = level
+    global _pinned_in_process
+    level = requested_level(os.environ)
+    # The C library read its tunables when the process started, so they cannot be changed here.
+    if not is_pinned(level) and not _READ_WHEN_LOADED & sys.modules.keys() and _TUNABLES not in _needed_changes(_initial_environment(), level):
+        _pinned_in_process = level
         pinned = pin(os.environ, level)
-        for name in _changes(os.environ, level):
+        for name in _needed_changes(os.environ, level):
             os.environ.pop(name, None)
         os.environ.update(pinned)
 
 
-def in_force() -> str:
-    """The level that this process is pinned to; "" if to none."""
+def pinned_level() -> str:
+    """Returns the level that this process is pinned to; "" if it is not pinned."""
     level = os.environ.get(VARIABLE, "")
     return level if level in LEVELS and is_pinned(level) else ""
 
 
 def ensure_pinned() -> str:
-    """Pins this process to the level of PANGEA_ARITHMETIC, or to the best one of this machine; gives the level in force.
+    """Pins this process to the level of PANGEA_ARITHMETIC, or to the best one of this machine, and returns that level.
 
-    A script that has torch loaded already is started again, once. Under pytest, and on processors without any level, nothing is pinned, and the answer is "".
+    A script that has already loaded torch is restarted, once. Under pytest, and on processors that support no level, nothing is pinned and the result is "".
 
     Raises:
-        UnavailableLevel: this machine does not have the level.
-        NotPinned: it is too late, and the script cannot be started again; the message says how to start it.
+        UnavailableLevel: this machine does not support the level.
+        NotPinned: it is too late to pin, and the script cannot be restarted; the message says how to start it.
     """
     pin_before_torch()
-    level = wanted(os.environ)
+    level = requested_level(os.environ)
     if is_pinned(level):
         return level
     if "pytest" in sys.modules:
         return ""
-    if (hindrance := _hindrance()) is not None:
+    if (obstacle := _restart_obstacle()) is not None:
         raise NotPinned(
-            f"torch or numpy was loaded before the arithmetic {level} was pinned, and this process cannot be started again: {hindrance}. Start the script with `pangea train` or "
-            f"`pangea worker`, call pangea.seed_everything before torch is imported, or start this process as: {_command(level)} ..."
+            f"torch or numpy was loaded before the arithmetic {level} was pinned, and this process cannot be restarted: {obstacle}. Start the script with `pangea train` or "
+            f"`pangea worker`, call pangea.seed_everything before torch is imported, or start this process as: {_pinned_command(level)} ..."
         )
     _restart(level)
 
 
-def _command(level: str) -> str:
-    """What starts a process with this one's environment, but pinned."""
-    changes = _changes(_started_with(), level).items()
+def _pinned_command(level: str) -> str:
+    """Returns the command that starts a process with this environment, pinned to the level."""
+    changes = _needed_changes(_initial_environment(), level).items()
     unset = [word for name, value in changes if value is None for word in ("-u", name)]
     return shlex.join(["env", *unset, *(f"{name}={value}" for name, value in changes if value is not None), f"{VARIABLE}={level}"])
 
 
-def _hindrance() -> str | None:
-    """Why this process cannot be replaced by a new one that runs the same script; None if it can."""
+def _restart_obstacle() -> str | None:
+    """Returns why this process cannot be replaced by a new one that runs the same script; None if it can."""
     if os.environ.get(_RESTARTED) == str(os.getpid()):
-        return "it was once, and something on the way set the variables again"
+        return "it was restarted once, and something set the variables again on the way"
     script = sys.orig_argv[1:]
     if hasattr(sys, "ps1") or sys.flags.interactive or "ipykernel" in sys.modules:
         return "it is interactive"
     if not script or script[-1] == "-" or not (hasattr(sys.modules["__main__"], "__file__") or "-c" in script):
-        return "its script came through the standard input"
+        return "its script was read from standard input"
     parent = getattr(sys.modules.get("multiprocessing.process"), "parent_process", lambda: None)
     if parent() is not None:
         return "it is a child of multiprocessing"
@@ -235,8 +235,8 @@ def _hindrance() -> str | None:
 
 
 def _restart(level: str) -> NoReturn:
-    print(f"pangea: starts {Path(sys.argv[0]).name or 'the script'} again, with the arithmetic {level} pinned before torch is loaded", file=sys.stderr)
+    print(f"pangea: restarting {Path(sys.argv[0]).name or 'the script'} with the arithmetic {level} pinned before torch is loaded", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    # The number of the process stays, so that a child which inherits the mark may be started again in its turn.
+    # exec keeps the process ID, so the mark identifies this process; a child that inherits it may still restart itself.
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**pin(os.environ, level), _RESTARTED: str(os.getpid())})

@@ -1,4 +1,4 @@
-"""Which level a machine has, what pins a process to one, and that a script which began otherwise ends up pinned."""
+"""Which level a machine supports, what pins a process to it, and that a script started without it ends up pinned."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ V3 = "flags\t\t: fpu avx avx2 bmi1 bmi2 f16c fma movbe sse4_2\nbugs\t\t: one\n"
 V4 = V3.replace("avx2", "avx2 avx512bw avx512cd avx512dq avx512f avx512vl avx512_vnni")
 OLD = "processor\t: 0\nflags\t\t: fpu sse2 avx\n"
 
-# Environments of callers, which must not matter. Each is a choice that one of the libraries would follow.
+# Environments of callers, which must not matter. Each contains settings that one of the libraries would obey.
 CALLERS = [
     {},
     {"OPENBLAS_CORETYPE": "Sandybridge", "OPENBLAS_L2_SIZE": "262144"},
@@ -25,7 +25,7 @@ CALLERS = [
     {"ONEDNN_MAX_CPU_ISA": "SSE41", "DNNL_MAX_CPU_ISA": "AVX", "ONEDNN_DEFAULT_FPMATH_MODE": "BF16"},
     {"NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3", "GLIBC_TUNABLES": "glibc.malloc.check=0:glibc.cpu.hwcaps=-AVX2,-FMA"},
 ]
-# What is loaded, as it says of itself, and what it computes.
+# Prints which kernels the libraries report, and what they compute.
 PROBE = """
 import hashlib, json, os, sys
 {before}
@@ -43,7 +43,7 @@ print(json.dumps([level, os.getpid(), torch.backends.cpu.get_cpu_capability(), b
 
 
 def bare(**environment: str) -> dict[str, str]:
-    """The environment of somebody who has never heard of levels."""
+    """Returns an environment in which nothing is pinned."""
     named = {name: value for name, value in os.environ.items() if name in ("PATH", "PANGEA_PYTHON", "HOME")}
     return {**named, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
 
@@ -54,7 +54,7 @@ def run_script(folder: Path, environment: dict[str, str], *arguments: str, befor
     return subprocess.run([sys.executable, str(script), *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
-def test_the_best_level_is_the_highest_whose_flags_are_all_there() -> None:
+def test_the_best_level_is_the_highest_whose_flags_are_all_present() -> None:
     assert best_level(V3) == "avx2"
     assert best_level(V4) == "avx512"
     assert best_level(V4.replace("avx512vl", "")) == "avx2"
@@ -62,26 +62,26 @@ def test_the_best_level_is_the_highest_whose_flags_are_all_there() -> None:
     assert best_level("") == ""
 
 
-def test_a_level_that_the_machine_lacks_is_refused_with_what_to_do() -> None:
+def test_an_unsupported_level_is_refused_with_advice() -> None:
     require("", OLD)
     require("avx2", V3)
     with pytest.raises(UnavailableLevel, match="lacks avx512bw, avx512cd, avx512dq, avx512f, avx512vl; start the run with --arithmetic avx2"):
         require("avx512", V3)
     with pytest.raises(UnavailableLevel, match="use other machines$"):
         require("avx2", OLD)
-    with pytest.raises(UnavailableLevel, match="no arithmetic 'sse'; choose avx2 or avx512"):
+    with pytest.raises(UnavailableLevel, match="unknown arithmetic 'sse'; choose avx2 or avx512"):
         require("sse", V4)
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_whatever_the_caller_has_set_the_same_variables_decide(level: str) -> None:
+def test_the_pinned_variables_do_not_depend_on_the_callers_environment(level: str) -> None:
     pinned = [{name: value for name, value in pin({**caller, "OTHER": "kept"}, level).items() if name != "GLIBC_TUNABLES"} for caller in CALLERS]
     assert all(environment == pinned[0] for environment in pinned)
     assert pinned[0] == {"OTHER": "kept", "PANGEA_ARITHMETIC": level, **LEVELS[level].variables}
     assert pin(pinned[0], level) == pinned[0]
 
 
-def test_tunables_of_the_c_library_that_have_nothing_to_do_with_the_processor_stay() -> None:
+def test_unrelated_tunables_of_the_c_library_are_kept() -> None:
     assert pin(CALLERS[4], "avx2")["GLIBC_TUNABLES"] == "glibc.malloc.check=0"
     assert "GLIBC_TUNABLES" not in pin({"GLIBC_TUNABLES": "glibc.cpu.x86_ibt=on"}, "avx2")
 
@@ -96,12 +96,12 @@ def test_levels_differ_in_every_variable() -> None:
 
 
 @pytest.mark.skipif(not best_level(), reason="this processor has no level")
-def test_a_script_started_by_hand_ends_up_pinned_whatever_its_callers_environment(tmp_path: Path) -> None:
+def test_a_script_started_by_hand_ends_up_pinned_in_any_environment(tmp_path: Path) -> None:
     printed = []
     for caller in CALLERS:
         result = run_script(tmp_path, bare(PANGEA_ARITHMETIC="avx2", **caller), "--rate", "a b")
         assert result.returncode == 0, result.stderr
-        assert result.stderr.count("starts script.py again, with the arithmetic avx2 pinned") == 1
+        assert result.stderr.count("restarting script.py with the arithmetic avx2 pinned") == 1
         level, _, capability, blas, computed, arguments = json.loads(result.stdout)
         assert (level, capability, set(blas), arguments) == ("avx2", "AVX2", {"Haswell"}, ["--rate", "a b"])
         printed.append(computed)
@@ -109,19 +109,19 @@ def test_a_script_started_by_hand_ends_up_pinned_whatever_its_callers_environmen
 
 
 @pytest.mark.skipif(not best_level(), reason="this processor has no level")
-def test_before_torch_is_loaded_no_new_start_is_needed(tmp_path: Path) -> None:
+def test_before_torch_is_loaded_no_restart_is_needed(tmp_path: Path) -> None:
     early = "from pangea.arithmetic import ensure_pinned\nensure_pinned()"
     result = run_script(tmp_path, bare(PANGEA_ARITHMETIC="avx2", OPENBLAS_CORETYPE="Sandybridge", ATEN_CPU_CAPABILITY="default"), before=early)
     assert result.returncode == 0, result.stderr
-    assert "again" not in result.stderr
+    assert "restarting" not in result.stderr
     assert json.loads(result.stdout)[2:4] == ["AVX2", ["Haswell"]]
 
 
 @pytest.mark.skipif(not best_level(), reason="this processor has no level")
-def test_a_public_name_that_is_used_before_torch_pins_as_well(tmp_path: Path) -> None:
+def test_using_a_public_name_before_torch_pins_as_well(tmp_path: Path) -> None:
     result = run_script(tmp_path, bare(OPENBLAS_CORETYPE="Sandybridge"), before="from pangea import seed_everything")
     assert result.returncode == 0, result.stderr
-    assert "again" not in result.stderr
+    assert "restarting" not in result.stderr
     assert '"Haswell"' in result.stdout or '"SkylakeX"' in result.stdout
 
 
@@ -131,30 +131,30 @@ def test_a_public_name_that_is_used_before_torch_pins_as_well(tmp_path: Path) ->
     [
         ("import threading; threading.Thread(target=threading.Event().wait, daemon=True, name='mine').start()", "it has other threads (mine)"),
         ("sys.ps1 = '>>> '", "it is interactive"),
-        ("os.environ['PANGEA_RESTARTED'] = str(os.getpid())", "it was once, and something on the way set the variables again"),
+        ("os.environ['PANGEA_RESTARTED'] = str(os.getpid())", "it was restarted once, and something set the variables again on the way"),
     ],
 )
-def test_what_cannot_be_started_again_is_refused_with_the_command_to_use(between: str, why: str, tmp_path: Path) -> None:
+def test_a_process_that_cannot_restart_is_refused_with_the_command_to_use(between: str, why: str, tmp_path: Path) -> None:
     result = run_script(tmp_path, bare(PANGEA_ARITHMETIC="avx2", OPENBLAS_L2_SIZE="262144"), between=between)
     assert result.returncode == 1
-    assert f"NotPinned: torch or numpy was loaded before the arithmetic avx2 was pinned, and this process cannot be started again: {why}" in result.stderr
+    assert f"NotPinned: torch or numpy was loaded before the arithmetic avx2 was pinned, and this process cannot be restarted: {why}" in result.stderr
     assert "as: env -u OPENBLAS_L2_SIZE " in result.stderr and "OPENBLAS_CORETYPE=Haswell" in result.stderr
 
 
 @pytest.mark.skipif(not best_level(), reason="this processor has no level")
-def test_a_script_from_the_standard_input_is_refused() -> None:
+def test_a_script_from_standard_input_is_refused() -> None:
     result = subprocess.run([sys.executable, "-"], input=PROBE.format(before="", between=""), env=bare(), capture_output=True, text=True, timeout=240, check=False)
     assert result.returncode == 1
-    assert "its script came through the standard input" in result.stderr
+    assert "its script was read from standard input" in result.stderr
 
 
-def test_a_child_that_inherits_the_mark_of_a_new_start_may_be_started_again(tmp_path: Path) -> None:
+def test_a_child_that_inherits_the_mark_of_a_restart_may_restart_itself(tmp_path: Path) -> None:
     result = run_script(tmp_path, bare(PANGEA_RESTARTED=str(os.getpid())))
     assert result.returncode == 0, result.stderr
 
 
-def test_a_level_of_the_environment_that_the_machine_lacks_ends_the_script_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_level_in_the_environment_ends_the_script_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arithmetic, "_flags", lambda _text: frozenset({"avx"}))
     monkeypatch.setenv("PANGEA_ARITHMETIC", "avx512")
-    with pytest.raises(UnavailableLevel, match="the run computes with the arithmetic avx512"):
+    with pytest.raises(UnavailableLevel, match="the run uses the arithmetic avx512"):
         arithmetic.ensure_pinned()

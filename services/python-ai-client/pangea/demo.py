@@ -1,4 +1,4 @@
-"""`./bazelw run //:demo`: trains a digit classifier on 1,797 real images with two workers. Takes the options of `pangea train`."""
+"""`./bazelw run //:demo`: trains a digit classifier on 1,797 real images with two workers. Accepts the options of `pangea train`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The errors that Pangea raises on purpose, and how one that ends a script is told: a sentence with the line of the script, no traceback."""
+"""The errors that Pangea raises on purpose, and how one that ends a script is printed: the message and the script's line, without a traceback."""
 
 from __future__ import annotations
 
@@ -12,52 +12,52 @@ _TRACEBACK = "PANGEA_TRACEBACK"
 
 
 class PangeaError(Exception):
-    """The root of all errors that name what the user can do. The message is for people."""
+    """The base of all errors whose message tells the user what to do."""
 
 
 class MisusedRun(PangeaError, RuntimeError):
-    """The script uses the run in a way that cannot be right; the message says what to write instead."""
+    """The script calls the API of a run incorrectly; the message says what to write instead."""
 
 
 class BrokenPromise(PangeaError, RuntimeError):
-    """The script does something that makes the result depend on who computes what, or on the order; the message names it."""
+    """The script does something that makes the result depend on how shards are assigned or ordered; the message names it."""
 
 
 def _in_script(file: str) -> bool:
-    """Whether a file is the script that the user started."""
+    """Returns whether a file is the script that the user started."""
     script = getattr(sys.modules.get("__main__"), "__file__", None) or (sys.argv[0] if sys.argv else "")
     return file == script and not file.startswith((_PACKAGE, "<"))
 
 
-def _place(file: str, line: int) -> str:
+def _location(file: str, line: int) -> str:
     return f"{Path(file).name}, line {line}: "
 
 
 def script_line(traceback: types.TracebackType | None) -> str:
-    """The innermost line of the user's script that led to an error, as "train.py, line 12: "; empty if there is none."""
+    """Returns the innermost line of the user's script in a traceback, as "train.py, line 12: "; empty if there is none."""
     place = ""
     while traceback is not None:
         if _in_script(file := traceback.tb_frame.f_code.co_filename):
-            place = _place(file, traceback.tb_lineno)
+            place = _location(file, traceback.tb_lineno)
         traceback = traceback.tb_next
     return place
 
 
 def calling_line() -> str:
-    """The innermost line of the user's script that is being executed, as "train.py, line 12: "; empty if there is none."""
+    """Returns the innermost line of the user's script on the call stack, as "train.py, line 12: "; empty if there is none."""
     frame: types.FrameType | None = sys._getframe()
     while frame is not None:
         if _in_script(file := frame.f_code.co_filename):
-            return _place(file, frame.f_lineno)
+            return _location(file, frame.f_lineno)
         frame = frame.f_back
     return ""
 
 
-def sentence(error: BaseException, traceback: types.TracebackType | None) -> str:
-    """What is printed of an error that ends a script."""
+def format_error(error: BaseException, traceback: types.TracebackType | None) -> str:
+    """Returns the line that is printed for an error that ends a script."""
     return f"pangea: {script_line(traceback)}{error}"
 
 
 def wants_traceback() -> bool:
-    """Whether somebody who looks for a fault in Pangea itself has asked for tracebacks."""
+    """Returns whether tracebacks are requested (PANGEA_TRACEBACK=1), for debugging Pangea itself."""
     return os.environ.get(_TRACEBACK) == "1"

@@ -1,4 +1,4 @@
-"""Where the programs and data that come with the package lie."""
+"""Paths of the programs and data files that ship with the package, and of the user's working directory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PACKAGE = Path(os.path.abspath(__file__)).parent
 
 
 class MissingFile(PangeaError, FileNotFoundError):
-    """Something that belongs to the package is not there."""
+    """A file that belongs to the package does not exist."""
 
 
 def _find(folder: Path, name: str, variable: str) -> Path:
@@ -23,31 +23,36 @@ def _find(folder: Path, name: str, variable: str) -> Path:
 
 
 def program(name: str) -> Path:
-    """A service's program: `go-orchestrator` or `rust-compute`."""
+    """Returns the path of a service's program: `go-orchestrator` or `rust-compute`."""
     return _find(Path(os.environ.get("PANGEA_BIN_DIR", _PACKAGE / "bin")), name, "PANGEA_BIN_DIR")
 
 
+def data_folder() -> Path:
+    """Returns the folder of the data files that ship with the package."""
+    return Path(os.environ.get("PANGEA_DATA_DIR", _PACKAGE / "data"))
+
+
 def data_file(name: str) -> Path:
-    """A data file that is shipped, such as `digits.csv.gz`."""
-    return _find(Path(os.environ.get("PANGEA_DATA_DIR", _PACKAGE / "data")), name, "PANGEA_DATA_DIR")
+    """Returns the path of a data file that ships with the package, such as `digits.csv.gz`."""
+    return _find(data_folder(), name, "PANGEA_DATA_DIR")
 
 
 def example(name: str) -> Path:
-    """A training script that is shipped."""
+    """Returns the path of an example training script that ships with the package."""
     return _find(_PACKAGE / "examples", name, "nothing")
 
 
 def python_command(script: Path) -> list[str]:
-    """The command that runs a Python script with this interpreter and its import path."""
+    """Returns the command that runs a Python script with this interpreter."""
     return [os.environ.get("PANGEA_PYTHON", sys.executable), str(script)]
 
 
 def python_environment() -> dict[str, str]:
-    """This process's environment, with its import path for children."""
-    # Absolute, since a child may have another working directory.
+    """Returns this process's environment with its import path in PYTHONPATH, for child processes."""
+    # Absolute, because a child may run in a different working directory.
     return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry), "PYTHONUNBUFFERED": "1"}
 
 
 def caller_folder() -> Path:
-    """The folder that the user called from; `bazel run` changes into another one."""
+    """Returns the user's working directory; `bazel run` changes the current one."""
     return Path(os.environ.get("BUILD_WORKING_DIRECTORY") or Path.cwd())

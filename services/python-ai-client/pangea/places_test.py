@@ -1,4 +1,4 @@
-"""What belongs to the package and is not there is named, with the way to get it."""
+"""The error for a missing file of the package says how to build it."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from pangea.places import MissingFile, program
 
 
-def test_a_missing_program_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_program_says_how_to_build_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANGEA_BIN_DIR", str(tmp_path))
     with pytest.raises(MissingFile, match="bazelw build //services"):
         program("go-orchestrator")

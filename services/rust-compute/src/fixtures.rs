@@ -1,44 +1,50 @@
-//! A small dataset for tests.
+//! Small datasets for the tests of every room.
 
-use sha2::{Digest, Sha256};
+use rust_compute_dataset::{Column, Columns, Dataset, Elements, Features, Names, Normalise};
 
-use crate::dataset::{Dataset, Normalise};
-use crate::sources::{tokenise, Format, LabelColumn, RawText, Table};
-
-/// A CSV file of which nothing is said.
-pub const NOTICED: Format = Format {
-    label_column: LabelColumn::Last,
-    separator: None,
-    header: None,
-};
-
-/// Rows of 4 features and one of 3 labels.
-pub fn raw(rows: usize) -> Table {
-    Table {
-        features: (0..rows * 4).map(|i| ((i * 7919) % 101) as f64).collect(),
-        labels: (0..rows).map(|i| (i % 3) as i64).collect(),
-        hash: [rows as u8; 32],
-        ..Table::default()
+/// Columns of a table, from its features row by row and one label a row.
+pub fn table(
+    values: Vec<f64>,
+    labels: Vec<i64>,
+    hash: [u8; 32],
+    shape: &[u64],
+    normalise: Normalise,
+) -> Columns {
+    let classes = labels.iter().max().map_or(1, |largest| *largest as u32 + 1);
+    let rows = labels.len();
+    Columns {
+        features: Features::Numbers {
+            values,
+            shape: shape.to_vec(),
+            normalise,
+        },
+        labels: Column::new(Elements::Int64(labels.into()), 0, rows, &[]).expect("one a row"),
+        classes,
+        names: Names::default(),
+        hash,
     }
 }
 
-/// Rows of so many features that one label each is nothing beside them.
+/// The values of `raw`.
+pub fn raw_values(rows: usize) -> Vec<f64> {
+    (0..rows * 4).map(|i| ((i * 7919) % 101) as f64).collect()
+}
+
+/// Rows of 4 features and one of 3 labels.
+pub fn raw(rows: usize, shape: &[u64], normalise: Normalise) -> Columns {
+    let labels = (0..rows).map(|i| (i % 3) as i64).collect();
+    table(raw_values(rows), labels, [rows as u8; 32], shape, normalise)
+}
+
+/// Rows so wide that their labels are negligible.
 pub fn wide(rows: usize, features: usize) -> Dataset {
-    let table = Table {
-        features: (0..rows * features).map(|i| (i % 5) as f64).collect(),
-        labels: vec![0; rows],
-        hash: [1; 32],
-        ..Table::default()
-    };
-    Dataset::from_rows("wide", table, &[features as u64], Normalise::All, 0.0).expect("valid")
+    let values = (0..rows * features).map(|i| (i % 5) as f64).collect();
+    let shape = [features as u64];
+    let columns = table(values, vec![0; rows], [1; 32], &shape, Normalise::All);
+    Dataset::new("wide", columns, 0.0).expect("valid")
 }
 
 /// 16 training samples and 4 held out, of shape [2, 2].
 pub fn small() -> Dataset {
-    Dataset::from_rows("small", raw(20), &[2, 2], Normalise::Columns, 0.2).expect("valid")
-}
-
-/// A text in memory, as `read_text` gives it.
-pub fn text(bytes: &[u8]) -> RawText {
-    tokenise(bytes, Sha256::digest(bytes).into(), 1).expect("two bytes or more")
+    Dataset::new("small", raw(20, &[2, 2], Normalise::Columns), 0.2).expect("valid")
 }

@@ -1,17 +1,20 @@
-//! The data service as a process: settings, exit codes, and the one line of an error.
+//! The data service as a process: commands, exit codes, and the one line of an error.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use rust_compute::{health, serve, Settings};
+use rust_compute_process::{describe, health, serve, Settings};
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    let outcome = if arguments.next().as_deref() == Some("health") {
-        health(arguments.next().as_deref().unwrap_or("127.0.0.1:9091"))
-    } else {
+    let mut arguments = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned());
+    let outcome = match arguments.next().as_deref() {
+        Some("health") => health(arguments.next().as_deref().unwrap_or("127.0.0.1:9091")),
+        Some("describe") => describe(arguments.next().as_deref().unwrap_or_default())
+            .map(|description| println!("{description}")),
         // clap prints what is wrong with the arguments and exits with 2.
-        serve(&Settings::parse())
+        _ => serve(&Settings::parse()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,16 +16,15 @@ import yaml
 from pangea.places import program, python_environment
 from pangea.services.child import Child
 from pangea.services.programs import start_data_service
+from tests.harness.pages import http_get
 from tests.infra.kubernetes.manifests import Manifest, build, containers, pod_labels, pods
-from tests.integration.cluster import http_get
 from tools.processes.ports import free_address
-from tools.processes.waiting import eventually
+from tools.processes.waiting import PATIENCE_SECONDS, eventually
 
 BUILT = build()
 PODS = pods(BUILT)
 ORCHESTRATOR, DATA, WORKER = PODS
 (RUN,) = (manifest["data"] for manifest in BUILT if manifest["kind"] == "ConfigMap")
-PATIENCE_SECONDS = 120.0
 
 
 def filled(arguments: list[str], variables: dict[str, str]) -> list[str]:

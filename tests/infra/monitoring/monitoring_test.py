@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.harness.cluster import cluster
+from tests.harness.pages import http_get
 from tests.infra.monitoring import queries
 from tests.infra.monitoring.exported import Metric, exported
 from tests.infra.monitoring.labels import Checker, Wrong
-from tests.integration.cluster import cluster, http_get
 from tools.processes.ports import free_address
 
 
@@ -22,8 +22,7 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Metric]:
     with cluster(tmp_path_factory.mktemp("monitoring")) as run:
         run.start_worker("worker", gate_step=1, PANGEA_HTTP=worker)
         run.wait_gate("worker")
-        data = json.loads((run.run_dir / "logs" / "rust-compute.ports.json").read_text())["http"]
-        pages = [http_get(address, "/metrics") for address in (run.services.status, data, worker)]
+        pages = [http_get(address, "/metrics") for address in (run.status_address, run.addresses("rust-compute").http, worker)]
     assert [code for code, _ in pages] == [200, 200, 200]
     return exported(text for _, text in pages)
 

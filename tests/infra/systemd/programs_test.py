@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,16 @@ from click.testing import CliRunner
 
 import pangea
 from pangea.commands.main import main
-from pangea.places import data_file, program, python_environment
+from pangea.places import data_file, program
 from pangea.services.child import Child
+from tests.harness.cluster import cluster
+from tests.harness.pages import http_get
+from tests.harness.processes import wait_exit
 from tests.infra.systemd.units import UNITS, command, environment, read
-from tests.integration.cluster import cluster, http_get
-from tools.processes.waiting import eventually
+from tools.processes.waiting import PATIENCE_SECONDS, eventually
 
 ORCHESTRATOR, DATA, WORKER = UNITS
 FREE = {"LISTEN": "127.0.0.1:0", "HTTP": "127.0.0.1:0"}
-PATIENCE_SECONDS = 120.0
 
 
 def start(name: str, words: list[str], folder: Path) -> tuple[Child, dict[str, str]]:
@@ -38,7 +38,7 @@ def test_the_orchestrator_starts_by_its_unit_and_stops_as_systemd_stops_it(tmp_p
     child, addresses = start("go-orchestrator", command(ORCHESTRATOR, environment(ORCHESTRATOR) | FREE, {"S": str(tmp_path)}), tmp_path)
     assert http_get(addresses["http"], "/readyz")[0] == 200
     child.signal(signal.SIGTERM)
-    assert child.process.wait(PATIENCE_SECONDS) == 0, child.log_tail()
+    assert wait_exit(child) == 0, child.log_tail()
     # Nothing lies outside of what the unit may write to.
     assert {path.name for path in tmp_path.iterdir()} == {state.name, "go-orchestrator.json", "go-orchestrator.log"}
     assert (state / "run" / "run.json").exists()
@@ -52,7 +52,7 @@ def test_the_data_service_starts_by_its_unit_with_the_data_that_its_example_name
     child, addresses = start("rust-compute", command(DATA, environment(DATA) | FREE | {"DATA": data}, {}), tmp_path)
     eventually(lambda: http_get(addresses["http"], "/readyz")[0] == 200, "the data service is ready")
     child.signal(signal.SIGTERM)
-    assert child.process.wait(PATIENCE_SECONDS) == 0, child.log_tail()
+    assert wait_exit(child) == 0, child.log_tail()
 
 
 def test_a_worker_joins_by_its_unit_and_stops_as_systemd_stops_it(tmp_path: Path) -> None:
@@ -62,13 +62,12 @@ def test_a_worker_joins_by_its_unit_and_stops_as_systemd_stops_it(tmp_path: Path
         # The digits example is what $SCRIPT names when it names nothing.
         specifiers = {"%H": "host", "%i": "1", "%S": str(tmp_path)}
         given = {name: re.sub("%.", lambda found: specifiers[found[0]], value) for name, value in environment(WORKER).items()}
-        services = {"PANGEA_ORCHESTRATOR": run.services.orchestrator, "PANGEA_DATA": run.services.data}
-        child = Child("worker", [sys.executable, "-m", "pangea", *words[1:]], tmp_path / "worker.log", {**python_environment(), **given, **services})
-        run.workers["worker"] = child
-        eventually(lambda: child.exit_code() is not None or '"name":"host-1"' in http_get(run.services.status, "/status")[1], "the worker joins")
+        services = {"PANGEA_ORCHESTRATOR": run.orchestrator_address, "PANGEA_DATA": run.data_addresses}
+        child = run.start_python("worker", ["-m", "pangea", *words[1:]], {**given, **services})
+        eventually(lambda: child.exit_code() is not None or '"name":"host-1"' in http_get(run.status_address, "/status")[1], "the worker joins")
         assert child.exit_code() is None, child.log_tail(30)
         child.signal(signal.SIGTERM)
-        code = child.process.wait(PATIENCE_SECONDS)
+        code = wait_exit(child)
         # Systemd must not call that a failure, and start it again.
         assert read(WORKER)["SuccessExitStatus"] == [str(code)], child.log_tail(30)
 

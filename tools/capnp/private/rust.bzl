@@ -19,7 +19,7 @@ def _rust_capnp_sources_impl(ctx):
     root = ctx.actions.declare_file(ctx.label.name + "/lib.rs")
     lines = ["//! Bindings of {}.".format(ctx.attr.schema.label)]
     lines += ["pub use {}::*;".format(crate) for crate in ctx.attr.crates]
-    lines += ["#[allow(clippy::all, missing_docs, unused)]\npub mod {};".format(_module(source)) for source in info.sources]
+    lines += ["#[allow(clippy::all, clippy::restriction, missing_docs, unused, reason = \"generated code\")]\npub mod {};".format(_module(source)) for source in info.sources]
     ctx.actions.write(root, "\n".join(lines) + "\n")
     return [DefaultInfo(files = depset([root] + outputs.values()))]
 

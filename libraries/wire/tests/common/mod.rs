@@ -68,7 +68,7 @@ pub fn take_aggregate(
             return Err(WireError::MalformedHeader("not an aggregate"));
         }
         let Ok(message::Aggregate(aggregate)) = root.which() else {
-            unreachable!("message_type has checked the union");
+            return Err(WireError::MalformedHeader("not an aggregate"));
         };
         for tensor in aggregate?.get_gradients()? {
             let tensor = TensorData::read_whole(tensor)?;

@@ -22,23 +22,23 @@ func (b *Budget) Child(name string, limit int64) *Budget {
 	return &Budget{name: name, limit: limit, parent: b}
 }
 
-// Exhausted is the error of Take.
-type Exhausted struct {
+// ExhaustedError is the error of Take.
+type ExhaustedError struct {
 	Name               string
 	Asked, Used, Limit int64
 }
 
 // Error names the budget and its figures.
-func (e *Exhausted) Error() string {
+func (e *ExhaustedError) Error() string {
 	return fmt.Sprintf("%s: %d bytes more do not fit, %d of %d are in use", e.Name, e.Asked, e.Used, e.Limit)
 }
 
-// Take counts bytes as used, or changes nothing and returns an *Exhausted.
+// Take counts bytes as used, or changes nothing and returns an *ExhaustedError.
 func (b *Budget) Take(bytes int64) error {
 	for {
 		used := b.used.Load()
 		if bytes > b.limit-used {
-			return &Exhausted{b.name, bytes, used, b.limit}
+			return &ExhaustedError{b.name, bytes, used, b.limit}
 		}
 		if b.used.CompareAndSwap(used, used+bytes) {
 			break

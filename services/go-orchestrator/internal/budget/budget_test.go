@@ -29,7 +29,7 @@ func TestTakeAndGive(t *testing.T) {
 				return
 			}
 			err := step.budget.Take(step.take)
-			var exhausted *Exhausted
+			var exhausted *ExhaustedError
 			if step.short == "" {
 				if err != nil {
 					t.Fatal(err)

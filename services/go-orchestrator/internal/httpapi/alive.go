@@ -14,7 +14,7 @@ func Alive(ctx context.Context, address string) error {
 	url := "http://" + address + "/healthz"
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return fmt.Errorf("%q is no address; wanted host:port: %w", address, err)
+		return fmt.Errorf("%q is not an address; it must be HOST:PORT: %w", address, err)
 	}
 	answer, err := direct.Do(request)
 	if err != nil {

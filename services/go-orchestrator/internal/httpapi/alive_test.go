@@ -31,7 +31,7 @@ func TestAliveTellsUpFromDown(t *testing.T) {
 	if err := Alive(t.Context(), address); err == nil || !strings.Contains(err.Error(), "no answer") {
 		t.Fatalf("error is %v", err)
 	}
-	if err := Alive(t.Context(), "a b"); err == nil || !strings.Contains(err.Error(), "host:port") {
+	if err := Alive(t.Context(), "a b"); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
 		t.Fatalf("error is %v", err)
 	}
 }

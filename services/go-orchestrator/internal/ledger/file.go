@@ -23,7 +23,7 @@ func OpenDisk(folder string) (*Disk, error) {
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = errors.New("another orchestrator leads this run; stop it first, or choose another --run-dir")
+			err = errors.New("another orchestrator has this run open; stop it first, or choose another --run-dir")
 		}
 		return nil, errors.Join(fmt.Errorf("cannot lock %s: %w", path, err), file.Close())
 	}

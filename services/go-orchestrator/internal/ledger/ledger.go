@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -25,21 +26,21 @@ type File interface {
 // Ledger is open for appending. It is not safe for use by several goroutines.
 type Ledger struct {
 	file    File
-	pass    func(point string)
+	hit     failpoint.Hit
 	last    slot
 	commits int
 	broken  error
 }
 
-// Damaged is the error of Open for a file that is not what was committed.
-type Damaged struct {
+// DamagedError is the error of Open for a file that is not what was committed.
+type DamagedError struct {
 	Record uint64 // number of the first record that is wrong
 	Offset int64  // byte where it starts, or should
 	Reason string
 }
 
 // Error names record, byte and reason.
-func (d *Damaged) Error() string {
+func (d *DamagedError) Error() string {
 	return fmt.Sprintf("the ledger is damaged at record %d (byte %d): %s; put back a good copy of the run directory, or start a new run", d.Record, d.Offset, d.Reason)
 }
 
@@ -51,16 +52,16 @@ const (
 	afterBody    = "}\n"
 )
 
-// Open reads a ledger, and starts one where the file is empty. pass is called at the points where a crash is of interest.
+// Open reads a ledger, and starts one where the file is empty of which nothing is committed yet.
 //
 // Whole records behind the committed ones were written but not acknowledged: they are taken over. A rest that is no whole record was being
 // written when the process ended: it is cut off.
-func Open(file File, pass func(point string)) (*Ledger, []Record, error) {
+func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	size, err := file.Size()
 	if err != nil {
 		return nil, nil, fmt.Errorf("look at the ledger: %w", err)
 	}
-	l := &Ledger{file: file, pass: pass, last: slot{Bytes: recordsFrom}}
+	l := &Ledger{file: file, hit: hit, last: slot{Bytes: recordsFrom}}
 	if size < recordsFrom {
 		if size > 0 {
 			if err := unfinishedStart(file, size); err != nil {
@@ -75,10 +76,10 @@ func Open(file File, pass func(point string)) (*Ledger, []Record, error) {
 	}
 	committed := newest(content)
 	if committed == nil {
-		return nil, nil, &Damaged{0, 0, "neither of its first two lines is a valid commit slot"}
+		return nil, nil, &DamagedError{0, 0, "neither of its first two lines is a valid commit slot"}
 	}
 	if committed.Bytes > size {
-		return nil, nil, &Damaged{committed.Records, size, fmt.Sprintf("%d bytes are committed, but the file has only %d: it was cut", committed.Bytes, size)}
+		return nil, nil, &DamagedError{committed.Records, size, fmt.Sprintf("%d bytes are committed, but the file has only %d: it was truncated", committed.Bytes, size)}
 	}
 	records, err := l.replay(content, committed)
 	if err != nil {
@@ -125,7 +126,7 @@ func unfinishedStart(file File, size int64) error {
 	}
 	empty := append(slot{Slot: 0, Bytes: recordsFrom}.line(), slot{Slot: 1, Bytes: recordsFrom}.line()...)
 	if !bytes.HasPrefix(empty, content) {
-		return &Damaged{0, size, fmt.Sprintf("the file has only %d bytes: it was cut", size)}
+		return &DamagedError{0, size, fmt.Sprintf("the file has only %d bytes: it was truncated", size)}
 	}
 	return nil
 }
@@ -158,7 +159,7 @@ func (l *Ledger) replay(content []byte, committed *slot) ([]Record, error) {
 		record, chain, length, err := readLine(content[l.last.Bytes:], l.last.Chain)
 		if err != nil {
 			if acknowledged {
-				return nil, &Damaged{l.last.Records, l.last.Bytes, err.Error()}
+				return nil, &DamagedError{l.last.Records, l.last.Bytes, err.Error()}
 			}
 			break
 		}
@@ -167,11 +168,11 @@ func (l *Ledger) replay(content []byte, committed *slot) ([]Record, error) {
 		l.last.Records++
 		records = append(records, record)
 		if l.last.Bytes == committed.Bytes && (l.last.Records != committed.Records || chain != committed.Chain) {
-			return nil, &Damaged{l.last.Records - 1, l.last.Bytes, "the last committed record is not the one that the commit slot names"}
+			return nil, &DamagedError{l.last.Records - 1, l.last.Bytes, "the last committed record is not the one that the commit slot names"}
 		}
 	}
 	if l.last.Bytes < committed.Bytes {
-		return nil, &Damaged{l.last.Records, l.last.Bytes, fmt.Sprintf("%d records are committed, but only %d can be read", committed.Records, l.last.Records)}
+		return nil, &DamagedError{l.last.Records, l.last.Bytes, fmt.Sprintf("%d records are committed, but only %d can be read", committed.Records, l.last.Records)}
 	}
 	return records, nil
 }
@@ -180,17 +181,17 @@ func (l *Ledger) replay(content []byte, committed *slot) ([]Record, error) {
 func readLine(content []byte, previous protocol.Hash) (record Record, chain protocol.Hash, length int, err error) {
 	end := bytes.IndexByte(content, '\n')
 	if end < 0 {
-		return nil, chain, 0, errors.New("the line has no end")
+		return nil, chain, 0, errors.New("the line is not terminated")
 	}
 	line := content[:end+1]
 	if len(line) < bodyFrom+len(afterBody) || !bytes.HasPrefix(line, []byte(beforeChain)) || string(line[bodyFrom-len(beforeRecord):bodyFrom]) != beforeRecord ||
 		!bytes.HasSuffix(line, []byte(afterBody)) {
-		return nil, chain, 0, errors.New("the line is no record")
+		return nil, chain, 0, errors.New("the line is not a record")
 	}
 	body := line[bodyFrom : len(line)-len(afterBody)]
 	chain = link(previous, body)
 	if written := line[len(beforeChain) : len(beforeChain)+64]; string(written) != chain.String() {
-		return nil, chain, 0, errors.New("its bytes do not fit the chain of hashes")
+		return nil, chain, 0, errors.New("its bytes do not match the chain of hashes")
 	}
 	record, err = decode(body)
 	return record, chain, len(line), err
@@ -207,7 +208,7 @@ func link(previous protocol.Hash, body []byte) protocol.Hash {
 // the disk holds is not known; open the file again.
 func (l *Ledger) Append(records ...Record) error {
 	if l.broken != nil {
-		return fmt.Errorf("the ledger takes no more records after an earlier error: %w", l.broken)
+		return fmt.Errorf("the ledger accepts no more records after an earlier error: %w", l.broken)
 	}
 	if err := l.append(records); err != nil {
 		l.broken = err
@@ -232,21 +233,21 @@ func (l *Ledger) append(records []Record) error {
 		lines = append(lines, afterBody...)
 		next.Records++
 	}
-	l.pass("ledger.before-append")
+	l.hit(failpoint.LedgerBeforeAppend)
 	if _, err := l.file.WriteAt(lines, l.last.Bytes); err != nil {
 		return err
 	}
-	l.pass("ledger.after-append")
+	l.hit(failpoint.LedgerAfterAppend)
 	if err := l.file.Sync(); err != nil {
 		return err
 	}
-	l.pass("ledger.after-sync")
+	l.hit(failpoint.LedgerAfterSync)
 	next.Bytes += int64(len(lines))
 	l.last = next
 	if err := l.commit(); err != nil {
 		return err
 	}
-	l.pass("ledger.after-commit")
+	l.hit(failpoint.LedgerAfterCommit)
 	return nil
 }
 

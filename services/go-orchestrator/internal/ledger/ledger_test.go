@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -39,8 +40,6 @@ func (m *memory) Size() (int64, error)      { return int64(len(m.data)), nil }
 func (m *memory) Truncate(size int64) error { m.data = m.data[:size]; return nil }
 func (m *memory) Sync() error               { return m.failing }
 
-func nowhere(string) {}
-
 func exact(value Float) *Float { return &value }
 
 func samples() []Record {
@@ -64,7 +63,7 @@ func samples() []Record {
 func written(t *testing.T, records ...Record) *memory {
 	t.Helper()
 	file := &memory{}
-	l, old, err := Open(file, nowhere)
+	l, old, err := Open(file, failpoint.Never)
 	if err != nil || len(old) != 0 {
 		t.Fatal(old, err)
 	}
@@ -81,7 +80,7 @@ func copied(file *memory) *memory { return &memory{data: append([]byte{}, file.d
 func TestWhatWasAppendedIsReadAgain(t *testing.T) {
 	file := written(t, samples()...)
 	for range 3 {
-		_, records, err := Open(file, nowhere)
+		_, records, err := Open(file, failpoint.Never)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,8 +106,8 @@ func show(t *testing.T, records []Record) string {
 func TestEveryCutIsNoticed(t *testing.T) {
 	file := written(t, samples()...)
 	for size := range len(file.data) {
-		_, records, err := Open(&memory{data: append([]byte{}, file.data[:size]...)}, nowhere)
-		var damaged *Damaged
+		_, records, err := Open(&memory{data: append([]byte{}, file.data[:size]...)}, failpoint.Never)
+		var damaged *DamagedError
 		// Nothing at all, or the beginning of two empty slots, is what a crash at the very start leaves; these slots are not empty.
 		if size > 0 && !errors.As(err, &damaged) && !(size < 40 && len(records) == 0) {
 			t.Fatalf("cut to %d bytes: %d records, error %v", size, len(records), err)
@@ -122,8 +121,8 @@ func TestEveryFlippedByteIsNoticedOrHarmless(t *testing.T) {
 	for at := range file.data {
 		flipped := copied(file)
 		flipped.data[at] ^= 0x20
-		_, records, err := Open(flipped, nowhere)
-		var damaged *Damaged
+		_, records, err := Open(flipped, failpoint.Never)
+		var damaged *DamagedError
 		if at < recordsFrom {
 			// One spoilt slot is what a crash may leave: nothing is lost by it.
 			if err != nil || show(t, records) != want {
@@ -141,7 +140,7 @@ func TestWhatWasNotAcknowledgedIsTakenOverWholeOrDropped(t *testing.T) {
 	for size := len(before.data); size <= len(after.data); size++ {
 		torn := copied(before) // its slots know of four records
 		torn.data = append(torn.data, after.data[len(before.data):size]...)
-		l, records, err := Open(torn, nowhere)
+		l, records, err := Open(torn, failpoint.Never)
 		if err != nil {
 			t.Fatalf("%d bytes: %v", size, err)
 		}
@@ -155,7 +154,7 @@ func TestWhatWasNotAcknowledgedIsTakenOverWholeOrDropped(t *testing.T) {
 		if err := l.Append(all[5]); err != nil {
 			t.Fatal(err)
 		}
-		if _, records, err = Open(torn, nowhere); err != nil || len(records) != want+1 {
+		if _, records, err = Open(torn, failpoint.Never); err != nil || len(records) != want+1 {
 			t.Fatalf("%d bytes, after one more: %d records, %v", size, len(records), err)
 		}
 	}
@@ -163,7 +162,7 @@ func TestWhatWasNotAcknowledgedIsTakenOverWholeOrDropped(t *testing.T) {
 
 func TestNothingIsAppendedAfterAnError(t *testing.T) {
 	file := written(t, samples()[:4]...)
-	l, _, err := Open(file, nowhere)
+	l, _, err := Open(file, failpoint.Never)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,21 +174,21 @@ func TestNothingIsAppendedAfterAnError(t *testing.T) {
 	if err := l.Append(samples()[4]); err == nil {
 		t.Fatal("it went on after an error")
 	}
-	if _, records, err := Open(file, nowhere); err != nil || len(records) != 4 {
+	if _, records, err := Open(file, failpoint.Never); err != nil || len(records) != 4 {
 		t.Fatal(len(records), err)
 	}
 }
 
 func TestPointsArePassedInOrder(t *testing.T) {
-	var passed []string
-	l, _, err := Open(&memory{}, func(point string) { passed = append(passed, point) })
+	var hits []string
+	l, _, err := Open(&memory{}, func(point failpoint.Point) { hits = append(hits, string(point)) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Append(&Start{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(passed, " "); got != "ledger.before-append ledger.after-append ledger.after-sync ledger.after-commit" {
+	if got := strings.Join(hits, " "); got != "ledger.before-append ledger.after-append ledger.after-sync ledger.after-commit" {
 		t.Fatal(got)
 	}
 }
@@ -210,7 +209,7 @@ func TestTwoProcessesCannotHoldOneLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer disk.Close()
-	if l, _, err := Open(disk, nowhere); err != nil || l.Append(samples()...) != nil || l.Bytes() <= recordsFrom {
+	if l, _, err := Open(disk, failpoint.Never); err != nil || l.Append(samples()...) != nil || l.Bytes() <= recordsFrom {
 		t.Fatal(err)
 	}
 }

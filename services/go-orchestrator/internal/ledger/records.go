@@ -36,6 +36,8 @@ type Settings struct {
 type Start struct {
 	Time time.Time `json:"time"`
 	Step uint64    `json:"step"` // steps in the ledger then
+
+	Release string `json:"release,omitempty"` // of the orchestrator; older ones did not say
 }
 
 // Model is what the first worker brought: it is fixed from then on.
@@ -240,7 +242,7 @@ func decode(body []byte) (Record, error) {
 			return record, json.Unmarshal(body, record)
 		}
 	}
-	return nil, fmt.Errorf("the record type %q is not known here; use the release that wrote this ledger", head.Type)
+	return nil, fmt.Errorf("the record type %q is unknown; use the release that wrote this ledger", head.Type)
 }
 
 // SpecOf gives the ledger's form of a spec.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 )
 
 // watched notes what is done to a file, and tears the write of a slot of that number.
@@ -40,7 +42,7 @@ func TestWhatIsTakenOverIsOnTheDiskBeforeASlotNamesIt(t *testing.T) {
 	torn := copied(before)
 	torn.data = append(torn.data, after.data[committed:]...)
 	file := &watched{memory: torn}
-	if _, records, err := Open(file, nowhere); err != nil || len(records) != 5 {
+	if _, records, err := Open(file, failpoint.Never); err != nil || len(records) != 5 {
 		t.Fatal(len(records), err)
 	}
 	want := []string{fmt.Sprintf("write %d bytes at %d", len(after.data)-committed, committed), "sync"}
@@ -56,11 +58,11 @@ func TestASecondCrashWhileSlotsAreMendedLosesNothing(t *testing.T) {
 			for tear := 1; tear <= 2; tear++ {
 				file := &watched{memory: written(t, samples()[:count]...), tear: tear}
 				copy(file.data[spoilt*slotBytes:], strings.Repeat("?", slotBytes))
-				if _, _, err := Open(file, nowhere); err == nil {
+				if _, _, err := Open(file, failpoint.Never); err == nil {
 					t.Fatal("a torn write is no error")
 				}
 				file.tear = 0
-				if _, records, err := Open(file, nowhere); err != nil || len(records) != count {
+				if _, records, err := Open(file, failpoint.Never); err != nil || len(records) != count {
 					t.Fatalf("slot %d spoilt, then write %d of a slot torn: %d of %d records, %v", spoilt, tear, len(records), count, err)
 				}
 			}

@@ -1,28 +1,27 @@
 package protocol
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
 
-// Action says what the receiver of an error should do, with the numbers of the schema.
+	"pangea.example/pangea/schemas/tensor"
+)
+
+// Action says what the receiver of an error should do.
 type Action uint16
 
 // The actions of the schema.
 const (
-	ActionUnspecified Action = iota
-	FixRequest
-	RetryLater
-	Reconnect
-	Resync
-	Stop
+	ActionUnspecified = Action(tensor.ErrorAction_unspecified)
+	FixRequest        = Action(tensor.ErrorAction_fixRequest)
+	RetryLater        = Action(tensor.ErrorAction_retryLater)
+	Reconnect         = Action(tensor.ErrorAction_reconnect)
+	Resync            = Action(tensor.ErrorAction_resync)
+	Stop              = Action(tensor.ErrorAction_stop)
 )
 
 // String gives the schema's name.
-func (a Action) String() string {
-	names := [...]string{"unspecified", "fixRequest", "retryLater", "reconnect", "resync", "stop"}
-	if int(a) < len(names) {
-		return names[a]
-	}
-	return "unknown"
-}
+func (a Action) String() string { return cmp.Or(tensor.ErrorAction(a).String(), "unknown") }
 
 // Error is the one error that crosses the wire. It is a reply and a Go error, so that its kind survives from where it was found.
 type Error struct {

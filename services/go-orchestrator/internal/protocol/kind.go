@@ -1,44 +1,41 @@
 package protocol
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
 
-// Kind names a message, with the numbers of the schema's MessageType.
+	"pangea.example/pangea/schemas/tensor"
+)
+
+// Kind names a message.
 type Kind uint16
 
 // The messages of the schema.
 const (
-	KindUnspecified Kind = iota
-	KindDatasetRequest
-	KindDatasetInfo
-	KindBatchRequest
-	KindTrainingBatch
-	KindJoinRequest
-	KindJoinReply
-	KindWorkRequest
-	KindShardLease
-	KindGradientUpdate
-	KindGradientAck
-	KindAggregate
-	KindSnapshotRequest
-	KindSnapshot
-	KindRunFinished
-	KindLeave
-	KindErrorReply
-	KindHeartbeat
+	KindUnspecified     = Kind(tensor.MessageType_unspecified)
+	KindDatasetRequest  = Kind(tensor.MessageType_datasetRequest)
+	KindDatasetInfo     = Kind(tensor.MessageType_datasetInfo)
+	KindBatchRequest    = Kind(tensor.MessageType_batchRequest)
+	KindTrainingBatch   = Kind(tensor.MessageType_trainingBatch)
+	KindJoinRequest     = Kind(tensor.MessageType_joinRequest)
+	KindJoinReply       = Kind(tensor.MessageType_joinReply)
+	KindWorkRequest     = Kind(tensor.MessageType_workRequest)
+	KindShardLease      = Kind(tensor.MessageType_shardLease)
+	KindGradientUpdate  = Kind(tensor.MessageType_gradientUpdate)
+	KindGradientAck     = Kind(tensor.MessageType_gradientAck)
+	KindAggregate       = Kind(tensor.MessageType_aggregate)
+	KindSnapshotRequest = Kind(tensor.MessageType_snapshotRequest)
+	KindSnapshot        = Kind(tensor.MessageType_snapshot)
+	KindRunFinished     = Kind(tensor.MessageType_runFinished)
+	KindLeave           = Kind(tensor.MessageType_leave)
+	KindErrorReply      = Kind(tensor.MessageType_errorReply)
+	KindHeartbeat       = Kind(tensor.MessageType_heartbeat)
 )
 
-var kindNames = [...]string{
-	"unspecified", "datasetRequest", "datasetInfo", "batchRequest", "trainingBatch", "joinRequest", "joinReply", "workRequest",
-	"shardLease", "gradientUpdate", "gradientAck", "aggregate", "snapshotRequest", "snapshot", "runFinished", "leave", "errorReply", "heartbeat",
-}
-
-// Known says whether this build has heard of the message.
-func (k Kind) Known() bool { return int(k) < len(kindNames) }
+// Known says whether this build knows the message.
+func (k Kind) Known() bool { return tensor.MessageType(k).String() != "" }
 
 // String gives the schema's name.
 func (k Kind) String() string {
-	if k.Known() {
-		return kindNames[k]
-	}
-	return fmt.Sprintf("message type %d", uint16(k))
+	return cmp.Or(tensor.MessageType(k).String(), fmt.Sprintf("message type %d", uint16(k)))
 }

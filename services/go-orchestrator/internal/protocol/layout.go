@@ -1,9 +1,10 @@
 package protocol
 
-import "fmt"
+import (
+	"fmt"
 
-// MaxParameters is how many tensors a model may have.
-const MaxParameters = 65_536
+	"pangea.example/pangea/schemas/tensor"
+)
 
 // Layout says where each trainable parameter lies in the flat float32 vector that gradients travel as.
 type Layout struct {
@@ -17,8 +18,8 @@ func NewLayout(specs []Spec, maxElements uint64) (*Layout, error) {
 	if len(specs) == 0 {
 		return nil, fmt.Errorf("the model has no trainable parameters")
 	}
-	if len(specs) > MaxParameters {
-		return nil, fmt.Errorf("the model has %d parameters; at most %d are allowed", len(specs), MaxParameters)
+	if len(specs) > int(tensor.MaxParameters) {
+		return nil, fmt.Errorf("the model has %d parameters; at most %d are allowed", len(specs), tensor.MaxParameters)
 	}
 	layout := &Layout{Specs: specs, starts: make([]int, 0, len(specs)+1)}
 	seen := make(map[string]struct{}, len(specs))

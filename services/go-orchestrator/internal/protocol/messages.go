@@ -1,25 +1,13 @@
 // Package protocol holds the messages of a run as plain Go values: what schemas/tensor.capnp says, without its encoding.
-// The state machine speaks only these; package wire turns them into frames and back.
+// The state machine speaks only these; package wire turns them into frames and back. Of the schema's binding it takes what is a fact of the
+// contract and not of its encoding: the numbers and names of enumerations, and the limits.
 package protocol
 
-import "time"
+import (
+	"cmp"
+	"time"
 
-// Version of the protocol that this build speaks.
-const Version = 2
-
-// Limits of the schema that are checked when a worker joins.
-const (
-	MaxWorkerName = 128
-	MaxSoftware   = 256
-	MaxShards     = 1_024
-	MaxBatchSize  = 1_048_576
-	MaxStop       = 1_024
-	MaxBroken     = 4_096
-
-	MaxTraining     = 65_536
-	MaxArithmetic   = 32
-	MaxFingerprints = 64
-	MaxOperator     = 64
+	"pangea.example/pangea/schemas/tensor"
 )
 
 // Dataset is what a data service says of its data.
@@ -143,25 +131,19 @@ func (SnapshotRequest) Kind() Kind { return KindSnapshotRequest }
 func (Finished) Kind() Kind        { return KindRunFinished }
 func (Left) Kind() Kind            { return KindLeave }
 
-// Verdict says what became of a gradient update, with the numbers of the schema.
+// Verdict says what became of a gradient update.
 type Verdict uint16
 
 // The verdicts of the schema.
 const (
-	VerdictUnspecified Verdict = iota
-	Accepted
-	Duplicate
-	Conflict
-	Stale
-	TooEarly
-	Refused
+	VerdictUnspecified = Verdict(tensor.Verdict_unspecified)
+	Accepted           = Verdict(tensor.Verdict_accepted)
+	Duplicate          = Verdict(tensor.Verdict_duplicate)
+	Conflict           = Verdict(tensor.Verdict_conflict)
+	Stale              = Verdict(tensor.Verdict_stale)
+	TooEarly           = Verdict(tensor.Verdict_tooEarly)
+	Refused            = Verdict(tensor.Verdict_refused)
 )
 
 // String gives the schema's name.
-func (v Verdict) String() string {
-	names := [...]string{"unspecified", "accepted", "duplicate", "conflict", "stale", "tooEarly", "refused"}
-	if int(v) < len(names) {
-		return names[v]
-	}
-	return "unknown"
-}
+func (v Verdict) String() string { return cmp.Or(tensor.Verdict(v).String(), "unknown") }

@@ -1,59 +1,60 @@
 package protocol
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+
+	"pangea.example/pangea/schemas/tensor"
 )
 
-// MaxDimensions of a tensor, as the schema sets it.
-const MaxDimensions = 8
-
-// DType is the element type of a tensor, with the numbers of the schema's DataType.
+// DType is the element type of a tensor.
 type DType uint16
 
 // The element types of the schema.
 const (
-	Unspecified DType = iota
-	Float32
-	Float64
-	BFloat16
-	Float16
-	Int32
-	Int64
-	Uint8
-	Bool
-	Int8
-	Int16
+	Unspecified = DType(tensor.DataType_unspecified)
+	Float32     = DType(tensor.DataType_float32)
+	Float64     = DType(tensor.DataType_float64)
+	BFloat16    = DType(tensor.DataType_bfloat16)
+	Float16     = DType(tensor.DataType_float16)
+	Int32       = DType(tensor.DataType_int32)
+	Int64       = DType(tensor.DataType_int64)
+	Uint8       = DType(tensor.DataType_uint8)
+	Bool        = DType(tensor.DataType_bool)
+	Int8        = DType(tensor.DataType_int8)
+	Int16       = DType(tensor.DataType_int16)
 )
 
-var dtypeNames = [...]string{"unspecified", "float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"}
-var dtypeSizes = [...]uint64{0, 4, 8, 2, 2, 4, 8, 1, 1, 1, 2}
-
-// String gives the name that torch uses.
+// String gives the name that torch uses, which is the schema's.
 func (d DType) String() string {
-	if int(d) < len(dtypeNames) {
-		return dtypeNames[d]
-	}
-	return fmt.Sprintf("dtype(%d)", uint16(d))
+	return cmp.Or(tensor.DataType(d).String(), fmt.Sprintf("dtype(%d)", uint16(d)))
 }
 
-// ParseDType knows a type by its name; Unspecified if there is none.
-func ParseDType(name string) DType {
-	return DType(max(0, slices.Index(dtypeNames[:], name)))
-}
+// ParseDType finds a type by its name; Unspecified if there is none.
+func ParseDType(name string) DType { return DType(tensor.DataTypeFromString(name)) }
 
 // Size of one element in bytes; 0 for a type that this build does not know.
 func (d DType) Size() uint64 {
-	if int(d) < len(dtypeSizes) {
-		return dtypeSizes[d]
+	switch d {
+	case Uint8, Int8, Bool:
+		return 1
+	case BFloat16, Float16, Int16:
+		return 2
+	case Float32, Int32:
+		return 4
+	case Float64, Int64:
+		return 8
 	}
 	return 0
 }
 
 // Floating says whether the type can have a gradient.
-func (d DType) Floating() bool { return d >= Float32 && d <= Float16 }
+func (d DType) Floating() bool {
+	return d == Float32 || d == Float64 || d == BFloat16 || d == Float16
+}
 
 // Spec is what a tensor looks like, without its data.
 type Spec struct {
@@ -75,8 +76,8 @@ func (s Spec) Equal(other Spec) bool {
 
 // Elements multiplies the shape, refusing what no tensor can be.
 func (s Spec) Elements() (uint64, error) {
-	if len(s.Shape) > MaxDimensions {
-		return 0, fmt.Errorf("tensor %s has %d dimensions; at most %d are allowed", s.Name, len(s.Shape), MaxDimensions)
+	if len(s.Shape) > int(tensor.MaxDimensions) {
+		return 0, fmt.Errorf("tensor %s has %d dimensions; at most %d are allowed", s.Name, len(s.Shape), tensor.MaxDimensions)
 	}
 	if s.DType.Size() == 0 {
 		return 0, fmt.Errorf("tensor %s has the unknown element type %s", s.Name, s.DType)

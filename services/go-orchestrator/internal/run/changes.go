@@ -8,22 +8,23 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 )
 
-// A run that is resumed may go on for longer than it was begun for. What else was asked for at its beginning stays.
+// A run may be resumed with more epochs, after a script has ended it, or with a different training. Its other settings never change.
 
-// changeKept takes an earlier change of the ledger.
-func (m *Machine) changeKept(r *ledger.Change) {
+// applyChange repeats a change that the ledger holds.
+func (m *Machine) applyChange(r *ledger.Change) {
 	switch r.What {
 	case ledger.ChangedEpochs:
-		m.goOn()
+		m.reopenFinished()
 	case ledger.ChangedStop:
-		m.stop = nil
-		m.goOn()
+		m.end.stop = nil
+		m.reopenFinished()
 	case ledger.ChangedTraining:
-		m.computation.training = r.To
+		m.identity.computation.training = r.To
 	}
 }
 
-// readEpochs looks for how many the ledger ends with: it may hold steps of them.
+// readEpochs finds how many epochs the run has at the end of the ledger. It comes before the steps are read: these may belong to epochs that a
+// later record added.
 func (m *Machine) readEpochs(records []ledger.Record) error {
 	for i, record := range records {
 		if r, is := record.(*ledger.Change); is && r.What == ledger.ChangedEpochs {
@@ -31,45 +32,45 @@ func (m *Machine) readEpochs(records []ledger.Record) error {
 			if err != nil {
 				return fmt.Errorf("record %d of the ledger changes the epochs to %q: %w", i, r.To, err)
 			}
-			m.epochs = uint32(epochs)
+			m.identity.epochs = uint32(epochs)
 		}
 	}
-	if epochs := m.config.Settings.Epochs; epochs < m.epochs {
-		return fmt.Errorf("the run directory holds a run with --epochs %d, but %d is asked for; a run can be made longer, not shorter: use %d or more to go on with it, or another --run-dir",
-			m.epochs, epochs, m.epochs)
+	if epochs := m.config.Settings.Epochs; epochs < m.identity.epochs {
+		return fmt.Errorf("the run directory holds a run with --epochs %d, but %d was requested; a run can be made longer, not shorter: use %d or more to continue it, or another --run-dir",
+			m.identity.epochs, epochs, m.identity.epochs)
 	}
 	return nil
 }
 
-// changeNow takes what is asked for otherwise than the ledger has it: more epochs, and to go on after a script has ended the run.
-func (m *Machine) changeNow() {
-	if epochs := m.config.Settings.Epochs; epochs > m.epochs {
-		m.change(ledger.ChangedEpochs, fmt.Sprint(m.epochs), fmt.Sprint(epochs))
-		m.epochs = epochs
-		if m.stop == nil {
-			m.goOn()
+// takeChanges records what was requested differently from the ledger: more epochs, and to continue after a script has ended the run.
+func (m *Machine) takeChanges() {
+	if epochs := m.config.Settings.Epochs; epochs > m.identity.epochs {
+		m.change(ledger.ChangedEpochs, fmt.Sprint(m.identity.epochs), fmt.Sprint(epochs))
+		m.identity.epochs = epochs
+		if m.end.stop == nil {
+			m.reopenFinished()
 		}
 	}
-	if m.stop == nil || m.state != Finished {
+	if m.end.stop == nil || m.state != Finished {
 		return
 	}
 	if !m.config.TakeChanges {
-		m.note(slog.LevelInfo, "a script has ended the run; --take-changes lets it go on", "steps", m.stop.Steps, "reason", m.stop.Reason)
+		m.note(slog.LevelInfo, "a script has ended the run; --take-changes lets it continue", "steps", m.end.stop.Steps, "reason", m.end.stop.Reason)
 		return
 	}
-	m.change(ledger.ChangedStop, m.stop.Reason, "")
-	m.stop = nil
-	m.goOn()
+	m.change(ledger.ChangedStop, m.end.stop.Reason, "")
+	m.end.stop = nil
+	m.reopenFinished()
 }
 
 func (m *Machine) change(what, from, to string) {
-	m.note(slog.LevelInfo, "the run is resumed with a change", "what", what, "from", from, "to", to, "step", m.committed())
-	m.commit(&ledger.Change{What: what, From: from, To: to, Step: m.committed(), Time: m.now.UTC()})
+	m.note(slog.LevelInfo, "the run is resumed with a change", "what", what, "from", from, "to", to, "step", m.agreement.committed())
+	m.commit(&ledger.Change{What: what, From: from, To: to, Step: m.agreement.committed(), Time: m.now.UTC()})
 }
 
-// goOn makes a finished run one that has steps left, if it has.
-func (m *Machine) goOn() {
-	if m.state == Finished && m.committed() < m.totalSteps() {
+// reopenFinished makes a finished run a running one, if it has steps left.
+func (m *Machine) reopenFinished() {
+	if m.state == Finished && m.agreement.committed() < m.totalSteps() {
 		m.state = Running
 	}
 }

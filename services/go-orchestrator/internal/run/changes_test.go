@@ -30,7 +30,7 @@ func (b *bench) back(peer Peer, step uint64) {
 	b.t.Helper()
 	join := testJoin()
 	join.RunID, join.Step, join.ParametersHash = "test", step, hashAt(step)
-	b.handle(JoinAsked{Peer: peer, Join: join})
+	b.handle(JoinRequested{Peer: peer, Join: join})
 	one[protocol.Joined](b, peer)
 }
 
@@ -59,7 +59,7 @@ func TestAFinishedRunGoesOnWithMoreEpochs(t *testing.T) {
 		t.Fatalf("%d lines", len(b.lines))
 	}
 	b.machine.config.Settings.Epochs = 2
-	if _, _, err := Open(b.machine.config, b.now, Past{Records: b.committed}); err == nil || !strings.Contains(err.Error(), "--epochs 3, but 2 is asked for; a run can be made longer, not shorter") {
+	if _, _, err := Open(b.machine.config, b.now, Past{Records: b.committed}); err == nil || !strings.Contains(err.Error(), "--epochs 3, but 2 was requested; a run can be made longer, not shorter") {
 		t.Fatal(err)
 	}
 	b.machine.config.Settings.Epochs = 3

@@ -15,21 +15,21 @@ func TestACheckpointIsTakenWhenAPersonAsks(t *testing.T) {
 	b.advance(1, 1)
 	b.ask(1, 1)
 	b.wantShards(1, 0, 1, 2, 3)
-	b.handle(CheckpointAsked{Reason: "SIGUSR1"})
+	b.handle(CheckpointRequested{Reason: "SIGUSR1"})
 	b.submit(1, b.update(1, 0, 2, 1))
 	b.ask(1, 1)
 	if written := b.checkpoint(1); written.Step != 1 {
 		t.Fatalf("%+v", written)
 	}
 	// The run goes on, and another wish at the same step asks for nothing.
-	b.handle(CheckpointAsked{Reason: "SIGUSR1"})
+	b.handle(CheckpointRequested{Reason: "SIGUSR1"})
 	b.ask(1, 1)
 	b.wantShards(1, 2, 3)
 }
 
 func TestNoCheckpointIsTakenBeforeTheRunBegins(t *testing.T) {
 	b := newBench(t)
-	b.handle(CheckpointAsked{Reason: "SIGUSR1"})
+	b.handle(CheckpointRequested{Reason: "SIGUSR1"})
 	b.join(1)
 	b.ask(1, 0)
 	b.wantShards(1, 0, 1, 2, 3)
@@ -42,9 +42,9 @@ func TestALastCheckpointFollowsTheOneThatIsBeingWritten(t *testing.T) {
 	b.join(1)
 	b.ask(1, 0)
 	one[protocol.SnapshotRequest](b, 1)
-	b.handle(SnapshotCame{Peer: 1, Snapshot: state(0)})
+	b.handle(SnapshotReceived{Peer: 1, Snapshot: state(0)})
 	b.advance(1, 1)
-	b.handle(StopAsked{Reason: "test"})
+	b.handle(StopRequested{Reason: "test"})
 	b.ask(1, 1)
 	if replies := b.take(1); len(replies) != 0 {
 		t.Fatalf("two checkpoints are written at a time: %v", replies[0])
@@ -64,7 +64,7 @@ func TestACheckpointThatCannotBeWrittenIsToldUntilOneIs(t *testing.T) {
 	b.join(1)
 	b.ask(1, 0)
 	one[protocol.SnapshotRequest](b, 1)
-	b.handle(SnapshotCame{Peer: 1, Snapshot: state(0)})
+	b.handle(SnapshotReceived{Peer: 1, Snapshot: state(0)})
 	b.handle(CheckpointWritten{Checkpoint: ledger.Checkpoint{Step: 0}, Err: errors.New("no space left on device")})
 	for _, said := range []string{b.machine.Status().CheckpointError, b.lastRecord().CheckpointError} {
 		if !strings.Contains(said, "step 0") || !strings.Contains(said, "no space left on device") {

@@ -9,16 +9,17 @@ import (
 	"slices"
 	"strings"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// computation is what the workers of a run must have in common to compute the same bits. What a worker does not say is not compared.
+// computation is what the workers of a run must have in common to compute the same bits. What a worker does not report is not compared.
 type computation struct {
 	training     string // how a step changes the parameters, as JSON
 	arithmetic   string // level that it is pinned to
 	fingerprints map[string]protocol.Hash
-	fixed        bool // a worker of this process's time has said how it trains: no change is taken after that
+	fixed        bool // a worker has reported how it trains since the process was started: no change is accepted after that
 }
 
 // checkLengths refuses texts that are longer than the schema allows.
@@ -27,77 +28,69 @@ func checkLengths(join *protocol.Join) *protocol.Error {
 		name, value string
 		most        int
 	}{
-		{"workerName", join.WorkerName, protocol.MaxWorkerName}, {"software", join.Software, protocol.MaxSoftware},
-		{"training", join.Training, protocol.MaxTraining}, {"arithmetic", join.Arithmetic, protocol.MaxArithmetic},
+		{"workerName", join.WorkerName, int(tensor.MaxWorkerNameBytes)}, {"software", join.Software, int(tensor.MaxSoftwareBytes)},
+		{"training", join.Training, int(tensor.MaxTrainingBytes)}, {"arithmetic", join.Arithmetic, int(tensor.MaxArithmeticBytes)},
 	} {
 		if err := tooLong(text.name, text.value, text.most); err != nil {
 			return err
 		}
 	}
-	if len(join.Fingerprints) > protocol.MaxFingerprints {
-		return protocol.Errorf(protocol.FixRequest, "the worker has %d fingerprints; it may have %d", len(join.Fingerprints), protocol.MaxFingerprints)
+	if len(join.Fingerprints) > int(tensor.MaxFingerprints) {
+		return protocol.Errorf(protocol.FixRequest, "the worker has %d fingerprints; it may have %d", len(join.Fingerprints), int(tensor.MaxFingerprints))
 	}
 	for _, given := range join.Fingerprints {
-		if err := tooLong("the operator of a fingerprint", given.Operator, protocol.MaxOperator); err != nil {
+		if err := tooLong("the operator of a fingerprint", given.Operator, int(tensor.MaxOperatorBytes)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// computesAlike says why a worker would compute different bits than the run, or nil.
-func (m *Machine) computesAlike(join *protocol.Join) *protocol.Error {
-	if err := m.trainsAlike(join); err != nil {
+// checkComputation says why a worker would compute different bits from the run, or nil.
+func (m *Machine) checkComputation(join *protocol.Join) *protocol.Error {
+	if err := m.checkTraining(join); err != nil {
 		return err
 	}
-	difference := m.otherArithmetic(join)
+	difference := m.arithmeticDifference(join)
 	if difference == "" {
 		return nil
 	}
 	if !m.config.Strict {
-		m.note(slog.LevelWarn, "worker computes otherwise than the run; its bits may differ", "worker", join.WorkerName, "difference", difference)
+		m.note(slog.LevelWarn, "worker computes differently from the run; its bits may differ", "worker", join.WorkerName, "difference", difference)
 		return nil
 	}
-	return protocol.Errorf(protocol.Stop, "the worker computes otherwise than the run: %s; pin its arithmetic to that of the run (--arithmetic), use the same torch build, or go on with --allow-nondeterminism", difference)
+	return protocol.Errorf(protocol.Stop, "the worker computes differently from the run: %s; pin its arithmetic to that of the run (--arithmetic), use the same torch build, or continue with --allow-nondeterminism", difference)
 }
 
-func (m *Machine) trainsAlike(join *protocol.Join) *protocol.Error {
-	run, worker := m.computation.training, join.Training
+// checkTraining refuses a training that differs from the run's, unless it is to be adopted. It cannot be while a worker trains as before, or while
+// steps have to be recomputed: these must come out as the ledger has them.
+func (m *Machine) checkTraining(join *protocol.Join) *protocol.Error {
+	run, worker := m.identity.computation.training, join.Training
 	if run == "" || worker == "" || run == worker {
 		return nil
 	}
 	difference := trainingDifference(run, worker)
+	newest, committed := m.retention.newestCheckpointStep(), m.agreement.committed()
 	switch {
 	case !m.config.TakeChanges:
-		return protocol.Errorf(protocol.Stop, "the worker trains otherwise than the run: %s; use the run's value, or go on with the new one by --take-changes", difference)
-	case m.computation.fixed:
-		return protocol.Errorf(protocol.Stop, "the worker trains otherwise than the workers that have joined before it: %s; start all workers with the same script and arguments", difference)
-	case !m.holdsTip():
-		return protocol.Errorf(protocol.Stop, "the worker trains otherwise than the run: %s; this cannot be taken here, because the newest checkpoint is of step %d and the %d steps after it have to be computed again as they were: "+
-			"resume without the change, stop the run in order (SIGTERM), so that it takes a last checkpoint, and resume that with --take-changes", difference, m.newestStep(), m.committed()-m.newestStep())
+		return protocol.Errorf(protocol.Stop, "the worker trains differently from the run: %s; use the run's value, or accept the new one with --take-changes", difference)
+	case m.identity.computation.fixed:
+		return protocol.Errorf(protocol.Stop, "the worker trains differently from the workers that joined before it: %s; start all workers with the same script and arguments", difference)
+	case newest != committed:
+		return protocol.Errorf(protocol.Stop, "the worker trains differently from the run: %s; the change cannot be accepted now, because the newest checkpoint is of step %d and the %d steps after it have to be recomputed as they were: "+
+			"resume without the change, stop the run with SIGTERM so that it takes a last checkpoint, and then resume with --take-changes", difference, newest, committed-newest)
 	}
 	return nil
 }
 
-// holdsTip says whether the run can go on from exactly the last committed step.
-func (m *Machine) holdsTip() bool { return m.newestStep() == m.committed() }
-
-// newestStep is that of the newest checkpoint; 0 where there is none.
-func (m *Machine) newestStep() uint64 {
-	if newest := m.newestCheckpoint(); newest != nil {
-		return newest.Step
-	}
-	return 0
-}
-
-// otherArithmetic says in what a worker's arithmetic differs from that of the run; empty in nothing that both have said.
-func (m *Machine) otherArithmetic(join *protocol.Join) string {
-	if run := m.computation.arithmetic; run != "" && join.Arithmetic != "" && run != join.Arithmetic {
+// arithmeticDifference says where a worker's arithmetic differs from that of the run; empty where nothing that both have reported does.
+func (m *Machine) arithmeticDifference(join *protocol.Join) string {
+	if run := m.identity.computation.arithmetic; run != "" && join.Arithmetic != "" && run != join.Arithmetic {
 		return fmt.Sprintf("its arithmetic is pinned to %s, that of the run to %s", join.Arithmetic, run)
 	}
 	var differ []string
 	for _, given := range join.Fingerprints {
-		if hash, known := m.computation.fingerprints[given.Operator]; known && hash != given.Hash {
+		if hash, known := m.identity.computation.fingerprints[given.Operator]; known && hash != given.Hash {
 			differ = append(differ, given.Operator)
 		}
 	}
@@ -108,19 +101,19 @@ func (m *Machine) otherArithmetic(join *protocol.Join) string {
 	return fmt.Sprintf("%s of the same inputs give different bits", strings.Join(differ, ", "))
 }
 
-// adopt makes what an admitted worker says the run's, where nobody has said it before, or where a change is to be taken.
+// adopt makes what an admitted worker reports the run's, where nobody has reported it before or a change is to be accepted.
 func (m *Machine) adopt(join *protocol.Join) {
-	c := &m.computation
+	c := &m.identity.computation
 	if join.Training != "" && join.Training != c.training {
-		m.commit(&ledger.Change{What: ledger.ChangedTraining, From: c.training, To: join.Training, Step: m.committed(), Time: m.now.UTC()})
-		m.note(slog.LevelWarn, "the run is trained otherwise from now on", "step", m.committed(), "change", trainingDifference(c.training, join.Training))
+		m.commit(&ledger.Change{What: ledger.ChangedTraining, From: c.training, To: join.Training, Step: m.agreement.committed(), Time: m.now.UTC()})
+		m.note(slog.LevelWarn, "the run is trained differently from now on", "step", m.agreement.committed(), "change", trainingDifference(c.training, join.Training))
 		c.training = join.Training
 	}
-	c.say(join)
+	c.fillIn(join)
 }
 
-// say takes what the run does not know yet.
-func (c *computation) say(join *protocol.Join) {
+// fillIn takes what nobody has reported yet.
+func (c *computation) fillIn(join *protocol.Join) {
 	c.fixed = c.fixed || join.Training != ""
 	if c.training == "" {
 		c.training = join.Training
@@ -146,7 +139,7 @@ func trainingDifference(run, worker string) string {
 	if key == "" {
 		key = "training"
 	}
-	return fmt.Sprintf("%s is %s, where the run has %s", key, brief(is), brief(was))
+	return fmt.Sprintf("%s is %s, but the run has %s", key, brief(is), brief(was))
 }
 
 func decodeNumbers(text string, to *any) error {
@@ -158,7 +151,7 @@ func decodeNumbers(text string, to *any) error {
 // absent stands for a key that is not there.
 type absent struct{}
 
-// difference goes down to the first values that differ, keys in order.
+// difference descends to the first values that differ, in the order of the keys.
 func difference(key string, was, is any) (string, any, any) {
 	a, both := was.(map[string]any)
 	b, objects := is.(map[string]any)
@@ -214,4 +207,20 @@ func brief(v any) string {
 		return fmt.Sprint(v)
 	}
 	return cut(string(text), 100)
+}
+
+// tooLong refuses a text that is longer than the schema allows.
+func tooLong(name, text string, most int) *protocol.Error {
+	if len(text) <= most {
+		return nil
+	}
+	return protocol.Errorf(protocol.FixRequest, "%s has %d bytes; it may have %d", name, len(text), most)
+}
+
+// cut shortens a text to this many bytes.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return fmt.Sprintf("%s...", text[:most-3])
 }

@@ -25,7 +25,7 @@ func lr(to string) func(*protocol.Join) {
 }
 
 func (b *bench) joinAs(peer Peer, join protocol.Join) []protocol.Reply {
-	b.handle(JoinAsked{Peer: peer, Join: join})
+	b.handle(JoinRequested{Peer: peer, Join: join})
 	return b.take(peer)
 }
 
@@ -38,13 +38,13 @@ func TestWorkersThatComputeOtherwiseAreRefused(t *testing.T) {
 	}{
 		{"the same", nil, "", false},
 		{"nothing said", func(j *protocol.Join) { j.Training, j.Arithmetic, j.Fingerprints = "", "", nil }, "", false},
-		{"another rate", lr("0.01"), "optimizer.groups[0].lr is 0.01, where the run has 0.1; use the run's value, or go on with the new one by --take-changes", false},
-		{"another optimizer", func(j *protocol.Join) { j.Training = strings.Replace(training, "AdamW", "SGD", 1) }, `optimizer.name is "SGD", where the run has "AdamW"`, false},
+		{"another rate", lr("0.01"), "optimizer.groups[0].lr is 0.01, but the run has 0.1; use the run's value, or accept the new one with --take-changes", false},
+		{"another optimizer", func(j *protocol.Join) { j.Training = strings.Replace(training, "AdamW", "SGD", 1) }, `optimizer.name is "SGD", but the run has "AdamW"`, false},
 		{"a key more", func(j *protocol.Join) {
 			j.Training = strings.Replace(training, `"optimizer":{`, `"optimizer":{"eps":1e-08,`, 1)
-		}, "optimizer.eps is 1e-08, where the run has nothing", false},
-		{"a key less", func(j *protocol.Join) { j.Training = strings.Replace(training, `"clip_norm":null,`, "", 1) }, "clip_norm is nothing, where the run has null", false},
-		{"no JSON", func(j *protocol.Join) { j.Training = "Adam" }, `training is "Adam", where the run has "{`, false},
+		}, "optimizer.eps is 1e-08, but the run has nothing", false},
+		{"a key less", func(j *protocol.Join) { j.Training = strings.Replace(training, `"clip_norm":null,`, "", 1) }, "clip_norm is nothing, but the run has null", false},
+		{"no JSON", func(j *protocol.Join) { j.Training = "Adam" }, `training is "Adam", but the run has "{`, false},
 		{"another level", func(j *protocol.Join) { j.Arithmetic = "avx512" }, "its arithmetic is pinned to avx512, that of the run to avx2", true},
 		{"other bits", func(j *protocol.Join) {
 			j.Fingerprints = []protocol.Fingerprint{{Operator: "matmul", Hash: protocol.Hash{9}}, {Operator: "exp", Hash: protocol.Hash{9}}, {Operator: "new", Hash: protocol.Hash{9}}}
@@ -78,7 +78,7 @@ func TestAnotherTrainingIsTakenOnRequest(t *testing.T) {
 	b.joinAs(1, said(nil))
 	b.machine.config.TakeChanges = true
 	// Not while a worker is there that trains as before.
-	if err, is := b.joinAs(2, said(lr("0.01")))[0].(*protocol.Error); !is || !strings.Contains(err.Detail, "the workers that have joined before it") {
+	if err, is := b.joinAs(2, said(lr("0.01")))[0].(*protocol.Error); !is || !strings.Contains(err.Detail, "the workers that joined before it") {
 		t.Fatalf("%+v", err)
 	}
 	b.reopen()
@@ -88,7 +88,7 @@ func TestAnotherTrainingIsTakenOnRequest(t *testing.T) {
 	if changes := recorded[*ledger.Change](b); len(changes) != 1 || changes[0].What != ledger.ChangedTraining || changes[0].From != training || !strings.Contains(changes[0].To, "0.01") {
 		t.Fatalf("%+v", changes)
 	}
-	if err, is := b.joinAs(4, said(nil))[0].(*protocol.Error); !is || !strings.Contains(err.Detail, "lr is 0.1, where the run has 0.01") {
+	if err, is := b.joinAs(4, said(nil))[0].(*protocol.Error); !is || !strings.Contains(err.Detail, "lr is 0.1, but the run has 0.01") {
 		t.Fatalf("%+v", err)
 	}
 	// The new training is the run's, also after a restart that takes no changes.

@@ -5,57 +5,57 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// Peer identifies a connection. The shell never uses a number again.
+// Peer identifies a connection. The shell never reuses a number, so an event that is late can only name a connection that is gone.
 type Peer uint64
 
 // Event is something that happened outside: one of the types below.
 type Event interface{ isEvent() }
 
-// JoinAsked is a worker's JoinRequest.
-type JoinAsked struct {
+// JoinRequested is a worker's JoinRequest.
+type JoinRequested struct {
 	Peer    Peer
 	Request uint64
 	Join    protocol.Join
 }
 
-// WorkAsked is a worker's WorkRequest.
-type WorkAsked struct {
+// WorkRequested is a worker's WorkRequest.
+type WorkRequested struct {
 	Peer    Peer
 	Request uint64
 	Work    protocol.Work
 }
 
-// UpdateCame is a worker's whole GradientUpdate. The machine releases its vector.
-type UpdateCame struct {
+// UpdateReceived is a worker's complete GradientUpdate. The machine releases its vector.
+type UpdateReceived struct {
 	Peer    Peer
 	Request uint64
 	Update  protocol.Update
 }
 
-// SnapshotCame is a worker's whole state. The machine releases it.
-type SnapshotCame struct {
+// SnapshotReceived is a worker's complete state. The machine releases it.
+type SnapshotReceived struct {
 	Peer     Peer
 	Request  uint64
 	Snapshot *protocol.Snapshot
 }
 
-// LeaveAsked is a worker's Leave.
-type LeaveAsked struct {
+// LeaveRequested is a worker's Leave.
+type LeaveRequested struct {
 	Peer    Peer
 	Request uint64
 	Leave   protocol.Leave
 }
 
-// PeerGone says that a connection is closed; nothing can be sent to it any more.
-type PeerGone struct {
+// PeerDisconnected reports that a connection is closed; nothing can be sent to it any more.
+type PeerDisconnected struct {
 	Peer   Peer
 	Reason string
 }
 
-// Heard says that a peer has sent something, if only a heartbeat. Every other event of a peer says so as well.
-type Heard struct{ Peer Peer }
+// PeerSeen reports that something arrived from a peer, even if only a heartbeat. Every other event of a peer implies it.
+type PeerSeen struct{ Peer Peer }
 
-// Tick says that time has passed. It has to come several times a second.
+// Tick reports that time has passed. It must be sent several times a second: silence, lateness and deadlines are noticed only then.
 type Tick struct{}
 
 // CheckpointWritten answers WriteCheckpoint.
@@ -71,24 +71,24 @@ type CheckpointLoaded struct {
 	Err        error
 }
 
-// StopAsked says that the process is to end: after a last checkpoint if one can be had (see Machine.Ending), or at once.
-type StopAsked struct {
+// StopRequested asks for the end of the process: after a last checkpoint if one can be taken (see Machine.Saving), or at once.
+type StopRequested struct {
 	Reason string
 	AtOnce bool
 }
 
-// CheckpointAsked says that a person wants a checkpoint now; the run goes on.
-type CheckpointAsked struct{ Reason string }
+// CheckpointRequested asks for a checkpoint now, on behalf of a person; the run continues.
+type CheckpointRequested struct{ Reason string }
 
-func (CheckpointAsked) isEvent()   {}
-func (JoinAsked) isEvent()         {}
-func (WorkAsked) isEvent()         {}
-func (UpdateCame) isEvent()        {}
-func (SnapshotCame) isEvent()      {}
-func (LeaveAsked) isEvent()        {}
-func (PeerGone) isEvent()          {}
-func (StopAsked) isEvent()         {}
-func (Heard) isEvent()             {}
-func (Tick) isEvent()              {}
-func (CheckpointWritten) isEvent() {}
-func (CheckpointLoaded) isEvent()  {}
+func (JoinRequested) isEvent()       {}
+func (WorkRequested) isEvent()       {}
+func (UpdateReceived) isEvent()      {}
+func (SnapshotReceived) isEvent()    {}
+func (LeaveRequested) isEvent()      {}
+func (PeerDisconnected) isEvent()    {}
+func (PeerSeen) isEvent()            {}
+func (Tick) isEvent()                {}
+func (CheckpointWritten) isEvent()   {}
+func (CheckpointLoaded) isEvent()    {}
+func (StopRequested) isEvent()       {}
+func (CheckpointRequested) isEvent() {}

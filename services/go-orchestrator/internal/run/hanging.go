@@ -5,48 +5,45 @@ import (
 	"time"
 )
 
-// A worker may hang while its heart beats: in its script, on a lock, on a disk. Nobody waits for it for ever: when what it was last told to do
-// takes several times as long as it ever took, and at least so long, the run is led as if it were gone, until it does something.
+// A worker may hang and still send heartbeats: in its script, on a lock, on a disk. It is not waited for without end: when its task takes
+// several times as long as any such task before, and at least leastHang, the run proceeds as if it had left, until it does something.
 const (
-	leastHang     = 5 * time.Second
-	hangsAfter    = 4 // times the longest observation
-	longestHanded = 4 // times the longest state that was ever given, for the next one
+	leastHang  = 5 * time.Second
+	hangsAfter = 4 // times the longest observation
 )
 
-// A worker that is asked for its state has at least so long, and longer where the state is large or took longer before; at the end of the run
-// others may have to be asked in time. After that it is not asked again for a while.
+// A worker that is asked for its state has at least leastDonation, and longer where the state is large or took longer before. At the end of the
+// run it has less, so that others can be asked in time. One that does not send it is not asked again for a while.
 const (
 	leastDonation = 5 * time.Second
 	lastDonation  = 2 * time.Second
-	slowestLink   = 4 << 20 // bytes a second
-	stateVectors  = 4       // times as large as the gradients, before a state was seen: parameters, and what an optimizer keeps
+	donatesWithin = 4       // times the longest donation before
+	slowestLink   = 4 << 20 // bytes a second that are expected of any link, for the first donation
+	stateVectors  = 4       // a state's size in gradients, before one was seen: parameters, and what an optimizer keeps
 	donorPause    = 30 * time.Second
 )
 
-// here says whether a worker is to be counted on now.
-func (w *worker) here() bool { return !w.silent && !w.hanging }
-
-// findHanging looks for workers that have been at it for too long.
+// findHanging looks for workers whose task takes too long.
 func (m *Machine) findHanging() {
-	for _, w := range m.workers {
-		if w.waiting || w.hanging || w.silent || w.lost || w == m.donor || m.now.Sub(w.answered) < m.patience(w) {
+	for _, w := range m.roster.workers {
+		if w.waiting || w.hanging || w.silent || w.needsSnapshot || w == m.retention.donor || m.now.Sub(w.answered) < m.patience(w) {
 			continue
 		}
-		m.hang(w, "worker hangs while its heart beats; its shards go to others")
+		m.markHanging(w, "worker hangs but still sends heartbeats; its shards go to others")
 	}
 }
 
-func (m *Machine) hang(w *worker, message string) {
+func (m *Machine) markHanging(w *worker, message string) {
 	w.hanging = true
 	m.note(slog.LevelWarn, message, "id", w.id, "worker", w.name, "pid", w.pid, "seconds", m.now.Sub(w.answered).Seconds())
-	m.free(w)
+	m.releaseLeases(w)
 }
 
-// patience is how long a worker may take for what it was last told to do.
+// patience is how long a worker may take for its task: the shards of its last lease, or else the next request.
 func (m *Machine) patience(w *worker) time.Duration {
-	usual, pieces := &m.asking, 1
+	usual, pieces := &m.step.requestTimes, 1
 	if w.leased > 0 {
-		usual, pieces = &m.lateness, w.leased
+		usual, pieces = &m.step.shardTimes, w.leased
 	}
 	if usual.count == 0 {
 		return firstPatience
@@ -54,38 +51,38 @@ func (m *Machine) patience(w *worker) time.Duration {
 	return max(leastHang, inSeconds(hangsAfter*float64(pieces)*usual.longest()))
 }
 
-// donorPatience is how long a worker may take to give its state.
+// donorPatience is how long a worker may take to send its state.
 func (m *Machine) donorPatience() time.Duration {
 	least := leastDonation
-	if m.ending || m.state == Finished {
+	if m.end.draining || m.state == Finished {
 		least = lastDonation
 	}
-	if m.giving.count > 0 {
-		return max(least, inSeconds(longestHanded*m.giving.longest()))
+	if m.retention.donations.count > 0 {
+		return max(least, inSeconds(donatesWithin*m.retention.donations.longest()))
 	}
-	return max(least, inSeconds(float64(stateVectors*m.layout.Bytes())/slowestLink))
+	return max(least, inSeconds(float64(stateVectors*m.identity.layout.Bytes())/slowestLink))
 }
 
 func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// giveUpDonor asks another worker when the one that was asked for its state does not give it.
-func (m *Machine) giveUpDonor() {
-	w := m.donor
+// replaceSlowDonor lets another worker be asked when the donor does not send its state in time.
+func (m *Machine) replaceSlowDonor() {
+	w := m.retention.donor
 	if w == nil || m.now.Sub(w.answered) < m.donorPatience() {
 		return
 	}
-	m.donor = nil
+	m.retention.donor = nil
 	w.noDonorUntil = m.now.Add(donorPause)
-	m.hang(w, "worker was asked for its state and does not give it; another one, or a checkpoint, is tried")
+	m.markHanging(w, "worker was asked for its state and did not send it in time; another worker or a checkpoint is tried")
 }
 
-// stir notes that a worker does something again.
-func (m *Machine) stir(peer Peer) {
-	w := m.find(peer)
+// markActive notes that a worker has done something besides sending heartbeats.
+func (m *Machine) markActive(peer Peer) {
+	w := m.roster.find(peer)
 	if w == nil || !w.hanging {
 		return
 	}
 	w.hanging = false
-	m.note(slog.LevelInfo, "worker goes on after it hung", "id", w.id, "worker", w.name, "seconds", m.now.Sub(w.answered).Seconds())
-	m.rebase() // It may be further than the others, and what it now says is of its own step.
+	m.note(slog.LevelInfo, "worker resumed after it hung", "id", w.id, "worker", w.name, "seconds", m.now.Sub(w.answered).Seconds())
+	m.rebase() // It may be ahead of the others, and then its message is about its own step.
 }

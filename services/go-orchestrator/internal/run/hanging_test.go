@@ -14,7 +14,7 @@ func TestANewcomerDoesNotWaitForAWorkerThatHangs(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.advance(1, 2)
-	b.machine.checkpoints = []ledger.Checkpoint{{Step: 1, File: "c", ParamsHash: hashAt(1)}}
+	b.machine.retention.checkpoints = []ledger.Checkpoint{{Step: 1, File: "c", ParamsHash: hashAt(1)}}
 	b.ask(1, 2)
 	b.wantShards(1, 0, 1, 2, 3)
 	b.join(2)
@@ -28,7 +28,7 @@ func TestANewcomerDoesNotWaitForAWorkerThatHangs(t *testing.T) {
 	if !b.machine.Status().Workers[0].Hanging {
 		t.Fatal("the status does not say that it hangs")
 	}
-	b.handle(CheckpointLoaded{Checkpoint: b.machine.checkpoints[0], Snapshot: state(1)})
+	b.handle(CheckpointLoaded{Checkpoint: b.machine.retention.checkpoints[0], Snapshot: state(1)})
 	one[*protocol.Snapshot](b, 2)
 	b.ask(2, 1)
 	b.wantShards(2, 0, 1, 2, 3)
@@ -76,7 +76,7 @@ func TestAnotherWorkerIsAskedWhereADonorHangs(t *testing.T) {
 	b.ask(1, 1)
 	b.until(1, 60, 2, 3)
 	one[protocol.SnapshotRequest](b, 1)
-	b.handle(SnapshotCame{Peer: 1, Snapshot: state(1)})
+	b.handle(SnapshotReceived{Peer: 1, Snapshot: state(1)})
 	if got := one[*protocol.Snapshot](b, 3); got.Step != 1 {
 		t.Fatalf("%+v", got)
 	}
@@ -85,14 +85,14 @@ func TestAnotherWorkerIsAskedWhereADonorHangs(t *testing.T) {
 // What comes late is of use as long as nobody else has given it.
 func TestAStateThatComesLateIsTaken(t *testing.T) {
 	b := twoAt1(t)
-	for b.machine.donor != nil {
+	for b.machine.retention.donor != nil {
 		b.beat(1, 2, 3)
 	}
-	b.handle(SnapshotCame{Peer: 2, Snapshot: state(1)})
+	b.handle(SnapshotReceived{Peer: 2, Snapshot: state(1)})
 	if got := one[*protocol.Snapshot](b, 3); got.Step != 1 {
 		t.Fatalf("%+v", got)
 	}
-	if !b.machine.donates(b.machine.find(2)) {
+	if !b.machine.donates(b.machine.roster.find(2)) {
 		t.Fatal("it gave its state, and is not asked again")
 	}
 }
@@ -108,11 +108,11 @@ func TestADonorHasTimeByTheSizeOfItsState(t *testing.T) {
 	join.Parameters[0].Shape = []uint64{4 << 20}
 	large := newBench(t)
 	large.machine.config.MemoryBytes = 1 << 30
-	large.handle(JoinAsked{Peer: 1, Join: join})
+	large.handle(JoinRequested{Peer: 1, Join: join})
 	if patience := large.machine.donorPatience(); patience < 15*time.Second {
 		t.Fatalf("%v for 16 MiB of parameters", patience)
 	}
-	large.machine.giving.add(2*time.Second, 1)
+	large.machine.retention.donations.add(2*time.Second, 1)
 	if patience := large.machine.donorPatience(); patience != 8*time.Second {
 		t.Fatalf("%v where it took 2 s before", patience)
 	}
@@ -131,7 +131,7 @@ func TestALastCheckpointIsNotLostToADonorThatHangs(t *testing.T) {
 		b.ask(peer, 1)
 		one[protocol.Lease](b, peer)
 	}
-	b.handle(StopAsked{Reason: "test"})
+	b.handle(StopRequested{Reason: "test"})
 	b.ask(1, 1)
 	one[protocol.SnapshotRequest](b, 1)
 	b.ask(2, 1)
@@ -152,7 +152,7 @@ func TestAStopDoesNotWaitForWorkersThatAllHang(t *testing.T) {
 	b.ask(1, 0)
 	b.checkpoint(1)
 	b.advance(1, 1)
-	b.handle(StopAsked{Reason: "test"})
+	b.handle(StopRequested{Reason: "test"})
 	b.ask(1, 1)
 	one[protocol.SnapshotRequest](b, 1)
 	for range 5 {

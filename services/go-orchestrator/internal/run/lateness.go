@@ -5,24 +5,23 @@ import (
 	"time"
 )
 
-// lateness knows how long something usually takes.
+// lateness judges how long something takes by how long it took before: it keeps the last observations. The zero value has none.
 type lateness struct {
-	seconds [64]float64 // of one piece, the last observations
-	count   int
+	seconds [64]float64 // for one piece: a ring, of which the first min(count, 64) entries are filled
+	count   int         // observations ever made
 }
 
-// Nothing is late before it has taken so long. Below so many observations they say little, and only what has taken many times as long as the longest of them is late.
 const (
-	leastLateness     = 200 * time.Millisecond
-	leastObservations = 8
-	manyTimes         = 10
+	leastLateness     = 200 * time.Millisecond // nothing is late before this: a second lease costs more than such a wait
+	leastObservations = 8                      // fewer say little about what is usual
+	manyTimes         = 10                     // times the longest of a few observations is late
 )
 
-// What nobody has ever done is late after so long: a first worker that hangs leaves nothing to compare with.
+// firstPatience is after how long something is late that nobody has ever done: a first worker that hangs leaves nothing to compare with.
 const firstPatience = 10 * time.Second
 
-// add notes that so many pieces together took that long. One that hung for minutes does not make all others wait as long: each observation at
-// most doubles what is known.
+// add notes how long some pieces took together. One that hung for minutes must not make all others wait as long, so each observation at most
+// doubles the longest that is known.
 func (l *lateness) add(took time.Duration, pieces int) {
 	seconds := took.Seconds() / float64(pieces)
 	if l.count >= leastObservations {
@@ -37,7 +36,8 @@ func (l *lateness) longest() float64 {
 	return slices.Max(l.seconds[:])
 }
 
-// late says whether so many pieces have taken longer than the median and k times the median absolute deviation of the others.
+// late says whether some pieces have taken longer than median + k * MAD of the observations, times their number. MAD is the median absolute
+// deviation: the median of the distances from the median.
 func (l *lateness) late(elapsed time.Duration, pieces int, k float64) bool {
 	seconds := slices.Clone(l.seconds[:min(l.count, len(l.seconds))])
 	if len(seconds) == 0 {
@@ -46,15 +46,15 @@ func (l *lateness) late(elapsed time.Duration, pieces int, k float64) bool {
 	if len(seconds) < leastObservations {
 		return l.overdue(elapsed / time.Duration(max(1, pieces)))
 	}
-	median := middle(seconds)
+	center := median(seconds)
 	for i := range seconds {
-		seconds[i] = max(seconds[i]-median, median-seconds[i])
+		seconds[i] = max(seconds[i]-center, center-seconds[i])
 	}
-	return elapsed >= leastLateness && elapsed.Seconds() > float64(pieces)*(median+k*middle(seconds))
+	return elapsed >= leastLateness && elapsed.Seconds() > float64(pieces)*(center+k*median(seconds))
 }
 
-// overdue says whether one piece has taken several times as long as the longest of the others: for what comes in several kinds, of which the
-// median says nothing.
+// overdue says whether one piece has taken several times as long as the longest of the observations: for what is of several kinds, so that the
+// median says nothing about any of them.
 func (l *lateness) overdue(elapsed time.Duration) bool {
 	times := 2.0
 	switch {
@@ -66,8 +66,10 @@ func (l *lateness) overdue(elapsed time.Duration) bool {
 	return elapsed >= leastLateness && elapsed.Seconds() > times*l.longest()
 }
 
-// middle sorts.
-func middle(values []float64) float64 {
+// median gives the median of at least one value, and sorts them. Of an even number it is the upper one of the two in the middle, element n/2
+// counted from 0, and not their mean. This is the definition in all of Pangea: the simulated histories depend on it, and the workers' data
+// client (native/core/lateness.rs) follows it.
+func median(values []float64) float64 {
 	slices.Sort(values)
 	return values[len(values)/2]
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -97,7 +98,7 @@ func one[T protocol.Reply](b *bench, peer Peer) T {
 
 func testJoin() protocol.Join {
 	return protocol.Join{
-		Version: protocol.Version, WorkerName: "w", ParametersHash: hashAt(0),
+		Version: tensor.ProtocolVersion, WorkerName: "w", ParametersHash: hashAt(0),
 		Parameters: []protocol.Spec{{Name: "a", DType: protocol.Float32, Shape: []uint64{2}}, {Name: "b", DType: protocol.Float32, Shape: []uint64{1}}},
 		Dataset:    protocol.Dataset{Name: "d", Hash: protocol.Hash{7}, TrainSamples: 20},
 	}
@@ -108,13 +109,13 @@ func hashAt(step uint64) protocol.Hash { return protocol.Hash{byte(step), 42} }
 
 func (b *bench) join(peer Peer) protocol.Joined {
 	b.t.Helper()
-	b.handle(JoinAsked{Peer: peer, Join: testJoin()})
+	b.handle(JoinRequested{Peer: peer, Join: testJoin()})
 	return one[protocol.Joined](b, peer)
 }
 
 func (b *bench) ask(peer Peer, step uint64) {
 	b.request++
-	b.handle(WorkAsked{Peer: peer, Request: b.request, Work: protocol.Work{Step: step, ParametersHash: hashAt(step)}})
+	b.handle(WorkRequested{Peer: peer, Request: b.request, Work: protocol.Work{Step: step, ParametersHash: hashAt(step)}})
 }
 
 // update of shards whose every gradient element is value; samples as the schedule says.
@@ -138,7 +139,7 @@ func (b *bench) update(step uint64, first, count uint32, value float32) protocol
 
 func (b *bench) submit(peer Peer, u protocol.Update) protocol.Ack {
 	b.t.Helper()
-	b.handle(UpdateCame{Peer: peer, Update: u})
+	b.handle(UpdateReceived{Peer: peer, Update: u})
 	replies := b.take(peer)
 	if len(replies) == 0 {
 		b.t.Fatal("no answer to an update")
@@ -197,7 +198,7 @@ func TestShardsAreDividedAndOfTheDeadGivenToTheLiving(t *testing.T) {
 	if waiting := append(b.take(1), b.take(2)...); len(waiting) != 0 {
 		t.Fatalf("got %v where all shards belong to a third worker", waiting)
 	}
-	b.handle(PeerGone{Peer: 3, Reason: "killed"})
+	b.handle(PeerDisconnected{Peer: 3, Reason: "killed"})
 	b.wantShards(1, 2)
 	b.wantShards(2, 3)
 }
@@ -209,12 +210,12 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 		verdict  protocol.Verdict
 		detail   string
 	}{
-		{"the same bits again", func(b *bench) protocol.Update { return b.update(1, 0, 2, 5) }, protocol.Duplicate, "came already"},
-		{"other bits", func(b *bench) protocol.Update { return b.update(1, 0, 2, 6) }, protocol.Conflict, "other bits"},
+		{"the same bits again", func(b *bench) protocol.Update { return b.update(1, 0, 2, 5) }, protocol.Duplicate, "already arrived"},
+		{"other bits", func(b *bench) protocol.Update { return b.update(1, 0, 2, 6) }, protocol.Conflict, "different bits"},
 		{"another grouping", func(b *bench) protocol.Update { return b.update(1, 0, 1, 5) }, protocol.Stale, "overlap"},
 		{"a closed step", func(b *bench) protocol.Update { return b.update(0, 0, 2, 5) }, protocol.Stale, "step 0 is closed"},
 		{"a step that is not open", func(b *bench) protocol.Update { return b.update(2, 0, 2, 5) }, protocol.TooEarly, "step 2 is not open"},
-		{"no node of the tree", func(b *bench) protocol.Update { return b.update(1, 1, 2, 5) }, protocol.Refused, "no node"},
+		{"no node of the tree", func(b *bench) protocol.Update { return b.update(1, 1, 2, 5) }, protocol.Refused, "not a node"},
 		{"beyond the last shard", func(b *bench) protocol.Update { return b.update(1, 4, 2, 5) }, protocol.Refused, "not all in a step"},
 		{"a wrong number of samples", func(b *bench) protocol.Update {
 			u := b.update(1, 2, 2, 5)
@@ -225,8 +226,8 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 			u := b.update(1, 0, 2, 5)
 			u.Reports[0].Weight = 3
 			return u
-		}, protocol.Conflict, "other bits"},
-		{"the same bits of a loss that is a sum", func(b *bench) protocol.Update { return summed(b.update(1, 0, 2, 5)) }, protocol.Conflict, "other bits"},
+		}, protocol.Conflict, "different bits"},
+		{"the same bits of a loss that is a sum", func(b *bench) protocol.Update { return summed(b.update(1, 0, 2, 5)) }, protocol.Conflict, "different bits"},
 		{"a sum where the step has means", func(b *bench) protocol.Update { return summed(b.update(1, 2, 2, 5)) }, protocol.Refused, "the loss of shard 2 is a sum, that of shard 0 a mean"},
 		{"a weight that is no number", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.NaN()) }, protocol.Refused, "the weight of shard 3 is NaN"},
 		{"a weight without end", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.Inf(1)) }, protocol.Refused, "the weight of shard 3 is +Inf"},
@@ -241,7 +242,7 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 			u := b.update(1, 2, 2, 5)
 			slices.Reverse(u.Reports)
 			return u
-		}, protocol.Refused, "the report for shard 3 stands where that for shard 2 has to be"},
+		}, protocol.Refused, "the report for shard 3 is where that for shard 2 is expected"},
 		{"pieces that were refused", func(b *bench) protocol.Update {
 			u := b.update(1, 2, 2, 5)
 			u.Gradients.Release()
@@ -305,7 +306,7 @@ func TestALateJoinerGetsTheStateOfAnother(t *testing.T) {
 	b.submit(1, b.update(1, 0, 4, 1))
 	b.ask(1, 1)
 	b.take(1)
-	b.handle(JoinAsked{Peer: 2, Join: testJoin()})
+	b.handle(JoinRequested{Peer: 2, Join: testJoin()})
 	b.take(2)
 	b.ask(2, 0)
 	if len(b.take(2)) != 0 {
@@ -317,7 +318,7 @@ func TestALateJoinerGetsTheStateOfAnother(t *testing.T) {
 	}
 	freed := false
 	state := protocol.NewSnapshot(2, hashAt(2), [][]byte{{1}}, 1, protocol.Hash{}, func() { freed = true })
-	b.handle(SnapshotCame{Peer: 1, Snapshot: state})
+	b.handle(SnapshotReceived{Peer: 1, Snapshot: state})
 	if got := one[*protocol.Snapshot](b, 2); got != state {
 		t.Fatal("another snapshot")
 	}
@@ -339,7 +340,7 @@ func TestAWorkerWithOtherParametersIsToldApart(t *testing.T) {
 	b.join(2)
 	b.ask(1, 0)
 	b.wantShards(1, 0, 1)
-	b.handle(WorkAsked{Peer: 2, Work: protocol.Work{Step: 0, ParametersHash: protocol.Hash{99}}})
+	b.handle(WorkRequested{Peer: 2, Work: protocol.Work{Step: 0, ParametersHash: protocol.Hash{99}}})
 	if err := one[*protocol.Error](b, 2); err.Action != protocol.Resync || !strings.Contains(err.Detail, "worker 2") {
 		t.Fatalf("%+v", err)
 	}
@@ -369,7 +370,7 @@ func TestJoinsThatAreRefused(t *testing.T) {
 			b.join(1)
 			join := testJoin()
 			test.change(&join)
-			b.handle(JoinAsked{Peer: 2, Join: join})
+			b.handle(JoinRequested{Peer: 2, Join: join})
 			if err := one[*protocol.Error](b, 2); err.Action != test.action || !strings.Contains(err.Detail, test.detail) || err.Refused != protocol.KindJoinRequest {
 				t.Fatalf("%+v", err)
 			}
@@ -386,8 +387,8 @@ func TestRequestsOutOfOrderAreRefused(t *testing.T) {
 		t.Fatalf("%+v", err)
 	}
 	b.join(1)
-	b.handle(JoinAsked{Peer: 1, Join: testJoin()})
-	if err := one[*protocol.Error](b, 1); !strings.Contains(err.Detail, "has joined already") {
+	b.handle(JoinRequested{Peer: 1, Join: testJoin()})
+	if err := one[*protocol.Error](b, 1); !strings.Contains(err.Detail, "has already joined") {
 		t.Fatalf("%+v", err)
 	}
 	b.ask(1, 3)
@@ -404,7 +405,7 @@ func TestStopAnswersWhoWaits(t *testing.T) {
 	b.take(1)
 	b.submit(1, b.update(0, 0, 2, 1))
 	b.ask(1, 0)
-	b.handle(StopAsked{Reason: "test"})
+	b.handle(StopRequested{Reason: "test"})
 	if err := one[*protocol.Error](b, 1); err.Action != protocol.Reconnect {
 		t.Fatalf("%+v", err)
 	}

@@ -29,7 +29,7 @@ func state(step uint64) *protocol.Snapshot {
 func (b *bench) checkpoint(peer Peer) ledger.Checkpoint {
 	b.t.Helper()
 	asked := one[protocol.SnapshotRequest](b, peer)
-	b.handle(SnapshotCame{Peer: peer, Snapshot: state(asked.Step)})
+	b.handle(SnapshotReceived{Peer: peer, Snapshot: state(asked.Step)})
 	written := ledger.Checkpoint{Step: asked.Step, File: "c", ParamsHash: hashAt(asked.Step)}
 	b.handle(CheckpointWritten{Checkpoint: written})
 	return written
@@ -52,10 +52,10 @@ func TestAfterACleanStopNoStepIsComputedAgain(t *testing.T) {
 	b.ask(1, 0)
 	b.checkpoint(1) // of the initial parameters
 	b.advance(1, 2)
-	b.handle(StopAsked{Reason: "test"})
+	b.handle(StopRequested{Reason: "test"})
 	b.ask(1, 2)
 	written := b.checkpoint(1)
-	b.handle(StopAsked{Reason: "test", AtOnce: true})
+	b.handle(StopRequested{Reason: "test", AtOnce: true})
 	b.reopen()
 	b.join(2)
 	b.ask(2, 0)
@@ -93,7 +93,7 @@ func TestACheckpointSettlesTheHashAfterTheLastStep(t *testing.T) {
 	b.reopen()
 	back := testJoin()
 	back.RunID, back.Step, back.ParametersHash = "test", 1, spoilt
-	b.handle(JoinAsked{Peer: 2, Join: back})
+	b.handle(JoinRequested{Peer: 2, Join: back})
 	one[protocol.Joined](b, 2)
 	b.askWith(2, 1, spoilt)
 	if replies := b.take(2); len(replies) != 0 || b.loads != 1 {
@@ -106,10 +106,10 @@ func TestACheckpointWhoseHashNobodyHasSaidIsLoaded(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.advance(1, 1)
-	b.handle(PeerGone{Peer: 1, Reason: "killed"})
-	b.machine.tip = nil
+	b.handle(PeerDisconnected{Peer: 1, Reason: "killed"})
+	b.machine.agreement.headHash = nil
 	written := ledger.Checkpoint{Step: 1, File: "c", ParamsHash: hashAt(1)}
-	b.machine.checkpoints = []ledger.Checkpoint{written}
+	b.machine.retention.checkpoints = []ledger.Checkpoint{written}
 	b.join(2)
 	b.ask(2, 0)
 	b.handle(CheckpointLoaded{Checkpoint: written, Snapshot: state(1)})
@@ -124,9 +124,9 @@ func TestACheckpointWithADifferentHashIsNotLoaded(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.advance(1, 2)
-	b.handle(PeerGone{Peer: 1, Reason: "killed"})
+	b.handle(PeerDisconnected{Peer: 1, Reason: "killed"})
 	wrong := ledger.Checkpoint{Step: 1, File: "c", ParamsHash: spoilt}
-	b.machine.checkpoints = []ledger.Checkpoint{wrong}
+	b.machine.retention.checkpoints = []ledger.Checkpoint{wrong}
 	b.join(2)
 	b.ask(2, 0)
 	b.handle(CheckpointLoaded{Checkpoint: wrong, Snapshot: state(1)})
@@ -136,5 +136,17 @@ func TestACheckpointWithADifferentHashIsNotLoaded(t *testing.T) {
 	}
 	if from := b.machine.Status().ResumedFrom; from == nil || *from != (Resumption{StepsAgain: 2}) {
 		t.Fatalf("resumed from %+v", from)
+	}
+}
+
+func TestTheReleaseIsRecordedAtEachStart(t *testing.T) {
+	b := newBench(t)
+	if starts := recorded[*ledger.Start](b); len(starts) != 1 || starts[0].Release != "" {
+		t.Fatalf("%+v", starts)
+	}
+	b.machine.config.Release = "1.2.3"
+	b.reopen()
+	if starts := recorded[*ledger.Start](b); len(starts) != 2 || starts[1].Release != "1.2.3" || b.lastRecord().Release != "1.2.3" {
+		t.Fatalf("%+v, run.json: %+v", starts, b.lastRecord())
 	}
 }

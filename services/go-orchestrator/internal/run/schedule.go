@@ -8,10 +8,10 @@ import (
 
 // Schedule says which samples belong to which step and shard: a pure function of the settings and the size of the data.
 type Schedule struct {
-	Samples         uint64 // of an epoch's order, those included that dropLast leaves out
+	Samples         uint64 // of an epoch's order, including those that dropLast leaves out
 	BatchSize       uint64
 	Shards          uint64
-	MinShardSamples uint64 // shards of a step are merged until each has at least so many samples; 0 or 1 merges none
+	MinShardSamples uint64 // shards of a step are merged until each has at least this many samples; 0 or 1 merges none
 	EpochSteps      uint64 // ceil(Samples / BatchSize), or floor with dropLast
 	TotalSteps      uint64
 }
@@ -38,7 +38,7 @@ func NewSchedule(settings protocol.Settings, samples uint64) (Schedule, error) {
 	return s, nil
 }
 
-// Locate gives the epoch of a step of the run, and its place there.
+// Locate gives the epoch of a step of the run, and the step's number in that epoch.
 func (s Schedule) Locate(step uint64) (epoch, epochStep uint32) {
 	return uint32(step / s.EpochSteps), uint32(step % s.EpochSteps)
 }
@@ -72,7 +72,7 @@ func (s Schedule) merged(n uint64) uint64 {
 	return shards
 }
 
-// ShardSamples is how many they are.
+// ShardSamples is the number of samples of a shard.
 func (s Schedule) ShardSamples(step uint64, shard uint32) uint64 {
 	from, to := s.ShardRange(step, shard)
 	return to - from

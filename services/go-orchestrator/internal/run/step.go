@@ -1,149 +1,218 @@
 package run
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
-	"log/slog"
+	"math"
+	"slices"
+	"time"
 
-	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
-	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
-// Aggregates that are kept for workers that lag behind: these steps always, more while there is memory (Config.KeepBytes), so that a worker
-// that loads a snapshot while short steps go by can catch up.
-const (
-	keepAtLeast = 2
-	keepAtMost  = 4_096
-)
+// step is the open step: who computes which of its shards, and what of its sum has arrived.
+//
+// A shard has at most one owner, whose result is, or will be, part of the sum; it may have several holders, who compute it to overtake a late
+// owner or to compare bits. Whichever result arrives first makes its sender the owner; all others are only compared with it. So a sum never
+// has a shard twice, and where two results differ, nobody is believed before a third one has computed the same.
+type step struct {
+	number   uint64
+	opened   time.Time // zero until the first lease of the run: what passes before a worker is there says nothing
+	divided  bool      // the shards have been given owners: once for each step, by the workers that were there
+	present  int       // workers at the division
+	shards   []shard
+	tree     *tree.Tree
+	disputes []*dispute // about different shards
+	retries  int        // how often the step was restarted because its replay came out with different bits
 
+	// What later steps have to be compared with stays from one step to the next.
+	shardTimes   lateness // how long workers took for a shard
+	requestTimes lateness // how long workers took from an answer to their next request
+}
+
+// shard of the open step.
+type shard struct {
+	owner   uint32   // the worker whose result is, or will be, part of the sum; nobody where the shard is free
+	holders []holder // who computes it now, in the order of their leases; the owner is among them once it has asked for it
+
+	separate  bool   // its bits are to be compared, so it is submitted alone
+	check     bool   // it is to be computed by two workers, and only one has
+	notFinite uint32 // the worker whose result was NaN or Inf, or nobody
+}
+
+// holder is a worker's lease of a shard: until its result has arrived, or it asks for work again.
+type holder struct {
+	worker uint32
+	since  time.Time
+	of     int // shards in the lease
+}
+
+// hold notes that a worker computes the shard from now on.
+func (s *shard) hold(worker uint32, now time.Time, of int) {
+	s.release(worker)
+	s.holders = append(s.holders, holder{worker, now, of})
+}
+
+// release notes that a worker no longer computes the shard.
+func (s *shard) release(worker uint32) {
+	s.holders = slices.DeleteFunc(s.holders, func(h holder) bool { return h.worker == worker })
+}
+
+// openStep makes a step the open one. What had arrived for the one before must have been handed over or discarded.
 func (m *Machine) openStep(number uint64) {
+	settings := m.config.Settings
 	m.step = step{
-		number: number,
-		opened: m.now,
-		shards: make([]shard, m.config.Settings.Shards),
-		tree:   tree.New(m.config.Settings.Shards),
+		number: number, opened: m.now, shards: make([]shard, settings.Shards), tree: tree.New(settings.Shards),
+		shardTimes: m.step.shardTimes, requestTimes: m.step.requestTimes,
 	}
 	for i := range m.step.shards {
-		m.step.shards[i].check = m.chosen(number, uint32(i))
+		compared := verified(m.config.VerifyFraction, settings.Seed, number, uint32(i))
+		m.step.shards[i].separate, m.step.shards[i].check = compared, compared
 	}
 }
 
-// restartStep drops what has come of the open step.
+// restartStep discards what has arrived for the open step, and begins it again.
 func (m *Machine) restartStep() {
-	again := m.step.again
+	retries := m.step.retries
 	m.step.tree.Discard()
 	m.openStep(m.step.number)
-	m.step.again = again
+	m.step.retries = retries
 }
 
-// closeStep ends the open step when its sum is complete and nothing about it is in doubt, and opens the next one.
-func (m *Machine) closeStep() bool {
-	if m.ending || m.state == Stopped || !m.step.tree.Complete() || m.inDoubt() || !m.replaying() && m.tip == nil {
+// verified says whether a shard is to be computed by two workers. It is a pure function of its arguments, so that a replay compares the same
+// shards.
+func verified(fraction float64, seed, step uint64, shard uint32) bool {
+	if fraction <= 0 {
 		return false
 	}
-	number, contributions, reports := m.step.number, m.step.tree.Contributions(), m.step.tree.Reports()
-	samples := m.schedule.StepSamples(number)
-	aggregate := protocol.NewAggregate(number, samples, tree.Losses(reports), tree.Divisor(reports), m.step.tree.Root())
-	if m.replaying() {
-		if aggregate.Hash() != m.history[number].aggregate {
-			m.replayDiffers(aggregate)
-			return true
+	var key [24]byte
+	binary.LittleEndian.PutUint64(key[0:], seed)
+	binary.LittleEndian.PutUint64(key[8:], step)
+	binary.LittleEndian.PutUint64(key[16:], uint64(shard))
+	sum := sha256.Sum256(key[:])
+	return float64(binary.LittleEndian.Uint64(sum[:8])) < fraction*math.MaxUint64
+}
+
+// divide gives the shards of a new step to the workers that are there, contiguous and even, ascending by worker id. Contiguous, because the
+// sums of neighbouring shards are added by the worker, and only the largest subtrees travel.
+func (s *step) divide(present []*worker, now time.Time) {
+	s.divided, s.present = true, len(present)
+	if s.opened.IsZero() {
+		s.opened = now
+	}
+	shards := len(s.shards)
+	for i, w := range present {
+		for shard := shards * i / len(present); shard < shards*(i+1)/len(present); shard++ {
+			s.shards[shard].owner = w.id
 		}
-		m.recomputed++
-	} else {
-		m.warnOfOverflow(number, aggregate.Gradients)
-		m.commitStep(aggregate, contributions)
 	}
-	m.aggregates = append(m.aggregates, aggregate)
-	m.recent = append(m.recent, closedStep{number, contributions})
-	m.recent = m.recent[max(0, len(m.recent)-keepAtLeast):]
-	m.rate.add(m.now, samples)
-	m.effects = append(m.effects, Closed{aggregate})
-	m.openStep(number + 1)
-	m.wantCheckpoint()
-	m.prune()
-	return true
 }
 
-// commitStep writes the step down, before anyone is given its sum.
-func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tree.Contribution) {
-	number := aggregate.Step
-	epoch, epochStep := m.schedule.Locate(number)
-	before, _ := m.reference(number)
-	divisor := ledger.Float(aggregate.Divisor)
-	record := &ledger.Step{
-		Step: number, Epoch: epoch, EpochStep: epochStep, Samples: aggregate.Samples, LossSum: ledger.Float(aggregate.LossSum), Divisor: &divisor, AggregateHash: aggregate.Hash(),
-		ParamsHash: before, Seconds: ledger.Float(m.now.Sub(m.step.opened).Seconds()), Workers: m.step.present, Time: m.now.UTC(),
-	}
-	for _, c := range contributions {
-		entry := ledger.Contribution{First: c.Node.First, Count: c.Node.Count, Worker: c.Worker}
-		for _, report := range c.Reports {
-			from, to := m.schedule.ShardRange(number, report.Shard)
-			weight := ledger.Float(report.Weight)
-			entry.Shards = append(entry.Shards, ledger.Shard{Shard: report.Shard, From: from, To: to, LossSum: ledger.Float(report.LossSum), Weight: &weight,
-				Summed: report.Summed && from < to, BatchHash: report.BatchHash})
+// unfinished gives the shards of an owner whose results have not arrived.
+func (s *step) unfinished(owner uint32) []uint32 {
+	var shards []uint32
+	for number := range s.shards {
+		if s.shards[number].owner == owner && !s.tree.Has(uint32(number)) {
+			shards = append(shards, uint32(number))
 		}
-		record.Contributions = append(record.Contributions, entry)
 	}
-	if stop := m.stopIn(contributions); stop != nil {
-		// Before the step: if a crash leaves only this, the step is computed and ends the run all the same.
-		m.stop = stop
-		m.commit(stop, record)
-	} else {
-		m.commit(record)
-	}
-	m.history = append(m.history, committedStep{record.AggregateHash, before})
-	m.tip, m.claims, m.doubted = nil, nil, nil
-	m.closed = &MetricsLine{
-		Step: number, Epoch: epoch, Loss: Number(aggregate.LossSum / aggregate.Divisor), Samples: aggregate.Samples,
-		Seconds: Number(record.Seconds), Workers: m.step.present, AggregateHash: record.AggregateHash.String(),
-	}
+	return shards
 }
 
-// replayDiffers says that a step which is in the ledger came out otherwise when it was computed again. It may have been the fault of one
-// worker once, so it is tried a second time; then the run cannot be trusted to the bit and stops.
-func (m *Machine) replayDiffers(aggregate *protocol.Aggregate) {
-	want, got := m.history[aggregate.Step].aggregate, aggregate.Hash()
-	aggregate.Gradients.Release()
-	m.step.again++
-	detail := fmt.Sprintf("step %d was computed again and has the sum %s, where the ledger has %s; is this the same torch build and kind of processor, and are all operations deterministic?",
-		aggregate.Step, got.Short(), want.Short())
-	m.incident(ledger.Replay, 0, 0, nobody, detail)
-	if m.step.again < 2 {
-		m.restartStep()
-		return
-	}
-	m.halt(detail)
-}
-
-// prune forgets what no worker will be given again.
-func (m *Machine) prune() {
-	keep := int(min(keepAtMost, max(keepAtLeast, m.config.KeepBytes/m.layout.Bytes())))
-	for len(m.aggregates) > keep {
-		m.dropOldest()
-	}
-	if m.snapshot != nil && m.snapshot.Step+keepAtLeast < m.step.number {
-		m.dropSnapshot()
-	}
-}
-
-func (m *Machine) dropOldest() {
-	oldest := m.aggregates[0]
-	m.aggregates = m.aggregates[1:]
-	oldest.Gradients.Release()
-	m.effects = append(m.effects, Dropped{oldest.Step})
-}
-
-// warnOfOverflow tells people when finite gradients add up to what is none: the workers' parameters will not survive it.
-func (m *Machine) warnOfOverflow(number uint64, sum *vector.Vector) {
-	first := 0
-	for _, block := range sum.Blocks() {
-		if at := vector.NotFinite(block); at >= 0 {
-			name, position := m.layout.At(first + at)
-			m.note(slog.LevelError, "the gradient sum overflows", "step", number, "tensor", name, "element", position, "value", block[at])
-			return
+// separate gives those of the shards that are submitted alone.
+func (s *step) separate(shards []uint32) []uint32 {
+	var separate []uint32
+	for _, number := range shards {
+		if s.shards[number].separate {
+			separate = append(separate, number)
 		}
-		first += len(block)
 	}
+	return separate
+}
+
+// hold notes that a worker computes the shards of its lease from now on.
+func (s *step) hold(worker uint32, shards []uint32, now time.Time) {
+	for _, number := range shards {
+		s.shards[number].hold(worker, now, len(shards))
+	}
+}
+
+// releaseAll notes that a worker computes nothing: who asks for work has nothing in hand.
+func (s *step) releaseAll(worker uint32) {
+	for number := range s.shards {
+		s.shards[number].release(worker)
+	}
+}
+
+// leave takes what a worker would have computed from it, so that others can be given it. What has arrived from it stays in the sum.
+func (s *step) leave(worker uint32) {
+	for number := range s.shards {
+		shard := &s.shards[number]
+		if shard.owner == worker && !s.tree.Has(uint32(number)) {
+			shard.owner = nobody
+		}
+		shard.release(worker)
+	}
+	for _, d := range s.disputes {
+		if d.third == worker {
+			d.third = nobody
+		}
+	}
+}
+
+// received notes that the result of shards has arrived: its sender owns them now. Others that compute them may still send theirs.
+func (s *step) received(worker uint32, node tree.Node, now time.Time) {
+	for _, h := range s.shards[node.First].holders {
+		if h.worker == worker && h.of > 0 {
+			s.shardTimes.add(now.Sub(h.since), h.of)
+		}
+	}
+	for number := node.First; number < node.First+node.Count; number++ {
+		shard := &s.shards[number]
+		shard.release(worker)
+		shard.owner = worker
+	}
+}
+
+// computes gives the worker whose bits of a shard are, or will be, part of the sum.
+func (s *step) computes(number uint32) uint32 {
+	if c := s.tree.At(number); c != nil {
+		return c.Worker
+	}
+	return s.shards[number].owner
+}
+
+// checked notes that two workers have computed the shards.
+func (s *step) checked(node tree.Node) {
+	for number := node.First; number < node.First+node.Count; number++ {
+		s.shards[number].check = false
+	}
+}
+
+// checkSummed refuses reports that take their loss for a sum where an earlier one of the step took it for a mean, or the other way round: no divisor
+// is right for both.
+func (s *step) checkSummed(reports []protocol.Report) error {
+	var first *protocol.Report
+	for _, c := range append(s.tree.Contributions(), &tree.Contribution{Reports: reports}) {
+		for i, report := range c.Reports {
+			switch {
+			case report.Samples == 0:
+			case first == nil:
+				first = &c.Reports[i]
+			case report.Summed != first.Summed:
+				return fmt.Errorf("the loss of shard %d is %s, that of shard %d %s; all shards of a step must have the same kind of loss",
+					report.Shard, kindOfLoss(report), first.Shard, kindOfLoss(*first))
+			}
+		}
+	}
+	return nil
+}
+
+func kindOfLoss(report protocol.Report) string {
+	if report.Summed {
+		return "a sum"
+	}
+	return "a mean"
 }

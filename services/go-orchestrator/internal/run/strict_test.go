@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -20,7 +21,7 @@ func (b *bench) wantHalted(why string, waiting ...Peer) {
 			b.t.Fatalf("peer %d: %+v", peer, err)
 		}
 	}
-	b.handle(JoinAsked{Peer: 99, Join: testJoin()})
+	b.handle(JoinRequested{Peer: 99, Join: testJoin()})
 	if err := one[*protocol.Error](b, 99); err.Action != protocol.Stop || !strings.Contains(err.Detail, why) {
 		b.t.Fatalf("a newcomer: %+v", err)
 	}
@@ -35,7 +36,7 @@ func TestAScriptThatBreaksThePromiseEndsTheRun(t *testing.T) {
 	b.take(1)
 	b.submit(1, b.update(0, 0, 2, 1))
 	b.ask(1, 0)
-	b.handle(LeaveAsked{Peer: 2, Request: 7, Leave: protocol.Leave{Reason: "broken", Broken: "draws from numpy's global generator"}})
+	b.handle(LeaveRequested{Peer: 2, Request: 7, Leave: protocol.Leave{Reason: "broken", Broken: "draws from numpy's global generator"}})
 	b.take(2)
 	b.wantHalted("draws from numpy's global generator", 1)
 	incident := recorded[*ledger.Incident](b)[0]
@@ -54,12 +55,12 @@ func TestWithoutStrictABrokenScriptIsAnIncidentAlone(t *testing.T) {
 	b.join(2)
 	b.ask(1, 0)
 	b.take(1)
-	b.handle(LeaveAsked{Peer: 2, Leave: protocol.Leave{Broken: strings.Repeat("x", 5000)}})
+	b.handle(LeaveRequested{Peer: 2, Leave: protocol.Leave{Broken: strings.Repeat("x", 5000)}})
 	one[protocol.Left](b, 2)
 	b.submit(1, b.update(0, 0, 2, 1))
 	b.ask(1, 0)
 	b.wantShards(1, 2, 3)
-	if detail := recorded[*ledger.Incident](b)[0].Detail; len(detail) != protocol.MaxBroken {
+	if detail := recorded[*ledger.Incident](b)[0].Detail; len(detail) != int(tensor.MaxBrokenBytes) {
 		t.Fatalf("the detail has %d bytes", len(detail))
 	}
 	if status := b.machine.Status(); status.Incidents != 1 || status.Stopped != "" {
@@ -75,7 +76,7 @@ func disputing(t *testing.T, strict bool) *bench {
 		if peer > 0 {
 			join := testJoin()
 			join.WorkerName = name
-			b.handle(JoinAsked{Peer: Peer(peer), Join: join})
+			b.handle(JoinRequested{Peer: Peer(peer), Join: join})
 			one[protocol.Joined](b, Peer(peer))
 		}
 	}
@@ -100,7 +101,7 @@ func disputing(t *testing.T, strict bool) *bench {
 
 func TestAConflictThatNobodyCanSettleEndsTheRun(t *testing.T) {
 	b := disputing(t, true)
-	b.wantHalted("nobody is left to say which is wrong", 1)
+	b.wantHalted("no worker is left to determine which is wrong", 1)
 	if !strings.Contains(b.lastRecord().Stopped, "--allow-nondeterminism") {
 		t.Fatal(b.lastRecord().Stopped)
 	}
@@ -125,7 +126,7 @@ func TestThreeResultsEndTheRun(t *testing.T) {
 			if peer > 0 {
 				join := testJoin()
 				join.WorkerName = name
-				b.handle(JoinAsked{Peer: Peer(peer), Join: join})
+				b.handle(JoinRequested{Peer: Peer(peer), Join: join})
 				one[protocol.Joined](b, Peer(peer))
 			}
 		}
@@ -153,7 +154,7 @@ func TestThreeResultsEndTheRun(t *testing.T) {
 
 func TestATieThatComesTwiceEndsTheRun(t *testing.T) {
 	b := newBench(t)
-	b.machine.config.Strict, b.machine.ties = true, 1
+	b.machine.config.Strict, b.machine.agreement.ties = true, 1
 	b.join(1)
 	b.join(2)
 	b.closeFirst(2)

@@ -5,14 +5,16 @@ import (
 	"log/slog"
 	"math"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
-func (m *Machine) onUpdate(e UpdateCame) {
+// onUpdate adds the first result of shards to the open step, and compares any further one with the first.
+func (m *Machine) onUpdate(e UpdateReceived) {
 	const kind = protocol.KindGradientUpdate
 	gradients := e.Update.Gradients
-	w := m.find(e.Peer)
+	w := m.roster.find(e.Peer)
 	if w == nil || m.state == Stopped {
 		if gradients != nil {
 			gradients.Release()
@@ -27,8 +29,7 @@ func (m *Machine) onUpdate(e UpdateCame) {
 	verdict, detail := m.judge(w, &e.Update)
 	node := tree.Node{First: e.Update.FirstShard, Count: e.Update.ShardCount}
 	if verdict == protocol.Accepted {
-		m.observe(w, node)
-		m.came(w, node)
+		m.step.received(w.id, node, m.now)
 		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports}, gradients)
 	} else {
 		if gradients != nil {
@@ -39,51 +40,51 @@ func (m *Machine) onUpdate(e UpdateCame) {
 		case protocol.Conflict:
 			level = slog.LevelError
 		case protocol.Duplicate, protocol.Stale:
-			level = slog.LevelInfo // what a second lease ends with
+			level = slog.LevelInfo // the usual end of a second lease
 		}
-		m.note(level, "gradient update was not taken", "verdict", verdict.String(), "id", w.id, "worker", w.name, "step", e.Update.Step, "detail", detail)
+		m.note(level, "gradient update was not accepted", "verdict", verdict.String(), "id", w.id, "worker", w.name, "step", e.Update.Step, "detail", detail)
 	}
 	w.answered = m.now
 	m.send(e.Peer, e.Request, protocol.Ack{Verdict: verdict, Detail: detail})
 	m.compared(w, node, verdict, &e.Update)
 	if verdict == protocol.Refused && e.Update.NotFinite {
-		m.blownUp(w, node, detail)
+		m.onNotFinite(w, node, detail)
 	}
 }
 
-// blownUp ends the run when a second worker computes NaN or Inf for the same shards: then it is not the fault of one machine, and whoever is given
-// them next would fail like the two.
-func (m *Machine) blownUp(w *worker, node tree.Node, detail string) {
+// onNotFinite ends the run when a second worker computes NaN or Inf for the same shards: then it is not the fault of one machine, and any further
+// worker would fail like the two.
+func (m *Machine) onNotFinite(w *worker, node tree.Node, detail string) {
 	for number := node.First; number < min(node.First+node.Count, m.config.Settings.Shards); number++ {
 		s := &m.step.shards[number]
-		if s.blownUp != nobody && s.blownUp != w.id {
-			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same before; lower the learning rate, clip the gradient, or look at these samples", detail, s.blownUp, m.names[s.blownUp]))
+		if s.notFinite != nobody && s.notFinite != w.id {
+			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same result before; lower the learning rate, clip the gradient, or look at these samples", detail, s.notFinite, m.roster.names[s.notFinite]))
 			return
 		}
-		s.blownUp = w.id
+		s.notFinite = w.id
 	}
 }
 
-// judge says what an update is to the open step. Nothing but Accepted may touch the sum.
+// judge says what an update is to the open step. Only an Accepted one may touch the sum.
 func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string) {
 	refused := func(format string, args ...any) (protocol.Verdict, string) {
 		return protocol.Refused, fmt.Sprintf("worker %d (%s): ", w.id, w.name) + fmt.Sprintf(format, args...)
 	}
 	switch {
 	case u.Step < m.step.number:
-		if earlier := m.differs(u); earlier != nil {
-			return protocol.Conflict, fmt.Sprintf("step %d is closed; %s came with other bits from worker %d than now from worker %d (%s)", u.Step, earlier.Node, earlier.Worker, w.id, w.name)
+		if earlier := m.retention.contradicted(u); earlier != nil {
+			return protocol.Conflict, fmt.Sprintf("step %d is closed; %s arrived with different bits from worker %d than now from worker %d (%s)", u.Step, earlier.Node, earlier.Worker, w.id, w.name)
 		}
 		return protocol.Stale, fmt.Sprintf("step %d is closed; step %d is open", u.Step, m.step.number)
-	case m.ending:
+	case m.end.draining:
 		return protocol.Stale, "the orchestrator is stopping"
-	case m.stop != nil && u.Step == m.stop.Steps:
-		return protocol.Stale, fmt.Sprintf("the run was ended after %d steps: %s", m.stop.Steps, m.stop.Reason)
+	case m.end.stop != nil && u.Step == m.end.stop.Steps:
+		return protocol.Stale, fmt.Sprintf("the run ended after %d steps: %s", m.end.stop.Steps, m.end.stop.Reason)
 	case u.Step > m.step.number || u.Step >= m.totalSteps():
 		return protocol.TooEarly, fmt.Sprintf("step %d is not open; the run is at step %d of %d", u.Step, m.step.number, m.totalSteps())
 	case u.Refusal != "":
 		return refused("%s of step %d: %s", tree.Node{First: u.FirstShard, Count: u.ShardCount}, u.Step, u.Refusal)
-	case w.lost || w.step != u.Step || !w.sound:
+	case w.needsSnapshot || w.step != u.Step || !w.verified:
 		return refused("it reported parameters of step %d and sends gradients of step %d; it must ask for work first", w.step, u.Step)
 	}
 	node := tree.Node{First: u.FirstShard, Count: u.ShardCount}
@@ -102,63 +103,37 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	contribution := &tree.Contribution{Node: node, Digest: u.Digest, Reports: u.Reports}
 	switch outcome, earlier := m.step.tree.Compare(contribution); outcome {
 	case tree.Same:
-		return protocol.Duplicate, fmt.Sprintf("%s came already, from worker %d", node, earlier.Worker)
+		return protocol.Duplicate, fmt.Sprintf("%s already arrived from worker %d", node, earlier.Worker)
 	case tree.Differs:
-		return protocol.Conflict, fmt.Sprintf("%s came already with other bits from worker %d; those of worker %d (%s) are dropped", node, earlier.Worker, w.id, w.name)
+		return protocol.Conflict, fmt.Sprintf("%s already arrived with different bits from worker %d; those of worker %d (%s) are dropped", node, earlier.Worker, w.id, w.name)
 	case tree.Overlaps:
-		return protocol.Stale, fmt.Sprintf("%s overlap %s, which came from worker %d; ask for work to learn what is missing", node, earlier.Node, earlier.Worker)
+		return protocol.Stale, fmt.Sprintf("%s overlap %s, which arrived from worker %d; ask for work to learn what is missing", node, earlier.Node, earlier.Worker)
 	}
-	if err := m.checkSummed(u.Reports); err != nil {
+	if err := m.step.checkSummed(u.Reports); err != nil {
 		return refused("%v", err)
 	}
 	return protocol.Accepted, ""
 }
 
-// mostWeight is so far below the largest float64 that the weights of a step add up to a finite one.
-const mostWeight = math.MaxFloat64 / protocol.MaxShards
+// maxWeight leaves room for the weights of all shards of a step to add up to a finite float64.
+const maxWeight = math.MaxFloat64 / float64(tensor.MaxShards)
 
-// checkReport says what is wrong with the report of a shard.
+// checkReport says what is wrong with the report of a shard; nil where nothing is.
 func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report) error {
-	samples := m.schedule.ShardSamples(step, shard)
+	samples := m.identity.schedule.ShardSamples(step, shard)
 	switch {
 	case report.Shard != shard:
-		return fmt.Errorf("the report for shard %d stands where that for shard %d has to be", report.Shard, shard)
+		return fmt.Errorf("the report for shard %d is where that for shard %d is expected", report.Shard, shard)
 	case uint64(report.Samples) != samples:
 		return fmt.Errorf("shard %d reports %d samples; it has %d", shard, report.Samples, samples)
 	case math.IsNaN(report.LossSum) || math.IsInf(report.LossSum, 0):
 		return fmt.Errorf("the loss of shard %d is %v", shard, report.LossSum)
-	case !(report.Weight >= 0 && report.Weight <= mostWeight):
-		return fmt.Errorf("the weight of shard %d is %v; it must be a number from 0 to %.0e", shard, report.Weight, mostWeight)
-	case len(report.Stop) > protocol.MaxStop:
-		return fmt.Errorf("the stop of shard %d has %d bytes; it may have %d", shard, len(report.Stop), protocol.MaxStop)
+	case !(report.Weight >= 0 && report.Weight <= maxWeight):
+		return fmt.Errorf("the weight of shard %d is %v; it must be a number from 0 to %.0e", shard, report.Weight, maxWeight)
+	case len(report.Stop) > int(tensor.MaxStopBytes):
+		return fmt.Errorf("the stop of shard %d has %d bytes; it may have %d", shard, len(report.Stop), int(tensor.MaxStopBytes))
 	case samples == 0 && report.Weight != 0:
 		return fmt.Errorf("the weight of shard %d is %v, but the shard has no samples; it must be 0", shard, report.Weight)
 	}
 	return nil
-}
-
-// checkSummed says which of the reports takes its loss for a sum where an earlier one of the step took it for a mean, or the other way round:
-// no divisor is right for both.
-func (m *Machine) checkSummed(reports []protocol.Report) error {
-	var first *protocol.Report
-	for _, c := range append(m.step.tree.Contributions(), &tree.Contribution{Reports: reports}) {
-		for i, report := range c.Reports {
-			switch {
-			case report.Samples == 0:
-			case first == nil:
-				first = &c.Reports[i]
-			case report.Summed != first.Summed:
-				return fmt.Errorf("the loss of shard %d is %s, that of shard %d %s; all shards of a step must have the same kind of loss",
-					report.Shard, kindOfLoss(report), first.Shard, kindOfLoss(*first))
-			}
-		}
-	}
-	return nil
-}
-
-func kindOfLoss(report protocol.Report) string {
-	if report.Summed {
-		return "a sum"
-	}
-	return "a mean"
 }

@@ -43,7 +43,7 @@ func TestANaNOfTwoWorkersEndsTheRun(t *testing.T) {
 	b.ask(1, 0)
 	b.take(1)
 	b.submit(1, notFinite(0, 0, 1))
-	b.handle(PeerGone{Peer: 1})
+	b.handle(PeerDisconnected{Peer: 1})
 	b.ask(2, 0)
 	b.take(2)
 	b.ask(3, 0)
@@ -54,7 +54,7 @@ func TestANaNOfTwoWorkersEndsTheRun(t *testing.T) {
 	}
 	b.submit(2, notFinite(0, 0, 2))
 	record := b.lastRecord()
-	for _, part := range []string{"training diverges", "shards 0-1 of step 0", "tensor a", "worker 1 (w) had the same before"} {
+	for _, part := range []string{"training diverges", "shards 0-1 of step 0", "tensor a", "worker 1 (w) had the same result before"} {
 		if record.State != Stopped || !strings.Contains(record.Stopped, part) {
 			t.Fatalf("%+v", record)
 		}

@@ -56,7 +56,7 @@ func TestASumIsDividedByTheWeightsOfItsShards(t *testing.T) {
 			}
 		})
 	}
-	if text, _ := Number(math.Inf(1)).MarshalJSON(); string(text) != "null" {
+	if text, _ := ledger.Float(math.Inf(1)).MarshalJSON(); string(text) != "null" {
 		t.Fatalf("a loss by which nothing counted is written as %s", text)
 	}
 }
@@ -99,7 +99,7 @@ func TestADisputeOverAWeightIsSettled(t *testing.T) {
 		for peer := Peer(1); peer <= 3; peer++ {
 			join := testJoin()
 			join.WorkerName = string(rune('a' + peer - 1))
-			b.handle(JoinAsked{Peer: peer, Join: join})
+			b.handle(JoinRequested{Peer: peer, Join: join})
 			b.ask(peer, 0)
 		}
 		b.submitWeight(1, 2)
@@ -150,10 +150,10 @@ func TestARunOfTheFirstFormatGoesOnAsItBegan(t *testing.T) {
 			t.Errorf("by default %v: %v", byDefault, err)
 		}
 	}
-	if _, err := open(2, false, false); err == nil || !strings.Contains(err.Error(), "--min-shard-samples 0, but 2 is asked for") {
+	if _, err := open(2, false, false); err == nil || !strings.Contains(err.Error(), "--min-shard-samples 0, but 2 was requested") {
 		t.Errorf("another cut that was asked for: %v", err)
 	}
-	if _, err := open(2, true, true); err == nil || !strings.Contains(err.Error(), "--drop-last false, but true is asked for") {
+	if _, err := open(2, true, true); err == nil || !strings.Contains(err.Error(), "--drop-last false, but true was requested") {
 		t.Errorf("another length of an epoch: %v", err)
 	}
 	first[0].(*ledger.Settings).Format = 2
@@ -170,7 +170,7 @@ func TestALineOfMetricsComesBackWithTheLossOfItsFormat(t *testing.T) {
 	divisor := ledger.Float(16)
 	for _, test := range []struct {
 		divisor *ledger.Float
-		loss    Number
+		loss    ledger.Float
 	}{{nil, 0.5}, {&divisor, 0.25}} {
 		records := []ledger.Record{
 			&ledger.Settings{Format: 1, RunID: "test", Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1}, &ledger.Start{},

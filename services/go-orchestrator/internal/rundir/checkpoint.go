@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -48,7 +49,7 @@ func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochSte
 	if err := WriteFile(filepath.Join(d.path, name+".json"), append(text, '\n')); err != nil {
 		return c, err
 	}
-	err = replace(filepath.Join(d.path, c.File), func() { d.pass("checkpoint.before-rename") }, func(file *os.File) error {
+	err = replace(filepath.Join(d.path, c.File), func() { d.hit(failpoint.CheckpointBeforeRename) }, func(file *os.File) error {
 		for _, block := range s.Blocks {
 			if _, err := file.Write(block); err != nil {
 				return err
@@ -57,7 +58,7 @@ func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochSte
 		return nil
 	})
 	if err == nil {
-		d.pass("checkpoint.after-rename")
+		d.hit(failpoint.CheckpointAfterRename)
 	}
 	return c, err
 }
@@ -86,14 +87,14 @@ func readBlocks(file io.Reader, c ledger.Checkpoint) ([][]byte, error) {
 	for left := c.Bytes; left > 0; {
 		block := make([]byte, min(left, blockBytes))
 		if _, err := io.ReadFull(file, block); err != nil {
-			return nil, fmt.Errorf("it is damaged: it has fewer than its %d bytes (%w)", c.Bytes, err)
+			return nil, fmt.Errorf("it is damaged: it has fewer than %d bytes (%w)", c.Bytes, err)
 		}
 		sum.Write(block)
 		blocks = append(blocks, block)
 		left -= uint64(len(block))
 	}
 	if n, _ := file.Read(make([]byte, 1)); n != 0 {
-		return nil, fmt.Errorf("it is damaged: it has more than its %d bytes", c.Bytes)
+		return nil, fmt.Errorf("it is damaged: it has more than %d bytes", c.Bytes)
 	}
 	if got := protocol.Hash(sum.Sum(nil)); got != c.SHA256 {
 		return nil, fmt.Errorf("it is damaged: its bytes have hash %s, not %s as the ledger says", got.Short(), c.SHA256.Short())

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 )
@@ -17,19 +18,18 @@ import (
 // Dir is the directory of one run, held by this process alone.
 type Dir struct {
 	path    string
-	pass    func(point string)
+	hit     failpoint.Hit
 	disk    *ledger.Disk
 	ledger  *ledger.Ledger
 	metrics *os.File
 }
 
-// Open makes the directory where it is missing, and reads what an earlier process has left in it. pass is called at the points where a crash is
-// of interest.
-func Open(path string, pass func(point string)) (dir *Dir, past run.Past, err error) {
+// Open makes the directory where it is missing, and reads what an earlier process has left in it.
+func Open(path string, hit failpoint.Hit) (dir *Dir, past run.Past, err error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
-		return nil, past, fmt.Errorf("cannot make the run directory: %w; choose another --run-dir", err)
+		return nil, past, fmt.Errorf("cannot create the run directory: %w; choose another --run-dir", err)
 	}
-	d := &Dir{path: path, pass: pass}
+	d := &Dir{path: path, hit: hit}
 	if d.disk, err = ledger.OpenDisk(path); err != nil {
 		return nil, past, err
 	}
@@ -38,7 +38,7 @@ func Open(path string, pass func(point string)) (dir *Dir, past run.Past, err er
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if d.ledger, past.Records, err = ledger.Open(d.disk, pass); err != nil {
+	if d.ledger, past.Records, err = ledger.Open(d.disk, hit); err != nil {
 		return nil, past, fmt.Errorf("%s: %w", filepath.Join(path, ledger.Name), err)
 	}
 	if len(past.Records) == 0 {
@@ -59,10 +59,10 @@ func (d *Dir) mustBeNew() error {
 	for _, name := range []string{"run.json", "metrics.jsonl", checkpoints} {
 		info, err := os.Stat(filepath.Join(d.path, name))
 		if err == nil && (info.IsDir() || info.Size() > 0) {
-			return fmt.Errorf("%s holds a run already (%s is there), but its ledger is empty or gone; put the ledger back, or choose another --run-dir", d.path, name)
+			return fmt.Errorf("%s holds a run already (%s is there), but its ledger is empty or missing; put the ledger back, or choose another --run-dir", d.path, name)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("cannot look into the run directory: %w", err)
+			return fmt.Errorf("cannot read the run directory: %w", err)
 		}
 	}
 	return nil

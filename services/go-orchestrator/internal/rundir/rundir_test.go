@@ -10,16 +10,15 @@ import (
 	"testing"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 )
 
-func nowhere(string) {}
-
 func open(t *testing.T, path string) (*Dir, run.Past) {
 	t.Helper()
-	d, past, err := Open(path, nowhere)
+	d, past, err := Open(path, failpoint.Never)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +101,7 @@ func TestARunWithoutItsLedgerIsRefused(t *testing.T) {
 	if err := os.Remove(filepath.Join(path, ledger.Name)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(path, nowhere); err == nil || !strings.Contains(err.Error(), "its ledger is empty or gone") {
+	if _, _, err := Open(path, failpoint.Never); err == nil || !strings.Contains(err.Error(), "its ledger is empty or missing") {
 		t.Fatal(err)
 	}
 }
@@ -112,7 +111,7 @@ func TestAPathThatIsNoDirectoryIsRefused(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(file, nowhere); err == nil || !strings.Contains(err.Error(), "--run-dir") {
+	if _, _, err := Open(file, failpoint.Never); err == nil || !strings.Contains(err.Error(), "--run-dir") {
 		t.Fatal(err)
 	}
 }

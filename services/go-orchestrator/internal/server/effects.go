@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"syscall"
-	"time"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
@@ -18,11 +18,11 @@ import (
 // handle gives the machine an event and carries out what it wants done.
 func (s *Server) handle(event run.Event) {
 	s.carryOut(s.machine.Handle(s.config.Clock.Now(), event))
-	if gone, is := event.(run.PeerGone); is {
+	if gone, is := event.(run.PeerDisconnected); is {
 		s.forget(gone.Peer)
-		if _, told := s.told[gone.Peer]; told {
-			delete(s.told, gone.Peer)
-			s.farewells++
+		if _, notified := s.notifiedPeers[gone.Peer]; notified {
+			delete(s.notifiedPeers, gone.Peer)
+			s.departed++
 		}
 	}
 	s.config.Metrics.Workers.Set(float64(s.machine.Workers()))
@@ -48,13 +48,13 @@ func (s *Server) carryOut(effects []run.Effect) {
 		case run.Send:
 			if e.Reply.Kind() == protocol.KindAggregate && !aggregate {
 				aggregate = true
-				s.config.Pass("step.before-send")
+				s.config.Hit(failpoint.StepBeforeSend)
 			}
 			s.send(e)
 		case run.Commit:
-			started := time.Now()
+			started := s.config.Clock.Now()
 			s.check("the ledger", s.config.Files.Commit(e.Records))
-			s.config.Metrics.CommitSeconds.Observe(time.Since(started).Seconds())
+			s.config.Metrics.CommitSeconds.Observe(s.config.Clock.Now().Sub(started).Seconds())
 			s.config.Metrics.LedgerBytes.Set(float64(s.config.Files.LedgerBytes()))
 			s.countIncidents(e.Records)
 		case run.WriteMetrics:
@@ -70,16 +70,16 @@ func (s *Server) carryOut(effects []run.Effect) {
 			if err := s.config.Files.RemoveCheckpoint(e.Checkpoint); err != nil {
 				s.config.Log.Warn("cannot remove an old checkpoint", "file", e.Checkpoint.File, "error", err.Error())
 			}
-		case run.Closed:
+		case run.StepClosed:
 			s.config.Metrics.Samples.Add(float64(e.Aggregate.Samples))
-		case run.Dropped:
+		case run.AggregateDropped:
 			delete(s.bulks, e.Step)
 		case run.Note:
 			s.config.Log.Log(context.Background(), e.Level, e.Message, e.Args...)
 		}
 	}
 	if aggregate {
-		s.config.Pass("step.after-send")
+		s.config.Hit(failpoint.StepAfterSend)
 	}
 }
 
@@ -105,7 +105,7 @@ func (s *Server) saveCheckpoint(e run.WriteCheckpoint) {
 		e.Snapshot.Release()
 		if err == nil {
 			s.config.Metrics.Checkpoints.WithLabelValues(telemetry.Written).Inc()
-			s.config.Metrics.CheckpointAt.SetToCurrentTime()
+			s.config.Metrics.CheckpointAt.Set(float64(s.config.Clock.Now().UnixNano()) / 1e9)
 		} else {
 			s.config.Metrics.Checkpoints.WithLabelValues(telemetry.Failed).Inc()
 		}
@@ -138,11 +138,11 @@ func (s *Server) check(file string, err error) {
 func remedy(err error) string {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return "make room on the disk"
+		return "free some space on the disk"
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
 		return "make the run directory writable"
 	}
-	return "look at the disk"
+	return "check the disk"
 }
 
 func (s *Server) send(e run.Send) {
@@ -152,7 +152,7 @@ func (s *Server) send(e run.Send) {
 	}
 	switch reply := e.Reply.(type) {
 	case protocol.Finished:
-		s.told[e.Peer] = struct{}{}
+		s.notifiedPeers[e.Peer] = struct{}{}
 		p.reply(e.Request, reply)
 	case *protocol.Aggregate:
 		bulk := s.bulks[reply.Step]

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
 
@@ -98,7 +99,7 @@ func (o *outbox) next() (outgoing, bool) {
 }
 
 // write sends what is queued until finish. After an error it closes the connection, so that the reading side learns of it, and drops the rest.
-func (o *outbox) write(connection *net.TCPConn, sent prometheus.Counter) {
+func (o *outbox) write(connection *net.TCPConn, clock clock.Clock, sent prometheus.Counter) {
 	defer close(o.done)
 	var failed error
 	for {
@@ -107,7 +108,7 @@ func (o *outbox) write(connection *net.TCPConn, sent prometheus.Counter) {
 			return
 		}
 		if failed == nil {
-			if failed = send(connection, reply, sent); failed != nil {
+			if failed = send(connection, clock, reply, sent); failed != nil {
 				_ = connection.Close()
 			}
 		}
@@ -115,7 +116,7 @@ func (o *outbox) write(connection *net.TCPConn, sent prometheus.Counter) {
 	}
 }
 
-func send(connection *net.TCPConn, reply outgoing, sent prometheus.Counter) error {
+func send(connection *net.TCPConn, clock clock.Clock, reply outgoing, sent prometheus.Counter) error {
 	for i := range reply.frames.Frames() {
 		frame, err := reply.frames.Frame(i)
 		if err != nil {
@@ -125,7 +126,7 @@ func send(connection *net.TCPConn, reply outgoing, sent prometheus.Counter) erro
 		if err != nil {
 			return err
 		}
-		if err := connection.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+		if err := connection.SetWriteDeadline(clock.Now().Add(sendTimeout)); err != nil {
 			return err
 		}
 		bytes, err := buffers.WriteTo(connection)

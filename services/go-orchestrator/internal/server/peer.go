@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -48,11 +47,11 @@ func (p *peer) reply(request uint64, reply protocol.Reply) {
 	p.put(outgoing{oneFrame(frame), request, func() {}})
 }
 
-// hangUp sends what is queued and closes. It reads on for a moment: a connection that is closed over unread bytes loses its last reply.
-func (p *peer) hangUp() {
+// closeGracefully sends what is queued and closes. It reads on for a moment: a connection that is closed over unread bytes loses its last reply.
+func (p *peer) closeGracefully() {
 	p.out.finish()
 	<-p.out.done
-	if p.connection.CloseWrite() == nil && p.connection.SetReadDeadline(time.Now().Add(farewell)) == nil {
+	if p.connection.CloseWrite() == nil && p.connection.SetReadDeadline(p.server.config.Clock.Now().Add(drainTimeout)) == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(p.connection, 64<<20))
 	}
 	p.close()
@@ -60,8 +59,8 @@ func (p *peer) hangUp() {
 
 // read handles what comes until the connection ends.
 func (p *peer) read() {
-	source := &progress{connection: p.connection, received: p.server.config.Metrics.BytesReceived,
-		heard: func() { p.server.post(run.Heard{Peer: p.id}) }}
+	source := &progress{connection: p.connection, clock: p.server.config.Clock, received: p.server.config.Metrics.BytesReceived,
+		heard: func() { p.server.post(run.PeerSeen{Peer: p.id}) }}
 	buffered := bufio.NewReaderSize(source, 4096)
 	reader := wire.NewReader(buffered, p.server.limits, p.server.config.Memory)
 	reason := ""
@@ -75,7 +74,7 @@ func (p *peer) read() {
 		if err != nil {
 			p.refuse(message, protocol.Errorf(protocol.FixRequest, "%v", err))
 		} else if err := p.handle(message); err != nil {
-			p.server.config.Log.Warn("a connection cannot be used any more", "peer", p.connection.RemoteAddr().String(), "error", err.Error())
+			p.server.config.Log.Warn("a connection is no longer usable", "peer", p.connection.RemoteAddr().String(), "error", err.Error())
 			p.refuse(message, asRefusal(err))
 			reason = err.Error()
 		}
@@ -84,8 +83,8 @@ func (p *peer) read() {
 	}
 	reader.Close()
 	p.assembly.discard()
-	p.server.post(run.PeerGone{Peer: p.id, Reason: reason})
-	p.hangUp()
+	p.server.post(run.PeerDisconnected{Peer: p.id, Reason: reason})
+	p.closeGracefully()
 }
 
 // ended says why no more frames can be read, and tells the peer if it is its fault.
@@ -97,9 +96,9 @@ func (p *peer) ended(err error) string {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "closed its connection inside a frame"
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = fmt.Errorf("nothing came for %v where a frame had to go on", progressTimeout)
+		err = fmt.Errorf("no data arrived for %v in the middle of a frame", progressTimeout)
 	case errors.As(err, &malformed):
-		err = fmt.Errorf("bytes came that are no frame: %w", err)
+		err = fmt.Errorf("received bytes that are not a frame: %w", err)
 	}
 	p.refuse(wire.Message{}, asRefusal(err))
 	return err.Error()
@@ -107,7 +106,7 @@ func (p *peer) ended(err error) string {
 
 // asRefusal tells a peer of an error after which its connection is closed.
 func asRefusal(err error) *protocol.Error {
-	var exhausted *budget.Exhausted
+	var exhausted *budget.ExhaustedError
 	if errors.As(err, &exhausted) {
 		refusal := protocol.Errorf(protocol.RetryLater, "the orchestrator is short of memory (%v); connect again, or raise --max-memory-bytes", err)
 		refusal.RetryAfter = 1

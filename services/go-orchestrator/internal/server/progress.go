@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 )
 
 // Longest pause inside a frame, and before the first one.
@@ -16,6 +18,7 @@ const hearingInterval = 90 * time.Millisecond
 // progress reads from a connection under a time limit, except while it is idle between two frames.
 type progress struct {
 	connection *net.TCPConn
+	clock      clock.Clock
 	received   prometheus.Counter
 	idle       bool
 	heard      func() // called when something came, not more often than each interval
@@ -25,7 +28,7 @@ type progress struct {
 func (r *progress) Read(to []byte) (int, error) {
 	deadline := time.Time{}
 	if !r.idle {
-		deadline = time.Now().Add(progressTimeout)
+		deadline = r.clock.Now().Add(progressTimeout)
 	}
 	if err := r.connection.SetReadDeadline(deadline); err != nil {
 		return 0, err
@@ -33,7 +36,7 @@ func (r *progress) Read(to []byte) (int, error) {
 	n, err := r.connection.Read(to)
 	r.idle = false
 	r.received.Add(float64(n))
-	if now := time.Now(); n > 0 && now.Sub(r.last) >= hearingInterval {
+	if now := r.clock.Now(); n > 0 && now.Sub(r.last) >= hearingInterval {
 		r.last = now
 		r.heard()
 	}

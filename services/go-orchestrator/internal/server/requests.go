@@ -52,20 +52,20 @@ func (p *peer) handle(m wire.Message) error {
 	case protocol.KindJoinRequest:
 		var join protocol.Join
 		if join, err = m.Join(); err == nil {
-			p.server.post(run.JoinAsked{Peer: p.id, Request: m.RequestID, Join: join})
+			p.server.post(run.JoinRequested{Peer: p.id, Request: m.RequestID, Join: join})
 		}
 	case protocol.KindWorkRequest:
 		var work protocol.Work
 		if work, err = m.Work(); err == nil {
-			p.server.post(run.WorkAsked{Peer: p.id, Request: m.RequestID, Work: work})
+			p.server.post(run.WorkRequested{Peer: p.id, Request: m.RequestID, Work: work})
 		}
 	case protocol.KindLeave:
 		var leave protocol.Leave
 		if leave, err = m.Leave(); err == nil {
-			p.server.post(run.LeaveAsked{Peer: p.id, Request: m.RequestID, Leave: leave})
+			p.server.post(run.LeaveRequested{Peer: p.id, Request: m.RequestID, Leave: leave})
 		}
 	default:
-		err = fmt.Errorf("unsupported: an orchestrator takes no %s; workers send joinRequest, workRequest, gradientUpdate, snapshot, heartbeat and leave", m.Kind)
+		err = fmt.Errorf("unsupported: an orchestrator does not accept %s; workers send joinRequest, workRequest, gradientUpdate, snapshot, heartbeat and leave", m.Kind)
 	}
 	if err != nil {
 		p.refuse(m, protocol.Errorf(protocol.FixRequest, "%s: %v", m.Kind, err))
@@ -76,7 +76,7 @@ func (p *peer) handle(m wire.Message) error {
 func (p *peer) update(m wire.Message) error {
 	layout := p.server.layout.Load()
 	if layout == nil {
-		return fmt.Errorf("a gradientUpdate came before a worker has joined; send a JoinRequest first")
+		return fmt.Errorf("a gradientUpdate arrived before any worker joined; send a JoinRequest first")
 	}
 	if p.assembly.update == nil {
 		p.assembly.update = wire.NewUpdateAssembly(m, layout, p.server.pool)
@@ -87,7 +87,7 @@ func (p *peer) update(m wire.Message) error {
 	}
 	if update != nil {
 		p.assembly = assembly{}
-		p.server.post(run.UpdateCame{Peer: p.id, Request: m.RequestID, Update: *update})
+		p.server.post(run.UpdateReceived{Peer: p.id, Request: m.RequestID, Update: *update})
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func (p *peer) snapshot(m wire.Message) error {
 	}
 	if whole != nil {
 		p.assembly = assembly{}
-		p.server.post(run.SnapshotCame{Peer: p.id, Request: m.RequestID, Snapshot: whole})
+		p.server.post(run.SnapshotReceived{Peer: p.id, Request: m.RequestID, Snapshot: whole})
 	}
 	return nil
 }

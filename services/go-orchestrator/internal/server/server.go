@@ -12,8 +12,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
@@ -45,7 +47,7 @@ type Config struct {
 	Clock            clock.Clock
 	Log              *slog.Logger
 	Metrics          *telemetry.Metrics
-	Pass             func(point string) // called at the points where a crash is of interest; nil for none
+	Hit              failpoint.Hit // nil for failpoint.Never
 }
 
 // Server serves the workers of one run.
@@ -62,39 +64,44 @@ type Server struct {
 	stopping atomic.Bool
 	failure  error // why files could not be written
 	failed   atomic.Pointer[string]
-	left     time.Time // when the last worker of the finished run went
+	idleFrom time.Time // when the last worker of the finished run left; zero while one is there
 
 	mutex    sync.Mutex
 	peers    map[run.Peer]*peer
 	lastPeer run.Peer
 
 	// Of aggregates that are still sent, by step; used by the loop alone.
-	bulks     map[uint64]*wire.Bulk
-	cut       [][]wire.Piece
-	farewells int // workers that were told of the end and then closed their connections
-	told      map[run.Peer]struct{}
+	bulks map[uint64]*wire.Bulk
+	cut   [][]wire.Piece
+
+	// Workers that learned of the end; used by the loop alone.
+	notifiedPeers map[run.Peer]struct{} // they were told, and their connections are open
+	departed      int                   // they were told, and closed their connections
 }
 
-// Longest that a stopping server waits for workers to take their leave, and then for what is still to be sent.
+// How long a stopping server waits for workers to close their connections, and then for what is still to be sent.
 const (
-	farewell = time.Second
-	flushing = 2 * time.Second
+	drainTimeout = time.Second
+	flushTimeout = 2 * time.Second
 )
 
-// Longest that a stopping server waits for a last checkpoint: workers may finish the shard that they compute, and one that does not give its
-// state is followed by another. Who started the process has to have that much patience.
-const lastCheckpoint = 15 * time.Second
+// How long a stopping server waits for a last checkpoint: workers may finish the shard that they compute, and if one does not send its state,
+// another is asked. Whoever started the process has to wait at least this long before killing it.
+const lastCheckpointTimeout = 15 * time.Second
 
 // How often the machine is told the time.
-const tick = 50 * time.Millisecond
+const tickInterval = 50 * time.Millisecond
 
 // How long a finished run is kept open without workers: one that lost its connection just then comes back to learn of the end.
-const lingering = 3 * time.Second
+const lingerTimeout = 3 * time.Second
+
+// How long to wait before accepting again after an error.
+const acceptPause = 100 * time.Millisecond
 
 // New makes a server that has not begun. It goes on with the past of a run, or refuses to.
 func New(config Config, past run.Past) (*Server, error) {
-	if config.Pass == nil {
-		config.Pass = func(string) {}
+	if config.Hit == nil {
+		config.Hit = failpoint.Never
 	}
 	machine, effects, err := run.Open(config.Run, config.Clock.Now(), past)
 	if err != nil {
@@ -102,7 +109,7 @@ func New(config Config, past run.Past) (*Server, error) {
 	}
 	s := &Server{
 		config:  config,
-		limits:  wire.DefaultLimits(16 << 20),
+		limits:  wire.DefaultLimits(int64(tensor.MaxFrameBytes)),
 		pool:    vector.NewPool(config.Memory),
 		machine: machine,
 		events:  make(chan run.Event, 64),
@@ -110,7 +117,8 @@ func New(config Config, past run.Past) (*Server, error) {
 		done:    make(chan struct{}),
 		peers:   map[run.Peer]*peer{},
 		bulks:   map[uint64]*wire.Bulk{},
-		told:    map[run.Peer]struct{}{},
+
+		notifiedPeers: map[run.Peer]struct{}{},
 	}
 	s.carryOut(effects)
 	s.learnLayout()
@@ -123,9 +131,8 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	defer close(s.done)
 	accepting := make(chan error, 1)
 	go func() { accepting <- s.accept(listener) }()
-	ticks := time.NewTicker(tick)
-	defer ticks.Stop()
-	reason := "asked to stop"
+	tick := s.config.Clock.After(tickInterval)
+	reason := "stop requested"
 	ending := false
 	stop, patience := ctx.Done(), (<-chan time.Time)(nil)
 loop:
@@ -133,12 +140,13 @@ loop:
 		select {
 		case <-stop:
 			// A last checkpoint, if a worker is there that can give one.
-			s.handle(run.StopAsked{Reason: reason})
-			ending, stop, patience = true, nil, time.After(lastCheckpoint)
+			s.handle(run.StopRequested{Reason: reason})
+			ending, stop, patience = true, nil, s.config.Clock.After(lastCheckpointTimeout)
 		case <-patience:
-			s.config.Log.Warn("no worker gave its state in time; the run stops without a last checkpoint")
+			s.config.Log.Warn("no worker sent its state in time; the run stops without a last checkpoint")
 			break loop
-		case <-ticks.C:
+		case <-tick:
+			tick = s.config.Clock.After(tickInterval)
 			s.handle(run.Tick{})
 		case err := <-accepting:
 			s.failure = err
@@ -150,7 +158,7 @@ loop:
 		if ending && !s.machine.Saving() {
 			break
 		}
-		if s.config.ExitWhenFinished && s.deserted() {
+		if s.config.ExitWhenFinished && s.idleAfterFinish() {
 			reason = "the run is finished"
 			break
 		}
@@ -160,37 +168,36 @@ loop:
 		s.failed.Store(&reason)
 	}
 	s.stopping.Store(true)
-	s.handle(run.StopAsked{Reason: reason, AtOnce: true})
+	s.handle(run.StopRequested{Reason: reason, AtOnce: true})
 	// Nothing is accepted from here on; an error of closing would change nothing.
 	_ = listener.Close()
-	s.sayFarewell()
+	s.drain()
 	return s.failure
 }
 
-// deserted says whether the run is finished and nobody needs this process any more.
-func (s *Server) deserted() bool {
+// idleAfterFinish says whether the run is finished and nobody needs this process any more.
+func (s *Server) idleAfterFinish() bool {
 	if s.machine.State() != run.Finished || s.connections() > 0 || s.machine.Saving() {
-		s.left = time.Time{}
+		s.idleFrom = time.Time{}
 		return false
 	}
 	now := s.config.Clock.Now()
-	if s.left.IsZero() {
-		s.left = now
+	if s.idleFrom.IsZero() {
+		s.idleFrom = now
 	}
-	return s.farewells > 0 || now.Sub(s.left) > lingering
+	return s.departed > 0 || now.Sub(s.idleFrom) > lingerTimeout
 }
 
-// sayFarewell lets workers take their answers and close, for a moment, and closes the rest.
-func (s *Server) sayFarewell() {
-	patience := time.NewTimer(farewell)
-	defer patience.Stop()
+// drain lets workers take their answers and close, for a moment, and closes the rest.
+func (s *Server) drain() {
+	patience := s.config.Clock.After(drainTimeout)
 	for waiting := true; waiting && s.connections() > 0; {
 		select {
 		case event := <-s.events:
 			s.handle(event)
 		case answer := <-s.asked:
 			answer <- s.machine.Status()
-		case <-patience.C:
+		case <-patience:
 			waiting = false
 		}
 	}
@@ -200,12 +207,17 @@ func (s *Server) sayFarewell() {
 		peers = append(peers, p)
 	}
 	s.mutex.Unlock()
-	force := time.AfterFunc(flushing, func() {
-		for _, p := range peers {
-			p.close()
+	flushed := make(chan struct{})
+	defer close(flushed)
+	go func() {
+		select {
+		case <-flushed:
+		case <-s.config.Clock.After(flushTimeout):
+			for _, p := range peers {
+				p.close()
+			}
 		}
-	})
-	defer force.Stop()
+	}()
 	for _, p := range peers {
 		p.out.finish()
 		<-p.out.done
@@ -231,7 +243,7 @@ func (s *Server) accept(listener net.Listener) error {
 			select {
 			case <-s.done:
 				return nil
-			case <-time.After(100 * time.Millisecond):
+			case <-s.config.Clock.After(acceptPause):
 			}
 			continue
 		}
@@ -248,12 +260,12 @@ func (s *Server) welcome(connection *net.TCPConn) {
 		s.peers[p.id] = p
 	}
 	s.mutex.Unlock()
-	go p.out.write(connection, s.config.Metrics.BytesSent)
+	go p.out.write(connection, s.config.Clock, s.config.Metrics.BytesSent)
 	if full {
-		refusal := protocol.Errorf(protocol.RetryLater, "the orchestrator has %d connections already, which is --max-connections", s.config.MaxConnections)
+		refusal := protocol.Errorf(protocol.RetryLater, "the orchestrator already has %d connections, the limit set by --max-connections", s.config.MaxConnections)
 		refusal.RetryAfter = 5
 		p.reply(0, refusal)
-		go p.hangUp()
+		go p.closeGracefully()
 		return
 	}
 	s.config.Metrics.Connections.Inc()
@@ -288,7 +300,7 @@ func (s *Server) post(event run.Event) {
 }
 
 // Checkpoint takes one as soon as a worker can give its state; the run goes on.
-func (s *Server) Checkpoint(reason string) { s.post(run.CheckpointAsked{Reason: reason}) }
+func (s *Server) Checkpoint(reason string) { s.post(run.CheckpointRequested{Reason: reason}) }
 
 // Ready says why no worker can join.
 func (s *Server) Ready() error {

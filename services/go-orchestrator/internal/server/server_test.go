@@ -20,6 +20,7 @@ import (
 
 	"capnproto.org/go/capnp/v3"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
@@ -94,6 +95,11 @@ type started struct {
 
 func start(t *testing.T, connections int) *started {
 	t.Helper()
+	return startFrom(t, connections, clock.System{}, run.Past{})
+}
+
+func startFrom(t *testing.T, connections int, time clock.Clock, past run.Past) *started {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -104,9 +110,9 @@ func start(t *testing.T, connections int) *started {
 	made, err := server.New(server.Config{
 		Run:              run.Config{RunID: "test", Settings: protocol.Settings{Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2}, MemoryBytes: 64 << 20, KeepBytes: 16 << 20, StragglerK: 5},
 		MaxConnections:   connections,
-		ExitWhenFinished: true, Memory: memory, Files: s.files, Clock: clock.System{},
+		ExitWhenFinished: true, Memory: memory, Files: s.files, Clock: time,
 		Log: slog.New(slog.DiscardHandler), Metrics: metrics,
-	}, run.Past{})
+	}, past)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +133,29 @@ func (s *started) wait(t *testing.T) error {
 	case <-time.After(30 * time.Second):
 		t.Fatal("the server does not end")
 		return nil
+	}
+}
+
+func TestAFinishedRunIsKeptOpenForAWorkerThatLostItsConnection(t *testing.T) {
+	past := run.Past{Records: []ledger.Record{
+		&ledger.Settings{Format: ledger.Format, RunID: "test", Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2},
+		&ledger.Model{Dataset: ledger.Dataset{TrainSamples: 64}, Parameters: []ledger.Spec{{Name: "weight", DType: "float32", Shape: []uint64{2}}}},
+		&ledger.Stop{Steps: 0, Reason: "dry run"},
+		&ledger.Finished{Steps: 0},
+	}}
+	hands := clock.NewManual(time.Unix(1000, 0))
+	s := startFrom(t, 4, hands, past)
+	from := hands.Now()
+	for {
+		select {
+		case err := <-s.ended:
+			if passed := hands.Now().Sub(from); err != nil || passed <= 3*time.Second {
+				t.Fatalf("it ended after %v: %v", passed, err)
+			}
+			return
+		case <-time.After(time.Millisecond):
+			hands.Advance(50 * time.Millisecond)
+		}
 	}
 }
 
@@ -154,7 +183,7 @@ func connect(t *testing.T, address string) *worker {
 
 func testJoin() protocol.Join {
 	return protocol.Join{
-		Version: protocol.Version, WorkerName: "w", Software: "test",
+		Version: tensor.ProtocolVersion, WorkerName: "w", Software: "test",
 		Parameters: []protocol.Spec{{Name: "weight", DType: protocol.Float32, Shape: []uint64{40, 25}}, {Name: "bias", DType: protocol.Float32, Shape: []uint64{7}}},
 		Dataset:    protocol.Dataset{Name: "d", TrainSamples: 40},
 	}
@@ -338,7 +367,7 @@ func TestWrongRequestsAreRefusedAndTheConnectionGoesOn(t *testing.T) {
 		detail string
 	}{
 		{wiretest.Work(protocol.Work{}), "has not joined"},
-		{frameOf(t, protocol.Joined{}), "takes no joinReply"},
+		{frameOf(t, protocol.Joined{}), "does not accept joinReply"},
 	} {
 		reply, err := w.ask(test.frame)
 		if err != nil {
@@ -460,7 +489,7 @@ func TestAFileThatCannotBeWrittenStopsTheRun(t *testing.T) {
 	if _, err := connect(t, s.address).train(); err == nil {
 		t.Fatal("the run went on")
 	}
-	want := "cannot write metrics.jsonl: write metrics.jsonl: no space left on device; make room on the disk, then start the orchestrator again"
+	want := "cannot write metrics.jsonl: write metrics.jsonl: no space left on device; free some space on the disk, then start the orchestrator again"
 	if err := s.wait(t); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -33,11 +34,13 @@ type Settings struct {
 	TakeChanges      bool
 }
 
-// Parse reads the arguments after the program's name. The error says what to change; flag.ErrHelp means that help was printed to output.
-func Parse(arguments []string, output io.Writer) (Settings, error) {
+// Parse reads the arguments after the program's name. The error says what to change; flag.ErrHelp means that help, or the release, was printed to
+// output, as the arguments ask.
+func Parse(arguments []string, output io.Writer, release string) (Settings, error) {
 	var s Settings
 	var shards, batchSize, epochs, minShardSamples uint
 	var checkpointSeconds float64
+	var version bool
 	flags := flag.NewFlagSet("go-orchestrator", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are printed by the caller, once
 	flags.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "address for workers")
@@ -62,14 +65,19 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 	flags.Float64Var(&s.StragglerK, "straggler-k", 5, "a shard is late, and leased a second time, after median + k * MAD of the others")
 	flags.BoolVar(&s.Strict, "strict", true, "end the run where the same bits cannot be promised any more")
 	flags.BoolVar(&s.TakeChanges, "take-changes", false, "go on with another training (optimizer, rates) than the run had, and after a script has ended it early")
+	flags.BoolVar(&version, "version", false, "print the release and exit")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(output, "go-orchestrator leads one training run: it leases shards to workers and adds their gradients.")
-			fmt.Fprintln(output, "go-orchestrator health [ADDRESS] asks the one whose -http is ADDRESS (default 127.0.0.1:8081) whether it is alive.")
+			fmt.Fprintln(output, "go-orchestrator coordinates one training run: it leases shards to workers and adds up their gradients.")
+			fmt.Fprintln(output, "go-orchestrator health [ADDRESS] checks that the orchestrator whose --http is ADDRESS (default 127.0.0.1:8081) is alive.")
 			flags.SetOutput(output)
 			flags.PrintDefaults()
 		}
 		return s, err
+	}
+	if version {
+		fmt.Fprintln(output, "go-orchestrator", release)
+		return s, flag.ErrHelp
 	}
 	if flags.NArg() > 0 {
 		return s, fmt.Errorf("unexpected argument %q; all settings are flags (see --help)", flags.Arg(0))
@@ -77,14 +85,14 @@ func Parse(arguments []string, output io.Writer) (Settings, error) {
 	switch {
 	case s.RunDir == "":
 		return s, errors.New("--run-dir is missing; name a folder for the files of the run")
-	case shards < 1 || shards > protocol.MaxShards || bits.OnesCount(shards) != 1:
-		return s, fmt.Errorf("--shards is %d; it must be a power of two from 1 to %d", shards, protocol.MaxShards)
-	case batchSize < 1 || batchSize > protocol.MaxBatchSize:
-		return s, fmt.Errorf("--batch-size is %d; it must be from 1 to %d", batchSize, protocol.MaxBatchSize)
+	case shards < 1 || shards > uint(tensor.MaxShards) || bits.OnesCount(shards) != 1:
+		return s, fmt.Errorf("--shards is %d; it must be a power of two from 1 to %d", shards, uint(tensor.MaxShards))
+	case batchSize < 1 || batchSize > uint(tensor.MaxBatchSize):
+		return s, fmt.Errorf("--batch-size is %d; it must be from 1 to %d", batchSize, uint(tensor.MaxBatchSize))
 	case epochs < 1 || epochs > 1<<31:
 		return s, fmt.Errorf("--epochs is %d; it must be from 1 to %d", epochs, uint(1<<31))
-	case minShardSamples > protocol.MaxBatchSize:
-		return s, fmt.Errorf("--min-shard-samples is %d; it must be from 0 to %d", minShardSamples, protocol.MaxBatchSize)
+	case minShardSamples > uint(tensor.MaxBatchSize):
+		return s, fmt.Errorf("--min-shard-samples is %d; it must be from 0 to %d", minShardSamples, uint(tensor.MaxBatchSize))
 	case s.LogFormat != "json" && s.LogFormat != "text":
 		return s, fmt.Errorf("--log-format is %q; it must be json or text", s.LogFormat)
 	case s.MaxMemoryBytes < 1<<20:

@@ -8,7 +8,7 @@ import (
 )
 
 func TestDefaultsComeFromTheRunDirectory(t *testing.T) {
-	s, err := Parse([]string{"--run-dir", "/runs/first/", "--seed", "7"}, nil)
+	s, err := Parse([]string{"--run-dir", "/runs/first/", "--seed", "7"}, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +19,7 @@ func TestDefaultsComeFromTheRunDirectory(t *testing.T) {
 
 func TestADefaultCutIsKnownFromOneThatIsAskedFor(t *testing.T) {
 	for arguments, byDefault := range map[string]bool{"": true, "--min-shard-samples 2": false, "--min-shard-samples 0 --drop-last": false, "--drop-last": true} {
-		s, err := Parse(append([]string{"--run-dir", "r"}, strings.Fields(arguments)...), nil)
+		s, err := Parse(append([]string{"--run-dir", "r"}, strings.Fields(arguments)...), nil, "")
 		if err != nil || s.DefaultCut != byDefault || s.Run.DropLast != strings.Contains(arguments, "drop-last") {
 			t.Errorf("%q: %+v, %v", arguments, s, err)
 		}
@@ -40,7 +40,7 @@ func TestWrongArgumentsAreNamed(t *testing.T) {
 		{"--run-dir r extra", `"extra"`},
 		{"--run-dir r --nonsense", "nonsense"},
 	} {
-		_, err := Parse(strings.Fields(test.arguments), nil)
+		_, err := Parse(strings.Fields(test.arguments), nil, "")
 		if err == nil || !strings.Contains(err.Error(), test.reason) {
 			t.Errorf("%s: error is %v; want %q", test.arguments, err, test.reason)
 		}
@@ -49,10 +49,17 @@ func TestWrongArgumentsAreNamed(t *testing.T) {
 
 func TestHelpListsTheFlags(t *testing.T) {
 	var text strings.Builder
-	if _, err := Parse([]string{"--help"}, &text); !errors.Is(err, flag.ErrHelp) {
+	if _, err := Parse([]string{"--help"}, &text, ""); !errors.Is(err, flag.ErrHelp) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(text.String(), "run-dir") {
 		t.Fatal(text.String())
+	}
+}
+
+func TestVersionPrintsTheRelease(t *testing.T) {
+	var text strings.Builder
+	if _, err := Parse([]string{"--version"}, &text, "1.2.3"); !errors.Is(err, flag.ErrHelp) || text.String() != "go-orchestrator 1.2.3\n" {
+		t.Fatalf("%q, %v", text.String(), err)
 	}
 }

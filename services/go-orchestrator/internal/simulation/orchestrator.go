@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
@@ -34,9 +35,9 @@ func (w *world) startOrchestrator() {
 	o := &orchestrator{world: w, peers: map[run.Peer]*connection{}, pool: vector.NewPool(budget.New("simulation", 1<<30))}
 	w.orchestrator = nil
 	defer o.survive()
-	opened, records, err := ledger.Open(w.disk, o.pass)
+	opened, records, err := ledger.Open(w.disk, o.hit)
 	if err != nil {
-		var damaged *ledger.Damaged
+		var damaged *ledger.DamagedError
 		if errors.As(err, &damaged) || !w.disk.full && !w.disk.failing {
 			w.violate("the ledger cannot be opened after a crash: %v", err)
 			return
@@ -57,8 +58,8 @@ func (w *world) startOrchestrator() {
 	o.tick()
 }
 
-// pass kills the process at one of the ledger's points now and then.
-func (o *orchestrator) pass(string) {
+// hit kills the process at one of the ledger's points now and then.
+func (o *orchestrator) hit(failpoint.Point) {
 	if o.world.faulty() && o.world.clock.chance(o.world.crashes) {
 		panic(died{})
 	}
@@ -113,7 +114,7 @@ func (o *orchestrator) tick() {
 	}
 	o.handle(run.Tick{})
 	if !o.ending.IsZero() && !o.dead && (!o.machine.Saving() || o.world.clock.now.After(o.ending)) {
-		o.handle(run.StopAsked{Reason: "asked to stop", AtOnce: true})
+		o.handle(run.StopRequested{Reason: "asked to stop", AtOnce: true})
 		if !o.dead {
 			o.end()
 		}
@@ -126,7 +127,7 @@ func (o *orchestrator) tick() {
 func (o *orchestrator) stop() {
 	if o.ending.IsZero() {
 		o.ending = o.world.clock.now.Add(15 * time.Second)
-		o.handle(run.StopAsked{Reason: "asked to stop"})
+		o.handle(run.StopRequested{Reason: "asked to stop"})
 	}
 }
 

@@ -111,7 +111,7 @@ func (w *world) expected(message string) bool {
 		return faults["checkpoint not written"] > 0
 	case message == "divergence":
 		return w.flipped > 0
-	case message == "conflict", message == "quarantine", message == "gradient update was not taken":
+	case message == "conflict", message == "quarantine", message == "gradient update was not accepted":
 		return w.lies
 	}
 	return false

@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
@@ -56,7 +57,7 @@ func (c *connection) close(notice time.Duration) {
 	c.world.clock.after(notice, func() {
 		if !c.orchestrator.dead {
 			delete(c.orchestrator.peers, c.peer)
-			c.orchestrator.handle(run.PeerGone{Peer: c.peer, Reason: "closed"})
+			c.orchestrator.handle(run.PeerDisconnected{Peer: c.peer, Reason: "closed"})
 		}
 	})
 }
@@ -155,14 +156,14 @@ func (w *worker) connect() {
 	o.peers[c.peer] = c
 	w.connection, w.nodes = c, nil
 	join := protocol.Join{
-		Version: protocol.Version, WorkerName: w.name, Software: "simulated", ParametersHash: hashOf(w.params), Step: w.step, ProcessID: 1, Heartbeat: 100 * time.Millisecond,
+		Version: tensor.ProtocolVersion, WorkerName: w.name, Software: "simulated", ParametersHash: hashOf(w.params), Step: w.step, ProcessID: 1, Heartbeat: 100 * time.Millisecond,
 		Parameters: []protocol.Spec{{Name: "p", DType: protocol.Float32, Shape: []uint64{uint64(w.world.elements)}}},
 		Dataset:    protocol.Dataset{Name: "simulated", Hash: protocol.Hash{1}, TrainSamples: w.world.samples},
 	}
 	if w.joined {
 		join.RunID = "simulated"
 	}
-	c.toOrchestrator(func() run.Event { return run.JoinAsked{Peer: c.peer, Join: join} })
+	c.toOrchestrator(func() run.Event { return run.JoinRequested{Peer: c.peer, Join: join} })
 }
 
 // lost says that a connection has ended; another one is opened.
@@ -179,7 +180,7 @@ func (w *worker) beat() {
 	}
 	w.running(func() {
 		if c := w.connection; c != nil {
-			c.toOrchestrator(func() run.Event { return run.Heard{Peer: c.peer} })
+			c.toOrchestrator(func() run.Event { return run.PeerSeen{Peer: c.peer} })
 		}
 	})
 	w.world.clock.after(100*time.Millisecond, w.beat)
@@ -195,7 +196,7 @@ func (w *worker) ask() {
 		w.world.reported(step, hash)
 	}
 	c.toOrchestrator(func() run.Event {
-		return run.WorkAsked{Peer: c.peer, Work: protocol.Work{Step: step, ParametersHash: hash, Stop: stop}}
+		return run.WorkRequested{Peer: c.peer, Work: protocol.Work{Step: step, ParametersHash: hash, Stop: stop}}
 	})
 }
 
@@ -243,7 +244,7 @@ func (w *worker) receive(reply protocol.Reply) {
 func (w *worker) donate() {
 	c, content := w.connection, encode(w.params)
 	snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)), sha256.Sum256(content), func() {})
-	c.toOrchestrator(func() run.Event { return run.SnapshotCame{Peer: c.peer, Snapshot: snapshot} })
+	c.toOrchestrator(func() run.Event { return run.SnapshotReceived{Peer: c.peer, Snapshot: snapshot} })
 	w.ask()
 }
 
@@ -338,7 +339,7 @@ func (w *worker) submit() {
 		var digest vector.Digest
 		u.Gradients, digest = builder.Finish()
 		u.Digest = digest
-		return run.UpdateCame{Peer: c.peer, Update: u}
+		return run.UpdateReceived{Peer: c.peer, Update: u}
 	})
 }
 
@@ -379,7 +380,7 @@ func (w *worker) kill() {
 func (w *worker) leave() {
 	if c := w.connection; c != nil && w.joined {
 		c.toOrchestrator(func() run.Event {
-			return run.LeaveAsked{Peer: c.peer, Leave: protocol.Leave{Reason: "stopped by SIGTERM"}}
+			return run.LeaveRequested{Peer: c.peer, Leave: protocol.Leave{Reason: "stopped by SIGTERM"}}
 		})
 		w.world.clock.at(c.up.Add(time.Millisecond), func() { c.close(time.Millisecond) })
 	}

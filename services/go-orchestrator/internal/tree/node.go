@@ -14,9 +14,9 @@ type Node struct{ First, Count uint32 }
 func (n Node) Check(shards uint32) error {
 	switch {
 	case n.Count == 0 || bits.OnesCount32(n.Count) != 1:
-		return fmt.Errorf("%d shards are no node of the tree; the count must be a power of two", n.Count)
+		return fmt.Errorf("%d shards are not a node of the tree; the count must be a power of two", n.Count)
 	case n.First%n.Count != 0:
-		return fmt.Errorf("shards %d to %d are no node of the tree; the count must divide the first", n.First, uint64(n.First)+uint64(n.Count)-1)
+		return fmt.Errorf("shards %d to %d are not a node of the tree; the count must divide the first shard", n.First, uint64(n.First)+uint64(n.Count)-1)
 	case uint64(n.First)+uint64(n.Count) > uint64(shards):
 		return fmt.Errorf("shards %d to %d are not all in a step of %d shards", n.First, uint64(n.First)+uint64(n.Count)-1, shards)
 	}

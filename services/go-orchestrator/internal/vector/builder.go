@@ -75,7 +75,7 @@ func (b *Builder) Filled() int { return b.filled }
 // Finish gives the full vector, with one holder. It panics when elements are missing: the caller has counted them.
 func (b *Builder) Finish() (*Vector, Digest) {
 	if b.filled != b.vector.elements {
-		panic("vector: finished before it is full")
+		panic("vector: finished before it was full")
 	}
 	vector := b.vector
 	b.vector = nil

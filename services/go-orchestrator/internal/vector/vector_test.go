@@ -115,7 +115,7 @@ func TestBuilder(t *testing.T) {
 		if memory.Used() != 4*BlockElements {
 			t.Fatalf("%d bytes taken; want one block", memory.Used())
 		}
-		var exhausted *budget.Exhausted
+		var exhausted *budget.ExhaustedError
 		if err := builder.Write(make([]byte, 12*BlockElements)); !errors.As(err, &exhausted) {
 			t.Fatalf("error is %v; want an exhausted budget", err)
 		}

@@ -16,6 +16,9 @@ const (
 	chunkPieces = 256
 )
 
+// This does not compile where a chunk is larger than the schema allows.
+const _ = tensor.MaxChunkBytes - chunkBytes
+
 // Bulk is a message in several frames over memory that is shared. Each frame is encoded once, when the first peer comes to it, and serves all
 // peers. It is safe for use by several goroutines.
 type Bulk struct {

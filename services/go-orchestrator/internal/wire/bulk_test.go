@@ -127,7 +127,7 @@ func TestBrokenSnapshotsAreMalformed(t *testing.T) {
 		{"a gap", []wire.Frame{frames[0], frames[2]}, "starts at byte 800; the next byte is 400"},
 		{"a piece twice", []wire.Frame{frames[0], frames[0]}, "starts at byte 0"},
 		{"another step in between", []wire.Frame{frames[0], wiretest.Snapshot(7, protocol.Hash{}, state, 400)[1]}, "different steps"},
-		{"bits that changed on the way", []wire.Frame{damaged[0], frames[1], frames[2]}, "damaged"},
+		{"bits that changed on the way", []wire.Frame{damaged[0], frames[1], frames[2]}, "corrupted"},
 	} {
 		t.Run(test.scenario, func(t *testing.T) {
 			memory := budget.New("test", 1<<20)

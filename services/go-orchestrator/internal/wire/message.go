@@ -29,7 +29,7 @@ func Open(frame *capnp.Message) (message Message, err error) {
 		return message, fmt.Errorf("a message of type %s holds a %s", message.Kind, which)
 	}
 	if message.Kind == protocol.KindUnspecified {
-		return message, fmt.Errorf("a message says neither what it is nor holds anything")
+		return message, fmt.Errorf("a message has no type and no content")
 	}
 	return message, nil
 }
@@ -62,8 +62,8 @@ func (m Message) Join() (join protocol.Join, err error) {
 	if err != nil {
 		return join, err
 	}
-	if specs.Len() > protocol.MaxParameters {
-		return join, fmt.Errorf("the model has %d parameters; at most %d are allowed", specs.Len(), protocol.MaxParameters)
+	if specs.Len() > int(tensor.MaxParameters) {
+		return join, fmt.Errorf("the model has %d parameters; at most %d are allowed", specs.Len(), int(tensor.MaxParameters))
 	}
 	join.Parameters = make([]protocol.Spec, specs.Len())
 	for i := range join.Parameters {
@@ -101,8 +101,8 @@ func readComputation(request tensor.JoinRequest, join *protocol.Join) (err error
 	if err != nil {
 		return err
 	}
-	if list.Len() > protocol.MaxFingerprints {
-		return fmt.Errorf("the worker has %d fingerprints; at most %d are allowed", list.Len(), protocol.MaxFingerprints)
+	if list.Len() > int(tensor.MaxFingerprints) {
+		return fmt.Errorf("the worker has %d fingerprints; at most %d are allowed", list.Len(), int(tensor.MaxFingerprints))
 	}
 	for i := range list.Len() {
 		given := list.At(i)
@@ -158,8 +158,8 @@ func readSpec(given tensor.TensorSpec) (spec protocol.Spec, err error) {
 }
 
 func shape(dims capnp.UInt64List) ([]uint64, error) {
-	if dims.Len() > protocol.MaxDimensions {
-		return nil, fmt.Errorf("the shape has %d dimensions; at most %d are allowed", dims.Len(), protocol.MaxDimensions)
+	if dims.Len() > int(tensor.MaxDimensions) {
+		return nil, fmt.Errorf("the shape has %d dimensions; at most %d are allowed", dims.Len(), int(tensor.MaxDimensions))
 	}
 	shape := make([]uint64, dims.Len())
 	for i := range shape {

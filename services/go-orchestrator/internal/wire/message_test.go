@@ -11,6 +11,7 @@ import (
 
 	"capnproto.org/go/capnp/v3"
 
+	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
@@ -54,7 +55,7 @@ func testUpdate(layout *protocol.Layout, seed uint64) wiretest.Update {
 
 func testJoin(layout *protocol.Layout) protocol.Join {
 	return protocol.Join{
-		Version: protocol.Version, WorkerName: "wörker", Software: "torch 2.6", Parameters: layout.Specs, ParametersHash: protocol.Hash{1, 2}, Step: 5, ProcessID: 77,
+		Version: tensor.ProtocolVersion, WorkerName: "wörker", Software: "torch 2.6", Parameters: layout.Specs, ParametersHash: protocol.Hash{1, 2}, Step: 5, ProcessID: 77,
 		Training: `{"lr":0.1}`, Arithmetic: "avx2", Fingerprints: []protocol.Fingerprint{{Operator: "exp", Hash: protocol.Hash{5}}, {Operator: "matmul", Hash: protocol.Hash{6}}},
 		Dataset: protocol.Dataset{Name: "digits", Hash: protocol.Hash{3}, TrainSamples: 1438, HeldOutSamples: 359, Classes: 10,
 			Features: protocol.Spec{Name: "features", DType: protocol.Float32, Shape: []uint64{1, 8, 8}}, Label: protocol.Spec{Name: "labels", DType: protocol.Int64, Shape: []uint64{}}},
@@ -108,7 +109,7 @@ func TestRequestsComeThrough(t *testing.T) {
 
 func TestAJoinWithTooManyFingerprintsIsRefused(t *testing.T) {
 	join := testJoin(testLayout(t))
-	join.Fingerprints = slices.Repeat(join.Fingerprints, protocol.MaxFingerprints)
+	join.Fingerprints = slices.Repeat(join.Fingerprints, int(tensor.MaxFingerprints))
 	if _, err := open(t, wiretest.Join(join))[0].Join(); err == nil || !strings.Contains(err.Error(), "128 fingerprints; at most 64") {
 		t.Fatal(err)
 	}
@@ -202,9 +203,9 @@ func TestUpdateThatIsNoGradientOfTheModelIsRefused(t *testing.T) {
 		{"NaN", value(28, float32(math.NaN())), "fc.bias has NaN at element 0"},
 		{"Inf in the middle of a tensor", value(11, float32(math.Inf(1))), "conv.weight has +Inf at element 11"},
 		{"-Inf in the last element", value(32, float32(math.Inf(-1))), "fc.bias has -Inf at element 4"},
-		{"a wrong name", with(func(s []protocol.Spec) []protocol.Spec { s[2].Name = "scales"; return s }), `"scales" comes where scale is to be`},
+		{"a wrong name", with(func(s []protocol.Spec) []protocol.Spec { s[2].Name = "scales"; return s }), `"scales" comes where scale is expected`},
 		{"a wrong shape", with(func(s []protocol.Spec) []protocol.Spec { s[0].Shape = []uint64{27}; return s }), "conv.weight has shape [27]"},
-		{"a tensor is missing in the middle", with(func(s []protocol.Spec) []protocol.Spec { return append(s[:2], s[3]) }), `"fc.bias" comes where scale is to be`},
+		{"a tensor is missing in the middle", with(func(s []protocol.Spec) []protocol.Spec { return append(s[:2], s[3]) }), `"fc.bias" comes where scale is expected`},
 		{"a tensor is missing at the end", with(func(s []protocol.Spec) []protocol.Spec { return s[:3] }), "tensor fc.bias lacks its elements from 0 on"},
 		{"a tensor too many", with(func(s []protocol.Spec) []protocol.Spec {
 			return append(s, protocol.Spec{Name: "more", DType: protocol.Float32, Shape: []uint64{1}})

@@ -105,7 +105,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestReaderStopsAtItsBudget(t *testing.T) {
 	r := wire.NewReader(io.MultiReader(bytes.NewReader(table(1<<17)), zeros{}), wire.DefaultLimits(1<<20), budget.New("test", 100<<10))
-	var exhausted *budget.Exhausted
+	var exhausted *budget.ExhaustedError
 	if _, err := r.Next(); !errors.As(err, &exhausted) {
 		t.Fatalf("error is %v; want an exhausted budget", err)
 	}

@@ -41,7 +41,7 @@ func (a *SnapshotAssembly) Discard() {
 }
 
 // Add takes the next frame. After the final one it gives the snapshot. An error means that the message is malformed, or that there is no
-// memory for it now (*budget.Exhausted).
+// memory for it now (*budget.ExhaustedError).
 func (a *SnapshotAssembly) Add(m Message) (snapshot *protocol.Snapshot, err error) {
 	defer guard(&err)
 	frame, err := m.root.Snapshot()
@@ -60,7 +60,7 @@ func (a *SnapshotAssembly) Add(m Message) (snapshot *protocol.Snapshot, err erro
 	case frame.ByteOffset() != a.filled:
 		return nil, fmt.Errorf("a piece of the snapshot starts at byte %d; the next byte is %d", frame.ByteOffset(), a.filled)
 	case uint64(len(data)) > a.total-a.filled:
-		return nil, fmt.Errorf("the snapshot has more than the %d bytes that it was to have", a.total)
+		return nil, fmt.Errorf("the snapshot has more than its announced %d bytes", a.total)
 	case len(data) == 0 && !frame.Final():
 		return nil, fmt.Errorf("a piece of the snapshot is empty")
 	}
@@ -73,14 +73,14 @@ func (a *SnapshotAssembly) Add(m Message) (snapshot *protocol.Snapshot, err erro
 		return nil, nil
 	}
 	if a.filled != a.total {
-		return nil, fmt.Errorf("the last frame of the snapshot is here, but only %d of %d bytes", a.filled, a.total)
+		return nil, fmt.Errorf("the last frame of the snapshot is here, but only %d of %d bytes arrived", a.filled, a.total)
 	}
 	sent, err := parseHash("hash", frame.Hash)
 	if err != nil {
 		return nil, err
 	}
 	if got := protocol.Hash(a.sum.Sum(nil)); got != sent {
-		return nil, fmt.Errorf("the snapshot's bytes have hash %s, not %s as its sender says; they were damaged on the way", got.Short(), sent.Short())
+		return nil, fmt.Errorf("the snapshot's bytes have hash %s, not %s as its sender says; they were corrupted in transit", got.Short(), sent.Short())
 	}
 	memory, taken := a.memory, a.taken
 	return protocol.NewSnapshot(a.step, a.parametersHash, a.blocks, a.total, sent, func() { memory.Give(taken) }), nil

@@ -32,7 +32,7 @@ func (a *UpdateAssembly) Discard() { a.builder.Discard() }
 
 // Add takes the next frame. After the final one it gives the update. Pieces that are no gradient of the model make it a refused one
 // (Update.Refusal); the frames that still come are then passed over. An error means that the message itself is malformed, or that there is
-// no memory for it now (*budget.Exhausted).
+// no memory for it now (*budget.ExhaustedError).
 func (a *UpdateAssembly) Add(m Message) (update *protocol.Update, err error) {
 	defer guard(&err)
 	frame, err := m.root.GradientUpdate()
@@ -48,7 +48,7 @@ func (a *UpdateAssembly) Add(m Message) (update *protocol.Update, err error) {
 	}
 	if u.Refusal == "" {
 		if err := a.pieces(frame); err != nil {
-			var exhausted *budget.Exhausted
+			var exhausted *budget.ExhaustedError
 			if errors.As(err, &exhausted) {
 				return nil, err
 			}
@@ -93,7 +93,7 @@ func (a *UpdateAssembly) piece(piece tensor.Tensor) error {
 	}
 	spec := a.layout.Specs[a.tensor]
 	if name != spec.Name {
-		return fmt.Errorf("tensor %.100q comes where %s is to be (element %d of it is next)", name, spec.Name, a.filled)
+		return fmt.Errorf("tensor %.100q comes where %s is expected (its element %d is next)", name, spec.Name, a.filled)
 	}
 	if dtype := protocol.DType(piece.Dtype()); dtype != protocol.Float32 {
 		return fmt.Errorf("the gradient of tensor %s is %s; gradients travel as float32", name, dtype)
@@ -163,7 +163,7 @@ func readReports(frame tensor.GradientUpdate) ([]protocol.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if list.Len() > protocol.MaxShards {
+	if list.Len() > int(tensor.MaxShards) {
 		return nil, fmt.Errorf("%d shard reports are more than a run has shards", list.Len())
 	}
 	reports := make([]protocol.Report, list.Len())

@@ -140,5 +140,5 @@ func small(root tensor.Message) (any, error) {
 		r := must(root.ErrorReply())
 		return &protocol.Error{Action: protocol.Action(r.Action()), Detail: must(r.Detail()), Refused: protocol.Kind(r.Refused()), RetryAfter: r.RetryAfter()}, nil
 	}
-	return nil, fmt.Errorf("%v is no reply of an orchestrator", root.Which())
+	return nil, fmt.Errorf("%v is not a reply of an orchestrator", root.Which())
 }

@@ -1,11 +1,11 @@
-//! Small values of the protocol, read from and written to messages.
+//! Small values of the protocol, and how they are read from and written to messages.
 
 use pangea_wire::schema::{dataset_info, join_reply, message, ErrorAction, MessageType};
 use pangea_wire::{TensorSpec, WireError};
 
-use crate::CoreError;
+use crate::error::CoreError;
 
-/// Bytes of a SHA-256.
+/// Length of a SHA-256.
 pub(crate) const HASH_BYTES: usize = 32;
 
 /// One feature column of a table, as it was before preprocessing.
@@ -30,7 +30,7 @@ pub struct DatasetInfo {
     pub labels: TensorSpec,
     /// Of a table; empty otherwise.
     pub columns: Vec<Column>,
-    /// What stands for each class in the raw data; empty where labels are numbers.
+    /// What each class is called in the raw data; empty where the labels are numbers already.
     pub class_names: Vec<String>,
     /// The byte that each token of a text stands for; empty otherwise.
     pub vocabulary: Vec<u8>,
@@ -52,7 +52,7 @@ impl DatasetInfo {
         })
     }
 
-    /// What identifies the data: an orchestrator does not ask for what columns, classes and tokens stand for.
+    /// Writes what identifies the data: the orchestrator does not need the meaning of columns, classes and tokens.
     pub(crate) fn write(&self, mut builder: dataset_info::Builder<'_>) -> Result<(), WireError> {
         builder.set_name(self.name.as_str());
         builder.set_hash(&self.hash);
@@ -95,9 +95,9 @@ pub struct JoinReply {
     pub shards: u32,
     pub batch_size: u32,
     pub epochs: u32,
-    /// Shards of a step are merged until each has at least so many samples.
+    /// Shards of a step are merged until each has at least this many samples.
     pub min_shard_samples: u32,
-    /// Whether an epoch leaves out what does not fill a batch.
+    /// Whether an epoch leaves out the samples that do not fill a batch.
     pub drop_last: bool,
     pub step: u64,
     pub total_steps: u64,
@@ -129,35 +129,23 @@ pub struct ShardReport {
     /// The loss times `weight`; with `summed`, the loss.
     pub loss_sum: f64,
     pub batch_hash: Vec<u8>,
-    /// What the gradient was multiplied with: finite, at least 0.
+    /// What the gradient was multiplied by: finite, at least 0.
     pub weight: f64,
     /// Whether the loss is a sum, not a mean.
     pub summed: bool,
-    /// Why the run is to end after this step; empty where it is not.
+    /// Why the run is to end after this step; empty if it is not.
     pub stop: String,
 }
 
-/// Where a worker's time went since its last request for work.
+/// Where a worker's time went since its last work request, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Seconds {
+pub struct Timings {
     pub data: f64,
     pub compute: f64,
     pub exchange: f64,
 }
 
-/// The name of an action in the schema.
-pub fn action_name(action: ErrorAction) -> &'static str {
-    match action {
-        ErrorAction::Unspecified => "unspecified",
-        ErrorAction::FixRequest => "fixRequest",
-        ErrorAction::RetryLater => "retryLater",
-        ErrorAction::Reconnect => "reconnect",
-        ErrorAction::Resync => "resync",
-        ErrorAction::Stop => "stop",
-    }
-}
-
-/// The error that an `ErrorReply` stands for. An action of a newer schema is taken as the safest one, `stop`.
+/// The error in an `ErrorReply`. An action of a newer schema becomes the safest one, `stop`.
 pub(crate) fn read_error(root: message::Reader<'_>) -> Result<CoreError, WireError> {
     let Ok(message::ErrorReply(error)) = root.which() else {
         return Err(WireError::MalformedHeader(

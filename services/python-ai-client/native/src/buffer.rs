@@ -1,4 +1,4 @@
-//! Memory that Python sees through the buffer protocol, without a copy.
+//! Memory that Python accesses through the buffer protocol, without a copy.
 
 use std::ffi::c_int;
 
@@ -43,7 +43,7 @@ impl Buffer {
             .map_err(|_| PyValueError::new_err("the buffer is larger than Python can index"))?;
         let start = memory.as_ptr().as_ptr().cast();
         // SAFETY: `start` is valid for `len` bytes while the buffer object lives, and the filled view owns a reference to it.
-        // Rust makes no slice of this memory after it was given to Python, so Python is free to write to it.
+        // Rust makes no slice of this memory once Python has it, so Python is free to write to it.
         let filled = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start, len, 0, flags) };
         if filled == 0 {
             Ok(())
@@ -52,21 +52,21 @@ impl Buffer {
         }
     }
 
-    /// Nothing to release: the view's reference to this object is all that it took.
+    /// Releases nothing: the interpreter drops the view's reference to this object, which is all that it holds.
     ///
     /// # Safety
     /// Called by the interpreter only.
     unsafe fn __releasebuffer__(&self, _view: *mut ffi::Py_buffer) {}
 }
 
-/// The bytes of a Python object, held for as long as this lives. For elements of `T`, or plain bytes.
+/// The buffer of a Python object, held for as long as this lives.
 pub(crate) enum Held {
     Floats(pyo3::buffer::PyBuffer<f32>),
     Bytes(pyo3::buffer::PyBuffer<u8>),
 }
 
 impl Held {
-    /// Memory of float32 elements, or of bytes that are taken for such (a `Buffer`).
+    /// Memory of float32 elements, or plain bytes that are taken as such (a `Buffer`).
     pub(crate) fn floats(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let held = match pyo3::buffer::PyBuffer::<f32>::get(object) {
             Ok(floats) => Self::Floats(floats),
@@ -75,7 +75,7 @@ impl Held {
         held.checked()
     }
 
-    /// Memory of bytes.
+    /// Memory of plain bytes.
     pub(crate) fn bytes(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         Self::Bytes(Self::plain(object, "bytes")?).checked()
     }
@@ -84,7 +84,7 @@ impl Held {
         pyo3::buffer::PyBuffer::get(object).map_err(|error| {
             let kind = object.get_type();
             let message = format!(
-                "{kind} gives no buffer of {what} ({error}); of a torch tensor, pass `tensor.numpy()`"
+                "{kind} gives no buffer of {what} ({error}); for a torch tensor, pass `tensor.numpy()`"
             );
             PyTypeError::new_err(message)
         })
@@ -102,7 +102,7 @@ impl Held {
         }
     }
 
-    /// The bytes. The caller of the Python function must not change them until it returns, as for any other writer.
+    /// The bytes. The caller of the Python function must not change them until it returns, as with any other writer.
     pub(crate) fn as_slice(&self) -> &[u8] {
         let (start, len) = match self {
             Self::Floats(buffer) => (buffer.buf_ptr(), buffer.len_bytes()),
@@ -111,9 +111,9 @@ impl Held {
         if len == 0 {
             return &[];
         }
-        // SAFETY: the exporter keeps `len` contiguous bytes at `start` alive and in place while the buffer is held, which
-        // `&self` outlives. That nobody writes meanwhile is asked of the caller: the bytes are only sent and hashed, so
-        // breaking that gives a hash mismatch at the other end and no more.
+        // SAFETY: the exporter keeps `len` contiguous bytes at `start` alive and in place while `self` holds the buffer, which is
+        // longer than the returned borrow. That nobody writes meanwhile is the caller's duty; the bytes are only sent and hashed, so
+        // a violation gives a hash mismatch at the other end and no more.
         unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }
     }
 }

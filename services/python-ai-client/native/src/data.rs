@@ -1,4 +1,4 @@
-//! The data service for Python: `DataClient`, and what it gives.
+//! The data service for Python: `DataClient` and the values that it returns.
 
 use native_core::{BatchKey, DataStopper, Options, Split};
 use pangea_wire::{DType, TensorSpec};
@@ -251,7 +251,7 @@ impl DataClient {
         })
     }
 
-    /// The addresses of the replicas, each with whether it is connected now.
+    /// The address of each replica, and whether it is connected now.
     fn replicas(&self) -> Vec<(String, bool)> {
         self.stopper.replicas()
     }
@@ -264,7 +264,7 @@ impl DataClient {
         Ok(DatasetInfo { info })
     }
 
-    /// Asks for a batch that a later `batch` collects.
+    /// Requests a batch that a later `batch` collects.
     #[expect(
         clippy::too_many_arguments,
         reason = "the fields of a batch request, each of them needed"
@@ -295,7 +295,7 @@ impl DataClient {
         self.slot.with(py, |client, _signals| client.prefetch(key))
     }
 
-    /// The batch, asked for now if it was not before.
+    /// Waits for the batch, which is requested now unless it was before.
     #[expect(
         clippy::too_many_arguments,
         reason = "the fields of a batch request, each of them needed"
@@ -329,7 +329,7 @@ impl DataClient {
         Batch::new(py, batch)
     }
 
-    /// Closes the connections; a waiting call in another thread ends with a `WireError`. Batches stay valid.
+    /// Closes the connections; a call that waits in another thread raises `WireError`. Batches stay valid.
     fn close(&self, py: Python<'_>) {
         py.detach(|| {
             self.stopper.stop();

@@ -10,13 +10,15 @@ mod orchestrator;
 mod replies;
 mod waiting;
 
+use native_core::{ErrorKind, FIRST_PAUSE, LONGEST_PAUSE};
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let py = module.py();
-    module.add("WireError", py.get_type::<errors::WireError>())?;
-    module.add("PeerError", py.get_type::<errors::PeerError>())?;
+    errors::add_to(module)?;
+    module.add("ERROR_KINDS", ErrorKind::ALL.map(ErrorKind::name))?;
+    module.add("FIRST_PAUSE_SECONDS", FIRST_PAUSE.as_secs_f64())?;
+    module.add("LONGEST_PAUSE_SECONDS", LONGEST_PAUSE.as_secs_f64())?;
     module.add_class::<buffer::Buffer>()?;
     module.add_class::<data::TensorView>()?;
     module.add_class::<data::DatasetInfo>()?;

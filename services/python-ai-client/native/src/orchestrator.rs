@@ -1,6 +1,7 @@
 //! The orchestrator for Python: `OrchestratorClient`.
 
-use native_core::{Join, Options, Seconds, ShardReport, Stopper};
+use native_core::{Join, Options, ShardReport, Stopper, Timings};
+use pangea_wire::SchemaName;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
@@ -9,7 +10,7 @@ use crate::data::{spec, DatasetInfo};
 use crate::replies::{to_python, JoinReply};
 use crate::waiting::{options, pool, seconds, without_gil, Slot};
 
-/// A shard, its samples, the sum of its loss, the hash of its batch, its weight, whether the loss is a sum, and why the run is to end.
+/// Of a shard: its number, samples, loss sum, batch hash and weight, whether the loss is a sum, and why the run is to end.
 type Report = (u32, u32, f64, PyBackedBytes, f64, bool, String);
 
 fn shard_report(report: Report) -> ShardReport {
@@ -94,10 +95,10 @@ impl OrchestratorClient {
         Ok(reply.into())
     }
 
-    /// Asks what to do, holding parameters after `step` steps. Waits as long as the connection lives.
+    /// Requests work, holding parameters after `step` steps. Waits as long as the connection lives.
     #[expect(
         clippy::too_many_arguments,
-        reason = "the fields of a request for work, each of them needed"
+        reason = "the fields of a work request, each of them needed"
     )]
     #[pyo3(signature = (step, parameters_hash, data_seconds, compute_seconds, exchange_seconds, stop = ""))]
     fn request_work(
@@ -110,13 +111,13 @@ impl OrchestratorClient {
         exchange_seconds: f64,
         stop: &str,
     ) -> PyResult<Py<PyAny>> {
-        let seconds = Seconds {
+        let timings = Timings {
             data: data_seconds,
             compute: compute_seconds,
             exchange: exchange_seconds,
         };
         let reply = self.slot.with(py, |client, signals| {
-            client.request_work(step, parameters_hash, seconds, stop, signals)
+            client.request_work(step, parameters_hash, timings, stop, signals)
         })?;
         to_python(py, reply)
     }
@@ -134,9 +135,10 @@ impl OrchestratorClient {
         let gradients = Held::floats(gradients)?;
         let bytes = gradients.as_slice();
         let reports: Vec<_> = reports.into_iter().map(shard_report).collect();
-        self.slot.with(py, |client, signals| {
+        let (verdict, detail) = self.slot.with(py, |client, signals| {
             client.submit(step, first_shard, shard_count, bytes, &reports, signals)
-        })
+        })?;
+        Ok((verdict.schema_name(), detail))
     }
 
     /// Sends the whole state straight from the memory of `data`. It is not answered.
@@ -154,14 +156,14 @@ impl OrchestratorClient {
         })
     }
 
-    /// Says goodbye and closes; the shards of this worker go to others at once. `broken` says what broke the promise.
+    /// Leaves the run and closes the connection; the shards of this worker go to others at once. `broken` says what broke the promise.
     #[pyo3(signature = (reason, broken = ""))]
     fn leave(&self, py: Python<'_>, reason: &str, broken: &str) -> PyResult<()> {
         self.slot
             .with(py, |client, signals| client.leave(reason, broken, signals))
     }
 
-    /// Closes the connection; a waiting call in another thread ends with a `WireError`.
+    /// Closes the connection; a call that waits in another thread raises `WireError`.
     fn close(&self, py: Python<'_>) {
         py.detach(|| {
             self.stopper.stop();

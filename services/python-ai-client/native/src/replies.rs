@@ -1,4 +1,4 @@
-//! What the orchestrator answers, as Python values.
+//! The replies of the orchestrator as Python values.
 
 use native_core::WorkReply;
 use pyo3::prelude::*;
@@ -73,7 +73,7 @@ pub(crate) struct Snapshot {
     data: Py<Buffer>,
 }
 
-/// All steps are committed.
+/// All steps are committed, or the run was stopped before its last one.
 #[pyclass(module = "pangea._native", frozen, get_all)]
 pub(crate) struct RunFinished {
     steps: u64,
@@ -123,15 +123,11 @@ pub(crate) fn to_python(py: Python<'_>, reply: WorkReply) -> PyResult<Py<PyAny>>
         WorkReply::SnapshotRequest { step } => {
             Ok(Py::new(py, SnapshotRequest { step })?.into_any())
         }
-        WorkReply::Snapshot {
-            step,
-            parameters_hash,
-            data,
-        } => {
+        WorkReply::Snapshot(snapshot) => {
             let snapshot = Snapshot {
-                step,
-                parameters_hash: bytes(&parameters_hash),
-                data: Py::new(py, Buffer::new(data))?,
+                step: snapshot.step,
+                parameters_hash: bytes(&snapshot.parameters_hash),
+                data: Py::new(py, Buffer::new(snapshot.data))?,
             };
             Ok(Py::new(py, snapshot)?.into_any())
         }

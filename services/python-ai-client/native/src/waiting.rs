@@ -1,16 +1,16 @@
-//! Waiting without the GIL, with Python's signal handlers run at least each tenth of a second.
+//! Waiting without the GIL, while Python's signal handlers run at least each tenth of a second.
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
-use native_core::{CoreError, Options, Waiter};
+use native_core::{CoreError, ErrorKind, Options, Waiter};
 use pangea_wire::Pool;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::errors::{to_python, WireError};
+use crate::errors::{to_python, wire_error};
 
-/// Runs signal handlers; keeps what one of them raises.
+/// Runs signal handlers and keeps what one of them raises.
 pub(crate) struct Signals {
     raised: Option<PyErr>,
 }
@@ -34,7 +34,7 @@ pub(crate) fn without_gil<T: Send>(
     result.map_err(|error| to_python(py, error, signals.raised))
 }
 
-/// A client that is used by one call at a time, and gone after `close`.
+/// Holds a client for one call at a time, until `close`.
 pub(crate) struct Slot<C> {
     address: String,
     client: Mutex<Option<C>>,
@@ -54,7 +54,7 @@ impl<C: Send> Slot<C> {
         py: Python<'_>,
         work: impl FnOnce(&mut C, &mut Signals) -> Result<T, CoreError> + Send,
     ) -> PyResult<T> {
-        // Never waits for the lock: a signal handler that runs inside a call of the same thread would wait forever.
+        // Never waits for the lock: a signal handler that runs inside a call on the same thread would wait forever.
         let Some(mut guard) = self.try_lock() else {
             let address = &self.address;
             return Err(PyRuntimeError::new_err(format!(
@@ -63,14 +63,13 @@ impl<C: Send> Slot<C> {
         };
         let Some(client) = guard.as_mut() else {
             let address = &self.address;
-            return Err(WireError::new_err(format!(
-                "the connection to {address} was closed by `close`"
-            )));
+            let message = format!("the connection to {address} was closed by `close`");
+            return Err(wire_error(py, message, ErrorKind::Closed));
         };
         without_gil(py, |signals| work(client, signals))
     }
 
-    /// Drops the client, unless a call is using it: then it is dropped with this slot.
+    /// Drops the client; while a call is using it, it is dropped with this slot instead.
     pub(crate) fn clear(&self) {
         if let Some(mut guard) = self.try_lock() {
             guard.take();
@@ -80,14 +79,14 @@ impl<C: Send> Slot<C> {
     fn try_lock(&self) -> Option<MutexGuard<'_, Option<C>>> {
         match self.client.try_lock() {
             Ok(guard) => Some(guard),
-            // A panic in an earlier call became a Python exception; the connection in there refuses further use by itself.
+            // A panic in an earlier call became a Python exception; the connection refuses further use by itself.
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 }
 
-/// Checks the settings of a connection.
+/// The options of a connection, checked.
 pub(crate) fn options(timeout: f64, max_frame_bytes: u64) -> PyResult<Options> {
     let timeout = Duration::try_from_secs_f64(timeout).ok();
     let timeout = timeout.filter(|timeout| !timeout.is_zero() && timeout.as_secs() < 1 << 32);
@@ -99,18 +98,18 @@ pub(crate) fn options(timeout: f64, max_frame_bytes: u64) -> PyResult<Options> {
     })
 }
 
-/// A time that may be zero.
+/// A duration that may be zero, checked.
 pub(crate) fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|_| {
         PyValueError::new_err(format!("{name} must be a number of seconds, at least 0"))
     })
 }
 
-/// Bytes kept for reuse, so that steady training takes no fresh memory.
+/// Memory that is kept for reuse, so that steady training allocates none.
 const IDLE_BYTES: usize = 512 << 20;
 
-/// The memory of this process. A worker bounds what is in flight by the number of batches that it asks for and by the size
-/// of its own model, and memory is taken only as bytes arrive, so the pool sets no bound of its own.
+/// The memory pool of this process. It has no limit of its own: a worker bounds what is in flight by the number of batches that it
+/// requests and by the size of its model, and memory is allocated only as bytes arrive.
 pub(crate) fn pool() -> &'static Pool {
     static POOL: std::sync::OnceLock<Pool> = std::sync::OnceLock::new();
     POOL.get_or_init(|| Pool::new(usize::MAX, IDLE_BYTES))

@@ -1,4 +1,9 @@
 //! The client of the data service against a service that answers, refuses, lies, stalls and vanishes.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails where something unexpected happens"
+)]
 
 mod peer;
 
@@ -118,14 +123,14 @@ fn a_wrong_batch_is_refused() {
     }
     let error = spoiled(|root| batch(root).set_hash(&[0; 32]));
     assert!(
-        error.contains("trainingBatch has bytes that do not give its hash"),
+        error.contains("trainingBatch has bytes that do not match its hash"),
         "{error}"
     );
     let error = spoiled(|root| batch(root).set_hash(&[0; 31]));
     assert!(error.contains("TrainingBatch.hash has 31 bytes"), "{error}");
     let error = spoiled(|root| batch(root).set_shard(2));
     assert!(
-        error.contains("is not the one that was asked for"),
+        error.contains("is not the one that was requested"),
         "{error}"
     );
     let error = spoiled(|root| root.set_request_id(99));
@@ -314,8 +319,12 @@ fn uncollected_requests_are_bounded() {
     service.finish();
 }
 
-/// Nobody there: tried again until the time is over, then an error that names the address.
+/// When nobody listens, connecting is repeated until the timeout, and the error names the address.
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test is about how long it really takes"
+)]
 fn connecting_is_bounded() {
     let listener = std::net::TcpListener::bind(ANYWHERE).expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
@@ -338,7 +347,7 @@ fn connecting_is_bounded() {
     assert!(refused("localhost", PATIENT).contains("`localhost` is not host:port"));
     assert!(refused(&format!("{address},"), PATIENT).contains("`` is not host:port"));
     let twice = refused(&format!("{address},{address}"), PATIENT);
-    assert!(twice.contains("stands twice"), "{twice}");
+    assert!(twice.contains("appears twice"), "{twice}");
 }
 
 /// Who refuses to say what it serves is no data service: told at once.

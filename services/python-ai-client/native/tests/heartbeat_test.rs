@@ -1,11 +1,16 @@
 //! Heartbeats of a worker: in every silence, never inside a frame, and no longer than the connection.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails where something unexpected happens"
+)]
 
 mod peer;
 
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use native_core::{Join, OrchestratorClient, Seconds, Uninterrupted, WorkReply};
+use native_core::{Join, OrchestratorClient, Timings, Uninterrupted, WorkReply};
 use pangea_wire::schema::{ErrorAction, MessageType, Verdict};
 use peer::run::{
     accept_join, collect_update, connect, dataset, flat_bytes, join, joined, parameters, reports,
@@ -68,7 +73,7 @@ fn heartbeats_fill_the_silence() {
     });
     let mut client = joined_with_heartbeats(&service);
     heard.recv().expect("they come while nothing is called");
-    let reply = client.request_work(6, &HASH, Seconds::default(), "", &mut Uninterrupted);
+    let reply = client.request_work(6, &HASH, Timings::default(), "", &mut Uninterrupted);
     assert!(matches!(reply, Ok(WorkReply::RunFinished { .. })));
     client
         .leave("done", "", &mut Uninterrupted)
@@ -100,7 +105,7 @@ fn heartbeats_never_come_inside_a_frame() {
     let flat = flat_bytes();
     for _ in 0..UPDATES {
         let verdict = client.submit(5, 4, 2, &flat, &reports(), &mut Uninterrupted);
-        assert_eq!(verdict.expect("answered").0, "accepted");
+        assert_eq!(verdict.expect("answered").0, Verdict::Accepted);
     }
     let sent = client.send_snapshot(5, &HASH, &flat[..5 << 20], &mut Uninterrupted);
     sent.expect("sent");
@@ -118,7 +123,7 @@ fn without_a_promise_there_are_none() {
         assert_eq!(peer.heartbeats, 0);
     });
     let mut client = joined(&service);
-    let reply = client.request_work(6, &HASH, Seconds::default(), "", &mut Uninterrupted);
+    let reply = client.request_work(6, &HASH, Timings::default(), "", &mut Uninterrupted);
     assert!(matches!(reply, Ok(WorkReply::RunFinished { .. })));
     drop(client);
     service.finish();
@@ -134,7 +139,7 @@ fn a_lost_orchestrator_ends_the_wait() {
     });
     let mut client = joined_with_heartbeats(&service);
     let mut ask = || {
-        let reply = client.request_work(6, &HASH, Seconds::default(), "", &mut Uninterrupted);
+        let reply = client.request_work(6, &HASH, Timings::default(), "", &mut Uninterrupted);
         reply.err().expect("lost").to_string()
     };
     let error = ask();
@@ -150,7 +155,7 @@ fn a_lost_orchestrator_ends_the_wait() {
     let address = service.address.clone();
     let mut client = joined_with_heartbeats(&service);
     service.finish();
-    let reply = client.request_work(6, &HASH, Seconds::default(), "", &mut Uninterrupted);
+    let reply = client.request_work(6, &HASH, Timings::default(), "", &mut Uninterrupted);
     let error = reply.err().expect("lost").to_string();
     assert!(error.contains(&address), "{error}");
 }

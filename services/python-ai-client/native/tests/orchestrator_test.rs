@@ -1,11 +1,17 @@
 //! The client of the orchestrator against a service that leads it through a run, refuses it, lies and vanishes.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails where something unexpected happens"
+)]
 
 mod peer;
 
 use std::time::Duration;
 
 use native_core::{
-    CoreError, Join, OrchestratorClient, Seconds, ShardReport, Uninterrupted, Waiter, WorkReply,
+    CoreError, Join, OrchestratorClient, ShardReport, Snapshot, Timings, Uninterrupted, Waiter,
+    WorkReply,
 };
 use pangea_wire::schema::{aggregate, message, ErrorAction, MessageType, Verdict};
 use pangea_wire::{data_slot, write_tensor_bytes, Attachments, FlatLayout};
@@ -17,7 +23,7 @@ use peer::{prepare, Peer, Service};
 use sha2::{Digest, Sha256};
 
 fn ask(client: &mut OrchestratorClient, step: u64) -> Result<WorkReply, CoreError> {
-    client.request_work(step, &HASH, Seconds::default(), "", &mut Uninterrupted)
+    client.request_work(step, &HASH, Timings::default(), "", &mut Uninterrupted)
 }
 
 /// Sends `flat` as an aggregate in pieces; `spoil` may change each frame.
@@ -113,7 +119,7 @@ fn a_worker_is_led_through_a_step() {
     let verdict = client.submit(5, 4, 2, &flat, &reports(), &mut Uninterrupted);
     assert_eq!(
         verdict.expect("answered"),
-        ("duplicate", "was there".to_owned())
+        (Verdict::Duplicate, "was there".to_owned())
     );
     let Ok(WorkReply::Aggregate {
         step: 5,
@@ -167,7 +173,7 @@ fn spoiled(spoil: impl Fn(usize, &mut aggregate::Builder<'_>) + Send + 'static) 
 fn a_wrong_aggregate_is_refused() {
     let error = spoiled(|_, frame| frame.set_hash(&[0; 32]));
     assert!(
-        error.contains("aggregate has bytes that do not give its hash"),
+        error.contains("aggregate has bytes that do not match its hash"),
         "{error}"
     );
     let error = spoiled(|index, frame| frame.set_samples(64 + index as u64));
@@ -310,11 +316,11 @@ fn snapshots_travel_in_pieces() {
     client
         .send_snapshot(5, &HASH, &file, &mut Uninterrupted)
         .expect("sent");
-    let Ok(WorkReply::Snapshot {
+    let Ok(WorkReply::Snapshot(Snapshot {
         step: 5,
         parameters_hash,
         data,
-    }) = ask(&mut client, 5)
+    })) = ask(&mut client, 5)
     else {
         panic!("a snapshot was sent");
     };
@@ -344,7 +350,7 @@ fn an_interrupted_worker_can_leave() {
         assert!(peer.next().is_none());
     });
     let mut client = joined(&service);
-    let waiting = client.request_work(5, &HASH, Seconds::default(), "", &mut StopAtOnce);
+    let waiting = client.request_work(5, &HASH, Timings::default(), "", &mut StopAtOnce);
     assert!(matches!(waiting, Err(CoreError::Interrupted)));
     client
         .leave("stopped", "", &mut Uninterrupted)
@@ -388,7 +394,7 @@ fn wrong_arguments_are_not_sent() {
             ..fine
         });
         assert!(
-            beat.contains(&format!("a heartbeat each {seconds} s is none")),
+            beat.contains(&format!("a heartbeat each {seconds} s is out of range")),
             "{beat}"
         );
     }

@@ -1,4 +1,9 @@
 //! The client of the data service with two replicas: one is lost, late, wrong, or serves something else.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails where something unexpected happens"
+)]
 
 mod peer;
 

@@ -9,19 +9,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pangea.commands.main import main
+from pangea.places import program
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller's folder, with empty files in place of the programs and the data, which are never started or read."""
+    """The caller's folder, with an orchestrator that is looked for and not started, and the data service's program, which knows the dataset specs."""
     monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(tmp_path))
-    for variable, names in (
-        ("PANGEA_BIN_DIR", ("go-orchestrator", "rust-compute")),
-        ("PANGEA_DATA_DIR", ("digits.csv.gz",)),
-    ):
-        monkeypatch.setenv(variable, str(tmp_path))
-        for name in names:
-            (tmp_path / name).touch()
+    (tmp_path / "rust-compute").symlink_to(program("rust-compute"))
+    (tmp_path / "go-orchestrator").touch()
+    monkeypatch.setenv("PANGEA_BIN_DIR", str(tmp_path))
 
 
 def launch(backend: str, *arguments: str) -> Result:
@@ -76,6 +73,7 @@ def test_ssh_distributes_the_processes_over_the_hosts_of_the_options_and_the_fil
         (["local", "--host", "a"], 2, "--host belongs to --backend ssh"),
         (["ssh", "--host", "a", "--data-claim", "c"], 2, "--data-claim belongs to --backend kubernetes"),
         (["kubernetes", "--dataset", "stdlib"], 1, "carries only the digits"),
+        (["kubernetes", "--dataset", "faces"], 2, "there is no such dataset"),
         (["ray"], 1, "needs the package ray"),
         (["slurm"], 2, "is not one of"),
     ],

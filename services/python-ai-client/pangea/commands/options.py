@@ -57,47 +57,29 @@ def _power_of_two(_context: click.Context, _parameter: click.Parameter, value: i
 
 
 def _dataset(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value == Settings.dataset:
+        return value
     try:
-        # With absolute paths, so that it means the same wherever a run is resumed.
-        return datasets.parse(value).spec()
+        return datasets.parse(value).spec
     except datasets.UnknownDataset as error:
         raise click.BadParameter(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
 
 
 _SHARED = (
-    click.option(
-        "--workers", type=click.IntRange(1, 256), default=Settings.workers, show_default=True, help="Worker processes."
-    ),
-    click.option(
-        "--data-replicas",
-        type=click.IntRange(1, 16),
-        default=Settings.data_replicas,
-        show_default=True,
-        help="Processes that serve the data.",
-    ),
+    click.option("--workers", type=click.IntRange(1, 256), default=Settings.workers, show_default=True, help="Worker processes."),
+    click.option("--data-replicas", type=click.IntRange(1, 16), default=Settings.data_replicas, show_default=True, help="Processes that serve the data."),
     click.option(
         "--dataset",
         default=Settings.dataset,
         show_default=True,
         callback=_dataset,
-        metavar="WORDS",
-        help=f"What is trained on: {datasets.POSSIBLE}.",
+        metavar="SPEC",
+        help="What is trained on, such as csv:points.csv,shape=2; docs/how-to/data.md lists all formats.",
     ),
-    click.option(
-        "--batch-size",
-        type=click.IntRange(1, MAX_BATCH_SIZE),
-        default=Settings.batch_size,
-        show_default=True,
-        help="Samples per step, over all workers.",
-    ),
-    click.option(
-        "--shards",
-        type=int,
-        default=Settings.shards,
-        show_default=True,
-        callback=_power_of_two,
-        help="Micro-batches per step; a power of two.",
-    ),
+    click.option("--batch-size", type=click.IntRange(1, MAX_BATCH_SIZE), default=Settings.batch_size, show_default=True, help="Samples per step, over all workers."),
+    click.option("--shards", type=int, default=Settings.shards, show_default=True, callback=_power_of_two, help="Micro-batches per step; a power of two."),
     click.option(
         "--min-shard-samples",
         type=click.IntRange(0, MAX_BATCH_SIZE),

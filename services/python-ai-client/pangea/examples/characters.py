@@ -9,7 +9,7 @@ from torch.nn import functional
 
 import pangea
 
-# Tokens are places in the text's vocabulary, of which a byte makes at most this many.
+# Tokens are indices into the text's vocabulary of bytes, which has at most this many.
 TOKENS = 256
 CONTEXT = 64
 WIDTH = 64
@@ -19,7 +19,7 @@ DROPOUT = 0.1
 
 
 class Block(nn.Module):
-    """Causal self-attention and a perceptron, each on the normalised input and added to it. [n, t, WIDTH] to the same shape."""
+    """A transformer block with pre-normalisation: causal self-attention and a perceptron. [n, t, WIDTH] to the same shape."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Block(nn.Module):
 
 
 class Characters(nn.Module):
-    """Tokens int64 [n, t], t at most CONTEXT, to scores [n, t, TOKENS] of the token after each."""
+    """A language model: tokens int64 [n, t], t at most CONTEXT, to scores [n, t, TOKENS] of each next token."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ class Characters(nn.Module):
 
 
 def loss_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Mean cross entropy over all characters, in nats."""
+    """Returns the mean cross entropy over all characters, in nats."""
     return functional.cross_entropy(model(x).flatten(0, 1), y.flatten())
 
 
 def build_optimizer(model: nn.Module, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW whose learning rate rises for a twentieth of `steps`, then falls to a tenth along a cosine and stays there."""
+    """Returns AdamW with a learning rate that rises for a twentieth of `steps`, then falls to a tenth along a cosine and stays there."""
     warm_up = max(1, steps // 20)
 
     def factor(step: int) -> float:

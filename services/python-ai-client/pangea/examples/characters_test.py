@@ -1,4 +1,4 @@
-"""The transformer of the character example: deterministic, causal, and it learns from the text that is shipped."""
+"""The transformer of the character example is deterministic and causal, and learns from the shipped text."""
 
 import gzip
 
@@ -12,16 +12,16 @@ from pangea.training.determinism import configure_torch, seed_everything
 
 @pytest.fixture(scope="module")
 def tokens() -> torch.Tensor:
-    """The corpus as the data service numbers its bytes: places among the distinct ones."""
+    """Returns the corpus with its bytes numbered as the data service does: by their index among the distinct ones."""
     text = torch.frombuffer(bytearray(gzip.decompress(data_file("stdlib.txt.gz").read_bytes())), dtype=torch.uint8)
     numbers: torch.Tensor = torch.unique(text, return_inverse=True)[1]
     return numbers
 
 
 def _batch(tokens: torch.Tensor, number: int, samples: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-    """Samples from all over the text, others for every number: x and y, both int64 [samples, CONTEXT]."""
-    places = [(number + i * 997) * CONTEXT % (len(tokens) - CONTEXT) for i in range(samples)]
-    return torch.stack([tokens[i : i + CONTEXT] for i in places]), torch.stack([tokens[i + 1 : i + 1 + CONTEXT] for i in places])
+    """Returns samples spread over the text, different ones for each number: x and y, both int64 [samples, CONTEXT]."""
+    starts = [(number + i * 997) * CONTEXT % (len(tokens) - CONTEXT) for i in range(samples)]
+    return torch.stack([tokens[i : i + CONTEXT] for i in starts]), torch.stack([tokens[i + 1 : i + 1 + CONTEXT] for i in starts])
 
 
 def test_the_corpus_is_a_megabyte_of_python(tokens: torch.Tensor) -> None:
@@ -31,7 +31,7 @@ def test_the_corpus_is_a_megabyte_of_python(tokens: torch.Tensor) -> None:
     assert int(tokens.max()) < 256
 
 
-def test_gradients_with_dropout_have_the_same_bits_twice(tokens: torch.Tensor) -> None:
+def test_gradients_with_dropout_are_reproducible(tokens: torch.Tensor) -> None:
     def gradients() -> list[torch.Tensor]:
         seed_everything(3)
         model = Characters()
@@ -44,7 +44,7 @@ def test_gradients_with_dropout_have_the_same_bits_twice(tokens: torch.Tensor) -
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_later_token_changes_no_earlier_score(tokens: torch.Tensor, training: bool) -> None:
+def test_a_later_token_does_not_change_earlier_scores(tokens: torch.Tensor, training: bool) -> None:
     seed_everything(0)
     model = Characters().train(training)
     x, _ = _batch(tokens, 0, 2)
@@ -73,7 +73,7 @@ def test_the_learning_rate_rises_then_falls_and_stays() -> None:
     assert rates[100:] == pytest.approx([3e-4] * 20)
 
 
-def test_it_learns_more_than_how_often_each_character_occurs(tokens: torch.Tensor) -> None:
+def test_it_learns_more_than_the_frequency_of_each_character(tokens: torch.Tensor) -> None:
     configure_torch()
     seed_everything(0)
     model = Characters()
@@ -89,5 +89,5 @@ def test_it_learns_more_than_how_often_each_character_occurs(tokens: torch.Tenso
         losses.append(float(loss))
     frequencies = torch.bincount(tokens).double() / len(tokens)
     entropy = -float((frequencies * frequencies.log()).sum())
-    assert losses[0] > 5, "a fresh model guesses about evenly among 256"
+    assert losses[0] > 5, "an untrained model predicts all 256 tokens about equally"
     assert sum(losses[-10:]) / 10 < entropy, losses

@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -26,6 +27,8 @@ _NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{_MAX_NAME_CHARACTERS - 2}}}[a-z0-9])?"
 # As a JSON string: `kubectl apply` stores the applied object in an annotation, and annotations are limited to 256 KiB.
 _MAX_SCRIPT_BYTES = 250_000
 _USER = 65532
+# What the image of the data service serves when it is given no arguments.
+_IN_IMAGE = "digits"
 _PROBE = {"periodSeconds": 2, "timeoutSeconds": 5}
 
 
@@ -218,20 +221,13 @@ def _orchestrator(job: Job, cluster: Cluster) -> Manifest:
 def _data_service(job: Job, cluster: Cluster) -> Manifest:
     container = _container(cluster, "rust-compute", {"workers": 9090, "http": 9091}, "2Gi")
     volumes = []
-    dataset = datasets.parse(job.settings.dataset)
-    if dataset != datasets.DIGITS:
-        if not cluster.data_claim or not dataset.file.is_absolute():
-            raise CannotLaunch(
-                f"the image carries only the digits; --dataset {job.settings.dataset} needs a file of yours and"
-                " --data-claim NAME, a volume claim with a copy of it"
-            )
-        # The source stands behind the name, its file first.
-        words = [f"/data/{dataset.file.name}" if word == str(dataset.file) else word for word in dataset.arguments()]
-        container = {
-            **container,
-            "args": [*words, "--listen=0.0.0.0:9090", "--http=0.0.0.0:9091"],
-            "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}],
-        }
+    if job.settings.dataset != _IN_IMAGE:
+        dataset = datasets.parse(job.settings.dataset)
+        if not cluster.data_claim or dataset.file is None:
+            raise CannotLaunch(f"the image carries only the digits; --dataset {job.settings.dataset} needs a file of yours and --data-claim NAME, a volume claim with a copy of it")
+        copy = Path("/data") / dataset.file.name
+        arguments = [f"--dataset={dataset.at(copy)}", "--listen=0.0.0.0:9090", "--http=0.0.0.0:9091"]
+        container = {**container, "args": arguments, "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}]}
         volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": cluster.data_claim, "readOnly": True}}]
     spec = {
         "replicas": job.settings.data_replicas,

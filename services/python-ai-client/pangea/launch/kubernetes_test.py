@@ -126,8 +126,8 @@ def test_the_digits_are_in_the_image_and_other_data_comes_from_a_claim(job: Job,
     with pytest.raises(CannotLaunch, match="--data-claim"):
         manifests(job, Cluster())
     container = data_container(manifests(job, Cluster(data_claim="mine")))
-    assert container["args"][:4] == ["--dataset-name", "a.txt", "--text", "/data/a.txt"]
-    assert tuple(container["args"][-2:]) == _DATA
+    assert container["args"][0] == "--dataset=text:/data/a.txt,context=8,held_out=0.1"
+    assert tuple(container["args"][1:]) == _DATA
 
 
 def test_with_the_longest_name_the_labels_of_all_pods_are_short_enough(job: Job) -> None:

@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_REFUSED = (
-    "a checkpoint cannot be used; an older one is tried",
-    "a checkpoint is not of this run; an older one is tried",
-)
+_REFUSED = ("a checkpoint cannot be used; an older one will be tried", "a checkpoint does not belong to this run; an older one will be tried")
 
 
 @dataclass

@@ -65,12 +65,14 @@ class EmbeddedServices:
             keep_alive: whether services that are killed are restarted.
         Raises:
             ChildFailed: a service failed; the message includes the end of its log.
+            UnknownDataset: the spec is wrong; the message says where.
             FileExistsError: the run directory already holds a run.
             DiskError: the run directory cannot be created.
         """
+        spec = datasets.parse(dataset).spec
         if os.environ.get("PANGEA_ALLOW_NONDETERMINISM") == "1":
             options = dataclasses.replace(options, strict=False)
-        services = cls(new_run_dir(run_dir, options.seed), options, dataset)
+        services = cls(new_run_dir(run_dir, options.seed), options, spec)
         try:
             services._start_all(data_replicas)
         except BaseException:

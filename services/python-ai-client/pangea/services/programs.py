@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pangea import datasets
-from pangea.places import program
+from pangea.places import data_folder, program
 from pangea.rundir.layout import DATA_SERVICE, FREE_PORTS, ORCHESTRATOR, Addresses, port_file
 from pangea.services.child import Child
 from pangea.services.options import RunOptions
 
 
 def data_service_command(program: str, dataset: str, addresses: Addresses, ports: Path) -> list[str]:
-    """The command line of a replica of rust-compute, which writes its addresses to the file `ports`."""
-    return [program, *datasets.parse(dataset).arguments(), *_address_flags(addresses, ports)]
+    """The command line of a replica of rust-compute, which serves the dataset of a spec and writes its addresses to the file `ports`."""
+    return [program, "--dataset", dataset, "--data-dir", str(data_folder()), *_address_flags(addresses, ports)]
 
 
 def orchestrator_command(
@@ -29,10 +28,8 @@ def _address_flags(addresses: Addresses, ports: Path) -> list[str]:
 
 
 def start_data_service(run_dir: Path, name: str, dataset: str, addresses: Addresses = FREE_PORTS) -> Child:
-    """Starts a replica of rust-compute."""
-    return _start(
-        run_dir, name, data_service_command(str(program(DATA_SERVICE)), dataset, addresses, port_file(run_dir, name))
-    )
+    """Starts a replica of rust-compute, which serves the dataset of a spec."""
+    return _start(run_dir, name, data_service_command(str(program(DATA_SERVICE)), dataset, addresses, port_file(run_dir, name)))
 
 
 def start_orchestrator(

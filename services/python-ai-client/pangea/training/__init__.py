@@ -1,4 +1,4 @@
-"""What a worker computes: gradients, the optimizer's step, snapshots of a state, and how a script is kept to the same bits.
+"""What a worker computes: gradients, the optimizer's step, snapshots, and the checks that keep a script deterministic.
 
-Not here: connections, and whatever knows a run of several workers (`worker/`).
+Not here: connections, and everything that involves several workers (`worker/`).
 """

@@ -1,4 +1,4 @@
-"""Buffers that a forward pass changes take part in a step, whatever their dtype and however a module writes them."""
+"""Buffers that a forward pass changes take part in a step, for every dtype and every way of writing them."""
 
 import random
 from typing import Any
@@ -25,7 +25,7 @@ def trained(model: nn.Module) -> Training:
     return Training(Parameters(model), torch.optim.SGD(model.parameters(), lr=0.0))
 
 
-def test_batchnorm_moves_by_the_mean_over_the_shards_and_counts_steps() -> None:
+def test_batchnorm_changes_by_the_mean_over_the_shards_and_counts_steps() -> None:
     model = normalised()
     group = Group([trained(model)], 6, shards=4, batch_size=16)
     for step in (0, 1):
@@ -44,7 +44,7 @@ def test_batchnorm_moves_by_the_mean_over_the_shards_and_counts_steps() -> None:
         assert model[1].num_batches_tracked == step + 1
 
 
-def test_the_forward_passes_between_two_steps_leave_no_trace() -> None:
+def test_forward_passes_between_two_steps_have_no_lasting_effect() -> None:
     model = normalised()
     parameters = Parameters(model)
     before = parameters.hash()
@@ -52,14 +52,14 @@ def test_the_forward_passes_between_two_steps_leave_no_trace() -> None:
         parameters.begin_shard()
         parameters.gradient_sum(model(scale * torch.randn(8, 6)).square().mean(), 8)
         assert parameters.hash() == before
-    model(torch.randn(8, 6))  # the script looks at something of its own
+    model(torch.randn(8, 6))  # a forward pass by the script itself
     assert parameters.hash() != before
     parameters.begin_shard()
     assert parameters.hash() == before
 
 
 class Kinds(nn.Module):
-    """A buffer of each kind, written in each way."""
+    """A buffer of each kind, changed in different ways."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Kinds(nn.Module):
         return torch.as_tensor(self.again(self.shared(x * self.weight)))
 
 
-def test_buffers_of_every_dtype_move_and_what_is_constant_keeps_its_bits() -> None:
+def test_buffers_of_every_dtype_change_and_constant_ones_keep_their_bits() -> None:
     model = Kinds()
     training = trained(model)
     held: Any = model
@@ -95,13 +95,13 @@ def test_buffers_of_every_dtype_move_and_what_is_constant_keeps_its_bits() -> No
     for x in (torch.ones(3, 2), 2 * torch.ones(3, 2)):
         training.parameters.begin_shard()
         flat = training.parameters.gradient_sum(model(x).sum() * 0, 3)
-        held.mask[1] = 0.0  # is undone, as NaN is not equal to itself
+        held.mask[1] = 0.0  # undone below, because NaN is not equal to itself
         training.parameters.begin_shard()
     flat[flat.isnan()] = 0.0
     training.apply(flat, 3, 0.0)
     torch.testing.assert_close(held.wide, torch.tensor([12.1, 0.0], dtype=torch.float64))
     assert torch.signbit(held.wide[1])
-    assert held.short is short, "the buffer that the optimizer or a hook may know is still the one of the model"
+    assert held.short is short, "an optimizer or a hook may hold a reference to the buffer"
     assert held.short.tolist() == [0.75, 2.25]
     assert (held.count.item(), held.big.item()) == (247, (1 << 40) + 1)
     assert tensors_hash([held.mask]) == mask
@@ -117,7 +117,7 @@ def test_a_constant_with_infinities_contributes_zeros() -> None:
     assert flat.tolist() == [0.0, 0.0]
 
 
-def test_a_buffer_that_becomes_another_tensor_is_named() -> None:
+def test_a_buffer_that_changes_its_shape_is_named() -> None:
     model = normalised()
     buffers = Buffers(model)
     model[1].running_mean = torch.zeros(7)
@@ -143,7 +143,7 @@ def test_a_complex_buffer_is_refused_by_name() -> None:
 
 
 class Counting(nn.Module):
-    """Counts samples and adds them up in saved buffers, and keeps a table that grows in one that is not saved."""
+    """Counts and sums samples in saved buffers, and keeps a growing table in a buffer that is not saved."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class Counting(nn.Module):
 SUMS = {"seen": "sum", "total": "sum"}
 
 
-def test_counts_and_sums_move_by_the_sum_over_the_shards() -> None:
+def test_counts_and_sums_change_by_the_sum_over_the_shards() -> None:
     group = Group([Training(Parameters(model := Counting(), SUMS), torch.optim.SGD(model.parameters(), lr=0.0)) for _ in range(2)], 6)
     everything = torch.zeros(6, dtype=torch.float64)
     samples = 0
@@ -184,18 +184,18 @@ def test_counts_and_sums_move_by_the_sum_over_the_shards() -> None:
     assert len(set(group.hashes())) == 1
 
 
-def test_which_buffers_are_averaged_is_known_and_those_of_norms_are_not_named() -> None:
+def test_averaged_buffers_are_listed_except_those_of_norms() -> None:
     assert Parameters(nn.Sequential(nn.BatchNorm1d(2), Counting())).buffers.averaged == ["1.seen", "1.total"]
     assert Parameters(Counting(), SUMS).buffers.averaged == []
 
 
 @pytest.mark.parametrize("modes", [{"missing": "sum"}, {"seen": "median"}, {"table": "sum"}])
-def test_a_mode_that_cannot_be_is_refused_with_what_there_is(modes: dict[str, str]) -> None:
+def test_an_invalid_mode_is_refused_with_the_known_buffers(modes: dict[str, str]) -> None:
     with pytest.raises(UnsupportedModel, match="the buffers that take part in a step are seen, total"):
         Buffers(Counting(), modes)
 
 
-def test_a_cache_starts_each_shard_as_it_was_when_the_worker_joined() -> None:
+def test_a_cache_is_reset_before_each_shard() -> None:
     model = Counting()
     parameters = Parameters(model)
     before = parameters.hash()
@@ -206,7 +206,7 @@ def test_a_cache_starts_each_shard_as_it_was_when_the_worker_joined() -> None:
         assert (model.grown, parameters.hash()) == (expected, before)
 
 
-def test_a_saved_buffer_that_is_no_number_must_not_change() -> None:
+def test_a_saved_non_numeric_buffer_must_not_change() -> None:
     model = nn.Linear(2, 2)
     model.register_buffer("flag", torch.zeros(2, dtype=torch.bool))
     buffers = Buffers(model)

@@ -1,4 +1,4 @@
-"""Two workers that change parameters in the same way say the same, and others do not."""
+"""Two workers have equal descriptions exactly if they change parameters in the same way."""
 
 import json
 
@@ -16,7 +16,7 @@ def described(lr: float = 0.1, momentum: float = 0.9, kind: type[torch.optim.Opt
     return describe_training(optimizer, lr_scheduler.StepLR(optimizer, 3), clip_norm, None)
 
 
-def test_what_changes_the_arithmetic_is_in_it() -> None:
+def test_whatever_affects_a_step_changes_the_description() -> None:
     assert described() == described()
     assert len({described(), described(lr=0.05), described(momentum=0.5), described(clip_norm=1.0), described(kind=torch.optim.Adam)}) == 5
     assert json.loads(described())["groups"][0]["lr"] == "0.1"
@@ -29,7 +29,7 @@ def test_settings_that_differ_are_named_where_the_state_fits() -> None:
     assert not same_structure(described(), described(parameters=1))
 
 
-def test_thousands_of_groups_are_told_by_a_hash() -> None:
+def test_a_hash_replaces_thousands_of_groups() -> None:
     def many(last: float) -> str:
         parameters = [nn.Parameter(torch.zeros(1)) for _ in range(2000)]
         groups = [{"params": [parameter], "lr": 0.1} for parameter in parameters]

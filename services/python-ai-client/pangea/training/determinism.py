@@ -1,4 +1,4 @@
-"""The same bits whoever computes: one torch configuration for all workers, and random numbers that depend on the work alone."""
+"""Deterministic computation: one torch configuration for all workers, and random numbers that depend only on the work."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import threadpoolctl
 import torch
 
 from pangea import arithmetic
-from pangea._native import PeerError, WireError
-from pangea.errors import PangeaError, sentence, wants_traceback
+from pangea.errors import PangeaError, format_error, wants_traceback
 
 _ALLOW = "PANGEA_ALLOW_NONDETERMINISM"
 _HINT = (
@@ -27,106 +26,110 @@ _HINT = (
 
 
 class NondeterministicOperation(PangeaError, RuntimeError):
-    """The model uses an operation that has no deterministic form."""
+    """The model uses an operation without a deterministic form."""
 
 
 def configure_torch(threads: int = 1) -> None:
-    """Makes torch's results depend on inputs only. With PANGEA_ALLOW_NONDETERMINISM=1, only as far as torch can; a warning says so.
+    """Makes torch's results depend only on their inputs. With PANGEA_ALLOW_NONDETERMINISM=1, operations that cannot are allowed, with a warning.
 
     Args:
-        threads: of torch's own pool and of the BLAS below it; part of the result, so equal for all workers of a run.
+        threads: of torch's own pool and of the BLAS below it; they affect the result, so they are equal for all workers of a run.
     """
     allowed = allows_nondeterminism()
     if allowed:
         warnings.warn(f"{_ALLOW}=1: operations without a deterministic form are allowed, and the promise of the same bits for any number of workers is given up", stacklevel=1)
     torch.use_deterministic_algorithms(True, warn_only=allowed)
     torch.set_num_threads(threads)
-    # A BLAS built for pthreads does not hear torch: it takes a thread for each core, and the bits of a product depend on how many there are.
+    # A BLAS built with pthreads ignores torch's setting: it uses one thread per core, and the bits of a product depend on their number.
     threadpoolctl.threadpool_limits(threads, user_api="blas")
     torch.backends.mkldnn.deterministic = True  # type: ignore[assignment]
 
 
 def is_nondeterministic(error: BaseException | None) -> bool:
-    """Whether torch has refused an operation without a deterministic form; its message begins with the operation's name."""
+    """Returns whether torch has refused an operation without a deterministic form; its message begins with the operation's name."""
     return isinstance(error, RuntimeError) and "does not have a deterministic implementation" in str(error)
 
 
-def refusal(error: RuntimeError) -> NondeterministicOperation:
-    """The error for an operation that torch has refused, by its name."""
+def nondeterminism_error(error: RuntimeError) -> NondeterministicOperation:
+    """Returns the error to raise for an operation that torch has refused; it names the operation."""
     return NondeterministicOperation(f"the model uses {str(error).split(' ', 1)[0]}, an operation without a deterministic form. {_HINT}")
 
 
-# What torch says in the script's own forward pass, and what Pangea knows to add.
+# Parts of error messages that torch raises in the script's own code, and Pangea's advice for them.
 _ADVICE = {
     "Expected more than 1 value per channel when training": (
-        "A shard has a single sample, which BatchNorm cannot normalise. Leave out what does not fill a step (--drop-last), or choose a --batch-size "
-        "that leaves more than one of the training samples over"
+        "A shard has a single sample, which BatchNorm cannot normalise. Drop the incomplete last step of each epoch (--drop-last), or choose a --batch-size "
+        "with which that step has more than one sample"
     ),
     "No module named 'setuptools": (
-        "torch.compile with the backend inductor compiles C++ while it trains, and there is neither setuptools nor a compiler here; take torch.compile(model, backend='aot_eager'), "
-        "or leave it out"
+        "torch.compile with the backend inductor compiles C++ during training, and neither setuptools nor a compiler is installed; use torch.compile(model, backend='aot_eager'), "
+        "or do not compile the model"
     ),
 }
 
 
 def _with_advice(error: BaseException) -> str | None:
-    """What an error says and what to do about it, if that is known."""
+    """Returns an error's message with advice; None if there is no advice for it."""
     for line in str(error).splitlines():
-        for said, advice in _ADVICE.items():
-            if said in line:
+        for message, advice in _ADVICE.items():
+            if message in line:
                 return f"{line.strip()}. {advice}"
     return None
 
 
-def explain(error: BaseException | None) -> None:
-    """Adds to torch's refusal, raised in the user's own code, what to do about it."""
+def add_advice(error: BaseException | None) -> None:
+    """Adds advice to torch's refusal of an operation, if it is one; it was raised in the user's own code."""
     if error is not None and is_nondeterministic(error) and _HINT not in getattr(error, "__notes__", []):
         error.add_note(_HINT)
 
 
-class TellsUncaught:
-    """Tells what ends the process: errors of Pangea in a sentence, and what to do about an operation that torch refuses, which is raised in the script's own forward pass."""
+class UncaughtErrorHook:
+    """Replaces `sys.excepthook`: prints errors of Pangea in one line, and known errors of torch in the script's own code with advice.
+
+    Attributes:
+        on_error: called with the error before it is printed.
+    """
 
     def __init__(self) -> None:
-        self.told: Callable[[BaseException], None] = lambda _: None
+        self.on_error: Callable[[BaseException], None] = lambda _: None
         self._previous = sys.excepthook
         sys.excepthook = self._hook
 
     def _hook(self, kind: type[BaseException], error: BaseException, traceback: types.TracebackType | None) -> None:
-        self.told(error)
+        self.on_error(error)
         if is_nondeterministic(error):
-            error = refusal(RuntimeError(str(error)))
+            error = nondeterminism_error(RuntimeError(str(error)))
         elif (text := _with_advice(error)) is not None:
             error = PangeaError(text)
-        if isinstance(error, (PangeaError, PeerError, WireError)) and not wants_traceback():
-            print(sentence(error, traceback), file=sys.stderr, flush=True)
+        if isinstance(error, PangeaError) and not wants_traceback():
+            print(format_error(error, traceback), file=sys.stderr, flush=True)
         else:
             self._previous(kind, error, traceback)
 
     def remove(self) -> None:
-        """Puts the hook from before back, unless another one was set meanwhile."""
+        """Restores the previous hook, unless another one was set meanwhile."""
         if sys.excepthook == self._hook:
             sys.excepthook = self._previous
 
 
-# Stands for a shard where something belongs to the whole step.
+# The shard number in the seed for what belongs to a whole step.
 _NO_SHARD = 1 << 32
 
 
 def shard_seed(seed: int, step: int, shard: int) -> int:
-    """Seed of every random number drawn while shard `shard` of step `step` is computed: SHA-256 over the three, cut to 63 bits."""
+    """Returns the seed for all random numbers drawn while a shard of a step is computed: SHA-256 over the three numbers, truncated to 63 bits."""
     digest = hashlib.sha256(b"pangea/shard/1" + b"".join(part.to_bytes(8, "little") for part in (seed, step, shard))).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 
 def allows_nondeterminism() -> bool:
-    """Whether the run was told to go on without the promise of the same bits."""
+    """Returns whether the run may continue without the promise of the same bits."""
     return os.environ.get(_ALLOW) == "1"
 
 
 @contextmanager
-def same_randomness() -> Iterator[None]:
-    """Leaves the generators of torch, numpy and `random` as it found them, whatever is drawn within."""
+def preserved_random_state() -> Iterator[None]:
+    """Restores the random state of torch, numpy and `random` on exit."""
     states = torch.get_rng_state(), numpy.random.get_state(), random.getstate()
     try:
         yield
@@ -148,7 +151,7 @@ def seed_shard(seed: int, step: int, shard: int) -> None:
 
 
 def seed_after_step(seed: int, step: int) -> None:
-    """Seeds torch, numpy and `random` for what is done once after a step, on every worker alike."""
+    """Seeds torch, numpy and `random` for the functions that run once a step, identically on every worker."""
     _seed_all(shard_seed(seed, step, _NO_SHARD))
 
 
@@ -156,9 +159,9 @@ def seed_everything(seed: int | None = None) -> int:
     """Seeds torch, numpy and `random` so that every worker starts from the same parameters. Call it before the model is built.
 
     Args:
-        seed: of the run; default is the launcher's (PANGEA_SEED), or 0.
+        seed: of the run; default: the launcher's (PANGEA_SEED), or 0.
     Returns:
-        the seed that was used.
+        the seed used.
     """
     chosen = int(os.environ.get("PANGEA_SEED", "0")) if seed is None else seed
     arithmetic.ensure_pinned()
@@ -168,10 +171,10 @@ def seed_everything(seed: int | None = None) -> int:
 
 
 def describe_software() -> str:
-    """Level of the arithmetic, build of torch, kind of processor as torch and its BLAS see it, and threads: workers of one run should agree on all."""
+    """Returns the arithmetic level, the torch build, the processor type that torch and its BLAS detect, and thread counts; all workers of a run should agree on them."""
     blas = sorted(
         f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')} threads={pool['num_threads']}"
         for pool in threadpoolctl.threadpool_info()
         if pool["user_api"] == "blas"
     )
-    return f"arithmetic {arithmetic.in_force() or 'not pinned'}, torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()} {' '.join(blas)}"
+    return f"arithmetic {arithmetic.pinned_level() or 'not pinned'}, torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()} {' '.join(blas)}"

@@ -1,4 +1,4 @@
-"""Random numbers depend on the work, not on the worker."""
+"""Random numbers depend on the work, not on the worker; operations without a deterministic form are refused with advice."""
 
 import hashlib
 import os
@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from pangea.training.determinism import configure_torch, explain, is_nondeterministic, refusal, seed_everything, seed_shard, shard_seed
+from pangea.training.determinism import add_advice, configure_torch, is_nondeterministic, nondeterminism_error, seed_everything, seed_shard, shard_seed
 
 
 def draws() -> tuple[float, float, float]:
     return torch.rand(1).item(), random.random(), float(numpy.random.rand())
 
 
-def test_a_shard_draws_the_same_numbers_whatever_was_drawn_before() -> None:
+def test_a_shard_draws_the_same_numbers_regardless_of_earlier_draws() -> None:
     seed_shard(7, 3, 2)
     first = draws()
     draws()
@@ -46,32 +46,32 @@ def test_everything_is_seeded_by_the_launchers_seed(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def as_before() -> Iterator[None]:
+def restored_torch() -> Iterator[None]:
     yield
     torch.use_deterministic_algorithms(False)
 
 
 def unpool() -> torch.Tensor:
-    """An operation that torch has no deterministic form of, also on the CPU."""
+    """Calls an operation for which torch has no deterministic form, not even on the CPU."""
     values, indices = nn.MaxPool2d(2, return_indices=True)(torch.ones(1, 1, 4, 4))
     return torch.as_tensor(nn.MaxUnpool2d(2)(values, indices))
 
 
-@pytest.mark.usefixtures("as_before")
-def test_an_operation_without_a_deterministic_form_is_refused_by_name_with_the_way_out() -> None:
+@pytest.mark.usefixtures("restored_torch")
+def test_an_operation_without_a_deterministic_form_is_refused_by_name_with_advice() -> None:
     configure_torch()
     with pytest.raises(RuntimeError) as raised:
         unpool()
     assert is_nondeterministic(raised.value)
-    assert "max_unpooling2d" in str(refusal(raised.value))
-    assert "--allow-nondeterminism" in str(refusal(raised.value))
-    explain(raised.value)
-    explain(raised.value)
+    assert "max_unpooling2d" in str(nondeterminism_error(raised.value))
+    assert "--allow-nondeterminism" in str(nondeterminism_error(raised.value))
+    add_advice(raised.value)
+    add_advice(raised.value)
     assert len(raised.value.__notes__) == 1
 
 
-@pytest.mark.usefixtures("as_before")
-def test_it_is_allowed_when_the_promise_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("restored_torch")
+def test_it_is_allowed_without_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANGEA_ALLOW_NONDETERMINISM", "1")
     with pytest.warns(UserWarning, match="the promise of the same bits for any number of workers is given up"):
         configure_torch()
@@ -79,14 +79,14 @@ def test_it_is_allowed_when_the_promise_is_given_up(monkeypatch: pytest.MonkeyPa
         assert unpool().shape == (1, 1, 4, 4)
 
 
-def test_a_refusal_in_the_scripts_own_frames_ends_with_the_way_out() -> None:
+def test_a_refusal_in_the_scripts_own_code_is_printed_with_advice() -> None:
     script = """
 import torch
-from pangea.training.determinism import TellsUncaught, configure_torch
+from pangea.training.determinism import UncaughtErrorHook, configure_torch
 configure_torch()
-before = TellsUncaught()
+before = UncaughtErrorHook()
 before.remove()
-hook = TellsUncaught()
+hook = UncaughtErrorHook()
 torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env={"PYTHONPATH": ":".join(sys.path)})
@@ -97,7 +97,7 @@ torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
 
 @pytest.mark.parametrize("error", [None, RuntimeError("out of memory"), ValueError("does not have a deterministic implementation")])
 def test_other_errors_are_left_alone(error: BaseException | None) -> None:
-    explain(error)
+    add_advice(error)
     assert not getattr(error, "__notes__", [])
 
 
@@ -113,7 +113,7 @@ print(digest.hexdigest(), describe_software())
 """
 
 
-def test_products_have_the_same_bits_however_many_cores_the_machine_offers() -> None:
+def test_products_have_the_same_bits_for_any_number_of_cores() -> None:
     printed = {
         subprocess.run(
             [sys.executable, "-c", PRODUCTS],

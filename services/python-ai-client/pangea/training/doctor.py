@@ -1,4 +1,4 @@
-"""`pangea doctor`: can this machine train, and to the same bits as others?"""
+"""The checks of `pangea doctor`: whether this machine can train, and to the same bits as others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pangea.training.fingerprints import fingerprints, summary
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `ok` is None for mere information."""
+    """The result of one check. `ok` is None for information that is neither good nor bad."""
 
     name: str
     value: str
@@ -25,7 +25,7 @@ class Finding:
 
 
 def reference_hash() -> str:
-    """One hash for what all operators of `pangea.fingerprints` compute. Machines that print the same one train to the same bits."""
+    """Returns one hash over the results of all operators in `training.fingerprints`. Machines with equal hashes train to the same bits."""
     configure_torch()
     return summary(fingerprints()).hex()
 
@@ -33,15 +33,15 @@ def reference_hash() -> str:
 def _determinism() -> str:
     first, second = reference_hash(), reference_hash()
     if first != second:
-        raise RuntimeError(f"two computations gave {first[:12]} and {second[:12]}")
+        raise RuntimeError(f"two identical computations gave {first[:12]} and {second[:12]}")
     return f"reference hash {first[:16]}"
 
 
 def _arithmetic() -> str:
-    level, best = arithmetic.in_force(), arithmetic.best_level()
+    level, best = arithmetic.pinned_level(), arithmetic.best_level()
     if not level:
         return "not pinned: this processor has none of " + ", ".join(arithmetic.LEVELS) if not best else "not pinned"
-    return f"{level} ({'the best of this machine' if level == best else f'this machine also has {best}'}); another: {arithmetic.VARIABLE}=LEVEL pangea doctor"
+    return f"{level} ({'the best of this machine' if level == best else f'this machine also has {best}'}); to check another one: {arithmetic.VARIABLE}=LEVEL pangea doctor"
 
 
 def _operators() -> str:
@@ -70,7 +70,7 @@ def _memory() -> str:
 
 
 def examine() -> list[Finding]:
-    """Looks at everything that a run on this machine needs."""
+    """Checks everything that a run on this machine needs."""
     checks: list[tuple[str, Callable[[], object]]] = [
         ("torch", describe_software),
         ("arithmetic", _arithmetic),
@@ -89,6 +89,6 @@ def examine() -> list[Finding]:
     for name, check in checks:
         try:
             findings.append(Finding(name, str(check()), True))
-        except Exception as error:  # each finding stands for itself
+        except Exception as error:  # a failed check must not hide the others
             findings.append(Finding(name, str(error), False))
     return findings

@@ -1,4 +1,4 @@
-"""Plain weights out of a run: a safetensors file that `model.load_state_dict` takes."""
+"""Exports the plain weights of a run: a safetensors file for `model.load_state_dict`."""
 
 from __future__ import annotations
 
@@ -17,69 +17,75 @@ from pangea.training.snapshot import model_tensors
 
 
 class CannotExport(PangeaError, ValueError):
-    """A file does not hold the weights that it should, or they cannot be written; the message says what is wrong."""
+    """A file does not contain the expected weights, or they cannot be written; the message says what is wrong."""
 
 
 def export_checkpoint(path: Path, target: Path) -> int:
-    """Writes the weights in a checkpoint.
+    """Writes the weights of a checkpoint.
 
     Args:
-        path: of the checkpoint, whose bytes somebody has looked at.
-        target: the file to be written, replaced at once.
+        path: of the checkpoint, whose hash the caller has checked.
+        target: the file to write; replaced atomically.
     Returns:
-        how many tensors were written.
+        the number of tensors written.
     Raises:
         CannotExport, BadSnapshot: naming what is wrong.
     """
     weights = model_tensors(path.read_bytes())
     if not weights:
-        raise CannotExport(f"{path} holds no tensors of a model")
+        raise CannotExport(f"{path} contains no tensors of a model")
     _write(weights, target)
     return len(weights)
 
 
-def export_final(path: Path, target: Path, tensors: Iterable[str], wanted: str) -> tuple[int, str]:
+def export_final(path: Path, target: Path, tensors: Iterable[str], expected: str) -> tuple[int, str]:
     """Writes the weights of a finished run.
 
     Args:
         path: of final.safetensors.
-        target: the file to be written, replaced at once.
-        tensors: names of what the run adds up in a step, in the order of its hash.
-        wanted: the hash over all parameters that the run finished with.
+        target: the file to write; replaced atomically.
+        tensors: names of the tensors that the run adds up in a step, in the order in which they are hashed.
+        expected: the hash over all parameters at the end of the run.
     Returns:
-        how many tensors were written, and how their bits are vouched for.
+        the number of tensors written, and a sentence on how their bits were verified.
     Raises:
         CannotExport: naming what is wrong.
     """
     weights = safetensors.torch.load_file(path)
-    vouched = _vouch(path, weights, tensors, wanted)
+    verified = _verify(path, weights, tensors, expected)
     _write(weights, target)
-    return len(weights), vouched
+    return len(weights), verified
 
 
-def _vouch(path: Path, weights: dict[str, torch.Tensor], tensors: Iterable[str], wanted: str) -> str:
-    """Compares the hash over the weights with the one that the run finished with, where the ledger has the order of all tensors."""
+def _verify(path: Path, weights: dict[str, torch.Tensor], tensors: Iterable[str], expected: str) -> str:
+    """Compares the hash of the weights with the final one of the run, if the ledger has the order of all tensors.
+
+    Returns:
+        a sentence on whether the hash matches or could not be checked.
+    Raises:
+        CannotExport: a tensor is missing, or the hash differs.
+    """
     order = [name for name in tensors if name != USED]
     missing = [name for name in order if name not in weights]
     if missing:
-        raise CannotExport(f"{path} is damaged or of another run: it has no tensor {missing[0]}")
+        raise CannotExport(f"{path} is damaged or belongs to another run: it has no tensor {missing[0]}")
     digest = hashlib.sha256()
     for name in order:
         digest.update(tensor_bytes(weights[name]))
-    if digest.hexdigest() == wanted:
-        return f"its parameters have hash {wanted}, as the ledger says"
+    if digest.hexdigest() == expected:
+        return f"its parameters have hash {expected}, as the ledger says"
     known = {bytes(tensor_bytes(weights[name])) for name in order}
     others = [name for name, tensor in weights.items() if name not in order and bytes(tensor_bytes(tensor)) not in known]
     if not others:
         raise CannotExport(
-            f"nothing vouches for {path}: its parameters have hash {digest.hexdigest()}, the run finished with {wanted}. It is damaged, or the model has buffers that are not saved; "
-            "export a checkpoint instead (--checkpoint-steps takes some)"
+            f"cannot verify {path}: its parameters have hash {digest.hexdigest()}, but the run finished with {expected}. It is damaged, or the model has buffers that are not saved; "
+            "export a checkpoint instead (--checkpoint-steps writes them)"
         )
-    return f"not checked against the ledger, because {others[0]} is part of the hash and its place is not known; a checkpoint of the last step can be checked"
+    return f"not checked against the ledger, because {others[0]} is part of the hash at an unknown position; a checkpoint of the last step can be checked"
 
 
 def _write(weights: dict[str, torch.Tensor], target: Path) -> None:
     if not target.parent.is_dir():
-        raise CannotExport(f"there is no folder {target.parent} to write to")
-    # Tied weights have a copy under each of their names, as load_state_dict wants them.
+        raise CannotExport(f"the folder {target.parent} does not exist")
+    # Tied weights are written under each of their names, as load_state_dict expects.
     write_atomically(target, safetensors.torch.save({name: tensor.contiguous() for name, tensor in sorted(weights.items())}, {"format": "pt"}))

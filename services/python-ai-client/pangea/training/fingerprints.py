@@ -1,4 +1,7 @@
-"""What this process computes: a reference computation, operator by operator. Processes that train to the same bits have the same fingerprints."""
+"""Fingerprints of this process's arithmetic: hashes of reference computations, one per operator.
+
+Processes that train to the same bits have the same fingerprints.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ Results = torch.Tensor | Iterable[torch.Tensor]
 
 
 def values(*shape: int, seed: int = 0) -> torch.Tensor:
-    """Numbers from -2 to 2 that need no floating-point arithmetic worth the name: the same on every machine, and no draw of any generator."""
+    """Returns numbers from -2 to 2, computed with integers and exact scaling: the same on every machine, without using a random generator."""
     number = torch.arange(math.prod(shape), dtype=torch.int64) + (seed * 7919 + 1)
     mixed = number * 6364136223846793005 + 1442695040888963407
     mixed = (mixed ^ (mixed >> 29)) * 1181783497276652981
@@ -28,12 +31,12 @@ def _leaf(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def _with_gradients(result: torch.Tensor, *inputs: torch.Tensor) -> list[torch.Tensor]:
-    """The result, and what comes back to the inputs."""
+    """Returns the result, and the gradients of the inputs."""
     return [result, *torch.autograd.grad(result, inputs, values(*result.shape, seed=99))]
 
 
 def _matmul() -> Results:
-    # Sizes on both sides of what BLAS libraries have special kernels for, and one that takes several blocks.
+    # Sizes below and above those for which BLAS libraries have special kernels, and one that spans several blocks.
     sizes = [(8, 64, 32), (33, 127, 65), (64, 600, 10), (1, 512, 96), (160, 784, 200)]
     return [values(rows, inner) @ values(inner, columns, seed=1) for rows, inner, columns in sizes]
 
@@ -176,7 +179,7 @@ def _numpy() -> Results:
 
 
 def _python() -> Results:
-    """What learning rates are made of."""
+    """Computes the functions that learning-rate schedules use."""
     functions = (math.exp, math.log, math.sin, math.cos, math.tanh, math.sqrt, lambda x: math.pow(x, 1.7))
     return torch.tensor([function(0.1 + 0.037 * number) for function in functions for number in range(100)], dtype=torch.float64)
 
@@ -212,9 +215,9 @@ OPERATORS: dict[str, Callable[[], Results]] = {
 
 
 def fingerprints() -> dict[str, bytes]:
-    """SHA-256 over what each operator computes from fixed inputs, by the operator's name.
+    """Returns the SHA-256 of each operator's results for fixed inputs, by the operator's name.
 
-    Computed with torch as it is set up now; call `pangea.determinism.configure_torch` before. Neither torch's settings nor any random state change.
+    They depend on torch's current configuration; call `training.determinism.configure_torch` first. Torch's settings and all random states remain unchanged.
     """
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
@@ -230,7 +233,7 @@ def _hash(results: Results) -> bytes:
 
 
 def summary(computed: dict[str, bytes]) -> bytes:
-    """One hash for all of them."""
+    """Returns one hash over all fingerprints, independent of their order."""
     digest = hashlib.sha256()
     for name, value in sorted(computed.items()):
         digest.update(name.encode() + b"\0" + value)

@@ -1,4 +1,4 @@
-"""The reference computation sees another choice of kernels, is fast, and leaves no trace."""
+"""The fingerprints reveal different kernels, and computing them has no side effects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ print(json.dumps({name: value.hex() for name, value in fingerprints().items()}))
 
 @functools.cache
 def computed(**environment: str) -> dict[str, str]:
-    """By a process of its own, pinned to avx2 but for these variables."""
+    """Returns the fingerprints of a new process that is pinned to avx2, except for these variables."""
     variables = {**pin(os.environ, "avx2"), "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     return dict(json.loads(subprocess.run([sys.executable, "-c", COMPUTE], env=variables, capture_output=True, text=True, timeout=240, check=True).stdout))
 
@@ -40,12 +40,12 @@ def test_they_fit_into_a_message() -> None:
     assert len(set(found.values())) == len(found)
 
 
-def test_they_are_the_same_each_time_and_so_is_their_summary() -> None:
+def test_fingerprints_and_their_summary_are_reproducible() -> None:
     assert fingerprints() == fingerprints()
     assert summary(fingerprints()) == summary(dict(reversed(fingerprints().items())))
 
 
-def test_nothing_of_the_process_changes() -> None:
+def test_random_states_and_settings_remain_unchanged() -> None:
     def state() -> list[object]:
         return [torch.get_rng_state().tolist(), random.getstate(), str(numpy.random.get_state(legacy=False)), torch.get_num_threads(), torch.is_grad_enabled()]
 
@@ -56,7 +56,7 @@ def test_nothing_of_the_process_changes() -> None:
     assert state() == before
 
 
-def test_defaults_that_a_script_has_set_do_not_matter() -> None:
+def test_defaults_set_by_a_script_do_not_matter() -> None:
     expected = fingerprints()
     torch.set_default_dtype(torch.float64)
     try:
@@ -77,7 +77,7 @@ def test_defaults_that_a_script_has_set_do_not_matter() -> None:
         ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX2,-FMA", "numpy"),
     ],
 )
-def test_other_kernels_are_seen_in_the_operators_that_they_compute(variable: str, value: str, operator: str) -> None:
+def test_different_kernels_change_the_fingerprints_of_their_operators(variable: str, value: str, operator: str) -> None:
     pinned, other = computed(), computed(**{variable: value})
     different = {name for name in pinned if pinned[name] != other[name]}
     assert operator in different
@@ -85,5 +85,5 @@ def test_other_kernels_are_seen_in_the_operators_that_they_compute(variable: str
 
 
 @pytest.mark.skipif(not best_level(), reason="this processor has no level")
-def test_what_processors_of_one_level_differ_in_does_not_matter() -> None:
+def test_differences_between_processors_of_one_level_do_not_matter() -> None:
     assert computed(OPENBLAS_CORETYPE="Zen", OPENBLAS_L2_SIZE="262144", OPENBLAS_BLOCK_FACTOR="4", OPENBLAS_NUM_THREADS="3") == computed()

@@ -1,6 +1,6 @@
-"""Collects what a shard contributes to a step into one flat vector, and gives the sum of all shards back to the model.
+"""Collects a shard's contribution to a step in one flat vector, and writes the sum of all shards back to the model.
 
-The vector is [gradients of the trainable parameters in model order][a 1 for each of them that got a gradient, else 0][changes of the buffers], float32.
+The vector is float32: [gradients of the trainable parameters in model order][1 for each of them that has a gradient, else 0][changes of the buffers].
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from pangea.errors import BrokenPromise
 from pangea.training.buffers import Buffers
 from pangea.training.hashing import tensors_hash
-from pangea.training.tensors import UnsupportedModel, places
+from pangea.training.tensors import UnsupportedModel, tensor_slots
 from pangea.training.watch import ParameterWatch
 
 __all__ = ["Parameters", "UnsupportedModel"]
@@ -48,44 +48,44 @@ class Parameters:
                 raise UnsupportedModel(f"{name} is not contiguous in memory; store `parameter.data.contiguous()`")
         self._frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
         self.buffers = Buffers(model, modes)
-        self.watch = ParameterWatch([place for place, _ in places(model, "_parameters")])
-        # Where the promise is given up: told of what breaks it, instead of an error.
-        self.tolerate: Callable[[str], None] | None = None
+        self.watch = ParameterWatch([slot for slot, _ in tensor_slots(model, "_parameters")])
+        # If set, called with the message of a broken promise instead of raising it (--allow-nondeterminism).
+        self.on_broken_promise: Callable[[str], None] | None = None
         self._gradients = sum(parameter.numel() for parameter in self.trainable.values())
         self.elements = self._gradients + len(self.trainable) + self.buffers.elements
 
     def specs(self) -> list[tuple[str, Literal["float32"], tuple[int, ...]]]:
-        """(name, dtype, shape) of each part of the flat vector."""
+        """Returns (name, dtype, shape) of each part of the flat vector."""
         shapes = [(name, tuple(parameter.shape)) for name, parameter in self.trainable.items()]
         return [(name, "float32", shape) for name, shape in [*shapes, (USED, (len(shapes),)), *self.buffers.shapes()]]
 
     def hash(self) -> bytes:
-        """SHA-256 over the bytes of all trainable parameters, then all buffers."""
+        """Returns the SHA-256 over the bytes of all trainable parameters, then all buffers."""
         return tensors_hash([*self.trainable.values(), *(buffer for _, buffer in self.model.named_buffers())])
 
     def clear_gradients(self) -> None:
-        """Forgets what backward left."""
+        """Drops the gradients left by backward."""
         for parameter in self.trainable.values():
             parameter.grad = None
 
-    def loaded(self) -> None:
-        """Says that the values of now are the run's: those of a snapshot, or after a step."""
+    def record_baseline(self) -> None:
+        """Makes the current values those of the run: after loading a snapshot, or after a step."""
         self.clear_gradients()
-        self.buffers.remember()
-        self.watch.remember()
+        self.buffers.record_baseline()
+        self.watch.record_baseline()
 
     def begin_shard(self) -> None:
-        """Puts the buffers back to the step's start. To be called before the forward pass."""
+        """Resets the buffers to the start of the step. Call it before the forward pass."""
         self.buffers.reset()
 
     def gradient_sum(self, loss: torch.Tensor, samples: int, flat: torch.Tensor | None = None, weight: float | None = None) -> torch.Tensor:
-        """What a shard contributes: the gradient of its loss times its weight, which parameters have one, and the buffers' changes.
+        """Runs backward and returns the contribution of a shard: the gradient of its loss times its weight, which parameters have one, and the buffers' changes.
 
         Args:
             loss: scalar.
             samples: in the shard, at least 1.
-            flat: float32 [elements] to write to; default is a new one.
-            weight: what the loss is multiplied with; where it is 0, nothing counts and the gradient is all zeros. Default: the samples.
+            flat: float32 [elements] to write to; default: a new vector.
+            weight: the factor of the loss; if 0, nothing in the shard counts and the gradient is all zeros. Default: the samples.
         Returns:
             flat.
         Raises:
@@ -101,13 +101,13 @@ class Parameters:
         flat[self._gradients : self._gradients + len(self.trainable)] = used
         offset = 0
         for name, parameter in self.trainable.items():
-            place = flat[offset : offset + parameter.numel()]
+            part = flat[offset : offset + parameter.numel()]
             if parameter.grad is None:
-                place.zero_()
+                part.zero_()
             elif parameter.grad.is_sparse:
                 raise UnsupportedModel(f"the gradient of {name} is sparse; build the layer with sparse=False")
             else:
-                place.copy_(parameter.grad.reshape(-1))
+                part.copy_(parameter.grad.reshape(-1))
             offset += parameter.numel()
         self.clear_gradients()
         self.buffers.write_change(samples, flat[self._gradients + len(self.trainable) :])
@@ -115,21 +115,21 @@ class Parameters:
         return flat
 
     def check(self, where: str, *, bytes_too: bool = False) -> None:
-        """Looks whether the script has changed what only the run may change.
+        """Checks that the script has not changed what only the run may change.
 
         Args:
-            where: "pass" (forward or backward) or "loop": where it would have been.
-            bytes_too: look at checksums as well, which costs time.
+            where: "pass" (forward or backward) or "loop": where a change would have been made.
+            bytes_too: compare checksums as well, which costs time.
         Raises:
-            BrokenPromise: naming it, with what to write instead.
+            BrokenPromise: naming the change, and what to write instead.
         """
         try:
             self._check(where, bytes_too)
         except BrokenPromise as error:
-            if self.tolerate is None:
+            if self.on_broken_promise is None:
                 raise
-            self.tolerate(str(error))
-            self.watch.remember()
+            self.on_broken_promise(str(error))
+            self.watch.record_baseline()
 
     def _check(self, where: str, bytes_too: bool) -> None:
         self.watch.check(where, bytes_too=bytes_too)
@@ -139,14 +139,14 @@ class Parameters:
                 raise BrokenPromise(f"the parameter {name} was frozen when the model joined and is trainable now; set requires_grad before pangea.join")
 
     def begin_step(self, total: torch.Tensor, samples: int, divisor: float | None = None) -> None:
-        """Moves the buffers, and makes every parameter's `grad` the gradient of the step's loss. `end_step` follows.
+        """Updates the buffers, and sets every parameter's `grad` to the gradient of the step's loss. Call `end_step` afterwards.
 
         A parameter that no shard used has no gradient (None), as if one process had computed the whole batch.
 
         Args:
-            total: flat float32 [elements], the sum over all shards; overwritten, and used until `end_step`.
+            total: flat float32 [elements], the sum over all shards; overwritten, and in use until `end_step`.
             samples: of the step.
-            divisor: of the gradients; 0 where no shard has a weight, and they are zeros. Default: the samples.
+            divisor: of the gradients; 0 if all weights are 0, and then so are the gradients. Default: the samples.
         Raises:
             BrokenPromise: naming what the script has changed.
         """
@@ -161,5 +161,5 @@ class Parameters:
         self.buffers.apply(total[self._gradients + len(self.trainable) :], samples)
 
     def end_step(self) -> None:
-        """Says that the optimizer has made its step."""
-        self.loaded()
+        """Accepts the parameters after the optimizer's step."""
+        self.record_baseline()

@@ -1,4 +1,4 @@
-"""Gradient sums of shards, and what a model must be."""
+"""Gradient sums of shards, and the requirements on a model."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ def test_sums_of_shards_add_up_to_the_gradient_of_the_whole_batch() -> None:
         torch.testing.assert_close(got, parameter.grad)
 
 
-def test_a_frozen_parameter_has_no_part_and_an_unused_one_is_told_from_one_with_zeros() -> None:
+def test_a_frozen_parameter_is_left_out_and_an_unused_one_is_distinguished_from_a_zero_gradient() -> None:
     model = nn.ModuleDict({"used": nn.Linear(2, 1), "frozen": nn.Linear(2, 1), "unused": nn.Linear(2, 1, bias=False)})
     model["frozen"].requires_grad_(False)
     parameters = Parameters(model)
@@ -45,7 +45,7 @@ def test_a_frozen_parameter_has_no_part_and_an_unused_one_is_told_from_one_with_
     assert model["unused"].weight.grad is None
 
 
-def test_a_vector_is_used_again_without_a_trace_of_what_was_in_it() -> None:
+def test_the_old_content_of_a_reused_vector_does_not_matter() -> None:
     model = small_model()
     parameters = Parameters(model)
     x = torch.randn(4, 6)
@@ -83,7 +83,7 @@ def test_a_sparse_gradient_is_refused_by_name() -> None:
         Parameters(model).gradient_sum(model(torch.tensor([1, 2])).mean(), 2)
 
 
-def test_the_hash_sees_every_bit_of_parameters_and_buffers() -> None:
+def test_the_hash_depends_on_every_bit_of_parameters_and_buffers() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     parameters = Parameters(model)
     before = parameters.hash()
@@ -121,7 +121,7 @@ class Meddling(nn.Module):
         (lambda model: model.frozen.requires_grad_(True), "^the parameter frozen was frozen when the model joined"),
     ],
 )
-def test_what_must_not_change_in_a_forward_pass_is_named_when_it_does(change: Callable[[Meddling], object], message: str) -> None:
+def test_a_forbidden_change_in_a_forward_pass_is_named(change: Callable[[Meddling], object], message: str) -> None:
     parameters = Parameters(model := Meddling(lambda _: None))
     for _ in range(2):
         total = parameters.gradient_sum(model(torch.ones(3, 2)).mean(), 3)
@@ -133,12 +133,12 @@ def test_what_must_not_change_in_a_forward_pass_is_named_when_it_does(change: Ca
         parameters.gradient_sum(model(torch.ones(3, 2)).mean(), 3)
 
 
-def test_where_the_promise_is_given_up_a_change_is_told_and_taken() -> None:
+def test_with_a_handler_a_change_is_reported_and_accepted() -> None:
     parameters = Parameters(model := Meddling(lambda model: model.weight.mul_(0.5)))
-    told: list[str] = []
-    parameters.tolerate = told.append
+    reported: list[str] = []
+    parameters.on_broken_promise = reported.append
     parameters.gradient_sum(model(torch.ones(3, 2)).mean(), 3)
-    assert len(told) == 1 and "the parameter weight" in told[0]
+    assert len(reported) == 1 and "the parameter weight" in reported[0]
 
 
 def test_weights_make_a_step_the_mean_over_what_counts() -> None:
@@ -152,7 +152,7 @@ def test_weights_make_a_step_the_mean_over_what_counts() -> None:
         weight = float((y[part] != -100).sum())
         total += parameters.gradient_sum(nn.functional.cross_entropy(model(x[part]), y[part]), len(y[part]), None, weight)
         divisor += weight
-    assert divisor == 9.0, "the last part has no target that counts, and its loss is NaN"
+    assert divisor == 9.0, "the last part has only ignored targets, and its loss is NaN"
     parameters.begin_step(total, 20, divisor)
     together = [parameter.grad.clone() for parameter in parameters.trainable.values() if parameter.grad is not None]
     parameters.end_step()

@@ -1,7 +1,7 @@
-"""Refuses calls that a training loop has, and that the run makes itself: the optimizer's step, a scheduler's step, clipping, the average of parameters.
+"""Refuses calls of an ordinary training loop that the run makes itself: the optimizer's step, a scheduler's step, clipping, averaging of parameters.
 
-In a loop over the run's batches they would act once for each batch that this worker computes. They are refused where they are called, so that the error
-names the line of the script. What the run does itself, and the functions of `run.before_step` and `run.after_step`, may call them.
+In a loop over the run's batches they would act once for each batch that this worker computes. The error is raised in the call, so that it names the line of
+the script. The run itself, and the functions of `run.before_step` and `run.after_step`, may make them.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from torch.optim import lr_scheduler, swa_utils
 
 from pangea.errors import BrokenPromise
 
-_OPTIMIZER = "optimizer.step() was called by the script; the run makes the optimizer's step itself, once all shards of a step are in: delete the call"
+_OPTIMIZER = "optimizer.step() was called by the script; the run calls it itself once all shards of a step have arrived: delete the call"
 _SCHEDULER = (
     "{}.step() was called by the script; give the scheduler to pangea.join(model, optimizer, scheduler=...), which steps it after each step of the run, and delete the call"
 )
-_CLIP = "{}() was called by the script, where it acts on no gradient of the run; give clip_norm=... to pangea.join, or call it in run.before_step(fn), which has the whole step's gradient"
+_CLIP = "{}() was called by the script, where it does not act on the run's gradient; give clip_norm=... to pangea.join, or call it in run.before_step(fn), which sees the gradient of the whole step"
 _AVERAGE = "AveragedModel.update_parameters() was called in the loop, where it runs once for each batch of this worker; write run.after_step(lambda _: average.update_parameters(model), state={'average': average})"
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 
 
 class Guards:
-    """From its making until `remove` such calls are refused, but within `open`."""
+    """Refuses such calls from its construction until `remove`, except within `suspended`."""
 
-    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, tolerate: Callable[[str], None] | None = None) -> None:
+    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, on_broken_promise: Callable[[str], None] | None = None) -> None:
         """Args:
         model, optimizer: of the run.
-        tolerate: told of such a call instead of an error.
+        on_broken_promise: called with the message instead of raising an error, if given.
         """
-        self._optimizer, self._tolerate = optimizer, tolerate
-        self._open = 0
+        self._optimizer, self._on_broken_promise = optimizer, on_broken_promise
+        self._suspended = 0
         self._parameters = {id(parameter) for parameter in model.parameters()}
         self._undo: list[Callable[[], None]] = []
         hook = optimizer.register_step_pre_hook(lambda *_: self._refuse(_OPTIMIZER))
@@ -44,48 +44,48 @@ class Guards:
             if "step" in vars(kind):
                 self._wrap(kind, "step", self._scheduler_called)
         self._wrap(swa_utils.AveragedModel, "update_parameters", self._average_called)
-        # Under both names that scripts import them by.
+        # Scripts import them from either module.
         for module in (torch.nn.utils, clip_grad):
             for name in _CLIPS:
-                self._wrap(module, name, functools.partial(self._clip_called, name), listed=True)
-        # What a script has imported by name before still ends here.
+                self._wrap(module, name, functools.partial(self._clip_called, name), first_is_iterable=True)
+        # A function that the script imported by name before this patch still calls this one.
         if hasattr(clip_grad, "_clip_grads_with_norm_"):
-            self._wrap(clip_grad, "_clip_grads_with_norm_", functools.partial(self._clip_called, _CLIPS[0]), listed=True)
+            self._wrap(clip_grad, "_clip_grads_with_norm_", functools.partial(self._clip_called, _CLIPS[0]), first_is_iterable=True)
 
     @contextmanager
-    def open(self) -> Iterator[None]:
-        """Within it the calls are allowed: they are the run's own."""
-        self._open += 1
+    def suspended(self) -> Iterator[None]:
+        """Allows the calls within the context, for those of the run itself."""
+        self._suspended += 1
         try:
             yield
         finally:
-            self._open -= 1
+            self._suspended -= 1
 
     def remove(self) -> None:
-        """Leaves torch as it was."""
+        """Restores torch."""
         while self._undo:
             self._undo.pop()()
 
-    def _wrap(self, owner: Any, name: str, called: Callable[..., None], *, listed: bool = False) -> None:
-        """Has `called` look at the arguments of each call first. `listed`: the first one may be a generator, which looking would use up."""
+    def _wrap(self, owner: Any, name: str, before_call: Callable[..., None], *, first_is_iterable: bool = False) -> None:
+        """Has `before_call` inspect the arguments of each call. `first_is_iterable`: the first may be a generator, which inspection would exhaust."""
         original = vars(owner)[name]
 
         @functools.wraps(original)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            if listed and args and not isinstance(args[0], torch.Tensor):
+            if first_is_iterable and args and not isinstance(args[0], torch.Tensor):
                 args = (list(args[0]), *args[1:])
-            called(*args)
+            before_call(*args)
             return original(*args, **kwargs)
 
         setattr(owner, name, guarded)
         self._undo.append(lambda: setattr(owner, name, original))
 
     def _refuse(self, text: str) -> None:
-        if self._open:
+        if self._suspended:
             return
-        if self._tolerate is None:
+        if self._on_broken_promise is None:
             raise BrokenPromise(text)
-        self._tolerate(text)
+        self._on_broken_promise(text)
 
     def _scheduler_called(self, scheduler: Any, *_: Any) -> None:
         if getattr(scheduler, "optimizer", None) is self._optimizer:

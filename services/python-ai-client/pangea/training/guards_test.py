@@ -1,4 +1,4 @@
-"""Calls that a training loop has, and that the run makes itself, are refused where they are called; everything else of torch is left alone."""
+"""Calls that the run makes itself are refused in the script; everything else in torch is left alone."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,7 +13,7 @@ from pangea.training.guards import Guards
 
 
 class Parts:
-    """What a script has."""
+    """The objects of a script."""
 
     def __init__(self) -> None:
         self.model = nn.Linear(3, 2)
@@ -53,18 +53,18 @@ CALLS: dict[str, tuple[Callable[[Parts], object], str]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_call_that_is_the_runs_is_refused_and_the_runs_own_is_not(name: str, parts: Parts, guards: Guards) -> None:
+def test_a_call_by_the_script_is_refused_and_one_by_the_run_is_not(name: str, parts: Parts, guards: Guards) -> None:
     call, message = CALLS[name]
     with pytest.raises(BrokenPromise, match=message):
         call(parts)
-    with guards.open():
+    with guards.suspended():
         call(parts)
     with pytest.raises(BrokenPromise):
         call(parts)
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_afterwards_torch_is_as_it_was(name: str, parts: Parts) -> None:
+def test_removing_the_guards_restores_torch(name: str, parts: Parts) -> None:
     before = torch.nn.utils.clip_grad_norm_, lr_scheduler.LRScheduler.step, swa_utils.AveragedModel.update_parameters
     Guards(parts.model, parts.optimizer).remove()
     assert (torch.nn.utils.clip_grad_norm_, lr_scheduler.LRScheduler.step, swa_utils.AveragedModel.update_parameters) == before
@@ -72,7 +72,7 @@ def test_afterwards_torch_is_as_it_was(name: str, parts: Parts) -> None:
 
 
 @pytest.mark.usefixtures("guards")
-def test_what_belongs_to_another_model_is_left_alone() -> None:
+def test_calls_for_another_model_are_left_alone() -> None:
     other = Parts()
     other.model(torch.ones(1, 3)).sum().backward()
     for call, _ in CALLS.values():
@@ -81,13 +81,13 @@ def test_what_belongs_to_another_model_is_left_alone() -> None:
     assert other.model.weight.grad is not None and float(other.model.weight.grad.abs().max()) <= 0.5
 
 
-def test_where_the_promise_is_given_up_it_is_told_and_done(parts: Parts) -> None:
-    told: list[str] = []
-    guards = Guards(parts.model, parts.optimizer, told.append)
+def test_with_a_handler_the_call_is_reported_and_made(parts: Parts) -> None:
+    reported: list[str] = []
+    guards = Guards(parts.model, parts.optimizer, reported.append)
     try:
         parts.model(torch.ones(1, 3)).sum().backward()
         before = parts.model.weight.detach().clone()
         parts.optimizer.step()
     finally:
         guards.remove()
-    assert len(told) == 1 and not torch.equal(before, parts.model.weight)
+    assert len(reported) == 1 and not torch.equal(before, parts.model.weight)

@@ -9,7 +9,7 @@ import torch
 
 
 def tensor_bytes(tensor: torch.Tensor) -> memoryview:
-    """The elements of a CPU tensor as bytes in C order; no copy if the tensor is contiguous."""
+    """Returns the elements of a CPU tensor as bytes in C order, without a copy if the tensor is contiguous."""
     flat = tensor.detach().contiguous().reshape(-1)
     if flat.numel() == 0:
         return memoryview(b"")
@@ -17,7 +17,7 @@ def tensor_bytes(tensor: torch.Tensor) -> memoryview:
 
 
 def tensors_hash(tensors: Iterable[torch.Tensor]) -> bytes:
-    """SHA-256 over the bytes of all tensors, one after the other."""
+    """Returns the SHA-256 over the concatenated bytes of all tensors."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor_bytes(tensor))

@@ -1,4 +1,4 @@
-"""What the graph of a loss tells about how it was reduced, where that is easily overlooked."""
+"""Hints about the reduction of a loss, derived from its autograd graph, where a mistake is easily overlooked."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from typing import Any
 
 import torch
 
-_MOST_NODES = 32
+_MAX_NODES = 32
 _SUM = 2  # at::Reduction::Sum
-_IGNORED = (
-    "the loss leaves out targets (ignore_index), but its mean is weighted with all samples of the batch; say what it is a mean over, so that a step is the mean over all that "
-    "counts: run.step(loss, weight=(targets != ignore_index).sum())"
+_IGNORE_INDEX_HINT = (
+    "the loss ignores targets (ignore_index), but is weighted by all samples of the batch; pass the number of targets that count, so that a step's loss is the mean over them: "
+    "run.step(loss, weight=(targets != ignore_index).sum())"
 )
-_SUMMED = "the loss looks like a sum over the batch (reduction='sum'), but is taken for a mean; write run.step(loss, reduction='sum')"
+_SUM_HINT = "the loss looks like a sum over the batch (reduction='sum'), but is treated as a mean; write run.step(loss, reduction='sum')"
 
 
 def _nodes(loss: torch.Tensor) -> list[Any]:
-    """The nodes of a loss's graph that are nearest to it."""
+    """Returns the nodes of a loss's autograd graph that are closest to it."""
     found: list[Any] = []
     waiting: deque[Any] = deque([loss.grad_fn])
-    while waiting and len(found) < _MOST_NODES:
+    while waiting and len(found) < _MAX_NODES:
         node = waiting.popleft()
         if node is not None:
             found.append(node)
-            waiting.extend(following for following, _ in node.next_functions)
+            waiting.extend(successor for successor, _ in node.next_functions)
     return found
 
 
 def hint_about(loss: torch.Tensor) -> str | None:
-    """A sentence if a loss that is given without weight and reduction likely needs one. To be asked before backward, which frees what it looks at."""
+    """Returns a sentence if a loss that was passed without weight and reduction likely needs one. Call it before backward, which frees the graph."""
     try:
         for node in _nodes(loss):
             if getattr(node, "_saved_reduction", None) == _SUM:
-                return _SUMMED
+                return _SUM_HINT
             if hasattr(node, "_saved_ignore_index") and hasattr(node, "_saved_target") and bool((node._saved_target == node._saved_ignore_index).any()):
-                return _IGNORED
+                return _IGNORE_INDEX_HINT
     except RuntimeError:
-        # The script has called backward itself, which run.step refuses.
+        # The script has already called backward, which run.step refuses.
         return None
     return None

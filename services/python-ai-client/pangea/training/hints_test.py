@@ -1,4 +1,4 @@
-"""A loss that leaves targets out, or is a sum, is noticed from its graph; others are not."""
+"""A loss that ignores targets, or is a sum, is detected from its graph; others get no hint."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ Y = torch.tensor([0, 1, 2, 3, 0, 1])
 
 
 @pytest.mark.parametrize(
-    ("loss", "said"),
+    ("loss", "expected"),
     [
         (functional.cross_entropy(X, Y), None),
         (functional.cross_entropy(X, Y, ignore_index=0), "weight=(targets != ignore_index).sum()"),
@@ -22,7 +22,7 @@ Y = torch.tensor([0, 1, 2, 3, 0, 1])
         (X.square().mean(), None),
     ],
 )
-def test_hints(loss: torch.Tensor, said: str | None) -> None:
+def test_hints(loss: torch.Tensor, expected: str | None) -> None:
     hint = hint_about(loss)
-    assert hint is None if said is None else hint is not None and said in hint
+    assert hint is None if expected is None else hint is not None and expected in hint
     loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]

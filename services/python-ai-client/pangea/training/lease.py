@@ -1,4 +1,4 @@
-"""The shards that a worker computes now, and the memory that their sums take."""
+"""The shards that are leased to a worker, and the memory for their gradient sums."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import torch
 from pangea.training.tree import Forest, Node
 
 
-class Vectors:
-    """Flat float32 vectors [elements] that are used again and again: a lease needs about log2(shards) of them at a time."""
+class VectorPool:
+    """A pool of flat float32 vectors [elements], reused between leases: a lease needs about log2(shards) of them at a time."""
 
     def __init__(self, elements: int) -> None:
         self._elements = elements
         self._free: list[torch.Tensor] = []
 
-    def take(self) -> torch.Tensor:
-        """A vector with any content."""
+    def acquire(self) -> torch.Tensor:
+        """Returns a vector with undefined content."""
         return self._free.pop() if self._free else torch.empty(self._elements, dtype=torch.float32)
 
-    def give_back(self, vector: torch.Tensor) -> None:
-        """Says that nobody reads a vector any more."""
+    def release(self, vector: torch.Tensor) -> None:
+        """Returns a vector to the pool."""
         self._free.append(vector)
 
     def add(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        """left + right in the memory of `left`; `right` is given back."""
+        """Returns left + right in the memory of `left`; `right` returns to the pool."""
         left.add_(right)
-        self.give_back(right)
+        self.release(right)
         return left
 
 
 class ShardReport(NamedTuple):
-    """What went into the contribution of one shard; the fields of the schema's ShardReport, in its order.
+    """The report on one shard's contribution; the fields of the schema's ShardReport, in its order.
 
     Attributes:
-        loss_sum: the loss times `weight`; with `summed`, the loss.
-        weight: what the gradient was multiplied with; 0 where nothing counts.
-        summed: whether the loss is a sum, not a mean.
-        stop: why the run is to end after this step; empty where it is not.
+        loss_sum: the loss times `weight`; if `summed`, the loss.
+        weight: the factor of the gradient; 0 if nothing in the shard counts.
+        summed: whether the loss is a sum instead of a mean.
+        stop: why the run should end after this step; empty if it should not.
     """
 
     shard: int
@@ -53,14 +53,15 @@ class ShardReport(NamedTuple):
 
 @dataclass
 class Lease:
-    """Shards of one step.
+    """The leased shards of one step, and the sums of those already computed.
 
     Attributes:
-        step: of the run.
-        epoch, epoch_step: where it lies in the data.
+        step: counts over the whole run.
+        epoch, epoch_step: the epoch, and the step within it.
         shards: ascending.
-        separate: those of them that are submitted one by one, for comparison.
-        reports: of each shard done, by its number.
+        separate: shards that are submitted individually, for comparison.
+        vectors: the pool of the vectors that `record` takes.
+        reports: of each computed shard, by its number.
     """
 
     step: int
@@ -68,23 +69,23 @@ class Lease:
     epoch_step: int
     shards: list[int]
     separate: frozenset[int]
-    vectors: Vectors
+    vectors: VectorPool
     reports: dict[int, ShardReport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._sums = Forest(self.vectors.add)
 
     def record(self, report: ShardReport, flat: torch.Tensor) -> None:
-        """Notes the result of the next shard: its contribution is one of the `vectors`, which then belongs to the lease."""
+        """Records the result of the next shard. Its contribution `flat` comes from `vectors` and then belongs to the lease."""
         self._sums.insert(report.shard, flat, separate=report.shard in self.separate)
         self.reports[report.shard] = report
 
     def roots(self) -> list[Node[torch.Tensor]]:
-        """What is to be submitted: the sums of the largest complete subtrees."""
+        """Returns what to submit: the sums of the largest complete subtrees."""
         return self._sums.roots()
 
     def release(self) -> None:
-        """Gives the memory of the sums back."""
+        """Returns the memory of the sums to the pool."""
         for root in self.roots():
-            self.vectors.give_back(root.value)
+            self.vectors.release(root.value)
         self._sums = Forest(self.vectors.add)

@@ -1,4 +1,4 @@
-"""What turns the gradient of a step into new parameters: the optimizer, with a schedule of its rates, a bound on the gradient, and the script's own functions."""
+"""Applies the gradient of a step to the parameters: the optimizer, its learning-rate schedule, gradient clipping, and the script's own functions."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from pangea.training.watch import SettingsWatch
 
 
 class UnsupportedOptimizer(PangeaError, ValueError):
-    """The optimizer or scheduler cannot be used in a run; the message says which one to take."""
+    """The optimizer or scheduler cannot be used in a run; the message says which one to use instead."""
 
 
 _REFUSED: dict[type[torch.optim.Optimizer], str] = {
     torch.optim.LBFGS: "it computes the loss several times within a step (a closure), which workers cannot do together; use AdamW, or SGD with momentum",
-    torch.optim.SparseAdam: "it needs sparse gradients, which are not added here; build the layers with sparse=False and use Adam",
+    torch.optim.SparseAdam: "it needs sparse gradients, which a run cannot add up; build the layers with sparse=False and use Adam",
 }
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the run, as the functions of `run.before_step` and `run.after_step` are told of it.
+    """A step of the run, as passed to the functions of `run.before_step` and `run.after_step`.
 
     Attributes:
         number: counts over the whole run, from 0.
         epoch: from 0.
         ends_epoch: whether it is the last one of its epoch.
         samples: of all its shards.
-        loss: of all its shards; NaN where nothing counted.
+        loss: of all its shards; NaN if nothing counted.
     """
 
     number: int
@@ -52,7 +52,7 @@ StepFunction = Callable[[Step], Any]
 
 
 class Training:
-    """A model's parameters and all that changes them after each step, the same on every worker."""
+    """A model's parameters and everything that changes them in a step, identical on every worker."""
 
     def __init__(
         self,
@@ -64,12 +64,12 @@ class Training:
     ) -> None:
         """Args:
             optimizer: over parameters of this model.
-            scheduler: of this optimizer's rates; stepped once after each step of the optimizer.
-            clip_norm: largest global norm of a step's gradient; above 0.
-            rate: gives the rate of all groups in a step, by the step's number; instead of a scheduler.
+            scheduler: of this optimizer's learning rates; stepped once after each step of the optimizer.
+            clip_norm: maximum global norm of a step's gradient; above 0.
+            rate: the learning rate of all groups as a function of the step's number; instead of a scheduler.
         Raises:
             UnsupportedOptimizer: naming what cannot be used.
-            BadSnapshot: naming what of their state could not be handed to another worker.
+            BadSnapshot: naming the part of their state that cannot be sent to another worker.
         """
         for refused, reason in _REFUSED.items():
             if isinstance(optimizer, refused):
@@ -79,9 +79,11 @@ class Training:
             for parameter in group["params"]:
                 if id(parameter) not in known:
                     shape = tuple(parameter.shape)
-                    raise UnsupportedOptimizer(f"group {number} of the optimizer holds a parameter {shape} that is not of the model; put all that is trained into one module")
+                    raise UnsupportedOptimizer(
+                        f"group {number} of the optimizer holds a parameter {shape} that does not belong to the model; put everything that is trained into one module"
+                    )
         if scheduler is not None and scheduler.optimizer is not optimizer:
-            raise UnsupportedOptimizer(f"{type(scheduler).__name__} was built for another optimizer than the one that joins")
+            raise UnsupportedOptimizer(f"{type(scheduler).__name__} was built for another optimizer than the one given to pangea.join")
         if scheduler is not None and rate is not None:
             raise UnsupportedOptimizer("both scheduler and rate are given, and each sets the learning rate; give one of them")
         if clip_norm is not None and not clip_norm > 0:
@@ -91,23 +93,23 @@ class Training:
         self.after: list[StepFunction] = []
         self.state: dict[str, HasState] = {}
         self.guards: Guards | None = None
-        # Of the settings as the script made them: a snapshot of a later step has others.
+        # Computed before any step: settings such as the learning rate change during training.
         self.description = describe_training(optimizer, scheduler, clip_norm, rate)
         snapshot.check(parameters.model, optimizer, scheduler)
         self._settings = SettingsWatch(optimizer)
 
     def guard(self) -> None:
-        """From now on, refuses what a training loop has and the run does itself. `unguard` follows."""
-        self.guards = Guards(self.parameters.model, self.optimizer, self.parameters.tolerate)
+        """Starts refusing calls of the script that the run makes itself, until `unguard`."""
+        self.guards = Guards(self.parameters.model, self.optimizer, self.parameters.on_broken_promise)
 
     def unguard(self) -> None:
-        """Leaves torch and the optimizer as they were."""
+        """Restores torch and the optimizer."""
         if self.guards is not None:
             self.guards.remove()
             self.guards = None
 
     def check(self, where: str, *, bytes_too: bool = False) -> None:
-        """Looks whether the script has changed what only the run may change; see `Parameters.check`."""
+        """Checks that the script has not changed what only the run may change; see `Parameters.check`."""
         self._check_settings()
         self.parameters.check(where, bytes_too=bytes_too)
 
@@ -115,41 +117,41 @@ class Training:
         try:
             self._settings.check()
         except BrokenPromise as error:
-            if self.parameters.tolerate is None:
+            if self.parameters.on_broken_promise is None:
                 raise
-            self.parameters.tolerate(str(error))
-            self._settings.remember()
+            self.parameters.on_broken_promise(str(error))
+            self._settings.record_baseline()
 
     def apply(self, total: torch.Tensor, samples: int, loss_sum: float, divisor: float | None = None, step: Step | None = None, seed: int = 0) -> None:
-        """Makes a step.
+        """Applies a step.
 
         Args:
             total: flat float32, the sum over all shards of the step; overwritten.
             samples: of the step.
             loss_sum: over all shards.
-            divisor: of sum and loss; default: the samples.
-            step: for the script's functions.
-            seed: of the run, for what these draw.
+            divisor: of the gradient sum and the loss sum; default: the samples.
+            step: passed to the script's functions.
+            seed: of the run; seeds the random numbers of these functions.
         Raises:
             BrokenPromise: naming what the script has changed.
         """
         self._check_settings()
         self.parameters.begin_step(total, samples, divisor)
-        by = samples if divisor is None else divisor
-        mean = loss_sum / by if by else float("nan")
+        count = samples if divisor is None else divisor
+        mean = loss_sum / count if count else float("nan")
         step = step or Step(0, 0, False, samples, mean)
         if self.before or self.after:
             seed_after_step(seed, step.number)
         if self.guards is None:
             self._change(step)
         else:
-            with self.guards.open():
+            with self.guards.suspended():
                 self._change(step)
         self.parameters.end_step()
-        self._settings.remember()
+        self._settings.record_baseline()
 
     def _change(self, step: Step) -> None:
-        """Everything that changes parameters, in its order."""
+        """Runs everything that changes parameters, in order."""
         for function in self.before:
             function(step)
         if self.clip_norm is not None:
@@ -168,28 +170,28 @@ class Training:
             function(step)
 
     def encode(self, position: snapshot.Position) -> bytes:
-        """The whole state as a snapshot."""
+        """Returns the complete state as a snapshot."""
         return snapshot.encode(self.parameters.model, self.optimizer, self.scheduler, position, self.state, self.description)
 
     def load(self, data: bytes, *, take_changes: bool = False) -> snapshot.Position:
-        """Takes over the state of another worker, or of a checkpoint; see `snapshot.decode_into`.
+        """Loads the state of another worker, or of a checkpoint; see `snapshot.decode_into`.
 
         Args:
             data: a snapshot.
-            take_changes: if it was made with other settings than this script has, go on with this script's; another optimizer or scheduler begins anew.
+            take_changes: where its settings differ from this script's, use this script's; a different optimizer or scheduler starts from scratch.
         """
-        # Only then: it reads the whole snapshot.
+        # Read only if needed: `training_of` parses the whole snapshot.
         theirs = snapshot.training_of(data) if take_changes else ""
         if theirs and theirs != self.description:
             position = self._load_changed(data, theirs)
         else:
             position = snapshot.decode_into(data, self.parameters.model, self.optimizer, self.scheduler, self.state)
-        self.parameters.loaded()
-        self._settings.remember()
+        self.parameters.record_baseline()
+        self._settings.record_baseline()
         return position
 
     def _load_changed(self, data: bytes, theirs: str) -> snapshot.Position:
-        """Takes over a state that was made with other settings, and keeps this script's where they differ."""
+        """Loads a state with different settings, and keeps this script's where they differ."""
         model, optimizer = self.parameters.model, self.optimizer
         if not same_structure(theirs, self.description):
             return snapshot.load_model(data, model)

@@ -1,4 +1,4 @@
-"""Any optimizer, schedule and model: several workers hold the bits of one after every step, and what one process would have done."""
+"""For any optimizer, schedule and model, several workers have the same bits as one after every step, and train as plain torch does."""
 
 import random
 from collections.abc import Callable
@@ -75,13 +75,13 @@ def one(x: torch.Tensor) -> bool:
 
 
 def careful(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """BatchNorm wants two samples; a shard of one sample is computed without it."""
+    """Computes a shard of one sample in evaluation mode, because BatchNorm needs two."""
     model.train(not one(x))
     return mean_square(model, x)
 
 
 def assert_same_bits(build: Build, steps: int, loss: Loss = careful) -> Group:
-    """Runs one worker and three, and compares after each step. A fourth one joins by snapshot in the middle. Gives the three, now four."""
+    """Runs one worker and a group of three, and compares them after each step. A fourth joins the group by snapshot halfway. Returns the group."""
     alone, together = Group([build()], 6, loss=loss), Group([build() for _ in range(3)], 6, loss=loss)
     seen = set()
     for step in range(steps):
@@ -103,7 +103,7 @@ def assert_same_bits(build: Build, steps: int, loss: Loss = careful) -> Group:
 def test_every_optimizer(name: str) -> None:
     workers = assert_same_bits(built(name), 7).workers
     position = Position(7, 11, 8, 24)
-    assert workers[0].encode(position) == workers[3].encode(position), "the late joiner's state is another one"
+    assert workers[0].encode(position) == workers[3].encode(position), "the late joiner's state differs"
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -113,10 +113,10 @@ def test_every_scheduler(name: str) -> None:
     assert rates[0] == rates[1] == rates[3]
     assert rates[0] != [group["lr"] for group in built("SGD with momentum")().optimizer.param_groups], "the scheduler was not stepped"
     position = Position(7, 11, 8, 24)
-    assert workers[0].encode(position) == workers[3].encode(position), "the late joiner's state is another one"
+    assert workers[0].encode(position) == workers[3].encode(position), "the late joiner's state differs"
 
 
-def test_a_scheduler_that_waits_for_a_plateau_sees_the_mean_loss_of_the_step() -> None:
+def test_reduce_on_plateau_gets_the_mean_loss_of_the_step() -> None:
     build = built("SGD", "ReduceLROnPlateau")
     training = build()
     training.apply(torch.zeros(training.parameters.elements), 4, 10.0)
@@ -135,7 +135,7 @@ def test_clipping_bounds_the_global_norm_of_the_whole_steps_gradient() -> None:
 
 
 def accumulated(model: nn.Module, parts: list[torch.Tensor], total: int) -> None:
-    """Gradient accumulation as torch's users write it."""
+    """Accumulates gradients as scripts without Pangea do."""
     for x in parts:
         (mean_square(model, x) * len(x) / total).backward()  # type: ignore[no-untyped-call]
 
@@ -145,8 +145,8 @@ def plain() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2))
 
 
-def test_a_step_is_torchs_own_gradient_accumulation() -> None:
-    # Two micro-batches of 16 in all: torch adds them in the order of the tree, and to divide by 16 before or after changes no bit.
+def test_a_step_equals_gradient_accumulation_in_torch() -> None:
+    # Two micro-batches with 16 samples in total: torch adds them in the order of the tree, and division by 16 is exact, before or after the sum.
     x = torch.randn(16, 6, generator=torch.Generator().manual_seed(3))
     model = plain()
     optimizer = torch.optim.AdamW(model.parameters())
@@ -158,7 +158,7 @@ def test_a_step_is_torchs_own_gradient_accumulation() -> None:
     assert tensors_hash(training.parameters.model.parameters()) == tensors_hash(model.parameters())
 
 
-def test_with_more_micro_batches_the_difference_to_torchs_accumulation_is_the_order_of_the_additions() -> None:
+def test_with_more_micro_batches_only_the_order_of_additions_differs_from_accumulation_in_torch() -> None:
     x = torch.randn(32, 6, generator=torch.Generator().manual_seed(3))
     parts = list(torch.split(x, 4))
     training, model = built("SGD", model=plain)(), plain()
@@ -185,7 +185,7 @@ def test_with_more_micro_batches_the_difference_to_torchs_accumulation_is_the_or
 
 
 class Branching(nn.Module):
-    """Uses one of two branches, by a number that the loss function draws; and has a frozen part."""
+    """A model that uses one of two branches, depending on the input, and has a frozen part."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ def branching() -> nn.Module:
     return Branching()
 
 
-def test_parameters_that_only_some_shards_use() -> None:
+def test_parameters_that_are_used_by_only_some_shards() -> None:
     workers = assert_same_bits(built("AdamW", model=branching), 7).workers
     model = workers[0].parameters.model
     assert isinstance(model, Branching)
@@ -212,8 +212,8 @@ def test_parameters_that_only_some_shards_use() -> None:
     assert tensors_hash(model.frozen.parameters()) == tensors_hash(branching().get_submodule("frozen").parameters())
 
 
-def test_a_parameter_that_no_shard_uses_stays_as_it_would_in_one_process() -> None:
-    """AdamW decays and moves a parameter with a gradient of zeros, but not one without a gradient."""
+def test_a_parameter_that_no_shard_uses_stays_unchanged_as_in_one_process() -> None:
+    """AdamW decays and moves a parameter with a zero gradient, but not one without a gradient."""
     x = torch.randn(4, 6)
     x[0, 0] = 1.0  # left
     model = branching()
@@ -256,7 +256,7 @@ def test_tied_weights_are_one_parameter_and_stay_tied_in_a_late_joiner() -> None
         assert len(worker.parameters.trainable) == 3
 
 
-def test_several_groups_with_settings_of_their_own() -> None:
+def test_parameter_groups_with_different_settings() -> None:
     def build() -> Training:
         model = network()
         decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
@@ -273,7 +273,7 @@ def test_several_groups_with_settings_of_their_own() -> None:
     [
         (lambda model: torch.optim.LBFGS(model.parameters()), "LBFGS cannot train in a run: .*closure.*use AdamW"),
         (lambda model: torch.optim.SparseAdam(list(model.parameters())), "SparseAdam cannot train in a run: .*sparse=False and use Adam"),
-        (lambda model: torch.optim.SGD([*model.parameters(), nn.Parameter(torch.ones(7))]), r"group 0 of the optimizer holds a parameter \(7,\) that is not of the model"),
+        (lambda model: torch.optim.SGD([*model.parameters(), nn.Parameter(torch.ones(7))]), r"group 0 of the optimizer holds a parameter \(7,\) that does not belong to the model"),
     ],
 )
 def test_an_optimizer_that_cannot_be_used_is_refused_by_name(optimizer: Callable[[nn.Module], torch.optim.Optimizer], message: str) -> None:
@@ -290,10 +290,10 @@ def test_a_scheduler_of_another_optimizer_is_refused() -> None:
 
 
 class Odd:
-    """What JSON cannot say."""
+    """A type that JSON cannot represent."""
 
 
-def test_state_that_cannot_be_handed_over_is_refused_at_the_start_by_name() -> None:
+def test_state_that_cannot_be_sent_is_refused_at_the_start_by_name() -> None:
     model = plain()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     scheduler = lr_scheduler.StepLR(optimizer, 2)
@@ -306,6 +306,6 @@ def test_state_that_cannot_be_handed_over_is_refused_at_the_start_by_name() -> N
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("nan")])
-def test_a_bound_of_the_norm_has_to_be_above_zero(bound: float) -> None:
+def test_clip_norm_must_be_above_zero(bound: float) -> None:
     with pytest.raises(ValueError, match="clip_norm"):
         built("SGD", clip_norm=bound)()

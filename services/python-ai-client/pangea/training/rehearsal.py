@@ -1,11 +1,11 @@
-"""Rehearsals: a shard is computed a second time in another order, to see whether its result depends on what was computed before it.
+"""Rehearsals: a shard is computed a second time in a different order, to find out whether its result depends on what was computed before it.
 
-The promise of the same bits needs that. A state that a script carries from batch to batch, a generator of its own, initialisation by the first batch: each makes
-a result depend on the order, and so on the number of workers, without an error. A rehearsal finds it in the first steps.
+The promise of the same bits requires that it does not. State that a script carries from batch to batch, a random generator of its own, initialisation by the
+first batch: each silently makes a result depend on the order, and so on the number of workers. A rehearsal detects it in the first steps.
 
-It runs in a child process (fork) that goes on in the script's own loop, is given one shard before all others, sends its result through a pipe and ends. So the
+It runs in a forked child process that continues in the script's own loop, gets one shard before all others, sends its result through a pipe and exits. So the
 script's own state (lists, counters, files it appends to) does not see the shard twice. torch cannot compute gradients in a child once its parent has; then
-the losses are compared, which is where all that we know shows.
+only the losses are compared, in which all known causes show.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from pangea.training.trace import OutputTrace, first_difference
 
 # The first steps, in which each lease is rehearsed.
 FIRST_STEPS = 3
-# A rehearsal that takes many times as long as the shards themselves is given up.
-_LEAST_PATIENCE_SECONDS = 10.0
-_PATIENCE = 5.0
+# A rehearsal that takes many times as long as the shards themselves is abandoned.
+_MIN_TIMEOUT_SECONDS = 10.0
+_TIMEOUT_FACTOR = 5.0
 _PR_SET_PDEATHSIG = 1
-_NAMED = 4
+_MAX_NAMED = 4
 
 CAUSES = (
-    "Causes that we know: a state carried from batch to batch (a hidden state, a counter, a cache), a random generator of the script's own (take batch.torch_generator() or "
-    "batch.numpy_generator()), initialisation by the first batch (pangea.join(init=...)), and random numbers that are drawn for some batches only"
+    "Known causes: state carried from batch to batch (a hidden state, a counter, a cache), the script's own random generator (use batch.torch_generator() or "
+    "batch.numpy_generator() instead), initialisation by the first batch (use pangea.join(init=...)), and random numbers drawn for only some batches"
 )
 
 
 @dataclass
 class Result:
-    """What a shard came out as.
+    """The result of a shard.
 
     Attributes:
         loss: exact, as hexadecimal text.
-        digests: of the contribution, tensor by tensor; None where it was not computed.
-        outputs: of the modules, where they are traced.
+        digests: of the contribution, tensor by tensor; None if it was not computed.
+        outputs: of the modules, if they are traced.
     """
 
     loss: str
@@ -59,24 +59,24 @@ class Result:
 
 
 def loss_text(loss: torch.Tensor) -> str:
-    """Every bit of a scalar."""
+    """Returns a scalar as text that keeps every bit."""
     return float(loss.detach().double()).hex()
 
 
 def digests(flat: torch.Tensor, sizes: list[int]) -> list[str]:
-    """A short hash of each part of a flat vector, whose numbers of elements are `sizes`."""
+    """Returns a short hash of each part of a flat vector; the parts have `sizes` elements."""
     return [hashlib.blake2b(part.numpy().tobytes(), digest_size=8).hexdigest() for part in torch.split(flat.detach(), sizes)]
 
 
 class Plan:
-    """Says which leases are rehearsed: those of the first steps, and later a share of them that seed and step choose."""
+    """Decides which leases are rehearsed: those of the first steps, then a fraction chosen by seed and step."""
 
     def __init__(self, seed: int, fraction: float) -> None:
         self._seed, self._fraction = seed, fraction
         self._leases = 0
 
     def wants(self, step: int, shards: int) -> bool:
-        """Whether a lease of so many shards with samples is rehearsed; to be asked once for each."""
+        """Returns whether to rehearse a lease with this number of non-empty shards. Call it exactly once for each lease."""
         if self._fraction <= 0 or shards == 0:
             return False
         self._leases += 1
@@ -86,13 +86,13 @@ class Plan:
 
 
 class Rehearsal:
-    """One shard of a lease, computed by a child before all others and by this process in its turn."""
+    """One shard of a lease, computed by a child process before all others, and by this process in order."""
 
     def __init__(self, step: int, shard: int, names: list[str], trace: OutputTrace | None) -> None:
         """Args:
-        step, shard: which one.
+        step, shard: the shard to compare.
         names: of the parts of a contribution.
-        trace: of the modules' outputs, if they are to be compared.
+        trace: records the modules' outputs, if they are to be compared.
         """
         self.step, self.shard = step, shard
         self._names, self._trace = names, trace
@@ -103,7 +103,7 @@ class Rehearsal:
         self._started = 0.0
 
     def fork(self) -> bool:
-        """Starts the child. True in the child, which ends with `answer` or `fail`; false in the parent.
+        """Forks the child. Returns true in the child, which must end with `send_result` or `fail`, and false in the parent.
 
         Raises:
             OSError: the system refuses another process.
@@ -114,7 +114,7 @@ class Rehearsal:
         sys.stderr.flush()
         parent = os.getpid()
         with warnings.catch_warnings():
-            # That other threads are not there in the child is taken into account: it uses none of their connections.
+            # Python warns that other threads do not exist in the child. The child uses none of their connections.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._pid = os.fork()
         if self._pid:
@@ -130,7 +130,7 @@ class Rehearsal:
             os._exit(1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        # What the script prints has been or will be printed by the parent.
+        # The parent prints the script's output; the child must not print it again.
         quiet = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
             os.dup2(quiet, stream)
@@ -139,12 +139,12 @@ class Rehearsal:
     def _on_uncaught(self, _kind: type[BaseException], error: BaseException, _traceback: types.TracebackType | None) -> None:
         self.fail(f"{type(error).__name__}: {error}")
 
-    def answer(self, result: Result) -> NoReturn:
-        """Sends the child's result and ends the child."""
+    def send_result(self, result: Result) -> NoReturn:
+        """Sends the child's result to the parent and exits the child."""
         self._send(vars(result))
 
     def fail(self, reason: str) -> NoReturn:
-        """Ends the child without a result."""
+        """Exits the child without a result; the parent gets the reason."""
         self._send({"error": reason})
 
     def _send(self, content: dict[str, Any]) -> NoReturn:
@@ -154,51 +154,51 @@ class Rehearsal:
         finally:
             os._exit(0)
 
-    def expect(self, result: Result) -> None:
-        """Notes what the shard came out as in this process, in its turn."""
+    def set_expected(self, result: Result) -> None:
+        """Sets the result that this process computed for the shard, in order."""
         self._expected = result
 
     def compare(self) -> str | None:
-        """Waits for the child, a bounded time, and compares.
+        """Waits for the child, with a timeout, and compares the results.
 
         Returns:
-            why nothing can be said, or None if the results are the same.
+            why the rehearsal was inconclusive, or None if the results are equal.
         Raises:
-            BrokenPromise: naming what differs, and causes.
+            BrokenPromise: naming what differs, and known causes.
         """
         if self._expected is None:
             self.abandon()
             return "the shard was not computed"
-        patience = max(_LEAST_PATIENCE_SECONDS, _PATIENCE * (time.monotonic() - self._started))
-        text = self._receive(time.monotonic() + patience)
+        timeout = max(_MIN_TIMEOUT_SECONDS, _TIMEOUT_FACTOR * (time.monotonic() - self._started))
+        text = self._receive(time.monotonic() + timeout)
         self.abandon()
         try:
             content: dict[str, Any] = json.loads(text) if text else {"error": "no answer"}
         except ValueError:
-            content = {"error": "half an answer"}
+            content = {"error": "incomplete answer"}
         if "error" in content:
             return str(content["error"])
-        self._judge(self._expected, Result(content["loss"], content["digests"], [tuple(entry) for entry in content["outputs"]]))
+        self._raise_if_different(self._expected, Result(content["loss"], content["digests"], [tuple(entry) for entry in content["outputs"]]))
         return None
 
-    def _judge(self, expected: Result, alone: Result) -> None:
+    def _raise_if_different(self, expected: Result, rehearsed: Result) -> None:
         different = []
-        if expected.digests is not None and alone.digests is not None:
-            different = [name for name, one, other in zip(self._names, expected.digests, alone.digests, strict=True) if one != other]
-        if expected.loss == alone.loss and not different:
+        if expected.digests is not None and rehearsed.digests is not None:
+            different = [name for name, one, other in zip(self._names, expected.digests, rehearsed.digests, strict=True) if one != other]
+        if expected.loss == rehearsed.loss and not different:
             return
-        what = "loss" if expected.loss != alone.loss else "gradient"
+        what = "loss" if expected.loss != rehearsed.loss else "gradient"
         details = []
-        if expected.loss != alone.loss:
-            details.append(f"after the shards before it the loss is {float.fromhex(expected.loss)!r}, computed before them {float.fromhex(alone.loss)!r}")
+        if expected.loss != rehearsed.loss:
+            details.append(f"after the shards before it the loss is {float.fromhex(expected.loss)!r}, before them it is {float.fromhex(rehearsed.loss)!r}")
         if different:
-            more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
-            details.append(f"{len(different)} of {len(self._names)} tensors differ: {', '.join(different[:_NAMED])}{more}")
+            more = f" and {len(different) - _MAX_NAMED} more" if len(different) > _MAX_NAMED else ""
+            details.append(f"{len(different)} of {len(self._names)} tensors differ: {', '.join(different[:_MAX_NAMED])}{more}")
         if self._trace is not None:
-            details.append(first_difference(expected.outputs, alone.outputs))
+            details.append(first_difference(expected.outputs, rehearsed.outputs))
         raise BrokenPromise(
             f"the {what} of shard {self.shard} of step {self.step} depends on what was computed before it, so the result would depend on the number of workers: "
-            f"{'; '.join(details)}. {CAUSES}. `pangea doctor SCRIPT` looks for the module; `--allow-nondeterminism` goes on without the promise of the same bits"
+            f"{'; '.join(details)}. {CAUSES}. `pangea doctor SCRIPT` finds the module; `--allow-nondeterminism` continues without the promise of the same bits"
         )
 
     def _receive(self, deadline: float) -> str:
@@ -214,7 +214,7 @@ class Rehearsal:
         return ""
 
     def abandon(self) -> None:
-        """Ends the child, if it is still there, and gives up what belongs to it."""
+        """Kills the child, if it still exists, and releases its resources."""
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)

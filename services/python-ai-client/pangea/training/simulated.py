@@ -1,4 +1,4 @@
-"""Several workers in one process, for tests: each with a model of its own, and the real arithmetic between them."""
+"""Simulates several workers in one process, for tests: each has its own model, and they exchange real gradient sums."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pangea.training.determinism import configure_torch, seed_shard
-from pangea.training.lease import Lease, ShardReport, Vectors
+from pangea.training.lease import Lease, ShardReport, VectorPool
 from pangea.training.optimizer import Training
 from pangea.training.tree import Node
 
@@ -18,20 +18,20 @@ Loss = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 
 
 def mean_square(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """A loss that depends on every output."""
+    """Returns a loss that depends on every output."""
     output: torch.Tensor = model(x)
     return output.square().mean()
 
 
 @dataclass
 class Group:
-    """Workers of one run.
+    """The workers of one run.
 
     Attributes:
-        workers: each built by the same function.
+        workers: all built by the same function.
         features: of a sample.
-        shards, batch_size: of a step; the last steps of an epoch may have fewer samples.
-        loss: from a model and the samples of a shard, as the user's script has it.
+        shards, batch_size: of a step; every third step has fewer samples.
+        loss: computes the loss from a model and the samples of a shard, as the user's script does.
     """
 
     workers: list[Training]
@@ -45,46 +45,46 @@ class Group:
         configure_torch()
 
     def samples(self, step: int) -> list[torch.Tensor]:
-        """The samples of each shard; every third step has fewer samples than shards."""
+        """Returns the samples of each shard; every third step has fewer samples than shards."""
         count = 5 if step % 3 == 2 else self.batch_size
         x = torch.randn(count, self.features, generator=torch.Generator().manual_seed(step))
         return [x[count * shard // self.shards : count * (shard + 1) // self.shards] for shard in range(self.shards)]
 
-    def step(self, step: int, chance: random.Random) -> None:
-        """One step, whose shards are divided by chance and computed in an order of chance."""
+    def step(self, step: int, rng: random.Random) -> None:
+        """Runs one step, with shards assigned and ordered at random by `rng`."""
         samples = self.samples(step)
-        owner = [chance.randrange(len(self.workers)) for _ in range(self.shards)]
+        owner = [rng.randrange(len(self.workers)) for _ in range(self.shards)]
         nodes: list[Node[torch.Tensor]] = []
         losses = [0.0] * self.shards
-        for number in chance.sample(range(len(self.workers)), len(self.workers)):
+        for number in rng.sample(range(len(self.workers)), len(self.workers)):
             parameters = self.workers[number].parameters
             shards = [shard for shard in range(self.shards) if owner[shard] == number]
-            lease = Lease(step, 0, step, shards, frozenset(chance.sample(shards, len(shards) // 3)), Vectors(parameters.elements))
+            lease = Lease(step, 0, step, shards, frozenset(rng.sample(shards, len(shards) // 3)), VectorPool(parameters.elements))
             for shard in shards:
                 x = samples[shard]
                 if len(x) == 0:
-                    lease.record(ShardReport(shard, 0, 0.0, b"", 0.0), lease.vectors.take().zero_())
+                    lease.record(ShardReport(shard, 0, 0.0, b"", 0.0), lease.vectors.acquire().zero_())
                     continue
                 parameters.begin_shard()
                 seed_shard(self.seed, step, shard)
                 loss = self.loss(self.workers[number].parameters.model, x)
-                lease.record(ShardReport(shard, len(x), loss.item() * len(x), b"", float(len(x))), parameters.gradient_sum(loss, len(x), lease.vectors.take()))
+                lease.record(ShardReport(shard, len(x), loss.item() * len(x), b"", float(len(x))), parameters.gradient_sum(loss, len(x), lease.vectors.acquire()))
                 losses[shard] = lease.reports[shard].loss_sum
             nodes += lease.roots()
         total = add_up(nodes)
-        for number in chance.sample(range(len(self.workers)), len(self.workers)):
+        for number in rng.sample(range(len(self.workers)), len(self.workers)):
             self.workers[number].apply(total.clone(), sum(map(len, samples)), sum(losses))
 
     def hashes(self) -> list[bytes]:
-        """Of each worker's parameters."""
+        """Returns the hash of each worker's parameters."""
         return [worker.parameters.hash() for worker in self.workers]
 
 
 def add_up(nodes: list[Node[torch.Tensor]]) -> torch.Tensor:
-    """The orchestrator's side: what came is added in the same tree."""
-    there = {node.first: node for node in nodes}
-    while len(there) > 1:
-        first, count = next((f, n.count) for f, n in sorted(there.items()) if f % (2 * n.count) == 0 and f + n.count in there and there[f + n.count].count == n.count)
-        right = there.pop(first + count)
-        there[first] = Node(first, 2 * count, there[first].value + right.value)
-    return there[0].value
+    """Adds the workers' sums in the same tree, as the orchestrator does."""
+    pending = {node.first: node for node in nodes}
+    while len(pending) > 1:
+        first, count = next((f, n.count) for f, n in sorted(pending.items()) if f % (2 * n.count) == 0 and f + n.count in pending and pending[f + n.count].count == n.count)
+        right = pending.pop(first + count)
+        pending[first] = Node(first, 2 * count, pending[first].value + right.value)
+    return pending[0].value

@@ -1,9 +1,9 @@
-"""A worker's whole state as the bytes of a safetensors file: no pickle, nothing that runs.
+"""A worker's complete state as the bytes of a safetensors file: no pickle, no executable content.
 
-Tensors are `model.NAME` (all that `model.state_dict` holds, so frozen parameters and buffers too), `optimizer...` and `scheduler...`. What of the optimizer
-and the scheduler is no tensor is JSON in the file's metadata, where floats keep every bit. Beside it stand the step, the seed, the number of shards and
-the batch size. That is all of a run's position: step `n` takes the samples that (seed, epoch, step) give, and random numbers are drawn from generators that
-are seeded by (seed, step, shard) before each shard, so there is no state of them to keep.
+Tensors are named `model.NAME` (everything in `model.state_dict`, so including frozen parameters and buffers), `optimizer...` and `scheduler...`. The non-tensor
+state of the optimizer and the scheduler is JSON in the file's metadata, where floats keep every bit. The metadata also has the step, the seed, the number of
+shards and the batch size. They define the position in a run completely: the samples of a step are a function of (seed, epoch, step), and all random generators
+are seeded by (seed, step, shard) before each shard, so no generator state has to be saved.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ _STATE = "state."
 
 
 class HasState(Protocol):
-    """What a script keeps beside the model and changes once a step, such as an average of the parameters."""
+    """State that a script keeps besides the model and changes once a step, such as an average of the parameters."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors, numbers, text, and lists and dicts of them."""
+        """Returns tensors, numbers, text, and lists and dicts of them."""
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any:
-        """Takes over what `state_dict` gave."""
+        """Loads what `state_dict` returned."""
 
 
 class BadSnapshot(PangeaError, ValueError):
-    """The bytes are no snapshot of this model and optimizer, or the state cannot be one."""
+    """The bytes are not a snapshot of this model and optimizer, or the state cannot be stored in a snapshot."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where in a run a state stands: after `step` steps of a run with this seed, of `shards` shards and `batch_size` samples a step."""
+    """The position of a state in a run: after `step` steps of a run with this seed, and with `shards` shards and `batch_size` samples a step."""
 
     step: int
     seed: int
@@ -52,7 +52,7 @@ class Position:
 
 
 def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """A value as JSON that `_unpack` turns into the same value; tensors go to `tensors` under their path."""
+    """Returns a value as JSON that `_unpack` restores to an equal value; stores tensors in `tensors` under their path."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, torch.Tensor):
@@ -64,7 +64,7 @@ def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
         return {"tuple": [_pack(item, f"{path}.{number}", tensors) for number, item in enumerate(value)]}
     if isinstance(value, dict):
         kind = "counter" if isinstance(value, Counter) else "dict"
-        # As pairs: keys may be numbers, and their order is kept.
+        # As pairs, because keys may be numbers, and their order must be kept.
         return {kind: [[_pack(key, path, tensors), _pack(item, f"{path}.{key}", tensors)] for key, item in value.items()]}
     raise BadSnapshot(f"{path} is a {type(value).__name__}, which cannot be handed to another worker without pickle; use numbers, text, lists, dicts or tensors")
 
@@ -86,7 +86,7 @@ def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 def _state(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, state: Mapping[str, HasState]
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """All tensors, and the rest."""
+    """Returns all tensors, and the rest of the state as JSON."""
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in model.state_dict().items():
         if not isinstance(tensor, torch.Tensor):
@@ -101,8 +101,10 @@ def _state(
 
 
 def check(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None = None, state: Mapping[str, HasState] = MappingProxyType({})) -> None:
-    """Raises:
-    BadSnapshot: naming what of the state could not be carried.
+    """Checks that the state can be stored in a snapshot.
+
+    Raises:
+        BadSnapshot: naming the part of the state that cannot.
     """
     _state(model, optimizer, scheduler, state)
 
@@ -115,26 +117,26 @@ def encode(
     state: Mapping[str, HasState] = MappingProxyType({}),
     training: str = "",
 ) -> bytes:
-    """The state at a position of the run; the same state gives the same bytes.
+    """Returns the state at a position of the run as a snapshot; equal states give equal bytes.
 
     Args:
         model, optimizer, scheduler: of a worker.
-        position: where in the run it is.
-        state: what the script keeps beside them, by its name.
-        training: how a step changes the parameters, as `pangea.description` has it.
+        position: of the worker in the run.
+        state: further state of the script, by its name.
+        training: how a step changes the parameters, as `describe_training` returns it.
 
     Raises:
-        BadSnapshot: naming what of the state cannot be carried.
+        BadSnapshot: naming the part of the state that cannot be stored.
     """
     tensors, rest = _state(model, optimizer, scheduler, state)
     rest |= {"training": training} if training else {}
-    # One key: safetensors writes several in no fixed order, and the same state shall be the same bytes.
+    # A single key: safetensors writes several in an undefined order, and equal states must give equal bytes.
     metadata = {"pangea": json.dumps({"format": _FORMAT, **asdict(position), **rest})}
-    return safetensors.torch.save(dict(_apart(tensors)), metadata)
+    return safetensors.torch.save(dict(_unshared(tensors)), metadata)
 
 
-def _apart(tensors: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors without shared memory (tied weights), as the file holds each on its own; others are not copied."""
+def _unshared(tensors: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yields the tensors with copies of those that share memory (tied weights), because safetensors refuses shared memory."""
     seen: set[int] = set()
     for name, tensor in tensors.items():
         whole = tensor.detach().contiguous()
@@ -150,27 +152,27 @@ def _parse(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         header = json.loads(data[8 : 8 + length])
         metadata: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("pangea", "{}"))
     except Exception as error:
-        raise BadSnapshot(f"not a whole safetensors file: {error}") from error
+        raise BadSnapshot(f"not a complete safetensors file: {error}") from error
     if metadata.get("format") != _FORMAT:
-        raise BadSnapshot(f"not a snapshot: its format is {metadata.get('format')!r}, wanted {_FORMAT!r}")
+        raise BadSnapshot(f"not a snapshot: its format is {metadata.get('format')!r}, expected {_FORMAT!r}")
     return tensors, metadata
 
 
 def model_tensors(data: bytes) -> dict[str, torch.Tensor]:
-    """The weights of a snapshot, for `model.load_state_dict`: parameters and buffers under their names in `state_dict`.
+    """Returns the weights of a snapshot, for `model.load_state_dict`: parameters and buffers under their names in `state_dict`.
 
     Raises:
-        BadSnapshot: if the bytes are no snapshot.
+        BadSnapshot: the bytes are not a snapshot.
     """
     tensors, _ = _parse(data)
     return {name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)}
 
 
 def position_of(data: bytes) -> Position:
-    """Where in the run a snapshot was made.
+    """Returns the position in the run at which a snapshot was taken.
 
     Raises:
-        BadSnapshot: if the bytes are no snapshot.
+        BadSnapshot: the bytes are not a snapshot.
     """
     return _position(_parse(data)[1])
 
@@ -180,19 +182,19 @@ def _position(metadata: dict[str, Any]) -> Position:
 
 
 def training_of(data: bytes) -> str:
-    """How a step changed the parameters where a snapshot was made; empty if it does not say.
+    """Returns the training description that a snapshot was taken with; empty if it has none.
 
     Raises:
-        BadSnapshot: if the bytes are no snapshot.
+        BadSnapshot: the bytes are not a snapshot.
     """
     return str(_parse(data)[1].get("training", ""))
 
 
 def load_model(data: bytes, model: torch.nn.Module) -> Position:
-    """Loads parameters and buffers alone, for a script that goes on with another optimizer.
+    """Loads only the parameters and buffers, for a script that continues with another optimizer.
 
     Raises:
-        BadSnapshot: with the reason; the model may then be half loaded and must not be used.
+        BadSnapshot: with the reason; the model may then be partially loaded and must not be used.
     """
     tensors, metadata = _parse(data)
     try:
@@ -211,27 +213,27 @@ def decode_into(
     *,
     other_scheduler: bool = False,
 ) -> Position:
-    """Loads a snapshot, to the last bit.
+    """Loads a snapshot bit by bit.
 
     Args:
-        data: what `encode` gave.
-        model, optimizer, scheduler, state: of the same structure as those that were encoded; overwritten.
-        other_scheduler: the script has another scheduler than the snapshot, which is not touched.
+        data: a snapshot, as `encode` returns it.
+        model, optimizer, scheduler, state: of the same structure as those encoded; overwritten.
+        other_scheduler: the script's scheduler differs from that of the snapshot, and remains as it is.
     Returns:
-        where in the run it was made.
+        the position in the run at which it was taken.
     Raises:
-        BadSnapshot: with the reason; the model may then be half loaded and must not be used.
+        BadSnapshot: with the reason; the model may then be partially loaded and must not be used.
     """
     tensors, metadata = _parse(data)
     if other_scheduler:
         scheduler = None
     elif ("scheduler" in metadata) != (scheduler is not None):
         have, want = ("a", "none") if scheduler is None else ("no", "one")
-        raise BadSnapshot(f"the snapshot holds {have} scheduler and this worker has {want}; start all workers with the same script and arguments")
+        raise BadSnapshot(f"the snapshot has {have} scheduler, but this worker has {want}; start all workers with the same script and arguments")
     kept = {name.removeprefix(_STATE) for name in metadata if name.startswith(_STATE)}
     if kept != set(state):
         have_state, want_state = (", ".join(sorted(names)) or "none" for names in (kept, state))
-        raise BadSnapshot(f"the snapshot holds the state of run.after_step: {have_state}, and this worker has {want_state}; start all workers with the same script and arguments")
+        raise BadSnapshot(f"the snapshot has state of run.after_step: {have_state}, but this worker has: {want_state}; start all workers with the same script and arguments")
     try:
         model.load_state_dict({name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)})
         packed = _unpack(metadata["optimizer"], tensors)
@@ -239,15 +241,15 @@ def decode_into(
         _restore_exactly(optimizer, packed["state"])
         if scheduler is not None:
             scheduler.load_state_dict(_unpack(metadata["scheduler"], tensors))
-        for name, keeper in state.items():
-            keeper.load_state_dict(_unpack(metadata[_STATE + name], tensors))
+        for name, owner in state.items():
+            owner.load_state_dict(_unpack(metadata[_STATE + name], tensors))
         return _position(metadata)
     except Exception as error:
         raise BadSnapshot(f"the snapshot does not fit this model, optimizer and scheduler: {error}") from error
 
 
 def _restore_exactly(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Any]]) -> None:
-    """Puts each parameter's state in as it was: `load_state_dict` casts tensors to the parameter's dtype, and takes text and counters apart."""
+    """Restores each parameter's state exactly: `load_state_dict` casts tensors to the parameter's dtype, and rebuilds text and counters as other types."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, entries in state.items():
         optimizer.state[parameters[index]] = entries

@@ -1,4 +1,4 @@
-"""A snapshot carries the whole state: training goes on from it with the same bits."""
+"""A snapshot contains the complete state: training continues from it with the same bits."""
 
 from collections import Counter
 from typing import Any
@@ -37,7 +37,7 @@ def adam(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(model.parameters(), lr=0.1 + 0.2, betas=(0.9, 1 / 3))
 
 
-def test_training_goes_on_from_a_snapshot_with_the_same_bits() -> None:
+def test_training_continues_from_a_snapshot_with_the_same_bits() -> None:
     model = build(1)
     optimizer = adam(model)
     scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, patience=1, factor=1 / 3)
@@ -53,7 +53,7 @@ def test_training_goes_on_from_a_snapshot_with_the_same_bits() -> None:
     assert snapshot.encode(other, other_optimizer, other_scheduler, POSITION) == snapshot.encode(model, optimizer, scheduler, POSITION)
 
 
-def test_the_file_tells_where_in_the_run_it_was_made_and_holds_plain_weights() -> None:
+def test_a_snapshot_has_its_position_in_the_run_and_plain_weights() -> None:
     model = build(1)
     model[0].requires_grad_(False)
     data = snapshot.encode(model, adam(model), None, POSITION)
@@ -64,7 +64,7 @@ def test_the_file_tells_where_in_the_run_it_was_made_and_holds_plain_weights() -
 
 
 @pytest.mark.parametrize("value", [0.1 + 0.2, -0.0, float("inf"), float("-inf"), float("nan"), 5e-324, 1e308, 1 << 62, True, None, "text", (1.5, (2, None)), [1, [2.5]]])
-def test_numbers_beside_the_tensors_keep_every_bit(value: Any) -> None:
+def test_values_besides_tensors_keep_every_bit(value: Any) -> None:
     model = build(1)
     optimizer, other = (torch.optim.SGD(model.parameters(), lr=0.1) for _ in range(2))
     optimizer.param_groups[0]["extra"] = value
@@ -74,11 +74,11 @@ def test_numbers_beside_the_tensors_keep_every_bit(value: Any) -> None:
     for loaded in (other.param_groups[0]["extra"], state["nested"][3]):
         assert repr(loaded) == repr(value)
         assert type(loaded) is type(value)
-    assert torch.equal(state["wide"], torch.full((2,), 1 / 3, dtype=torch.float64)), "what is wider than its parameter stays so"
+    assert torch.equal(state["wide"], torch.full((2,), 1 / 3, dtype=torch.float64)), "state in a wider dtype than its parameter must keep it"
     assert state["nested"]["milestones"] == Counter({2: 1})
 
 
-def test_the_same_state_gives_the_same_bytes() -> None:
+def test_equal_states_give_equal_bytes() -> None:
     model = build(1)
     optimizer = adam(model)
     advance(model, optimizer, lr_scheduler.StepLR(optimizer, 2), range(2))
@@ -86,19 +86,19 @@ def test_the_same_state_gives_the_same_bytes() -> None:
 
 
 class Extra(nn.Linear):
-    """Keeps something beside its tensors."""
+    """A layer with state besides its tensors."""
 
     def get_extra_state(self) -> Any:
         return {"a": 1}
 
 
-def test_state_that_is_no_tensor_is_refused_by_name() -> None:
+def test_model_state_that_is_not_a_tensor_is_refused_by_name() -> None:
     model = nn.Sequential(Extra(2, 2))
     with pytest.raises(snapshot.BadSnapshot, match=r"0\._extra_state of the model's state is a dict"):
         snapshot.encode(model, adam(model), None, POSITION)
 
 
-def test_bytes_of_something_else_are_refused() -> None:
+def test_bytes_that_are_not_a_snapshot_of_this_model_are_refused() -> None:
     model = build(1)
     optimizer = adam(model)
     data = snapshot.encode(model, optimizer, None, POSITION)
@@ -109,5 +109,5 @@ def test_bytes_of_something_else_are_refused() -> None:
             snapshot.model_tensors(broken)
     with pytest.raises(snapshot.BadSnapshot, match="does not fit"):
         snapshot.decode_into(data, nn.Linear(4, 8), optimizer)
-    with pytest.raises(snapshot.BadSnapshot, match="holds no scheduler and this worker has one"):
+    with pytest.raises(snapshot.BadSnapshot, match="has no scheduler, but this worker has one"):
         snapshot.decode_into(data, build(1), optimizer, lr_scheduler.StepLR(optimizer, 1))

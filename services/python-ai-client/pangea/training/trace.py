@@ -1,4 +1,4 @@
-"""The outputs of a model's modules, in the order of their calls: to find the first one that differs between two computations of the same batch."""
+"""Records the outputs of a model's modules in call order, to find the first one that differs between two computations of the same batch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _digest(value: Any) -> str:
 
 
 class OutputTrace:
-    """Collects (module, digest of its inputs, digest of its outputs) of each call between `start` and `stop`."""
+    """Records (module, digest of its inputs, digest of its outputs) for each call between `start` and `stop`."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._model = model
@@ -38,14 +38,14 @@ class OutputTrace:
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def start(self) -> None:
-        """Forgets earlier entries, and collects those of the calls from now on."""
+        """Clears the entries and starts recording."""
         self.stop()
         self.entries = []
-        # What contains others is called after them, so that the innermost module that differs is named.
+        # Forward hooks of a container run after those of its children, so the innermost module that differs comes first.
         self._hooks = [module.register_forward_hook(self._hook(name or "the model")) for name, module in self._model.named_modules()]
 
     def stop(self) -> None:
-        """Collects no more."""
+        """Stops recording."""
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
@@ -58,14 +58,14 @@ class OutputTrace:
 
 
 def first_difference(one: list[tuple[str, str, str]], other: list[tuple[str, str, str]]) -> str:
-    """A sentence about the first call in which two computations differ."""
+    """Returns a sentence about the first call in which two computations differ."""
     for (name, inputs, outputs), (other_name, other_inputs, other_outputs) in zip(one, other, strict=False):
         if name != other_name:
             return f"the model calls {name} where it called {other_name} before"
         if inputs != other_inputs:
-            return f"the input of {name} differs already: look at what the script does between the batch and {name}"
+            return f"the input of {name} already differs: check what the script does between the batch and {name}"
         if outputs != other_outputs:
-            return f"{name} is the first module whose output differs, from equal inputs: it keeps a state, or draws random numbers"
+            return f"{name} is the first module whose output differs, from equal inputs: it keeps state, or draws random numbers"
     if len(one) != len(other):
-        return f"the model makes {len(one)} calls of modules in one order and {len(other)} in the other"
-    return "all modules give equal outputs: look at what the script computes from them, and at the backward pass"
+        return f"the model calls {len(one)} modules in one order and {len(other)} in the other"
+    return "all modules return equal outputs: check what the script computes from them, and the backward pass"

@@ -1,7 +1,7 @@
-"""The fixed binary tree over shard numbers in which gradient sums meet.
+"""The fixed binary tree over shard numbers in which gradient sums are added.
 
-node(first, count) = node(first, count / 2) + node(first + count / 2, count / 2), element by element in float32, left operand first. Addition of floats
-is not associative; adding in this one order makes the total independent of who computed which shard. The orchestrator adds the rest in the same tree.
+node(first, count) = node(first, count / 2) + node(first + count / 2, count / 2), element by element in float32, left operand first. Float addition is not
+associative; adding in this one order makes the total independent of which worker computed which shard. The orchestrator adds the workers' sums in the same tree.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Node(Generic[Value]):
-    """The sum over the shards [first, first + count); count is a power of two that divides first."""
+    """The sum over the shards [first, first + count), where count is a power of two that divides first."""
 
     first: int
     count: int
@@ -23,18 +23,18 @@ class Node(Generic[Value]):
 
 
 class Forest(Generic[Value]):
-    """Sums of ascending shards, added up as they come: of complete subtrees only the root is kept."""
+    """Adds the sums of ascending shards as they arrive, keeping only the roots of complete subtrees."""
 
     def __init__(self, add: Callable[[Value, Value], Value]) -> None:
         """Args:
-        add: left and right operand to their sum; it may reuse the memory of either.
+        add: returns the sum of its left and right operand; it may reuse the memory of either.
         """
         self._add = add
         self._roots: list[Node[Value]] = []
-        self._closed = 0  # so many of the roots are not added to any more
+        self._closed = 0  # the first N roots that nothing is added to any more
 
     def insert(self, shard: int, value: Value, *, separate: bool = False) -> None:
-        """Takes the sum of a shard above all earlier ones. A `separate` one stays a root of its own."""
+        """Adds the sum of a shard whose number is above all earlier ones. A `separate` one remains a root by itself."""
         node = Node(shard, 1, value)
         if separate:
             self._roots.append(node)
@@ -47,7 +47,7 @@ class Forest(Generic[Value]):
         self._roots.append(node)
 
     def roots(self) -> list[Node[Value]]:
-        """The roots of the largest complete subtrees, ascending; together they cover exactly the shards that came."""
+        """Returns the roots of the largest complete subtrees, ascending; together they cover exactly the inserted shards."""
         return list(self._roots)
 
 
@@ -56,14 +56,14 @@ def _is_left_sibling(left: Node[Value], node: Node[Value]) -> bool:
 
 
 def merge(leaves: Mapping[int, Value], add: Callable[[Value, Value], Value], separate: Container[int] = ()) -> list[Node[Value]]:
-    """Adds up the aligned subtrees that are complete.
+    """Adds up the complete aligned subtrees of the given shards.
 
     Args:
-        leaves: sum of each shard, by its number.
-        add: left and right operand to their sum; it may reuse the memory of either.
-        separate: shards that stay roots of their own.
+        leaves: the sum of each shard, by its number.
+        add: returns the sum of its left and right operand; it may reuse the memory of either.
+        separate: shards that remain roots by themselves.
     Returns:
-        as `Forest.roots`.
+        the roots, as `Forest.roots` returns them.
     """
     forest = Forest(add)
     for shard in sorted(leaves):

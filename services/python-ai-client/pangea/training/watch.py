@@ -1,10 +1,10 @@
-"""Notices when a script changes what only the run may change: parameters, and the settings of the optimizer.
+"""Detects when a script changes what only the run may change: parameters, and the settings of the optimizer.
 
-Workers apply the same steps to the same state. What a script changes besides, in its loop or in a forward pass, happens once for each batch that this worker
-computes, so it would make the result depend on how the batches are shared out.
+Workers apply the same steps to the same state. Any other change that a script makes, in its loop or in a forward pass, happens once for each batch that this
+worker computes, so the result would depend on how the batches are distributed.
 
-A change in place moves a tensor's version, and an assignment to `.data` its address: both are looked at for each batch. A change in place through `.data` moves
-neither. It is found by checksums over the bytes: of all parameters in the first steps, of a part of them (1 MiB) in each later step, in turn.
+An in-place change increments a tensor's version, and an assignment to `.data` changes its address: both are checked for each batch. An in-place change through
+`.data` does neither. It is detected by checksums over the bytes: of all parameters in the first steps, and of 1 MiB of them in each later step, in rotation.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from pangea.errors import BrokenPromise
-from pangea.training.tensors import Place
+from pangea.training.tensors import TensorSlot
 
-# Steps of this process in which all bytes are looked at.
+# Steps of this process in which all bytes are checked.
 _FULL_STEPS = 3
-# Bytes of the parameters that are looked at in each later step.
+# Bytes of the parameters that are checked in each later step.
 _PART_BYTES = 1 << 20
 
 _AFTER = "write it as run.after_step(fn), which runs once a step on each worker, on the same parameters"
@@ -35,7 +35,7 @@ _SETTING = {
 
 
 def checksum(tensor: torch.Tensor) -> int:
-    """A number over the bytes of a CPU tensor that any single change moves; at about the speed of memory."""
+    """Returns a checksum over the bytes of a CPU tensor that any change of one byte alters; runs at about memory bandwidth."""
     flat = tensor.detach().contiguous().reshape(-1)
     if flat.numel() == 0:
         return 0
@@ -46,31 +46,31 @@ def checksum(tensor: torch.Tensor) -> int:
 
 
 class ParameterWatch:
-    """Looks after the values of parameters."""
+    """Detects changes of parameters between two baselines."""
 
-    def __init__(self, parameters: Sequence[Place]) -> None:
+    def __init__(self, parameters: Sequence[TensorSlot]) -> None:
         """Args:
-        parameters: each place of one in the model; frozen ones too.
+        parameters: every slot of a parameter in the model, including frozen ones.
         """
         self._parameters = parameters
         self._steps = 0
         self._next = 0
-        self.remember()
+        self.record_baseline()
 
     @property
     def in_full(self) -> bool:
-        """Whether all bytes are looked at, as in the first steps."""
+        """Whether all bytes are checked, as in the first steps."""
         return self._steps <= _FULL_STEPS
 
-    def remember(self) -> None:
-        """Takes what is there now for what has to stay, until the next step."""
+    def record_baseline(self) -> None:
+        """Makes the current values those that must not change until the next step."""
         self._steps += 1
-        self._versions = [(place.tensor._version, place.tensor.data_ptr()) for place in self._parameters]
+        self._versions = [(slot.tensor._version, slot.tensor.data_ptr()) for slot in self._parameters]
         chosen = range(len(self._parameters)) if self.in_full else self._part()
         self._sums = {index: self._checksum(index) for index in chosen}
 
     def _part(self) -> list[int]:
-        """The next parameters in turn, at least one; of a large one its next MiB stands for it."""
+        """Returns the indices of the next parameters in rotation, at least one; of a large one only one piece of 1 MiB is checked."""
         part, size = [], 0
         for _ in range(len(self._parameters)):
             if size >= _PART_BYTES:
@@ -91,18 +91,18 @@ class ParameterWatch:
         return checksum(tensor.reshape(-1)[piece * most : (piece + 1) * most])
 
     def check(self, where: str, *, bytes_too: bool) -> None:
-        """Looks whether all is as it was.
+        """Checks that no parameter has changed since the baseline.
 
         Args:
-            where: "pass" or "loop", where a change would have been made.
-            bytes_too: look at the checksums as well.
+            where: "pass" or "loop": where a change would have been made.
+            bytes_too: compare the checksums as well.
         Raises:
-            BrokenPromise: naming the first parameter that changed, with what to write instead.
+            BrokenPromise: naming the first parameter that changed, and what to write instead.
         """
-        for place, (version, address) in zip(self._parameters, self._versions, strict=True):
-            tensor = place.tensor
-            if place.holds() is not tensor or tensor._version != version or tensor.data_ptr() != address:
-                raise self._broken(place.name, where)
+        for slot, (version, address) in zip(self._parameters, self._versions, strict=True):
+            tensor = slot.tensor
+            if slot.current() is not tensor or tensor._version != version or tensor.data_ptr() != address:
+                raise self._broken(slot.name, where)
         if bytes_too:
             for index, expected in self._sums.items():
                 if self._checksum(index) != expected:
@@ -124,20 +124,22 @@ def _same(one: Any, other: Any) -> bool:
 
 
 class SettingsWatch:
-    """Looks after the settings of an optimizer's groups: rates, momenta, decay, and which parameters they are of."""
+    """Detects changes of the settings of an optimizer's groups: rates, momenta, decay, and their parameters."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
-        self.remember()
+        self.record_baseline()
 
-    def remember(self) -> None:
-        """Takes the settings of now for those that have to stay, until the next step."""
+    def record_baseline(self) -> None:
+        """Makes the current settings those that must not change until the next step."""
         self._settings = _settings(self._optimizer)
         self._members = [[id(parameter) for parameter in group["params"]] for group in self._optimizer.param_groups]
 
     def check(self) -> None:
-        """Raises:
-        BrokenPromise: naming the first setting that changed, with what to write instead.
+        """Checks that no setting has changed since the baseline.
+
+        Raises:
+            BrokenPromise: naming the first setting that changed, and what to write instead.
         """
         groups = self._optimizer.param_groups
         if [[id(parameter) for parameter in group["params"]] for group in groups] != self._members:

@@ -1,4 +1,4 @@
-"""What a script changes behind the run's back is found, however it does it."""
+"""A script that changes parameters or settings behind the run's back is detected, however it does so."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from pangea.errors import BrokenPromise
-from pangea.training.tensors import places
+from pangea.training.tensors import tensor_slots
 from pangea.training.watch import ParameterWatch, SettingsWatch, checksum
 
 
 def watched(model: nn.Module) -> ParameterWatch:
-    return ParameterWatch([place for place, _ in places(model, "_parameters")])
+    return ParameterWatch([slot for slot, _ in tensor_slots(model, "_parameters")])
 
 
 def by_data(model: nn.Linear) -> None:
@@ -44,20 +44,20 @@ def test_each_way_to_change_a_parameter_is_named(change: Callable[[nn.Linear], N
         watch.check(where, bytes_too=True)
 
 
-def test_what_the_run_changes_is_remembered() -> None:
+def test_a_new_baseline_accepts_the_runs_own_changes() -> None:
     model = nn.Linear(4, 3)
     watch = watched(model)
     by_data(model)
-    watch.remember()
+    watch.record_baseline()
     watch.check("loop", bytes_too=True)
 
 
-def test_a_change_through_data_is_found_within_a_round_over_all_parameters() -> None:
-    """After the first steps only a part is looked at: about 1 MiB a step, in turn."""
+def test_a_change_through_data_is_detected_within_one_rotation_over_all_parameters() -> None:
+    """After the first steps only a part is checked: about 1 MiB a step, in rotation."""
     model = nn.Sequential(*(nn.Linear(400, 400, bias=False) for _ in range(8)))  # 640 kB each
     watch = watched(model)
     for _ in range(8):
-        watch.remember()
+        watch.record_baseline()
     assert not watch.in_full
     looked_at = 0
     for _ in range(8):
@@ -66,15 +66,15 @@ def test_a_change_through_data_is_found_within_a_round_over_all_parameters() -> 
             watch.check("loop", bytes_too=True)
         except BrokenPromise:
             looked_at += 1
-        watch.remember()
+        watch.record_baseline()
     assert 1 <= looked_at < 8
 
 
-def test_a_large_parameter_is_looked_at_piece_by_piece() -> None:
+def test_a_large_parameter_is_checked_piece_by_piece() -> None:
     model = nn.Linear(1024, 1024, bias=False)  # 4 MiB
     watch = watched(model)
     for _ in range(6):
-        watch.remember()
+        watch.record_baseline()
     found = 0
     for _ in range(4):
         model.weight.data[-1, -1] += 1.0
@@ -82,12 +82,12 @@ def test_a_large_parameter_is_looked_at_piece_by_piece() -> None:
             watch.check("loop", bytes_too=True)
         except BrokenPromise:
             found += 1
-        watch.remember()
+        watch.record_baseline()
     assert found == 1
 
 
 @pytest.mark.parametrize("value", [torch.zeros(0), torch.ones(3, dtype=torch.bfloat16), torch.arange(12.0).reshape(3, 4).t(), torch.ones(5, dtype=torch.uint8), torch.tensor(2.5)])
-def test_a_checksum_sees_any_single_change(value: torch.Tensor) -> None:
+def test_a_checksum_detects_any_single_change(value: torch.Tensor) -> None:
     assert checksum(value) == checksum(value.clone())
     flat = value.contiguous().reshape(-1).view(torch.uint8)
     for index in range(flat.numel()):
@@ -122,5 +122,5 @@ def test_a_changed_setting_of_the_optimizer_is_named(change: Callable[[list[dict
     change(adam.param_groups)
     with pytest.raises(BrokenPromise, match=message):
         watch.check()
-    watch.remember()
+    watch.record_baseline()
     watch.check()

@@ -1,1 +1,1 @@
-"""A worker of a run: `pangea.join`, the loop over batches, and what it says to the services."""
+"""A worker of a run: `pangea.join`, the loop over batches, and the communication with the services."""

@@ -1,4 +1,4 @@
-"""When to try again after a service is lost, and when to give up."""
+"""When to retry after the connection to a service is lost, and when to give up."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-# Not the global generator: that one is seeded for each shard, alike on all workers.
-_chance = random.Random()
+# Not the global generator: that one is seeded for each shard, identically on all workers.
+_random = random.Random()
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.02, 1.0
 
 
 class Backoff:
-    """Pauses between attempts: they double from 20 ms to 1 s, each cut by up to half at random, so that workers do not come back all at once.
+    """Pauses between attempts: they double from 20 ms to 1 s, each shortened by up to half at random, so that workers do not reconnect all at once.
 
-    The time without a connection counts until `progressed`; when it is more than the limit, no more attempts are made.
+    The time without a connection accumulates until `progressed`; when it exceeds the limit, no more attempts are made.
     """
 
     def __init__(
@@ -25,54 +25,54 @@ class Backoff:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
-        uniform: Callable[[float, float], float] = _chance.uniform,
+        uniform: Callable[[float, float], float] = _random.uniform,
     ) -> None:
         """Args:
-        limit: seconds without a connection after which `pause` gives up.
-        clock, now, sleep, uniform: time as it passes, time of day (both in seconds), pauses, and random numbers.
+        limit: seconds without a connection after which `pause` returns false.
+        clock, now, sleep, uniform: monotonic time and time of day (both in seconds), sleeping, and random numbers.
         """
         self.limit = limit
         self._clock, self._now, self._sleep, self._uniform = clock, now, sleep, uniform
         self.progressed()
 
     def progressed(self) -> None:
-        """Something was achieved over the connection: the next outage is a new one."""
+        """Resets the accumulated time, because the connection led to progress: the next outage is a new one."""
         self._pause = _FIRST_SECONDS
-        self._lost_at: float | None = None
-        self._before = 0.0  # seconds of outages that nothing was achieved between
+        self._outage_started: float | None = None
+        self._earlier_outages = 0.0  # seconds of earlier outages without progress in between
         self._since = ""
 
     def connected(self) -> None:
-        """There is a connection again."""
-        if self._lost_at is not None:
-            self._before += self._clock() - self._lost_at
-            self._lost_at = None
+        """Stops the clock of the current outage, because the connection is restored."""
+        if self._outage_started is not None:
+            self._earlier_outages += self._clock() - self._outage_started
+            self._outage_started = None
 
     @property
-    def left(self) -> float:
-        """Seconds until the limit."""
-        current = self._clock() - self._lost_at if self._lost_at is not None else 0.0
-        return self.limit - self._before - current
+    def remaining(self) -> float:
+        """Remaining seconds until the limit."""
+        current = self._clock() - self._outage_started if self._outage_started is not None else 0.0
+        return self.limit - self._earlier_outages - current
 
     @property
     def since(self) -> str:
-        """When the connection was lost, in UTC; empty if it was not."""
+        """When the connection was lost, as UTC time; empty if it was not."""
         return self._since
 
     def pause(self, at_least: float = 0.0) -> bool:
         """Waits before the next attempt.
 
         Args:
-            at_least: seconds that the service asked for.
+            at_least: seconds that the service asked to wait.
         Returns:
-            whether to make the attempt; false, without waiting, when the limit is reached.
+            whether to make another attempt; false, without waiting, if the limit is reached.
         """
-        if self._lost_at is None:
-            self._lost_at = self._clock()
+        if self._outage_started is None:
+            self._outage_started = self._clock()
             self._since = self._since or datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
-        if self.left <= 0:
+        if self.remaining <= 0:
             return False
         wait = max(at_least, self._uniform(self._pause / 2, self._pause))
         self._pause = min(2 * self._pause, _LONGEST_SECONDS)
-        self._sleep(min(wait, self.left))
+        self._sleep(min(wait, self.remaining))
         return True

@@ -1,10 +1,10 @@
-"""Attempts come fast at first, never faster than is kind to the other side, and end."""
+"""Attempts start quickly, slow down to one a second, and stop at the limit."""
 
 from pangea.worker.backoff import Backoff
 
 
 class Time:
-    """Passes only when somebody sleeps."""
+    """A clock that advances only when `sleep` is called."""
 
     def __init__(self) -> None:
         self.seconds = 1_000.0
@@ -27,7 +27,7 @@ def test_pauses_double_from_20_ms_to_a_second() -> None:
     assert time.pauses == [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0, 1.0]
 
 
-def test_a_pause_is_cut_by_at_most_half() -> None:
+def test_a_pause_is_shortened_by_at_most_half() -> None:
     time = Time()
     policy = backoff(time, 100, low=True)
     for _ in range(8):
@@ -35,13 +35,13 @@ def test_a_pause_is_cut_by_at_most_half() -> None:
     assert time.pauses == [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5]
 
 
-def test_the_service_may_ask_for_more_time() -> None:
+def test_the_service_may_ask_for_a_longer_pause() -> None:
     time = Time()
     assert backoff(time, 100).pause(at_least=3.0)
     assert time.pauses == [3.0]
 
 
-def test_it_gives_up_when_the_limit_is_reached_and_knows_since_when() -> None:
+def test_it_gives_up_at_the_limit_and_reports_when_the_outage_started() -> None:
     time = Time()
     policy = backoff(time, 2.5)
     while policy.pause(at_least=1.0):
@@ -50,13 +50,13 @@ def test_it_gives_up_when_the_limit_is_reached_and_knows_since_when() -> None:
     assert policy.since == "1970-01-01T00:16:40+00:00"
 
 
-def test_time_with_a_connection_does_not_count_but_one_that_achieves_nothing_does_not_begin_anew() -> None:
+def test_time_with_a_connection_does_not_count_but_only_progress_resets_the_limit() -> None:
     time = Time()
     policy = backoff(time, 2.5)
     policy.pause(at_least=2.0)
     policy.connected()
     time.seconds += 1_000
-    assert policy.left == 0.5
+    assert policy.remaining == 0.5
     assert policy.pause(at_least=2.0)
     assert not policy.pause()
     assert policy.since == "1970-01-01T00:16:40+00:00", "the outage is the same one"
@@ -68,12 +68,12 @@ def test_after_progress_an_outage_is_a_new_one() -> None:
     policy.pause(at_least=2.0)
     policy.connected()
     policy.progressed()
-    assert (policy.left, policy.since) == (2.5, "")
+    assert (policy.remaining, policy.since) == (2.5, "")
     policy.pause()
     assert time.pauses == [2.0, 0.02]
 
 
-def test_workers_do_not_come_back_in_step_however_they_are_seeded() -> None:
+def test_workers_with_equal_seeds_do_not_retry_in_lockstep() -> None:
     import random
 
     pauses = []

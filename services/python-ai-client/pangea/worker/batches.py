@@ -1,4 +1,4 @@
-"""Batches as a training loop sees them, and where they come from."""
+"""Batches as a training loop sees them, and their source, the data service."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy
 import torch
 
-from pangea.training.determinism import same_randomness, shard_seed
+from pangea.training.determinism import preserved_random_state, shard_seed
 
 if TYPE_CHECKING:
     from pangea import _native
 
-    # Split, seed, epoch, step in the epoch, batch size, shard, shards, least samples of a shard.
+    # Split, seed, epoch, step in the epoch, batch size, shard, shards, minimum samples of a shard.
     _Request = tuple[_native.Split, int, int, int, int, int, int, int]
 
 _DTYPES = {
@@ -29,8 +29,8 @@ _DTYPES = {
     "uint8": torch.uint8,
     "bool": torch.bool,
 }
-# Batches asked for ahead of the one that is computed: enough to hide the service's answer, few enough to bound memory.
-_AHEAD = 32
+# Batches requested ahead of the current one: enough to hide the service's latency, few enough to bound memory.
+_MAX_PREFETCHED = 32
 _FIRST_SAMPLES = 64
 
 
@@ -39,12 +39,12 @@ class Batch:
     """The samples of one shard of one step.
 
     Attributes:
-        x: [samples, ...features]; over the received memory, not copied.
+        x: [samples, ...features]; shares the received memory, without a copy.
         y: [samples, ...labels].
-        sample_ids: int64 [samples], positions in the raw dataset.
-        epoch, step, shard: `step` counts over the whole run.
-        hash: SHA-256, the identity of the batch.
-        seed: of every random number of this batch; a pure function of the run's seed, step and shard.
+        sample_ids: int64 [samples], indices into the raw dataset.
+        epoch, step, shard: where the batch belongs; `step` counts over the whole run.
+        hash: SHA-256 of the batch's content, as the data service sent it.
+        seed: for all random numbers of this batch; a pure function of the run's seed, step and shard.
     """
 
     x: torch.Tensor
@@ -62,16 +62,16 @@ class Batch:
         return int(self.sample_ids.shape[0])
 
     def torch_generator(self) -> torch.Generator:
-        """A generator of one's own for this batch: the same numbers whoever computes it, and in whatever order."""
+        """Returns a new generator for this batch: its numbers are the same on every worker and in any order of batches."""
         return torch.Generator().manual_seed(self.seed)
 
     def numpy_generator(self) -> numpy.random.Generator:
-        """As `torch_generator`, of numpy."""
+        """Returns the numpy equivalent of `torch_generator`."""
         return numpy.random.default_rng(self.seed)
 
 
 def as_tensor(view: _native.TensorView) -> torch.Tensor:
-    """A torch tensor over received memory. The memory lives as long as the tensor."""
+    """Returns a torch tensor that shares the received memory and keeps it alive."""
     dtype = _DTYPES[view.dtype]
     if len(view.buffer) == 0:
         return torch.empty(view.shape, dtype=dtype)
@@ -92,51 +92,51 @@ def _batch(received: _native.Batch, step: int, seed: int) -> Batch:
 
 
 class BatchSource:
-    """Asks the data service for the shards of a lease, ahead of their use."""
+    """Requests the batches of a lease from the data service, ahead of their use."""
 
     def __init__(self, client: _native.DataClient, seed: int, batch_size: int, shards: int, min_shard_samples: int) -> None:
         self._client = client
-        self._seed, self._batch_size, self._shards, self._least = seed, batch_size, shards, min_shard_samples
+        self._seed, self._batch_size, self._shards, self._min_shard_samples = seed, batch_size, shards, min_shard_samples
 
-    def training(self, epoch: int, epoch_step: int, step: int, shards: list[int]) -> _Ahead:
-        """The batches of `shards` of one step, in that order."""
-        requests: list[_Request] = [("train", self._seed, epoch, epoch_step, self._batch_size, shard, self._shards, self._least) for shard in shards]
-        return _Ahead(self._client, requests, step, self._seed)
+    def training(self, epoch: int, epoch_step: int, step: int, shards: list[int]) -> _Prefetching:
+        """Returns an iterator over the batches of `shards` of one step, in that order."""
+        requests: list[_Request] = [("train", self._seed, epoch, epoch_step, self._batch_size, shard, self._shards, self._min_shard_samples) for shard in shards]
+        return _Prefetching(self._client, requests, step, self._seed)
 
 
 def held_out(client: _native.DataClient, samples: int, batch_size: int) -> Iterator[Batch]:
-    """All held-out samples, in dataset order, at most `batch_size` at a time. Random numbers that are drawn meanwhile leave no trace."""
+    """Yields all held-out samples, in dataset order, at most `batch_size` at a time. The random state is restored afterwards."""
     requests: list[_Request] = [("heldOut", 0, 0, step, batch_size, 0, 1, 0) for step in range(-(-samples // batch_size))]
-    batches = _Ahead(client, requests, 0, 0)
-    with same_randomness():
+    batches = _Prefetching(client, requests, 0, 0)
+    with preserved_random_state():
         yield from batches
 
 
 def first_batch(client: _native.DataClient, samples: int) -> Batch:
-    """The first training samples of a fixed order, at most 64: the same for every worker of a run, at its start and after a resume."""
-    return next(_Ahead(client, [("train", 0, 0, 0, min(samples, _FIRST_SAMPLES), 0, 1, 0)], 0, 0))
+    """Returns the first training samples in a fixed order, at most 64: the same for every worker of a run, at its start and after a resume."""
+    return next(_Prefetching(client, [("train", 0, 0, 0, min(samples, _FIRST_SAMPLES), 0, 1, 0)], 0, 0))
 
 
-class _Ahead:
-    """Iterates over batches while the next ones are on their way."""
+class _Prefetching:
+    """An iterator over batches that keeps requests for the next ones in flight."""
 
     def __init__(self, client: _native.DataClient, requests: list[_Request], step: int, seed: int) -> None:
         self._client, self._requests, self._step, self._seed = client, requests, step, seed
-        self._asked = self._given = 0
-        self._ask()
+        self._requested = self._delivered = 0
+        self._prefetch()
 
-    def _ask(self) -> None:
-        while self._asked < min(len(self._requests), self._given + _AHEAD):
-            self._client.prefetch(*self._requests[self._asked])
-            self._asked += 1
+    def _prefetch(self) -> None:
+        while self._requested < min(len(self._requests), self._delivered + _MAX_PREFETCHED):
+            self._client.prefetch(*self._requests[self._requested])
+            self._requested += 1
 
-    def __iter__(self) -> _Ahead:
+    def __iter__(self) -> _Prefetching:
         return self
 
     def __next__(self) -> Batch:
-        if self._given == len(self._requests):
+        if self._delivered == len(self._requests):
             raise StopIteration
-        received = self._client.batch(*self._requests[self._given])
-        self._given += 1
-        self._ask()
+        received = self._client.batch(*self._requests[self._delivered])
+        self._delivered += 1
+        self._prefetch()
         return _batch(received, self._step, self._seed)

@@ -1,4 +1,4 @@
-"""What a script can ask of the data that it trains on."""
+"""What a script can learn about its dataset."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """The data of a run, as `run.dataset`.
+    """The dataset of a run, available as `run.dataset`.
 
     Attributes:
-        name: for people.
-        train_samples, held_out_samples: how many there are.
-        classes: number of labels; 0 where labels are no classes.
-        class_names: what stands for class 0, 1, ... in the raw data; empty where labels are numbers.
-        columns: names of a table's feature columns, in order; empty texts where it has no header, and no entries for what is no table.
+        name: a display name.
+        train_samples, held_out_samples: the number of samples.
+        classes: the number of classes; 0 if labels are not classes.
+        class_names: the names of class 0, 1, ... in the raw data; empty if labels are numbers.
+        columns: the names of a table's feature columns, in order; empty strings if it has no header, no entries if the dataset is not a table.
         means, deviations: of each column. A served value is (raw value - mean) / deviation.
-        vocabulary: the byte that token 0, 1, ... of a text stands for.
+        vocabulary: the bytes that tokens 0, 1, ... of a text represent; empty if the dataset is not a text.
         steps_per_epoch: steps of the run in one pass over the training samples.
-        steps: of the whole run, as it was started.
+        steps: of the whole run, with the number of epochs that it was started with.
     """
 
     name: str
@@ -39,7 +39,7 @@ class DatasetFacts:
 
     @classmethod
     def of(cls, info: _native.DatasetInfo, settings: _native.JoinReply) -> DatasetFacts:
-        """From what data service and orchestrator have said."""
+        """Combines the information from the data service and the orchestrator."""
         steps = steps_per_epoch(info.train_samples, settings.batch_size, drop_last=settings.drop_last)
         return cls(
             name=info.name,
@@ -57,5 +57,5 @@ class DatasetFacts:
 
 
 def steps_per_epoch(samples: int, batch_size: int, *, drop_last: bool) -> int:
-    """Steps in one pass over the training samples."""
+    """Returns the number of steps in one pass over the training samples."""
     return samples // batch_size if drop_last else -(-samples // batch_size)

@@ -17,19 +17,19 @@ from pangea.errors import calling_line
 from pangea.rundir.notices import Notices
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
-from pangea.training.determinism import TellsUncaught, allows_nondeterminism, configure_torch, seed_shard
+from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
 from pangea.worker.batches import Batch, first_batch
 from pangea.worker.probes import serve_health
-from pangea.worker.rehearsing import Rehearsing, fraction
+from pangea.worker.rehearser import Rehearser, fraction
 from pangea.worker.run import Run
 from pangea.worker.sigterm import Sigterm, Stopped
 from pangea.worker.worker import Addresses, Worker
 
-_AVERAGED = (
-    "a step moves these buffers by the mean of what its shards would have changed: {}. One that counts or adds up needs pangea.join(buffers={{name: 'sum'}}); a moving average of "
-    "sums belongs into run.after_step"
+_AVERAGED_NOTICE = (
+    "a step changes these buffers by the mean of the changes of its shards: {}. A buffer that counts or accumulates needs pangea.join(buffers={{name: 'sum'}}); compute a moving "
+    "average of sums in run.after_step"
 )
 
 
@@ -49,41 +49,41 @@ def join(
     run_dir: str | os.PathLike[str] | None = None,
     timeout: float = 30.0,
 ) -> Run:
-    """Joins the run that PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port) name, or starts one of its own with services as children.
+    """Joins the run at PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or starts a local run with its services as child processes.
 
-    A step's batch is cut into `shards` micro-batches, whose gradients are added up before the optimizer makes its step: that is gradient accumulation, over
-    several workers or in one. For more of it, raise `shards` and `batch_size` together; the memory that activations take is that of batch_size / shards samples.
+    The batch of a step is split into `shards` micro-batches, whose gradients are added up before the optimizer's step: gradient accumulation, over one or several
+    workers. To accumulate more, raise `shards` and `batch_size` together; activations need the memory of batch_size / shards samples.
 
-    Buffers that a forward pass changes (BatchNorm) move once a step, by the mean change over its samples: see `pangea.buffers`.
+    Buffers that a forward pass changes (BatchNorm) are updated once a step, by the mean change over its samples: see `pangea.training.buffers`.
 
     Args:
-        model: on the CPU; the same on every worker (call `pangea.seed_everything` before it is built).
-        optimizer: any torch optimizer over the model's trainable parameters but LBFGS and SparseAdam. Its `step` is called by the run.
-        scheduler: of the optimizer's rates; stepped after every step of the run, not once an epoch. ReduceLROnPlateau is given the step's mean loss.
-        clip_norm: bound of the global norm of a step's gradient.
+        model: on the CPU; identical on every worker (call `pangea.seed_everything` before it is built).
+        optimizer: any torch optimizer over the model's trainable parameters, except LBFGS and SparseAdam. The run calls its `step`.
+        scheduler: of the optimizer's learning rates; stepped after every step of the run, not once an epoch. ReduceLROnPlateau gets the step's mean loss.
+        clip_norm: maximum global norm of a step's gradient.
         rate: the learning rate of all groups as a function of the step's number, from 0; instead of a scheduler.
-        init: called once with the first training samples of a fixed order (at most 64) before the worker joins, for initialisation that depends on data.
-        buffers: "sum" by the name of a buffer that counts or adds up; others move by the mean.
-        epochs, batch_size, shards, seed: of a run of its own; a run that is joined has its own.
-        run_dir: of a run of its own; default `pangea-runs/TIME-SEED`.
+        init: called once with the first training samples in a fixed order (at most 64) before the worker joins, for data-dependent initialisation.
+        buffers: "sum" by the name of a buffer that counts or accumulates; other buffers change by the mean.
+        epochs, batch_size, shards, seed: options of a local run; ignored when an existing run is joined.
+        run_dir: of a local run; default: `pangea-runs/TIME-SEED`.
         timeout: seconds to reach the services.
     Raises:
-        UnsupportedModel, UnsupportedOptimizer: naming what cannot be trained, with what to do.
-        BadSnapshot: naming what of the state cannot be handed to another worker.
-        pangea.WireError: no service at the address.
-        pangea.PeerError: the orchestrator does not take this worker; the message says why.
-        SystemExit: with code 0, if SIGTERM came meanwhile.
+        UnsupportedModel, UnsupportedOptimizer: naming what cannot be trained, and what to do.
+        BadSnapshot: naming the part of the state that cannot be sent to another worker.
+        pangea.WireError: there is no service at the address.
+        pangea.PeerError: the orchestrator refuses this worker; the message says why.
+        SystemExit: with code 0, if SIGTERM arrives before the worker has joined.
     """
-    uncaught = TellsUncaught()
+    uncaught = UncaughtErrorHook()
     level = ensure_pinned()
     configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS", "1")))
     orchestrator, data = os.environ.get("PANGEA_ORCHESTRATOR"), os.environ.get("PANGEA_DATA")
     if bool(orchestrator) != bool(data):
-        raise ValueError("set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or none of them for a run of its own")
+        raise ValueError("set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or neither of them for a local run")
     embedded: EmbeddedServices | None = None
     directory: Path | None = None
     share = fraction()
-    # What cannot be trained is refused before anything is started; what `init` changes is looked at after it.
+    # An unsupported model is refused before any service is started; with `init`, which may change the model, it is checked afterwards.
     training = Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate) if init is None else None
     if not orchestrator or not data:
         embedded = EmbeddedServices.start(RunOptions(epochs=epochs, batch_size=batch_size, shards=shards, seed=seed), run_dir=run_dir, keep_alive=True)
@@ -91,7 +91,7 @@ def join(
     else:
         named = os.environ.get("PANGEA_RUN_DIR")
         directory = Path(named) if named else None
-    # Nothing is computed yet: whoever asks for the end may have it at once, but one that has joined leaves in order.
+    # Until it has joined, nothing is lost if the worker stops immediately; afterwards it leaves the run in order.
     sigterm = Sigterm(lambda: True)
     try:
         health = serve_health()
@@ -103,7 +103,7 @@ def join(
             _initialise(model, init, first_batch(client, client.dataset().train_samples))
         training = training or Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate)
         if allows_nondeterminism():
-            training.parameters.tolerate = lambda text: notices.add(calling_line() + text)
+            training.parameters.on_broken_promise = lambda text: notices.add(calling_line() + text)
         worker = Worker(training, client, addresses, name, level, take_changes=os.environ.get("PANGEA_TAKE_CHANGES") == "1")
     except BaseException as error:
         sigterm.restore()
@@ -113,16 +113,16 @@ def join(
             sys.exit(0)
         raise
     if training.parameters.buffers.averaged:
-        notices.add(_AVERAGED.format(", ".join(training.parameters.buffers.averaged)))
+        notices.add(_AVERAGED_NOTICE.format(", ".join(training.parameters.buffers.averaged)))
     training.guard()
     if health is not None:
         health.worker = worker
-    rehearsing = Rehearsing(training.parameters, worker.reply.seed, share, (addresses.data, addresses.timeout))
-    return Run(worker, directory, embedded, health, sigterm, notices, rehearsing, uncaught)
+    rehearser = Rehearser(training.parameters, worker.settings.seed, share, (addresses.data, addresses.timeout))
+    return Run(worker, directory, embedded, health, sigterm, notices, rehearser, uncaught)
 
 
 def _initialise(model: torch.nn.Module, init: Callable[[Batch], Any], batch: Batch) -> None:
-    """Has the script initialise its model with a batch; random numbers in it are the same on all workers."""
+    """Lets the script initialise its model with a batch; random numbers drawn in `init` are the same on all workers."""
     seed_shard(0, 0, 0)
     init(batch)
     for parameter in model.parameters():

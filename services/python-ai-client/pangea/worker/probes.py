@@ -1,4 +1,4 @@
-"""A worker's answers over HTTP: /healthz (alive), /readyz (takes part in a run), /metrics (Prometheus text)."""
+"""A worker's HTTP probes: /healthz (alive), /readyz (has joined a run), /metrics (Prometheus text)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _figures(worker: Worker | None) -> str:
-    """/metrics; a worker that has not joined is at step 0 and knows no replica."""
+    """Returns the text of /metrics; a worker that has not joined is at step 0 and has no replicas."""
     replicas = [connected for _, connected in worker.data.replicas()] if worker is not None else []
     figures = {
         "step": worker.step if worker is not None else 0,
@@ -34,15 +34,15 @@ def _server(host: str) -> type[ThreadingHTTPServer]:
 
 
 class HealthServer:
-    """Serves on one address, in a thread of its own, until the process ends: before it joins a run, and when it has left one, it is alive as well.
+    """Serves the probes on one address in a thread, until the process ends: before it joins a run, and after it has left one, it is alive as well.
 
     Attributes:
-        worker: takes part in a run now; None if there is none.
+        worker: the worker that has joined a run; None before and after.
     """
 
     def __init__(self, address: str) -> None:
         """Args:
-        address: host:port, with an IPv6 host in brackets; port 0 takes a free one.
+        address: host:port, with an IPv6 host in brackets; port 0 selects a free one.
         """
         host, _, port = address.rpartition(":")
         host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
@@ -60,7 +60,7 @@ class HealthServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *arguments: object) -> None:
-                """Probes are no news."""
+                """Logs nothing: probes arrive every few seconds."""
 
         try:
             self._server = _server(host)((host, int(port)), Handler)
@@ -70,7 +70,7 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port that it serves on."""
+        """The port on which it listens."""
         return int(self._server.server_address[1])
 
     def _answer(self, path: str) -> tuple[int, str]:
@@ -78,21 +78,21 @@ class HealthServer:
         if path == "/healthz":
             return 200, "ok\n"
         if path == "/readyz":
-            return (200, "ok\n") if worker is not None else (503, "takes part in no run\n")
+            return (200, "ok\n") if worker is not None else (503, "has not joined a run\n")
         if path == "/metrics":
             return 200, _figures(worker)
-        return 404, "no such page; there are /healthz, /readyz and /metrics\n"
+        return 404, "not found; available are /healthz, /readyz and /metrics\n"
 
 
-# The same one whenever an address is asked for: it is started before the script, which may join several runs, one after the other.
+# Cached by address: `pangea worker` starts the server before the script, which may join several runs, one after the other.
 _serve = functools.cache(HealthServer)
 
 
 def serve_health() -> HealthServer | None:
-    """The server that PANGEA_HTTP asks for, if it is set.
+    """Starts the server on the address in PANGEA_HTTP, unless it is running already. Returns None if the variable is not set.
 
     Raises:
-        OSError: it cannot listen there; saying what to do.
+        OSError: it cannot listen there; the message says what to do.
     """
     address = os.environ.get("PANGEA_HTTP")
     return _serve(address) if address else None

@@ -1,4 +1,4 @@
-"""What a finished run leaves beside the orchestrator's files."""
+"""The files that a worker writes into the run directory when the run has ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pangea.training.gradients import Parameters
 
 
 def as_json(value: Any) -> Any:
-    """A figure as JSON has it: tensors and arrays as numbers and lists; NaN and infinities, which JSON has not, as null; what is none of these as text."""
+    """Converts a value to JSON: tensors and arrays to numbers and lists; NaN and infinities, which JSON lacks, to null; other types to text."""
     if isinstance(value, torch.Tensor):
         return as_json(value.detach().tolist())
     if isinstance(value, bool) or value is None or isinstance(value, (int, str)):
@@ -35,11 +35,11 @@ def write_results(run_dir: Path, parameters: Parameters, steps: int, results: di
 
     Args:
         run_dir: of the run.
-        parameters: of its model.
-        steps: that they have applied.
-        results: the script's figures.
-        incidents: in the run's ledger.
-        stopped: why the run ended before its last step; empty where it did not.
+        parameters: of the trained model.
+        steps: the number of steps applied to them.
+        results: the figures that the script reports.
+        incidents: the number of incidents in the run's ledger.
+        stopped: why the run ended before its last step; empty if it did not.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().clone().contiguous() for name, tensor in parameters.model.state_dict().items()}

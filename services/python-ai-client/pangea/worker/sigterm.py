@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP to a worker: remembered, and raised only where nothing but a service is waited for. SIGUSR1 is not for workers."""
+"""SIGTERM and SIGHUP in a worker: the signal is recorded, and raised as an exception only while the worker waits for a service. SIGUSR1 is not for workers."""
 
 from __future__ import annotations
 
@@ -15,31 +15,33 @@ class Stopped(Exception):
 
 
 class Sigterm:
-    """From its making until `restore` SIGTERM and SIGHUP do not end the process. SIGUSR1, which asks a run for a checkpoint, is ignored unless somebody has a handler for it.
+    """Handles SIGTERM and SIGHUP from its construction until `restore`, so that they do not end the process.
+
+    SIGUSR1, which requests a checkpoint from the launcher, is ignored, unless it has a handler already.
 
     Attributes:
-        caught: the signal that came to any of these in this process, which then ends as its script says; 0 for none. `pangea worker` looks here for its exit code.
-        asked: whether one came.
-        raises: asked when it comes; whether the handler may raise `Stopped` there.
+        caught: the last signal that any instance in this process received; 0 for none. `pangea worker` derives its exit code from it.
+        requested: whether this instance has received a signal.
+        may_raise: called when a signal arrives; returns whether the handler may raise `Stopped`.
     """
 
     caught: ClassVar[int] = 0
 
-    def __init__(self, raises: Callable[[], bool]) -> None:
-        self.asked, self.raises = False, raises
-        # What is ignored, as SIGHUP is below nohup, stays ignored.
+    def __init__(self, may_raise: Callable[[], bool]) -> None:
+        self.requested, self.may_raise = False, may_raise
+        # An ignored signal stays ignored, such as SIGHUP under nohup.
         ours = [number for number in _TO_END if signal.getsignal(number) is not signal.SIG_IGN]
         self._previous = {number: signal.signal(number, self._on) for number in ours}
         if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
             self._previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
     def _on(self, number: int, _frame: types.FrameType | None) -> None:
-        self.asked, Sigterm.caught = True, number
-        if self.raises():
+        self.requested, Sigterm.caught = True, number
+        if self.may_raise():
             raise Stopped
 
     def restore(self) -> None:
-        """Puts the handlers from before back."""
+        """Restores the previous handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}

@@ -1,4 +1,4 @@
-"""What a worker does for the run between two batches: lease, merge, submit, apply. `Run` is its face to the training loop."""
+"""The worker's side of the protocol with the orchestrator: lease, merge, submit, apply. `Run` is the API for the training loop on top of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pangea.contract import MAX_BROKEN_BYTES
 from pangea.errors import PangeaError
 from pangea.training.determinism import describe_software
 from pangea.training.fingerprints import fingerprints
-from pangea.training.lease import Lease, Vectors
+from pangea.training.lease import Lease, VectorPool
 from pangea.training.optimizer import Step, Training
 from pangea.training.snapshot import Position
 from pangea.training.tree import Node
@@ -26,23 +26,23 @@ from pangea.worker.dataset_facts import DatasetFacts
 _log = logging.getLogger("pangea")
 
 
-def _cut(text: str) -> str:
+def _truncated(text: str) -> str:
     return text.encode()[:MAX_BROKEN_BYTES].decode(errors="ignore")
 
 
 class RunDiverged(PangeaError, RuntimeError):
-    """This worker's parameters are not those of the run."""
+    """This worker's parameters differ from those of the run."""
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the services are, and for how long (seconds) to wait for them.
+    """The addresses of the services, and how long to wait for them, in seconds.
 
     Attributes:
         orchestrator: host:port.
         data: host:port of each replica, separated by commas.
-        timeout: for the first connection, and for progress inside a message.
-        reconnect: how long a lost service is waited for.
+        timeout: for the first connection, and for progress within a message.
+        reconnect: for a lost service to become reachable again.
     """
 
     orchestrator: str
@@ -53,7 +53,7 @@ class Addresses:
 
 @dataclass
 class Seconds:
-    """Where the time of the current step went."""
+    """How the time of the current step was spent, in seconds."""
 
     data: float = 0.0
     compute: float = 0.0
@@ -61,9 +61,15 @@ class Seconds:
 
 
 class Worker:
-    """One worker's place in a run: its connections, its parameters and the step that they stand at.
+    """One worker in a run: its connections, its parameters, and the number of steps applied to them.
 
-    A lost connection to the orchestrator is opened again before the next request; what was computed meanwhile is computed again by whoever is asked to.
+    A lost connection to the orchestrator is reopened before the next request; shards that were computed meanwhile are leased and computed again.
+
+    Attributes:
+        step: steps applied to the parameters.
+        waiting: whether the worker only waits for a service, so that a signal handler may raise.
+        settings: of the run, as the orchestrator sent them.
+        ended: the orchestrator's last message; None until the run has ended.
     """
 
     def __init__(self, training: Training, data: _native.DataClient, addresses: Addresses, name: str, arithmetic: str = "", *, take_changes: bool = False) -> None:
@@ -72,8 +78,8 @@ class Worker:
         data: connected to the data service.
         addresses: of the services.
         name: of the worker.
-        arithmetic: the level that this process is pinned to; empty if to none.
-        take_changes: go on with this script's settings where a checkpoint was made with others.
+        arithmetic: the level that this process is pinned to; empty if it is not pinned.
+        take_changes: use this script's settings where those of a checkpoint differ.
         """
         self.training, self.parameters = training, training.parameters
         self.seconds = Seconds()
@@ -82,16 +88,16 @@ class Worker:
         self.ended: _native.RunFinished | None = None
         self._take_changes = take_changes
         self.name, self._addresses = name, addresses
-        self._lost: _native.WireError | _native.PeerError | None = None
+        self._connection_error: _native.WireError | _native.PeerError | None = None
         self._backoff = Backoff(addresses.reconnect)
-        self._vectors = Vectors(self.parameters.elements)
+        self._vectors = VectorPool(self.parameters.elements)
         self.data = data
         self._dataset = data.dataset()
         self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())
         self._hash = self.parameters.hash()
-        self.reply = self._first_join()
-        self.dataset = DatasetFacts.of(self._dataset, self.reply)
-        self.source = BatchSource(self.data, self.reply.seed, self.reply.batch_size, self.reply.shards, self.reply.min_shard_samples)
+        self.settings = self._first_join()
+        self.dataset = DatasetFacts.of(self._dataset, self.settings)
+        self.source = BatchSource(self.data, self.settings.seed, self.settings.batch_size, self.settings.shards, self.settings.min_shard_samples)
 
     def _join(self, timeout: float, run_id: str = "") -> _native.JoinReply:
         self._orchestrator = _native.OrchestratorClient(self._addresses.orchestrator, timeout)
@@ -109,7 +115,7 @@ class Worker:
         )
 
     def _first_join(self) -> _native.JoinReply:
-        """Joins. An orchestrator that dies meanwhile, or asks to come later, is tried again for as long as it may take to reach it."""
+        """Joins the run. Retries until `Addresses.timeout` if the orchestrator dies meanwhile or asks to retry later."""
         started, backoff = time.monotonic(), Backoff(self._addresses.timeout)
         while True:
             left = self._addresses.timeout - (time.monotonic() - started)
@@ -121,11 +127,11 @@ class Worker:
                     raise
                 if time.monotonic() - started >= self._addresses.timeout or not backoff.pause(later):
                     raise
-                _log.warning("%s tries to join the run at %s again: %s", self.name, self._addresses.orchestrator, error)
+                _log.warning("%s retries to join the run at %s: %s", self.name, self._addresses.orchestrator, error)
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """While this is entered nothing changes but what a service sends, so a signal handler may raise."""
+        """Marks code that only waits for a service and changes no state, so that a signal handler may raise in it."""
         self.waiting = True
         try:
             yield
@@ -133,15 +139,15 @@ class Worker:
             self.waiting = False
 
     def next_lease(self, stopping: Callable[[], bool], stop: str = "") -> Lease | None:
-        """Applies what the orchestrator sends until there are shards to compute.
+        """Handles what the orchestrator sends until there are shards to compute.
 
         Args:
-            stopping: asked before each request; when true, the worker leaves.
-            stop: why the run is to end after the last committed step, if it is.
+            stopping: called before each request; if it returns true, the worker leaves.
+            stop: why the run should end after the last committed step; empty if it should not.
         Returns:
-            the lease, or None when the run is finished or this worker leaves.
+            the lease, or None if the run has ended or this worker leaves.
         Raises:
-            WireError: the orchestrator did not come back in time; the message says since when it is gone, and where it was.
+            WireError: the orchestrator was unreachable for too long; the message has its address and since when.
             PeerError: the run cannot use this worker; the message says why.
         """
         while True:
@@ -159,7 +165,7 @@ class Worker:
                     self._orchestrator.send_snapshot(self.step, self._hash, self.training.encode(self._position()))
                     continue
             except (_native.WireError, _native.PeerError) as error:
-                self._lose(error)
+                self._disconnected(error)
                 continue
             if isinstance(answer, _native.ShardLease):
                 return Lease(answer.step, answer.epoch, answer.epoch_step, answer.shards, frozenset(answer.separate), self._vectors)
@@ -171,38 +177,38 @@ class Worker:
                 self._finish(answer)
                 return None
 
-    def _lose(self, error: _native.WireError | _native.PeerError) -> None:
-        """Notes that the connection is of no more use, unless the error is one that a new connection does not mend."""
+    def _disconnected(self, error: _native.WireError | _native.PeerError) -> None:
+        """Records that the connection is lost, or raises the error if a new connection would not fix it."""
         if isinstance(error, _native.PeerError):
             if error.action not in ("reconnect", "retryLater", "resync"):
                 raise error
             if error.action == "resync":
-                # The orchestrator gives a snapshot to one that says it holds nothing.
+                # The orchestrator sends a snapshot to a worker that reports step 0.
                 self.step = 0
         if not self._backoff.since:
-            _log.warning("%s connects to the orchestrator at %s again: %s", self.name, self._addresses.orchestrator, error)
+            _log.warning("%s lost the connection to the orchestrator at %s and reconnects: %s", self.name, self._addresses.orchestrator, error)
         self._orchestrator.close()
-        self._lost = error
+        self._connection_error = error
 
     def _reconnect(self) -> None:
-        """Joins the run again if the connection was lost."""
-        while (lost := self._lost) is not None:
+        """Rejoins the run if the connection was lost."""
+        while (lost := self._connection_error) is not None:
             with self.interruptible():
                 again = self._backoff.pause(lost.retry_after if isinstance(lost, _native.PeerError) else 0.0)
             if not again:
                 raise _native.WireError(
-                    f"the orchestrator at {self._addresses.orchestrator} is gone since {self._backoff.since} and did not come back within {self._backoff.limit:g} s: {lost}; "
-                    "start it again with the run's directory and then its workers, or raise PANGEA_RECONNECT_SECONDS"
+                    f"the orchestrator at {self._addresses.orchestrator} has been unreachable since {self._backoff.since}, for more than {self._backoff.limit:g} s: {lost}; "
+                    "restart it with the run's directory, then the workers, or raise PANGEA_RECONNECT_SECONDS"
                 ) from lost
             try:
                 with self.interruptible():
-                    self._join(min(self._addresses.timeout, max(self._backoff.left, 1.0)), self.reply.run_id)
+                    self._join(min(self._addresses.timeout, max(self._backoff.remaining, 1.0)), self.settings.run_id)
             except (_native.WireError, _native.PeerError) as error:
-                self._lose(error)
+                self._disconnected(error)
                 continue
             self._backoff.connected()
-            self._lost = None
-            _log.warning("%s is connected to the orchestrator again and holds %d steps", self.name, self.step)
+            self._connection_error = None
+            _log.warning("%s reconnected to the orchestrator, with %d steps applied", self.name, self.step)
 
     def submit(self, lease: Lease) -> None:
         """Sends the gradient sums of a finished lease: one message for each aligned subtree.
@@ -214,30 +220,30 @@ class Worker:
             for node in lease.roots():
                 self._submit_node(lease, node)
         except (_native.WireError, _native.PeerError) as error:
-            self._lose(error)
+            self._disconnected(error)
         lease.release()
         self.seconds.exchange += time.perf_counter() - started
 
     def _submit_node(self, lease: Lease, node: Node[torch.Tensor]) -> None:
         reports = [lease.reports[shard] for shard in range(node.first, node.first + node.count)]
         verdict, detail = self._orchestrator.submit(lease.step, node.first, node.count, node.value.numpy(), reports)
-        # Who is right about other bits is found out by the orchestrator, and it sends away who is not.
+        # Another worker submitted different bits. The orchestrator determines which are right, and dismisses the worker with the wrong ones.
         if verdict == "conflict":
             _log.warning("%s: %s", self.name, detail)
-        # Someone else was faster, or the step is closed: nothing is lost, ask for work.
+        # "duplicate": another worker was faster; "stale": the step is already committed. Nothing is lost, so ask for work.
         elif verdict not in ("accepted", "duplicate", "stale"):
-            raise RunDiverged(f"the orchestrator did not take shards {node.first}..{node.first + node.count - 1} of step {lease.step} ({verdict}): {detail}")
+            raise RunDiverged(f"the orchestrator rejected shards {node.first}..{node.first + node.count - 1} of step {lease.step} ({verdict}): {detail}")
 
     def _position(self) -> Position:
-        return Position(self.step, self.reply.seed, self.reply.shards, self.reply.batch_size)
+        return Position(self.step, self.settings.seed, self.settings.shards, self.settings.batch_size)
 
     def _apply(self, aggregate: _native.Aggregate) -> None:
         started = time.perf_counter()
         if aggregate.step != self.step:
-            raise RunDiverged(f"got the gradient of step {aggregate.step} while holding the parameters of step {self.step}")
+            raise RunDiverged(f"received the gradient of step {aggregate.step}, but this worker has the parameters of step {self.step}")
         total = torch.frombuffer(aggregate.gradients, dtype=torch.float32)
-        self.training.apply(total, aggregate.samples, aggregate.loss_sum, aggregate.divisor, self._describe(aggregate), self.reply.seed)
-        self._moved(self.step + 1)
+        self.training.apply(total, aggregate.samples, aggregate.loss_sum, aggregate.divisor, self._describe(aggregate), self.settings.seed)
+        self._advanced_to(self.step + 1)
         self.seconds.compute += time.perf_counter() - started
 
     def _describe(self, aggregate: _native.Aggregate) -> Step:
@@ -247,31 +253,33 @@ class Worker:
 
     def _load(self, received: _native.Snapshot) -> None:
         position = self.training.load(bytes(received.data), take_changes=self._take_changes)
-        self._moved(received.step)
+        self._advanced_to(received.step)
         if position != self._position():
-            raise RunDiverged(f"the snapshot says that it is of {position}, where the run is at {self._position()}")
+            raise RunDiverged(f"the snapshot was taken at {position}, but the run is at {self._position()}")
         if self._hash != received.parameters_hash:
-            raise RunDiverged(f"the snapshot of step {received.step} loads to other parameters than it was made from; is this the same torch build and processor kind?")
+            raise RunDiverged(
+                f"the parameters loaded from the snapshot of step {received.step} have a different hash than the original ones; check that all workers use the same torch build"
+            )
 
-    def _moved(self, step: int) -> None:
+    def _advanced_to(self, step: int) -> None:
         self.step = step
         self._hash = self.parameters.hash()
         self._backoff.progressed()
 
     def _finish(self, finished: _native.RunFinished) -> None:
         if finished.steps != self.step or finished.parameters_hash != self._hash:
-            raise RunDiverged(f"the run ended at step {finished.steps} with parameters that differ from those that this worker holds at step {self.step}")
+            raise RunDiverged(f"the run ended at step {finished.steps} with parameters that differ from this worker's at step {self.step}")
         self.ended = finished
 
     def leave(self, reason: str, broken: str = "") -> None:
-        """Gives the leased shards back at once; when the orchestrator cannot be reached, it notices by itself.
+        """Leaves the run, which frees the leased shards immediately. If the orchestrator is unreachable, it notices the loss by itself.
 
         Args:
-            reason: for people.
-            broken: what the script does that breaks the promise of the same bits, if that is why.
+            reason: shown to users.
+            broken: how the script breaks the promise of the same bits; empty if the reason is a different one.
         """
         with suppress(_native.WireError, _native.PeerError):
-            self._orchestrator.leave(reason, _cut(broken))
+            self._orchestrator.leave(reason, _truncated(broken))
 
     def close(self) -> None:
         """Closes both connections."""

@@ -1,15 +1,16 @@
-//! Brings features to mean 0 and deviation 1. Sums are added in the order of the data, in float64,
+//! Scales features to mean 0 and deviation 1. Sums are taken in the order of the data, in float64,
 //! so that every replica has the same bits.
 
-use anyhow::{bail, Result};
-use clap::ValueEnum;
 use rayon::prelude::*;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+use crate::error::DatasetError;
+
+/// Over which values a mean and a deviation are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalise {
-    /// Each column by its own mean and deviation.
+    /// Each column has its own mean and deviation.
     Columns,
-    /// All columns by one mean and one deviation: for pixels, which share a scale.
+    /// All columns share one mean and one deviation: for pixels, which have a common scale.
     All,
     /// Values are served as they are.
     None,
@@ -22,32 +23,34 @@ pub struct Scale {
     pub deviation: f64,
 }
 
-const AS_IT_IS: Scale = Scale {
+const IDENTITY: Scale = Scale {
     mean: 0.0,
     deviation: 1.0,
 };
 
-/// Features row by row, `width` in a row.
-pub struct Features<'f> {
+/// Features as the source has them, `width` consecutive values a row.
+pub struct RawFeatures<'f> {
     pub values: &'f [f64],
     pub width: usize,
 }
 
-impl Features<'_> {
-    /// The scale of each column, over the rows `train`. `name` is what an error calls a column.
+impl RawFeatures<'_> {
+    /// The scale of each column, over the training rows. `name` is what an error calls a column.
     pub fn scales(
         &self,
         normalise: Normalise,
         train: &[u32],
         name: impl Fn(usize) -> String,
-    ) -> Result<Vec<Scale>> {
+    ) -> Result<Vec<Scale>, DatasetError> {
         match normalise {
-            Normalise::None => Ok(vec![AS_IT_IS; self.width]),
+            Normalise::None => Ok(vec![IDENTITY; self.width]),
             Normalise::All => Ok(vec![self.common_scale(train)?; self.width]),
             Normalise::Columns => {
                 let scales = self.column_scales(train);
                 if let Some(column) = scales.iter().position(|scale| !is_usable(scale)) {
-                    bail!("{} cannot be standardised: its values are too far apart or too close together for float64; scale them first, or say normalise=none", name(column));
+                    return Err(DatasetError::Unscalable {
+                        column: name(column),
+                    });
                 }
                 Ok(scales)
             }
@@ -55,10 +58,10 @@ impl Features<'_> {
     }
 
     /// All values as they are served. The error names the first row that does not fit a float32.
-    pub fn scaled(&self, scales: &[Scale]) -> Result<Vec<f32>> {
+    pub fn scaled(&self, scales: &[Scale]) -> Result<Vec<f32>, DatasetError> {
         let mut scaled = Vec::new();
         if scaled.try_reserve_exact(self.values.len()).is_err() {
-            bail!("there is no memory for the features as float32; give the data service more");
+            return Err(DatasetError::OutOfMemory);
         }
         scaled.resize(self.values.len(), 0.0);
         scaled
@@ -69,8 +72,11 @@ impl Features<'_> {
             .par_iter()
             .position_first(|value: &f32| !value.is_finite())
         {
-            let (row, column) = (place / self.width + 1, place % self.width + 1);
-            bail!("row {row}: feature {column}: {} is too large to be served as float32; scale it first, or say normalise=columns", self.values[place]);
+            return Err(DatasetError::TooLarge {
+                row: place / self.width + 1,
+                feature: place % self.width + 1,
+                value: self.values[place],
+            });
         }
         Ok(scaled)
     }
@@ -81,21 +87,21 @@ impl Features<'_> {
             .map(|id| &self.values[*id as usize * self.width..][..self.width])
     }
 
-    fn common_scale(&self, train: &[u32]) -> Result<Scale> {
+    fn common_scale(&self, train: &[u32]) -> Result<Scale, DatasetError> {
         let training = || self.rows(train).flatten();
         let count = (train.len() * self.width) as f64;
         let mean = training().sum::<f64>() / count;
         let deviation = (training().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count).sqrt();
         let scale = Scale { mean, deviation };
         if !is_usable(&scale) {
-            bail!("the training features cannot be normalised: their standard deviation is {deviation}");
+            return Err(DatasetError::NoCommonScale { deviation });
         }
         Ok(scale)
     }
 
-    /// Of each column. Values are added as differences: first from the column's first value, so that
-    /// nanoseconds since 1970 keep their digits, then from the mean, in units of the largest one, so
-    /// that no square leaves the range of float64.
+    /// The scale of each column. Differences are added rather than values: first from the column's
+    /// first value, so that nanoseconds since 1970 keep their digits, then from the mean, divided by
+    /// the largest one, so that no square leaves the range of float64.
     fn column_scales(&self, train: &[u32]) -> Vec<Scale> {
         let count = train.len() as f64;
         let start = train.first().map_or(0, |id| *id as usize * self.width);

@@ -1,11 +1,15 @@
 use super::*;
 
-fn column(values: &[f64]) -> Result<Vec<f32>> {
+fn column(values: &[f64]) -> Result<Vec<f32>, DatasetError> {
     standardised(values, 1, Normalise::Columns)
 }
 
-fn standardised(values: &[f64], width: usize, normalise: Normalise) -> Result<Vec<f32>> {
-    let features = Features { values, width };
+fn standardised(
+    values: &[f64],
+    width: usize,
+    normalise: Normalise,
+) -> Result<Vec<f32>, DatasetError> {
+    let features = RawFeatures { values, width };
     let train: Vec<u32> = (0..(values.len() / width) as u32).collect();
     let scales = features.scales(normalise, &train, |column| format!("column {}", column + 1))?;
     features.scaled(&scales)
@@ -36,7 +40,7 @@ fn nanoseconds_keep_their_digits() {
 #[test]
 fn a_constant_column_becomes_zeros() {
     assert_eq!(column(&[0.1; 7]).expect("valid"), [0.0; 7]);
-    let features = Features {
+    let features = RawFeatures {
         values: &[3.0, 3.0],
         width: 1,
     };
@@ -52,7 +56,7 @@ fn a_constant_column_becomes_zeros() {
 }
 
 #[test]
-fn very_small_and_very_large_values_are_no_constants() {
+fn very_small_and_very_large_values_are_not_constant() {
     for unit in [1e-300, 1e-20, 1e20, 1e300] {
         assert_eq!(
             column(&[-unit, unit]).expect("valid"),
@@ -63,8 +67,8 @@ fn very_small_and_very_large_values_are_no_constants() {
 }
 
 #[test]
-fn rows_that_are_held_out_do_not_count() {
-    let features = Features {
+fn held_out_rows_do_not_count() {
+    let features = RawFeatures {
         values: &[1.0, 100.0, 3.0],
         width: 1,
     };
@@ -77,7 +81,7 @@ fn rows_that_are_held_out_do_not_count() {
 }
 
 #[test]
-fn what_cannot_be_scaled_is_named() {
+fn a_column_that_cannot_be_scaled_is_named() {
     let error = column(&[-1.7e308, 1.7e308])
         .expect_err("refused")
         .to_string();

@@ -1,78 +1,34 @@
-//! What people say about their CSV file; what they leave out is noticed.
+//! What a format has to provide.
 
-use clap::ValueEnum;
+use std::error::Error;
+use std::fmt::Debug;
 
-/// The form of a CSV file, as far as it was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use rust_compute_dataset::Columns;
+use rust_compute_storage::DataFile;
+
+use crate::options::{OptionError, Options};
+
+/// A kind of data file, as `open::FORMATS` lists it.
 pub struct Format {
-    pub label_column: LabelColumn,
-    /// None: noticed.
-    pub separator: Option<Separator>,
-    /// Whether the first row holds the names of the columns. None: noticed.
-    pub header: Option<bool>,
+    /// What a spec of this format starts with, before the colon.
+    pub kind: &'static str,
+    /// How a spec of this format is written, for people.
+    pub grammar: &'static str,
+    /// Share of the samples that is held out unless the spec says otherwise.
+    pub held_out: f64,
+    /// Takes the options of this format.
+    pub reader: fn(&mut Options<'_>) -> Result<Box<dyn Reader>, OptionError>,
 }
 
-impl Format {
-    /// The place of the label in a row of `columns` cells, from 0.
-    pub fn label_at(&self, columns: usize) -> usize {
-        match self.label_column {
-            LabelColumn::First => 0,
-            LabelColumn::Last => columns - 1,
-        }
-    }
+/// A format with its options.
+pub trait Reader: Debug + Send + Sync {
+    /// All options with their values, so that the same spec means the same after a default changes. An option that is left to be
+    /// detected in the file is not among them.
+    fn options(&self) -> Vec<(&'static str, String)>;
+
+    /// Reads a whole file. The error completes the sentence "FILE is not usable: ...".
+    fn read(&self, file: DataFile) -> Result<Columns, FormatError>;
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LabelColumn {
-    First,
-    Last,
-}
-
-/// What stands between two cells of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Separator {
-    #[value(alias = "\t")]
-    Tab,
-    #[value(alias = ";")]
-    Semicolon,
-    #[value(alias = "|")]
-    Pipe,
-    #[value(alias = ",")]
-    Comma,
-    /// One blank or several, as numpy.savetxt and aligned tables have it.
-    #[value(alias = " ")]
-    Space,
-}
-
-impl Separator {
-    /// Those that are tried, the first of equally good ones first: a comma may also be a decimal
-    /// comma, and a blank may be part of a name.
-    pub const ALL: [Self; 5] = [
-        Self::Tab,
-        Self::Semicolon,
-        Self::Pipe,
-        Self::Comma,
-        Self::Space,
-    ];
-
-    pub fn byte(self) -> u8 {
-        match self {
-            Self::Tab => b'\t',
-            Self::Semicolon => b';',
-            Self::Pipe => b'|',
-            Self::Comma => b',',
-            Self::Space => b' ',
-        }
-    }
-
-    /// As it is written in a dataset spec.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tab => "tab",
-            Self::Semicolon => "semicolon",
-            Self::Pipe => "pipe",
-            Self::Comma => "comma",
-            Self::Space => "space",
-        }
-    }
-}
+/// Each format has an error type of its own; nobody treats their errors differently.
+pub type FormatError = Box<dyn Error + Send + Sync>;

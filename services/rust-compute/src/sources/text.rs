@@ -1,54 +1,97 @@
-//! Reading a text file: every distinct byte is a character, and a character is a token.
+//! Texts: each distinct byte is a character, and a character is a token. A sample is `context` consecutive tokens, and the label of each
+//! token is the token after it.
 
-use std::io::Read;
-use std::path::Path;
+use std::io::{self, Read};
 
-use anyhow::{bail, Context, Result};
 use rayon::prelude::*;
+use rust_compute_dataset::{Column, Columns, Elements, Features, Names, MAX_ROW_ELEMENTS};
+use rust_compute_storage::DataFile;
+use thiserror::Error;
 
-use crate::storage::Source;
+use crate::format::{Format, FormatError, Reader};
+use crate::options::{integer, OptionError, Options};
 
-/// Fewer bytes than this are handled by one thread: handing them out would take longer.
+pub const FORMAT: Format = Format {
+    kind: "text",
+    grammar: "text:PATH[,context=64][,held_out=0.1]",
+    held_out: 0.1,
+    reader: Text::from_options,
+};
+
+const DEFAULT_CONTEXT: usize = 64;
+/// Smaller tasks would cost more to distribute over threads than to do.
 const BYTES_PER_TASK: usize = 1 << 16;
 
-/// A file's characters, in its order.
-#[derive(Debug, PartialEq, Eq)]
-pub struct RawText {
-    /// Places in the vocabulary.
-    pub tokens: Vec<i64>,
-    /// The distinct bytes of the file, ascending.
-    pub vocabulary: Vec<u8>,
-    /// SHA-256 of the file's bytes, decompressed.
-    pub hash: [u8; 32],
+/// Samples of `context` characters.
+#[derive(Clone, Copy, Debug)]
+struct Text {
+    context: usize,
 }
 
-impl RawText {
-    /// Samples of `context` tokens, each with the tokens that follow them: every label but the last of a sample is a feature of it too.
-    pub fn samples(&self, context: usize) -> usize {
-        self.tokens.len().saturating_sub(1) / context
+#[derive(Debug, Error)]
+enum TextError {
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    #[error("it has {bytes} bytes; one sample of context {context} needs {}", context + 1)]
+    TooShort { bytes: usize, context: usize },
+}
+
+impl Text {
+    fn from_options(options: &mut Options<'_>) -> Result<Box<dyn Reader>, OptionError> {
+        let expected = format!("an integer from 1 to {MAX_ROW_ELEMENTS}");
+        let context = options.take_with("context", expected, |value| {
+            let context = integer(value)?;
+            (1..=MAX_ROW_ELEMENTS)
+                .contains(&context)
+                .then_some(context as usize)
+        })?;
+        Ok(Box::new(Self {
+            context: context.unwrap_or(DEFAULT_CONTEXT),
+        }))
+    }
+
+    /// The samples of a text; what is left at its end is not used. `hash` is that of the text.
+    fn columns(self, text: &[u8], hash: [u8; 32]) -> Result<Columns, FormatError> {
+        let Self { context } = self;
+        if text.len() <= context {
+            return Err(TextError::TooShort {
+                bytes: text.len(),
+                context,
+            }
+            .into());
+        }
+        let (tokens, vocabulary) = tokenise(text);
+        // The label of the last token of a sample is not one of its features, so the last sample needs one token more.
+        let samples = (tokens.len() - 1) / context;
+        let (tokens, shape) = (Elements::Int64(tokens.into()), [context as u64]);
+        Ok(Columns {
+            features: Features::Final(Column::new(tokens.clone(), 0, samples, &shape)?),
+            labels: Column::new(tokens, 1, samples, &shape)?,
+            // At most 256 bytes are distinct.
+            classes: vocabulary.len() as u32,
+            names: Names {
+                vocabulary,
+                ..Names::default()
+            },
+            hash,
+        })
     }
 }
 
-/// Reads a file that has at least one sample of `context` tokens; `most` bounds its unpacked bytes.
-pub fn read_text(file: &Path, context: usize, most: u64) -> Result<RawText> {
-    let mut source = Source::open(file, most)?;
-    let mut text = Vec::new();
-    source
-        .read_to_end(&mut text)
-        .map_err(anyhow::Error::from)
-        .and_then(|_| tokenise(&text, source.hash(), context))
-        .with_context(|| format!("{} is not usable", file.display()))
+impl Reader for Text {
+    fn options(&self) -> Vec<(&'static str, String)> {
+        vec![("context", self.context.to_string())]
+    }
+
+    fn read(&self, mut file: DataFile) -> Result<Columns, FormatError> {
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(TextError::Read)?;
+        self.columns(&text, file.hash())
+    }
 }
 
-/// `hash` is that of the text.
-pub fn tokenise(text: &[u8], hash: [u8; 32], context: usize) -> Result<RawText> {
-    if text.len() <= context {
-        bail!(
-            "it has {} bytes; one sample of --context {context} needs {}",
-            text.len(),
-            context + 1
-        );
-    }
+/// Each byte as its index in the vocabulary, and the vocabulary: the distinct bytes, ascending.
+fn tokenise(text: &[u8]) -> (Vec<i64>, Vec<u8>) {
     let present = text
         .par_chunks(BYTES_PER_TASK)
         .map(|chunk| {
@@ -74,65 +117,9 @@ pub fn tokenise(text: &[u8], hash: [u8; 32], context: usize) -> Result<RawText> 
         .with_min_len(BYTES_PER_TASK)
         .map(|byte| token_of[usize::from(*byte)])
         .collect();
-    Ok(RawText {
-        tokens,
-        vocabulary,
-        hash,
-    })
+    (tokens, vocabulary)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_the_place_of_its_byte_among_the_distinct_ones() {
-        let raw = tokenise(b"hello\n\xff", [0; 32], 3).expect("valid");
-        assert_eq!(raw.vocabulary, b"\nehlo\xff");
-        assert_eq!(raw.tokens, [2, 1, 3, 3, 4, 0, 5]);
-    }
-
-    #[test]
-    fn a_sample_needs_the_token_after_it() {
-        let raw = tokenise(b"abcdefg", [0; 32], 3).expect("valid");
-        assert_eq!(
-            [1, 2, 3, 4, 6, 7].map(|n| raw.samples(n)),
-            [6, 3, 2, 1, 1, 0]
-        );
-    }
-
-    #[test]
-    fn all_bytes_may_occur_and_many_threads_agree() {
-        let text: Vec<u8> = (0..5 * BYTES_PER_TASK)
-            .map(|i| (i * i / 7 % 256) as u8)
-            .chain(0..=255)
-            .collect();
-        let raw = tokenise(&text, [0; 32], 64).expect("valid");
-        assert_eq!(raw.vocabulary, (0..=255).collect::<Vec<u8>>());
-        assert!(raw
-            .tokens
-            .iter()
-            .zip(&text)
-            .all(|(token, byte)| *token == i64::from(*byte)));
-    }
-
-    #[test]
-    fn a_file_without_a_sample_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("short.txt");
-        std::fs::write(&file, "abc").expect("written");
-        assert_eq!(read_text(&file, 2, 9).expect("valid").samples(2), 1);
-        let error = format!("{:#}", read_text(&file, 3, 9).expect_err("refused"));
-        assert!(
-            error.contains(
-                "short.txt is not usable: it has 3 bytes; one sample of --context 3 needs 4"
-            ),
-            "{error}"
-        );
-        std::fs::write(&file, "").expect("written");
-        assert!(read_text(&file, 1, 9).is_err());
-        let missing = folder.path().join("nothing.txt");
-        let error = format!("{:#}", read_text(&missing, 1, 9).expect_err("refused"));
-        assert!(error.contains("nothing.txt"), "{error}");
-    }
-}
+#[path = "text_test.rs"]
+mod tests;

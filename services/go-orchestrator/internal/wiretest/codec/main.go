@@ -3,6 +3,7 @@
 //	codec write    JSON lines on stdin -> frames on stdout
 //	codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a sentence on stderr for what cannot be read
 //	codec cut      one frame on stdin -> for each of its beginnings a line: what reading it comes to
+//	codec facts    the constants and enums that it was built with, as JSON
 package main
 
 import (
@@ -55,9 +56,9 @@ type piece struct {
 }
 
 func main() {
-	verbs := map[string]func() error{"write": write, "read": read, "cut": cut}
+	verbs := map[string]func() error{"write": write, "read": read, "cut": cut, "facts": facts}
 	if len(os.Args) != 2 || verbs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "codec: one of write, read, cut")
+		fmt.Fprintln(os.Stderr, "codec: one of write, read, cut, facts")
 		os.Exit(2)
 	}
 	if err := verbs[os.Args[1]](); err != nil {

@@ -1,0 +1,169 @@
+package run
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+)
+
+// Past is what is left of a run from before this process was started.
+type Past struct {
+	Records     []ledger.Record
+	Lines       uint64                         // of metrics.jsonl
+	Checkpoints func(c ledger.Checkpoint) bool // whether the checkpoint's file still exists
+}
+
+// Open makes the machine of a run: of a new one, or of one that continues where the ledger ends. The effects must be carried out before any event
+// is handled.
+func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
+	m := &Machine{config: config, state: Waiting, now: now, roster: newRoster()}
+	m.retention.saving.at = now
+	if len(past.Records) == 0 {
+		m.openStep(0)
+		m.commit(m.settingsRecord(), &ledger.Start{Time: now.UTC(), Release: config.Release})
+	} else {
+		if err := m.restore(past); err != nil {
+			return nil, nil, err
+		}
+		// A checkpoint by time is due with the next step: a process that is killed more often than one is due would never take any.
+		m.retention.saving.at = time.Time{}
+		m.commit(&ledger.Start{Time: now.UTC(), Step: m.agreement.committed(), Release: config.Release})
+	}
+	m.step.opened = time.Time{}
+	m.writeRecord()
+	return m, m.effects, nil
+}
+
+func (m *Machine) settingsRecord() *ledger.Settings {
+	s := m.config.Settings
+	return &ledger.Settings{Format: ledger.Format, RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs,
+		MinShardSamples: s.MinShardSamples, DropLast: s.DropLast}
+}
+
+func (m *Machine) commit(records ...ledger.Record) {
+	m.effects = append(m.effects, Commit{records})
+}
+
+// restore brings the machine to where the ledger ends.
+func (m *Machine) restore(past Past) error {
+	if err := m.sameRun(past.Records[0]); err != nil {
+		return err
+	}
+	if err := m.readEpochs(past.Records); err != nil {
+		return err
+	}
+	var steps []*ledger.Step
+	for i, record := range past.Records {
+		switch r := record.(type) {
+		case *ledger.Start:
+			if m.figures.started.IsZero() {
+				m.figures.started = r.Time
+			}
+		case *ledger.Model:
+			if err := m.restoreModel(r); err != nil {
+				return fmt.Errorf("record %d of the ledger: %w", i, err)
+			}
+		case *ledger.Worker:
+			m.roster.restore(r.ID, r.Name)
+		case *ledger.Step:
+			if r.Step != m.agreement.committed() || m.identity.layout == nil || r.Step >= m.identity.schedule.TotalSteps {
+				return fmt.Errorf("record %d of the ledger is step %d where step %d is expected", i, r.Step, m.agreement.committed())
+			}
+			m.agreement.append(committedStep{r.AggregateHash, r.ParamsHash})
+			steps = append(steps, r)
+		case *ledger.Checkpoint:
+			m.retention.checkpoints = append(m.retention.checkpoints, *r)
+			if r.Step == m.agreement.committed() {
+				// The workers had agreed on these parameters before the checkpoint was written, so nobody has to report them again.
+				m.agreement.agree(r.ParamsHash)
+			}
+		case *ledger.Stop:
+			m.end.stop = r
+		case *ledger.Change:
+			m.applyChange(r)
+		case *ledger.Incident:
+			m.figures.incidents++
+			if r.Kind == ledger.Quarantine {
+				m.roster.quarantined[r.Name] = r.Detail
+			}
+		case *ledger.Finished:
+			m.state = Finished
+			m.agreement.agree(r.ParamsHash)
+		}
+	}
+	if past.Lines > m.agreement.committed() {
+		return fmt.Errorf("metrics.jsonl has %d steps but the ledger only %d; the ledger was truncated or restored from an older copy; put back the right one, or start a new run", past.Lines, m.agreement.committed())
+	}
+	m.retention.checkpoints = slices.DeleteFunc(m.retention.checkpoints, func(c ledger.Checkpoint) bool { return past.Checkpoints == nil || !past.Checkpoints(c) })
+	m.takeChanges()
+	m.openStep(m.agreement.committed())
+	m.restoreMetrics(steps, past.Lines)
+	return nil
+}
+
+// sameRun refuses to continue a run with settings that differ from those in its first record: they are part of its arithmetic.
+func (m *Machine) sameRun(first ledger.Record) error {
+	was, is := first.(*ledger.Settings)
+	if !is {
+		return fmt.Errorf("the ledger does not begin with the settings of a run")
+	}
+	if was.Format < ledger.OldestFormat || was.Format > ledger.Format {
+		return fmt.Errorf("the ledger has format %d; this build reads %d to %d", was.Format, ledger.OldestFormat, ledger.Format)
+	}
+	if was.Format < 2 && m.config.DefaultCut {
+		m.config.Settings.MinShardSamples = 0
+	}
+	now := m.settingsRecord()
+	for _, s := range []struct {
+		flag     string
+		was, now any
+	}{
+		{"run-id", was.RunID, now.RunID}, {"seed", was.Seed, now.Seed}, {"shards", was.Shards, now.Shards},
+		{"batch-size", was.BatchSize, now.BatchSize},
+		{"min-shard-samples", was.MinShardSamples, now.MinShardSamples}, {"drop-last", was.DropLast, now.DropLast},
+	} {
+		if s.was != s.now {
+			return fmt.Errorf("the run directory holds a run with --%s %v, but %v was requested; use %v to continue it, or another --run-dir", s.flag, s.was, s.now, s.was)
+		}
+	}
+	m.identity.epochs = was.Epochs
+	return nil
+}
+
+// restoreModel takes from the ledger what the run's first worker brought.
+func (m *Machine) restoreModel(r *ledger.Model) error {
+	var specs []protocol.Spec
+	for _, spec := range r.Parameters {
+		specs = append(specs, spec.Protocol())
+	}
+	layout, err := protocol.NewLayout(specs, uint64(m.config.MemoryBytes)/4)
+	if err != nil {
+		return err
+	}
+	schedule, err := NewSchedule(m.config.Settings, r.Dataset.TrainSamples)
+	if err != nil {
+		return err
+	}
+	d := r.Dataset
+	m.state = Running
+	m.identity.layout, m.identity.schedule, m.identity.software = layout, schedule, r.Software
+	m.identity.dataset = protocol.Dataset{Name: d.Name, Hash: d.Hash, TrainSamples: d.TrainSamples, HeldOutSamples: d.HeldOutSamples, Classes: d.Classes,
+		Features: d.Features.Protocol(), Label: d.Labels.Protocol()}
+	m.identity.computation = computation{training: r.Training, arithmetic: r.Arithmetic, fingerprints: r.Fingerprints}
+	m.agreement.agree(r.ParamsHash)
+	return nil
+}
+
+// restoreMetrics writes the lines that are missing from metrics.jsonl, which is not synced, after a crash. That of the last step waits for the hash
+// of its parameters.
+func (m *Machine) restoreMetrics(steps []*ledger.Step, lines uint64) {
+	for _, step := range steps[lines:] {
+		m.figures.closed = lineOf(step)
+		if hash, known := m.agreement.reference(step.Step + 1); known {
+			m.completeLine(hash)
+		}
+	}
+}

@@ -1,0 +1,174 @@
+//! Batches: what identifies one, and how it is read into tensors over the received memory.
+
+use pangea_wire::schema::{batch_request, message, training_batch, Split as WireSplit};
+use pangea_wire::{
+    AlignedBuffer, DataLocation, ReceivedFrame, SchemaName, TensorData, TensorSpec, WireError,
+};
+use sha2::{Digest, Sha256};
+
+use crate::link::Received;
+use crate::values::hash;
+
+/// Which part of a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Split {
+    Train,
+    HeldOut,
+}
+
+impl Split {
+    /// The name in the schema.
+    pub fn name(self) -> &'static str {
+        WireSplit::from(self).schema_name()
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Train, Self::HeldOut]
+            .into_iter()
+            .find(|split| split.name() == name)
+    }
+}
+
+impl From<Split> for WireSplit {
+    fn from(split: Split) -> Self {
+        match split {
+            Split::Train => Self::Train,
+            Split::HeldOut => Self::HeldOut,
+        }
+    }
+}
+
+/// Everything that a batch depends on besides the dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BatchKey {
+    pub split: Split,
+    pub seed: u64,
+    pub epoch: u32,
+    pub step: u32,
+    pub batch_size: u32,
+    pub shard: u32,
+    pub shards: u32,
+    /// Shards of a step are merged until each has at least this many samples.
+    pub min_shard_samples: u32,
+}
+
+impl BatchKey {
+    pub(crate) fn write(&self, mut builder: batch_request::Builder<'_>) {
+        builder.set_split(self.split.into());
+        builder.set_seed(self.seed);
+        builder.set_epoch(self.epoch);
+        builder.set_step(self.step);
+        builder.set_batch_size(self.batch_size);
+        builder.set_shard(self.shard);
+        builder.set_shards(self.shards);
+        builder.set_min_shard_samples(self.min_shard_samples);
+    }
+}
+
+/// A tensor that owns its memory: the segment that it arrived in.
+pub struct Tensor {
+    pub spec: TensorSpec,
+    pub memory: AlignedBuffer,
+}
+
+/// The samples of one shard of one step. The hash has been verified.
+pub struct Batch {
+    pub split: Split,
+    pub epoch: u32,
+    pub step: u32,
+    pub shard: u32,
+    pub epoch_steps: u32,
+    pub sample_ids: Tensor,
+    pub features: Tensor,
+    pub labels: Tensor,
+    pub hash: Vec<u8>,
+}
+
+/// Everything but the memory, which is still in the frame.
+struct Parsed {
+    epoch_steps: u32,
+    specs: [TensorSpec; 3],
+    places: [DataLocation; 3],
+    hash: Vec<u8>,
+}
+
+impl Batch {
+    /// Reads the batch that answers `key`, verifies its hash, and takes its memory out of the frame without a copy.
+    pub(crate) fn read(received: Received, key: &BatchKey) -> Result<Self, WireError> {
+        let parsed = {
+            let root = received.reader.get_root::<message::Reader<'_>>()?;
+            let Ok(message::TrainingBatch(batch)) = root.which() else {
+                return Err(mismatch("is not what the union holds"));
+            };
+            parse(batch?, key, received.reader.get_segments())?
+        };
+        let memory = received.reader.into_segments().take_data(&parsed.places)?;
+        let [ids, features, labels]: [AlignedBuffer; 3] = memory
+            .try_into()
+            .map_err(|_| mismatch("has a tensor outside of its frame"))?;
+        let [ids_spec, features_spec, labels_spec] = parsed.specs;
+        let tensor = |spec, memory| Tensor { spec, memory };
+        Ok(Self {
+            split: key.split,
+            epoch: key.epoch,
+            step: key.step,
+            shard: key.shard,
+            epoch_steps: parsed.epoch_steps,
+            sample_ids: tensor(ids_spec, ids),
+            features: tensor(features_spec, features),
+            labels: tensor(labels_spec, labels),
+            hash: parsed.hash,
+        })
+    }
+}
+
+fn parse(
+    batch: training_batch::Reader<'_>,
+    key: &BatchKey,
+    frame: &ReceivedFrame,
+) -> Result<Parsed, WireError> {
+    let same = batch.get_split() == Ok(key.split.into())
+        && batch.get_epoch() == key.epoch
+        && batch.get_step() == key.step
+        && batch.get_shard() == key.shard;
+    if !same {
+        return Err(mismatch("is not the one that was requested"));
+    }
+    let expected = hash(batch.get_hash()?, "TrainingBatch.hash")?;
+    let mut digest = Sha256::new();
+    let mut read = |name: &'static str, tensor| {
+        let tensor = TensorData::read_whole(tensor)?;
+        digest.update(tensor.data);
+        let place = frame.locate(tensor.data);
+        let place = place.ok_or_else(|| mismatch("has a tensor outside of its frame"))?;
+        // The schema leaves the names of these tensors empty; errors need one.
+        let spec = TensorSpec::new(name, tensor.dtype, tensor.shape)?;
+        Ok::<_, WireError>((spec, place))
+    };
+    let (ids, ids_place) = read("sampleIds", batch.get_sample_ids()?)?;
+    let (features, features_place) = read("features", batch.get_features()?)?;
+    let (labels, labels_place) = read("labels", batch.get_labels()?)?;
+    if digest.finalize().as_slice() != expected {
+        return Err(mismatch("has bytes that do not match its hash"));
+    }
+    let samples = ids.shape.first();
+    if ids.shape.len() != 1 || features.shape.first() != samples || labels.shape.first() != samples
+    {
+        return Err(mismatch(
+            "has tensors that differ in their number of samples",
+        ));
+    }
+    Ok(Parsed {
+        epoch_steps: batch.get_epoch_steps(),
+        specs: [ids, features, labels],
+        places: [ids_place, features_place, labels_place],
+        hash: expected,
+    })
+}
+
+fn mismatch(reason: &str) -> WireError {
+    WireError::Field {
+        field: "trainingBatch",
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,157 @@
+//! Connecting: repeated with a growing, jittered pause until the timeout, and interruptible all along.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::mpsc::{channel, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use super::{Waiter, TICK};
+use crate::clock;
+use crate::error::CoreError;
+
+/// First pause of a [`Backoff`]; Python reads it as `_native.FIRST_PAUSE_SECONDS`.
+pub const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// Longest pause of a [`Backoff`]; Python reads it as `_native.LONGEST_PAUSE_SECONDS`.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Limit of one attempt to connect, so that a host that drops packets does not use up the whole timeout.
+const MAX_ATTEMPT: Duration = Duration::from_secs(5);
+/// How long sent bytes may stay unacknowledged before the connection counts as lost.
+const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+
+/// Connects to `address` (host:port) within `timeout`. Socket reads and writes wake up each [`TICK`].
+pub(crate) fn connect(
+    address: &str,
+    timeout: Duration,
+    waiter: &mut impl Waiter,
+) -> Result<TcpStream, CoreError> {
+    check_address(address)?;
+    let deadline = clock::now() + timeout;
+    let mut backoff = Backoff::default();
+    loop {
+        let left = deadline.saturating_duration_since(clock::now());
+        let error = match attempt(address, left, waiter)? {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        let pause = backoff.next();
+        if clock::now() + pause >= deadline {
+            return Err(CoreError::Connect {
+                address: address.to_owned(),
+                seconds: timeout.as_secs_f64(),
+                reason: error.to_string(),
+            });
+        }
+        sleep(pause, waiter)?;
+    }
+}
+
+/// The pauses between attempts: they double from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], each shortened by up to half at random, so that
+/// workers that lost a service at the same time do not all return at the same time.
+pub(crate) struct Backoff {
+    pause: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { pause: FIRST_PAUSE }
+    }
+}
+
+impl Backoff {
+    /// The next pause.
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = jittered(self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        pause
+    }
+}
+
+/// Checks that an address is host:port.
+pub(crate) fn check_address(address: &str) -> Result<(), CoreError> {
+    let port = address
+        .rsplit_once(':')
+        .map(|(_, port)| port.parse::<u16>());
+    if matches!(port, Some(Ok(_))) {
+        return Ok(());
+    }
+    Err(CoreError::Argument(format!(
+        "address `{address}` is not host:port, such as 127.0.0.1:8080"
+    )))
+}
+
+/// Connects once. Resolving and connecting block in the system, so a helper thread does both; it ends by itself in bounded time.
+pub(crate) fn attempt(
+    address: &str,
+    timeout: Duration,
+    waiter: &mut impl Waiter,
+) -> Result<io::Result<TcpStream>, CoreError> {
+    let timeout = timeout.clamp(Duration::from_millis(1), MAX_ATTEMPT);
+    let (sender, receiver) = channel();
+    let target = address.to_owned();
+    let started = thread::Builder::new()
+        .name("pangea-connect".to_owned())
+        .spawn(move || {
+            // Fails if the caller was interrupted and the receiver is gone: nobody needs the stream then.
+            let _ = sender.send(connect_once(&target, timeout));
+        });
+    if let Err(error) = started {
+        return Ok(Err(error));
+    }
+    loop {
+        match receiver.recv_timeout(TICK) {
+            Ok(result) => return Ok(result.and_then(prepare)),
+            Err(RecvTimeoutError::Timeout) => waiter.tick()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Ok(Err(io::Error::other("the connecting thread panicked")))
+            }
+        }
+    }
+}
+
+fn connect_once(address: &str, timeout: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for resolved in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&resolved, timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(TICK))?;
+    stream.set_write_timeout(Some(TICK))?;
+    // Detects within about a minute a peer whose machine vanished without closing, however long a reply may take: by probes while
+    // nothing is sent, otherwise (heartbeats) by bytes that are not acknowledged.
+    let socket = socket2::SockRef::from(&stream);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(20))
+        .with_interval(Duration::from_secs(10));
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(MAX_UNACKNOWLEDGED))?;
+    Ok(stream)
+}
+
+/// Between half and all of `pause`.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() as u32;
+    pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
+}
+
+/// Sleeps, waking up each [`TICK`].
+pub(crate) fn sleep(pause: Duration, waiter: &mut impl Waiter) -> Result<(), CoreError> {
+    let end = clock::now() + pause;
+    loop {
+        waiter.tick()?;
+        let left = end.saturating_duration_since(clock::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        clock::sleep(left.min(TICK));
+    }
+}

@@ -1,0 +1,248 @@
+//! One connection: sends requests and receives the replies to them in order.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use capnp::message::Reader;
+use pangea_wire::blocking::{FrameReader, Polled};
+use pangea_wire::schema::{message, MessageType};
+use pangea_wire::{
+    message_type, Attachments, Frame, FrameDecoder, Limits, Pool, ReceivedFrame, WireError,
+};
+
+use super::connect::connect;
+use super::progress::Progress;
+use super::writer::{Stopper, Writer};
+use super::Waiter;
+use crate::error::CoreError;
+use crate::options::Options;
+use crate::values::read_error;
+
+/// How long to look for a refusal after the peer closed the connection while we were sending.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A checked reply: its type agrees with its union, and it answers the current request.
+pub(crate) struct Received {
+    pub(crate) kind: MessageType,
+    pub(crate) reader: Reader<ReceivedFrame>,
+}
+
+enum Unusable {
+    ClosedByProgram,
+    /// The position in the stream is unknown.
+    After(String),
+}
+
+pub(crate) struct Connection {
+    address: String,
+    writer: Writer,
+    reader: FrameReader<TcpStream>,
+    limits: Limits,
+    last_request: u64,
+    /// Why it cannot be used any more.
+    unusable: Option<Unusable>,
+}
+
+impl Connection {
+    pub(crate) fn open(
+        address: &str,
+        options: Options,
+        pool: &Pool,
+        waiter: &mut impl Waiter,
+    ) -> Result<Self, CoreError> {
+        let writing = connect(address, options.timeout, waiter)?;
+        let stream = writing.try_clone().map_err(|source| CoreError::Wire {
+            address: address.to_owned(),
+            source: WireError::Io {
+                doing: "sharing the socket",
+                source,
+            },
+        })?;
+        let limits = options.limits();
+        Ok(Self {
+            address: address.to_owned(),
+            writer: Writer::new(writing),
+            reader: FrameReader::new(stream, FrameDecoder::new(pool.clone(), limits)),
+            limits,
+            last_request: 0,
+            unusable: None,
+        })
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// A handle that closes this connection from another thread.
+    pub(crate) fn stopper(&self) -> Stopper {
+        self.writer.stopper()
+    }
+
+    /// From now on, sends heartbeats so that this side is never silent for longer than `every`; zero stops them.
+    pub(crate) fn start_heartbeats(&mut self, every: Duration) -> Result<(), CoreError> {
+        let started = self.writer.start_heartbeats(every);
+        started.map_err(|error| self.wire_error(error))
+    }
+
+    pub(crate) fn next_request_id(&mut self) -> u64 {
+        self.last_request += 1;
+        self.last_request
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.writer.close();
+        self.unusable = Some(Unusable::ClosedByProgram);
+    }
+
+    pub(crate) fn protocol_error(&self, reason: impl Into<String>) -> CoreError {
+        CoreError::Protocol {
+            address: self.address.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn wire_error(&self, source: WireError) -> CoreError {
+        CoreError::Wire {
+            address: self.address.clone(),
+            source,
+        }
+    }
+
+    /// Runs one exchange. An error inside it leaves the position in the stream unknown, so no exchange follows it.
+    pub(crate) fn exchange<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, CoreError>,
+    ) -> Result<T, CoreError> {
+        let address = || self.address.clone();
+        match &self.unusable {
+            Some(Unusable::ClosedByProgram) => {
+                return Err(CoreError::Closed {
+                    address: address(),
+                    reason: "closed by this program; open a new connection".to_owned(),
+                })
+            }
+            Some(Unusable::After(reason)) => {
+                return Err(CoreError::Lost {
+                    address: address(),
+                    reason: format!("{reason}; open a new connection"),
+                })
+            }
+            None => {}
+        }
+        let result = work(self);
+        if let Err(error) = &result {
+            if !error.leaves_connection_usable() {
+                self.writer.close();
+                let reason = format!("unusable after an earlier error ({error})");
+                self.unusable = Some(Unusable::After(reason));
+            }
+        }
+        result
+    }
+
+    pub(crate) fn send<P: AsRef<[u8]>>(
+        &mut self,
+        message: &capnp::message::Builder<capnp::message::HeapAllocator>,
+        attachments: Attachments<P>,
+        waiter: &mut impl Waiter,
+    ) -> Result<(), CoreError> {
+        let frame =
+            Frame::new(message, attachments, &self.limits).map_err(|e| self.wire_error(e))?;
+        let patience = self.limits.progress_timeout;
+        let fail = |source| self.wire_error(source);
+        match self.writer.send(&frame, patience, waiter, fail) {
+            Err(error @ CoreError::Wire { .. }) => {
+                Err(self.pending_refusal(waiter).unwrap_or(error))
+            }
+            Err(error) => {
+                if self.writer.is_torn() {
+                    self.writer.close();
+                    self.unusable = Some(Unusable::After("interrupted inside a frame".to_owned()));
+                }
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// A peer that refuses a request while it is being sent says why before it closes: that error is more useful than ours.
+    fn pending_refusal(&mut self, waiter: &mut impl Waiter) -> Option<CoreError> {
+        let request = self.last_request;
+        match self.receive_reply(request, Some(REFUSAL_TIMEOUT), waiter) {
+            Err(error @ CoreError::Peer { .. }) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The reply to `request`; an `ErrorReply` becomes an error. `patience` bounds the wait for its first byte; `None` waits as long
+    /// as the connection lives.
+    pub(crate) fn receive_reply(
+        &mut self,
+        request: u64,
+        patience: Option<Duration>,
+        waiter: &mut impl Waiter,
+    ) -> Result<Received, CoreError> {
+        loop {
+            let reader = self.receive(patience, waiter)?.into_reader(&self.limits);
+            let (kind, id) = {
+                let root = reader.get_root::<message::Reader<'_>>();
+                let root = root.map_err(|error| self.wire_error(error.into()))?;
+                let kind = message_type(root).map_err(|error| self.wire_error(error))?;
+                let id = root.get_request_id();
+                // An error about an unreadable request has no id.
+                if kind == MessageType::ErrorReply && (id == request || id == 0) {
+                    return Err(read_error(root).map_err(|error| self.wire_error(error))?);
+                }
+                (kind, id)
+            };
+            if id == request {
+                return Ok(Received { kind, reader });
+            }
+            if id > request {
+                return Err(
+                    self.protocol_error(format!("reply to request {id}, which was not sent yet"))
+                );
+            }
+            // The reply to an earlier request whose wait was interrupted: skipped.
+        }
+    }
+
+    fn receive(
+        &mut self,
+        patience: Option<Duration>,
+        waiter: &mut impl Waiter,
+    ) -> Result<ReceivedFrame, CoreError> {
+        let mut inside = Progress::new(self.limits.progress_timeout);
+        let mut before = patience.map(Progress::new);
+        loop {
+            match self.reader.poll_frame() {
+                Ok(Polled::Frame(frame)) => return Ok(frame),
+                Ok(Polled::Idle) => waiter.tick()?,
+                Ok(Polled::Closed) => {
+                    return Err(CoreError::Lost {
+                        address: self.address.clone(),
+                        reason: "closed by the other side".to_owned(),
+                    })
+                }
+                Err(error) => return Err(self.wire_error(error)),
+            }
+            let decoder = self.reader.decoder();
+            let received = decoder.received_bytes();
+            let (doing, stalled) = if decoder.is_between_frames() {
+                let stalled = before
+                    .as_mut()
+                    .and_then(|progress| progress.stalled(received));
+                ("waiting for a reply", stalled)
+            } else {
+                ("reading a frame", inside.stalled(received))
+            };
+            if let Some(seconds) = stalled {
+                return Err(self.wire_error(WireError::Stalled { doing, seconds }));
+            }
+        }
+    }
+}

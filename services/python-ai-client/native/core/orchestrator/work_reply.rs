@@ -1,0 +1,210 @@
+//! Replies to a work request: a lease, an aggregate or a snapshot in pieces, a request for a snapshot, or the end of the run.
+
+use pangea_wire::schema::{aggregate, message, shard_lease, MessageType};
+use pangea_wire::{AlignedBuffer, FlatAssembler, FlatLayout, Pool, TensorData, WireError};
+use sha2::{Digest, Sha256};
+
+use super::snapshot::{Snapshot, SnapshotAssembler};
+use crate::error::CoreError;
+use crate::link::{Connection, Received, Waiter};
+use crate::values::{hash, text};
+
+/// What to do next.
+pub enum WorkReply {
+    /// Compute these shards of the open step.
+    ShardLease {
+        step: u64,
+        epoch: u32,
+        epoch_step: u32,
+        shards: Vec<u32>,
+        /// Those of `shards` that are to be submitted as updates of one shard each.
+        separate: Vec<u32>,
+    },
+    /// Apply the gradient sum of a closed step: one flat float32 vector. The hash has been verified.
+    Aggregate {
+        step: u64,
+        samples: u64,
+        loss_sum: f64,
+        /// What `gradients` is to be divided by; at least 0.
+        divisor: f64,
+        gradients: AlignedBuffer,
+        hash: Vec<u8>,
+    },
+    /// Send the state after `step` steps.
+    SnapshotRequest { step: u64 },
+    /// Take over this state.
+    Snapshot(Snapshot),
+    /// All steps are committed.
+    RunFinished {
+        steps: u64,
+        parameters_hash: Vec<u8>,
+        /// Incidents in the run's ledger.
+        incidents: u64,
+        /// Why the run ended before its last step; empty where it did not.
+        stopped: String,
+    },
+}
+
+impl WorkReply {
+    /// Receives the whole reply to `request`, however long the orchestrator holds it back.
+    pub(crate) fn receive(
+        connection: &mut Connection,
+        request: u64,
+        layout: &FlatLayout,
+        pool: &Pool,
+        waiter: &mut impl Waiter,
+    ) -> Result<Self, CoreError> {
+        let mut received = connection.receive_reply(request, None, waiter)?;
+        let (mut aggregate, mut snapshot) = (None, None);
+        loop {
+            let kind = received.kind;
+            let whole = match kind {
+                MessageType::Aggregate => add_aggregate(&mut aggregate, received, layout, pool),
+                MessageType::Snapshot => {
+                    let assembler = snapshot.get_or_insert_with(SnapshotAssembler::default);
+                    let whole = assembler.add(received, pool);
+                    whole.map(|snapshot| snapshot.map(Self::Snapshot))
+                }
+                _ => read_single(received).map(Some),
+            };
+            if let Some(whole) = whole.map_err(|error| connection.wire_error(error))? {
+                return Ok(whole);
+            }
+            // The other frames of a reply follow the first one closely.
+            let patience = Some(connection.limits().progress_timeout);
+            received = connection.receive_reply(request, patience, waiter)?;
+            if received.kind != kind {
+                return Err(
+                    connection.protocol_error("a reply in pieces is mixed with another one")
+                );
+            }
+        }
+    }
+}
+
+fn read_single(received: Received) -> Result<WorkReply, WireError> {
+    let root = received.reader.get_root::<message::Reader<'_>>()?;
+    match root.which() {
+        Ok(message::ShardLease(lease)) => read_lease(lease?),
+        Ok(message::SnapshotRequest(request)) => Ok(WorkReply::SnapshotRequest {
+            step: request?.get_step(),
+        }),
+        Ok(message::RunFinished(finished)) => {
+            let finished = finished?;
+            Ok(WorkReply::RunFinished {
+                steps: finished.get_steps(),
+                parameters_hash: hash(
+                    finished.get_parameters_hash()?,
+                    "RunFinished.parametersHash",
+                )?,
+                incidents: finished.get_incidents(),
+                stopped: text(finished.get_stopped()?, "why the run was stopped")?,
+            })
+        }
+        _ => Err(WireError::Field {
+            field: "the reply to a work request",
+            reason: "is of a type that does not answer one".to_owned(),
+        }),
+    }
+}
+
+fn read_lease(lease: shard_lease::Reader<'_>) -> Result<WorkReply, WireError> {
+    let shards: Vec<u32> = lease.get_shards()?.iter().collect();
+    let ascending = shards.windows(2).all(|pair| pair[0] < pair[1]);
+    if shards.is_empty() || !ascending {
+        return Err(WireError::Field {
+            field: "shardLease.shards",
+            reason: format!("{shards:?} is not ascending with at least one shard"),
+        });
+    }
+    let separate: Vec<u32> = lease.get_separate()?.iter().collect();
+    if let Some(other) = separate.iter().find(|shard| !shards.contains(shard)) {
+        return Err(WireError::Field {
+            field: "shardLease.separate",
+            reason: format!("has shard {other}, which is not among the leased {shards:?}"),
+        });
+    }
+    Ok(WorkReply::ShardLease {
+        step: lease.get_step(),
+        epoch: lease.get_epoch(),
+        epoch_step: lease.get_epoch_step(),
+        shards,
+        separate,
+    })
+}
+
+/// An aggregate of which some frames have arrived.
+pub(crate) struct PartialAggregate<'l> {
+    gradients: FlatAssembler<'l>,
+    digest: Sha256,
+    /// `step`, `samples` and the bits of `lossSum` and `divisor`, which are the same in each frame.
+    counts: (u64, u64, u64, u64),
+}
+
+fn counts(frame: aggregate::Reader<'_>) -> (u64, u64, u64, u64) {
+    (
+        frame.get_step(),
+        frame.get_samples(),
+        frame.get_loss_sum().to_bits(),
+        frame.get_divisor().to_bits(),
+    )
+}
+
+fn add_aggregate<'l>(
+    partial: &mut Option<PartialAggregate<'l>>,
+    received: Received,
+    layout: &'l FlatLayout,
+    pool: &Pool,
+) -> Result<Option<WorkReply>, WireError> {
+    let malformed = |reason: &str| WireError::Field {
+        field: "aggregate",
+        reason: reason.to_owned(),
+    };
+    let root = received.reader.get_root::<message::Reader<'_>>()?;
+    let Ok(message::Aggregate(frame)) = root.which() else {
+        return Err(malformed("is not what the union holds"));
+    };
+    let frame = frame?;
+    let mut current = match partial.take() {
+        Some(partial) => partial,
+        None => PartialAggregate {
+            gradients: layout.assembler(pool)?,
+            digest: Sha256::new(),
+            counts: counts(frame),
+        },
+    };
+    if current.counts != counts(frame) {
+        return Err(malformed(
+            "has frames that differ in step, samples, lossSum or divisor",
+        ));
+    }
+    for piece in frame.get_gradients()? {
+        let piece = TensorData::read(piece)?;
+        current.digest.update(piece.data);
+        current.gradients.push(&piece)?;
+    }
+    if !frame.get_final() {
+        *partial = Some(current);
+        return Ok(None);
+    }
+    let expected = hash(frame.get_hash()?, "Aggregate.hash")?;
+    let gradients = current.gradients.finish()?;
+    if current.digest.finalize().as_slice() != expected {
+        return Err(malformed("has bytes that do not match its hash"));
+    }
+    if frame.get_samples() == 0 {
+        return Err(malformed("has no samples"));
+    }
+    let divisor = frame.get_divisor();
+    if !divisor.is_finite() || divisor < 0.0 {
+        return Err(malformed(&format!("has the divisor {divisor}")));
+    }
+    Ok(Some(WorkReply::Aggregate {
+        step: frame.get_step(),
+        samples: frame.get_samples(),
+        loss_sum: frame.get_loss_sum(),
+        divisor,
+        gradients,
+        hash: expected,
+    }))
+}

@@ -1,0 +1,175 @@
+"""Runs the rehearsals of a worker, one at a time: which leases, with which shard, and what each process computed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from pangea import _native
+from pangea.services.options import REHEARSE
+from pangea.training.gradients import Parameters
+from pangea.training.lease import Lease
+from pangea.training.rehearsal import FIRST_STEPS, Plan, Rehearsal, Result, digests, loss_text
+from pangea.training.trace import OutputTrace
+from pangea.worker.batches import Batch
+
+FRACTION_VARIABLE = "PANGEA_REHEARSE"
+DOCTOR_VARIABLE = "PANGEA_DOCTOR"
+# Number of leases that `pangea doctor SCRIPT` checks.
+DOCTOR_LEASES = 8
+
+
+@dataclass(frozen=True)
+class Target:
+    """The batch of a rehearsal, and how often the child computes it: twice if the lease has no other shard that could affect it."""
+
+    batch: Batch
+    repetitions: int
+
+
+def fraction() -> float:
+    """Returns the fraction of shards to rehearse after the first steps, from PANGEA_REHEARSE.
+
+    Raises:
+        ValueError: the variable is not a number from 0 to 1.
+    """
+    text = os.environ.get(FRACTION_VARIABLE, str(REHEARSE))
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{FRACTION_VARIABLE} is {text!r}; it must be a number from 0 (no rehearsals) to 1")
+    return value
+
+
+class Rehearser:
+    """Used by `Run` around each shard, in the worker and in the child process of a rehearsal, which only sends a result.
+
+    Attributes:
+        in_child: whether this process is the child of a rehearsal.
+        last_repetition: in the child, whether the next loss is the result.
+    """
+
+    def __init__(self, parameters: Parameters, seed: int, share: float, connect: tuple[str, float]) -> None:
+        """Args:
+        parameters: of the model.
+        seed: of the run.
+        share: the fraction of shards to rehearse after the first steps; 0 disables rehearsals.
+        connect: addresses and timeout of the data service, for a child that evaluates.
+        """
+        self._parameters, self._connect = parameters, connect
+        self._plan = Plan(seed, share)
+        self._names = [name for name, _, _ in parameters.specs()]
+        self._sizes = [torch.Size(shape).numel() for _, _, shape in parameters.specs()]
+        self._trace = OutputTrace(parameters.model) if os.environ.get(DOCTOR_VARIABLE) == "1" else None
+        self._current: Rehearsal | None = None
+        self._leases = 0
+        self._data: _native.DataClient | None = None
+        self.in_child = False
+        self.last_repetition = False
+
+    @property
+    def doctor_has_finished(self) -> bool:
+        """Whether this is `pangea doctor SCRIPT`, and it has checked enough leases without a finding."""
+        return self._trace is not None and self._leases > DOCTOR_LEASES
+
+    @property
+    def in_first_steps(self) -> bool:
+        """Whether this worker computes one of its first leases."""
+        return self._leases <= FIRST_STEPS
+
+    def wants(self, lease: Lease) -> bool:
+        """Returns whether to rehearse a lease. Call it exactly once for each lease."""
+        self._leases += 1
+        return self._plan.wants(lease.step, len(lease.shards))
+
+    def fork(self, lease: Lease, batches: list[Batch]) -> Target | None:
+        """Forks the child. Returns in the child what it has to compute, and None in the parent."""
+        filled = [batch for batch in batches if batch.samples > 0]
+        if not filled:
+            return None
+        target = Target(filled[-1], 1 if len(filled) > 1 else 2)
+        self._current = Rehearsal(lease.step, target.batch.shard, self._names, self._trace)
+        try:
+            self.in_child = self._current.fork()
+        except OSError:
+            # Too little memory, or too many processes: training itself may still work.
+            self._current = None
+        return target if self.in_child else None
+
+    def _is_target(self, batch: Batch) -> bool:
+        return self._current is not None and (self._current.step, self._current.shard) == (batch.step, batch.shard)
+
+    def begin_shard(self, batch: Batch) -> None:
+        """Call this before the script gets a batch. Starts the trace if it is the rehearsed one."""
+        if self._trace is not None and self._is_target(batch):
+            self._trace.start()
+
+    def _traced(self) -> list[tuple[str, str, str]]:
+        if self._trace is None:
+            return []
+        self._trace.stop()
+        return self._trace.entries
+
+    def take_in_child(self, loss: torch.Tensor, contribution: Callable[[], torch.Tensor]) -> bool:
+        """In the child, takes the loss of a batch and returns true; the last repetition sends the result and exits. In the parent, returns false.
+
+        Args:
+            loss: of the batch.
+            contribution: computes the contribution of the shard.
+        """
+        if not self.in_child or self._current is None:
+            return False
+        outputs, text = self._traced(), loss_text(loss)
+        try:
+            parts = digests(contribution(), self._sizes)
+        except RuntimeError as error:
+            if "fork-based multiprocessing" not in str(error):
+                raise
+            parts = None
+        if self.last_repetition:
+            self._current.send_result(Result(text, parts, outputs))
+        return True
+
+    def note_result(self, batch: Batch, loss: torch.Tensor, flat: torch.Tensor) -> None:
+        """In the parent, records the result of the rehearsed shard."""
+        if self._current is not None and self._is_target(batch):
+            self._current.set_expected(Result(loss_text(loss), digests(flat, self._sizes), self._traced()))
+
+    def compare(self) -> str | None:
+        """Compares the results. Returns why the rehearsal was inconclusive, or None if the results are equal.
+
+        Raises:
+            BrokenPromise: the results differ.
+        """
+        current, self._current = self._current, None
+        if current is None:
+            return None
+        try:
+            return current.compare()
+        finally:
+            current.abandon()
+
+    def disable(self) -> None:
+        """Ends all rehearsals, because their finding is reported and tolerated."""
+        self._plan = Plan(0, 0.0)
+
+    def abandon(self) -> None:
+        """Kills the child, if the lease was not finished."""
+        if self._current is not None and not self.in_child:
+            self._current.abandon()
+            self._current = None
+
+    def fail_child(self, reason: str) -> None:
+        """In the child, exits without a result; in the parent, does nothing."""
+        if self.in_child and self._current is not None:
+            self._current.fail(reason)
+
+    def data_client(self, client: _native.DataClient) -> _native.DataClient:
+        """Returns the connection to the data service; the child needs its own, because the threads of the parent's do not exist there."""
+        if not self.in_child:
+            return client
+        if self._data is None:
+            self._data = _native.DataClient(*self._connect)
+        return self._data

@@ -1,0 +1,176 @@
+//! The life of the process: bind, read the data, serve, stop.
+
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use pangea_wire::{Limits, Pool};
+use rust_compute_serving::{serve as serve_connection, Batches, Service};
+use rust_compute_sources::Spec;
+use rust_compute_storage::Storage;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{signal, SignalKind};
+use tokio::sync::{watch, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::address::{dialable, listen};
+use crate::clock;
+use crate::http::pages;
+use crate::load::load;
+use crate::port_file::write_ports;
+use crate::settings::Settings;
+use crate::telemetry::{keep_metrics_small, start_logging, start_metrics};
+
+/// How long a stopping service waits until its last replies are sent.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait after the system failed to accept a connection, most likely because there is no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs the service until SIGTERM or SIGINT.
+pub fn serve(settings: &Settings) -> Result<()> {
+    let spec = Spec::parse(&settings.dataset, &settings.data_dir)?;
+    start_logging(settings.log_format)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let result = runtime.block_on(run(settings, spec));
+    // When the service is stopped while it reads the data, it does not wait for the thread that reads.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(settings: &Settings, spec: Spec) -> Result<()> {
+    // From here on, signals stop the service, even while it reads the data.
+    let (stop, mut stopping) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        stop.send_replace(true);
+        // Keeps the channel open until the process ends.
+        std::future::pending::<()>().await;
+    });
+    let listener = bind("--listen", &settings.listen).await?;
+    let http = bind("--http", &settings.http).await?;
+    let (listen_address, http_address) = (listener.local_addr()?, http.local_addr()?);
+
+    let ready = Arc::new(AtomicBool::new(false));
+    let handle = start_metrics()?;
+    tokio::spawn(keep_metrics_small(handle.clone()));
+    let pool = Pool::new(settings.max_memory_bytes, settings.max_memory_bytes / 4);
+    metrics::gauge!("pangea_compute_memory_limit_bytes").set(settings.max_memory_bytes as f64);
+    let router = pages(ready.clone(), pool.clone(), handle);
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(http, router).await {
+            tracing::error!(%error, "the HTTP server failed");
+        }
+    });
+
+    let storage = Storage {
+        max_bytes: settings.max_data_bytes,
+    };
+    let dataset = tokio::select! {
+        loaded = tokio::task::spawn_blocking(move || load(&spec, &storage)) => loaded??,
+        _ = stopping.wait_for(|stop| *stop) => {
+            tracing::info!("stopped while the dataset was being read");
+            return Ok(());
+        }
+    };
+    tracing::info!(dataset = dataset.name, train = dataset.split.train.len(), held_out = dataset.split.held_out.len(), listen = %listen_address, http = %http_address, "ready");
+    let service = Arc::new(Service {
+        batches: Batches::new(dataset, pool.clone()),
+        pool,
+        reply_limits: Limits::default(),
+        now: clock::monotonic,
+    });
+    ready.store(true, Ordering::Relaxed);
+    if let Some(file) = &settings.port_file {
+        write_ports(file, dialable(listen_address), dialable(http_address))?;
+    }
+    accept(
+        service,
+        listener,
+        stopping,
+        settings.max_connections,
+        &ready,
+    )
+    .await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(option: &str, address: &str) -> Result<TcpListener> {
+    listen(address).await.map_err(|error| {
+        if error.kind() == ErrorKind::InvalidInput {
+            anyhow::anyhow!("{option} {address} is not an address ({error}); wanted HOST:PORT, [IPV6]:PORT or :PORT")
+        } else if error.kind() == ErrorKind::AddrInUse {
+            anyhow::anyhow!("cannot listen on {address}: another process does; stop it, or choose another {option} (port 0 takes a free one)")
+        } else {
+            anyhow::anyhow!("cannot listen on {address}: {error}; choose another {option}")
+        }
+    })
+}
+
+/// Accepts connections until the service stops, then waits until their last replies are sent.
+async fn accept(
+    service: Arc<Service>,
+    listener: TcpListener,
+    mut stopping: watch::Receiver<bool>,
+    max_connections: usize,
+    ready: &AtomicBool,
+) {
+    let slots = Arc::new(Semaphore::new(max_connections));
+    let mut connections = JoinSet::new();
+    let mut stop = stopping.clone();
+    loop {
+        // Connections beyond the limit wait in the accept backlog until a worker leaves.
+        let next = tokio::select! {
+            next = async { (slots.clone().acquire_owned().await, listener.accept().await) } => next,
+            Some(_) = connections.join_next() => continue,
+            _ = stopping.wait_for(|stop| *stop) => break,
+        };
+        match next {
+            (Ok(slot), Ok((stream, peer))) => {
+                let (service, stop) = (service.clone(), stop.clone());
+                connections.spawn(async move {
+                    serve_worker(service, stream, stop, &peer.to_string()).await;
+                    drop(slot);
+                });
+            }
+            (_, Err(error)) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                let _ = tokio::time::timeout(ACCEPT_PAUSE, stop.wait_for(|stop| *stop)).await;
+            }
+            (Err(_), _) => break,
+        }
+    }
+    ready.store(false, Ordering::Relaxed);
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_err() {
+        tracing::warn!(
+            seconds = DRAIN_TIMEOUT.as_secs(),
+            "some workers did not read their last replies"
+        );
+    }
+}
+
+async fn serve_worker(
+    service: Arc<Service>,
+    stream: TcpStream,
+    stopping: watch::Receiver<bool>,
+    peer: &str,
+) {
+    let connections = metrics::gauge!("pangea_compute_connections");
+    connections.increment(1.0);
+    // Replies are whole frames, which waiting for a full packet would only delay.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, peer, "cannot set TCP_NODELAY");
+    }
+    tracing::info!(peer, "worker connected");
+    match serve_connection(service, stream, stopping).await {
+        Ok(()) => tracing::info!(peer, "worker disconnected"),
+        Err(error) => tracing::warn!(peer, %error, "connection failed"),
+    }
+    connections.decrement(1.0);
+}

@@ -1,0 +1,100 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+const COMMANDS: &str = "\
+rust-compute health [ADDRESS]  asks the service whose --http is ADDRESS (default 127.0.0.1:9091) whether it is alive
+rust-compute describe SPEC     prints a dataset spec as JSON, with an absolute path and all options, or what is wrong with it";
+
+/// Serves training batches of one dataset over schemas/tensor.capnp.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "rust-compute", version = env!("PANGEA_RELEASE"), after_help = COMMANDS)]
+pub struct Settings {
+    /// The dataset, such as digits or csv:/data/points.csv,shape=2; docs/how-to/data.md lists all formats and their options
+    #[arg(long, value_name = "SPEC", allow_hyphen_values = true)]
+    pub dataset: String,
+    /// Folder of the datasets that come with Pangea
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "PANGEA_DATA_DIR",
+        default_value = "/usr/share/pangea"
+    )]
+    pub data_dir: PathBuf,
+    /// Address for workers, such as 127.0.0.1:9090, [::1]:9090 or :9090 (all interfaces); port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    pub listen: String,
+    /// Address of /healthz, /readyz and /metrics
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091")]
+    pub http: String,
+    /// File that gets the addresses as JSON once the service is ready
+    #[arg(long, value_name = "FILE")]
+    pub port_file: Option<PathBuf>,
+    /// Form of the log on stderr; RUST_LOG selects its level
+    #[arg(long, value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+    /// Most bytes of the data file, decompressed
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "PANGEA_MAX_DATA_BYTES",
+        default_value_t = 16 << 30
+    )]
+    pub max_data_bytes: u64,
+    /// Most memory of frames that arrive and batches that are sent
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
+    pub max_memory_bytes: usize,
+    /// Most workers that are served at a time; further ones wait
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub max_connections: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Settings, clap::Error> {
+        Settings::try_parse_from([&["rust-compute"], arguments].concat())
+    }
+
+    #[test]
+    fn only_the_dataset_is_required() {
+        let settings = parse(&["--dataset", "csv:-d.csv,shape=4"]).expect("valid");
+        assert_eq!(settings.dataset, "csv:-d.csv,shape=4");
+        assert_eq!(settings.listen, "127.0.0.1:9090");
+        assert_eq!(settings.http, "127.0.0.1:9091");
+        let error = parse(&[]).expect_err("refused").to_string();
+        assert!(error.contains("--dataset <SPEC>"), "{error}");
+        // It is refused as a spec, with its grammar, and not as an unknown option.
+        let hyphen = parse(&["--dataset", "-d.csv"]).expect("valid");
+        assert_eq!(hyphen.dataset, "-d.csv");
+    }
+
+    #[test]
+    fn wrong_arguments_are_named() {
+        for (option, value) in [
+            ("--max-data-bytes", "many"),
+            ("--max-connections", "few"),
+            ("--log-format", "xml"),
+            ("--csv", "d.csv"),
+        ] {
+            let error = parse(&["--dataset", "digits", option, value]).expect_err("refused");
+            assert!(error.to_string().contains(option), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_release_is_that_of_the_module() {
+        let error = parse(&["--version"]).expect_err("printed").to_string();
+        let release = error.trim_end().strip_prefix("rust-compute ");
+        assert_eq!(release, Some(env!("PANGEA_RELEASE")), "{error}");
+    }
+}

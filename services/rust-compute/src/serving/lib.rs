@@ -1,0 +1,16 @@
+//! Serving batches: requests, checked and answered, on one connection per worker.
+//!
+//! Every answer is a pure function of the request and the dataset, so any replica gives the same bytes. Not responsible for: how the
+//! dataset came about (sources, dataset), listening and stopping (process).
+
+mod batch;
+mod connection;
+mod error;
+mod order_cache;
+mod reply;
+mod request;
+
+pub use batch::Batches;
+pub use connection::{serve, Service};
+pub use error::RequestError;
+pub use request::{Part, Request};

@@ -1,8 +1,0 @@
-//! Where the bytes of a dataset come from: a regular file, unpacked, hashed and bounded as it is
-//! read. Not responsible for: what the bytes mean.
-
-mod gzip;
-mod magic;
-mod source;
-
-pub use source::Source;
