@@ -61,7 +61,7 @@ def test_a_run_that_its_script_stops_is_finished_and_its_weights_can_be_exported
     ("options", "code", "message"),
     [
         ((), 1, "the run was ended: "),
-        (("--allow-nondeterminism",), 3, "incidents of different bits that nobody could settle"),
+        (("--allow-nondeterminism",), 3, "of different bits: the promise of the same bits did not hold"),
     ],
 )
 def test_a_conflict_that_nobody_can_settle_ends_the_run_or_sets_the_exit_code(

@@ -1,1 +1,1 @@
-"""Fault injection: kills the processes of a run at random, measures the recovery, and compares the result with a reference run."""
+"""Fault injection: kills processes of a run at random, measures the recovery, and compares with a reference run."""

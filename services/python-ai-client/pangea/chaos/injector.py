@@ -28,18 +28,23 @@ class Injector:
     def inject(self, fault: Fault, now: float) -> tuple[FaultKind, list[str]] | None:
         """Injects `fault` now.
 
-        LEAVE turns into JOIN if only one worker is alive, and JOIN into LEAVE if twice the initial number of workers are.
+        LEAVE turns into JOIN if only one worker is alive, and JOIN into LEAVE if twice the initial number of workers
+        are.
 
         Args:
             fault: the fault.
             now: seconds of the same clock as for `resume_paused`.
         Returns:
-            the kind of the injected fault and the names of the affected processes; None if there is no process that it could affect.
+            the kind of the injected fault and the names of the affected processes; None if there is no process that it
+            could affect.
         """
         kind, workers = fault.kind, self._running(self._session.workers)
         if kind is FaultKind.LEAVE and sum(worker.alive for worker in self._session.workers) < 2:
             kind = FaultKind.JOIN
-        elif kind is FaultKind.JOIN and sum(worker.alive for worker in self._session.workers) >= 2 * self._session.settings.workers:
+        elif (
+            kind is FaultKind.JOIN
+            and sum(worker.alive for worker in self._session.workers) >= 2 * self._session.settings.workers
+        ):
             kind = FaultKind.LEAVE
         if kind is FaultKind.JOIN:
             return kind, [self._session.add_worker().name]
@@ -53,14 +58,26 @@ class Injector:
         if kind is not FaultKind.KILL_ALL_WORKERS:
             targets = [targets[int(fault.pick * len(targets))]]
         for target in targets:
-            target.child.signal(signal.SIGSTOP if kind is FaultKind.PAUSE_WORKER else signal.SIGTERM if kind is FaultKind.LEAVE else signal.SIGKILL)
+            target.child.signal(
+                signal.SIGSTOP
+                if kind is FaultKind.PAUSE_WORKER
+                else signal.SIGTERM
+                if kind is FaultKind.LEAVE
+                else signal.SIGKILL
+            )
             if kind is FaultKind.PAUSE_WORKER:
                 self._pauses.append(_Pause(target, target.child.process.pid, now + fault.seconds))
         return kind, [target.name for target in targets]
 
     def _running(self, processes: list[Process]) -> list[Process]:
         paused = {pause.pid for pause in self._pauses}
-        return [process for process in processes if process.status is ExitStatus.RUNNING and process.child.exit_code() is None and process.child.process.pid not in paused]
+        return [
+            process
+            for process in processes
+            if process.status is ExitStatus.RUNNING
+            and process.child.exit_code() is None
+            and process.child.process.pid not in paused
+        ]
 
     def resume_paused(self, now: float) -> None:
         """Resumes the workers whose pause is over."""

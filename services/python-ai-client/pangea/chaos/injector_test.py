@@ -33,7 +33,11 @@ class Stage:
 
     def waiting(self, name: str, is_service: bool = False) -> Process:
         log = self.folder / name
-        process = self.session.supervisor.add(name, lambda: Child(name, [sys.executable, "-c", WAITING], log), (lambda _child: Addresses()) if is_service else None)
+        process = self.session.supervisor.add(
+            name,
+            lambda: Child(name, [sys.executable, "-c", WAITING], log),
+            (lambda _child: Addresses()) if is_service else None,
+        )
         assert wait_for(lambda: "here" in log.read_text() or None, 60.0)
         return process
 

@@ -26,8 +26,9 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 class Recoveries:
     """The times from each fault to the next step that the run commits, in seconds of any one clock.
 
-    A step becomes visible once the first worker has applied it, so the first visible step after a fault may have been committed before the fault. The second one was
-    not, and ends the recovery. A recovery time is therefore too long by up to one step, and never too short.
+    A step becomes visible once the first worker has applied it, so the first visible step after a fault may have been
+    committed before the fault. The second one was not, and ends the recovery. A recovery time is therefore too long by
+    up to one step, and never too short.
     """
 
     counts: Counter[FaultKind] = field(default_factory=Counter)
@@ -59,5 +60,10 @@ class Recoveries:
     def report(self) -> dict[str, dict[str, Any]]:
         """The number of faults and the spread of recovery times, by kind of fault."""
         return {
-            kind.value: {"faults": self.counts[kind], "recovery_seconds": spread(self.seconds[kind]) if kind in self.seconds else None} for kind in FaultKind if self.counts[kind]
+            kind.value: {
+                "faults": self.counts[kind],
+                "recovery_seconds": spread(self.seconds[kind]) if kind in self.seconds else None,
+            }
+            for kind in FaultKind
+            if self.counts[kind]
         }

@@ -53,7 +53,14 @@ def _session(settings: Settings, run_dir: Path, policy: RestartPolicy, on_event:
     return Session(settings, run_dir, run_dir.name, policy, on_event)
 
 
-def train_under_faults(settings: Settings, run_dir: Path, faults: Sequence[Fault], duration: float, on_event: Callable[[str], None], request: StopRequest) -> ChaosResult:
+def train_under_faults(
+    settings: Settings,
+    run_dir: Path,
+    faults: Sequence[Fault],
+    duration: float,
+    on_event: Callable[[str], None],
+    request: StopRequest,
+) -> ChaosResult:
     """Runs a training under faults.
 
     Args:
@@ -82,7 +89,14 @@ def train_under_faults(settings: Settings, run_dir: Path, faults: Sequence[Fault
     return result
 
 
-def _inject_faults(session: Session, faults: list[Fault], duration: float, result: ChaosResult, on_event: Callable[[str], None], request: StopRequest) -> None:
+def _inject_faults(
+    session: Session,
+    faults: list[Fault],
+    duration: float,
+    result: ChaosResult,
+    on_event: Callable[[str], None],
+    request: StopRequest,
+) -> None:
     injector, recoveries, began = Injector(session), result.recoveries, time.monotonic()
     while not session.over and request.stop_signal is None:
         now = time.monotonic() - began
@@ -101,12 +115,16 @@ def _inject_faults(session: Session, faults: list[Fault], duration: float, resul
         if now >= duration and not faults and injector.idle and not recoveries.pending:
             return
         if now >= duration + _RECOVERY_TIMEOUT_SECONDS:
-            on_event(f"the run has not recovered from the faults within {_RECOVERY_TIMEOUT_SECONDS:.0f} s; it is stopped")
+            on_event(
+                f"the run has not recovered from the faults within {_RECOVERY_TIMEOUT_SECONDS:.0f} s; it is stopped"
+            )
             return
         time.sleep(_POLL_SECONDS)
 
 
-def reference_hashes(settings: Settings, run_dir: Path, steps: int, on_event: Callable[[str], None], request: StopRequest) -> list[str]:
+def reference_hashes(
+    settings: Settings, run_dir: Path, steps: int, on_event: Callable[[str], None], request: StopRequest
+) -> list[str]:
     """Runs the first `steps` steps of the same training with one worker and without faults.
 
     Args:
@@ -120,7 +138,9 @@ def reference_hashes(settings: Settings, run_dir: Path, steps: int, on_event: Ca
     Raises:
         ChildFailed: a service or the worker failed.
     """
-    alone = dataclasses.replace(settings, workers=1, data_replicas=1, checkpoint_steps=0, checkpoint_seconds=0.0, verify_fraction=0.0)
+    alone = dataclasses.replace(
+        settings, workers=1, data_replicas=1, checkpoint_steps=0, checkpoint_seconds=0.0, verify_fraction=0.0
+    )
     session = _session(alone, run_dir, RestartPolicy(), on_event)
     try:
         session.start()
@@ -133,7 +153,9 @@ def reference_hashes(settings: Settings, run_dir: Path, steps: int, on_event: Ca
 
 
 def detection_seconds(log: Path, worker_kills: list[tuple[str, float]]) -> list[float]:
-    """The times from the kill of a worker until the orchestrator released its leases, for the kills of which its log has that event.
+    """The times from the kill of a worker until the orchestrator released its leases.
+
+    Kills without such an event in the orchestrator's log are left out.
 
     Args:
         log: of the orchestrator, one JSON object per line.
@@ -149,7 +171,10 @@ def detection_seconds(log: Path, worker_kills: list[tuple[str, float]]) -> list[
     found = []
     for number, (name, at) in enumerate(worker_kills):
         # Events after the worker's next join or next kill do not belong to this kill.
-        later = [*(time for other, time in worker_kills[number + 1 :] if other == name), *(time for time in joined.get(name, []) if time > at)]
+        later = [
+            *(time for other, time in worker_kills[number + 1 :] if other == name),
+            *(time for time in joined.get(name, []) if time > at),
+        ]
         # There is no event if the worker had not joined yet, or if the orchestrator was down.
         found += [time - at for time in exited.get(name, []) if at <= time < min(later, default=float("inf"))][:1]
     return found

@@ -1,4 +1,4 @@
-"""Faults are a function of the seed; a recovery time lasts from a fault to a step that was certainly committed after it."""
+"""Faults are a function of the seed; a recovery ends with a step that was certainly committed after the fault."""
 
 import json
 import math
@@ -74,7 +74,8 @@ def test_the_log_has_the_times_at_which_the_orchestrator_detected_each_kill(tmp_
         {"time": "1970-01-01T00:00:59Z", "msg": "worker is gone", "worker": "worker-2"},
     ]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    # The second kill of worker-1 and the last one of worker-2 came before the worker had joined again; the last event of worker-2 belongs to its next process.
+    # The second kill of worker-1 and the last one of worker-2 came before the worker had joined again; the last event
+    # of worker-2 belongs to its next process.
     kills = [("worker-1", 10.0), ("worker-1", 20.0), ("worker-2", 30.0), ("worker-1", 40.0), ("worker-2", 50.0)]
     assert detection_seconds(log, kills) == [0.25, 1.0, 0.125]
 

@@ -27,19 +27,27 @@ def _head(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 @click.command("audit")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--expect", metavar="HASH", callback=_head, help="The head that an earlier audit printed; the audit fails if the ledger no longer contains it.")
+@click.option(
+    "--expect",
+    metavar="HASH",
+    callback=_head,
+    help="The head that an earlier audit printed; the audit fails if the ledger no longer contains it.",
+)
 @click.option("--json", "json_wanted", is_flag=True, help="Print the findings as JSON.")
 def audit_command(run_dir: Path, expect: Hash | None, json_wanted: bool) -> None:
     """Prove from the ledger in RUN_DIR that the run kept its promises, or list the records that refute it.
 
-    The exit code is 0 if all promises hold, 1 if one is refuted, and 3 if the ledger is sound but has unresolved incidents of different bits.
+    The exit code is 0 if all promises hold, 1 if one is refuted, and 3 if the ledger is sound but has unresolved
+    incidents of different bits.
     """
     folder = caller_folder() / run_dir
     try:
         with (folder / NAME).open("rb") as stream:
             report = audit_ledger(stream, expect)
     except OSError as error:
-        raise PangeaError(f"cannot read the ledger of the run: {error}; give the run directory, such as pangea-runs/...") from error
+        raise PangeaError(
+            f"cannot read the ledger of the run: {error}; give the run directory, such as pangea-runs/..."
+        ) from error
     files, notes = audit_files(folder, report.audit)
     view = View(report, files, [*report.notes, *notes])
     if json_wanted:

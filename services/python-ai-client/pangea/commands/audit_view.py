@@ -47,7 +47,10 @@ class View:
         if not self.sound:
             return "REFUTED"
         if self.unresolved:
-            return f"the ledger is sound, but {_counted(self.unresolved, 'incident')} of different bits: the promise of the same bits did not hold"
+            return (
+                f"the ledger is sound, but {_counted(self.unresolved, 'incident')} of different bits: the promise of"
+                " the same bits did not hold"
+            )
         return "all promises hold"
 
 
@@ -99,17 +102,24 @@ def show(console: Console, view: View) -> None:
     table = Table(title=f"Audit of run {figures(report)['run_id']}", show_lines=False)
     table.add_column("promise", overflow="fold")
     table.add_column("result", overflow="fold")
-    for title, findings in (("the ledger alone", report.findings), ("other files, compared with the ledger", view.files)):
+    for title, findings in (
+        ("the ledger alone", report.findings),
+        ("other files, compared with the ledger", view.files),
+    ):
         if findings:
             table.add_section()
             table.add_row(Text(title, style="italic"), "")
         for finding in findings:
             name = f"{finding.promise}: {finding.sentence}"
-            table.add_row(Text(name), Text("ok", style="green") if finding.holds else Text(_refutation(finding), style="bold red"))
+            table.add_row(
+                Text(name), Text("ok", style="green") if finding.holds else Text(_refutation(finding), style="bold red")
+            )
     console.print(table)
     for line in _lines(view):
         console.print(Text(line), soft_wrap=True)
-    console.print(Text(view.verdict, style={0: "green", 1: "bold red", 3: "bold yellow"}[view.exit_code]), soft_wrap=True)
+    console.print(
+        Text(view.verdict, style={0: "green", 1: "bold red", 3: "bold yellow"}[view.exit_code]), soft_wrap=True
+    )
 
 
 def _lines(view: View) -> Iterator[str]:
@@ -117,11 +127,17 @@ def _lines(view: View) -> Iterator[str]:
     for kind in view.report.audit.incidents.kinds.values():
         yield from _incidents(kind)
     for change in view.report.audit.end.changes:
-        yield f"changed before step {change.step}: {change.what} from {change.old or 'nothing'} to {change.new or 'nothing'}"
+        yield (
+            f"changed before step {change.step}: {change.what} from {change.old or 'nothing'} to"
+            f" {change.new or 'nothing'}"
+        )
     yield from _end(view.report)
     yield from (f"note: {note}" for note in view.notes)
     total = f" of {found['total_steps']}" if found["total_steps"] else ""
-    yield f"{found['steps']}{total} steps, {found['samples']} samples, {found['records']} records, {found['starts']} starts, {found['incidents']} incidents"
+    yield (
+        f"{found['steps']}{total} steps, {found['samples']} samples, {found['records']} records, {found['starts']}"
+        f" starts, {found['incidents']} incidents"
+    )
     yield f"head: {view.report.head}"
 
 
@@ -130,7 +146,10 @@ def _end(report: Report) -> Iterator[str]:
     audit = report.audit
     cut, stop = audit.cut, audit.end.stop
     if cut is not None and (left := cut.samples - cut.used):
-        yield f"left out: the last {_counted(left, 'sample')} in the order of each epoch, which do not fill a step; {_counted(audit.epochs_ended, 'epoch')} ended so far"
+        yield (
+            f"left out: the last {_counted(left, 'sample')} in the order of each epoch, which do not fill a step;"
+            f" {_counted(audit.epochs_ended, 'epoch')} ended so far"
+        )
     if stop is not None:
         by = f"stopped by {stop.name or f'worker {stop.worker}'}: {stop.reason}"
         done = "complete" if audit.finished is not None else "not yet complete"
@@ -138,7 +157,9 @@ def _end(report: Report) -> Iterator[str]:
 
 
 def _incidents(kind: IncidentKind) -> Iterator[str]:
-    resolved = "" if not kind.resolved else ", resolved" if kind.resolved == kind.count else f", {kind.resolved} resolved"
+    resolved = ""
+    if kind.resolved:
+        resolved = ", resolved" if kind.resolved == kind.count else f", {kind.resolved} resolved"
     yield f"{_counted(kind.count, kind.kind)}{resolved}: {kind.meaning}"
     # Unresolved ones come first.
     shown = sorted(kind.rows, key=lambda row: row.resolved)[:_MAX_INCIDENTS]
@@ -148,9 +169,14 @@ def _incidents(kind: IncidentKind) -> Iterator[str]:
 
 
 def _incident(row: IncidentRow) -> str:
-    shards = "" if not row.count else f", shard {row.first}" if row.count == 1 else f", shards {row.first}-{row.first + row.count - 1}"
+    shards = ""
+    if row.count:
+        shards = f", shard {row.first}" if row.count == 1 else f", shards {row.first}-{row.first + row.count - 1}"
     who = f", {row.name or f'worker {row.worker}'}" if row.worker else ""
-    return f"{'resolved, ' if row.resolved else ''}record {row.record} (line {row.line}), step {row.step}{shards}{who}: {row.detail}"
+    return (
+        f"{'resolved, ' if row.resolved else ''}record {row.record} (line {row.line}), step {row.step}{shards}{who}:"
+        f" {row.detail}"
+    )
 
 
 def _counted(count: int, what: str) -> str:
@@ -158,7 +184,10 @@ def _counted(count: int, what: str) -> str:
 
 
 def _refutation(finding: Finding) -> str:
-    rows = [f"record {row.record} (line {row.line}): {row.detail}" if row.record is not None else row.detail for row in finding.rows[:_MAX_ROWS]]
+    rows = [
+        f"record {row.record} (line {row.line}): {row.detail}" if row.record is not None else row.detail
+        for row in finding.rows[:_MAX_ROWS]
+    ]
     if finding.refutations > len(rows):
         rows.append(f"and {finding.refutations - len(rows)} more")
     return "REFUTED\n" + "\n".join(rows)

@@ -1,9 +1,10 @@
-"""`pangea chaos`: trains while processes of the run are killed, and verifies that the bits are those of an undisturbed run."""
+"""`pangea chaos`: trains while processes of the run are killed, and verifies that the bits are not affected."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,43 @@ _ENDLESS_EPOCHS = 1_000_000
 
 @click.command("chaos", cls=ScriptCommand)
 @click.argument("script", required=False, type=click.Path(path_type=Path))
-@click.option("--mtbf", type=click.FloatRange(0.01), default=5.0, show_default=True, help="Mean seconds between two faults.")
-@click.option("--duration", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds during which faults are injected; the run then recovers and is stopped.")
+@click.option(
+    "--mtbf", type=click.FloatRange(0.01), default=5.0, show_default=True, help="Mean seconds between two faults."
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(1),
+    default=60.0,
+    show_default=True,
+    help="Seconds during which faults are injected; the run then recovers and is stopped.",
+)
 @shared
-@click.option("--epochs", type=click.IntRange(1), default=_ENDLESS_EPOCHS, help="Stop after this many epochs at the latest.")
-@click.option("--run-dir", type=click.Path(), default=None, help="The parent of both runs' directories.  [default: pangea-runs/TIME-SEED]")
+@click.option(
+    "--epochs", type=click.IntRange(1), default=_ENDLESS_EPOCHS, help="Stop after this many epochs at the latest."
+)
+@click.option(
+    "--run-dir",
+    type=click.Path(),
+    default=None,
+    help="The parent of both runs' directories.  [default: pangea-runs/TIME-SEED]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context
-def chaos_command(context: click.Context, /, script: Path | None, mtbf: float, duration: float, run_dir: str | None, as_json: bool, **options: Any) -> None:
-    """Train SCRIPT (default: a digit classifier) while processes of the run are killed at random, and compare with an undisturbed run.
+def chaos_command(
+    context: click.Context,
+    /,
+    script: Path | None,
+    mtbf: float,
+    duration: float,
+    run_dir: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train SCRIPT (default: a digit classifier) under random faults, and compare with an undisturbed run.
 
-    Workers, the orchestrator and data services are killed (SIGKILL) and restarted; workers are paused, leave and join. Then a single worker computes
-    the same steps, and the ledger is audited. The exit code is 1 if the parameters differ after any step, or the audit refutes a promise. --seed
-    determines the run and the faults.
+    Workers, the orchestrator and data services are killed (SIGKILL) and restarted; workers are paused, leave and join.
+    Then a single worker computes the same steps, and the ledger is audited. The exit code is 1 if the parameters differ
+    after any step, or the audit refutes a promise. --seed determines the run and the faults.
     """
     settings = Settings(script_path(script), script_arguments(context) or (), run_dir=run_dir, **options)
     console = Console(stderr=as_json)
@@ -49,7 +74,7 @@ def chaos_command(context: click.Context, /, script: Path | None, mtbf: float, d
     if as_json:
         print(json.dumps(figures, indent=1))
     else:
-        _print_tables(console, figures)
+        _print_figures(console, figures)
     if not figures["bits_held"] or figures["refuted_by_audit"]:
         sys.exit(1)
 
@@ -61,8 +86,13 @@ def _chaos(settings: Settings, mtbf: float, duration: float, console: Console, r
     folder = run_dir_path(settings.run_dir, settings.seed)
     # Both are created before anything is started, so that an unusable directory is not found only after the first run.
     chaos, reference = (new_run_dir(folder / name, settings.seed) for name in ("chaos", "reference"))
-    disturbed = train_under_faults(settings, chaos, schedule(settings.seed, mtbf, duration), duration, print_event, request)
-    console.print(f"{len(disturbed.hashes)} steps under faults; now the same steps without faults, with one worker", highlight=False)
+    disturbed = train_under_faults(
+        settings, chaos, schedule(settings.seed, mtbf, duration), duration, print_event, request
+    )
+    console.print(
+        f"{len(disturbed.hashes)} steps under faults; now the same steps without faults, with one worker",
+        highlight=False,
+    )
     # A signal ends the faults early, and the comparison still follows; a further signal stops that too.
     request.stop_signal = None
     hashes = reference_hashes(settings, reference, len(disturbed.hashes), print_event, request)
@@ -99,41 +129,50 @@ def _figures(run_dir: Path, disturbed: ChaosResult, reference: list[str]) -> dic
     }
 
 
-def _print_tables(console: Console, figures: dict[str, Any]) -> None:
-    faults = Table(title="Seconds from the fault to the next step")
-    for column in ("fault", "times", "p50", "p99", "max"):
-        faults.add_column(column, justify="left" if column == "fault" else "right")
-    for kind, entry in figures["faults"].items():
-        faults.add_row(kind, str(entry["faults"]), *_row(entry["recovery_seconds"]))
-    noticed = figures["shards_free_again_seconds"]
-    if noticed is not None:
-        faults.add_section()
-        faults.add_row("shards of a killed worker released", str(noticed["count"]), *_row(noticed))
-    console.print(faults)
-    work = (
-        f"{sum(figures['restarts'].values())} processes started again, {figures['steps_computed_again']} steps computed again, {figures['checkpoints_refused']} checkpoints refused"
+def _print_figures(console: Console, figures: dict[str, Any]) -> None:
+    console.print(_fault_table(figures))
+    restarts = sum(figures["restarts"].values())
+    console.print(
+        f"{restarts} processes started again, {figures['steps_computed_again']} steps computed again,"
+        f" {figures['checkpoints_refused']} checkpoints refused",
+        highlight=False,
     )
-    console.print(work, highlight=False)
-    if figures["service_errors"]:
-        console.print(
-            f"{len(figures['service_errors'])} errors in the logs of services; the first one: {figures['service_errors'][0]}",
-            style="red",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
-    if figures["failed_workers"]:
-        console.print(f"failed workers: {', '.join(figures['failed_workers'])}; see {figures['run_dir']}/logs", style="red")
-    if figures["refuted_by_audit"]:
-        console.print(f"the audit REFUTES {', '.join(figures['refuted_by_audit'])}; see pangea audit {figures['run_dir']}", style="red")
+    for problem in _problems(figures):
+        console.print(problem, style="red", soft_wrap=True, highlight=False, markup=False)
     if figures["bits_held"]:
-        console.print(f"{figures['steps']} steps, {figures['kills']} kills: the same bits after every step", style="green")
-    elif figures["first_different_step"] is not None:
-        console.print(f"the bits DIFFER after step {figures['first_different_step']} of {figures['steps']}; see {figures['run_dir']}", style="red")
-    else:
         console.print(
-            f"{figures['compared_steps']} of {figures['steps']} steps could be compared{'; steps are missing or repeated' if figures['gap_in_steps'] else ''}", style="red"
+            f"{figures['steps']} steps, {figures['kills']} kills: the same bits after every step", style="green"
         )
+
+
+def _fault_table(figures: dict[str, Any]) -> Table:
+    table = Table(title="Seconds from the fault to the next step")
+    for column in ("fault", "times", "p50", "p99", "max"):
+        table.add_column(column, justify="left" if column == "fault" else "right")
+    for kind, entry in figures["faults"].items():
+        table.add_row(kind, str(entry["faults"]), *_row(entry["recovery_seconds"]))
+    released = figures["shards_free_again_seconds"]
+    if released is not None:
+        table.add_section()
+        table.add_row("shards of a killed worker released", str(released["count"]), *_row(released))
+    return table
+
+
+def _problems(figures: dict[str, Any]) -> Iterator[str]:
+    run_dir, steps = figures["run_dir"], figures["steps"]
+    if errors := figures["service_errors"]:
+        yield f"{len(errors)} errors in the logs of services; the first one: {errors[0]}"
+    if figures["failed_workers"]:
+        yield f"failed workers: {', '.join(figures['failed_workers'])}; see {run_dir}/logs"
+    if figures["refuted_by_audit"]:
+        yield f"the audit REFUTES {', '.join(figures['refuted_by_audit'])}; see pangea audit {run_dir}"
+    if figures["bits_held"]:
+        return
+    if figures["first_different_step"] is not None:
+        yield f"the bits DIFFER after step {figures['first_different_step']} of {steps}; see {run_dir}"
+    else:
+        gap = "; steps are missing or repeated" if figures["gap_in_steps"] else ""
+        yield f"{figures['compared_steps']} of {steps} steps could be compared{gap}"
 
 
 def _row(spread: dict[str, float] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""`pangea doctor`: checks whether this machine can train, and whether a script computes the same bits in any order of its shards."""
+"""`pangea doctor`: checks whether this machine can train, and whether a script keeps the promise of the same bits."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ from pangea.services.stopping import catch_signals
 def doctor_command(context: click.Context, /, script: Path | None, as_json: bool, **options: Any) -> None:
     """Check what training needs on this machine; exit with 1 if something is missing.
 
-    With SCRIPT: train a few steps with one worker, recompute their shards in a different order, and name the module whose output depends on the order.
+    With SCRIPT: train a few steps with one worker, recompute their shards in a different order, and name the module
+    whose output depends on the order.
     """
-    findings = _script(script_path(script), script_arguments(context) or (), options) if script is not None else _machine()
+    findings = (
+        _script(script_path(script), script_arguments(context) or (), options) if script is not None else _machine()
+    )
     if as_json:
         print(json.dumps(findings, indent=1))
     else:
@@ -54,11 +57,25 @@ def _script(script: Path, arguments: tuple[str, ...], options: dict[str, Any]) -
     # For the worker: rehearse every lease, compare the modules' outputs, and end after a few steps.
     os.environ.update({"PANGEA_DOCTOR": "1", "PANGEA_REHEARSE": "1"})
     with tempfile.TemporaryDirectory() as folder, catch_signals() as request:
-        settings = Settings(script, arguments, run_dir=str(Path(folder) / "run"), **{**options, "workers": 1, "epochs": 1})
+        settings = Settings(
+            script, arguments, run_dir=str(Path(folder) / "run"), **{**options, "workers": 1, "epochs": 1}
+        )
         try:
             outcome = train(settings, Listeners(lambda _line, _total: None, lambda _event: None), request)
         except ChildFailed as error:
             return [{"name": str(script), "value": str(error).splitlines()[0], "ok": False}]
         if not outcome.finished:
-            return [{"name": str(script), "value": f"it ended after {len(outcome.metrics)} steps, too early for a result", "ok": False}]
-        return [{"name": str(script), "value": f"{len(outcome.metrics)} steps have the same bits in a different order of their shards", "ok": True}]
+            return [
+                {
+                    "name": str(script),
+                    "value": f"it ended after {len(outcome.metrics)} steps, too early for a result",
+                    "ok": False,
+                }
+            ]
+        return [
+            {
+                "name": str(script),
+                "value": f"{len(outcome.metrics)} steps have the same bits in a different order of their shards",
+                "ok": True,
+            }
+        ]

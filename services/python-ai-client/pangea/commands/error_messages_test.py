@@ -29,7 +29,10 @@ def run_failing(error: BaseException, *, in_script: bool = False) -> tuple[int, 
 
 @pytest.mark.parametrize(
     ("error", "message"),
-    [(PangeaError("the run is over"), "the run is over"), (FULL, "[Errno 28] No space left on device: '/runs/one/launch.json'")],
+    [
+        (PangeaError("the run is over"), "the run is over"),
+        (FULL, "[Errno 28] No space left on device: '/runs/one/launch.json'"),
+    ],
 )
 def test_an_expected_error_is_a_message(error: Exception, message: str) -> None:
     code, printed, raised = run_failing(error)

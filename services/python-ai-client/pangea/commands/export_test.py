@@ -32,10 +32,14 @@ def build(seed: int, norm: bool = False) -> nn.Module:
 
 def a_run(folder: Path, model: nn.Module, step: int, finished: bool) -> bytes:
     """A run directory whose checkpoint after `step` steps is the state of `model`."""
-    data = snapshot.encode(model, torch.optim.AdamW(model.parameters()), None, snapshot.Position(step, seed=7, shards=4, batch_size=16))
+    data = snapshot.encode(
+        model, torch.optim.AdamW(model.parameters()), None, snapshot.Position(step, seed=7, shards=4, batch_size=16)
+    )
     records: list[dict[str, Any]] = run()
     parameters = Parameters(model)
-    records[2]["parameters"] = [{"name": name, "dtype": dtype, "shape": list(shape)} for name, dtype, shape in parameters.specs()]
+    records[2]["parameters"] = [
+        {"name": name, "dtype": dtype, "shape": list(shape)} for name, dtype, shape in parameters.specs()
+    ]
     record = checkpoint(step, data)
     if finished:
         records[15]["params_hash"] = parameters.hash().hex()

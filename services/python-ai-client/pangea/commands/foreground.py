@@ -22,12 +22,19 @@ _MAX_INCIDENTS = 5
 def run_training(start: Callable[[Listeners, StopRequest], Outcome], as_json: bool) -> None:
     """Trains, prints the summary, and exits.
 
-    The exit code is 129, 130 or 143 after a signal, 1 if the run ended unfinished for another reason, 3 if it has finished with unresolved incidents, else 0.
+    The exit code is 129, 130 or 143 after a signal, 1 if the run ended unfinished for another reason, 3 if it has
+    finished with unresolved incidents, else 0.
     """
     console = Console(stderr=as_json)
     try:
         with catch_signals() as request, ProgressDisplay(console) as progress:
-            outcome = start(Listeners(progress.update, lambda event: console.print(event, style="yellow", soft_wrap=True, highlight=False, markup=False)), request)
+            outcome = start(
+                Listeners(
+                    progress.update,
+                    lambda event: console.print(event, style="yellow", soft_wrap=True, highlight=False, markup=False),
+                ),
+                request,
+            )
     except KeyboardInterrupt:
         print("pangea: interrupted by a second signal", file=sys.stderr)
         sys.exit(130)
@@ -47,13 +54,19 @@ def _print_warnings(outcome: Outcome, figures: dict[str, Any], request: StopRequ
     if not outcome.finished and outcome.stopped:
         _print(f"the run was ended after {figures['steps']} of {total} steps: {outcome.stopped}")
     elif not outcome.finished:
-        _print(f"stopped after {figures['steps']} of {total} steps; resume it with: pangea train --resume {outcome.run_dir}")
+        _print(
+            f"stopped after {figures['steps']} of {total} steps; resume it with: pangea train --resume"
+            f" {outcome.run_dir}"
+        )
     elif outcome.stopped:
         _print(f"the script stopped the run early, after {figures['steps']} steps: {outcome.stopped}")
     for incident in outcome.unresolved[:_MAX_INCIDENTS]:
         _print(f"INCIDENT, {incident}")
     if outcome.unresolved:
-        _print(f"{len(outcome.unresolved)} incidents of different bits that nobody could settle: the promise of the same bits did not hold; see pangea audit {outcome.run_dir}")
+        count = f"{len(outcome.unresolved)} unresolved incident{'s' if len(outcome.unresolved) > 1 else ''}"
+        _print(
+            f"{count} of different bits: the promise of the same bits did not hold; see pangea audit {outcome.run_dir}"
+        )
     if not outcome.finished:
         return request.exit_code or 1
     return _DIFFERENT_BITS if outcome.unresolved else 0

@@ -33,36 +33,73 @@ def _refuse_others(context: click.Context, backend: str) -> None:
     for owner, names in _BACKEND_OPTIONS.items():
         for name in names:
             if owner != backend and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"--{name.replace('_', '-')} belongs to --backend {owner}; leave it out, or choose that backend")
+                raise click.UsageError(
+                    f"--{name.replace('_', '-')} belongs to --backend {owner}; leave it out, or choose that backend"
+                )
 
 
 @click.command("launch", cls=ScriptCommand)
 @click.argument("script", required=False, type=click.Path(path_type=Path))
-@click.option("--backend", type=click.Choice(list(_BACKEND_OPTIONS)), required=True, help="What starts the processes and keeps them alive.")
+@click.option(
+    "--backend",
+    type=click.Choice(list(_BACKEND_OPTIONS)),
+    required=True,
+    help="What starts the processes and keeps them alive.",
+)
 @click.option("--render", is_flag=True, help="Print what would be started or submitted, and start nothing.")
 @training
-@click.option("--run-dir", type=click.Path(), default=None, help="The run directory; its last component is the run's name.  [default: pangea-runs/TIME-SEED]")
+@click.option(
+    "--run-dir",
+    type=click.Path(),
+    default=None,
+    help="The run directory; its last component is the run's name.  [default: pangea-runs/TIME-SEED]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@click.option("--host", multiple=True, metavar="[USER@]HOST", help="ssh: a host; may be repeated. The first one runs the orchestrator.")
+@click.option(
+    "--host",
+    multiple=True,
+    metavar="[USER@]HOST",
+    help="ssh: a host; may be repeated. The first one runs the orchestrator.",
+)
 @click.option("--hosts", type=click.Path(path_type=Path), metavar="FILE", help="ssh: a file with one host per line.")
-@click.option("--programs", default="", metavar="DIR", help="ssh: the folder of go-orchestrator, rust-compute and pangea on the hosts.  [default: their PATH]")
-@click.option("--namespace", default="", help="kubernetes: an existing namespace for the objects.  [default: kubectl's]")
-@click.option("--images", default="pangea", show_default=True, metavar="PREFIX", help="kubernetes: prefix of the images' names.")
+@click.option(
+    "--programs",
+    default="",
+    metavar="DIR",
+    help="ssh: the folder of go-orchestrator, rust-compute and pangea on the hosts.  [default: their PATH]",
+)
+@click.option(
+    "--namespace", default="", help="kubernetes: an existing namespace for the objects.  [default: kubectl's]"
+)
+@click.option(
+    "--images", default="pangea", show_default=True, metavar="PREFIX", help="kubernetes: prefix of the images' names."
+)
 @click.option("--tag", default="latest", show_default=True, help="kubernetes: tag of the images.")
 @click.option("--address", default="auto", show_default=True, help="ray: address of the cluster, as for ray.init.")
-@click.option("--cpus", type=click.FloatRange(0), default=1.0, show_default=True, help="ray: CPUs that each process reserves.")
-@click.option("--data-claim", default="", metavar="NAME", help="kubernetes: a PersistentVolumeClaim with a copy of the data file at its root.")
+@click.option(
+    "--cpus", type=click.FloatRange(0), default=1.0, show_default=True, help="ray: CPUs that each process reserves."
+)
+@click.option(
+    "--data-claim",
+    default="",
+    metavar="NAME",
+    help="kubernetes: a PersistentVolumeClaim with a copy of the data file at its root.",
+)
 @click.pass_context
-def launch_command(context: click.Context, /, script: Path | None, backend: str, render: bool, as_json: bool, **options: Any) -> None:
+def launch_command(
+    context: click.Context, /, script: Path | None, backend: str, render: bool, as_json: bool, **options: Any
+) -> None:
     """Start a run of SCRIPT (default: a digit classifier) on this machine or on many.
 
-    With local, ssh and ray the command runs until the run ends, and restarts processes that die; the run directory, the script and the data have to be on storage that
-    all hosts share. With kubernetes it submits the run to the cluster and exits. There is no encryption yet: use a trusted network.
+    With local, ssh and ray the command runs until the run ends, and restarts processes that die; the run directory, the
+    script and the data have to be on storage that all hosts share. With kubernetes it submits the run to the cluster
+    and exits. There is no encryption yet: use a trusted network.
     """
     _refuse_others(context, backend)
     backend_options = {name: options.pop(name) for names in _BACKEND_OPTIONS.values() for name in names}
     if backend == "kubernetes" and context.get_parameter_source("arithmetic") is ParameterSource.DEFAULT:
-        # The cluster's processors may differ from this machine's; AVX2 is the level that all of them can be expected to have.
+        # The cluster's processors may differ from this machine's; AVX2 is the level that all of them can be expected to
+        # have.
         options["arithmetic"] = "avx2"
     settings = Settings(script_path(script), script_arguments(context) or (), **options)
     _launch(backend, render, settings, backend_options, as_json)
@@ -75,7 +112,15 @@ def _launch(backend: str, render: bool, settings: Settings, backend_options: dic
         if settings.run_dir is None:
             # The name of a Kubernetes object begins with a letter.
             job = dataclasses.replace(job, run_id=f"run-{job.run_id}")
-        text = kubernetes.render(job, kubernetes.Cluster(backend_options["namespace"], backend_options["images"], backend_options["tag"], backend_options["data_claim"]))
+        text = kubernetes.render(
+            job,
+            kubernetes.Cluster(
+                backend_options["namespace"],
+                backend_options["images"],
+                backend_options["tag"],
+                backend_options["data_claim"],
+            ),
+        )
         print(text, end="") if render else kubernetes.apply(text)
         return
     if backend == "ray":
@@ -85,7 +130,11 @@ def _launch(backend: str, render: bool, settings: Settings, backend_options: dic
             ray_cluster.import_ray()
         text, make_session = ray_cluster.render(job, cluster), partial(ray_cluster.RaySession, cluster)
     elif backend == "ssh":
-        hosts = ssh.Hosts.read(backend_options["host"], caller_folder() / backend_options["hosts"] if backend_options["hosts"] else None, backend_options["programs"])
+        hosts = ssh.Hosts.read(
+            backend_options["host"],
+            caller_folder() / backend_options["hosts"] if backend_options["hosts"] else None,
+            backend_options["programs"],
+        )
         text, make_session = ssh.render(job, hosts), partial(ssh.SshSession, hosts)
     else:
         text = local.render(job)

@@ -35,13 +35,24 @@ def test_render_shows_the_requested_run_and_starts_nothing(backend: list[str], t
 
 
 def test_local_renders_the_commands_of_all_processes(tmp_path: Path) -> None:
-    lines = [shlex.split(line) for line in launch("local", "--render", "--workers", "3", "--data-replicas", "2").output.splitlines()]
-    assert [line[0] for line in lines] == [*[str(tmp_path / "rust-compute")] * 2, str(tmp_path / "go-orchestrator"), "env", "env", "env"]
+    lines = [
+        shlex.split(line)
+        for line in launch("local", "--render", "--workers", "3", "--data-replicas", "2").output.splitlines()
+    ]
+    assert [line[0] for line in lines] == [
+        *[str(tmp_path / "rust-compute")] * 2,
+        str(tmp_path / "go-orchestrator"),
+        "env",
+        "env",
+        "env",
+    ]
 
 
 def test_ssh_distributes_the_processes_over_the_hosts_of_the_options_and_the_file(tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text("# the rack\nme@second\n\nthird  # slow\n")
-    output = launch("ssh", "--render", "--workers", "3", "--host", "first", "--hosts", "hosts", "--programs", "/opt/pangea").output
+    output = launch(
+        "ssh", "--render", "--workers", "3", "--host", "first", "--hosts", "hosts", "--programs", "/opt/pangea"
+    ).output
     assert [line for line in output.splitlines() if line.startswith("# ")] == [
         "# rust-compute on first",
         "# go-orchestrator on first",
@@ -88,7 +99,9 @@ def test_kubectl_gets_what_render_prints(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "input").read_text() == launch("kubernetes", "--render").output
 
 
-def test_a_kubectl_that_fails_or_is_missing_is_an_error_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kubectl_that_fails_or_is_missing_is_an_error_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "there is no kubectl on PATH" in launch("kubernetes").output
     program = tmp_path / "kubectl"

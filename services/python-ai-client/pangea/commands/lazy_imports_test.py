@@ -24,7 +24,14 @@ except SystemExit as end:
 
 
 def run(*arguments: str) -> dict[str, object]:
-    result = subprocess.run([sys.executable, "-c", _PROBE, json.dumps(arguments)], env=python_environment(), capture_output=True, text=True, timeout=120, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", _PROBE, json.dumps(arguments)],
+        env=python_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     return dict(json.loads(result.stdout.splitlines()[-1]))
 
 

@@ -37,7 +37,9 @@ def test_invalid_arguments_are_refused_with_exit_code_2(arguments: list[str], me
 
 def test_the_version_is_the_release_of_the_package() -> None:
     result = CliRunner().invoke(main, ["--version"])
-    assert (result.exit_code, result.output) == (0, f"pangea {pangea.__version__}\n") and re.fullmatch(r"\d+\.\d+\.\d+", pangea.__version__)
+    assert (result.exit_code, result.output) == (0, f"pangea {pangea.__version__}\n") and re.fullmatch(
+        r"\d+\.\d+\.\d+", pangea.__version__
+    )
 
 
 def test_missing_services_are_an_error_message_and_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +57,9 @@ def test_a_run_directory_that_cannot_be_created_is_an_error_message(tmp_path: Pa
     assert f"pangea: cannot create the run directory {tmp_path}/file/run: Not a directory; " in result.output
 
 
-def test_doctor_reports_each_finding_as_json_and_fails_if_something_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_each_finding_as_json_and_fails_if_something_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PANGEA_BIN_DIR", str(tmp_path))
     result = CliRunner().invoke(main, ["doctor", "--json"])
     assert result.exit_code == 1
@@ -98,7 +102,23 @@ def test_options_that_contradict_the_run_are_refused_and_defaults_are_not(tmp_pa
         refused = CliRunner().invoke(main, ["train", "--resume", str(tmp_path), *arguments])
         assert refused.exit_code == 1
         assert message in refused.output
-    same = CliRunner().invoke(main, ["train", str(script), "--resume", str(tmp_path), "--epochs", "7", "--workers", "1", "--json", "--", "--lr", "1"])
+    same = CliRunner().invoke(
+        main,
+        [
+            "train",
+            str(script),
+            "--resume",
+            str(tmp_path),
+            "--epochs",
+            "7",
+            "--workers",
+            "1",
+            "--json",
+            "--",
+            "--lr",
+            "1",
+        ],
+    )
     assert same.exit_code == 0, same.output
     assert json.loads(same.stdout)["params_hash"] == "ab"
     assert "already finished" in same.stderr

@@ -87,7 +87,12 @@ _SHARED = (
         show_default=True,
         help="A step with fewer samples per shard is cut into fewer shards.",
     ),
-    click.option("--drop-last", is_flag=True, default=Settings.drop_last, help="End each epoch with its last full step, and leave out the remaining samples."),
+    click.option(
+        "--drop-last",
+        is_flag=True,
+        default=Settings.drop_last,
+        help="End each epoch with its last full step, and leave out the remaining samples.",
+    ),
     click.option(
         "--arithmetic",
         envvar=VARIABLE,
@@ -97,10 +102,18 @@ _SHARED = (
         help="The instruction set that all workers compute with.  [default: the best one of this machine]",
     ),
     click.option(
-        "--seed", type=click.IntRange(0, (1 << 63) - 1), default=Settings.seed, show_default=True, help="Of the initial parameters, the sample order and all random numbers."
+        "--seed",
+        type=click.IntRange(0, (1 << 63) - 1),
+        default=Settings.seed,
+        show_default=True,
+        help="Seed of the initial parameters, the sample order and all random numbers.",
     ),
     click.option(
-        "--checkpoint-seconds", type=click.FloatRange(0, 1e9), default=Settings.checkpoint_seconds, show_default=True, help="Seconds between two checkpoints; 0 for none by time."
+        "--checkpoint-seconds",
+        type=click.FloatRange(0, 1e9),
+        default=Settings.checkpoint_seconds,
+        show_default=True,
+        help="Seconds between two checkpoints; 0 for none by time.",
     ),
     click.option(
         "--verify-fraction",
@@ -120,7 +133,10 @@ _SHARED = (
         "--strict/--allow-nondeterminism",
         default=Settings.strict,
         show_default=True,
-        help="End the run on unresolved different bits, and refuse operations without a deterministic implementation; or allow both, and lose the promise of the same bits.",
+        help=(
+            "End the run on unresolved different bits, and refuse operations without a deterministic implementation; or"
+            " allow both, and lose the promise of the same bits."
+        ),
     ),
 )
 
@@ -133,10 +149,34 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _TRAINING = (
-    click.option("--epochs", type=click.IntRange(1, 1 << 31), default=Settings.epochs, show_default=True, help="Passes over the data; resuming may increase it."),
-    click.option("--checkpoint-steps", type=click.IntRange(0), default=Settings.checkpoint_steps, show_default=True, help="Steps between two checkpoints; 0 for none by steps."),
-    click.option("--keep-checkpoints", type=click.IntRange(1), default=Settings.keep_checkpoints, show_default=True, help="How many of the newest checkpoints are kept."),
-    click.option("--straggler-k", type=click.FloatRange(0), default=Settings.straggler_k, show_default=True, help="A shard is late after median + K * MAD of the others."),
+    click.option(
+        "--epochs",
+        type=click.IntRange(1, 1 << 31),
+        default=Settings.epochs,
+        show_default=True,
+        help="Passes over the data; resuming may increase it.",
+    ),
+    click.option(
+        "--checkpoint-steps",
+        type=click.IntRange(0),
+        default=Settings.checkpoint_steps,
+        show_default=True,
+        help="Steps between two checkpoints; 0 for none by steps.",
+    ),
+    click.option(
+        "--keep-checkpoints",
+        type=click.IntRange(1),
+        default=Settings.keep_checkpoints,
+        show_default=True,
+        help="How many of the newest checkpoints are kept.",
+    ),
+    click.option(
+        "--straggler-k",
+        type=click.FloatRange(0),
+        default=Settings.straggler_k,
+        show_default=True,
+        help="A shard is late after median + K * MAD of the others.",
+    ),
 )
 
 

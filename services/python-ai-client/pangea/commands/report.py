@@ -38,24 +38,37 @@ class ProgressDisplay:
     def update(self, line: dict[str, Any], total: int) -> None:
         """Shows a new line of metrics.jsonl; `total` is the number of all steps, 0 if unknown."""
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=line["step"] + 1, total=total or None, epoch=line["epoch"], loss=line["loss"], workers=line["workers"])
+            self._bar.update(
+                self._task,
+                completed=line["step"] + 1,
+                total=total or None,
+                epoch=line["epoch"],
+                loss=line["loss"],
+                workers=line["workers"],
+            )
         elif time.monotonic() - self._last_line >= _LINE_SECONDS:
             self._last_line = time.monotonic()
-            self._console.print(f"step {line['step'] + 1} of {total}, epoch {line['epoch']}, loss {line['loss']:.4f}, {line['workers']} workers")
+            self._console.print(
+                f"step {line['step'] + 1} of {total}, epoch {line['epoch']}, loss {line['loss']:.4f}, {line['workers']}"
+                " workers"
+            )
 
     def __enter__(self) -> ProgressDisplay:
         if self._console.is_terminal:
             self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._bar.stop()
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
     """The figures of a run that has finished or was stopped.
 
-    `samples_per_second` is relative to the sum of the steps' durations. `data_share`, `compute_share` and `exchange_share` are fractions of the workers' time.
+    `samples_per_second` is relative to the sum of the steps' durations. `data_share`, `compute_share` and
+    `exchange_share` are fractions of the workers' time.
     """
     lines = outcome.metrics
     seconds = sum(line["seconds"] for line in lines)
@@ -84,24 +97,26 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 def print_table(console: Console, figures: dict[str, Any]) -> None:
     """Prints the summary as a table."""
     table = Table(show_header=False, title=f"Run {figures['state'] or 'not begun'}")
-    accuracy = figures["held_out_accuracy"]
+    accuracy, loss, rate = figures["held_out_accuracy"], figures["loss"], figures["samples_per_second"]
+    shares = ", ".join(f"{name} {figures[f'{name}_share']:.0%}" for name in ("data", "compute", "exchange"))
     rows = [
         ("held-out accuracy", "not reported by the script" if accuracy is None else f"{accuracy:.2%}"),
-        ("loss of the last step", "none" if figures["loss"] is None else f"{figures['loss']:.4f}"),
+        ("loss of the last step", "none" if loss is None else f"{loss:.4f}"),
         ("steps", str(figures["steps"])),
-        ("samples per second", "none" if figures["samples_per_second"] is None else f"{figures['samples_per_second']:,.0f}"),
-        ("time of the workers", f"data {figures['data_share']:.0%}, compute {figures['compute_share']:.0%}, exchange {figures['exchange_share']:.0%}"),
+        ("samples per second", "none" if rate is None else f"{rate:,.0f}"),
+        ("time of the workers", shares),
         ("training / wall time", f"{figures['training_seconds']:.1f} s / {figures['wall_seconds']:.1f} s"),
         ("params_hash", str(figures["params_hash"])),
         ("run directory", figures["run_dir"]),
     ]
-    if figures["restarts"]:
-        rows.insert(-1, ("restarts", ", ".join(f"{name} {count} times" if count > 1 else name for name, count in figures["restarts"].items())))
+    if restarts := figures["restarts"]:
+        names = (f"{name} {count} times" if count > 1 else name for name, count in restarts.items())
+        rows.insert(-1, ("restarts", ", ".join(names)))
     if figures["stopped"]:
         rows.insert(0, ("stopped", figures["stopped"]))
-    if figures["incidents"]:
-        resolved = sum(incident["resolved"] for incident in figures["incidents"])
-        rows.insert(-1, ("incidents", f"{len(figures['incidents'])}, of which {resolved} resolved"))
+    if incidents := figures["incidents"]:
+        resolved = sum(incident["resolved"] for incident in incidents)
+        rows.insert(-1, ("incidents", f"{len(incidents)}, of which {resolved} resolved"))
     for name, value in rows:
         table.add_row(name, Text(value))
     console.print(table, soft_wrap=not console.is_terminal)

@@ -18,7 +18,8 @@ from pangea.rundir.status import ACTIVE_STATES, StatusUnavailable, read_status
 from pangea.services.stopping import StopRequest, catch_signals
 
 _REFRESH_SECONDS = 0.5
-# After this many polls in a row without an answer a run counts as ended; after fewer, its orchestrator may be restarting.
+# After this many polls in a row without an answer a run counts as ended; after fewer, its orchestrator may be
+# restarting.
 _MAX_SILENT_POLLS = 6
 
 

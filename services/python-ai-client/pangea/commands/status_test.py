@@ -29,7 +29,7 @@ LIVE = {
 
 @pytest.fixture
 def orchestrator(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a stand-in for go-orchestrator's /status, which a proxy of the environment would make unreachable."""
+    """The address of a stand-in for go-orchestrator's /status, which the environment's proxy would not reach."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
     class Handler(BaseHTTPRequestHandler):
@@ -52,8 +52,15 @@ def orchestrator(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     (tmp_path / "logs").mkdir()
-    (tmp_path / "run.json").write_text(json.dumps({"run_id": "r", "state": "stopped", "total_steps": 20, "params_hash": ""}))
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps({"step": step, "epoch": 0, "loss": 2.0 - step, "params_hash": f"h{step}"}) + "\n" for step in range(2)))
+    (tmp_path / "run.json").write_text(
+        json.dumps({"run_id": "r", "state": "stopped", "total_steps": 20, "params_hash": ""})
+    )
+    (tmp_path / "metrics.jsonl").write_text(
+        "".join(
+            json.dumps({"step": step, "epoch": 0, "loss": 2.0 - step, "params_hash": f"h{step}"}) + "\n"
+            for step in range(2)
+        )
+    )
     return tmp_path
 
 
@@ -68,7 +75,9 @@ def test_a_live_run_is_queried_by_address_or_by_directory(orchestrator: str, run
 
 
 def test_an_orchestrator_of_another_run_at_the_old_address_is_ignored(orchestrator: str, run_dir: Path) -> None:
-    (run_dir / "run.json").write_text(json.dumps({"run_id": "mine", "state": "running", "total_steps": 20, "params_hash": ""}))
+    (run_dir / "run.json").write_text(
+        json.dumps({"run_id": "mine", "state": "running", "total_steps": 20, "params_hash": ""})
+    )
     set_address(run_dir, orchestrator)
     status = read_status(str(run_dir), run_dir)
     assert (status["live"], status["run_id"], status["state"]) == (False, "mine", "killed")
@@ -76,12 +85,22 @@ def test_an_orchestrator_of_another_run_at_the_old_address_is_ignored(orchestrat
 
 def test_the_status_of_a_run_that_is_not_live_is_read_from_its_files(run_dir: Path) -> None:
     status = read_status(str(run_dir), run_dir)
-    assert (status["state"], status["committed"], status["total_steps"], status["loss"], status["params_hash"]) == ("stopped", 2, 20, 1.0, "h1")
+    assert (status["state"], status["committed"], status["total_steps"], status["loss"], status["params_hash"]) == (
+        "stopped",
+        2,
+        20,
+        1.0,
+        "h1",
+    )
 
 
 def test_a_target_that_is_neither_a_run_nor_an_address_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for target, message in [("empty", "holds no run"), ("nowhere", "is not a directory"), ("127.0.0.1:1", "no orchestrator answers")]:
+    for target, message in [
+        ("empty", "holds no run"),
+        ("nowhere", "is not a directory"),
+        ("127.0.0.1:1", "no orchestrator answers"),
+    ]:
         with pytest.raises(StatusUnavailable, match=message):
             read_status(target, tmp_path)
 
@@ -98,10 +117,20 @@ def test_the_command_prints_tables_or_json(orchestrator: str, run_dir: Path) -> 
 
 def test_incidents_and_other_warnings_have_rows(run_dir: Path) -> None:
     record = json.loads((run_dir / "run.json").read_text())
-    more = {"incidents": 2, "stopped": "[red] light", "checkpoint_error": "no space left", "resumed_from": {"step": 1, "file": "f", "steps_again": 4}}
+    more = {
+        "incidents": 2,
+        "stopped": "[red] light",
+        "checkpoint_error": "no space left",
+        "resumed_from": {"step": 1, "file": "f", "steps_again": 4},
+    }
     (run_dir / "run.json").write_text(json.dumps({**record, **more}))
     shown = CliRunner().invoke(main, ["status", str(run_dir)], env={"COLUMNS": "600"}).output
-    for part in (f"2; see pangea audit {run_dir}", "[red] light", "cannot be written: no space left", "step 1, 4 steps computed again"):
+    for part in (
+        f"2; see pangea audit {run_dir}",
+        "[red] light",
+        "cannot be written: no space left",
+        "step 1, 4 steps computed again",
+    ):
         assert part in shown
     assert json.loads(CliRunner().invoke(main, ["status", str(run_dir), "--json"]).output)["incidents"] == 2
 

@@ -30,13 +30,22 @@ def view(status: dict[str, Any]) -> Group:
     for column in ("name", "pid", "step", "shards", ""):
         workers.add_column(column)
     for worker in status["workers"]:
-        workers.add_row(worker["name"], str(worker["pid"]), str(worker["step"]), ", ".join(map(str, worker["shards"])) or "-", "silent" if worker["silent"] else "")
+        workers.add_row(
+            worker["name"],
+            str(worker["pid"]),
+            str(worker["step"]),
+            ", ".join(map(str, worker["shards"])) or "-",
+            "silent" if worker["silent"] else "",
+        )
     return Group(run, workers)
 
 
 def _warnings(status: dict[str, Any]) -> list[tuple[str, str]]:
     """Rows that appear only if they apply; their keys are missing in the status of earlier releases."""
-    rows = [("stopped", status.get("stopped")), ("checkpoints", status.get("checkpoint_error") and f"cannot be written: {status['checkpoint_error']}")]
+    rows = [
+        ("stopped", status.get("stopped")),
+        ("checkpoints", status.get("checkpoint_error") and f"cannot be written: {status['checkpoint_error']}"),
+    ]
     if incidents := status.get("incidents"):
         where = status.get("run_dir", "RUN_DIR")
         rows.append(("incidents", f"{incidents}; see pangea audit {where}"))

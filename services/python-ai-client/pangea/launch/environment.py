@@ -11,7 +11,9 @@ from pangea.arithmetic import VARIABLE
 from pangea.launch.settings import Settings
 
 
-def worker_environment(settings: Settings, run_dir: Path, name: str, orchestrator: str, data: Sequence[str]) -> dict[str, str]:
+def worker_environment(
+    settings: Settings, run_dir: Path, name: str, orchestrator: str, data: Sequence[str]
+) -> dict[str, str]:
     """All variables of the worker with this name. `orchestrator` and `data` are host:port."""
     return {
         "PANGEA_ORCHESTRATOR": orchestrator,
@@ -27,11 +29,19 @@ def training_environment(settings: Settings) -> dict[str, str]:
     """The variables that are the same for all workers of the run."""
     switches = {"PANGEA_ALLOW_NONDETERMINISM": not settings.strict, "PANGEA_TAKE_CHANGES": settings.take_changes}
     level = {VARIABLE: settings.arithmetic} if settings.arithmetic else {}
-    return {"PANGEA_SEED": str(settings.seed), "PANGEA_REHEARSE": f"{settings.rehearse:g}", **level, **{variable: "1" for variable, on in switches.items() if on}}
+    return {
+        "PANGEA_SEED": str(settings.seed),
+        "PANGEA_REHEARSE": f"{settings.rehearse:g}",
+        **level,
+        **{variable: "1" for variable, on in switches.items() if on},
+    }
 
 
 def http_variable(environment: Mapping[str, str], name: str) -> dict[str, str]:
-    """PANGEA_HTTP of the worker with this name: the caller's port for the first worker, and one more for each further one, since workers on one machine cannot share a port."""
+    """PANGEA_HTTP of the worker with this name.
+
+    Workers on one machine cannot share a port: the first one gets the caller's, and each further one the next port.
+    """
     host, colon, port = environment.get("PANGEA_HTTP", "").rpartition(":")
     number = re.search(r"[0-9]+$", name)
     if not port.isdigit() or int(port) == 0 or number is None:

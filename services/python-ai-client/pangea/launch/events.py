@@ -1,4 +1,7 @@
-"""Events of a run that its user should see, each as one message: notices of workers, incidents, failed checkpoints, and the point from which a run resumes."""
+"""Events of a run that its user should see, each as one message.
+
+These are notices of workers, incidents, failed checkpoints, and the point from which a run resumes.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,17 @@ def _record(run_dir: Path) -> Status:
 
 
 class RunEvents:
-    """Collects the events of one start of a run. Create it before the start: events of earlier starts are not reported again."""
+    """Collects the events of one start of a run.
 
-    def __init__(self, run_dir: Path, status: Callable[[Path], Status] = current_status, clock: Callable[[], float] = time.monotonic) -> None:
+    Create it before the start: events of earlier starts are not reported again.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        status: Callable[[Path], Status] = current_status,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Args:
         run_dir: the run directory.
         status: returns the run's status.
@@ -53,12 +64,20 @@ class RunEvents:
         self._new_notices()
 
     def poll(self, now: bool = False) -> list[str]:
-        """Returns the new events. Cheap to call often: files and status are read only after `_POLL_SECONDS`, or when `now` is true."""
+        """Returns the new events.
+
+        Cheap to call often: files and status are read only after `_POLL_SECONDS`, or when `now` is true.
+        """
         if not now and self._clock() < self._next_poll:
             return []
         self._next_poll = self._clock() + _POLL_SECONDS
         status = self._status(self._run_dir)
-        return [*self._resumed_from(status), *self._new_notices(), *self._new_incidents(status), *self._checkpoints(status)]
+        return [
+            *self._resumed_from(status),
+            *self._new_notices(),
+            *self._new_incidents(status),
+            *self._checkpoints(status),
+        ]
 
     def _new_notices(self) -> list[str]:
         """New notices of all workers; a text that several workers have is reported once."""
@@ -87,7 +106,9 @@ class RunEvents:
         self._checkpoint_error = error
         if not error:
             return ["checkpoints are written again"]
-        return [f"warning: a checkpoint could not be written: {error}. The run continues, and tries again with the next one"]
+        return [
+            f"warning: a checkpoint could not be written: {error}. The run continues, and tries again with the next one"
+        ]
 
     def _resumed_from(self, status: Status) -> list[str]:
         found = status.get("resumed_from")
@@ -96,4 +117,7 @@ class RunEvents:
         self._resumed = True
         again = found["steps_again"]
         source = f"from {found['file']} (step {found['step']})" if found["file"] else f"from step {found['step']}"
-        return [f"the run resumes {source}; {again or 'no'} step{'' if again == 1 else 's'} {'is' if again == 1 else 'are'} computed again"]
+        return [
+            f"the run resumes {source}; {again or 'no'} step{'' if again == 1 else 's'} {'is' if again == 1 else 'are'}"
+            " computed again"
+        ]

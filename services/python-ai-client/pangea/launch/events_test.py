@@ -54,14 +54,21 @@ def test_incidents_are_reported_as_they_happen(watched: Watched) -> None:
     assert watched.events.poll(now=True) == []
     watched.status = {"incidents": 8}
     ledger.write_bytes(written([*opening(), step(0), *[incident("replay", 1)] * 8]))
-    assert watched.events.poll(now=True) == ["incident: replay at step 1: a replay"] * 4 + [f"there are more incidents; see pangea audit {watched.folder}"]
+    assert watched.events.poll(now=True) == ["incident: replay at step 1: a replay"] * 4 + [
+        f"there are more incidents; see pangea audit {watched.folder}"
+    ]
     (watched.folder / "run.json").write_text('{"incidents": 8}')
-    assert RunEvents(watched.folder, lambda _folder: {"incidents": 8}).poll(now=True) == [], "incidents of an earlier start"
+    assert RunEvents(watched.folder, lambda _folder: {"incidents": 8}).poll(now=True) == [], (
+        "incidents of an earlier start"
+    )
 
 
 def test_a_failed_checkpoint_is_reported_and_so_is_the_recovery(watched: Watched) -> None:
     watched.status = {"checkpoint_error": "no space left on device"}
-    assert watched.events.poll(now=True) == ["warning: a checkpoint could not be written: no space left on device. The run continues, and tries again with the next one"]
+    assert watched.events.poll(now=True) == [
+        "warning: a checkpoint could not be written: no space left on device. The run continues, and tries again with"
+        " the next one"
+    ]
     assert watched.events.poll(now=True) == []
     watched.status = {"checkpoint_error": ""}
     assert watched.events.poll(now=True) == ["checkpoints are written again"]
@@ -71,5 +78,7 @@ def test_the_point_from_which_a_run_resumes_is_reported_once(watched: Watched) -
     watched.status = {"resumed_from": None}
     assert watched.events.poll(now=True) == []
     watched.status = {"resumed_from": {"step": 40, "file": "checkpoints/step-40.safetensors", "steps_again": 3}}
-    assert watched.events.poll(now=True) == ["the run resumes from checkpoints/step-40.safetensors (step 40); 3 steps are computed again"]
+    assert watched.events.poll(now=True) == [
+        "the run resumes from checkpoints/step-40.safetensors (step 40); 3 steps are computed again"
+    ]
     assert watched.events.poll(now=True) == []

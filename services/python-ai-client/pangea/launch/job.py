@@ -48,7 +48,14 @@ class Job:
 
     def orchestrator(self, program: str, addresses: Addresses) -> list[str]:
         """The command line of the orchestrator."""
-        return orchestrator_command(program, self.run_dir, self.run_id, self.settings.run_options, addresses, port_file(self.run_dir, ORCHESTRATOR))
+        return orchestrator_command(
+            program,
+            self.run_dir,
+            self.run_id,
+            self.settings.run_options,
+            addresses,
+            port_file(self.run_dir, ORCHESTRATOR),
+        )
 
     def data_service(self, name: str, program: str, addresses: Addresses) -> list[str]:
         """The command line of one replica of the data service."""
@@ -56,7 +63,12 @@ class Job:
 
     def worker(self, program: str) -> list[str]:
         """The command line of any worker; `program` is the `pangea` command."""
-        return [program, "worker", str(self.settings.script), *(["--", *self.settings.arguments] if self.settings.arguments else [])]
+        return [
+            program,
+            "worker",
+            str(self.settings.script),
+            *(["--", *self.settings.arguments] if self.settings.arguments else []),
+        ]
 
     def environment(self, worker: str, orchestrator: str, data: list[str]) -> dict[str, str]:
         """The environment variables of one worker; `orchestrator` and `data` are host:port."""

@@ -1,6 +1,7 @@
-"""`--backend kubernetes`: the manifests of one run, for `kubectl apply -f -`. The cluster then keeps its processes alive.
+"""`--backend kubernetes`: the manifests of one run, for `kubectl apply -f -`.
 
-The objects are named after the run, so that several runs can share a namespace. infra/kubernetes has the same objects written by hand, to be customised with kustomize.
+The cluster keeps the processes alive. The objects are named after the run, so that several runs can share a namespace.
+infra/kubernetes has the same objects written by hand, to be customised with kustomize.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from pangea.launch.environment import training_environment
 from pangea.launch.job import CannotLaunch, Job
 
 Manifest = dict[str, Any]
-# The name of a Kubernetes object. A StatefulSet labels its pods with the run's name, "-orchestrator-" and ten digits, and a label has at most 63 characters.
+# The name of a Kubernetes object. A StatefulSet labels its pods with the run's name, "-orchestrator-" and ten digits,
+# and a label has at most 63 characters.
 _MAX_NAME_CHARACTERS = 39
 _NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{_MAX_NAME_CHARACTERS - 2}}}[a-z0-9])?")
 # As a JSON string: `kubectl apply` stores the applied object in an annotation, and annotations are limited to 256 KiB.
@@ -38,7 +40,8 @@ class Cluster:
         namespace: an existing namespace; "" for kubectl's default.
         images: the prefix of the three images' names.
         tag: the tag of the images.
-        data_claim: a PersistentVolumeClaim with a copy of the data file at its root; "" for the digits, which the image contains.
+        data_claim: a PersistentVolumeClaim with a copy of the data file at its root; "" for the digits, which the image
+            contains.
     """
 
     namespace: str = ""
@@ -55,7 +58,8 @@ def manifests(job: Job, cluster: Cluster) -> list[Manifest]:
     """
     if not _NAME.fullmatch(job.run_id):
         raise CannotLaunch(
-            f"the run is named {job.run_id!r} after its --run-dir; in Kubernetes a name has up to {_MAX_NAME_CHARACTERS} of the characters a-z, 0-9 and -, and begins with a letter"
+            f"the run is named {job.run_id!r} after its --run-dir; in Kubernetes a name has up to"
+            f" {_MAX_NAME_CHARACTERS} of the characters a-z, 0-9 and -, and begins with a letter"
         )
     return [
         _object(job, cluster, "v1", "ConfigMap", "script", {"data": {job.settings.script.name: _script(job)}}),
@@ -66,7 +70,8 @@ def manifests(job: Job, cluster: Cluster) -> list[Manifest]:
         _service(job, cluster, "data", 9090),
         _budget(job, cluster, "data", {"maxUnavailable": 1}),
         _workers(job, cluster),
-        # maxUnavailable does not work for the pods of a Job. If no worker were left, the steps since the last checkpoint would have to be recomputed.
+        # maxUnavailable does not work for the pods of a Job. If no worker were left, the steps since the last
+        # checkpoint would have to be recomputed.
         _budget(job, cluster, "worker", {"minAvailable": min(1, job.settings.workers - 1)}),
         *_policies(job, cluster),
     ]
@@ -86,10 +91,13 @@ def apply(text: str) -> None:
     try:
         code = subprocess.run(["kubectl", "apply", "-f", "-"], input=text, text=True, check=False).returncode
     except FileNotFoundError as error:
-        raise CannotLaunch("there is no kubectl on PATH; install it, or pipe the output of --render to a machine that has it") from error
+        raise CannotLaunch(
+            "there is no kubectl on PATH; install it, or pipe the output of --render to a machine that has it"
+        ) from error
     if code != 0:
         raise CannotLaunch(
-            f"kubectl apply failed with exit code {code}; see its output above. Objects that it has created still exist; delete them with --render ... | kubectl delete -f -"
+            f"kubectl apply failed with exit code {code}; see its output above. Objects that it has created still"
+            " exist; delete them with --render ... | kubectl delete -f -"
         )
 
 
@@ -108,7 +116,11 @@ _Plain.add_representer(str, _text)
 
 
 def _labels(job: Job, component: str) -> dict[str, str]:
-    return {"app.kubernetes.io/part-of": "pangea", "app.kubernetes.io/instance": job.run_id, "app.kubernetes.io/component": component}
+    return {
+        "app.kubernetes.io/part-of": "pangea",
+        "app.kubernetes.io/instance": job.run_id,
+        "app.kubernetes.io/component": component,
+    }
 
 
 def _object(job: Job, cluster: Cluster, api: str, kind: str, component: str, body: Manifest) -> Manifest:
@@ -122,10 +134,15 @@ def _script(job: Job) -> str:
     script = job.settings.script
     text = script.read_text()
     if not re.fullmatch(r"[-._a-zA-Z0-9]+", script.name):
-        raise CannotLaunch(f"the script {script} is passed in a ConfigMap, with its name as the key; rename it to letters, digits, - . and _")
+        raise CannotLaunch(
+            f"the script {script} is passed in a ConfigMap, with its name as the key; rename it to letters, digits, - ."
+            " and _"
+        )
     if (size := len(json.dumps(text))) > _MAX_SCRIPT_BYTES:
         raise CannotLaunch(
-            f"the script {script} is passed in a ConfigMap and takes {size} bytes of it; `kubectl apply` accepts up to {_MAX_SCRIPT_BYTES}. Move parts of it into a package in an image of your own (--images), or mount it (infra/kubernetes)"
+            f"the script {script} is passed in a ConfigMap and takes {size} bytes of it; `kubectl apply` accepts up to"
+            f" {_MAX_SCRIPT_BYTES}. Move parts of it into a package in an image of your own (--images), or mount it"
+            " (infra/kubernetes)"
         )
     return text
 
@@ -154,7 +171,9 @@ def _pod(job: Job, component: str, container: Manifest, volumes: list[Manifest],
             "nodeSelector": {"kubernetes.io/arch": "amd64"},
             "securityContext": user,
             **more,
-            "containers": [{"name": component, "imagePullPolicy": "IfNotPresent", **container, "securityContext": confined}],
+            "containers": [
+                {"name": component, "imagePullPolicy": "IfNotPresent", **container, "securityContext": confined}
+            ],
             "volumes": volumes,
         },
     }
@@ -175,7 +194,13 @@ def _container(cluster: Cluster, image: str, ports: dict[str, int], memory: str)
 
 
 def _orchestrator(job: Job, cluster: Cluster) -> Manifest:
-    arguments = ["--listen=0.0.0.0:8080", "--http=0.0.0.0:8081", "--run-dir=/runs/run", f"--run-id={job.run_id}", *job.settings.run_options.flags()]
+    arguments = [
+        "--listen=0.0.0.0:8080",
+        "--http=0.0.0.0:8081",
+        "--run-dir=/runs/run",
+        f"--run-id={job.run_id}",
+        *job.settings.run_options.flags(),
+    ]
     container = {
         **_container(cluster, "go-orchestrator", {"workers": 8080, "http": 8081}, "5Gi"),
         "args": arguments,
@@ -204,7 +229,11 @@ def _data_service(job: Job, cluster: Cluster) -> Manifest:
         arguments = [f"--dataset={dataset.at(copy)}", "--listen=0.0.0.0:9090", "--http=0.0.0.0:9091"]
         container = {**container, "args": arguments, "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}]}
         volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": cluster.data_claim, "readOnly": True}}]
-    spec = {"replicas": job.settings.data_replicas, "selector": {"matchLabels": _labels(job, "data")}, "template": _pod(job, "data", container, volumes)}
+    spec = {
+        "replicas": job.settings.data_replicas,
+        "selector": {"matchLabels": _labels(job, "data")},
+        "template": _pod(job, "data", container, volumes),
+    }
     return _object(job, cluster, "apps/v1", "Deployment", "data", {"spec": spec})
 
 
@@ -218,7 +247,11 @@ def _workers(job: Job, cluster: Cluster) -> Manifest:
     }
     container = {
         **_container(cluster, "python-ai-client", {"http": 8082}, "2Gi"),
-        "args": ["worker", f"/script/{job.settings.script.name}", *(["--", *job.settings.arguments] if job.settings.arguments else [])],
+        "args": [
+            "worker",
+            f"/script/{job.settings.script.name}",
+            *(["--", *job.settings.arguments] if job.settings.arguments else []),
+        ],
         "env": [
             *({"name": name, "value": value} for name, value in environment.items()),
             {"name": "PANGEA_WORKER_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -240,16 +273,24 @@ def _workers(job: Job, cluster: Cluster) -> Manifest:
         "parallelism": job.settings.workers,
         # A worker that fails is retried a few times, without failing the others.
         "backoffLimitPerIndex": 6,
-        # A worker on a drained node exits with 143, which must not count as a failure; exit code 0 would mark its index as complete.
-        "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]},
+        # A worker on a drained node exits with 143, which must not count as a failure; exit code 0 would mark its index
+        # as complete.
+        "podFailurePolicy": {
+            "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+        },
         "template": _pod(job, "worker", container, volumes, restartPolicy="Never"),
     }
     return _object(job, cluster, "batch/v1", "Job", "worker", {"spec": spec})
 
 
 def _service(job: Job, cluster: Cluster, component: str, port: int, *, headless: bool = False) -> Manifest:
-    # The name of a headless service resolves to the pod's own address, and is resolved for each connection; a StatefulSet requires one.
-    spec = {"selector": _labels(job, component), "ports": [{"name": "workers", "port": port, "targetPort": "workers"}], **({"clusterIP": "None"} if headless else {})}
+    # The name of a headless service resolves to the pod's own address, and is resolved for each connection; a
+    # StatefulSet requires one.
+    spec = {
+        "selector": _labels(job, component),
+        "ports": [{"name": "workers", "port": port, "targetPort": "workers"}],
+        **({"clusterIP": "None"} if headless else {}),
+    }
     return _object(job, cluster, "v1", "Service", component, {"spec": spec})
 
 
@@ -259,18 +300,30 @@ def _budget(job: Job, cluster: Cluster, component: str, bound: dict[str, int]) -
 
 
 def _policies(job: Job, cluster: Cluster) -> list[Manifest]:
-    """Network policies: only the run's own workers reach its services, as there is no encryption yet. Health and metrics are open to the namespace; probes come from the node."""
+    """Network policies: only the run's own workers reach its services, as there is no encryption yet.
+
+    Health and metrics are open to the namespace; probes come from the node.
+    """
     whole_run = {key: value for key, value in _labels(job, "").items() if value}
     ports = {"orchestrator": (8080, 8081), "data": (9090, 9091), "worker": (None, 8082)}
     found = []
     for component, (messages, http) in ports.items():
         ingress: list[Manifest] = [{"from": [{"podSelector": {}}], "ports": [{"port": http}]}]
         if messages is not None:
-            ingress.insert(0, {"from": [{"podSelector": {"matchLabels": _labels(job, "worker")}}], "ports": [{"port": messages}]})
-        spec: Manifest = {"podSelector": {"matchLabels": _labels(job, component)}, "policyTypes": ["Ingress"], "ingress": ingress}
+            ingress.insert(
+                0, {"from": [{"podSelector": {"matchLabels": _labels(job, "worker")}}], "ports": [{"port": messages}]}
+            )
+        spec: Manifest = {
+            "podSelector": {"matchLabels": _labels(job, component)},
+            "policyTypes": ["Ingress"],
+            "ingress": ingress,
+        }
         found.append(_object(job, cluster, "networking.k8s.io/v1", "NetworkPolicy", component, {"spec": spec}))
     services = [{"podSelector": {"matchLabels": whole_run}}]
-    outgoing: list[Manifest] = [{"to": services, "ports": [{"port": 8080}, {"port": 9090}]}, {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}]
+    outgoing: list[Manifest] = [
+        {"to": services, "ports": [{"port": 8080}, {"port": 9090}]},
+        {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]},
+    ]
     spec = {"podSelector": {"matchLabels": whole_run}, "policyTypes": ["Egress"], "egress": outgoing}
     found.append(_object(job, cluster, "networking.k8s.io/v1", "NetworkPolicy", "run", {"spec": spec}))
     return found

@@ -19,7 +19,9 @@ _DATA = ("--listen=0.0.0.0:9090", "--http=0.0.0.0:9091")
 def job(tmp_path: Path) -> Job:
     script = tmp_path / "train.py"
     script.write_text("import pangea\n\nprint('first')\n")
-    return Job(Settings(script, ("--lr", "1"), workers=3, data_replicas=2, epochs=4, seed=7), "first", Path("/not/used"))
+    return Job(
+        Settings(script, ("--lr", "1"), workers=3, data_replicas=2, epochs=4, seed=7), "first", Path("/not/used")
+    )
 
 
 def by_kind(objects: list[Manifest], kind: str, name: str = "") -> Manifest:
@@ -62,7 +64,9 @@ def test_each_selector_matches_one_component_and_each_port_name_exists_there(job
             ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
             assert all(ports[port["targetPort"]] == port["port"] for port in item["spec"]["ports"])
         if item["kind"] == "NetworkPolicy":
-            assert len(selected(item["spec"]["podSelector"]["matchLabels"])) == (3 if item["spec"]["policyTypes"] == ["Egress"] else 1)
+            assert len(selected(item["spec"]["podSelector"]["matchLabels"])) == (
+                3 if item["spec"]["policyTypes"] == ["Egress"] else 1
+            )
     assert len(pods(objects)) == 3
 
 
@@ -73,12 +77,20 @@ def test_pods_are_unprivileged_and_mount_only_what_exists(job: Job) -> None:
         (container,) = pod["spec"]["containers"]
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
         assert pod["spec"]["securityContext"]["runAsUser"] == 65532
-        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
         volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
         if container["name"] == "orchestrator":
             volumes["runs"] = {}
         assert {mount["name"] for mount in container.get("volumeMounts", [])} == set(volumes)
-        assert {volume["persistentVolumeClaim"]["claimName"] for volume in volumes.values() if "persistentVolumeClaim" in volume} <= claims
+        assert {
+            volume["persistentVolumeClaim"]["claimName"]
+            for volume in volumes.values()
+            if "persistentVolumeClaim" in volume
+        } <= claims
 
 
 def test_workers_get_the_addresses_of_the_services_and_the_script(job: Job) -> None:
@@ -89,7 +101,11 @@ def test_workers_get_the_addresses_of_the_services_and_the_script(job: Job) -> N
     assert container["image"] == "registry.example/team/python-ai-client:v1"
     assert container["args"] == ["worker", "/script/train.py", "--", "--lr", "1"]
     environment = {entry["name"]: entry.get("value") for entry in container["env"]}
-    services = {f"{item['metadata']['name']}:{item['spec']['ports'][0]['port']}" for item in objects if item["kind"] == "Service"}
+    services = {
+        f"{item['metadata']['name']}:{item['spec']['ports'][0]['port']}"
+        for item in objects
+        if item["kind"] == "Service"
+    }
     assert {environment["PANGEA_ORCHESTRATOR"], environment["PANGEA_DATA"]} == services
     assert environment["PANGEA_SEED"] == "7"
     (orchestrator,) = by_kind(objects, "StatefulSet")["spec"]["template"]["spec"]["containers"]
@@ -121,8 +137,17 @@ def test_with_the_longest_name_the_labels_of_all_pods_are_short_enough(job: Job)
     assert all(len(item["metadata"]["name"]) < 63 for item in objects)
 
 
-@pytest.mark.parametrize(("name", "text", "reason"), [("my script.py", "", "rename it"), ("large.py", "#" * 250_000, "250002 bytes"), ("quotes.py", '"' * 130_000, "260002 bytes")])
-def test_a_script_that_does_not_fit_a_config_map_is_refused(job: Job, tmp_path: Path, name: str, text: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("my script.py", "", "rename it"),
+        ("large.py", "#" * 250_000, "250002 bytes"),
+        ("quotes.py", '"' * 130_000, "260002 bytes"),
+    ],
+)
+def test_a_script_that_does_not_fit_a_config_map_is_refused(
+    job: Job, tmp_path: Path, name: str, text: str, reason: str
+) -> None:
     script = tmp_path / name
     script.write_text(text)
     with pytest.raises(CannotLaunch, match=reason):

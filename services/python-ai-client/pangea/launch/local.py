@@ -1,4 +1,7 @@
-"""`--backend local`: what `--render` prints for it. The processes are children of this one, started as by `pangea train` (`session.py`)."""
+"""`--backend local`: what `--render` prints for it.
+
+The processes are children of this one, started as by `pangea train` (`session.py`).
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,24 @@ from pangea.rundir.layout import DATA_SERVICE, FREE_PORTS, ORCHESTRATOR
 
 
 def render(job: Job) -> str:
-    """The command line of each process. Addresses are placeholders: a service chooses its own, and writes it to the file after --port-file."""
+    """The command line of each process.
+
+    Addresses are placeholders: a service chooses its own, and writes it to the file after --port-file.
+    """
     lines = [shlex.join(job.data_service(name, str(program(DATA_SERVICE)), FREE_PORTS)) for name in job.data_services]
     lines.append(shlex.join(job.orchestrator(str(program(ORCHESTRATOR)), FREE_PORTS)))
     for name in job.workers:
-        environment = job.environment(name, f"ADDRESS-OF-{ORCHESTRATOR}", [f"ADDRESS-OF-{service}" for service in job.data_services])
-        lines.append(shlex.join(["env", *(f"{key}={value}" for key, value in environment.items()), *python_command(job.settings.script), *job.settings.arguments]))
+        environment = job.environment(
+            name, f"ADDRESS-OF-{ORCHESTRATOR}", [f"ADDRESS-OF-{service}" for service in job.data_services]
+        )
+        lines.append(
+            shlex.join(
+                [
+                    "env",
+                    *(f"{key}={value}" for key, value in environment.items()),
+                    *python_command(job.settings.script),
+                    *job.settings.arguments,
+                ]
+            )
+        )
     return "\n".join(lines)

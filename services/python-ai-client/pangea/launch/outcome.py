@@ -18,7 +18,8 @@ class Outcome:
         run_dir: the run directory.
         run, result: run.json and result.json; empty if they do not exist.
         metrics: the lines of metrics.jsonl.
-        seconds: duration of this start, including the startup of services and workers; 0 if there was nothing left to do.
+        seconds: duration of this start, including the startup of services and workers; 0 if there was nothing left to
+            do.
         failed_workers: names of the workers that failed.
         restarts: how often each process was restarted, by its name.
         incidents: those in the ledger.

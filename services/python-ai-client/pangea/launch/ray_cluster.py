@@ -1,4 +1,7 @@
-"""`--backend ray`: one actor per process of a run, on an existing Ray cluster. Ray places them, and places them again when a node is lost."""
+"""`--backend ray`: one actor per process of a run, on an existing Ray cluster.
+
+Ray places the actors, and places them again when a node is lost.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +55,19 @@ def _names(job: Job) -> list[str]:
 def render(job: Job, cluster: RayCluster) -> str:
     """One JSON object per actor, with the command that it keeps alive."""
     commands = dict(zip(_names(job), local.render(job).splitlines(), strict=True))
-    lines = [f"# on the cluster at {cluster.address}; each node substitutes its own programs, interpreter and addresses in the commands"]
-    return "\n".join([*lines, *(json.dumps({"actor": name, **_options(cluster), "command": shlex.split(command)}) for name, command in commands.items())])
+    lines = [
+        f"# on the cluster at {cluster.address}; each node substitutes its own programs, interpreter and addresses in"
+        " the commands"
+    ]
+    return "\n".join(
+        [
+            *lines,
+            *(
+                json.dumps({"actor": name, **_options(cluster), "command": shlex.split(command)})
+                for name, command in commands.items()
+            ),
+        ]
+    )
 
 
 def import_ray() -> Any:
@@ -66,7 +80,8 @@ def import_ray() -> Any:
         return importlib.import_module("ray")
     except ImportError as error:
         raise CannotLaunch(
-            "--backend ray needs the package ray in the cluster's version: `pip install ray==VERSION`, or in a checkout ./bazelw run //services/python-ai-client:cli_with_ray"
+            "--backend ray needs the package ray in the cluster's version: `pip install ray==VERSION`, or in a checkout"
+            " ./bazelw run //services/python-ai-client:cli_with_ray"
         ) from error
 
 
@@ -79,8 +94,21 @@ def _check_reachable(address: str) -> None:
 class RaySession:
     """A run on a Ray cluster; implements `pangea.launch.train.RunSession`."""
 
-    def __init__(self, cluster: RayCluster, settings: Settings, run_dir: Path, run_id: str, _policy: RestartPolicy, on_event: Callable[[str], None]) -> None:
-        self._ray, self._cluster, self._job, self._on_event = import_ray(), cluster, Job(settings, run_id, run_dir), on_event
+    def __init__(
+        self,
+        cluster: RayCluster,
+        settings: Settings,
+        run_dir: Path,
+        run_id: str,
+        _policy: RestartPolicy,
+        on_event: Callable[[str], None],
+    ) -> None:
+        self._ray, self._cluster, self._job, self._on_event = (
+            import_ray(),
+            cluster,
+            Job(settings, run_id, run_dir),
+            on_event,
+        )
         self._metrics, self._events = JsonLinesFile(run_dir / "metrics.jsonl"), JsonLinesFile(events_file(run_dir))
         self._actors: dict[str, Any] = {}
         self._calls: dict[str, Any] = {}
@@ -95,13 +123,18 @@ class RaySession:
         """
         try:
             _check_reachable(self._cluster.address)
-            self._ray.init(address=self._cluster.address, namespace=self._job.run_id, log_to_driver=False, logging_level="ERROR")
+            self._ray.init(
+                address=self._cluster.address, namespace=self._job.run_id, log_to_driver=False, logging_level="ERROR"
+            )
         except (OSError, RuntimeError, ValueError) as error:
             raise ChildFailed(f"there is no Ray cluster at {self._cluster.address}: {error}") from error
         names = _names(self._job)
         available = self._ray.cluster_resources().get("CPU", 0.0)
         if len(names) * self._cluster.cpus > available:
-            self._on_event(f"the cluster has {available:g} CPUs, and {len(names)} processes reserve {self._cluster.cpus:g} each: some have to wait")
+            self._on_event(
+                f"the cluster has {available:g} CPUs, and {len(names)} processes reserve {self._cluster.cpus:g} each:"
+                " some have to wait"
+            )
         keeper = self._ray.remote(**_options(self._cluster))(Keeper)
         for name in names:
             self._actors[name] = keeper.options(name=name).remote(self._job, name)
@@ -157,7 +190,9 @@ class RaySession:
     @property
     def failed_workers(self) -> list[str]:
         """The names of the workers that failed."""
-        return [name for name in self._job.workers if name in self._exits and self._exits[name].status is ExitStatus.FAILED]
+        return [
+            name for name in self._job.workers if name in self._exits and self._exits[name].status is ExitStatus.FAILED
+        ]
 
     @property
     def restarts(self) -> dict[str, int]:

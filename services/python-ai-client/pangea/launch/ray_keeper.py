@@ -1,6 +1,7 @@
 """The Ray actor of a run: it keeps one process alive on the node where Ray has placed it.
 
-When the actor or its node is lost, Ray calls `Keeper.run` again on another node; all state that the process needs then is in the run directory.
+When the actor or its node is lost, Ray calls `Keeper.run` again on another node; all state that the process needs then
+is in the run directory.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Keeper:
         self._metrics = JsonLinesFile(job.run_dir / "metrics.jsonl")
 
     def run(self) -> Exit:
-        """Starts the process, restarts it whenever it is killed or the services have moved, and returns its final exit."""
+        """Starts the process, restarts it when it is killed or the services move, and returns its final exit."""
         backoff = RestartBackoff(RestartPolicy())
         if self._log.exists():
             self._record_event("is started again after its actor or its node was lost")
@@ -86,12 +87,20 @@ class Keeper:
                 self._record_event("is started again, since a service has moved")
                 continue
             status = exit_status(code, is_service=not self._is_worker)
-            if self._stopping or status is ExitStatus.FAILED or (status is ExitStatus.EXITED and (self._is_worker or self._name == ORCHESTRATOR)):
+            if (
+                self._stopping
+                or status is ExitStatus.FAILED
+                or (status is ExitStatus.EXITED and (self._is_worker or self._name == ORCHESTRATOR))
+            ):
                 return Exit(ExitStatus.EXITED if self._stopping else status, str(child.failure()))
             self._metrics.read_new()
             delay = backoff.after_death(time.monotonic(), len(self._metrics.lines))
             if delay is None:
-                return Exit(ExitStatus.FAILED, f"{self._name} was killed; crash loop: {backoff.deaths - 1} restarts without progress. {child.failure()}")
+                return Exit(
+                    ExitStatus.FAILED,
+                    f"{self._name} was killed; crash loop: {backoff.deaths - 1} restarts without progress."
+                    f" {child.failure()}",
+                )
             self._record_event(f"{f'was killed (signal {-code})' if code < 0 else 'exited'}; started again")
             time.sleep(delay)
 
@@ -112,13 +121,17 @@ class Keeper:
             stream.write(json.dumps({"name": self._name, "event": event}) + "\n")
 
     def _wait_for_services(self) -> list[str] | None:
-        """Returns the addresses of the orchestrator and the data services once all are reachable; None on a timeout, or if the run is stopped before."""
+        """Returns the addresses of the orchestrator and the data services once all are reachable.
+
+        Returns None on a timeout, or if the run is stopped before.
+        """
 
         def reachable() -> list[str] | None:
             if self._stopping:
                 return []
             addresses = self._service_addresses()
-            # Until a service of a lost node is placed again, its file has the old address. A worker that tried to connect there would give up after 30 s.
+            # Until a service of a lost node is placed again, its file has the old address. A worker that tried to
+            # connect there would give up after 30 s.
             return addresses if addresses is not None and all(_is_reachable(address) for address in addresses) else None
 
         return wait_for(reachable, _SERVICES_SECONDS) or None
@@ -126,23 +139,33 @@ class Keeper:
     def _exit_without_services(self) -> Exit:
         """The exit of a worker that was never started, because without the services it would train a separate run."""
         if self._stopping:
-            return Exit(ExitStatus.EXITED, f"{self._name} was not started: the run was stopped before its services were reachable")
+            return Exit(
+                ExitStatus.EXITED,
+                f"{self._name} was not started: the run was stopped before its services were reachable",
+            )
         return Exit(
             ExitStatus.FAILED,
-            f"{self._name} was not started: after {_SERVICES_SECONDS:.0f} s not all services of the run are reachable; check that the cluster has room for them (ray status), or lower --cpus",
+            f"{self._name} was not started: after {_SERVICES_SECONDS:.0f} s not all services of the run are reachable;"
+            " check that the cluster has room for them (ray status), or lower --cpus",
         )
 
     def _service_addresses(self) -> list[str] | None:
-        """The addresses of all services, the orchestrator's first; None while one of them has not written its address."""
+        """The addresses of all services, the orchestrator's first; None while one of them is not yet known."""
         try:
-            return [json.loads(port_file(self._job.run_dir, name).read_text())["listen"] for name in (ORCHESTRATOR, *self._job.data_services)]
+            return [
+                json.loads(port_file(self._job.run_dir, name).read_text())["listen"]
+                for name in (ORCHESTRATOR, *self._job.data_services)
+            ]
         except FileNotFoundError:
             return None
 
     def _start(self, services: list[str]) -> Child:
         settings, run_dir = self._job.settings, self._job.run_dir
         if self._is_worker:
-            environment = {**pin(python_environment(), settings.arithmetic), **self._job.environment(self._name, services[0], services[1:])}
+            environment = {
+                **pin(python_environment(), settings.arithmetic),
+                **self._job.environment(self._name, services[0], services[1:]),
+            }
             return Child(self._name, [*python_command(settings.script), *settings.arguments], self._log, environment)
         if self._name == ORCHESTRATOR:
             # The orchestrator of a lost actor may still be writing its last checkpoint.
@@ -151,7 +174,10 @@ class Keeper:
         return start_data_service(run_dir, self._name, settings.dataset, self._addresses())
 
     def _addresses(self) -> Addresses:
-        """The addresses that the service had before, if they are free and on this node, so that workers need only reconnect; else free ports."""
+        """The service's previous addresses if they are free and on this node, else free ports.
+
+        At the same addresses, workers need only reconnect.
+        """
         free = Addresses(f"{self._host}:0", f"{self._host}:0")
         try:
             earlier = Addresses(**json.loads(port_file(self._job.run_dir, self._name).read_text()))

@@ -34,15 +34,21 @@ def open_run(run_dir: Path) -> Launch:
     try:
         return read_launch(run_dir)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise CannotResume(f"{run_dir} holds no run of `pangea train` ({LAUNCH_FILE} is missing); check the path, or start a run with --run-dir {run_dir}") from error
+        raise CannotResume(
+            f"{run_dir} holds no run of `pangea train` ({LAUNCH_FILE} is missing); check the path, or start a run with"
+            f" --run-dir {run_dir}"
+        ) from error
     except OSError as error:
-        raise CannotResume(f"cannot read {run_dir / LAUNCH_FILE}: {error.strerror or error}; check the path and its permissions") from error
+        raise CannotResume(
+            f"cannot read {run_dir / LAUNCH_FILE}: {error.strerror or error}; check the path and its permissions"
+        ) from error
 
 
 def merge(launch: Launch, given: dict[str, Any]) -> Launch:
     """The launch with which the run resumes: the saved one with the given options.
 
-    The dataset and the script may have moved: a dataset is identified by its content, as the orchestrator compares its hash with the ledger's, and a script by its hash.
+    The dataset and the script may have moved: a dataset is identified by its content, as the orchestrator compares its
+    hash with the ledger's, and a script by its hash.
 
     Args:
         launch: from launch.json.
@@ -53,12 +59,22 @@ def merge(launch: Launch, given: dict[str, Any]) -> Launch:
     saved, settings = launch.settings, dataclasses.replace(launch.settings, **given)
     contradictions = [name for name in FIXED if getattr(settings, name) != getattr(saved, name)]
     if contradictions:
-        options = ", ".join(f"{_option(name)} {getattr(settings, name)} (the run has {getattr(saved, name)})" for name in contradictions)
-        raise CannotResume(f"these options cannot change when a run is resumed; leave out {options}, or start a new run with another --run-dir")
+        options = ", ".join(
+            f"{_option(name)} {getattr(settings, name)} (the run has {getattr(saved, name)})" for name in contradictions
+        )
+        raise CannotResume(
+            f"these options cannot change when a run is resumed; leave out {options}, or start a new run with another"
+            " --run-dir"
+        )
     if settings.epochs < saved.epochs:
-        raise CannotResume(f"--epochs {settings.epochs} is fewer than the {saved.epochs} that the run has; leave it out, or give more")
+        raise CannotResume(
+            f"--epochs {settings.epochs} is fewer than the {saved.epochs} that the run has; leave it out, or give more"
+        )
     if settings.arguments != saved.arguments and not settings.take_changes:
-        raise CannotResume(f"the script's arguments are {_joined(settings.arguments)} and were {_joined(saved.arguments)}; leave them out, or {_TAKE_CHANGES_HINT}")
+        raise CannotResume(
+            f"the script's arguments are {_joined(settings.arguments)} and were {_joined(saved.arguments)}; leave them"
+            f" out, or {_TAKE_CHANGES_HINT}"
+        )
     return dataclasses.replace(launch, settings=settings, script_sha256=_accepted_script_hash(launch, settings))
 
 
@@ -78,12 +94,18 @@ def _accepted_script_hash(launch: Launch, settings: Settings) -> str:
     """
     script, saved = settings.script, launch.settings.script
     if not script.is_file():
-        raise CannotResume(f"the run's script {script} does not exist any more; restore it, or name its new place: pangea train SCRIPT --resume ...")
+        raise CannotResume(
+            f"the run's script {script} does not exist any more; restore it, or name its new place: pangea train SCRIPT"
+            " --resume ..."
+        )
     found = script_hash(script)
     if settings.take_changes:
         return found
     if script != saved and found != launch.script_sha256:
-        raise CannotResume(f"SCRIPT {script} differs from {saved} as it was when the run was started; leave it out, or {_TAKE_CHANGES_HINT}")
+        raise CannotResume(
+            f"SCRIPT {script} differs from {saved} as it was when the run was started; leave it out, or"
+            f" {_TAKE_CHANGES_HINT}"
+        )
     return launch.script_sha256
 
 
@@ -96,14 +118,20 @@ def check_dataset(launch: Launch) -> None:
     try:
         datasets.parse(launch.settings.dataset)
     except datasets.UnknownDataset as error:
-        raise CannotResume(f"the run's dataset cannot be used: {error}. If it was moved or renamed, give its new place with --dataset; its content has to be the same") from error
+        raise CannotResume(
+            f"the run's dataset cannot be used: {error}. If it was moved or renamed, give its new place with --dataset;"
+            " its content has to be the same"
+        ) from error
 
 
 def script_warning(launch: Launch) -> str | None:
     """A warning if the script has changed since the run was started; else None."""
     script = launch.settings.script
     if script_hash(script) != launch.script_sha256:
-        return f"{script} has changed since the run was started; if the change affects the computation, the results will differ from those of an uninterrupted run. {_TAKE_CHANGES_HINT}"
+        return (
+            f"{script} has changed since the run was started; if the change affects the computation, the results will"
+            f" differ from those of an uninterrupted run. {_TAKE_CHANGES_HINT}"
+        )
     return None
 
 
@@ -127,7 +155,9 @@ def await_predecessor(run_dir: Path, on_event: Callable[[str], None]) -> None:
         return
     on_event("an earlier orchestrator of this run is still running; waiting until it exits")
     if wait_for(lambda: _is_unlocked(run_dir / _LEDGER) or None, _PREDECESSOR_SECONDS) is None:
-        raise CannotResume(f"the run in {run_dir} is already running; see `pangea status {run_dir}`, and stop it before you resume it")
+        raise CannotResume(
+            f"the run in {run_dir} is already running; see `pangea status {run_dir}`, and stop it before you resume it"
+        )
 
 
 def _is_unlocked(ledger: Path) -> bool:

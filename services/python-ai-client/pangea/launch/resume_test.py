@@ -17,7 +17,9 @@ from pangea.rundir.atomic_file import DiskError
 def launch(tmp_path: Path) -> Launch:
     script = tmp_path / "script.py"
     script.write_text("print('training')\n")
-    settings = Settings(script, ("--lr", "0.1"), workers=3, epochs=7, seed=5, checkpoint_seconds=1.5, run_dir=str(tmp_path))
+    settings = Settings(
+        script, ("--lr", "0.1"), workers=3, epochs=7, seed=5, checkpoint_seconds=1.5, run_dir=str(tmp_path)
+    )
     return Launch(settings, "run-1", script_hash(script))
 
 
@@ -36,7 +38,15 @@ def test_the_error_for_a_directory_without_a_run_says_what_to_do(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"format": 3}', "\x00", '{"format": 2, "run_id": "r", "script_sha256": "0", "script": "s", "arguments": [], "wings": 2}', '{"format": 1, "run_id": "r"}'],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": 3}',
+        "\x00",
+        '{"format": 2, "run_id": "r", "script_sha256": "0", "script": "s", "arguments": [], "wings": 2}',
+        '{"format": 1, "run_id": "r"}',
+    ],
 )
 def test_a_launch_file_of_an_unknown_format_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "launch.json").write_text(text)
@@ -67,7 +77,9 @@ def test_a_launch_file_of_format_1_keeps_its_meaning(launch: Launch, tmp_path: P
 
 
 def test_take_changes_holds_for_one_start_only(launch: Launch, tmp_path: Path) -> None:
-    write_launch(tmp_path, dataclasses.replace(launch, settings=dataclasses.replace(launch.settings, take_changes=True)))
+    write_launch(
+        tmp_path, dataclasses.replace(launch, settings=dataclasses.replace(launch.settings, take_changes=True))
+    )
     assert not open_run(tmp_path).settings.take_changes
 
 
@@ -77,7 +89,15 @@ def test_the_error_for_a_launch_file_that_cannot_be_written_names_it(launch: Lau
 
 
 def test_options_that_do_not_affect_the_computation_may_change(launch: Launch) -> None:
-    given: dict[str, Any] = {"workers": 1, "data_replicas": 2, "checkpoint_steps": 4, "straggler_k": 2.0, "epochs": 8, "dataset": "csv:/moved.csv,shape=4", "strict": False}
+    given: dict[str, Any] = {
+        "workers": 1,
+        "data_replicas": 2,
+        "checkpoint_steps": 4,
+        "straggler_k": 2.0,
+        "epochs": 8,
+        "dataset": "csv:/moved.csv,shape=4",
+        "strict": False,
+    }
     assert merge(launch, given) == dataclasses.replace(launch, settings=dataclasses.replace(launch.settings, **given))
 
 
@@ -89,7 +109,10 @@ def test_options_that_do_not_affect_the_computation_may_change(launch: Launch) -
         ({"batch_size": 32}, "--batch-size 32"),
         ({"min_shard_samples": 1}, r"--min-shard-samples 1 \(the run has 2\)"),
         ({"drop_last": True, "take_changes": True}, r"--drop-last True \(the run has False\)"),
-        ({"arguments": ("--lr", "0.2")}, r"the script's arguments are '--lr 0.2' and were '--lr 0.1'; .*--take-changes"),
+        (
+            {"arguments": ("--lr", "0.2")},
+            r"the script's arguments are '--lr 0.2' and were '--lr 0.1'; .*--take-changes",
+        ),
     ],
 )
 def test_a_contradiction_is_refused_by_name(given: dict[str, object], message: str, launch: Launch) -> None:
@@ -98,7 +121,10 @@ def test_a_contradiction_is_refused_by_name(given: dict[str, object], message: s
 
 
 def test_repeating_an_option_is_not_a_contradiction(launch: Launch) -> None:
-    assert merge(launch, {field.name: getattr(launch.settings, field.name) for field in dataclasses.fields(Settings)}) == launch
+    assert (
+        merge(launch, {field.name: getattr(launch.settings, field.name) for field in dataclasses.fields(Settings)})
+        == launch
+    )
 
 
 def test_a_script_may_have_moved_but_a_different_one_needs_take_changes(launch: Launch, tmp_path: Path) -> None:

@@ -13,11 +13,10 @@ from pangea.launch.environment import worker_environment
 from pangea.launch.settings import Settings
 from pangea.places import caller_folder, python_command, python_environment
 from pangea.rundir.json_lines import JsonLinesFile
-from pangea.rundir.layout import ORCHESTRATOR, data_service_name
+from pangea.rundir.layout import data_service_name
 from pangea.services.child import Child, ChildFailed
-from pangea.services.programs import start_data_service, start_orchestrator
 from pangea.services.restarts import ExitStatus, RestartPolicy
-from pangea.services.supervised import add_service
+from pangea.services.supervised import add_data_service, add_orchestrator
 from pangea.services.supervisor import Process, Supervisor
 
 # When it stops, the orchestrator waits 6 s for a last checkpoint and 3 s for its connections.
@@ -25,9 +24,14 @@ _ORCHESTRATOR_STOP_SECONDS = 20.0
 
 
 class Session:
-    """One run on this machine. Call `poll` several times a second from the thread that called `start`, and always call `stop` at the end."""
+    """One run on this machine.
 
-    def __init__(self, settings: Settings, run_dir: Path, run_id: str, policy: RestartPolicy, on_event: Callable[[str], None]) -> None:
+    Call `poll` several times a second from the thread that called `start`, and always call `stop` at the end.
+    """
+
+    def __init__(
+        self, settings: Settings, run_dir: Path, run_id: str, policy: RestartPolicy, on_event: Callable[[str], None]
+    ) -> None:
         """Args:
         settings: of the run.
         run_dir: the run directory, which exists; a run in it is resumed.
@@ -46,7 +50,8 @@ class Session:
         """Starts the services, waits until they are ready, and starts the workers.
 
         Raises:
-            ChildFailed: a process failed (the message includes the end of its log), or this machine does not support the run's arithmetic.
+            ChildFailed: a process failed (the message includes the end of its log), or this machine does not support
+                the run's arithmetic.
         """
         self._check_machine()
         for number in range(1, self.settings.data_replicas + 1):
@@ -62,11 +67,10 @@ class Session:
             raise ChildFailed(str(error)) from error
 
     def _start_data_service(self, name: str) -> Process:
-        return add_service(self.supervisor, self.run_dir, name, lambda addresses: start_data_service(self.run_dir, name, self.settings.dataset, addresses))
+        return add_data_service(self.supervisor, self.run_dir, name, self.settings.dataset)
 
     def _start_orchestrator(self) -> Process:
-        options = self.settings.run_options
-        return add_service(self.supervisor, self.run_dir, ORCHESTRATOR, lambda addresses: start_orchestrator(self.run_dir, self.run_id, options, addresses))
+        return add_orchestrator(self.supervisor, self.run_dir, self.run_id, self.settings.run_options)
 
     def add_worker(self) -> Process:
         """Starts one more worker. Its name has the next number, which is never reused."""
@@ -85,7 +89,7 @@ class Session:
         return Child(name, command, self.run_dir / "logs" / f"{name}.log", environment, folder=caller_folder())
 
     def poll(self) -> list[dict[str, Any]]:
-        """Restarts processes that were killed, and returns the lines that were added to metrics.jsonl since the last call.
+        """Restarts processes that were killed, and returns the lines that are new in metrics.jsonl since the last call.
 
         Raises:
             ChildFailed: a service has failed, all workers have, or a process is in a crash loop.
@@ -103,13 +107,19 @@ class Session:
     @property
     def over(self) -> bool:
         """Whether the run makes no further progress: all workers or the orchestrator have exited."""
-        return not any(worker.alive for worker in self.workers) or (self.orchestrator is not None and self.orchestrator.status is ExitStatus.EXITED)
+        return not any(worker.alive for worker in self.workers) or (
+            self.orchestrator is not None and self.orchestrator.status is ExitStatus.EXITED
+        )
 
     @property
     def left_early(self) -> list[str]:
         """The names of the workers, if all have exited without an error while the orchestrator still runs."""
         exited = all(worker.child.exit_code() == 0 and not worker.alive for worker in self.workers)
-        return [worker.name for worker in self.workers] if exited and self.orchestrator is not None and self.orchestrator.alive else []
+        return (
+            [worker.name for worker in self.workers]
+            if exited and self.orchestrator is not None and self.orchestrator.alive
+            else []
+        )
 
     @property
     def failed_workers(self) -> list[str]:
@@ -133,7 +143,7 @@ class Session:
         return True
 
     def stop(self) -> None:
-        """Stops all processes: the orchestrator first, since its last checkpoint needs a worker; then the workers, then the data services."""
+        """Stops the orchestrator first, as its last checkpoint needs a worker; then workers and data services."""
         # A worker that is paused (SIGSTOP) could neither send a snapshot nor leave the run.
         for worker in self.workers:
             worker.child.signal(signal.SIGCONT)

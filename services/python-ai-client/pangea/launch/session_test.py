@@ -11,7 +11,12 @@ from pangea.services.options import RunOptions
 
 @pytest.mark.parametrize(
     ("address", "first", "third"),
-    [("127.0.0.1:8082", "127.0.0.1:8082", "127.0.0.1:8084"), ("[::1]:8082", "[::1]:8082", "[::1]:8084"), (":8082", ":8082", ":8084"), ("8082", "8082", "8084")],
+    [
+        ("127.0.0.1:8082", "127.0.0.1:8082", "127.0.0.1:8084"),
+        ("[::1]:8082", "[::1]:8082", "[::1]:8084"),
+        (":8082", ":8082", ":8084"),
+        ("8082", "8082", "8084"),
+    ],
 )
 def test_workers_on_one_machine_have_different_health_addresses(address: str, first: str, third: str) -> None:
     assert http_variable({"PANGEA_HTTP": address}, "worker-1") == {"PANGEA_HTTP": first}
@@ -33,8 +38,12 @@ def test_switches_become_environment_variables_of_the_workers(tmp_path: Path) ->
         "PANGEA_SEED": "3",
         "PANGEA_REHEARSE": f"{Settings.rehearse:g}",
     }
-    loose = worker_environment(Settings(Path("s.py"), strict=False, take_changes=True, rehearse=0), tmp_path, "worker-1", "a:1", ["b:2"])
-    assert {name: loose.get(name) for name in ("PANGEA_ALLOW_NONDETERMINISM", "PANGEA_TAKE_CHANGES", "PANGEA_REHEARSE")} == {
+    loose = worker_environment(
+        Settings(Path("s.py"), strict=False, take_changes=True, rehearse=0), tmp_path, "worker-1", "a:1", ["b:2"]
+    )
+    assert {
+        name: loose.get(name) for name in ("PANGEA_ALLOW_NONDETERMINISM", "PANGEA_TAKE_CHANGES", "PANGEA_REHEARSE")
+    } == {
         "PANGEA_ALLOW_NONDETERMINISM": "1",
         "PANGEA_TAKE_CHANGES": "1",
         "PANGEA_REHEARSE": "0",

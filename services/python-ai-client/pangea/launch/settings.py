@@ -1,4 +1,4 @@
-"""The settings of a run: the options of `pangea train` and `pangea launch`, and launch.json, in which they are stored in the run directory."""
+"""The settings of a run: the options of `pangea train`, and launch.json, which stores them in the run directory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class Settings(RunOptions):
         arguments: the script's command line arguments.
         workers, data_replicas: numbers of processes.
         dataset: a dataset spec.
-        rehearse: fraction of the shards that a worker computes a second time in a different order, to detect state that a script carries over from one shard to the next.
+        rehearse: fraction of the shards that a worker computes a second time in a different order, to detect state that
+            a script carries over from one shard to the next.
         arithmetic: a level of `pangea.arithmetic`; "" on a machine that has none.
         run_dir: the run directory, relative to the caller's folder; None for a new one.
     """
@@ -60,7 +61,13 @@ class UnusableLaunchFile(PangeaError, ValueError):
 
 @dataclass(frozen=True)
 class Launch:
-    """The content of launch.json: the settings of the last start, the run's name, and the hash of the script at the first start."""
+    """The content of launch.json.
+
+    Attributes:
+        settings: those of the last start.
+        run_id: the run's name.
+        script_sha256: the hash of the script at the first start.
+    """
 
     settings: Settings
     run_id: str
@@ -74,8 +81,17 @@ def write_launch(run_dir: Path, launch: Launch) -> None:
         DiskError: it cannot be written.
     """
     fields = {name: value for name, value in dataclasses.asdict(launch.settings).items() if name not in _NOT_STORED}
-    content = {"format": _FORMAT, "release": RELEASE, "run_id": launch.run_id, "script_sha256": launch.script_sha256, **fields, "script": str(launch.settings.script)}
-    with explain_disk_errors(f"cannot write {run_dir / LAUNCH_FILE}", "free some space on that disk, or choose another --run-dir"):
+    content = {
+        "format": _FORMAT,
+        "release": RELEASE,
+        "run_id": launch.run_id,
+        "script_sha256": launch.script_sha256,
+        **fields,
+        "script": str(launch.settings.script),
+    }
+    with explain_disk_errors(
+        f"cannot write {run_dir / LAUNCH_FILE}", "free some space on that disk, or choose another --run-dir"
+    ):
         write_atomically(run_dir / LAUNCH_FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -91,7 +107,10 @@ def read_launch(run_dir: Path) -> Launch:
         content: Any = json.loads(file.read_text())
         number = content.pop("format")
         if number not in _OLDER and number != _FORMAT:
-            raise UnusableLaunchFile(f"{file} has format {number}, and this release reads 1 to {_FORMAT}; resume the run with the release that started it")
+            raise UnusableLaunchFile(
+                f"{file} has format {number}, and this release reads 1 to {_FORMAT}; resume the run with the release"
+                " that started it"
+            )
         # Only informative, and missing in files of earlier releases.
         content.pop("release", None)
         run_id, script_sha256 = content.pop("run_id"), content.pop("script_sha256")
@@ -100,7 +119,9 @@ def read_launch(run_dir: Path) -> Launch:
         content = _OLDER[number](content) if number in _OLDER else content
         return Launch(Settings(**content, run_dir=str(run_dir)), run_id, script_sha256)
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UnusableLaunchFile(f"{file} is not a launch file of this release ({error}); resume the run with the release that started it") from error
+        raise UnusableLaunchFile(
+            f"{file} is not a launch file of this release ({error}); resume the run with the release that started it"
+        ) from error
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`--backend ssh`: the processes of a run on several hosts, each behind an `ssh` process that is supervised here.
 
-The hosts have the run directory, the script and the data at the same paths, and the programs in one folder or on their PATH.
+The hosts have the run directory, the script and the data at the same paths, and the programs in one folder or on their
+PATH.
 """
 
 from __future__ import annotations
@@ -21,7 +22,17 @@ from pangea.services.restarts import RestartPolicy
 from pangea.services.supervisor import Process
 
 # Never prompts, and drops the connection to a host that is silent for six seconds.
-_SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=3")
+_SSH = (
+    "ssh",
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "ConnectTimeout=10",
+    "-o",
+    "ServerAliveInterval=2",
+    "-o",
+    "ServerAliveCountMax=3",
+)
 # The exit code of ssh itself when the connection is lost.
 _CONNECTION_LOST = 255
 _ORCHESTRATOR_PORT, _DATA_PORT = 8080, 9090
@@ -63,7 +74,9 @@ class Hosts:
         lines = file.read_text().splitlines() if file is not None else []
         found = (*names, *(host for line in lines if (host := line.partition("#")[0].strip())))
         if not found:
-            raise CannotLaunch("--backend ssh needs hosts: --host USER@HOST, once for each, or --hosts FILE with one per line")
+            raise CannotLaunch(
+                "--backend ssh needs hosts: --host USER@HOST, once for each, or --hosts FILE with one per line"
+            )
         for host in found:
             if host.startswith("-") or len(host.split()) != 1:
                 raise CannotLaunch(f"{host!r} is not a host; write HOST or USER@HOST")
@@ -103,7 +116,9 @@ def _remote(job: Job, name: str, host: str, command: list[str], *, service: bool
 def orchestrator(job: Job, hosts: Hosts) -> Remote:
     """The orchestrator, on the first host."""
     addresses = Addresses(f"0.0.0.0:{_ORCHESTRATOR_PORT}", f"0.0.0.0:{_ORCHESTRATOR_PORT + 1}")
-    return _remote(job, ORCHESTRATOR, hosts.of(0), job.orchestrator(hosts.program(ORCHESTRATOR), addresses), service=True)
+    return _remote(
+        job, ORCHESTRATOR, hosts.of(0), job.orchestrator(hosts.program(ORCHESTRATOR), addresses), service=True
+    )
 
 
 def data_service(job: Job, hosts: Hosts, index: int) -> Remote:
@@ -136,7 +151,10 @@ class RemoteChild(Child):
         super().__init__(remote.name, remote.command, log, stdin=subprocess.PIPE)
 
     def exit_code(self) -> int | None:
-        """The exit code as `subprocess` would report it: a shell's 128 + N becomes -N, and a lost connection counts as a kill."""
+        """The exit code as `subprocess` would report it.
+
+        A shell's 128 + N becomes -N, and a lost connection counts as a kill.
+        """
         code = super().exit_code()
         if code == _CONNECTION_LOST:
             return -int(signal.SIGKILL)
@@ -151,7 +169,15 @@ class RemoteChild(Child):
 class SshSession(Session):
     """A run whose processes are on other hosts, reached by ssh."""
 
-    def __init__(self, hosts: Hosts, settings: Settings, run_dir: Path, run_id: str, policy: RestartPolicy, on_event: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        hosts: Hosts,
+        settings: Settings,
+        run_dir: Path,
+        run_id: str,
+        policy: RestartPolicy,
+        on_event: Callable[[str], None],
+    ) -> None:
         super().__init__(settings, run_dir, run_id, policy, on_event)
         self._job, self._hosts = Job(settings, run_id, run_dir), hosts
 

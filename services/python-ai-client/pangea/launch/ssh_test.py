@@ -23,7 +23,9 @@ from pangea.services.restarts import ExitStatus, exit_status
         ("kill -9 $$", ExitStatus.KILLED, ExitStatus.KILLED),
     ],
 )
-def test_the_exit_status_is_that_of_the_remote_process(script: str, worker: ExitStatus, service: ExitStatus, tmp_path: Path) -> None:
+def test_the_exit_status_is_that_of_the_remote_process(
+    script: str, worker: ExitStatus, service: ExitStatus, tmp_path: Path
+) -> None:
     child = RemoteChild(Remote("it", "somewhere", ["sh", "-c", script]), tmp_path / "log")
     child.process.wait(60)
     assert exit_status(child.exit_code(), is_service=False) is worker

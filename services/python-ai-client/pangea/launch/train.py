@@ -51,7 +51,9 @@ class RunSession(Protocol):
 MakeSession = Callable[[Settings, Path, str, RestartPolicy, Callable[[str], None]], RunSession]
 
 
-def train(settings: Settings, listeners: Listeners, request: StopRequest, make_session: MakeSession = Session) -> Outcome:
+def train(
+    settings: Settings, listeners: Listeners, request: StopRequest, make_session: MakeSession = Session
+) -> Outcome:
     """Starts a run and waits until it ends.
 
     Args:
@@ -97,8 +99,18 @@ def resume_run(directory: str, given: dict[str, Any], listeners: Listeners, requ
     return _follow(launch, run_dir, listeners, request, lambda: write_launch(run_dir, launch))
 
 
-def _follow(launch: Launch, run_dir: Path, listeners: Listeners, request: StopRequest, store_launch: Callable[[], None], make_session: MakeSession = Session) -> Outcome:
-    """Runs a session until it is over or is asked to stop. `store_launch` is called after the first new step, or when the run has finished."""
+def _follow(
+    launch: Launch,
+    run_dir: Path,
+    listeners: Listeners,
+    request: StopRequest,
+    store_launch: Callable[[], None],
+    make_session: MakeSession = Session,
+) -> Outcome:
+    """Runs a session until it is over or is asked to stop.
+
+    `store_launch` is called after the first new step, or when the run has finished.
+    """
     started = time.perf_counter()
     session = make_session(launch.settings, run_dir, launch.run_id, RestartPolicy(), listeners.on_event)
     monitor = _Monitor(session, run_dir, listeners, store_launch)
@@ -107,11 +119,18 @@ def _follow(launch: Launch, run_dir: Path, listeners: Listeners, request: StopRe
         while not session.over and request.stop_signal is None:
             monitor.poll()
             if request.pop_checkpoint():
-                listeners.on_event("SIGUSR1: a checkpoint is taken now" if session.checkpoint() else "SIGUSR1: a checkpoint cannot be requested from processes on other machines")
+                listeners.on_event(
+                    "SIGUSR1: a checkpoint is taken now"
+                    if session.checkpoint()
+                    else "SIGUSR1: a checkpoint cannot be requested from processes on other machines"
+                )
             time.sleep(_POLL_SECONDS)
         left_early = session.left_early
         if request.stop_signal is not None:
-            listeners.on_event(f"{request.stop_signal.name}: the run stops, with a last checkpoint if there is a worker to take it from")
+            listeners.on_event(
+                f"{request.stop_signal.name}: the run stops, with a last checkpoint if there is a worker to take it"
+                " from"
+            )
     except ChildFailed as error:
         if (reason := str(session.record().get("stopped") or "")) and session.record().get("state") != "finished":
             raise ChildFailed(f"the run was ended: {reason}\nSee pangea audit {run_dir}") from error
@@ -134,7 +153,9 @@ class _Monitor:
         steps: new steps since this start.
     """
 
-    def __init__(self, session: RunSession, run_dir: Path, listeners: Listeners, store_launch: Callable[[], None]) -> None:
+    def __init__(
+        self, session: RunSession, run_dir: Path, listeners: Listeners, store_launch: Callable[[], None]
+    ) -> None:
         self._session, self._listeners, self._store_launch = session, listeners, store_launch
         self._events = RunEvents(run_dir)
         self._total = 0
@@ -162,19 +183,36 @@ def _why_script_ended(launch: Launch, outcome: Outcome, worker: str, steps: int)
     """The message for a script that ended before the run was finished; `steps` counts those of this start."""
     script, run = launch.settings.script, outcome.run
     if not run.get("parameters"):
-        return f"{worker}: {script} ended without pangea.join (and run.batches()), which a training script has to call. Its log: {outcome.run_dir / 'logs' / f'{worker}.log'}"
+        return (
+            f"{worker}: {script} ended without pangea.join (and run.batches()), which a training script has to call."
+            f" Its log: {outcome.run_dir / 'logs' / f'{worker}.log'}"
+        )
     if not steps:
-        return f"{worker}: {script} joined the run and ended without a step; it has to loop over run.batches() and call run.step for each batch"
+        return (
+            f"{worker}: {script} joined the run and ended without a step; it has to loop over run.batches() and call"
+            " run.step for each batch"
+        )
     return (
-        f"{worker}: {script} left the run after {len(outcome.metrics)} of {run.get('total_steps')} steps, by break or return in its loop over run.batches(), or because its process was "
-        f"asked to stop. run.stop(REASON) ends a run early for all workers, and run.finish() writes its weights. Resume it with: pangea train --resume {outcome.run_dir}"
+        f"{worker}: {script} left the run after {len(outcome.metrics)} of {run.get('total_steps')} steps, by break or"
+        " return in its loop over run.batches(), or because its process was asked to stop. run.stop(REASON) ends a run"
+        " early for all workers, and run.finish() writes its weights. Resume it with: pangea train --resume"
+        f" {outcome.run_dir}"
     )
 
 
 def _outcome(run_dir: Path, seconds: float, failed_workers: list[str], restarts: dict[str, int]) -> Outcome:
     metrics = JsonLinesFile(run_dir / "metrics.jsonl")
     metrics.read_new()
-    return Outcome(run_dir, _read(run_dir / "run.json"), _read(run_dir / "result.json"), metrics.lines, seconds, failed_workers, restarts, read_incidents(run_dir))
+    return Outcome(
+        run_dir,
+        _read(run_dir / "run.json"),
+        _read(run_dir / "result.json"),
+        metrics.lines,
+        seconds,
+        failed_workers,
+        restarts,
+        read_incidents(run_dir),
+    )
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -22,7 +22,8 @@ class Report:
 
     Attributes:
         audit: the audit, with what it learned about the run.
-        head: the chain hash of the last record. Whoever keeps it can later detect that the ledger was replaced by an older copy.
+        head: the chain hash of the last record. Whoever keeps it can later detect that the ledger was replaced by an
+            older copy.
         records, committed: the number of records that were read, and of those that the commit slots cover.
         notes: observations that refute nothing.
         expected: the finding about an earlier head; None if none was given.
@@ -55,7 +56,6 @@ def audit_ledger(stream: BinaryIO, expect: Hash | None = None) -> Report:
     """
     audit = Audit()
     chain = audit.findings["chain"]
-    notes: list[str] = []
     expected = Finding("expected", "the head of the earlier audit is part of the chain") if expect is not None else None
     found = expect == NO_CHAIN
     reader: Reader | None = None
@@ -66,20 +66,36 @@ def audit_ledger(stream: BinaryIO, expect: Hash | None = None) -> Report:
             found = found or entry.chain == expect
     except LedgerDamaged as error:
         chain.refutations += 1
-        chain.rows.append(Row(f"{error}; the other promises are checked only up to there", error.record, error.record + FIRST_LINE))
+        chain.rows.append(
+            Row(f"{error}; the other promises are checked only up to there", error.record, error.record + FIRST_LINE)
+        )
     if audit.settings is None and chain.holds and not audit.findings["begin"].refutations:
         audit.findings["begin"].refute("the ledger has no records: no run was started")
     if expected is not None and not found:
-        expected.refute(f"no record has the chain hash {expect}: this is a different ledger, or an older copy (a rollback)")
-    if reader is not None:
-        if reader.invalid_slots:
-            notes.append(
-                f"commit slot {reader.invalid_slots[0]} is invalid, as a crash can leave it until the next start. The records that the other slot covers are intact; the loss of a later one would not be detected"
-            )
-        if reader.trailing_bytes:
-            notes.append(
-                f"the {reader.trailing_bytes} bytes after the last record are not a complete record: a write that is in progress or was cut off by a crash, and was never acknowledged"
-            )
-        if reader.records > reader.committed.records:
-            notes.append(f"{reader.records - reader.committed.records} complete records after the committed ones: the next start commits them")
-    return Report(audit, reader.head if reader else NO_CHAIN, reader.records if reader else 0, reader.committed.records if reader else 0, notes, expected)
+        expected.refute(
+            f"no record has the chain hash {expect}: this is a different ledger, or an older copy (a rollback)"
+        )
+    if reader is None:
+        return Report(audit, NO_CHAIN, 0, 0, [], expected)
+    return Report(audit, reader.head, reader.records, reader.committed.records, _notes(reader), expected)
+
+
+def _notes(reader: Reader) -> list[str]:
+    """Traces of a crash, or of a write in progress, in a ledger that was read to its end."""
+    notes = []
+    if reader.invalid_slots:
+        notes.append(
+            f"commit slot {reader.invalid_slots[0]} is invalid, as a crash can leave it until the next start. The"
+            " records that the other slot covers are intact; the loss of a later one would not be detected"
+        )
+    if reader.trailing_bytes:
+        notes.append(
+            f"the {reader.trailing_bytes} bytes after the last record are not a complete record: a write that is in"
+            " progress or was cut off by a crash, and was never acknowledged"
+        )
+    if reader.records > reader.committed.records:
+        notes.append(
+            f"{reader.records - reader.committed.records} complete records after the committed ones: the next start"
+            " commits them"
+        )
+    return notes

@@ -1,4 +1,4 @@
-"""The end of a run: its number of epochs, stops by the script, changes of settings, and whether it finished where it should."""
+"""The end of a run: its number of epochs, stops, changes of settings, and whether it finished where it should."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class RunEnd:
         stop: the record of an early stop; None without one.
         finished: the record of the end; None while the run has not ended.
         changes: the changes of settings, in order.
-        hashes: the hash of the parameters by the number of steps after which the run finished; several if it was continued after that.
+        hashes: the hash of the parameters by the number of steps after which the run finished; several if it was
+            continued after that.
     """
 
     def __init__(self, finding: Finding) -> None:
@@ -42,22 +43,30 @@ class RunEnd:
         if self.finished is not None:
             self._finding.refute(f"step {number} is recorded after the end of the run", entry)
         elif self.stop is not None and number >= self.stop.steps:
-            self._finding.refute(f"step {number} is recorded, but the run was stopped after {self.stop.steps} steps", entry)
+            self._finding.refute(
+                f"step {number} is recorded, but the run was stopped after {self.stop.steps} steps", entry
+            )
 
     def on_stop(self, entry: Entry, stop: Stop, steps: int) -> None:
         """Checks a stop by the script: it takes effect after the last step in the ledger, or after the open step."""
         if self.finished is not None or (self.stop is not None and self.stop.steps != stop.steps):
-            self._finding.refute(f"the run is stopped after {stop.steps} steps, but it already ended after {self.steps}", entry)
+            self._finding.refute(
+                f"the run is stopped after {stop.steps} steps, but it already ended after {self.steps}", entry
+            )
             return
         if stop.steps not in (steps, steps + 1) or stop.steps > self.total_steps:
-            self._finding.refute(f"the run is stopped after {stop.steps} steps, but the ledger has {steps} of {self.total_steps}", entry)
+            self._finding.refute(
+                f"the run is stopped after {stop.steps} steps, but the ledger has {steps} of {self.total_steps}", entry
+            )
         self.stop = self.stop or stop
 
     def on_change(self, entry: Entry, change: Change, steps: int) -> None:
         """Checks a change of a setting; a change that moves the end lets a finished run continue."""
         self.changes.append(change)
         if change.step != steps:
-            self._finding.refute(f"the change of {change.what} is for the steps from {change.step} on, but the ledger has {steps}", entry)
+            self._finding.refute(
+                f"the change of {change.what} is for the steps from {change.step} on, but the ledger has {steps}", entry
+            )
         if change.what == "epochs":
             self._on_epochs(entry, change)
         elif change.what == "stop":
@@ -67,7 +76,11 @@ class RunEnd:
 
     def _on_epochs(self, entry: Entry, change: Change) -> None:
         if change.old != str(self.epochs) or not change.new.isdecimal() or int(change.new) <= self.epochs:
-            self._finding.refute(f"the epochs change from {change.old!r} to {change.new!r}, but the run has {self.epochs}, and they can only be increased", entry)
+            self._finding.refute(
+                f"the epochs change from {change.old!r} to {change.new!r}, but the run has {self.epochs}, and they can"
+                " only be increased",
+                entry,
+            )
             return
         self.epochs = int(change.new)
         if self.stop is None:
@@ -81,4 +94,6 @@ class RunEnd:
         self.finished = finished
         self.hashes[finished.steps] = finished.params_hash
         if not finished.steps == steps == self.steps or self.total_steps == 0:
-            self._finding.refute(f"the run finished after {finished.steps} steps; the ledger has {steps} of {self.steps}", entry)
+            self._finding.refute(
+                f"the run finished after {finished.steps} steps; the ledger has {steps} of {self.steps}", entry
+            )

@@ -16,7 +16,14 @@ STOP, FINISHED = 9, 10
 
 
 def stop(steps: int) -> dict[str, Any]:
-    return {"type": "stop", "steps": steps, "reason": "the loss no longer falls", "worker": 1, "name": "worker-1", "time": TIME}
+    return {
+        "type": "stop",
+        "steps": steps,
+        "reason": "the loss no longer falls",
+        "worker": 1,
+        "name": "worker-1",
+        "time": TIME,
+    }
 
 
 def change(what: str, old: str, new: str, number: int) -> dict[str, Any]:
@@ -34,12 +41,23 @@ def stopped() -> Records:
 
 def continued() -> Records:
     """The same run, which is continued later."""
-    return [*stopped(), {"type": "start", "time": TIME, "step": 4}, change("stop", "the loss no longer falls", "", 4), *(step(number) for number in (4, 5)), finished(6)]
+    return [
+        *stopped(),
+        {"type": "start", "time": TIME, "step": 4},
+        change("stop", "the loss no longer falls", "", 4),
+        *(step(number) for number in (4, 5)),
+        finished(6),
+    ]
 
 
 def longer() -> Records:
     """A finished run that gets a third epoch."""
-    first = [*opening(), *(step(number) for number in range(6)), finished(6), change("training", '{"lr":0.1}', '{"lr":0.01}', 6)]
+    first = [
+        *opening(),
+        *(step(number) for number in range(6)),
+        finished(6),
+        change("training", '{"lr":0.1}', '{"lr":0.01}', 6),
+    ]
     return [*first, change("epochs", "2", "3", 6), *(step(number) for number in range(6, 9)), finished(9)]
 
 
@@ -54,7 +72,9 @@ def longer_from_the_start() -> Records:
     return [*first[:2], change("epochs", "2", "3", 0), *first[2:], *(step(number) for number in range(9)), finished(9)]
 
 
-@pytest.mark.parametrize("records", [stopped(), continued(), longer(), longer_from_the_start(), [*opening(), stop(0), finished(0)]])
+@pytest.mark.parametrize(
+    "records", [stopped(), continued(), longer(), longer_from_the_start(), [*opening(), stop(0), finished(0)]]
+)
 def test_a_run_that_ends_where_its_ledger_says_holds(records: Records) -> None:
     # Each prefix is a run that has not ended.
     for count in range(1, len(records) + 1):
@@ -74,27 +94,82 @@ def test_stops_and_changes_are_reported() -> None:
     assert found.audit.end.stop is None and [one.what for one in found.audit.end.changes] == ["stop"]
     found = report(longer())
     assert (found.audit.end.total_steps, found.audit.end.epochs, found.audit.samples) == (9, 3, 75)
-    assert [(one.what, one.old, one.new) for one in found.audit.end.changes] == [("training", '{"lr":0.1}', '{"lr":0.01}'), ("epochs", "2", "3")]
+    assert [(one.what, one.old, one.new) for one in found.audit.end.changes] == [
+        ("training", '{"lr":0.1}', '{"lr":0.01}'),
+        ("epochs", "2", "3"),
+    ]
     assert [found.audit.parameters_after(steps) for steps in (6, 9)] == [parameters(6), parameters(9)]
     assert (report(stopped()).audit.end.steps, report(stopped()).audit.end.total_steps) == (4, 6)
 
 
 REFUTED: dict[str, tuple[Callable[[], Records], str, str]] = {
-    "an end without a stop": (lambda: [*stopped()[:STOP], finished(4)], "end", "finished after 4 steps; the ledger has 4 of 6"),
-    "a stop in the past": (lambda: [*stopped()[:STOP], stop(3)], "end", "stopped after 3 steps, but the ledger has 4 of 6"),
-    "a stop in the future": (lambda: [*stopped()[:STOP], stop(6)], "end", "stopped after 6 steps, but the ledger has 4 of 6"),
-    "a stop somewhere else": (lambda: [*stopped()[:FINISHED], stop(5)], "end", "stopped after 5 steps, but it already ended after 4"),
-    "a step after the stop": (lambda: [*stopped()[:FINISHED], step(4)], "end", "step 4 is recorded, but the run was stopped after 4 steps"),
-    "an end elsewhere": (lambda: [*stopped()[:FINISHED], finished(6)], "end", "finished after 6 steps; the ledger has 4 of 4"),
-    "a stop that is revoked twice": (lambda: [*continued()[:13], change("stop", "", "", 4)], "end", "a stop is revoked, but there is none"),
-    "fewer epochs": (lambda: [*longer()[:13], change("epochs", "2", "1", 6)], "end", "the epochs change from '2' to '1', but the run has 2"),
-    "epochs that it did not have": (lambda: [*longer()[:13], change("epochs", "3", "4", 6)], "end", "from '3' to '4', but the run has 2"),
+    "an end without a stop": (
+        lambda: [*stopped()[:STOP], finished(4)],
+        "end",
+        "finished after 4 steps; the ledger has 4 of 6",
+    ),
+    "a stop in the past": (
+        lambda: [*stopped()[:STOP], stop(3)],
+        "end",
+        "stopped after 3 steps, but the ledger has 4 of 6",
+    ),
+    "a stop in the future": (
+        lambda: [*stopped()[:STOP], stop(6)],
+        "end",
+        "stopped after 6 steps, but the ledger has 4 of 6",
+    ),
+    "a stop somewhere else": (
+        lambda: [*stopped()[:FINISHED], stop(5)],
+        "end",
+        "stopped after 5 steps, but it already ended after 4",
+    ),
+    "a step after the stop": (
+        lambda: [*stopped()[:FINISHED], step(4)],
+        "end",
+        "step 4 is recorded, but the run was stopped after 4 steps",
+    ),
+    "an end elsewhere": (
+        lambda: [*stopped()[:FINISHED], finished(6)],
+        "end",
+        "finished after 6 steps; the ledger has 4 of 4",
+    ),
+    "a stop that is revoked twice": (
+        lambda: [*continued()[:13], change("stop", "", "", 4)],
+        "end",
+        "a stop is revoked, but there is none",
+    ),
+    "fewer epochs": (
+        lambda: [*longer()[:13], change("epochs", "2", "1", 6)],
+        "end",
+        "the epochs change from '2' to '1', but the run has 2",
+    ),
+    "epochs that it did not have": (
+        lambda: [*longer()[:13], change("epochs", "3", "4", 6)],
+        "end",
+        "from '3' to '4', but the run has 2",
+    ),
     "epochs that are not a number": (lambda: [*longer()[:13], change("epochs", "2", "many", 6)], "end", "to 'many'"),
-    "a change of other steps": (lambda: [*longer()[:13], change("training", "", "{}", 5)], "end", "for the steps from 5 on, but the ledger has 6"),
-    "a wrong change before the model": (lambda: [*opening()[:2], change("epochs", "3", "4", 0)], "end", "from '3' to '4', but the run has 2"),
+    "a change of other steps": (
+        lambda: [*longer()[:13], change("training", "", "{}", 5)],
+        "end",
+        "for the steps from 5 on, but the ledger has 6",
+    ),
+    "a wrong change before the model": (
+        lambda: [*opening()[:2], change("epochs", "3", "4", 0)],
+        "end",
+        "from '3' to '4', but the run has 2",
+    ),
     "a step too many": (lambda: [*longer(), step(9)], "end", "step 9 is recorded after the end"),
-    "a step of no epoch": (lambda: [*longer()[:-1], step(9)], "steps", "step 9 is of epoch 3, but the run has 3 epochs"),
-    "different parameters than at the end": (lambda: [*longer()[:14], {**step(6), "params_hash": digest("x")}], "parameters", "step 6 began with parameters .*, but the run had"),
+    "a step of no epoch": (
+        lambda: [*longer()[:-1], step(9)],
+        "steps",
+        "step 9 is of epoch 3, but the run has 3 epochs",
+    ),
+    "different parameters than at the end": (
+        lambda: [*longer()[:14], {**step(6), "params_hash": digest("x")}],
+        "parameters",
+        "step 6 began with parameters .*, but the run had",
+    ),
 }
 
 

@@ -14,7 +14,7 @@ MAX_ROWS = 100
 
 @dataclass(frozen=True)
 class Row:
-    """A refutation of a promise, with the number and line of the record in the ledger; None if it is not about a record."""
+    """A refutation of a promise. `record` and `line` are its place in the ledger; None if it is not about a record."""
 
     detail: str
     record: int | None = None

@@ -1,4 +1,4 @@
-"""The incidents in a ledger: what each kind means for the promise of the same bits, and which incidents are resolved."""
+"""The incidents in a ledger: what each kind means for the promise of the same bits, and which are resolved."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ from pangea.ledger.reader import Entry
 from pangea.ledger.records import Incident
 
 MEANINGS = {
-    "conflict": "two workers computed different bits for the same shards; resolved if one of them was proven wrong before the step was closed",
-    "divergence": "a worker's parameters differed from those of the run; resolved if a majority agreed, whose parameters it was given",
-    "quarantine": "a worker was proven wrong and excluded, and its results for the open step were discarded; resolved by that",
+    "conflict": (
+        "two workers computed different bits for the same shards; resolved if one of them was proven wrong before the"
+        " step was closed"
+    ),
+    "divergence": (
+        "a worker's parameters differed from those of the run; resolved if a majority agreed, whose parameters it was"
+        " given"
+    ),
+    "quarantine": (
+        "a worker was proven wrong and excluded, and its results for the open step were discarded; resolved by that"
+    ),
     "replay": "a recomputed step had different bits than the first time; never resolved, since either may be right",
     "script": "a worker found that its script breaks the promise; never resolved",
 }
@@ -48,9 +56,9 @@ class IncidentKind:
 class Incidents:
     """Decides from the records which incidents are resolved.
 
-    A conflict names both workers; it is resolved by a quarantine or divergence of one of them before the next step is closed, which shows who was
-    wrong. A divergence that names a worker was decided by the majority, and is resolved. One that names no worker is a tie; it is resolved by a later
-    one that names a worker.
+    A conflict names both workers; it is resolved by a quarantine or divergence of one of them before the next step is
+    closed, which shows who was wrong. A divergence that names a worker was decided by the majority, and is resolved.
+    One that names no worker is a tie; it is resolved by a later one that names a worker.
 
     Attributes:
         kinds: by name, in the order in which they first occurred.
@@ -72,12 +80,26 @@ class Incidents:
         return sum(kind.count - kind.resolved for kind in self.kinds.values())
 
     def observe(self, entry: Entry, incident: Incident, format_: int) -> None:
-        """Adds the next incident. In format 1 a conflict does not name the second worker, and is resolved by any quarantine in the same step."""
+        """Adds the next incident.
+
+        In format 1 a conflict does not name the second worker, and is resolved by any quarantine in the same step.
+        """
         named = incident.worker != 0
         if named and incident.kind in ("quarantine", "divergence"):
             self._resolve(incident, format_)
         resolved = incident.kind == "quarantine" or (incident.kind == "divergence" and named)
-        row = IncidentRow(entry.number, entry.line, incident.kind, incident.step, incident.first, incident.count, incident.worker, incident.name, incident.detail, resolved)
+        row = IncidentRow(
+            entry.number,
+            entry.line,
+            incident.kind,
+            incident.step,
+            incident.first,
+            incident.count,
+            incident.worker,
+            incident.name,
+            incident.detail,
+            resolved,
+        )
         kind = self.kinds.setdefault(incident.kind, IncidentKind(incident.kind, MEANINGS.get(incident.kind, _UNKNOWN)))
         kind.count += 1
         kind.resolved += resolved

@@ -33,7 +33,8 @@ def incidents(*records: dict[str, Any], old: bool = False) -> Incidents:
         ([CONFLICT, incident("quarantine", 1, worker=3)], 1),
         # Once the step is closed, its sum is final.
         ([CONFLICT, step(1), incident("quarantine", 2, worker=2)], 1),
-        # Three different results, or no worker left to compute a third one: no second worker is named, and nothing resolves it.
+        # Three different results, or no worker left to compute a third one: no second worker is named, and nothing
+        # resolves it.
         ([CONFLICT, incident("conflict", 1, worker=3, shards=(3, 1))], 2),
         ([incident("conflict", 1, worker=3, shards=(3, 1)), incident("quarantine", 1, worker=3)], 1),
         ([incident("divergence", 1, worker=2)], 0),
@@ -56,10 +57,14 @@ def test_a_conflict_of_format_1_is_resolved_by_a_quarantine_in_its_step() -> Non
     conflict = incident("conflict", 1, worker=2, shards=(3, 1))
     assert incidents(conflict, incident("quarantine", 1, worker=1), old=True).unresolved == 0
     assert incidents(conflict, old=True).unresolved == 1
-    assert incidents(incident("conflict", 1, shards=(3, 1)), incident("quarantine", 1, worker=1), old=True).unresolved == 1
+    assert (
+        incidents(incident("conflict", 1, shards=(3, 1)), incident("quarantine", 1, worker=1), old=True).unresolved == 1
+    )
 
 
 def test_every_kind_has_a_meaning_and_its_first_rows() -> None:
     found = incidents(*(incident(kind, 1, worker=1) for kind in MEANINGS for _ in range(150)))
-    assert {kind.kind: (kind.meaning, kind.count, len(kind.rows)) for kind in found.kinds.values()} == {kind: (meaning, 150, 100) for kind, meaning in MEANINGS.items()}
+    assert {kind.kind: (kind.meaning, kind.count, len(kind.rows)) for kind in found.kinds.values()} == {
+        kind: (meaning, 150, 100) for kind, meaning in MEANINGS.items()
+    }
     assert [row.record for row in found.kinds["conflict"].rows] == list(range(6, 106))

@@ -14,7 +14,21 @@ from pangea.ledger.audit_incidents import Incidents
 from pangea.ledger.audit_samples import Cut, SampleCount
 from pangea.ledger.audit_step import check_losses, check_shards, check_weights
 from pangea.ledger.reader import Entry
-from pangea.ledger.records import FORMAT, FORMATS, Change, Checkpoint, Finished, Hash, Incident, Model, Settings, Start, Step, Stop, Worker
+from pangea.ledger.records import (
+    FORMAT,
+    FORMATS,
+    Change,
+    Checkpoint,
+    Finished,
+    Hash,
+    Incident,
+    Model,
+    Settings,
+    Start,
+    Step,
+    Stop,
+    Worker,
+)
 
 # The promises, in the order of the report.
 PROMISES = {
@@ -89,7 +103,8 @@ class Audit:
         name = type(record).__name__.lower()
         self.counts[name] = self.counts.get(name, 0) + 1
         if (entry.number == 0) != isinstance(record, Settings):
-            self._refute("begin", "the first record is not the settings" if entry.number == 0 else "the settings are recorded a second time", entry)
+            missing, repeated = "the first record is not the settings", "the settings are recorded a second time"
+            self._refute("begin", missing if entry.number == 0 else repeated, entry)
         match record:
             case Settings():
                 self._on_settings(entry, record)
@@ -97,7 +112,9 @@ class Audit:
                 self._on_model(entry, record)
             case Start(step=step):
                 if step != self.steps:
-                    self._refute("steps", f"the orchestrator started with {step} steps, but the ledger has {self.steps}", entry)
+                    self._refute(
+                        "steps", f"the orchestrator started with {step} steps, but the ledger has {self.steps}", entry
+                    )
             case Worker():
                 self._on_worker(entry, record)
             case Step():
@@ -126,25 +143,35 @@ class Audit:
 
     def _on_settings(self, entry: Entry, settings: Settings) -> None:
         if settings.format not in FORMATS:
-            self._refute("begin", f"the ledger has format {settings.format}; this release knows {' and '.join(map(str, FORMATS))}", entry)
+            self._refute(
+                "begin",
+                f"the ledger has format {settings.format}; this release knows {' and '.join(map(str, FORMATS))}",
+                entry,
+            )
         shards = settings.shards
         if not 1 <= shards <= MAX_SHARDS or shards & (shards - 1) or not settings.batch_size or not settings.epochs:
-            self._refute("begin", f"{settings.shards} shards, batches of {settings.batch_size} and {settings.epochs} epochs are not valid settings", entry)
+            self._refute(
+                "begin",
+                f"{settings.shards} shards, batches of {settings.batch_size} and {settings.epochs} epochs are not valid"
+                " settings",
+                entry,
+            )
         elif self.settings is None:
             self.settings = settings
             self.end.epochs = settings.epochs
 
     def _on_model(self, entry: Entry, model: Model) -> None:
         if self.model is not None or self.settings is None:
-            self._refute("begin", "the model is recorded a second time" if self.model is not None else "the model is recorded without valid settings before it", entry)
+            reason = "a second time" if self.model is not None else "without valid settings before it"
+            self._refute("begin", f"the model is recorded {reason}", entry)
             return
         samples, epochs = model.dataset.train_samples, self.end.epochs
         cut = Cut.of(self.settings, samples)
         if not cut.steps or (model.epoch_steps, model.total_steps) != (cut.steps, cut.steps * epochs):
             self._refute(
                 "begin",
-                f"{samples} samples in batches of {cut.batch_size} for {epochs} epochs are {cut.steps * epochs} steps, {cut.steps} per epoch; "
-                f"the model record has {model.total_steps} and {model.epoch_steps}",
+                f"{samples} samples in batches of {cut.batch_size} for {epochs} epochs are {cut.steps * epochs} steps,"
+                f" {cut.steps} per epoch; the model record has {model.total_steps} and {model.epoch_steps}",
                 entry,
             )
             if not cut.steps:
@@ -152,15 +179,18 @@ class Audit:
         self.model, self.cut = model, cut
         self.end.epoch_steps = cut.steps
         if cut.used < samples:
-            self.findings[
-                "samples"
-            ].sentence = f"each sample of each epoch is counted exactly once, except the last {samples - cut.used} in the order of the epoch, which are left out"
+            self.findings["samples"].sentence = (
+                f"each sample of each epoch is counted exactly once, except the last {samples - cut.used} in the order"
+                " of the epoch, which are left out"
+            )
 
     def _on_worker(self, entry: Entry, worker: Worker) -> None:
         if worker.id in self._workers:
             self._refute("workers", f"worker {worker.id} joins a second time", entry)
         if worker.step > self.steps:
-            self._refute("workers", f"worker {worker.id} has applied {worker.step} steps, but the ledger has {self.steps}", entry)
+            self._refute(
+                "workers", f"worker {worker.id} has applied {worker.step} steps, but the ledger has {self.steps}", entry
+            )
         self._workers.add(worker.id)
 
     def _on_step(self, entry: Entry, step: Step) -> None:
@@ -180,27 +210,46 @@ class Audit:
         check_losses(refute, step)
         expected = self.parameters_after(self.steps)
         if expected is not None and step.params_hash != expected:
-            self._refute("parameters", f"step {step.step} began with parameters {step.params_hash}, but the run had {expected}", entry)
+            self._refute(
+                "parameters",
+                f"step {step.step} began with parameters {step.params_hash}, but the run had {expected}",
+                entry,
+            )
         self.aggregates.append(step.aggregate_hash)
         self.parameters.append(step.params_hash)
         self._settle_checkpoints()
 
     def _check_number(self, entry: Entry, step: Step, cut: Cut) -> None:
         if step.step != self._next_step:
-            problem = f"step {step.step} is recorded where step {self._next_step} is expected"
-            missing = f"; {_range('step', self._next_step, step.step)} missing" if step.step > self._next_step else "; it is repeated or out of order"
-            self._refute("steps", problem + missing, entry)
+            ahead = step.step > self._next_step
+            reason = f"{_steps(self._next_step, step.step)} missing" if ahead else "it is repeated or out of order"
+            self._refute(
+                "steps", f"step {step.step} is recorded where step {self._next_step} is expected; {reason}", entry
+            )
         self._next_step = step.step + 1
         place = divmod(step.step, cut.steps)
         if place != (step.epoch, step.epoch_step):
-            self._refute("steps", f"step {step.step} is step {place[1]} of epoch {place[0]}, but its record has step {step.epoch_step} of epoch {step.epoch}", entry)
+            self._refute(
+                "steps",
+                f"step {step.step} is step {place[1]} of epoch {place[0]}, but its record has step {step.epoch_step} of"
+                f" epoch {step.epoch}",
+                entry,
+            )
         if step.epoch >= self.end.epochs:
-            self._refute("steps", f"step {step.step} is of epoch {step.epoch}, but the run has {self.end.epochs} epochs, from 0", entry)
+            self._refute(
+                "steps",
+                f"step {step.step} is of epoch {step.epoch}, but the run has {self.end.epochs} epochs, from 0",
+                entry,
+            )
         self.end.on_step(entry, step.step)
 
     def _on_checkpoint(self, entry: Entry, checkpoint: Checkpoint) -> None:
         if self.model is None or checkpoint.step > self.steps:
-            self._refute("parameters", f"the checkpoint {checkpoint.file} is of step {checkpoint.step}, but the ledger has {self.steps} steps", entry)
+            self._refute(
+                "parameters",
+                f"the checkpoint {checkpoint.file} is of step {checkpoint.step}, but the ledger has {self.steps} steps",
+                entry,
+            )
             return
         if checkpoint.file.startswith("/") or ".." in Path(checkpoint.file).parts:
             self._refute("parameters", f"the checkpoint {checkpoint.file} is not in the run directory", entry)
@@ -218,7 +267,10 @@ class Audit:
                 pending.append((entry, checkpoint))
             elif known != checkpoint.params_hash:
                 self._refute(
-                    "parameters", f"the checkpoint {checkpoint.file} has parameters {checkpoint.params_hash}, but the run had {known} after {checkpoint.step} steps", entry
+                    "parameters",
+                    f"the checkpoint {checkpoint.file} has parameters {checkpoint.params_hash}, but the run had {known}"
+                    f" after {checkpoint.step} steps",
+                    entry,
                 )
         self._unsettled = pending
 
@@ -230,5 +282,5 @@ class Audit:
         self._settle_checkpoints()
 
 
-def _range(what: str, start: int, end: int) -> str:
-    return f"{what} {start} is" if end - start == 1 else f"{what}s {start} to {end - 1} are"
+def _steps(start: int, end: int) -> str:
+    return f"step {start} is" if end - start == 1 else f"steps {start} to {end - 1} are"

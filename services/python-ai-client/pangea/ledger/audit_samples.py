@@ -1,4 +1,4 @@
-"""The samples that a run has counted: how an epoch is cut, and whether each of its positions is in exactly one shard."""
+"""The samples that a run has counted: how an epoch is cut, and whether each position is in exactly one shard."""
 
 from __future__ import annotations
 
@@ -39,14 +39,20 @@ class Cut:
         return max(0, min(self.batch_size, self.samples - epoch_step * self.batch_size))
 
     def groups(self, epoch_step: int) -> int:
-        """The number of non-empty shards of a step: `shards`, halved while a shard would have fewer than `min_shard_samples` samples."""
+        """The number of non-empty shards of a step.
+
+        It is `shards`, halved while a shard would have fewer than `min_shard_samples` samples.
+        """
         groups = self.shards
         while self.min_shard_samples > 1 and groups > 1 and self.size(epoch_step) // groups < self.min_shard_samples:
             groups //= 2
         return groups
 
     def shard(self, epoch_step: int, shard: int) -> tuple[int, int]:
-        """The positions [start, end) of a shard. Of merged shards, the first has all positions and the others are empty, at its end."""
+        """The positions [start, end) of a shard.
+
+        Of merged shards, the first has all positions and the others are empty, at its end.
+        """
         first, size, groups = epoch_step * self.batch_size, self.size(epoch_step), self.groups(epoch_step)
         group, place = divmod(shard, self.shards // groups)
         end = first + size * (group + 1) // groups
@@ -83,25 +89,45 @@ class SampleCount:
                 self._covered = max(self._covered, shard.end)
                 counted += shard.end - shard.start
         if self._covered > cut.used:
-            self._finding.refute(f"epoch {step.epoch}: step {step.step} counts positions up to {self._covered}, but an epoch uses {cut.used} samples", entry)
+            self._finding.refute(
+                f"epoch {step.epoch}: step {step.step} counts positions up to {self._covered}, but an epoch uses"
+                f" {cut.used} samples",
+                entry,
+            )
         if counted != step.samples:
-            self._finding.refute(f"step {step.step}: its shards have {counted} samples, but its record has {step.samples}", entry)
+            self._finding.refute(
+                f"step {step.step}: its shards have {counted} samples, but its record has {step.samples}", entry
+            )
         self.counted += counted
 
     def _check_place(self, entry: Entry, step: Step, shard: int, found: tuple[int, int], cut: Cut) -> None:
         start, end = found
         wanted = cut.shard(step.epoch_step, shard)
         if found != wanted:
-            self._finding.refute(f"step {step.step}: shard {shard} has the positions [{start}, {end}) instead of [{wanted[0]}, {wanted[1]})", entry)
+            self._finding.refute(
+                f"step {step.step}: shard {shard} has the positions [{start}, {end}) instead of [{wanted[0]},"
+                f" {wanted[1]})",
+                entry,
+            )
         if start > self._covered:
-            self._finding.refute(f"epoch {step.epoch}: the positions [{self._covered}, {start}) are not counted before step {step.step}, shard {shard}", entry)
+            self._finding.refute(
+                f"epoch {step.epoch}: the positions [{self._covered}, {start}) are not counted before step {step.step},"
+                f" shard {shard}",
+                entry,
+            )
         elif start < self._covered:
-            self._finding.refute(f"epoch {step.epoch}: the positions [{start}, {min(self._covered, end)}) are counted again in step {step.step}, shard {shard}", entry)
+            self._finding.refute(
+                f"epoch {step.epoch}: the positions [{start}, {min(self._covered, end)}) are counted again in step"
+                f" {step.step}, shard {shard}",
+                entry,
+            )
         if end < start:
             self._finding.refute(f"step {step.step}: shard {shard} ends at {end} before it begins at {start}", entry)
 
     def end_epoch(self, entry: Entry, cut: Cut) -> None:
         """Refutes the promise if positions of the current epoch were not counted; only once per epoch."""
         if self._covered < cut.used and not self._ended:
-            self._finding.refute(f"epoch {self._epoch}: the positions [{self._covered}, {cut.used}) are not counted", entry)
+            self._finding.refute(
+                f"epoch {self._epoch}: the positions [{self._covered}, {cut.used}) are not counted", entry
+            )
         self._ended = True

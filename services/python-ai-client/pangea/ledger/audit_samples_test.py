@@ -24,7 +24,9 @@ def test_the_cut_agrees_with_the_other_languages() -> None:
     cuts = json.loads(Path(os.environ["CUTS"]).read_bytes())
     assert len(cuts) > 100
     for given in cuts:
-        cut = Cut(given["samples"], given["batch_size"], given["shards"], given["min_shard_samples"], given["drop_last"])
+        cut = Cut(
+            given["samples"], given["batch_size"], given["shards"], given["min_shard_samples"], given["drop_last"]
+        )
         assert (cut.steps, cut.samples - cut.used) == (given["steps"], given["left_out"]), given
         for number, wanted in given["ranges"].items():
             ranges = [(shard, *cut.shard(int(number), shard)) for shard in range(cut.shards)]
@@ -32,7 +34,11 @@ def test_the_cut_agrees_with_the_other_languages() -> None:
 
 
 def merged() -> Records:
-    records = [*opening(), *(step(number, positions=MERGED) for number in range(6)), {"type": "finished", "steps": 6, "params_hash": parameters(6)}]
+    records = [
+        *opening(),
+        *(step(number, positions=MERGED) for number in range(6)),
+        {"type": "finished", "steps": 6, "params_hash": parameters(6)},
+    ]
     records[0]["min_shard_samples"] = 2
     return records
 
@@ -51,7 +57,9 @@ def test_an_empty_shard_has_no_weight() -> None:
     leaves[1]["weight"] = 0.5
     records[7]["divisor"] = added(leaf["weight"] for part in records[7]["contributions"] for leaf in part["shards"])
     found = report(records)
-    assert [row.detail for row in found.audit.findings["weights"].rows] == ["step 2: shard 1 has the weight 0.5, but no samples"]
+    assert [row.detail for row in found.audit.findings["weights"].rows] == [
+        "step 2: shard 1 has the weight 0.5, but no samples"
+    ]
     # Whether its loss is a sum or a mean does not matter.
     leaves[1].update(weight=0.0, summed=True)
     records[7]["divisor"] = added(leaf["weight"] for part in records[7]["contributions"] for leaf in part["shards"])
@@ -70,7 +78,11 @@ def test_samples_that_do_not_fill_a_step_are_left_out() -> None:
     found = report(whole_steps())
     assert found.holds and found.audit.samples == 40 and found.audit.cut is not None
     assert (found.audit.cut.samples - found.audit.cut.used, found.audit.epochs_ended) == (5, 2)
-    assert found.audit.findings["samples"].sentence == "each sample of each epoch is counted exactly once, except the last 5 in the order of the epoch, which are left out"
+    assert (
+        found.audit.findings["samples"].sentence
+        == "each sample of each epoch is counted exactly once, except the last 5 in the order of the epoch, which are"
+        " left out"
+    )
 
 
 def test_a_sample_that_should_be_left_out_but_is_counted_is_refuted() -> None:
@@ -84,7 +96,9 @@ def test_a_sample_that_should_be_left_out_but_is_counted_is_refuted() -> None:
 def test_an_epoch_that_lacks_a_step_is_refuted() -> None:
     records = whole_steps()
     records.pop(6)
-    assert [row.detail for row in report(records).audit.findings["samples"].rows] == ["epoch 0: the positions [10, 20) are not counted"]
+    assert [row.detail for row in report(records).audit.findings["samples"].rows] == [
+        "epoch 0: the positions [10, 20) are not counted"
+    ]
 
 
 def test_a_dataset_that_does_not_fill_a_step_is_refuted() -> None:

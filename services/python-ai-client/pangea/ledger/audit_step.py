@@ -13,16 +13,31 @@ Refute = Callable[[str, str], None]
 
 
 def check_shards(refute: Refute, step: Step, shards: int, workers: Collection[int]) -> None:
-    """Checks that each of the step's `shards` shards is in the sum exactly once, and that all contributors are in `workers`."""
+    """Checks that each shard is in the sum exactly once, and that all contributors are in `workers`.
+
+    A step has the shards [0, shards).
+    """
     seen: dict[int, int] = {}
     for part in step.contributions:
         first, count = part.first, part.count
         if not count or count & (count - 1) or first % count or first + count > shards:
-            refute("shards", f"step {step.step}: the shards [{first}, {first + count}) of worker {part.worker} are not a node of the tree over {shards}")
+            refute(
+                "shards",
+                f"step {step.step}: the shards [{first}, {first + count}) of worker {part.worker} are not a node of the"
+                f" tree over {shards}",
+            )
         if (listed := [shard.shard for shard in part.shards]) != list(range(first, first + count)):
-            refute("shards", f"step {step.step}: the contribution of worker {part.worker} for the shards [{first}, {first + count}) lists the shards {listed}")
+            refute(
+                "shards",
+                f"step {step.step}: the contribution of worker {part.worker} for the shards [{first}, {first + count})"
+                f" lists the shards {listed}",
+            )
         if part.worker not in workers:
-            refute("workers", f"step {step.step}: worker {part.worker}, which contributed the shards [{first}, {first + count}), has not joined")
+            refute(
+                "workers",
+                f"step {step.step}: worker {part.worker}, which contributed the shards [{first}, {first + count}), has"
+                " not joined",
+            )
         for shard in part.shards:
             seen[shard.shard] = seen.get(shard.shard, 0) + 1
     for number in range(shards):
@@ -70,7 +85,10 @@ def check_losses(refute: Refute, step: Step) -> None:
         return  # `check_shards` has refuted the step.
     total = tree_sum(losses)
     if not _equal(total, step.loss_sum):
-        refute("losses", f"step {step.step}: the losses of its shards add up to {total!r}, but its loss_sum is {step.loss_sum!r}")
+        refute(
+            "losses",
+            f"step {step.step}: the losses of its shards add up to {total!r}, but its loss_sum is {step.loss_sum!r}",
+        )
 
 
 def _shards(step: Step) -> list[Shard]:

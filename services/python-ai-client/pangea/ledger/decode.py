@@ -1,4 +1,4 @@
-"""Decodes the records of a ledger from JSON, strictly: each field has to be there and to have the type of its dataclass field.
+"""Decodes the records of a ledger from JSON, strictly: each field must exist and have the type of the dataclass.
 
 Unknown fields are ignored, so that a later release may add some.
 """
@@ -53,8 +53,15 @@ def as_hash(value: Any) -> Hash:
 
 
 def _converter(kind: Any) -> Callable[[Any], Any]:
-    """Returns the function that converts a JSON value to the type `kind` of a record's field, and raises ValueError if it cannot."""
-    simple: dict[Any, Callable[[Any], Any]] = {int: as_count, str: _text, float: _number, float | None: _number, bool: _flag, Hash: as_hash}
+    """Returns the function that converts a JSON value to a field's type `kind`, and raises ValueError if it cannot."""
+    simple: dict[Any, Callable[[Any], Any]] = {
+        int: as_count,
+        str: _text,
+        float: _number,
+        float | None: _number,
+        bool: _flag,
+        Hash: as_hash,
+    }
     if kind in simple:
         return simple[kind]
     if typing.get_origin(kind) is tuple:
@@ -92,7 +99,9 @@ def _structure(kind: Any) -> Callable[[Any], Any]:
     optional: list[tuple[str, str, Callable[[Any], Any]]] = []
     for field in dataclasses.fields(kind):
         defaulted = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        (optional if defaulted else required).append((file_names.get(field.name, field.name), field.name, _converter(hints[field.name])))
+        (optional if defaulted else required).append(
+            (file_names.get(field.name, field.name), field.name, _converter(hints[field.name]))
+        )
 
     def convert(value: Any) -> Any:
         if type(value) is not dict:

@@ -49,14 +49,17 @@ def find_exportable(source: Path, step: int | None = None) -> Exportable:
     else:
         run_dir, file = source.resolve().parent.parent, source.resolve()
     if not (run_dir / NAME).is_file():
-        raise NothingToExport(f"{run_dir} has no {NAME}; give a run directory, or a checkpoint in the folder checkpoints of one")
+        raise NothingToExport(
+            f"{run_dir} has no {NAME}; give a run directory, or a checkpoint in the folder checkpoints of one"
+        )
     facts = _read_ledger(run_dir / NAME)
     chosen = _choose(run_dir, facts, file, step)
     if chosen is None:
         return _final(run_dir, facts)
     if chosen.step == 0 and step is None and file is None:
         raise NothingToExport(
-            f"{run_dir} has only {chosen.file}, the weights before the first step, which are untrained. Continue the training (pangea train --resume), or export them anyway with --step 0"
+            f"{run_dir} has only {chosen.file}, the weights before the first step, which are untrained. Continue the"
+            " training (pangea train --resume), or export them anyway with --step 0"
         )
     verify_checkpoint(run_dir, chosen)
     return Exportable(run_dir / chosen.file, chosen.step, chosen.sha256, facts.tensors, "")
@@ -107,15 +110,27 @@ def _choose(run_dir: Path, facts: _Facts, file: Path | None, step: int | None) -
         for checkpoint in existing:
             if checkpoint.step == step:
                 return checkpoint
-        raise NothingToExport(f"there is no checkpoint of step {step}; there are checkpoints of the steps {sorted(checkpoint.step for checkpoint in existing)}")
+        raise NothingToExport(
+            f"there is no checkpoint of step {step}; there are checkpoints of the steps"
+            f" {sorted(checkpoint.step for checkpoint in existing)}"
+        )
     newest = max(existing, key=lambda checkpoint: checkpoint.step, default=None)
-    if facts.finished is not None and (newest is None or newest.step < facts.finished.steps) and (run_dir / "final.safetensors").is_file():
+    if (
+        facts.finished is not None
+        and (newest is None or newest.step < facts.finished.steps)
+        and (run_dir / "final.safetensors").is_file()
+    ):
         return None
     if newest is None:
-        raise NothingToExport(f"{run_dir} has neither the final.safetensors of a finished run nor a checkpoint; train with --checkpoint-steps to get checkpoints")
+        raise NothingToExport(
+            f"{run_dir} has neither the final.safetensors of a finished run nor a checkpoint; train with"
+            " --checkpoint-steps to get checkpoints"
+        )
     return newest
 
 
 def _final(run_dir: Path, facts: _Facts) -> Exportable:
     assert facts.finished is not None
-    return Exportable(run_dir / "final.safetensors", facts.finished.steps, "", facts.tensors, facts.finished.params_hash)
+    return Exportable(
+        run_dir / "final.safetensors", facts.finished.steps, "", facts.tensors, facts.finished.params_hash
+    )

@@ -62,7 +62,9 @@ def step(
     epoch, epoch_step = divmod(number, -(-samples // batch))
     first = epoch_step * batch
     size = min(batch, samples - first)
-    cut = (positions or {}).get(epoch_step) or [(first + size * shard // shards, first + size * (shard + 1) // shards) for shard in range(shards)]
+    cut = (positions or {}).get(epoch_step) or [
+        (first + size * shard // shards, first + size * (shard + 1) // shards) for shard in range(shards)
+    ]
     leaves = [
         {
             "shard": shard,
@@ -87,7 +89,10 @@ def step(
         "seconds": 0.25,
         "workers": 2,
         "time": TIME,
-        "contributions": [{"first": start, "count": count, "worker": 1 + i % 2, "shards": leaves[start : start + count]} for i, (start, count) in enumerate(groups)],
+        "contributions": [
+            {"first": start, "count": count, "worker": 1 + i % 2, "shards": leaves[start : start + count]}
+            for i, (start, count) in enumerate(groups)
+        ],
     }
 
 
@@ -126,12 +131,38 @@ def opening() -> list[Fields]:
         "labels": {"name": "labels", "dtype": "int64", "shape": []},
     }
     epoch_steps = -(-SAMPLES // BATCH)
-    model = {"software": "torch", "dataset": dataset, "parameters": [{"name": "weight", "dtype": "float32", "shape": [2, 8]}], "params_hash": parameters(0)}
+    model = {
+        "software": "torch",
+        "dataset": dataset,
+        "parameters": [{"name": "weight", "dtype": "float32", "shape": [2, 8]}],
+        "params_hash": parameters(0),
+    }
     return [
-        {"type": "settings", "format": 2, "run_id": "sample", "seed": 7, "shards": SHARDS, "batch_size": BATCH, "epochs": EPOCHS, "min_shard_samples": 0, "drop_last": False},
+        {
+            "type": "settings",
+            "format": 2,
+            "run_id": "sample",
+            "seed": 7,
+            "shards": SHARDS,
+            "batch_size": BATCH,
+            "epochs": EPOCHS,
+            "min_shard_samples": 0,
+            "drop_last": False,
+        },
         {"type": "start", "time": TIME, "step": 0},
         {"type": "model", **model, "epoch_steps": epoch_steps, "total_steps": EPOCHS * epoch_steps},
-        *({"type": "worker", "id": number, "name": f"worker-{number}", "pid": 10 + number, "software": "torch", "step": 0, "time": TIME} for number in (1, 2)),
+        *(
+            {
+                "type": "worker",
+                "id": number,
+                "name": f"worker-{number}",
+                "pid": 10 + number,
+                "software": "torch",
+                "step": 0,
+                "time": TIME,
+            }
+            for number in (1, 2)
+        ),
     ]
 
 
@@ -150,7 +181,17 @@ def checkpoint(number: int, data: bytes = b"") -> Fields:
 def incident(kind: str, number: int, worker: int = 0, other: int = 0, shards: tuple[int, int] = (0, 0)) -> Fields:
     """The record of an incident while step `number` is open; `shards` is (first, count)."""
     name = f"worker-{worker}" if worker else ""
-    record = {"type": "incident", "kind": kind, "step": number, "first": shards[0], "count": shards[1], "worker": worker, "name": name, "detail": f"a {kind}", "time": TIME}
+    record = {
+        "type": "incident",
+        "kind": kind,
+        "step": number,
+        "first": shards[0],
+        "count": shards[1],
+        "worker": worker,
+        "name": name,
+        "detail": f"a {kind}",
+        "time": TIME,
+    }
     return {**record, "other": other} if other else record
 
 

@@ -1,6 +1,7 @@
 """Compares the other files of a run with its ledger: metrics.jsonl, run.json, result.json and the checkpoints.
 
-The promises are proven from the ledger alone; these files are for users and for resuming the run. Therefore their findings are reported separately.
+The promises are proven from the ledger alone; these files are for users and for resuming the run. Therefore their
+findings are reported separately.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def verify_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> None:
         while block := stream.read(_BLOCK_BYTES):
             digest.update(block)
     if digest.hexdigest() != checkpoint.sha256:
-        raise CheckpointDamaged(f"{file} is damaged: its bytes have hash {digest.hexdigest()}, not {checkpoint.sha256} as the ledger says")
+        raise CheckpointDamaged(
+            f"{file} is damaged: its bytes have hash {digest.hexdigest()}, not {checkpoint.sha256} as the ledger says"
+        )
 
 
 def audit_files(run_dir: Path, audit: Audit) -> tuple[list[Finding], list[str]]:
@@ -67,13 +70,17 @@ def _metrics(file: Path, audit: Audit, notes: list[str]) -> Finding:
     with file.open("rb") as stream:
         for text in stream:
             if not text.endswith(b"\n"):
-                notes.append(f"the last line of metrics.jsonl (line {number + 1}) is incomplete because of a crash; the next start rewrites it from the ledger")
+                notes.append(
+                    f"the last line of metrics.jsonl (line {number + 1}) is incomplete because of a crash; the next"
+                    " start rewrites it from the ledger"
+                )
                 break
             _metrics_line(finding, number, text, audit)
             number += 1
     if number < audit.steps:
         notes.append(
-            f"metrics.jsonl has {number} lines, the ledger {audit.steps} steps: the line of the last step is written once the workers have applied it; further ones were lost in a crash"
+            f"metrics.jsonl has {number} lines, the ledger {audit.steps} steps: the line of the last step is written"
+            " once the workers have applied it; further ones were lost in a crash"
         )
     return finding
 
@@ -114,9 +121,15 @@ def _run_record(file: Path, audit: Audit) -> Finding:
     settings, model = audit.settings, audit.model
     if not record or settings is None:
         return finding
-    wanted: dict[str, Any] = {name: getattr(settings, name) for name in ("run_id", "seed", "shards", "batch_size", "epochs")}
+    wanted: dict[str, Any] = {
+        name: getattr(settings, name) for name in ("run_id", "seed", "shards", "batch_size", "epochs")
+    }
     # Releases that wrote ledgers of format 1 do not write them to run.json.
-    wanted |= {name: getattr(settings, name) for name in ("min_shard_samples", "drop_last") if settings.format > 1 or name in record}
+    wanted |= {
+        name: getattr(settings, name)
+        for name in ("min_shard_samples", "drop_last")
+        if settings.format > 1 or name in record
+    }
     if model is not None and record.get("dataset") is not None:
         wanted |= {"epochs": audit.end.epochs, "total_steps": audit.end.steps}
         if record["dataset"].get("hash") != model.dataset.hash:
@@ -127,8 +140,14 @@ def _run_record(file: Path, audit: Audit) -> Finding:
     steps = record.get("steps")
     if not isinstance(steps, int) or steps > audit.steps:
         finding.refute(f"it has {steps} steps, but the ledger has {audit.steps}")
-    elif record.get("dataset") is not None and (known := audit.parameters_after(steps)) is not None and record.get("params_hash") != known:
-        finding.refute(f"the parameters after {steps} steps have hash {record.get('params_hash')}, in the ledger {known}")
+    elif (
+        record.get("dataset") is not None
+        and (known := audit.parameters_after(steps)) is not None
+        and record.get("params_hash") != known
+    ):
+        finding.refute(
+            f"the parameters after {steps} steps have hash {record.get('params_hash')}, in the ledger {known}"
+        )
     if record.get("state") == "finished":
         _check_finished(finding, record, audit)
     return finding
@@ -151,12 +170,17 @@ def _result(file: Path, audit: Audit) -> Finding:
     if audit.finished is None:
         finding.refute("it has the result of a finished run, but the ledger has no end")
     elif (result.get("steps"), result.get("params_hash")) != (audit.finished.steps, audit.finished.params_hash):
-        finding.refute(f"it has {result.get('steps')} steps and parameters {result.get('params_hash')}, the ledger {audit.finished.steps} and {audit.finished.params_hash}")
+        finding.refute(
+            f"it has {result.get('steps')} steps and parameters {result.get('params_hash')}, the ledger"
+            f" {audit.finished.steps} and {audit.finished.params_hash}"
+        )
     return finding
 
 
 def _checkpoints(run_dir: Path, audit: Audit, notes: list[str]) -> Finding:
-    finding = Finding("checkpoints", "the existing ones have the content that the ledger recorded, and the newest one exists")
+    finding = Finding(
+        "checkpoints", "the existing ones have the content that the ledger recorded, and the newest one exists"
+    )
     newest = audit.checkpoints[-1] if audit.checkpoints else None
     # A checkpoint may be written again under the same name; the last record is that of the file.
     named = {checkpoint.file: checkpoint for checkpoint in audit.checkpoints}
@@ -170,5 +194,7 @@ def _checkpoints(run_dir: Path, audit: Audit, notes: list[str]) -> Finding:
                 finding.refute(f"{run_dir / checkpoint.file}, the newest, is missing")
     for file in sorted((run_dir / "checkpoints").glob("*.safetensors")):
         if str(file.relative_to(run_dir)) not in named:
-            notes.append(f"{file} is not in the ledger: the orchestrator may have died before it recorded it; it is not used")
+            notes.append(
+                f"{file} is not in the ledger: the orchestrator may have died before it recorded it; it is not used"
+            )
     return finding

@@ -69,7 +69,8 @@ SLOT_BYTES = 512
 RECORDS_FROM = 2 * SLOT_BYTES
 # The line number of record 0, counted from 1.
 FIRST_LINE = 3
-# A longer line is not a record: the longest records name `maxParameters` tensors or have `maxShards` shards (schemas/tensor.capnp).
+# A longer line is not a record: the longest records name `maxParameters` tensors or have `maxShards` shards
+# (schemas/tensor.capnp).
 _MAX_LINE_BYTES = 64 << 20
 
 _BEFORE_CHAIN = b'{"chain":"'
@@ -91,13 +92,18 @@ class LedgerDamaged(PangeaError, ValueError):
     """
 
     def __init__(self, record: int, offset: int, reason: str) -> None:
-        super().__init__(f"the ledger is damaged at record {record} (line {record + FIRST_LINE}, byte {offset}): {reason}")
+        super().__init__(
+            f"the ledger is damaged at record {record} (line {record + FIRST_LINE}, byte {offset}): {reason}"
+        )
         self.record, self.offset, self.reason = record, offset, reason
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record with its number, its byte offset and its chain hash. `committed` is false for a complete record that the commit slots do not cover yet."""
+    """A record with its number, its byte offset and its chain hash.
+
+    `committed` is false for a complete record that the commit slots do not cover yet.
+    """
 
     number: int
     offset: int
@@ -113,7 +119,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The content of a commit slot: the number of committed records, the byte offset of their end, and the chain hash of the last one."""
+    """The content of a commit slot: number of records, byte offset of their end, and chain hash of the last one."""
 
     records: int
     bytes: int
@@ -123,7 +129,8 @@ class Slot:
 def slot_line(number: int, slot: Slot) -> bytes:
     """The line of a slot with this content, which is the only valid encoding."""
     check = hashlib.sha256(f"{slot.records} {slot.bytes} {slot.chain}".encode()).hexdigest()
-    return f'{{"slot":{number},"records":{slot.records},"bytes":{slot.bytes},"chain":"{slot.chain}","check":"{check}"}}'.encode().ljust(SLOT_BYTES - 1) + b"\n"
+    content = f'"slot":{number},"records":{slot.records},"bytes":{slot.bytes},"chain":"{slot.chain}","check":"{check}"'
+    return f"{{{content}}}".ljust(SLOT_BYTES - 1).encode() + b"\n"
 
 
 def _read_slot(line: bytes, number: int) -> Slot | None:
@@ -142,10 +149,12 @@ class Reader:
 
     Attributes:
         committed: the newer one of the valid slots.
-        invalid_slots: the numbers (0, 1) of the invalid slots. A crash can leave one; it may have covered more records than `committed`.
+        invalid_slots: the numbers (0, 1) of the invalid slots. A crash can leave one; it may have covered more records
+            than `committed`.
         head: the chain hash of the last record that was read.
         records: the number of records that were read.
-        trailing_bytes: the number of bytes after the last complete record, known after the iteration: a write that is in progress or was cut off by a crash.
+        trailing_bytes: the number of bytes after the last complete record, known after the iteration: a write that is
+            in progress or was cut off by a crash.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -169,7 +178,11 @@ class Reader:
             raise LedgerDamaged(0, 0, "neither of its first two lines is a valid commit slot")
         self.committed = self._slots[-1]
         if self.committed.bytes > self._size:
-            raise LedgerDamaged(self.committed.records, self._size, f"{self.committed.bytes} bytes are committed, but the file has only {self._size}: it was truncated")
+            raise LedgerDamaged(
+                self.committed.records,
+                self._size,
+                f"{self.committed.bytes} bytes are committed, but the file has only {self._size}: it was truncated",
+            )
 
     def __iter__(self) -> Iterator[Entry]:
         self.head, self.records = NO_CHAIN, 0
@@ -191,15 +204,25 @@ class Reader:
             yield entry
         self.trailing_bytes = self._size - offset
         if self.records < self.committed.records:
-            raise LedgerDamaged(self.records, offset, f"{self.committed.records} records are committed, but only {self.records} can be read")
+            raise LedgerDamaged(
+                self.records,
+                offset,
+                f"{self.committed.records} records are committed, but only {self.records} can be read",
+            )
 
     def _check_end(self, offset: int) -> None:
         """Compares the chain with each slot that covers exactly the records up to `offset`."""
         for slot in self._slots:
             if slot.bytes == offset and (slot.records, slot.chain) != (self.records, self.head):
-                raise LedgerDamaged(max(0, self.records - 1), offset, "the last committed record is not the one in the commit slot")
+                raise LedgerDamaged(
+                    max(0, self.records - 1), offset, "the last committed record is not the one in the commit slot"
+                )
             if slot.records == self.records and slot.bytes != offset:
-                raise LedgerDamaged(max(0, self.records - 1), offset, f"according to the commit slot, {slot.records} records end at byte {slot.bytes}")
+                raise LedgerDamaged(
+                    max(0, self.records - 1),
+                    offset,
+                    f"according to the commit slot, {slot.records} records end at byte {slot.bytes}",
+                )
 
 
 def _read_line(line: bytes, previous: Hash) -> tuple[Hash, Record]:
@@ -207,7 +230,12 @@ def _read_line(line: bytes, previous: Hash) -> tuple[Hash, Record]:
     if not line.endswith(b"\n"):
         raise ValueError("the line is incomplete")
     separator = line[_BODY_FROM - len(_BEFORE_RECORD) : _BODY_FROM]
-    if len(line) < _BODY_FROM + len(_AFTER_BODY) or not line.startswith(_BEFORE_CHAIN) or separator != _BEFORE_RECORD or not line.endswith(_AFTER_BODY):
+    if (
+        len(line) < _BODY_FROM + len(_AFTER_BODY)
+        or not line.startswith(_BEFORE_CHAIN)
+        or separator != _BEFORE_RECORD
+        or not line.endswith(_AFTER_BODY)
+    ):
         raise ValueError("the line is not a record")
     body = line[_BODY_FROM : -len(_AFTER_BODY)]
     chain = chain_hash(previous, body)
@@ -217,5 +245,5 @@ def _read_line(line: bytes, previous: Hash) -> tuple[Hash, Record]:
 
 
 def chain_hash(previous: Hash, body: bytes) -> Hash:
-    """The chain hash of a record: SHA-256 over the 32 bytes of the previous chain hash, followed by the record's body."""
+    """The chain hash of a record: SHA-256 over the 32 bytes of the previous chain hash and the record's body."""
     return Hash(hashlib.sha256(bytes.fromhex(previous) + body).hexdigest())

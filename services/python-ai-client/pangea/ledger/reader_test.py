@@ -20,12 +20,19 @@ def test_entries_have_their_records_and_places() -> None:
     entries = read(content)
     assert [type(entry.record).__name__.lower() for entry in entries] == [record["type"] for record in run()]
     assert all(content[entry.offset :].startswith(b'{"chain":"' + entry.chain.encode()) for entry in entries)
-    assert all(content.splitlines()[entry.line - 1].startswith(b'{"chain":"' + entry.chain.encode()) for entry in entries)
+    assert all(
+        content.splitlines()[entry.line - 1].startswith(b'{"chain":"' + entry.chain.encode()) for entry in entries
+    )
     settings, step = entries[0].record, entries[5].record
     assert settings == ledger.Settings(2, "sample", 7, 4, 10, 2, 0, False)
     assert isinstance(step, ledger.Step)
     assert [(part.first, part.count, part.worker) for part in step.contributions] == [(0, 2, 1), (2, 1, 2), (3, 1, 1)]
-    assert [(shard.start, shard.end) for part in step.contributions for shard in part.shards] == [(0, 2), (2, 5), (5, 7), (7, 10)]
+    assert [(shard.start, shard.end) for part in step.contributions for shard in part.shards] == [
+        (0, 2),
+        (2, 5),
+        (5, 7),
+        (7, 10),
+    ]
     with pytest.raises(dataclasses.FrozenInstanceError):
         step.step = 1  # type: ignore[misc]
 

@@ -34,7 +34,9 @@ def explain_disk_errors(what: str, remedy: str) -> Iterator[None]:
 
 
 def write_atomically(file: Path, data: bytes) -> None:
-    """Replaces `file` atomically and durably: its content is synced before it gets its name. Of concurrent writers the last one wins.
+    """Replaces `file` atomically and durably: its content is synced before it gets its name.
+
+    Of concurrent writers the last one wins.
 
     Raises:
         OSError: it could not be written, for example because the disk is full; the old file is unchanged.

@@ -1,4 +1,7 @@
-"""HTTP requests to Pangea's own processes. They are on this machine or in its network, so proxies of the environment are not used."""
+"""HTTP requests to Pangea's own processes.
+
+They are on this machine or in its network, so proxies of the environment are not used.
+"""
 
 from __future__ import annotations
 

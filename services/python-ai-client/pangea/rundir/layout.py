@@ -38,7 +38,9 @@ def port_file(run_dir: Path, name: str) -> Path:
 
 def run_dir_path(wanted: str | os.PathLike[str] | None, seed: int) -> Path:
     """The path of a run directory: `wanted`, or `pangea-runs/TIME-SEED-PROCESS`, relative to the caller's folder."""
-    return caller_folder() / (wanted if wanted is not None else f"pangea-runs/{time.strftime('%Y%m%d-%H%M%S')}-{seed}-{os.getpid()}")
+    return caller_folder() / (
+        wanted if wanted is not None else f"pangea-runs/{time.strftime('%Y%m%d-%H%M%S')}-{seed}-{os.getpid()}"
+    )
 
 
 def new_run_dir(wanted: str | os.PathLike[str] | None, seed: int) -> Path:
@@ -49,7 +51,10 @@ def new_run_dir(wanted: str | os.PathLike[str] | None, seed: int) -> Path:
         DiskError: it cannot be created.
     """
     run_dir = run_dir_path(wanted, seed)
-    with explain_disk_errors(f"cannot create the run directory {run_dir}", "free some space, get permission to write there, or choose another --run-dir"):
+    with explain_disk_errors(
+        f"cannot create the run directory {run_dir}",
+        "free some space, get permission to write there, or choose another --run-dir",
+    ):
         taken = (run_dir / "run.json").exists()
         if not taken:
             (run_dir / "logs").mkdir(parents=True, exist_ok=True)

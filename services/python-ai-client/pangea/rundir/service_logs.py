@@ -29,7 +29,9 @@ class ServiceLogs:
 def read_service_logs(run_dir: Path) -> ServiceLogs:
     """Reads the logs of go-orchestrator and of all replicas of rust-compute."""
     found = ServiceLogs()
-    for file in sorted([*(run_dir / "logs").glob("go-orchestrator.log"), *(run_dir / "logs").glob("rust-compute*.log")]):
+    for file in sorted(
+        [*(run_dir / "logs").glob("go-orchestrator.log"), *(run_dir / "logs").glob("rust-compute*.log")]
+    ):
         for line, entry in _entries(file):
             if entry.get("level", "ERROR") == "ERROR":
                 found.errors.append(f"{file.name}: {line}")

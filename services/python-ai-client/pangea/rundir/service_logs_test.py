@@ -16,9 +16,15 @@ def test_errors_refused_checkpoints_and_repeated_steps_are_counted(tmp_path: Pat
         refused,
         {"level": "INFO", "msg": "the run continues from a checkpoint", "steps_again": 4},
     ]
-    (tmp_path / "logs" / "go-orchestrator.log").write_text("".join(json.dumps(line) + "\n" for line in orchestrator) + "panic: nil\n")
+    (tmp_path / "logs" / "go-orchestrator.log").write_text(
+        "".join(json.dumps(line) + "\n" for line in orchestrator) + "panic: nil\n"
+    )
     (tmp_path / "logs" / "rust-compute-2.log").write_text('{"level":"WARN"}\n{"level":"ERROR","error":"e"}\n')
     (tmp_path / "logs" / "worker-1.log").write_text("a worker may print anything\n")
     found = read_service_logs(tmp_path)
     assert (found.checkpoints_refused, found.steps_again) == (1, 7)
-    assert found.errors == [f"go-orchestrator.log: {json.dumps(refused)}", "go-orchestrator.log: panic: nil", 'rust-compute-2.log: {"level":"ERROR","error":"e"}']
+    assert found.errors == [
+        f"go-orchestrator.log: {json.dumps(refused)}",
+        "go-orchestrator.log: panic: nil",
+        'rust-compute-2.log: {"level":"ERROR","error":"e"}',
+    ]

@@ -27,7 +27,8 @@ def read_status(target: str, base: Path) -> dict[str, Any]:
         target: a run directory, or host:port of an orchestrator's HTTP pages.
         base: the folder to which a relative directory is relative.
     Returns:
-        the orchestrator's /status with `live` (bool) and, for a directory, `run_dir`; for a run that is not live, the same keys with what its files have.
+        the orchestrator's /status with `live` (bool) and, for a directory, `run_dir`; for a run that is not live, the
+        same keys with what its files have.
     Raises:
         StatusUnavailable: there is no such run or orchestrator.
     """
@@ -36,12 +37,16 @@ def read_status(target: str, base: Path) -> dict[str, Any]:
         return {**_directory_status(run_dir), "run_dir": str(run_dir)}
     host, _, port = target.rpartition(":")
     if not host or not port.isdigit():
-        raise StatusUnavailable(f"{run_dir} is not a directory, and {target} is not an address; name a run directory, or host:port of an orchestrator's HTTP pages")
+        raise StatusUnavailable(
+            f"{run_dir} is not a directory, and {target} is not an address; name a run directory, or host:port of an"
+            " orchestrator's HTTP pages"
+        )
     try:
         return {**_fetch(target), "live": True}
     except OSError as error:
         raise StatusUnavailable(
-            f"no orchestrator answers at http://{target}/status ({error}); its HTTP address is in its run directory, in logs/{ORCHESTRATOR}.ports.json"
+            f"no orchestrator answers at http://{target}/status ({error}); its HTTP address is in its run directory, in"
+            f" logs/{ORCHESTRATOR}.ports.json"
         ) from error
 
 

@@ -33,7 +33,15 @@ class ChildFailed(PangeaError, RuntimeError):
 class Child:
     """A child process whose output goes to a log file. It does not outlive this process, even if this one is killed."""
 
-    def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        log: Path,
+        environment: dict[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+        folder: Path | None = None,
+    ) -> None:
         """Args:
         name: of the process, for messages.
         command: the program and its arguments.
@@ -47,7 +55,16 @@ class Child:
             with log.open("ab") as stream:
                 self._log_start = stream.tell()
                 # A separate session: Ctrl-C reaches only this process, which then stops its children in order.
-                self.process = subprocess.Popen(command, stdin=stdin, stdout=stream, stderr=stream, env=environment, cwd=folder, start_new_session=True, preexec_fn=_preexec())
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=stdin,
+                    stdout=stream,
+                    stderr=stream,
+                    env=environment,
+                    cwd=folder,
+                    start_new_session=True,
+                    preexec_fn=_preexec(),
+                )
         except (OSError, subprocess.SubprocessError) as error:
             raise ChildFailed(f"cannot start {name} with its log at {log}: {error}") from error
 
@@ -81,7 +98,11 @@ class Child:
         if found:
             reason = "\n".join(end[found[-1] :]).partition(": ")[2]
             return ChildFailed(f"{ended}: {reason}\nIts log: {self.log}")
-        return ChildFailed(f"{ended}. The end of {self.log}:\n{self.log_tail()}" if output else f"{ended} and wrote nothing to {self.log}")
+        return ChildFailed(
+            f"{ended}. The end of {self.log}:\n{self.log_tail()}"
+            if output
+            else f"{ended} and wrote nothing to {self.log}"
+        )
 
     def wait_ready(self, port_file: Path, timeout: float) -> dict[str, str]:
         """Waits until the service has written its addresses.
@@ -103,7 +124,9 @@ class Child:
         found = wait_for(addresses, timeout)
         if found is None:
             self.stop()
-            raise ChildFailed(f"{self.name} was not ready after {timeout:.0f} s. The end of {self.log}:\n{self.log_tail()}")
+            raise ChildFailed(
+                f"{self.name} was not ready after {timeout:.0f} s. The end of {self.log}:\n{self.log_tail()}"
+            )
         return found
 
     def stop(self, timeout: float = 10.0) -> int:
@@ -120,8 +143,9 @@ class Child:
 def _preexec() -> Callable[[], None] | None:
     """Returns what a child does between fork and exec; None for children of other threads than the main one.
 
-    SIGUSR1 requests a checkpoint, and a cluster sends it to all processes; those that do not handle it must not die of it. The kernel is asked to send SIGTERM to the child when
-    its parent dies, even by kill -9. For the kernel the parent is the thread that forked, so in any other thread than the main one the child would die with that thread.
+    SIGUSR1 requests a checkpoint, and a cluster sends it to all processes; those that do not handle it must not die of
+    it. The kernel is asked to send SIGTERM to the child when its parent dies, even by kill -9. For the kernel the
+    parent is the thread that forked, so in any other thread than the main one the child would die with that thread.
     """
     if threading.current_thread() is not threading.main_thread():
         return None

@@ -43,13 +43,15 @@ def test_a_service_that_never_becomes_ready_is_stopped(tmp_path: Path) -> None:
 
 
 def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    ignoring = READY.replace("import pathlib", "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport pathlib")
+    ignoring = READY.replace(
+        "import pathlib", "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport pathlib"
+    )
     service = child(tmp_path, ignoring, str(tmp_path / "ports"))
     service.wait_ready(tmp_path / "ports", 30)
     assert service.stop(timeout=0.1) == -9
 
 
-def test_a_failure_has_the_printed_reason_or_the_end_of_this_process_s_output(tmp_path: Path) -> None:
+def test_a_failure_has_the_reason_that_was_printed_or_the_end_of_the_output(tmp_path: Path) -> None:
     def failure(code: str) -> str:
         failed = child(tmp_path, code)
         failed.process.wait(60)

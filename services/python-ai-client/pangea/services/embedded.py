@@ -1,4 +1,4 @@
-"""The services of a run as children of the script's own process, on free loopback ports: what `pangea.join` starts when no launcher has."""
+"""The services of a run that `pangea.join` starts when no launcher has: children of the script, on free ports."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from pathlib import Path
 
 from pangea import datasets
 from pangea.rundir.json_lines import JsonLinesFile
-from pangea.rundir.layout import ORCHESTRATOR, data_service_name, new_run_dir
+from pangea.rundir.layout import data_service_name, new_run_dir
 from pangea.services.child import Child, ChildFailed
 from pangea.services.options import RunOptions
-from pangea.services.programs import start_data_service, start_orchestrator
 from pangea.services.restarts import RestartPolicy
-from pangea.services.supervised import add_service
+from pangea.services.supervised import add_data_service, add_orchestrator
 from pangea.services.supervisor import Process, Supervisor
 
 _POLL_SECONDS = 0.05
@@ -44,14 +43,22 @@ class EmbeddedServices:
 
     @classmethod
     def start(
-        cls, options: RunOptions, *, run_dir: str | os.PathLike[str] | None = None, dataset: str = datasets.DEFAULT, data_replicas: int = 1, keep_alive: bool = False
+        cls,
+        options: RunOptions,
+        *,
+        run_dir: str | os.PathLike[str] | None = None,
+        dataset: str = datasets.DEFAULT,
+        data_replicas: int = 1,
+        keep_alive: bool = False,
     ) -> EmbeddedServices:
         """Starts all services and waits until they are ready.
 
-        When called from the main thread, SIGUSR1 requests a checkpoint until `stop`, unless the process already handles it.
+        When called from the main thread, SIGUSR1 requests a checkpoint until `stop`, unless the process already handles
+        it.
 
         Args:
-            options: of the run. PANGEA_ALLOW_NONDETERMINISM=1 in the environment turns `strict` off, as it does for the worker.
+            options: of the run. PANGEA_ALLOW_NONDETERMINISM=1 in the environment turns `strict` off, as it does for the
+                worker.
             run_dir: the run directory; default: `pangea-runs/TIME-SEED`.
             dataset: a dataset spec.
             data_replicas: the number of processes that serve the data.
@@ -78,7 +85,10 @@ class EmbeddedServices:
         return services
 
     def _handle_sigusr1(self) -> None:
-        """Makes SIGUSR1 request a checkpoint. A cluster sends it to all processes; without a handler this one would die."""
+        """Makes SIGUSR1 request a checkpoint.
+
+        A cluster sends it to all processes; without a handler this one would die.
+        """
         previous = signal.getsignal(signal.SIGUSR1)
         if threading.current_thread() is threading.main_thread() and isinstance(previous, signal.Handlers):
             signal.signal(signal.SIGUSR1, lambda _number, _frame: self.checkpoint())
@@ -90,16 +100,14 @@ class EmbeddedServices:
 
     def _start_all(self, data_replicas: int) -> None:
         for number in range(1, data_replicas + 1):
-            self._data_services.append(self._start_data_service(data_service_name(number)))
-        self.data = ",".join(addresses.listen for service in self._data_services if (addresses := service.addresses) is not None)
-        self._orchestrator = add_service(
-            self._supervisor, self.run_dir, ORCHESTRATOR, lambda addresses: start_orchestrator(self.run_dir, self.run_dir.name, self._options, addresses)
+            name = data_service_name(number)
+            self._data_services.append(add_data_service(self._supervisor, self.run_dir, name, self._dataset))
+        self.data = ",".join(
+            addresses.listen for service in self._data_services if (addresses := service.addresses) is not None
         )
+        self._orchestrator = add_orchestrator(self._supervisor, self.run_dir, self.run_dir.name, self._options)
         assert self._orchestrator.addresses is not None
         self.orchestrator, self.status = self._orchestrator.addresses.listen, self._orchestrator.addresses.http
-
-    def _start_data_service(self, name: str) -> Process:
-        return add_service(self._supervisor, self.run_dir, name, lambda addresses: start_data_service(self.run_dir, name, self._dataset, addresses))
 
     def _supervise(self) -> None:
         metrics = JsonLinesFile(self.run_dir / "metrics.jsonl")

@@ -1,4 +1,4 @@
-"""The options of a run and their defaults, for commands, scripts and the orchestrator; defined here and nowhere else."""
+"""The options of a run and their defaults, for commands, scripts and the orchestrator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class RunOptions:
         keep_checkpoints: how many of the newest checkpoints are kept.
         verify_fraction: fraction of the shards that two workers compute.
         straggler_k: a shard is late after median + k * MAD of the others.
-        strict: whether unresolved different bits end the run, and operations without a deterministic implementation are refused.
+        strict: whether unresolved different bits end the run, and operations without a deterministic implementation are
+            refused.
         take_changes: whether a resumed run accepts a changed optimizer, learning rate or script; for this start only.
     """
 
@@ -44,9 +45,17 @@ class RunOptions:
     take_changes: bool = False
 
     def flags(self) -> list[str]:
-        """The command line flags of go-orchestrator. Those in `_OMITTED_DEFAULTS` are left out where they have their default; a test compares both programs' defaults."""
+        """The command line flags of go-orchestrator.
+
+        Those in `_OMITTED_DEFAULTS` are left out if they have their default, which is the orchestrator's as well: a
+        test compares both.
+        """
         fields = [(field, getattr(self, field.name)) for field in dataclasses.fields(RunOptions)]
-        return [f"--{field.name.replace('_', '-')}={_flag(value)}" for field, value in fields if field.name not in _OMITTED_DEFAULTS or value != field.default]
+        return [
+            f"--{field.name.replace('_', '-')}={_flag(value)}"
+            for field, value in fields
+            if field.name not in _OMITTED_DEFAULTS or value != field.default
+        ]
 
 
 _OMITTED_DEFAULTS = ("min_shard_samples", "drop_last", "strict", "take_changes")

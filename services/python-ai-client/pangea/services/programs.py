@@ -16,7 +16,9 @@ def data_service_command(program: str, dataset: str, addresses: Addresses, ports
     return [program, "--dataset", dataset, "--data-dir", str(data_folder()), *_address_flags(addresses, ports)]
 
 
-def orchestrator_command(program: str, run_dir: Path, run_id: str, options: RunOptions, addresses: Addresses, ports: Path) -> list[str]:
+def orchestrator_command(
+    program: str, run_dir: Path, run_id: str, options: RunOptions, addresses: Addresses, ports: Path
+) -> list[str]:
     """The command line of go-orchestrator, which starts a run or resumes the one that is in the directory."""
     return [program, "--run-dir", str(run_dir), "--run-id", run_id, *options.flags(), *_address_flags(addresses, ports)]
 
@@ -30,9 +32,20 @@ def start_data_service(run_dir: Path, name: str, dataset: str, addresses: Addres
     return _start(run_dir, name, data_service_command(str(program(DATA_SERVICE)), dataset, addresses, port_file(run_dir, name)))
 
 
-def start_orchestrator(run_dir: Path, run_id: str, options: RunOptions, addresses: Addresses = FREE_PORTS, environment: dict[str, str] | None = None) -> Child:
-    """Starts go-orchestrator, which starts a run or resumes the one that is in the directory. `environment` is added to this process's."""
-    command = orchestrator_command(str(program(ORCHESTRATOR)), run_dir, run_id, options, addresses, port_file(run_dir, ORCHESTRATOR))
+def start_orchestrator(
+    run_dir: Path,
+    run_id: str,
+    options: RunOptions,
+    addresses: Addresses = FREE_PORTS,
+    environment: dict[str, str] | None = None,
+) -> Child:
+    """Starts go-orchestrator, which starts a run or resumes the one that is in the directory.
+
+    `environment` is added to this process's.
+    """
+    command = orchestrator_command(
+        str(program(ORCHESTRATOR)), run_dir, run_id, options, addresses, port_file(run_dir, ORCHESTRATOR)
+    )
     return _start(run_dir, ORCHESTRATOR, command, environment)
 
 

@@ -15,7 +15,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class ExitStatus(Enum):
-    """How a process stands.
+    """The state of a process.
 
     Attributes:
         EXITED: it exited without an error, or because it was asked to stop.
@@ -32,7 +32,8 @@ class ExitStatus(Enum):
 def exit_status(exit_code: int | None, is_service: bool) -> ExitStatus:
     """The meaning of an exit code of `subprocess`: None while the process runs, -N after signal N.
 
-    For a worker, SIGTERM is a request to stop. A service is stopped only by the launcher, which does not call this then; so here a signal means that it was killed.
+    For a worker, SIGTERM is a request to stop. A service is stopped only by the launcher, which does not call this
+    then; so here a signal means that it was killed.
     """
     if exit_code is None:
         return ExitStatus.RUNNING
@@ -45,12 +46,16 @@ def exit_status(exit_code: int | None, is_service: bool) -> ExitStatus:
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How often a process is restarted, and after which delays. Only deaths without progress of the run between them count.
+    """How often a process is restarted, and after which delays.
+
+    Only deaths without progress of the run between them count.
 
     Attributes:
         max_restarts: of one process within `window` without progress; None for no limit.
-        window: seconds for which a death counts. Importing torch takes seconds, so a short window would miss a worker that crashes at startup.
-        initial_delay: seconds before the restart after the second death, doubled with each further one. The first restart is immediate.
+        window: seconds for which a death counts. Importing torch takes seconds, so a short window would miss a worker
+            that crashes at startup.
+        initial_delay: seconds before the restart after the second death, doubled with each further one. The first
+            restart is immediate.
         max_delay: seconds.
     """
 

@@ -21,7 +21,9 @@ POLICY = RestartPolicy(max_restarts=5, window=10.0, initial_delay=0.5, max_delay
         (-signal.SIGINT, ExitStatus.EXITED, ExitStatus.KILLED),
     ],
 )
-def test_the_exit_status_follows_from_the_exit_code(exit_code: int | None, worker: ExitStatus, service: ExitStatus) -> None:
+def test_the_exit_status_follows_from_the_exit_code(
+    exit_code: int | None, worker: ExitStatus, service: ExitStatus
+) -> None:
     assert exit_status(exit_code, is_service=False) is worker
     assert exit_status(exit_code, is_service=True) is service
 

@@ -1,4 +1,7 @@
-"""Turns signals into requests: SIGTERM, SIGHUP and Ctrl-C stop the run, SIGUSR1 takes a checkpoint. A second stop signal interrupts at once."""
+"""Turns signals into requests: SIGTERM, SIGHUP and Ctrl-C stop the run, SIGUSR1 takes a checkpoint.
+
+A second stop signal interrupts the process instead.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ def catch_signals() -> Iterator[StopRequest]:
     def on_checkpoint(_number: int, _frame: types.FrameType | None) -> None:
         request.checkpoint = True
 
-    handlers = {**{number: on_stop for number in _STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}, signal.SIGUSR1: on_checkpoint}
+    handlers = {
+        **{number: on_stop for number in _STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN},
+        signal.SIGUSR1: on_checkpoint,
+    }
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield request

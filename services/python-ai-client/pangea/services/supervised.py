@@ -5,30 +5,47 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pangea.rundir.layout import FREE_PORTS, Addresses, port_file
+from pangea.rundir.layout import FREE_PORTS, ORCHESTRATOR, Addresses, port_file
 from pangea.services.child import Child
+from pangea.services.options import RunOptions
+from pangea.services.programs import start_data_service, start_orchestrator
 from pangea.services.supervisor import Process, Supervisor
 
-READY_SECONDS = 60.0
+_READY_SECONDS = 60.0
 
 
-def add_service(supervisor: Supervisor, run_dir: Path, name: str, start_at: Callable[[Addresses], Child]) -> Process:
-    """Starts a service under supervision and waits until it is ready.
+def add_data_service(supervisor: Supervisor, run_dir: Path, name: str, dataset: str) -> Process:
+    """Starts the replica of the data service with this name under supervision and waits until it is ready.
 
-    Args:
-        supervisor: of the service from now on.
-        run_dir: the run directory, where the service writes its addresses.
-        name: of the service, and of its files.
-        start_at: starts the service at the given addresses.
     Raises:
         ChildFailed: it failed; the message includes the end of its log.
     """
+    return _add(supervisor, run_dir, name, lambda addresses: start_data_service(run_dir, name, dataset, addresses))
+
+
+def add_orchestrator(supervisor: Supervisor, run_dir: Path, run_id: str, options: RunOptions) -> Process:
+    """Starts the orchestrator under supervision and waits until it is ready.
+
+    Raises:
+        ChildFailed: it failed; the message includes the end of its log.
+    """
+    return _add(
+        supervisor,
+        run_dir,
+        ORCHESTRATOR,
+        lambda addresses: start_orchestrator(run_dir, run_id, options, addresses),
+    )
+
+
+def _add(supervisor: Supervisor, run_dir: Path, name: str, start_at: Callable[[Addresses], Child]) -> Process:
     known = FREE_PORTS
 
     def start() -> Child:
         return start_at(known)
 
-    process = supervisor.add(name, start, lambda child: Addresses(**child.wait_ready(port_file(run_dir, name), READY_SECONDS)))
+    process = supervisor.add(
+        name, start, lambda child: Addresses(**child.wait_ready(port_file(run_dir, name), _READY_SECONDS))
+    )
     assert process.addresses is not None
     known = process.addresses
     return process

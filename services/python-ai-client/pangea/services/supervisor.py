@@ -53,7 +53,9 @@ class Process:
 class Supervisor:
     """Supervises processes whenever `poll` is called; it has no thread."""
 
-    def __init__(self, policy: RestartPolicy, on_event: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, policy: RestartPolicy, on_event: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Args:
         policy: how processes are restarted.
         on_event: called with a message when a process fails or is restarted.
@@ -62,7 +64,13 @@ class Supervisor:
         self._policy, self._on_event, self._clock = policy, on_event, clock
         self.processes: list[Process] = []
 
-    def add(self, name: str, start: Callable[[], Child], addresses: Callable[[Child], Addresses] | None = None, is_service: bool = False) -> Process:
+    def add(
+        self,
+        name: str,
+        start: Callable[[], Child],
+        addresses: Callable[[Child], Addresses] | None = None,
+        is_service: bool = False,
+    ) -> Process:
         """Starts a process and supervises it from now on.
 
         Args:
@@ -101,17 +109,24 @@ class Supervisor:
             others = [other for other in self.processes if not other.is_service and other is not process]
             # When all workers have failed, the owner of the supervisor raises the error.
             if any(other.status is not ExitStatus.FAILED for other in others):
-                self._on_event(str(process.child.failure()) + ("\nThe other workers continue." if any(other.alive for other in others) else ""))
+                self._on_event(
+                    str(process.child.failure())
+                    + ("\nThe other workers continue." if any(other.alive for other in others) else "")
+                )
         elif process.status is ExitStatus.KILLED:
             process.killed_at = self._clock()
             delay = process.backoff.after_death(process.killed_at, progress)
             if delay is None:
                 raise ChildFailed(
-                    f"{process.name} was {self._how(process)}; crash loop: {process.backoff.deaths - 1} restarts without progress at step {progress}. "
-                    f"Possible causes are too little memory or a bug in the script. The end of {process.child.log}:\n{process.child.log_tail()}"
+                    f"{process.name} was {self._how(process)}; crash loop: {process.backoff.deaths - 1} restarts"
+                    f" without progress at step {progress}. Possible causes are too little memory or a bug in the"
+                    f" script. The end of {process.child.log}:\n{process.child.log_tail()}"
                 )
             process.restart_at = process.killed_at + delay
-            self._on_event(f"{process.name} was {self._how(process)}; " + (f"starting it again in {delay:.1f} s" if delay else "started again"))
+            self._on_event(
+                f"{process.name} was {self._how(process)}; "
+                + (f"starting it again in {delay:.1f} s" if delay else "started again")
+            )
 
     @staticmethod
     def _how(process: Process) -> str:
@@ -123,7 +138,8 @@ class Supervisor:
         if process.addresses is not None and (address := address_in_use(process.addresses)) is not None:
             if now - process.killed_at > _ADDRESS_WAIT_SECONDS:
                 raise ChildFailed(
-                    f"{process.name} was killed and cannot be started again: another process has been using its address {address} for {_ADDRESS_WAIT_SECONDS:.0f} s; stop that process, and resume the run"
+                    f"{process.name} was killed and cannot be started again: another process has been using its address"
+                    f" {address} for {_ADDRESS_WAIT_SECONDS:.0f} s; stop that process, and resume the run"
                 )
             return
         process.child = process.start()
@@ -131,7 +147,7 @@ class Supervisor:
         process.restart_at, process.status = None, ExitStatus.RUNNING
 
     def stop(self, processes: list[Process], timeout: float = 10.0) -> None:
-        """Sends SIGTERM to all of these processes, waits for them, and kills those that do not exit within `timeout` seconds."""
+        """Sends SIGTERM to all processes, waits for them, and kills those that run longer than `timeout` seconds."""
         for process in processes:
             process.restart_at = None
             process.child.signal(signal.SIGTERM)

@@ -74,7 +74,11 @@ def test_a_killed_process_is_restarted_immediately_and_without_progress_after_a_
 
 
 def test_a_worker_that_exits_is_not_restarted_and_a_failure_is_reported(watch: Watch) -> None:
-    good, asked, bad = watch.start("good", "pass"), watch.start("asked", WAITING), watch.start("bad", "raise SystemExit('pangea: x.py, line 3: no such layer')")
+    good, asked, bad = (
+        watch.start("good", "pass"),
+        watch.start("asked", WAITING),
+        watch.start("bad", "raise SystemExit('pangea: x.py, line 3: no such layer')"),
+    )
     asked.child.process.terminate()
     for worker in (good, bad, asked):
         wait_exit(worker)
@@ -88,7 +92,11 @@ def test_the_failure_of_the_last_worker_is_not_reported_as_an_event(watch: Watch
     first, second = watch.start("first", "raise SystemExit(3)"), watch.start("second", WAITING)
     wait_exit(first)
     watch.supervisor.poll(progress=0)
-    assert len(watch.events) == 1 and watch.events[0].startswith("first ended with exit code 3") and watch.events[0].endswith("The other workers continue.")
+    assert (
+        len(watch.events) == 1
+        and watch.events[0].startswith("first ended with exit code 3")
+        and watch.events[0].endswith("The other workers continue.")
+    )
     second.start = lambda: Child("second", [sys.executable, "-c", "raise SystemExit(3)"], watch.folder / "log")
     watch.kill(second)
     watch.supervisor.poll(progress=0)
@@ -107,7 +115,10 @@ def test_a_crash_loop_is_an_error_with_the_end_of_the_log(watch: Watch) -> None:
     watch.clock.now = 1.0
     watch.supervisor.poll(progress=4)
     wait_exit(worker)
-    with pytest.raises(ChildFailed, match=r"(?s)worker-1 was killed \(signal 6\); crash loop: 2 restarts without progress at step 4.*out of luck"):
+    with pytest.raises(
+        ChildFailed,
+        match=r"(?s)worker-1 was killed \(signal 6\); crash loop: 2 restarts without progress at step 4.*out of luck",
+    ):
         watch.supervisor.poll(progress=4)
 
 
