@@ -1,4 +1,4 @@
-"""The arithmetic of a run: which instructions and kernels the libraries below torch use, independent of machine and environment.
+"""The arithmetic of a run: which instructions and kernels the libraries below torch use, on any machine.
 
 ATen, OpenBLAS, oneDNN, MKL and numpy choose kernels by the processor they run on, and different kernels give different bits. A level names one set of kernels
 that every processor of that level supports. A run is pinned to one level, and all its workers set the environment variables that make the libraries use it.
@@ -29,7 +29,7 @@ class UnavailableLevel(PangeaError, ValueError):
 
 
 class NotPinned(PangeaError, RuntimeError):
-    """This process has already loaded kernels chosen by its machine and environment, which cannot be changed any more."""
+    """This process has already loaded kernels chosen by its machine and environment, and cannot change them."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,11 @@ def _flags(cpuinfo: str | None) -> frozenset[str]:
 
 
 def require(level: str, cpuinfo: str | None = None) -> None:
-    """Raises UnavailableLevel, with advice, unless the level exists and the processor supports it. The empty level "" is always available."""
+    """Checks that the level exists and the processor supports it; the empty level "" is always available.
+
+    Raises:
+        UnavailableLevel: with advice.
+    """
     if not level:
         return
     if level not in LEVELS:
@@ -135,7 +139,7 @@ def requested_level(environment: Mapping[str, str]) -> str:
 
 
 def pin(environment: Mapping[str, str], level: str) -> dict[str, str]:
-    """Returns `environment` with all variables that affect the bits set for this level. With the level "" it is unchanged."""
+    """Returns `environment` with all variables that affect the bits set for this level; unchanged for the level ""."""
     if not level:
         return dict(environment)
     tunables = ":".join(item for item in environment.get(_TUNABLES, "").split(":") if item and not item.startswith("glibc.cpu."))
@@ -144,19 +148,19 @@ def pin(environment: Mapping[str, str], level: str) -> dict[str, str]:
 
 
 def _needed_changes(environment: Mapping[str, str], level: str) -> dict[str, str | None]:
-    """Returns the variables that must change to pin the environment to the level, with their new values; None means unset."""
+    """Returns the variables to change for the level, with their new values; None means unset."""
     pinned = pin(environment, level)
     return {name: pinned.get(name) for name in _RELEVANT if pinned.get(name) != environment.get(name)}
 
 
 def _initial_environment() -> dict[str, str]:
-    """Returns the environment at the start of this process; a change made later has no effect on libraries already loaded."""
+    """Returns the environment at the start of this process; later changes do not affect libraries already loaded."""
     entries = [os.fsdecode(entry).partition("=") for entry in Path("/proc/self/environ").read_bytes().split(b"\0")]
     return {name: value for name, equals, value in entries if equals}
 
 
 def is_pinned(level: str) -> bool:
-    """Returns whether the libraries of this process use the level: it was started that way, or pinned before it loaded any of them."""
+    """Returns whether the libraries of this process use the level: it was started with it, or pinned in time."""
     return _pinned_in_process == level or not _needed_changes(_initial_environment(), level)
 
 

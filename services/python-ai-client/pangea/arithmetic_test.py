@@ -38,7 +38,8 @@ level = ensure_pinned()
 configure_torch()
 from pangea.training.fingerprints import fingerprints, summary
 blas = [pool["architecture"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
-print(json.dumps([level, os.getpid(), torch.backends.cpu.get_cpu_capability(), blas, summary(fingerprints()).hex(), sys.argv[1:]]))
+capability = torch.backends.cpu.get_cpu_capability()
+print(json.dumps([level, os.getpid(), capability, blas, summary(fingerprints()).hex(), sys.argv[1:]]))
 """
 
 

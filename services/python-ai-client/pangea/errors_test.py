@@ -1,4 +1,4 @@
-"""An error of Pangea that ends a script is printed as one line with the script's line number; the script's own errors keep their traceback."""
+"""An error of Pangea that ends a script is printed in one line; the script's own errors keep their traceback."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Predicts the next character of Python's own standard library with a small transformer: `pangea train ... --dataset stdlib`."""
+"""Predicts the next character of Python's standard library with a small transformer: `--dataset stdlib`."""
 
 import math
 import os
@@ -19,7 +19,7 @@ DROPOUT = 0.1
 
 
 class Block(nn.Module):
-    """A transformer block with pre-normalisation: causal self-attention and a perceptron. [n, t, WIDTH] to the same shape."""
+    """A transformer block: pre-normalised causal self-attention and perceptron, [n, t, WIDTH] to the same shape."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def loss_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def build_optimizer(model: nn.Module, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Returns AdamW with a learning rate that rises for a twentieth of `steps`, then falls to a tenth along a cosine and stays there."""
+    """Returns AdamW; its rate rises for a twentieth of `steps`, then falls along a cosine to a tenth and stays."""
     warm_up = max(1, steps // 20)
 
     def factor(step: int) -> float:

@@ -40,14 +40,15 @@ def _of_norms(model: torch.nn.Module) -> set[str]:
 
 
 class Buffers:
-    """The buffers of a model. All numeric buffers in `state_dict` take part in a step."""
+    """The buffers of a model. All numeric buffers in `state_dict` take part in a step.
+
+    Args:
+        modes: "sum" or "mean" by the buffer's name; default: "mean".
+    Raises:
+        UnsupportedModel: for a buffer that cannot be stored in a snapshot, or a mode for an unknown buffer.
+    """
 
     def __init__(self, model: torch.nn.Module, modes: Mapping[str, str] | None = None) -> None:
-        """Args:
-            modes: "sum" or "mean" by the buffer's name; default: "mean".
-        Raises:
-            UnsupportedModel: for a buffer that cannot be stored in a snapshot, or a mode for an unknown buffer.
-        """
         modes = modes or {}
         self._numeric: list[TensorSlot] = []
         self._tied: list[TensorSlot] = []  # further slots of the same tensors
@@ -79,7 +80,7 @@ class Buffers:
         return [(slot.name, tuple(slot.tensor.shape)) for slot in self._numeric]
 
     def record_baseline(self) -> None:
-        """Makes the current values those at the start of the step, and resets caches to their values when the worker joined."""
+        """Makes the current values those at the start of the step, and resets caches."""
         self._start = [slot.tensor.detach().clone() for slot in self._numeric]
         self._reset_caches()
         self._non_numeric_versions = [slot.tensor._version for slot in self._non_numeric]
@@ -101,10 +102,10 @@ class Buffers:
                 self._cache_start[index] = (value, slot.tensor._version)
 
     def check(self) -> None:
-        """Checks that no saved buffer changed that does not take part in a step.
+        """Checks that the saved non-numeric buffers, which do not take part in a step, have not changed.
 
         Raises:
-            BrokenPromise: naming a saved non-numeric buffer that has changed.
+            BrokenPromise: naming the buffer that has changed.
         """
         for slot, version in zip(self._non_numeric, self._non_numeric_versions, strict=True):
             if slot.current() is not slot.tensor or slot.tensor._version != version:

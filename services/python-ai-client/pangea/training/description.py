@@ -1,4 +1,4 @@
-"""A description of how a step changes the parameters, which workers compare: the optimizer, its settings, the scheduler, clipping."""
+"""Describes how a step changes the parameters: optimizer, settings, scheduler, clipping. Workers compare it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_BYTES = 65_536
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value as JSON without losing bits of a number; for types that JSON cannot represent, the type's name."""
+    """Returns a value as JSON that keeps every bit of a number; for types that JSON lacks, the type's name."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -52,7 +52,7 @@ def describe_training(optimizer: torch.optim.Optimizer, scheduler: LRScheduler |
 
 
 def same_structure(one: str, other: str) -> bool:
-    """Returns whether two descriptions have the same optimizer with the same group sizes, so that the state of one fits the other."""
+    """Returns whether two descriptions have the same optimizer and group sizes: the state of one fits the other."""
     first, second = json.loads(one), json.loads(other)
     if "groups" not in first or "groups" not in second:
         return False

@@ -1,4 +1,4 @@
-"""Deterministic computation: one torch configuration for all workers, and random numbers that depend only on the work."""
+"""Deterministic computation: one torch configuration for all workers, and random numbers derived from the work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class NondeterministicOperation(PangeaError, RuntimeError):
 
 
 def configure_torch(threads: int = 1) -> None:
-    """Makes torch's results depend only on their inputs. With PANGEA_ALLOW_NONDETERMINISM=1, operations that cannot are allowed, with a warning.
+    """Makes torch's results depend only on their inputs.
+
+    Operations without a deterministic form raise an error; with PANGEA_ALLOW_NONDETERMINISM=1, a warning.
 
     Args:
         threads: of torch's own pool and of the BLAS below it; they affect the result, so they are equal for all workers of a run.
@@ -47,7 +49,7 @@ def configure_torch(threads: int = 1) -> None:
 
 
 def is_nondeterministic(error: BaseException | None) -> bool:
-    """Returns whether torch has refused an operation without a deterministic form; its message begins with the operation's name."""
+    """Returns whether torch refused an operation without a deterministic form; the message begins with its name."""
     return isinstance(error, RuntimeError) and "does not have a deterministic implementation" in str(error)
 
 
@@ -85,7 +87,7 @@ def add_advice(error: BaseException | None) -> None:
 
 
 class UncaughtErrorHook:
-    """Replaces `sys.excepthook`: prints errors of Pangea in one line, and known errors of torch in the script's own code with advice.
+    """Replaces `sys.excepthook`: prints errors of Pangea in one line, and known errors of torch with advice.
 
     Attributes:
         on_error: called with the error before it is printed.
@@ -118,7 +120,7 @@ _NO_SHARD = 1 << 32
 
 
 def shard_seed(seed: int, step: int, shard: int) -> int:
-    """Returns the seed for all random numbers drawn while a shard of a step is computed: SHA-256 over the three numbers, truncated to 63 bits."""
+    """Returns the seed for all random numbers of a shard: SHA-256 over the three numbers, truncated to 63 bits."""
     digest = hashlib.sha256(b"pangea/shard/1" + b"".join(part.to_bytes(8, "little") for part in (seed, step, shard))).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
@@ -157,7 +159,7 @@ def seed_after_step(seed: int, step: int) -> None:
 
 
 def seed_everything(seed: int | None = None) -> int:
-    """Seeds torch, numpy and `random` so that every worker starts from the same parameters. Call it before the model is built.
+    """Seeds torch, numpy and `random`. Call it before building the model, so that all workers build the same one.
 
     Args:
         seed: of the run; default: the launcher's (PANGEA_SEED), or 0.
@@ -172,7 +174,7 @@ def seed_everything(seed: int | None = None) -> int:
 
 
 def describe_software() -> str:
-    """Returns the arithmetic level, the torch build, the processor type that torch and its BLAS detect, and thread counts; all workers of a run should agree on them."""
+    """Returns arithmetic level, torch build, detected processor and thread counts; all workers should agree on them."""
     blas = sorted(
         f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')} threads={pool['num_threads']}"
         for pool in threadpoolctl.threadpool_info()

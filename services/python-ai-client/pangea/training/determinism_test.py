@@ -1,4 +1,4 @@
-"""Random numbers depend on the work, not on the worker; operations without a deterministic form are refused with advice."""
+"""Random numbers depend on the work, not on the worker; nondeterministic operations are refused with advice."""
 
 import hashlib
 import os

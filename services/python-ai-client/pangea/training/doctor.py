@@ -25,7 +25,7 @@ class Finding:
 
 
 def reference_hash() -> str:
-    """Returns one hash over the results of all operators in `training.fingerprints`. Machines with equal hashes train to the same bits."""
+    """Returns one hash over all fingerprints. Machines with equal hashes train to the same bits."""
     configure_torch()
     return summary(fingerprints()).hex()
 

@@ -19,7 +19,7 @@ Results = torch.Tensor | Iterable[torch.Tensor]
 
 
 def values(*shape: int, seed: int = 0) -> torch.Tensor:
-    """Returns numbers from -2 to 2, computed with integers and exact scaling: the same on every machine, without using a random generator."""
+    """Returns numbers from -2 to 2 by integer arithmetic and exact scaling: the same on every machine."""
     number = torch.arange(math.prod(shape), dtype=torch.int64) + (seed * 7919 + 1)
     mixed = number * 6364136223846793005 + 1442695040888963407
     mixed = (mixed ^ (mixed >> 29)) * 1181783497276652981

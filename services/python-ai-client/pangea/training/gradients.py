@@ -23,15 +23,16 @@ USED = "pangea.used"
 
 
 class Parameters:
-    """A model's state as a run sees it: trainable parameters in the order of `named_parameters`, then buffers."""
+    """A model's state as a run sees it: trainable parameters in the order of `named_parameters`, then buffers.
+
+    Args:
+        model: on the CPU, with at least one trainable float32 parameter.
+        modes: of its buffers; see `Buffers`.
+    Raises:
+        UnsupportedModel: naming the tensor.
+    """
 
     def __init__(self, model: torch.nn.Module, modes: Mapping[str, str] | None = None) -> None:
-        """Args:
-            model: on the CPU, with at least one trainable float32 parameter.
-            modes: of its buffers; see `Buffers`.
-        Raises:
-            UnsupportedModel: naming the tensor.
-        """
         self.model = model
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             if is_lazy(tensor):
@@ -79,7 +80,9 @@ class Parameters:
         self.buffers.reset()
 
     def gradient_sum(self, loss: torch.Tensor, samples: int, flat: torch.Tensor | None = None, weight: float | None = None) -> torch.Tensor:
-        """Runs backward and returns the contribution of a shard: the gradient of its loss times its weight, which parameters have one, and the buffers' changes.
+        """Runs backward, and returns the contribution of a shard.
+
+        It has the gradient of the loss times its weight, which parameters have a gradient, and the changes of the buffers.
 
         Args:
             loss: scalar.
@@ -139,9 +142,9 @@ class Parameters:
                 raise BrokenPromise(f"the parameter {name} was frozen when the model joined and is trainable now; set requires_grad before pangea.join")
 
     def begin_step(self, total: torch.Tensor, samples: int, divisor: float | None = None) -> None:
-        """Updates the buffers, and sets every parameter's `grad` to the gradient of the step's loss. Call `end_step` afterwards.
+        """Updates the buffers, and sets every parameter's `grad` to the gradient of the step's loss.
 
-        A parameter that no shard used has no gradient (None), as if one process had computed the whole batch.
+        Call `end_step` after the optimizer's step. A parameter that no shard used has no gradient (None), as if one process had computed the whole batch.
 
         Args:
             total: flat float32 [elements], the sum over all shards; overwritten, and in use until `end_step`.

@@ -1,6 +1,6 @@
-"""Refuses calls of an ordinary training loop that the run makes itself: the optimizer's step, a scheduler's step, clipping, averaging of parameters.
+"""Refuses calls of an ordinary training loop that the run makes itself.
 
-In a loop over the run's batches they would act once for each batch that this worker computes. The error is raised in the call, so that it names the line of
+They are the optimizer's step, a scheduler's step, clipping, and averaging of parameters. In a loop over the run's batches they would act once for each batch that this worker computes. The error is raised in the call, so that it names the line of
 the script. The run itself, and the functions of `run.before_step` and `run.after_step`, may make them.
 """
 
@@ -27,13 +27,14 @@ _CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 
 
 class Guards:
-    """Refuses such calls from its construction until `remove`, except within `suspended`."""
+    """Refuses such calls from its construction until `remove`, except within `suspended`.
 
-    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, on_broken_promise: Callable[[str], None] | None = None) -> None:
-        """Args:
+    Args:
         model, optimizer: of the run.
         on_broken_promise: called with the message instead of raising an error, if given.
-        """
+    """
+
+    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, on_broken_promise: Callable[[str], None] | None = None) -> None:
         self._optimizer, self._on_broken_promise = optimizer, on_broken_promise
         self._suspended = 0
         self._parameters = {id(parameter) for parameter in model.parameters()}
@@ -67,7 +68,11 @@ class Guards:
             self._undo.pop()()
 
     def _wrap(self, owner: Any, name: str, before_call: Callable[..., None], *, first_is_iterable: bool = False) -> None:
-        """Has `before_call` inspect the arguments of each call. `first_is_iterable`: the first may be a generator, which inspection would exhaust."""
+        """Has `before_call` inspect the arguments of each call.
+
+        Args:
+            first_is_iterable: the first argument may be a generator, which inspection would exhaust.
+        """
         original = vars(owner)[name]
 
         @functools.wraps(original)

@@ -29,7 +29,7 @@ def _nodes(loss: torch.Tensor) -> list[Any]:
 
 
 def hint_about(loss: torch.Tensor) -> str | None:
-    """Returns a sentence if a loss that was passed without weight and reduction likely needs one. Call it before backward, which frees the graph."""
+    """Returns advice if a loss likely needs a weight or a reduction. Call it before backward, which frees the graph."""
     try:
         for node in _nodes(loss):
             if getattr(node, "_saved_reduction", None) == _SUM:

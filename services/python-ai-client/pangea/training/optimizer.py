@@ -1,4 +1,4 @@
-"""Applies the gradient of a step to the parameters: the optimizer, its learning-rate schedule, gradient clipping, and the script's own functions."""
+"""Applies a step to the parameters: the optimizer, its schedule, gradient clipping, and the script's own functions."""
 
 from __future__ import annotations
 
@@ -29,6 +29,24 @@ _REFUSED: dict[type[torch.optim.Optimizer], str] = {
 }
 
 
+def _refuse_unsupported(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Checks that a run supports the optimizer, and that all its parameters belong to the model.
+
+    Raises:
+        UnsupportedOptimizer: it does not.
+    """
+    for refused, reason in _REFUSED.items():
+        if isinstance(optimizer, refused):
+            raise UnsupportedOptimizer(f"{type(optimizer).__name__} cannot train in a run: {reason}")
+    known = {id(parameter) for parameter in model.parameters()}
+    for number, group in enumerate(optimizer.param_groups):
+        for parameter in group["params"]:
+            if id(parameter) not in known:
+                raise UnsupportedOptimizer(
+                    f"group {number} of the optimizer holds a parameter {tuple(parameter.shape)} that does not belong to the model; put everything that is trained into one module"
+                )
+
+
 @dataclass(frozen=True)
 class Step:
     """A step of the run, as passed to the functions of `run.before_step` and `run.after_step`.
@@ -52,7 +70,17 @@ StepFunction = Callable[[Step], Any]
 
 
 class Training:
-    """A model's parameters and everything that changes them in a step, identical on every worker."""
+    """A model's parameters and everything that changes them in a step, identical on every worker.
+
+    Args:
+        optimizer: over parameters of this model.
+        scheduler: of this optimizer's learning rates; stepped once after each step of the optimizer.
+        clip_norm: maximum global norm of a step's gradient; above 0.
+        rate: the learning rate of all groups as a function of the step's number; instead of a scheduler.
+    Raises:
+        UnsupportedOptimizer: naming what cannot be used.
+        BadSnapshot: naming the part of their state that cannot be sent to another worker.
+    """
 
     def __init__(
         self,
@@ -62,31 +90,18 @@ class Training:
         clip_norm: float | None = None,
         rate: Callable[[int], float] | None = None,
     ) -> None:
-        """Args:
-            optimizer: over parameters of this model.
-            scheduler: of this optimizer's learning rates; stepped once after each step of the optimizer.
-            clip_norm: maximum global norm of a step's gradient; above 0.
-            rate: the learning rate of all groups as a function of the step's number; instead of a scheduler.
-        Raises:
-            UnsupportedOptimizer: naming what cannot be used.
-            BadSnapshot: naming the part of their state that cannot be sent to another worker.
-        """
-        for refused, reason in _REFUSED.items():
-            if isinstance(optimizer, refused):
-                raise UnsupportedOptimizer(f"{type(optimizer).__name__} cannot train in a run: {reason}")
-        known = {id(parameter) for parameter in parameters.model.parameters()}
-        for number, group in enumerate(optimizer.param_groups):
-            for parameter in group["params"]:
-                if id(parameter) not in known:
-                    shape = tuple(parameter.shape)
-                    raise UnsupportedOptimizer(f"group {number} of the optimizer holds a parameter {shape} that does not belong to the model; put everything that is trained into one module")
+        _refuse_unsupported(parameters.model, optimizer)
         if scheduler is not None and scheduler.optimizer is not optimizer:
             raise UnsupportedOptimizer(f"{type(scheduler).__name__} was built for another optimizer than the one given to pangea.join")
         if scheduler is not None and rate is not None:
             raise UnsupportedOptimizer("both scheduler and rate are given, and each sets the learning rate; give one of them")
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm is {clip_norm}; it must be above 0, or None for no bound")
-        self.parameters, self.optimizer, self.scheduler, self.clip_norm, self._rate = parameters, optimizer, scheduler, clip_norm, rate
+        self.parameters = parameters
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.clip_norm = clip_norm
+        self._rate = rate
         self.before: list[StepFunction] = []
         self.after: list[StepFunction] = []
         self.state: dict[str, HasState] = {}

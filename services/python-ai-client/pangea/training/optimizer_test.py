@@ -1,4 +1,4 @@
-"""For any optimizer, schedule and model, several workers have the same bits as one after every step, and train as plain torch does."""
+"""With any optimizer, schedule and model, several workers get the bits of one in every step, and train like torch."""
 
 import random
 from collections.abc import Callable
@@ -81,7 +81,10 @@ def careful(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def assert_same_bits(build: Build, steps: int, loss: Loss = careful) -> Group:
-    """Runs one worker and a group of three, and compares them after each step. A fourth joins the group by snapshot halfway. Returns the group."""
+    """Runs one worker and a group of three, and compares them after each step. Returns the group.
+
+    Halfway, a fourth worker joins the group by snapshot.
+    """
     alone, together = Group([build()], 6, loss=loss), Group([build() for _ in range(3)], 6, loss=loss)
     seen = set()
     for step in range(steps):

@@ -1,6 +1,6 @@
-"""Rehearsals: a shard is computed a second time in a different order, to find out whether its result depends on what was computed before it.
+"""Rehearsals: a shard is computed a second time in a different order, and the results are compared.
 
-The promise of the same bits requires that it does not. State that a script carries from batch to batch, a random generator of its own, initialisation by the
+The promise of the same bits requires that a result does not depend on what was computed before it. State that a script carries from batch to batch, a random generator of its own, initialisation by the
 first batch: each silently makes a result depend on the order, and so on the number of workers. A rehearsal detects it in the first steps.
 
 It runs in a forked child process that continues in the script's own loop, gets one shard before all others, sends its result through a pipe and exits. So the
@@ -75,8 +75,8 @@ class Plan:
         self._seed, self._fraction = seed, fraction
         self._leases = 0
 
-    def wants(self, step: int, shards: int) -> bool:
-        """Returns whether to rehearse a lease with this number of non-empty shards. Call it exactly once for each lease."""
+    def should_rehearse(self, step: int, shards: int) -> bool:
+        """Returns whether to rehearse a lease of `shards` non-empty shards. Call it exactly once for each lease."""
         if self._fraction <= 0 or shards == 0:
             return False
         self._leases += 1
@@ -86,14 +86,15 @@ class Plan:
 
 
 class Rehearsal:
-    """One shard of a lease, computed by a child process before all others, and by this process in order."""
+    """One shard of a lease, computed by a child process before all others, and by this process in order.
 
-    def __init__(self, step: int, shard: int, names: list[str], trace: OutputTrace | None) -> None:
-        """Args:
+    Args:
         step, shard: the shard to compare.
         names: of the parts of a contribution.
         trace: records the modules' outputs, if they are to be compared.
-        """
+    """
+
+    def __init__(self, step: int, shard: int, names: list[str], trace: OutputTrace | None) -> None:
         self.step, self.shard = step, shard
         self._names, self._trace = names, trace
         self._expected: Result | None = None
@@ -103,7 +104,7 @@ class Rehearsal:
         self._started = 0.0
 
     def fork(self) -> bool:
-        """Forks the child. Returns true in the child, which must end with `send_result` or `fail`, and false in the parent.
+        """Forks. Returns true in the child, which must end with `send_result` or `fail`, and false in the parent.
 
         Raises:
             OSError: the system refuses another process.

@@ -43,7 +43,7 @@ class BadSnapshot(PangeaError, ValueError):
 
 @dataclass(frozen=True)
 class Position:
-    """The position of a state in a run: after `step` steps of a run with this seed, and with `shards` shards and `batch_size` samples a step."""
+    """A position in a run: after `step` steps of a run with this seed, number of shards and batch size."""
 
     step: int
     seed: int
@@ -52,7 +52,7 @@ class Position:
 
 
 def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """Returns a value as JSON that `_unpack` restores to an equal value; stores tensors in `tensors` under their path."""
+    """Returns a value as JSON that `_unpack` restores exactly; stores tensors in `tensors` under their path."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, torch.Tensor):
@@ -66,7 +66,7 @@ def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
         kind = "counter" if isinstance(value, Counter) else "dict"
         # As pairs, because keys may be numbers, and their order must be kept.
         return {kind: [[_pack(key, path, tensors), _pack(item, f"{path}.{key}", tensors)] for key, item in value.items()]}
-    raise BadSnapshot(f"{path} is a {type(value).__name__}, which cannot be handed to another worker without pickle; use numbers, text, lists, dicts or tensors")
+    raise BadSnapshot(f"{path} is a {type(value).__name__}, which cannot be sent to another worker without pickle; use numbers, text, lists, dicts or tensors")
 
 
 def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
@@ -90,7 +90,7 @@ def _state(
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in model.state_dict().items():
         if not isinstance(tensor, torch.Tensor):
-            raise BadSnapshot(f"{name} of the model's state is a {type(tensor).__name__}, which cannot be handed to another worker; make it a buffer")
+            raise BadSnapshot(f"{name} of the model's state is a {type(tensor).__name__}, which cannot be sent to another worker; make it a buffer")
         tensors[_MODEL + name] = tensor
     rest = {"optimizer": _pack(optimizer.state_dict(), "optimizer", tensors)}
     if scheduler is not None:
@@ -136,7 +136,7 @@ def encode(
 
 
 def _unshared(tensors: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields the tensors with copies of those that share memory (tied weights), because safetensors refuses shared memory."""
+    """Yields the tensors, with copies of those that share memory (tied weights), which safetensors refuses."""
     seen: set[int] = set()
     for name, tensor in tensors.items():
         whole = tensor.detach().contiguous()
@@ -159,7 +159,7 @@ def _parse(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def model_tensors(data: bytes) -> dict[str, torch.Tensor]:
-    """Returns the weights of a snapshot, for `model.load_state_dict`: parameters and buffers under their names in `state_dict`.
+    """Returns the weights of a snapshot, parameters and buffers, for `model.load_state_dict`.
 
     Raises:
         BadSnapshot: the bytes are not a snapshot.
@@ -249,7 +249,7 @@ def decode_into(
 
 
 def _restore_exactly(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Any]]) -> None:
-    """Restores each parameter's state exactly: `load_state_dict` casts tensors to the parameter's dtype, and rebuilds text and counters as other types."""
+    """Restores each parameter's state exactly: `load_state_dict` casts tensors and changes other types."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, entries in state.items():
         optimizer.state[parameters[index]] = entries

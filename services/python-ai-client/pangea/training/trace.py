@@ -1,4 +1,4 @@
-"""Records the outputs of a model's modules in call order, to find the first one that differs between two computations of the same batch."""
+"""Records the outputs of a model's modules, to find the first that differs between two computations of a batch."""
 
 from __future__ import annotations
 

@@ -23,12 +23,13 @@ class Node(Generic[Value]):
 
 
 class Forest(Generic[Value]):
-    """Adds the sums of ascending shards as they arrive, keeping only the roots of complete subtrees."""
+    """Adds the sums of ascending shards as they arrive, keeping only the roots of complete subtrees.
+
+    Args:
+        add: returns the sum of its left and right operand; it may reuse the memory of either.
+    """
 
     def __init__(self, add: Callable[[Value, Value], Value]) -> None:
-        """Args:
-        add: returns the sum of its left and right operand; it may reuse the memory of either.
-        """
         self._add = add
         self._roots: list[Node[Value]] = []
         self._closed = 0  # the first N roots that nothing is added to any more
@@ -47,7 +48,7 @@ class Forest(Generic[Value]):
         self._roots.append(node)
 
     def roots(self) -> list[Node[Value]]:
-        """Returns the roots of the largest complete subtrees, ascending; together they cover exactly the inserted shards."""
+        """Returns the roots of the largest complete subtrees, ascending; they cover exactly the inserted shards."""
         return list(self._roots)
 
 

@@ -35,7 +35,7 @@ _SETTING = {
 
 
 def checksum(tensor: torch.Tensor) -> int:
-    """Returns a checksum over the bytes of a CPU tensor that any change of one byte alters; runs at about memory bandwidth."""
+    """Returns a checksum over the bytes of a CPU tensor, which any single change alters; about as fast as memory."""
     flat = tensor.detach().contiguous().reshape(-1)
     if flat.numel() == 0:
         return 0
@@ -46,12 +46,13 @@ def checksum(tensor: torch.Tensor) -> int:
 
 
 class ParameterWatch:
-    """Detects changes of parameters between two baselines."""
+    """Detects changes of parameters between two baselines.
+
+    Args:
+        parameters: every slot of a parameter in the model, including frozen ones.
+    """
 
     def __init__(self, parameters: Sequence[TensorSlot]) -> None:
-        """Args:
-        parameters: every slot of a parameter in the model, including frozen ones.
-        """
         self._parameters = parameters
         self._steps = 0
         self._next = 0
@@ -70,7 +71,7 @@ class ParameterWatch:
         self._sums = {index: self._checksum(index) for index in chosen}
 
     def _part(self) -> list[int]:
-        """Returns the indices of the next parameters in rotation, at least one; of a large one only one piece of 1 MiB is checked."""
+        """Returns the indices of the next parameters in rotation, at least one; of a large one, 1 MiB is checked."""
         part, size = [], 0
         for _ in range(len(self._parameters)):
             if size >= _PART_BYTES:

@@ -62,7 +62,7 @@ class Batch:
         return int(self.sample_ids.shape[0])
 
     def torch_generator(self) -> torch.Generator:
-        """Returns a new generator for this batch: its numbers are the same on every worker and in any order of batches."""
+        """Returns a new generator for this batch, with the same numbers on every worker and in any order of batches."""
         return torch.Generator().manual_seed(self.seed)
 
     def numpy_generator(self) -> numpy.random.Generator:
@@ -105,7 +105,7 @@ class BatchSource:
 
 
 def held_out(client: _native.DataClient, samples: int, batch_size: int) -> Iterator[Batch]:
-    """Yields all held-out samples, in dataset order, at most `batch_size` at a time. The random state is restored afterwards."""
+    """Yields all held-out samples in dataset order, `batch_size` at a time; restores the random state at the end."""
     requests: list[_Request] = [("heldOut", 0, 0, step, batch_size, 0, 1, 0) for step in range(-(-samples // batch_size))]
     batches = _Prefetching(client, requests, 0, 0)
     with preserved_random_state():
@@ -113,7 +113,7 @@ def held_out(client: _native.DataClient, samples: int, batch_size: int) -> Itera
 
 
 def first_batch(client: _native.DataClient, samples: int) -> Batch:
-    """Returns the first training samples in a fixed order, at most 64: the same for every worker of a run, at its start and after a resume."""
+    """Returns the first training samples, at most 64: the same for every worker, at the start and after a resume."""
     return next(_Prefetching(client, [("train", 0, 0, 0, min(samples, _FIRST_SAMPLES), 0, 1, 0)], 0, 0))
 
 

@@ -22,7 +22,7 @@ class DatasetFacts:
         means, deviations: of each column. A served value is (raw value - mean) / deviation.
         vocabulary: the bytes that tokens 0, 1, ... of a text represent; empty if the dataset is not a text.
         steps_per_epoch: steps of the run in one pass over the training samples.
-        steps: of the whole run, with the number of epochs that it was started with.
+        steps: of the whole run.
     """
 
     name: str

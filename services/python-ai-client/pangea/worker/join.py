@@ -49,7 +49,7 @@ def join(
     run_dir: str | os.PathLike[str] | None = None,
     timeout: float = 30.0,
 ) -> Run:
-    """Joins the run at PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or starts a local run with its services as child processes.
+    """Joins the run at PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or starts a local run with its own services.
 
     The batch of a step is split into `shards` micro-batches, whose gradients are added up before the optimizer's step: gradient accumulation, over one or several
     workers. To accumulate more, raise `shards` and `batch_size` together; activations need the memory of batch_size / shards samples.
@@ -77,20 +77,17 @@ def join(
     uncaught = UncaughtErrorHook()
     level = ensure_pinned()
     configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS", "1")))
-    orchestrator, data = os.environ.get("PANGEA_ORCHESTRATOR"), os.environ.get("PANGEA_DATA")
-    if bool(orchestrator) != bool(data):
-        raise ValueError("set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or neither of them for a local run")
-    embedded: EmbeddedServices | None = None
-    directory: Path | None = None
+    existing = _existing_run()
     share = fraction()
     # An unsupported model is refused before any service is started; with `init`, which may change the model, it is checked afterwards.
     training = Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate) if init is None else None
-    if not orchestrator or not data:
+    embedded: EmbeddedServices | None = None
+    directory: Path | None
+    if existing is None:
         embedded = EmbeddedServices.start(RunOptions(epochs=epochs, batch_size=batch_size, shards=shards, seed=seed), run_dir=run_dir, keep_alive=True)
         orchestrator, data, directory = embedded.orchestrator, embedded.data, embedded.run_dir
     else:
-        named = os.environ.get("PANGEA_RUN_DIR")
-        directory = Path(named) if named else None
+        orchestrator, data, directory = existing
     # Until it has joined, nothing is lost if the worker stops immediately; afterwards it leaves the run in order.
     sigterm = Sigterm(lambda: True)
     try:
@@ -119,6 +116,21 @@ def join(
         health.worker = worker
     rehearser = Rehearser(training.parameters, worker.settings.seed, share, (addresses.data, addresses.timeout))
     return Run(worker, directory, embedded, health, sigterm, notices, rehearser, uncaught)
+
+
+def _existing_run() -> tuple[str, str, Path | None] | None:
+    """Returns the addresses of orchestrator and data service and the run directory, if the environment names a run.
+
+    Raises:
+        ValueError: it has only one of the addresses.
+    """
+    orchestrator, data = os.environ.get("PANGEA_ORCHESTRATOR"), os.environ.get("PANGEA_DATA")
+    if bool(orchestrator) != bool(data):
+        raise ValueError("set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or neither of them for a local run")
+    if not orchestrator or not data:
+        return None
+    directory = os.environ.get("PANGEA_RUN_DIR")
+    return orchestrator, data, Path(directory) if directory else None
 
 
 def _initialise(model: torch.nn.Module, init: Callable[[Batch], Any], batch: Batch) -> None:

@@ -34,16 +34,15 @@ def _server(host: str) -> type[ThreadingHTTPServer]:
 
 
 class HealthServer:
-    """Serves the probes on one address in a thread, until the process ends: before it joins a run, and after it has left one, it is alive as well.
+    """Serves the probes on one address, in a thread, until the process ends, also before and after a run.
 
+    Args:
+        address: host:port, with an IPv6 host in brackets; port 0 selects a free one.
     Attributes:
         worker: the worker that has joined a run; None before and after.
     """
 
     def __init__(self, address: str) -> None:
-        """Args:
-        address: host:port, with an IPv6 host in brackets; port 0 selects a free one.
-        """
         host, _, port = address.rpartition(":")
         host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
         self.worker: Worker | None = None
@@ -89,7 +88,7 @@ _serve = functools.cache(HealthServer)
 
 
 def serve_health() -> HealthServer | None:
-    """Starts the server on the address in PANGEA_HTTP, unless it is running already. Returns None if the variable is not set.
+    """Returns the server on the address in PANGEA_HTTP, started on the first call; None if the variable is not set.
 
     Raises:
         OSError: it cannot listen there; the message says what to do.

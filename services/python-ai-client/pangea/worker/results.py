@@ -15,7 +15,7 @@ from pangea.training.gradients import Parameters
 
 
 def as_json(value: Any) -> Any:
-    """Converts a value to JSON: tensors and arrays to numbers and lists; NaN and infinities, which JSON lacks, to null; other types to text."""
+    """Converts a value to JSON: tensors and arrays to numbers and lists, NaN and infinities to null, others to text."""
     if isinstance(value, torch.Tensor):
         return as_json(value.detach().tolist())
     if isinstance(value, bool) or value is None or isinstance(value, (int, str)):

@@ -7,8 +7,6 @@ for batch in run.batches():
 
 from __future__ import annotations
 
-import math
-import time
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from pangea.errors import BrokenPromise, MisusedRun, PangeaError, calling_line, script_line
+from pangea.errors import BrokenPromise, MisusedRun, script_line
 from pangea.rundir.notices import Notices
-from pangea.training.determinism import UncaughtErrorHook, add_advice, allows_nondeterminism, is_nondeterministic, nondeterminism_error, seed_shard
-from pangea.training.hints import hint_about
-from pangea.training.lease import Lease, ShardReport
+from pangea.training.determinism import UncaughtErrorHook, add_advice
+from pangea.training.lease import Lease
 from pangea.training.optimizer import StepFunction
 from pangea.training.snapshot import HasState
 from pangea.worker.batches import Batch, held_out
 from pangea.worker.dataset_facts import DatasetFacts
 from pangea.worker.rehearser import Rehearser
 from pangea.worker.results import write_results
+from pangea.worker.shard_loop import ShardLoop
 from pangea.worker.sigterm import Sigterm, Stopped
 from pangea.worker.worker import Worker
 
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from pangea.services.embedded import EmbeddedServices
     from pangea.worker.probes import HealthServer
 
-__all__ = ["MisusedRun", "NotFinite", "Run"]
 
 _ALREADY_ENDED = (
     "run.batches() was called again after the last step of the run: its first pass went through all epochs. Write "
@@ -42,10 +39,6 @@ _ALREADY_ENDED = (
 )
 # `maxStopBytes` in schemas/tensor.capnp.
 _MAX_STOP_BYTES = 1_024
-
-
-class NotFinite(PangeaError, ArithmeticError):
-    """A loss is NaN or infinite; the message names the shard."""
 
 
 class Run:
@@ -65,14 +58,11 @@ class Run:
         self._worker, self._embedded, self._health, self._sigterm = worker, embedded, health, sigterm
         self._training = worker.training
         self._notices, self._rehearser, self._uncaught = notices, rehearser, uncaught
+        self._loop = ShardLoop(worker, rehearser, notices, sigterm)
         sigterm.may_raise = lambda: worker.waiting
         uncaught.on_error = self._report
-        self._batch: Batch | None = None
-        self._lease: Lease | None = None
         self._pending: Lease | None = None  # of an epoch that the script's loop has not reached yet
         self._epoch: int | None = None  # of the loop over `epochs`; None outside of one
-        self._loss_is_sum: bool | None = None
-        self._stop = ""
         self._finished = False
         self.run_dir = run_dir
 
@@ -114,9 +104,9 @@ class Run:
         self._epoch = None
 
     def batches(self) -> Iterator[Batch]:
-        """Yields the batches that this worker computes, until the run ends; within a loop over `epochs`, until the epoch ends. Each is one shard of a step.
+        """Yields the batches that this worker computes, until the run or, within a loop over `epochs`, the epoch ends.
 
-        Call `step` once for each batch. The model's parameters change between two batches, when the step is complete on all workers.
+        Each batch is one shard of a step. Call `step` once for each batch. The model's parameters change between two batches, when the step is complete on all workers.
         Leaving this loop early and then calling `finish` ends the run for all workers, after the last complete step.
 
         Raises:
@@ -136,7 +126,7 @@ class Run:
                 if self._epoch is not None and lease.epoch != self._epoch:
                     self._pending = lease
                     return
-                yield from self._compute(lease)
+                yield from self._loop.compute(lease)
                 if self._sigterm.requested:
                     self._worker.leave("stopped by a signal")
                     return
@@ -173,74 +163,10 @@ class Run:
         if isinstance(error, BrokenPromise):
             self._worker.leave("its script breaks the promise of the same bits", f"{script_line(error.__traceback__)}{error}")
 
-    def _compute(self, lease: Lease) -> Iterator[Batch]:
-        """Yields the lease's batches and checks that each comes back through `step`."""
-        worker = self._worker
-        self._lease = lease
-        batches: Iterator[Batch] = iter(worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards))
-        if self._rehearser.wants(lease):
-            received = list(self._received(batches))
-            yield from self._rehearse(lease, received)
-            batches = iter(received)
-        try:
-            for batch in self._received(batches):
-                if batch.samples == 0:
-                    lease.record(ShardReport(batch.shard, 0, 0.0, batch.hash, 0.0), lease.vectors.acquire().zero_())
-                else:
-                    yield from self._shard(batch, lease.step)
-            self._compare()
-        finally:
-            self._rehearser.abandon()
-
-    def _received(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yields the batches of a lease as they arrive, until this worker should stop."""
-        while not self._sigterm.requested:
-            started = time.perf_counter()
-            with self._worker.interruptible():
-                batch = next(batches, None)
-            self._worker.seconds.data += time.perf_counter() - started
-            if batch is None:
-                return
-            yield batch
-
-    def _shard(self, batch: Batch, step: int) -> Iterator[Batch]:
-        """Yields a batch to the script, after resetting the buffers and seeding the random generators for it."""
-        self._worker.parameters.begin_shard()
-        seed_shard(self._worker.settings.seed, step, batch.shard)
-        self._batch = batch
-        self._rehearser.begin_shard(batch)
-        started = time.perf_counter()
-        yield batch
-        self._worker.seconds.compute += time.perf_counter() - started
-        if self._batch is not None:
-            raise MisusedRun(f"run.step was not called for shard {batch.shard} of step {batch.step}; call it once for every batch")
-        self._training.check("loop", bytes_too=self._worker.parameters.watch.in_full)
-
-    def _rehearse(self, lease: Lease, batches: list[Batch]) -> Iterator[Batch]:
-        """In a forked child process, yields a batch of the lease before all others; in this process, yields nothing."""
-        target = self._rehearser.fork(lease, batches)
-        if target is None:
-            return
-        for repetition in range(1, target.repetitions + 1):
-            self._rehearser.last_repetition = repetition == target.repetitions
-            yield from self._shard(target.batch, lease.step)
-        self._rehearser.fail_child("run.step was not called")
-
-    def _compare(self) -> None:
-        """Compares the results of the rehearsal, if there was one, and reports a difference as an error or a notice."""
-        try:
-            inconclusive = self._rehearser.compare()
-        except BrokenPromise as error:
-            if not allows_nondeterminism():
-                raise
-            self._notices.say(f"{calling_line()}{error}")
-            self._rehearser.disable()
-            return
-        if inconclusive:
-            self._notices.say(f"the rehearsal of a shard in a different order was inconclusive ({inconclusive}); a dependence on the order of batches may go undetected")
-
     def step(self, loss: torch.Tensor, *, weight: float | torch.Tensor | None = None, reduction: Literal["mean", "sum"] = "mean") -> None:
-        """Submits the loss of the current batch, and runs backward. The step's loss is the weighted mean over its batches, or their sum.
+        """Submits the loss of the current batch, and runs backward.
+
+        The step's loss is the weighted mean over its batches, or their sum.
 
         Args:
             loss: scalar; the mean over what counts in the batch, or its sum.
@@ -254,58 +180,7 @@ class Run:
             NondeterministicOperation: naming the operation.
             UnsupportedModel: naming a tensor that cannot be trained.
         """
-        batch, lease = self._batch, self._lease
-        if batch is None or lease is None:
-            raise MisusedRun("run.step was called without a current batch; call it once for every batch that run.batches() yields")
-        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-            what = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
-            raise MisusedRun(f"run.step needs the loss of the batch as a scalar tensor, but got {what}. Use reduction='mean' in the loss, or run.step(loss, reduction='sum')")
-        scale, summed = self._scale(batch, weight, reduction)
-        value = float(loss.detach().double())
-        if scale and not math.isfinite(value):
-            raise NotFinite(
-                f"the loss of shard {batch.shard} of step {batch.step} is {value}, after {self.steps} complete steps. Lower the learning rate, clip the gradient "
-                "(pangea.join(clip_norm=...)), or inspect the batch (batch.sample_ids)"
-            )
-        if weight is None and not summed and self._rehearser.in_first_steps and (hint := hint_about(loss)):
-            self._notices.say(hint)
-        if self._rehearser.take_in_child(loss, lambda: self._contribution(loss, batch, lease, 1.0 if summed else scale)):
-            self._batch = None
-            return
-        flat = self._contribution(loss, batch, lease, 1.0 if summed else scale)
-        self._rehearser.note_result(batch, loss, flat)
-        lease.record(ShardReport(batch.shard, batch.samples, value if summed else value * scale if scale else 0.0, batch.hash, scale, summed, self._stop), flat)
-        self._batch, self._stop = None, ""
-
-    def _contribution(self, loss: torch.Tensor, batch: Batch, lease: Lease, factor: float) -> torch.Tensor:
-        try:
-            return self._worker.parameters.gradient_sum(loss.reshape(()), batch.samples, lease.vectors.acquire(), factor)
-        except RuntimeError as error:
-            if is_nondeterministic(error):
-                raise nondeterminism_error(error) from error
-            if "backward through the graph a second time" in str(error):
-                raise MisusedRun("the script called loss.backward() before run.step(loss), which calls it: delete the call") from error
-            raise
-
-    def _scale(self, batch: Batch, weight: float | torch.Tensor | None, reduction: str) -> tuple[float, bool]:
-        """Returns the weight of the loss in a mean, and whether the loss is a sum.
-
-        Raises:
-            MisusedRun: the arguments are invalid, or `reduction` differs from that of an earlier batch.
-        """
-        if reduction not in ("mean", "sum"):
-            raise MisusedRun(f"reduction is {reduction!r}; it must be 'mean' or 'sum'")
-        summed = reduction == "sum"
-        if self._loss_is_sum is None:
-            self._loss_is_sum = summed
-        if self._loss_is_sum is not summed:
-            raise MisusedRun("run.step was called with reduction='mean' and with reduction='sum' in one run; use the same one for every batch")
-        if summed and weight is not None:
-            raise MisusedRun("run.step was given both a weight and reduction='sum': a sum has no weight")
-        scale = float(batch.samples if weight is None else weight)
-        if not math.isfinite(scale) or scale < 0:
-            raise MisusedRun(f"the weight of shard {batch.shard} of step {batch.step} is {scale}; it must be a finite number of at least 0")
-        return scale, summed
+        self._loop.submit_loss(loss, weight, reduction)
 
     def stop(self, reason: str) -> None:
         """Ends the run for all workers after the step of the current batch, whose weights are the final ones.
@@ -316,12 +191,12 @@ class Run:
         Args:
             reason: shown to users and recorded in the ledger.
         """
-        self._stop = reason.encode()[:_MAX_STOP_BYTES].decode(errors="ignore") or "the script asked for it"
+        self._loop.stop_reason = reason.encode()[:_MAX_STOP_BYTES].decode(errors="ignore") or "the script asked for it"
 
     def before_step(self, function: StepFunction) -> StepFunction:
-        """Registers a function that every worker calls before each step of the optimizer, when the parameters' `grad` is that of the whole step.
+        """Registers a function that every worker calls before each step of the optimizer.
 
-        It may change gradients and the optimizer's settings. Random numbers drawn in it are the same on all workers. Usable as a decorator.
+        The parameters' `grad` is then that of the whole step. The function may change gradients and the optimizer's settings. Random numbers drawn in it are the same on all workers. Usable as a decorator.
 
         Args:
             function: called with a `pangea.Step`.
@@ -330,9 +205,9 @@ class Run:
         return function
 
     def after_step(self, function: StepFunction, *, state: Mapping[str, HasState] | None = None) -> StepFunction:
-        """Registers a function that every worker calls after each step, with the same parameters: to clip weights, average parameters, or log.
+        """Registers a function that every worker calls after each step, with the same parameters.
 
-        It may change parameters and buffers. Random numbers drawn in it are the same on all workers. Register it before the loop over `batches`, which loads a
+        Use it to clip weights, average parameters, or log. It may change parameters and buffers. Random numbers drawn in it are the same on all workers. Register it before the loop over `batches`, which loads a
         checkpoint.
 
         Args:
@@ -348,12 +223,12 @@ class Run:
         return function
 
     def held_out(self) -> Iterator[Batch]:
-        """Yields the samples held out for evaluation, in dataset order. Iterating over them does not affect the random numbers of training."""
+        """Yields the samples held out for evaluation, in dataset order. Training's random numbers are not affected."""
         facts = self._worker.dataset
         return held_out(self._rehearser.data_client(self._worker.data), facts.held_out_samples, self._worker.settings.batch_size)
 
     def finish(self, **results: Any) -> None:
-        """Writes `final.safetensors` (names as in `state_dict`) and `result.json` into the run directory, if the run has ended.
+        """Writes `final.safetensors` (a `state_dict`) and `result.json` into the run directory, if the run has ended.
 
         Every worker has the same parameters and writes the same bytes, so it does not matter which one writes last. If the loop over `batches` was left early,
         this ends the run for all workers, after the last complete step.

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP in a worker: the signal is recorded, and raised as an exception only while the worker waits for a service. SIGUSR1 is not for workers."""
+"""SIGTERM and SIGHUP in a worker: recorded, and raised as an exception only while the worker waits for a service."""
 
 from __future__ import annotations
 

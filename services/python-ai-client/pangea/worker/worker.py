@@ -1,4 +1,4 @@
-"""The worker's side of the protocol with the orchestrator: lease, merge, submit, apply. `Run` is the API for the training loop on top of it."""
+"""The worker's side of the protocol with the orchestrator: lease, merge, submit, apply."""
 
 from __future__ import annotations
 
@@ -66,8 +66,15 @@ class Seconds:
 class Worker:
     """One worker in a run: its connections, its parameters, and the number of steps applied to them.
 
-    A lost connection to the orchestrator is reopened before the next request; shards that were computed meanwhile are leased and computed again.
+    A lost connection to the orchestrator is reopened before the next request; the shards leased before are leased again.
 
+    Args:
+        training: of this worker's model.
+        data: connected to the data service.
+        addresses: of the services.
+        name: of the worker.
+        arithmetic: the level that this process is pinned to; empty if it is not pinned.
+        take_changes: use this script's settings where those of a checkpoint differ.
     Attributes:
         step: steps applied to the parameters.
         waiting: whether the worker only waits for a service, so that a signal handler may raise.
@@ -76,14 +83,6 @@ class Worker:
     """
 
     def __init__(self, training: Training, data: _native.DataClient, addresses: Addresses, name: str, arithmetic: str = "", *, take_changes: bool = False) -> None:
-        """Args:
-        training: of this worker's model.
-        data: connected to the data service.
-        addresses: of the services.
-        name: of the worker.
-        arithmetic: the level that this process is pinned to; empty if it is not pinned.
-        take_changes: use this script's settings where those of a checkpoint differ.
-        """
         self.training, self.parameters = training, training.parameters
         self.seconds = Seconds()
         self.step = 0
@@ -118,7 +117,7 @@ class Worker:
         )
 
     def _first_join(self) -> _native.JoinReply:
-        """Joins the run. Retries until `Addresses.timeout` if the orchestrator dies meanwhile or asks to retry later."""
+        """Joins the run. Retries for up to `Addresses.timeout` if the orchestrator dies or asks to retry later."""
         started, backoff = time.monotonic(), Backoff(self._addresses.timeout)
         while True:
             left = self._addresses.timeout - (time.monotonic() - started)
@@ -168,7 +167,7 @@ class Worker:
                     self._orchestrator.send_snapshot(self.step, self._hash, self.training.encode(self._position()))
                     continue
             except (_native.WireError, _native.PeerError) as error:
-                self._disconnected(error)
+                self._handle_connection_error(error)
                 continue
             if isinstance(answer, _native.ShardLease):
                 return Lease(answer.step, answer.epoch, answer.epoch_step, answer.shards, frozenset(answer.separate), self._vectors)
@@ -180,7 +179,7 @@ class Worker:
                 self._finish(answer)
                 return None
 
-    def _disconnected(self, error: _native.WireError | _native.PeerError) -> None:
+    def _handle_connection_error(self, error: _native.WireError | _native.PeerError) -> None:
         """Records that the connection is lost, or raises the error if a new connection would not fix it."""
         if isinstance(error, _native.PeerError):
             if error.action not in ("reconnect", "retryLater", "resync"):
@@ -207,7 +206,7 @@ class Worker:
                 with self.interruptible():
                     self._join(min(self._addresses.timeout, max(self._backoff.remaining, 1.0)), self.settings.run_id)
             except (_native.WireError, _native.PeerError) as error:
-                self._disconnected(error)
+                self._handle_connection_error(error)
                 continue
             self._backoff.connected()
             self._connection_error = None
@@ -223,7 +222,7 @@ class Worker:
             for node in lease.roots():
                 self._submit_node(lease, node)
         except (_native.WireError, _native.PeerError) as error:
-            self._disconnected(error)
+            self._handle_connection_error(error)
         lease.release()
         self.seconds.exchange += time.perf_counter() - started
 
@@ -260,7 +259,9 @@ class Worker:
         if position != self._position():
             raise RunDiverged(f"the snapshot was taken at {position}, but the run is at {self._position()}")
         if self._hash != received.parameters_hash:
-            raise RunDiverged(f"the parameters loaded from the snapshot of step {received.step} have a different hash than the original ones; check that all workers use the same torch build")
+            raise RunDiverged(
+                f"the parameters loaded from the snapshot of step {received.step} have a different hash than the original ones; check that all workers use the same torch build"
+            )
 
     def _advanced_to(self, step: int) -> None:
         self.step = step
@@ -273,7 +274,7 @@ class Worker:
         self.ended = finished
 
     def leave(self, reason: str, broken: str = "") -> None:
-        """Leaves the run, which frees the leased shards immediately. If the orchestrator is unreachable, it notices the loss by itself.
+        """Leaves the run, which frees the leased shards immediately. An unreachable orchestrator notices by itself.
 
         Args:
             reason: shown to users.
