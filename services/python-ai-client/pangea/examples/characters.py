@@ -32,7 +32,9 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         heads = self.queries_keys_values(self.attention_norm(x)).unflatten(2, (3, HEADS, WIDTH // HEADS))
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(queries, keys, values, dropout_p=DROPOUT if self.training else 0.0, is_causal=True)
+        attended = functional.scaled_dot_product_attention(
+            queries, keys, values, dropout_p=DROPOUT if self.training else 0.0, is_causal=True
+        )
         x = x + self.dropout(self.attended(attended.transpose(1, 2).flatten(2)))
         x = x + self.dropout(self.perceptron(self.perceptron_norm(x)))
         return x

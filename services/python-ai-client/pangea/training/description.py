@@ -33,9 +33,20 @@ def _name(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def describe_training(optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, clip_norm: float | None, rate: Callable[[int], float] | None) -> str:
+def describe_training(
+    optimizer: torch.optim.Optimizer,
+    scheduler: LRScheduler | None,
+    clip_norm: float | None,
+    rate: Callable[[int], float] | None,
+) -> str:
     """Returns JSON with sorted keys; equal for all workers of a run, because they run the same script."""
-    groups = [{"parameters": len(group["params"]), **{name: _plain(value) for name, value in group.items() if name != "params"}} for group in optimizer.param_groups]
+    groups = [
+        {
+            "parameters": len(group["params"]),
+            **{name: _plain(value) for name, value in group.items() if name != "params"},
+        }
+        for group in optimizer.param_groups
+    ]
     description: dict[str, Any] = {"optimizer": _name(optimizer), "groups": groups}
     if scheduler is not None:
         description["scheduler"] = _name(scheduler)
@@ -63,4 +74,6 @@ def same_structure(one: str, other: str) -> bool:
 def differing_settings(one: str, other: str) -> list[list[str]]:
     """Returns, for each group, the names of the settings that differ between two descriptions of the same structure."""
     groups = zip(json.loads(one)["groups"], json.loads(other)["groups"], strict=True)
-    return [sorted(name for name in {*first, *second} if first.get(name) != second.get(name)) for first, second in groups]
+    return [
+        sorted(name for name in {*first, *second} if first.get(name) != second.get(name)) for first, second in groups
+    ]

@@ -41,7 +41,10 @@ def _arithmetic() -> str:
     level, best = arithmetic.pinned_level(), arithmetic.best_level()
     if not level:
         return "not pinned: this processor has none of " + ", ".join(arithmetic.LEVELS) if not best else "not pinned"
-    return f"{level} ({'the best of this machine' if level == best else f'this machine also has {best}'}); to check another one: {arithmetic.VARIABLE}=LEVEL pangea doctor"
+    return (
+        f"{level} ({'the best of this machine' if level == best else f'this machine also has {best}'}); to check"
+        f" another one: {arithmetic.VARIABLE}=LEVEL pangea doctor"
+    )
 
 
 def _operators() -> str:

@@ -24,8 +24,13 @@ class UnsupportedOptimizer(PangeaError, ValueError):
 
 
 _REFUSED: dict[type[torch.optim.Optimizer], str] = {
-    torch.optim.LBFGS: "it computes the loss several times within a step (a closure), which workers cannot do together; use AdamW, or SGD with momentum",
-    torch.optim.SparseAdam: "it needs sparse gradients, which a run cannot add up; build the layers with sparse=False and use Adam",
+    torch.optim.LBFGS: (
+        "it computes the loss several times within a step (a closure), which workers cannot do together; use AdamW, or"
+        " SGD with momentum"
+    ),
+    torch.optim.SparseAdam: (
+        "it needs sparse gradients, which a run cannot add up; build the layers with sparse=False and use Adam"
+    ),
 }
 
 
@@ -43,7 +48,8 @@ def _refuse_unsupported(model: torch.nn.Module, optimizer: torch.optim.Optimizer
         for parameter in group["params"]:
             if id(parameter) not in known:
                 raise UnsupportedOptimizer(
-                    f"group {number} of the optimizer holds a parameter {tuple(parameter.shape)} that does not belong to the model; put everything that is trained into one module"
+                    f"group {number} of the optimizer holds a parameter {tuple(parameter.shape)} that does not belong"
+                    " to the model; put everything that is trained into one module"
                 )
 
 
@@ -92,9 +98,13 @@ class Training:
     ) -> None:
         _refuse_unsupported(parameters.model, optimizer)
         if scheduler is not None and scheduler.optimizer is not optimizer:
-            raise UnsupportedOptimizer(f"{type(scheduler).__name__} was built for another optimizer than the one given to pangea.join")
+            raise UnsupportedOptimizer(
+                f"{type(scheduler).__name__} was built for another optimizer than the one given to pangea.join"
+            )
         if scheduler is not None and rate is not None:
-            raise UnsupportedOptimizer("both scheduler and rate are given, and each sets the learning rate; give one of them")
+            raise UnsupportedOptimizer(
+                "both scheduler and rate are given, and each sets the learning rate; give one of them"
+            )
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm is {clip_norm}; it must be above 0, or None for no bound")
         self.parameters = parameters
@@ -135,7 +145,15 @@ class Training:
             self.parameters.on_broken_promise(str(error))
             self._settings.record_baseline()
 
-    def apply(self, total: torch.Tensor, samples: int, loss_sum: float, divisor: float | None = None, step: Step | None = None, seed: int = 0) -> None:
+    def apply(
+        self,
+        total: torch.Tensor,
+        samples: int,
+        loss_sum: float,
+        divisor: float | None = None,
+        step: Step | None = None,
+        seed: int = 0,
+    ) -> None:
         """Applies a step.
 
         Args:
@@ -184,14 +202,17 @@ class Training:
 
     def encode(self, position: snapshot.Position) -> bytes:
         """Returns the complete state as a snapshot."""
-        return snapshot.encode(self.parameters.model, self.optimizer, self.scheduler, position, self.state, self.description)
+        return snapshot.encode(
+            self.parameters.model, self.optimizer, self.scheduler, position, self.state, self.description
+        )
 
     def load(self, data: bytes, *, take_changes: bool = False) -> snapshot.Position:
         """Loads the state of another worker, or of a checkpoint; see `snapshot.decode_into`.
 
         Args:
             data: a snapshot.
-            take_changes: where its settings differ from this script's, use this script's; a different optimizer or scheduler starts from scratch.
+            take_changes: where its settings differ from this script's, use this script's; a different optimizer or
+                scheduler starts from scratch.
         """
         # Read only if needed: `training_of` parses the whole snapshot.
         theirs = snapshot.training_of(data) if take_changes else ""
@@ -209,7 +230,8 @@ class Training:
         if not same_structure(theirs, self.description):
             return snapshot.load_model(data, model)
         changed = [
-            {name: group[name] for name in names if name in group} for group, names in zip(optimizer.param_groups, differing_settings(theirs, self.description), strict=True)
+            {name: group[name] for name in names if name in group}
+            for group, names in zip(optimizer.param_groups, differing_settings(theirs, self.description), strict=True)
         ]
         position = snapshot.decode_into(data, model, optimizer, self.scheduler, self.state, other_scheduler=True)
         for group, settings in zip(optimizer.param_groups, changed, strict=True):

@@ -1,7 +1,8 @@
 """The fixed binary tree over shard numbers in which gradient sums are added.
 
-node(first, count) = node(first, count / 2) + node(first + count / 2, count / 2), element by element in float32, left operand first. Float addition is not
-associative; adding in this one order makes the total independent of which worker computed which shard. The orchestrator adds the workers' sums in the same tree.
+node(first, count) = node(first, count / 2) + node(first + count / 2, count / 2), element by element in float32, left
+operand first. Float addition is not associative; adding in this one order makes the total independent of which worker
+computed which shard. The orchestrator adds the workers' sums in the same tree.
 """
 
 from __future__ import annotations
@@ -53,10 +54,16 @@ class Forest(Generic[Value]):
 
 
 def _is_left_sibling(left: Node[Value], node: Node[Value]) -> bool:
-    return left.count == node.count and left.first + node.count == node.first and node.first % (2 * node.count) == node.count
+    return (
+        left.count == node.count
+        and left.first + node.count == node.first
+        and node.first % (2 * node.count) == node.count
+    )
 
 
-def merge(leaves: Mapping[int, Value], add: Callable[[Value, Value], Value], separate: Container[int] = ()) -> list[Node[Value]]:
+def merge(
+    leaves: Mapping[int, Value], add: Callable[[Value, Value], Value], separate: Container[int] = ()
+) -> list[Node[Value]]:
     """Adds up the complete aligned subtrees of the given shards.
 
     Args:

@@ -1,10 +1,11 @@
 """Detects when a script changes what only the run may change: parameters, and the settings of the optimizer.
 
-Workers apply the same steps to the same state. Any other change that a script makes, in its loop or in a forward pass, happens once for each batch that this
-worker computes, so the result would depend on how the batches are distributed.
+Workers apply the same steps to the same state. Any other change that a script makes, in its loop or in a forward pass,
+happens once for each batch that this worker computes, so the result would depend on how the batches are distributed.
 
-An in-place change increments a tensor's version, and an assignment to `.data` changes its address: both are checked for each batch. An in-place change through
-`.data` does neither. It is detected by checksums over the bytes: of all parameters in the first steps, and of 1 MiB of them in each later step, in rotation.
+An in-place change increments a tensor's version, and an assignment to `.data` changes its address: both are checked for
+each batch. An in-place change through `.data` does neither. It is detected by checksums over the bytes: of all
+parameters in the first steps, and of 1 MiB of them in each later step, in rotation.
 """
 
 from __future__ import annotations
@@ -115,7 +116,14 @@ class ParameterWatch:
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    return [{name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    return [
+        {
+            name: value.clone() if isinstance(value, torch.Tensor) else value
+            for name, value in group.items()
+            if name != "params"
+        }
+        for group in optimizer.param_groups
+    ]
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -144,11 +152,17 @@ class SettingsWatch:
         """
         groups = self._optimizer.param_groups
         if [[id(parameter) for parameter in group["params"]] for group in groups] != self._members:
-            raise BrokenPromise("the groups of the optimizer were changed in the loop, after the run was joined; give it all its parameters before pangea.join")
+            raise BrokenPromise(
+                "the groups of the optimizer were changed in the loop, after the run was joined; give it all its"
+                " parameters before pangea.join"
+            )
         for number, (group, before) in enumerate(zip(groups, self._settings, strict=True)):
             for name, value in group.items():
                 if name != "params" and (name not in before or not _same(value, before[name])):
                     was = before.get(name, "not set")
                     advice = _SETTING.get(name, _SETTING["other"])
                     what = "the learning rate" if name == "lr" else name
-                    raise BrokenPromise(f"{what} of the optimizer's group {number} was changed in the loop, from {was} to {value}; {advice}")
+                    raise BrokenPromise(
+                        f"{what} of the optimizer's group {number} was changed in the loop, from {was} to {value};"
+                        f" {advice}"
+                    )

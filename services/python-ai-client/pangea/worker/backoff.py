@@ -15,7 +15,8 @@ _FIRST_SECONDS, _LONGEST_SECONDS = 0.02, 1.0
 class Backoff:
     """Pauses between attempts: they double from 20 ms to 1 s, each shortened by up to half at random.
 
-    The jitter keeps workers from reconnecting all at the same time. The time without a connection accumulates until `progressed`; when it exceeds the limit, no more attempts are made.
+    The jitter keeps workers from reconnecting all at the same time. The time without a connection accumulates until
+    `progressed`; when it exceeds the limit, no more attempts are made.
 
     Args:
         limit: seconds without a connection after which `pause` returns false.

@@ -22,7 +22,9 @@ def _figures(worker: Worker | None) -> str:
         "data_replicas": len(replicas),
         "connected_data_replicas": sum(replicas),
     }
-    return "".join(f"# TYPE pangea_worker_{name} gauge\npangea_worker_{name} {value}\n" for name, value in figures.items())
+    return "".join(
+        f"# TYPE pangea_worker_{name} gauge\npangea_worker_{name} {value}\n" for name, value in figures.items()
+    )
 
 
 class _Server6(ThreadingHTTPServer):
@@ -64,7 +66,9 @@ class HealthServer:
         try:
             self._server = _server(host)((host, int(port)), Handler)
         except (OSError, ValueError, OverflowError) as error:
-            raise OSError(f"cannot serve health on PANGEA_HTTP={address}: {error}; choose another port, or 0 for a free one") from error
+            raise OSError(
+                f"cannot serve health on PANGEA_HTTP={address}: {error}; choose another port, or 0 for a free one"
+            ) from error
         threading.Thread(target=self._server.serve_forever, name="pangea-health", daemon=True).start()
 
     @property
@@ -83,7 +87,8 @@ class HealthServer:
         return 404, "not found; available are /healthz, /readyz and /metrics\n"
 
 
-# Cached by address: `pangea worker` starts the server before the script, which may join several runs, one after the other.
+# Cached by address: `pangea worker` starts the server before the script, which may join several runs, one after the
+# other.
 _serve = functools.cache(HealthServer)
 
 

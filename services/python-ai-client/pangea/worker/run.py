@@ -94,7 +94,8 @@ class Run:
     def epochs(self) -> Iterator[int]:
         """Yields the number of each epoch, from 0. Within that loop, `batches` yields the batches of the epoch.
 
-        A worker that joins late or falls behind may miss epochs; do what must happen once an epoch in `after_step` (see Step.ends_epoch).
+        A worker that joins late or falls behind may miss epochs; do what must happen once an epoch in `after_step` (see
+        Step.ends_epoch).
         """
         while (lease := self._next_lease()) is not None:
             self._pending, self._epoch = lease, lease.epoch
@@ -106,8 +107,9 @@ class Run:
     def batches(self) -> Iterator[Batch]:
         """Yields the batches that this worker computes, until the run or, within a loop over `epochs`, the epoch ends.
 
-        Each batch is one shard of a step. Call `step` once for each batch. The model's parameters change between two batches, when the step is complete on all workers.
-        Leaving this loop early and then calling `finish` ends the run for all workers, after the last complete step.
+        Each batch is one shard of a step. Call `step` once for each batch. The model's parameters change between two
+        batches, when the step is complete on all workers. Leaving this loop early and then calling `finish` ends the
+        run for all workers, after the last complete step.
 
         Raises:
             MisusedRun: `step` was not called for the last batch, or the run has already ended.
@@ -161,18 +163,27 @@ class Run:
     def _report(self, error: BaseException) -> None:
         """Reports a script that breaks the promise to the orchestrator, so that the run ends for all workers."""
         if isinstance(error, BrokenPromise):
-            self._worker.leave("its script breaks the promise of the same bits", f"{script_line(error.__traceback__)}{error}")
+            self._worker.leave(
+                "its script breaks the promise of the same bits", f"{script_line(error.__traceback__)}{error}"
+            )
 
-    def step(self, loss: torch.Tensor, *, weight: float | torch.Tensor | None = None, reduction: Literal["mean", "sum"] = "mean") -> None:
+    def step(
+        self,
+        loss: torch.Tensor,
+        *,
+        weight: float | torch.Tensor | None = None,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> None:
         """Submits the loss of the current batch, and runs backward.
 
         The step's loss is the weighted mean over its batches, or their sum.
 
         Args:
             loss: scalar; the mean over what counts in the batch, or its sum.
-            weight: the number of items that the mean is taken over, such as tokens without padding: at least 0; if 0, nothing in the batch counts and the loss
-                is ignored. Default: the batch's samples.
-            reduction: "sum" for a loss that is a sum over the batch: then the step's gradient is that of the sum over the whole step.
+            weight: the number of items that the mean is taken over, such as tokens without padding: at least 0; if 0,
+                nothing in the batch counts and the loss is ignored. Default: the batch's samples.
+            reduction: "sum" for a loss that is a sum over the batch: then the step's gradient is that of the sum over
+                the whole step.
         Raises:
             MisusedRun: there is no current batch, the loss is not a scalar, or the weight is invalid.
             NotFinite: the loss is NaN or infinite.
@@ -185,8 +196,9 @@ class Run:
     def stop(self, reason: str) -> None:
         """Ends the run for all workers after the step of the current batch, whose weights are the final ones.
 
-        It is the same step for any number of workers, if the decision depends only on a batch or its loss: all shards of a step are computed before it ends.
-        Call it in the loop over `batches`, before `step`; a call after `step` applies to the next batch. Continue the loop, which then ends by itself.
+        It is the same step for any number of workers, if the decision depends only on a batch or its loss: all shards
+        of a step are computed before it ends. Call it in the loop over `batches`, before `step`; a call after `step`
+        applies to the next batch. Continue the loop, which then ends by itself.
 
         Args:
             reason: shown to users and recorded in the ledger.
@@ -196,7 +208,8 @@ class Run:
     def before_step(self, function: StepFunction) -> StepFunction:
         """Registers a function that every worker calls before each step of the optimizer.
 
-        The parameters' `grad` is then that of the whole step. The function may change gradients and the optimizer's settings. Random numbers drawn in it are the same on all workers. Usable as a decorator.
+        The parameters' `grad` is then that of the whole step. The function may change gradients and the optimizer's
+        settings. Random numbers drawn in it are the same on all workers. Usable as a decorator.
 
         Args:
             function: called with a `pangea.Step`.
@@ -207,13 +220,13 @@ class Run:
     def after_step(self, function: StepFunction, *, state: Mapping[str, HasState] | None = None) -> StepFunction:
         """Registers a function that every worker calls after each step, with the same parameters.
 
-        Use it to clip weights, average parameters, or log. It may change parameters and buffers. Random numbers drawn in it are the same on all workers. Register it before the loop over `batches`, which loads a
-        checkpoint.
+        Use it to clip weights, average parameters, or log. It may change parameters and buffers. Random numbers drawn
+        in it are the same on all workers. Register it before the loop over `batches`, which loads a checkpoint.
 
         Args:
             function: called with a `pangea.Step`.
-            state: objects with `state_dict` and `load_state_dict` that the function changes, by a name of your choice: they are saved in checkpoints and sent to
-                workers that join late.
+            state: objects with `state_dict` and `load_state_dict` that the function changes, by a name of your choice:
+                they are saved in checkpoints and sent to workers that join late.
         """
         for name, value in (state or {}).items():
             if name in self._training.state:
@@ -225,16 +238,19 @@ class Run:
     def held_out(self) -> Iterator[Batch]:
         """Yields the samples held out for evaluation, in dataset order. Training's random numbers are not affected."""
         facts = self._worker.dataset
-        return held_out(self._rehearser.data_client(self._worker.data), facts.held_out_samples, self._worker.settings.batch_size)
+        return held_out(
+            self._rehearser.data_client(self._worker.data), facts.held_out_samples, self._worker.settings.batch_size
+        )
 
     def finish(self, **results: Any) -> None:
         """Writes `final.safetensors` (a `state_dict`) and `result.json` into the run directory, if the run has ended.
 
-        Every worker has the same parameters and writes the same bytes, so it does not matter which one writes last. If the loop over `batches` was left early,
-        this ends the run for all workers, after the last complete step.
+        Every worker has the same parameters and writes the same bytes, so it does not matter which one writes last. If
+        the loop over `batches` was left early, this ends the run for all workers, after the last complete step.
 
         Args:
-            **results: figures for result.json, such as held_out_accuracy: numbers, tensors, text, and lists and dicts of them.
+            **results: figures for result.json, such as held_out_accuracy: numbers, tensors, text, and lists and dicts
+                of them.
         """
         self._rehearser.fail_child("the script left the loop")
         if not self._finished and not self._sigterm.requested:
@@ -249,7 +265,9 @@ class Run:
         reason = f"the script of {self._worker.name} left its loop over run.batches() in step {self._worker.step}"
         try:
             if self._worker.next_lease(lambda: self._sigterm.requested, reason) is not None:
-                raise MisusedRun("the orchestrator continues the run that the script has left; use the same release of both")
+                raise MisusedRun(
+                    "the orchestrator continues the run that the script has left; use the same release of both"
+                )
         except Stopped:
             self._worker.leave("stopped by a signal")
         self._mark_ended()
@@ -259,7 +277,14 @@ class Run:
     def _write(self, results: dict[str, Any]) -> None:
         ended = self._worker.ended
         if self.run_dir is not None and ended is not None:
-            write_results(self.run_dir, self._worker.parameters, self._worker.step, results, incidents=ended.incidents, stopped=ended.stopped)
+            write_results(
+                self.run_dir,
+                self._worker.parameters,
+                self._worker.step,
+                results,
+                incidents=ended.incidents,
+                stopped=ended.stopped,
+            )
 
     def close(self) -> None:
         """Closes this worker's connections, and stops the services of a local run."""
@@ -279,7 +304,9 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: types.TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: types.TracebackType | None
+    ) -> None:
         add_advice(error)
         if error is None:
             self.close()

@@ -78,7 +78,9 @@ class ShardLoop:
         yield batch
         self._worker.seconds.compute += time.perf_counter() - started
         if self._batch is not None:
-            raise MisusedRun(f"run.step was not called for shard {batch.shard} of step {batch.step}; call it once for every batch")
+            raise MisusedRun(
+                f"run.step was not called for shard {batch.shard} of step {batch.step}; call it once for every batch"
+            )
         self._training.check("loop", bytes_too=self._worker.parameters.watch.in_full)
 
     def _rehearse(self, lease: Lease, batches: list[Batch]) -> Iterator[Batch]:
@@ -102,41 +104,67 @@ class ShardLoop:
             self._rehearser.disable()
             return
         if inconclusive:
-            self._notices.say(f"the rehearsal of a shard in a different order was inconclusive ({inconclusive}); a dependence on the order of batches may go undetected")
+            self._notices.say(
+                f"the rehearsal of a shard in a different order was inconclusive ({inconclusive}); a dependence on the"
+                " order of batches may go undetected"
+            )
 
     def submit_loss(self, loss: torch.Tensor, weight: float | torch.Tensor | None, reduction: str) -> None:
         """Takes the loss of the current batch; see `Run.step`."""
         batch, lease = self._batch, self._lease
         if batch is None or lease is None:
-            raise MisusedRun("run.step was called without a current batch; call it once for every batch that run.batches() yields")
+            raise MisusedRun(
+                "run.step was called without a current batch; call it once for every batch that run.batches() yields"
+            )
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             what = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
-            raise MisusedRun(f"run.step needs the loss of the batch as a scalar tensor, but got {what}. Use reduction='mean' in the loss, or run.step(loss, reduction='sum')")
+            raise MisusedRun(
+                f"run.step needs the loss of the batch as a scalar tensor, but got {what}. Use reduction='mean' in the"
+                " loss, or run.step(loss, reduction='sum')"
+            )
         scale, summed = self._scale(batch, weight, reduction)
         value = float(loss.detach().double())
         if scale and not math.isfinite(value):
             raise NotFinite(
-                f"the loss of shard {batch.shard} of step {batch.step} is {value}, after {self._worker.step} complete steps. Lower the learning rate, clip the gradient "
-                "(pangea.join(clip_norm=...)), or inspect the batch (batch.sample_ids)"
+                f"the loss of shard {batch.shard} of step {batch.step} is {value}, after {self._worker.step} complete"
+                " steps. Lower the learning rate, clip the gradient (pangea.join(clip_norm=...)), or inspect the batch"
+                " (batch.sample_ids)"
             )
         if weight is None and not summed and self._rehearser.in_first_steps and (hint := hint_about(loss)):
             self._notices.say(hint)
-        if self._rehearser.take_in_child(loss, lambda: self._contribution(loss, batch, lease, 1.0 if summed else scale)):
+        if self._rehearser.take_in_child(
+            loss, lambda: self._contribution(loss, batch, lease, 1.0 if summed else scale)
+        ):
             self._batch = None
             return
         flat = self._contribution(loss, batch, lease, 1.0 if summed else scale)
         self._rehearser.note_result(batch, loss, flat)
-        lease.record(ShardReport(batch.shard, batch.samples, value if summed else value * scale if scale else 0.0, batch.hash, scale, summed, self.stop_reason), flat)
+        lease.record(
+            ShardReport(
+                batch.shard,
+                batch.samples,
+                value if summed else value * scale if scale else 0.0,
+                batch.hash,
+                scale,
+                summed,
+                self.stop_reason,
+            ),
+            flat,
+        )
         self._batch, self.stop_reason = None, ""
 
     def _contribution(self, loss: torch.Tensor, batch: Batch, lease: Lease, factor: float) -> torch.Tensor:
         try:
-            return self._worker.parameters.gradient_sum(loss.reshape(()), batch.samples, lease.vectors.acquire(), factor)
+            return self._worker.parameters.gradient_sum(
+                loss.reshape(()), batch.samples, lease.vectors.acquire(), factor
+            )
         except RuntimeError as error:
             if is_nondeterministic(error):
                 raise nondeterminism_error(error) from error
             if "backward through the graph a second time" in str(error):
-                raise MisusedRun("the script called loss.backward() before run.step(loss), which calls it: delete the call") from error
+                raise MisusedRun(
+                    "the script called loss.backward() before run.step(loss), which calls it: delete the call"
+                ) from error
             raise
 
     def _scale(self, batch: Batch, weight: float | torch.Tensor | None, reduction: str) -> tuple[float, bool]:
@@ -151,10 +179,16 @@ class ShardLoop:
         if self._loss_is_sum is None:
             self._loss_is_sum = summed
         if self._loss_is_sum is not summed:
-            raise MisusedRun("run.step was called with reduction='mean' and with reduction='sum' in one run; use the same one for every batch")
+            raise MisusedRun(
+                "run.step was called with reduction='mean' and with reduction='sum' in one run; use the same one for"
+                " every batch"
+            )
         if summed and weight is not None:
             raise MisusedRun("run.step was given both a weight and reduction='sum': a sum has no weight")
         scale = float(batch.samples if weight is None else weight)
         if not math.isfinite(scale) or scale < 0:
-            raise MisusedRun(f"the weight of shard {batch.shard} of step {batch.step} is {scale}; it must be a finite number of at least 0")
+            raise MisusedRun(
+                f"the weight of shard {batch.shard} of step {batch.step} is {scale}; it must be a finite number of at"
+                " least 0"
+            )
         return scale, summed
