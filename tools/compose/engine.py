@@ -29,14 +29,26 @@ def find_engine(wanted: str = "") -> str:
     if wanted in ("", "docker") and _answers("docker", "info"):
         return "docker"
     if wanted:
-        raise NoEngine(f"PANGEA_ENGINE names {wanted}, and `{wanted} info` does not answer; start it, or name podman or docker")
-    raise NoEngine("no container engine of this machine answers, neither `podman info` nor `docker info`; on Debian: apt-get install podman runc")
+        raise NoEngine(
+            f"PANGEA_ENGINE names {wanted}, and `{wanted} info` does not answer; start it, or name podman or docker"
+        )
+    raise NoEngine(
+        "no container engine of this machine answers, neither `podman info` nor `docker info`; on Debian: apt-get install podman runc"
+    )
 
 
 # Where podman looks for its helpers, and which helper resolves the names of containers, by network backend: file and package.
 _HELPERS = {
-    "netavark": ("aardvark-dns", "aardvark-dns", ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman")),
-    "cni": ("dnsname", "golang-github-containernetworking-plugin-dnsname", ("/usr/local/libexec/cni", "/usr/libexec/cni", "/usr/local/lib/cni", "/usr/lib/cni", "/opt/cni/bin")),
+    "netavark": (
+        "aardvark-dns",
+        "aardvark-dns",
+        ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman"),
+    ),
+    "cni": (
+        "dnsname",
+        "golang-github-containernetworking-plugin-dnsname",
+        ("/usr/local/libexec/cni", "/usr/libexec/cni", "/usr/local/lib/cni", "/usr/lib/cni", "/opt/cni/bin"),
+    ),
 }
 
 
@@ -78,4 +90,6 @@ def check_compose(engine: str) -> None:
     """
     check_names(engine)
     if engine == "docker" and not _answers("docker", "compose", "version"):
-        raise NoEngine("docker of this machine has no compose plugin: `docker compose version` fails; install the plugin, or podman and runc")
+        raise NoEngine(
+            "docker of this machine has no compose plugin: `docker compose version` fails; install the plugin, or podman and runc"
+        )

@@ -48,7 +48,11 @@ class Cache:
             "--access_log_level=none",
         ]
         if self.tls_certificate:
-            command += [f"--tls_cert_file={self.tls_certificate}", f"--tls_key_file={self.tls_key}", "--min_tls_version=1.2"]
+            command += [
+                f"--tls_cert_file={self.tls_certificate}",
+                f"--tls_key_file={self.tls_key}",
+                "--min_tls_version=1.2",
+            ]
         return command
 
     def reader_lines(self) -> list[str]:
@@ -57,7 +61,11 @@ class Cache:
 
     def writer_lines(self, name: str, token: str) -> list[str]:
         """Lines of a writer's user.bazelrc; the last one is the secret."""
-        return ["build --config=remote-cache-write", f"build --remote_cache={self.address}", f'build --remote_cache_header="authorization={tokens.authorization(name, token)}"']
+        return [
+            "build --config=remote-cache-write",
+            f"build --remote_cache={self.address}",
+            f'build --remote_cache_header="authorization={tokens.authorization(name, token)}"',
+        ]
 
 
 def check(cache: Cache) -> None:

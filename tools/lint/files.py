@@ -20,7 +20,12 @@ def _walk(folder: Path) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
-            if entry.is_symlink() or name in _PASSED_OVER or (name.startswith(".") and name != ".ci") or name.startswith("bazel-"):
+            if (
+                entry.is_symlink()
+                or name in _PASSED_OVER
+                or (name.startswith(".") and name != ".ci")
+                or name.startswith("bazel-")
+            ):
                 continue
             if entry.is_dir():
                 yield from _walk(Path(entry.path))

@@ -56,11 +56,15 @@ def read_record(events: Path) -> BuildRecord:
         try:
             event = json.loads(line)
         except ValueError as error:
-            raise EventsError(f"line {number} of {events} is not an event ({error}); is it a --build_event_json_file, and did its build finish?") from error
+            raise EventsError(
+                f"line {number} of {events} is not an event ({error}); is it a --build_event_json_file, and did its build finish?"
+            ) from error
         metrics = event.get("buildMetrics", metrics)
         if "testSummary" in event:
             results[event["testSummary"].get("overallStatus") == "PASSED"] += 1
     if metrics is None:
-        raise EventsError(f"{events} has no metrics: that build did not finish, or the file is not a --build_event_json_file")
+        raise EventsError(
+            f"{events} has no metrics: that build did not finish, or the file is not a --build_event_json_file"
+        )
     runners = {entry["name"]: int(entry["count"]) for entry in metrics["actionSummary"].get("runnerCount", [])}
     return BuildRecord(runners, int(metrics["timingMetrics"]["wallTimeInMs"]) / 1000, results[True], results[False])

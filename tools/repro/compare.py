@@ -81,10 +81,17 @@ def explain(first: bytes, second: bytes) -> str:
         number, (one, other) = next((number, pair) for number, pair in enumerate(lines, 1) if pair[0] != pair[1])
         return f"line {number}: {_shown(one)} against {_shown(other)}"
     else:
-        place = next((number for number, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), min(len(first), len(second)))
+        place = next(
+            (number for number, (one, other) in enumerate(zip(first, second, strict=False)) if one != other),
+            min(len(first), len(second)),
+        )
         where = f"{len(first)} bytes against {len(second)}, from byte {place} on"
     ours, theirs = set(_TEXT.findall(first)), set(_TEXT.findall(second))
-    only = [f"{name} only: {', '.join(_shown(text) for text in sorted(texts)[:_SHOWN])}" for name, texts in (("first", ours - theirs), ("second", theirs - ours)) if texts]
+    only = [
+        f"{name} only: {', '.join(_shown(text) for text in sorted(texts)[:_SHOWN])}"
+        for name, texts in (("first", ours - theirs), ("second", theirs - ours))
+        if texts
+    ]
     return "; ".join([where, *only])
 
 

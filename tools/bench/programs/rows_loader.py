@@ -59,7 +59,9 @@ def main() -> None:
     job = jobs.read()
     dataset: Dataset[Row] = MemoryRows(Path(job["file"])) if job["in_memory"] else CsvRows(Path(job["file"]))
     workers = job["workers"]
-    loader = DataLoader(dataset, batch_size=job["batch_size"], shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    loader = DataLoader(
+        dataset, batch_size=job["batch_size"], shuffle=True, num_workers=workers, persistent_workers=workers > 0
+    )
     total, count, read = 0.0, 0, 0
     for x, _ in loader:
         total, count = total + float(x.double().abs().sum()), count + x.numel()

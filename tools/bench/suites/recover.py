@@ -47,7 +47,11 @@ class RecoverBenchmark:
         else:
             child, steps = digits_jobs.torch(folder, 2, _EPOCHS, checkpoint=True), JsonLinesFile(folder / "steps.jsonl")
         try:
-            _until(child, steps, lambda: len(steps.lines) >= self.steps and (contender != _OURS or steps.lines[-1]["workers"] == 2))
+            _until(
+                child,
+                steps,
+                lambda: len(steps.lines) >= self.steps and (contender != _OURS or steps.lines[-1]["workers"] == 2),
+            )
             victim = _worker(folder) if contender == _OURS else int((folder / "1.pid").read_text())
             steps.read_new()
             before, killed = len(steps.lines), time.perf_counter()
@@ -59,7 +63,12 @@ class RecoverBenchmark:
             both = time.perf_counter() - killed
         finally:
             child.stop()
-        return Sample(seconds, 2 * digits_jobs.BATCH_SIZE, statistics.fmean(line["loss"] for line in steps.lines[: self.steps]), {"s until both compute again": both})
+        return Sample(
+            seconds,
+            2 * digits_jobs.BATCH_SIZE,
+            statistics.fmean(line["loss"] for line in steps.lines[: self.steps]),
+            {"s until both compute again": both},
+        )
 
 
 def _until(child: Child, steps: JsonLinesFile, condition: Callable[[], bool]) -> None:

@@ -29,7 +29,9 @@ def _address_flags(addresses: Addresses, ports: Path) -> list[str]:
 
 def start_data_service(run_dir: Path, name: str, dataset: str, addresses: Addresses = FREE_PORTS) -> Child:
     """Starts a replica of rust-compute, which serves the dataset of a spec."""
-    return _start(run_dir, name, data_service_command(str(program(DATA_SERVICE)), dataset, addresses, port_file(run_dir, name)))
+    return _start(
+        run_dir, name, data_service_command(str(program(DATA_SERVICE)), dataset, addresses, port_file(run_dir, name))
+    )
 
 
 def start_orchestrator(
