@@ -17,10 +17,10 @@ type figures struct {
 	timings timings
 	rate    rate
 
-	incidents  uint64      // in the ledger
-	overtakes  uint64      // shards leased to a further worker because the first was late
-	recomputed uint64      // committed steps that were closed again
-	resumption *Resumption // from what the run last continued; nil where its open step was never lost
+	incidents    uint64      // in the ledger
+	secondLeases uint64      // shards leased to a further worker because the first was late
+	recomputed   uint64      // committed steps that were closed again
+	resumption   *Resumption // from what the run last continued; nil where its open step was never lost
 }
 
 // MetricsLine is one line of metrics.jsonl: a step that is closed and whose result the workers have

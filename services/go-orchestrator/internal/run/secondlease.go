@@ -15,7 +15,7 @@ func (m *Machine) secondLease(w *worker) []uint32 {
 		return shards
 	}
 	shards := m.step.lateLease(w, m.roster.workers, m.now, m.config.StragglerK)
-	m.figures.overtakes += uint64(len(shards))
+	m.figures.secondLeases += uint64(len(shards))
 	return shards
 }
 
