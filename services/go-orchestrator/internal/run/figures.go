@@ -40,7 +40,7 @@ type MetricsLine struct {
 	ExchangeSeconds ledger.Float `json:"exchange_seconds"`
 }
 
-// lineOf gives the line of a step of which everything but the parameters after it is known.
+// lineOf returns the line of a step of which everything but the parameters after it is known.
 func lineOf(step *ledger.Step) *MetricsLine {
 	return &MetricsLine{
 		Step: step.Step, Epoch: step.Epoch, Loss: ledger.Float(float64(step.LossSum) / step.DividedBy()),
@@ -87,7 +87,7 @@ func seconds(given float64) float64 {
 	return 0
 }
 
-// means gives the mean of each sum over the workers, and resets them.
+// means returns the mean of each sum over the workers, and resets them.
 func (t *timings) means() (data, compute, exchange ledger.Float) {
 	n := ledger.Float(max(1, len(t.workers)))
 	data, compute, exchange = ledger.Float(t.sum.Data)/n, ledger.Float(t.sum.Compute)/n, ledger.Float(t.sum.Exchange)/n
