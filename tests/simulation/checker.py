@@ -1,6 +1,8 @@
-"""Says whether a simulated history kept the promises: what an undisturbed run gives is worked out from scratch, and compared with everything that was seen.
+"""Decides whether a simulated history kept the promises.
 
-The made-up model's rules stand here a second time, in numpy, beside those of services/go-orchestrator/internal/simulation/model.go.
+It computes from scratch what an undisturbed run gives, and compares that with everything that was observed. The rules
+of the made-up model are implemented here a second time, in numpy; services/go-orchestrator/internal/simulation/model.go
+has them in Go.
 """
 
 from __future__ import annotations
@@ -72,7 +74,10 @@ def weight(kind: str, step: int, shard: int, samples: int) -> float:
 
 @dataclass(frozen=True)
 class Expected:
-    """A step of the undisturbed run. `samples`, `weights` and `losses` are by shard, `after` are the parameters that it leaves."""
+    """A step of the undisturbed run.
+
+    `samples`, `weights` and `losses` are by shard; `after` are the parameters that it leaves.
+    """
 
     step: int
     epoch: int
@@ -89,7 +94,7 @@ class Expected:
 
 
 def undisturbed(history: History) -> Iterator[Expected]:
-    """The run as it has to be, whatever happens to it."""
+    """The run as it must be, whatever happens to it."""
     seed, shards, batch, total = (history[name] for name in ("seed", "shards", "batch_size", "train_samples"))
     parameters = initial(history["elements"])
     kind = history["weights"]
@@ -129,7 +134,8 @@ def check(history: History) -> list[str]:
     steps = list(undisturbed(history))
     report = audit_ledger(io.BytesIO(history["ledger"].encode()))
     if (stop := report.audit.end.stop) is not None:
-        # How far the run had come then is the ledger's word; that it ended there, and nowhere else, is what the rest has to show.
+        # Only the ledger says how far the run was by then; that it ended there, and nowhere else, is for the rest to
+        # show.
         steps = steps[: stop.steps]
         if stop.reason not in history.get("stops", []):
             wrong.append(f"the run was stopped after {stop.steps} steps, and no script asked for that: {stop.reason}")
@@ -138,7 +144,9 @@ def check(history: History) -> list[str]:
     wrong += _check_deliveries(history, steps)
     for after, found in history["hashes"].items():
         if int(after) >= len(parameters) or found != sha256(parameters[int(after)]):
-            wrong.append(f"a worker reported parameters {found} after {after} steps, which the undisturbed run has not")
+            wrong.append(
+                f"a worker reported parameters {found} after {after} steps, which the undisturbed run does not have"
+            )
     if history["final"] != parameters[-1].hex():
         wrong.append("the final parameters are not those of the undisturbed run")
     wrong += _check_metrics(history, steps)
@@ -161,7 +169,7 @@ def _check_ledger(history: History, report: Report, steps: list[Expected], param
     ):
         wrong.append("the ledger's model is not that of this run")
     if audit.steps != len(steps) or audit.finished is None or audit.finished.params_hash != sha256(parameters[-1]):
-        wrong.append(f"the ledger ends after {audit.steps} of {len(steps)} steps, or with other parameters")
+        wrong.append(f"the ledger ends after {audit.steps} of {len(steps)} steps, or with different parameters")
     heads: dict[int, str] = {}
     acknowledged = {one["bytes"]: one["chain"] for one in history["acknowledged"] or []}
     ends: dict[int, int] = {}  # where the record of a step ends
@@ -177,10 +185,10 @@ def _check_ledger(history: History, report: Report, steps: list[Expected], param
             case ledger.Incident() as incident if not _has_reason(incident, history):
                 wrong.append(f"an incident without a reason: {incident.kind}, {incident.detail}")
             case ledger.Incident(kind="quarantine", name=name) if name != "worker-1":
-                wrong.append(f"{name} is in quarantine, but worker-1 lied")
+                wrong.append(f"{name} is quarantined, but worker-1 lied")
     for size, chain in acknowledged.items():
         if heads.get(size) != chain:
-            wrong.append(f"a commit up to byte {size} was acknowledged, and is not in the ledger any more")
+            wrong.append(f"a commit up to byte {size} was acknowledged, but is no longer in the ledger")
     for delivery in history["deliveries"] or []:
         if ends.get(delivery["step"], len(content) + 1) > delivery["acknowledged"]:
             wrong.append(f"a worker was given the sum of step {delivery['step']} before it was committed")
@@ -194,7 +202,7 @@ def _check_ledger(history: History, report: Report, steps: list[Expected], param
 
 
 def _has_reason(incident: ledger.Incident, history: dict[str, Any]) -> bool:
-    """Whether the world did something for which this is the right answer: worker-1 has a bad memory in some histories, and somebody lies in others."""
+    """Whether the world gave a reason for it: worker-1 has faulty memory in some histories, and lies in others."""
     if incident.kind == "divergence":
         return history["flipped"] > 0 and incident.name in ("", "worker-1")
     return bool(history["lies"]) and incident.kind != "replay"
@@ -202,7 +210,7 @@ def _has_reason(incident: ledger.Incident, history: dict[str, Any]) -> bool:
 
 def _check_step(step: ledger.Step, steps: list[Expected]) -> list[str]:
     if step.step >= len(steps):
-        return [f"the ledger has a step {step.step} that the run has not"]
+        return [f"the ledger has a step {step.step} that the run does not have"]
     expected = steps[step.step]
     shards = [shard for part in step.contributions for shard in part.shards]
     pairs = {
@@ -242,10 +250,11 @@ def _check_deliveries(history: History, steps: list[Expected]) -> list[str]:
             wrong.append(f"a worker was given a sum of step {delivery['step']} that is not that of the undisturbed run")
         elif delivery["divisor"] != steps[delivery["step"]].divisor:
             wrong.append(
-                f"a worker was told to divide step {delivery['step']} by {delivery['divisor']}, where the undisturbed run divides by {steps[delivery['step']].divisor}"
+                f"a worker was told to divide step {delivery['step']} by {delivery['divisor']}, but the undisturbed run"
+                f" divides by {steps[delivery['step']].divisor}"
             )
         if sha256(data) != delivery["hash"]:
-            wrong.append(f"a worker was given a sum of step {delivery['step']} whose hash is another")
+            wrong.append(f"a worker was given a sum of step {delivery['step']} with a different hash")
     missing = {step.step for step in steps} - {delivery["step"] for delivery in history["deliveries"] or []}
     return [*wrong, *(f"nobody was given the sum of step {step}" for step in sorted(missing))]
 

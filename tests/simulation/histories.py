@@ -1,4 +1,4 @@
-"""Runs the simulation and gives its histories."""
+"""Runs the simulation and yields its histories."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.simulation.checker import History, check, cut
 
 
 class SimulationFailed(RuntimeError):
-    """The program ended with an error."""
+    """The simulation ended with an error."""
 
 
 def histories(first: int, count: int, sabotage: str = "") -> Iterator[History]:
-    """The histories of the seeds [first, first + count), as they are played: the program waits for its reader."""
+    """Yields the histories of the seeds [first, first + count) as they are played: the program waits for its reader."""
     command = [
         os.environ["SIMULATE"],
         "--first",
@@ -34,13 +34,13 @@ def histories(first: int, count: int, sabotage: str = "") -> Iterator[History]:
 
 
 def history(seed: int) -> History:
-    """Of one seed."""
+    """The history of one seed."""
     (only,) = histories(seed, 1)
     return only
 
 
 def replay(seed: int) -> str:
-    """The command that plays a history again and tells what happens."""
+    """The command that plays a history again and logs what happens."""
     return f"./bazelw run //services/go-orchestrator/simulate -- --first {seed} --trace"
 
 
@@ -60,7 +60,7 @@ def judge(first: int, count: int) -> tuple[dict[int, list[str]], dict[str, int]]
     """Checks the seeds [first, first + count).
 
     Returns:
-        what is wrong, by seed; how often each kind of fault occurred, and what else a history can have.
+        What is wrong, by seed; and how often each kind of fault and each feature of a history occurred.
     """
     wrong: dict[int, list[str]] = {}
     faults: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Ledgers that the orchestrator's own code has written: no cut and no flipped byte goes unnoticed, at every position of one and at random ones of many."""
+"""No truncation and no flipped byte of a ledger goes unnoticed, at every position of one and at random ones of many."""
 
 import io
 import random
@@ -35,7 +35,7 @@ def test_every_byte_of_one_ledger() -> None:
     whole = read(content)
     for at in range(len(content)):
         flip_is_noticed(content, whole, at, 1 << at % 8)
-    # A shorter beginning is also that of two empty slots, which a crash at the very start leaves.
+    # A shorter prefix is also one of two empty slots, which a crash at the very start leaves.
     for size in range(21, len(content)):
         with pytest.raises(LedgerDamaged):
             read(content[:size])
@@ -53,7 +53,7 @@ def test_random_bytes_of_many_ledgers() -> None:
                 read(content[: dice.randrange(ledger.RECORDS_FROM, len(content))])
 
 
-def test_an_audit_tells_of_a_spoilt_slot() -> None:
+def test_an_audit_reports_a_spoilt_slot() -> None:
     (history,) = histories(1, 1)
     content = bytearray(history["ledger"].encode())
     content[20] ^= 1

@@ -1,4 +1,4 @@
-"""An orchestrator that breaks a promise on purpose is found out, by what the checker sees."""
+"""The checker detects an orchestrator that breaks a promise on purpose."""
 
 import pytest
 
@@ -12,13 +12,13 @@ from tests.simulation.histories import histories
         ("late-commit", "before it was committed"),
         ("no-sync", "the ledger is damaged"),
         ("flipped-gradient", "a sum of step"),
-        ("unchecked-checkpoint", "which the undisturbed run has not"),
+        ("unchecked-checkpoint", "which the undisturbed run does not have"),
     ],
 )
 def test_sabotage_is_found(sabotage: str, noticed: str) -> None:
     found: list[str] = []
     for history in histories(0, 300, sabotage):
-        # What the simulation notices itself is left out: the checker has to see it in the history.
+        # What the simulation itself noticed is left out: the checker must see it in the history.
         found += check({**history, "violations": []})
         if any(noticed in one for one in found):
             return

@@ -1,11 +1,11 @@
-"""More than 1,000 random histories, each checked against the run as it has to be."""
+"""More than 1,000 random histories, each checked against the undisturbed run."""
 
 import time
 
 from tests.simulation.histories import judge_all, replay
 
 SEEDS = 1_200
-# Every kind has to occur, or the histories test less than they say.
+# Every kind must occur, or the histories test less than they claim.
 FAULTS = {
     "all workers killed",
     "checkpoint damaged",

@@ -1,4 +1,4 @@
-"""Checks as many seeds as one likes."""
+"""Checks any number of seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A history that was tampered with is refuted, with the right reason."""
+"""A history that was tampered with is refuted for the right reason."""
 
 import copy
 import hashlib
@@ -16,7 +16,7 @@ Edit = Callable[[list[dict[str, Any]]], Any]
 
 
 def first(fits: Callable[[History], bool]) -> History:
-    """A history of that kind in which nothing is wrong."""
+    """The first history that fits and in which nothing is wrong."""
     for history in histories(0, 400):
         if not history["lies"] and history["epochs"] > 1 and history["elements"] > 2 and fits(history):
             assert check(history) == []
@@ -40,7 +40,7 @@ def whole() -> History:
 
 @pytest.fixture(scope="module")
 def merged() -> History:
-    """One whose last step is cut into fewer shards than the others, and whose shards have weights of their own."""
+    """A history whose last step is cut into fewer shards than the others, with unequal weights."""
 
     def fits(history: History) -> bool:
         used = {sum(count > 0 for count in step.samples) for step in undisturbed(history)}
@@ -61,7 +61,7 @@ def refuted(history: History, reason: str) -> None:
 
 
 def in_ledger(history: History, edit: Edit) -> History:
-    """The history with other records, chained and committed as they ought to be."""
+    """The history with edited records, chained and committed correctly."""
     records = records_of(history["ledger"].encode())
     edit(records)
     return {**history, "ledger": written(records).decode()}
@@ -78,13 +78,10 @@ def flip(text: str, position: int = 0) -> str:
 
 
 LEDGER: dict[str, tuple[Edit, str]] = {
-    "a step is dropped": (
-        lambda r: r.remove(steps(r)[2]),
-        "step 3 is recorded where step 2 is expected; step 2 is missing",
-    ),
+    "a step is dropped": (lambda r: r.remove(steps(r)[2]), "step 3 comes where step 2 has to be; step 2 is missing"),
     "a step comes twice": (
         lambda r: r.insert(r.index(steps(r)[2]), steps(r)[2]),
-        "step 2 is recorded where step 3 is expected",
+        "step 2 comes where step 3 has to be",
     ),
     "a shard is counted twice": (
         lambda r: steps(r)[1]["contributions"].append(steps(r)[1]["contributions"][-1]),
@@ -114,12 +111,12 @@ LEDGER: dict[str, tuple[Edit, str]] = {
         lambda r: steps(r)[1]["contributions"][-1]["shards"][-1].update(to=0),
         "not counted before step 2",
     ),
-    "no end": (lambda r: r.remove(next(one for one in r if one["type"] == "finished")), "or with other parameters"),
+    "no end": (lambda r: r.remove(next(one for one in r if one["type"] == "finished")), "or with different parameters"),
 }
 
 
 @pytest.mark.parametrize("name", LEDGER)
-def test_a_ledger_that_was_written_anew(whole: History, name: str) -> None:
+def test_a_ledger_that_was_rewritten(whole: History, name: str) -> None:
     edit, reason = LEDGER[name]
     refuted(in_ledger(whole, edit), reason)
 
@@ -179,11 +176,11 @@ def test_a_wrong_divisor_is_noticed_where_it_is_given(merged: History) -> None:
 
 
 def test_a_commit_that_is_lost(whole: History) -> None:
-    refuted(in_ledger(whole, lambda records: records.pop()), "was acknowledged, and is not in the ledger any more")
+    refuted(in_ledger(whole, lambda records: records.pop()), "was acknowledged, but is no longer in the ledger")
 
 
 def test_two_operands_of_the_tree_that_change_places(whole: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    # (a + c) + (b + d) is not always (a + b) + (c + d): a run that adds so is told apart.
+    # (a + c) + (b + d) is not always (a + b) + (c + d): a run that adds in this order is detected.
     right = list(undisturbed(whole))
 
     def swapped(sums: checker.Vector) -> checker.Vector:
@@ -211,7 +208,7 @@ def test_two_operands_of_the_tree_that_change_places(whole: History, monkeypatch
             lambda h: h["deliveries"][3].update(aggregate=flip(h["deliveries"][3]["aggregate"])),
             "that is not that of the undisturbed run",
         ),
-        (lambda h: h["deliveries"][3].update(hash=flip(h["deliveries"][3]["hash"])), "whose hash is another"),
+        (lambda h: h["deliveries"][3].update(hash=flip(h["deliveries"][3]["hash"])), "with a different hash"),
         (
             lambda h: h["deliveries"][3].update(acknowledged=h["deliveries"][3]["acknowledged"] - 1000),
             "before it was committed",
@@ -220,7 +217,7 @@ def test_two_operands_of_the_tree_that_change_places(whole: History, monkeypatch
             lambda h: h.update(deliveries=[d for d in h["deliveries"] if d["step"] != 2]),
             "nobody was given the sum of step 2",
         ),
-        (lambda h: h["hashes"].update({"2": flip(h["hashes"]["2"])}), "which the undisturbed run has not"),
+        (lambda h: h["hashes"].update({"2": flip(h["hashes"]["2"])}), "which the undisturbed run does not have"),
         (lambda h: h.update(final=flip(h["final"])), "the final parameters are not those of the undisturbed run"),
         (lambda h: h["metrics"].pop(1), "the lines of metrics are of the steps"),
         (

@@ -56,7 +56,7 @@ func check(t *testing.T, set *token.FileSet, importer types.Importer, path, file
 	return parsed, checked, info
 }
 
-// analyze gives what the analyzer says of a file in a package of that path.
+// analyze returns what the analyzer says of a file in a package of that path.
 func analyze(t *testing.T, path, file, source string) []string {
 	t.Helper()
 	set := token.NewFileSet()

@@ -18,7 +18,7 @@ type Clock interface {
 // System is the machine's clock.
 type System struct{}
 
-// Now gives the machine's time.
+// Now returns the machine's time.
 func (System) Now() time.Time { return time.Now() }
 
 // After is that of package time.
@@ -39,7 +39,7 @@ type waiter struct {
 // NewManual makes a clock that stands at a time.
 func NewManual(now time.Time) *Manual { return &Manual{now: now} }
 
-// Now gives the time that was set.
+// Now returns the time that was set.
 func (m *Manual) Now() time.Time {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()

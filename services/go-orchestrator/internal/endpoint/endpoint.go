@@ -24,7 +24,7 @@ func Listen(option, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// Reachable gives an address at which a process of this machine reaches a listener.
+// Reachable returns an address at which a process of this machine reaches a listener.
 func Reachable(listener net.Listener) string {
 	address, is := listener.Addr().(*net.TCPAddr)
 	if !is || !address.IP.IsUnspecified() {

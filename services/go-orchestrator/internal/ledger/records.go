@@ -230,7 +230,7 @@ func (f *Float) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*float64)(f))
 }
 
-// encode gives the body of a record's line.
+// encode returns the body of a record's line.
 func encode(record Record) ([]byte, error) {
 	fields, err := json.Marshal(record)
 	if err != nil {
@@ -257,12 +257,12 @@ func decode(body []byte) (Record, error) {
 	return nil, fmt.Errorf("the record type %q is unknown; use the release that wrote this ledger", head.Type)
 }
 
-// SpecOf gives the ledger's form of a spec.
+// SpecOf returns the ledger's form of a spec.
 func SpecOf(s protocol.Spec) Spec {
 	return Spec{s.Name, s.DType.String(), append([]uint64{}, s.Shape...)}
 }
 
-// Protocol gives the spec as messages have it; a type that this build does not know becomes
+// Protocol returns the spec as messages have it; a type that this build does not know becomes
 // unspecified.
 func (s Spec) Protocol() protocol.Spec {
 	return protocol.Spec{Name: s.Name, DType: protocol.ParseDType(s.DType), Shape: s.Shape}

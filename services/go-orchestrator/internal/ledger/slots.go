@@ -30,7 +30,7 @@ func (s slot) check() protocol.Hash {
 	return sha256.Sum256(fmt.Appendf(nil, "%d %d %s", s.Records, s.Bytes, s.Chain))
 }
 
-// line gives the slot's line, padded to its size.
+// line returns the slot's line, padded to its size.
 func (s slot) line() []byte {
 	s.Check = s.check()
 	text, err := json.Marshal(s)
@@ -40,7 +40,7 @@ func (s slot) line() []byte {
 	return append(append(text, bytes.Repeat([]byte(" "), slotBytes-1-len(text))...), '\n')
 }
 
-// readSlot gives nil for one that is not valid.
+// readSlot returns nil for one that is not valid.
 func readSlot(line []byte, number int) *slot {
 	var s slot
 	if json.Unmarshal(line, &s) != nil || s.Slot != number || s.Check != s.check() || !bytes.Equal(line, s.line()) {

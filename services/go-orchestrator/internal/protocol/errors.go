@@ -20,7 +20,7 @@ const (
 	Stop              = Action(tensor.ErrorAction_stop)
 )
 
-// String gives the schema's name.
+// String returns the schema's name.
 func (a Action) String() string { return cmp.Or(tensor.ErrorAction(a).String(), "unknown") }
 
 // Error is the one error that crosses the wire. It is a reply and a Go error, so that its kind
@@ -37,7 +37,7 @@ func Errorf(action Action, format string, args ...any) *Error {
 	return &Error{Action: action, Detail: fmt.Sprintf(format, args...)}
 }
 
-// Error gives the sentence.
+// Error returns the sentence.
 func (e *Error) Error() string { return e.Detail }
 
 // Kind names the message.

@@ -18,13 +18,13 @@ func ParseHash(what string, data []byte) (Hash, error) {
 	return hash, nil
 }
 
-// String gives the digest in hexadecimal, as the run's files show it.
+// String returns the digest in hexadecimal, as the run's files show it.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
-// Short gives the first 12 hexadecimal digits, enough for a person to compare two.
+// Short returns the first 12 hexadecimal digits, enough for a person to compare two.
 func (h Hash) Short() string { return hex.EncodeToString(h[:6]) }
 
-// MarshalText gives the hexadecimal form, for files.
+// MarshalText returns the hexadecimal form, for files.
 func (h Hash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
 
 // UnmarshalText reads the hexadecimal form.

@@ -32,10 +32,10 @@ const (
 	KindHeartbeat       = Kind(tensor.MessageType_heartbeat)
 )
 
-// Known says whether this build knows the message.
+// Known reports whether this build knows the message.
 func (k Kind) Known() bool { return tensor.MessageType(k).String() != "" }
 
-// String gives the schema's name.
+// String returns the schema's name.
 func (k Kind) String() string {
 	return cmp.Or(tensor.MessageType(k).String(), fmt.Sprintf("message type %d", uint16(k)))
 }

@@ -61,7 +61,7 @@ func (l *Layout) Elements() int { return l.elements }
 // Bytes that one gradient takes as float32.
 func (l *Layout) Bytes() int64 { return int64(l.elements) * 4 }
 
-// Range gives the elements [from, to) of tensor i in the flat vector.
+// Range returns the elements [from, to) of tensor i in the flat vector.
 func (l *Layout) Range(i int) (from, to int) { return l.starts[i], l.starts[i+1] }
 
 // At names the tensor that holds element i of the flat vector, and the position in it.

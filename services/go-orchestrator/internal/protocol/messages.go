@@ -150,5 +150,5 @@ const (
 	Refused            = Verdict(tensor.Verdict_refused)
 )
 
-// String gives the schema's name.
+// String returns the schema's name.
 func (v Verdict) String() string { return cmp.Or(tensor.Verdict(v).String(), "unknown") }

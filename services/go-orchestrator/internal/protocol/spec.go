@@ -28,7 +28,7 @@ const (
 	Int16       = DType(tensor.DataType_int16)
 )
 
-// String gives the name that torch uses, which is the schema's.
+// String returns the name that torch uses, which is the schema's.
 func (d DType) String() string {
 	return cmp.Or(tensor.DataType(d).String(), fmt.Sprintf("dtype(%d)", uint16(d)))
 }
@@ -51,7 +51,7 @@ func (d DType) Size() uint64 {
 	return 0
 }
 
-// Floating says whether the type can have a gradient.
+// Floating reports whether the type can have a gradient.
 func (d DType) Floating() bool {
 	return d == Float32 || d == Float64 || d == BFloat16 || d == Float16
 }
@@ -69,7 +69,7 @@ func (s Spec) String() string {
 	return fmt.Sprintf("%s %s [%s]", s.Name, s.DType, dims)
 }
 
-// Equal says whether name, type and shape are the same.
+// Equal reports whether name, type and shape are the same.
 func (s Spec) Equal(other Spec) bool {
 	return s.Name == other.Name && s.DType == other.DType && slices.Equal(s.Shape, other.Shape)
 }

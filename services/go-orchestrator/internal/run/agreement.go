@@ -49,7 +49,7 @@ type hashReport struct {
 // committed is how many steps are in the ledger.
 func (a *agreement) committed() uint64 { return uint64(len(a.history)) }
 
-// reference gives the hash of the run's parameters after that many steps, as far as it is known.
+// reference returns the hash of the run's parameters after that many steps, as far as it is known.
 func (a *agreement) reference(step uint64) (protocol.Hash, bool) {
 	switch {
 	case step < a.committed():

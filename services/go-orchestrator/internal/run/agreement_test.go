@@ -32,7 +32,7 @@ func (b *bench) closeFirst(n int) {
 	}
 }
 
-// reports gives a hash for each number of workers that report it: the first is {1}, the second {2},
+// reports makes a hash for each number of workers that report it: the first is {1}, the second {2},
 // and so on.
 func reports(workers ...int) []hashReport {
 	var all []hashReport

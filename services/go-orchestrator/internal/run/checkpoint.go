@@ -76,7 +76,7 @@ func (m *Machine) onCheckpointRequest(e CheckpointRequested) {
 		"needed", saving.wanted)
 }
 
-// Saving says whether a checkpoint is on its way to the disk, or will be.
+// Saving reports whether a checkpoint is on its way to the disk, or will be.
 func (m *Machine) Saving() bool {
 	return m.retention.saving.writing || m.retention.saving.wanted && m.openStepInSight()
 }

@@ -217,7 +217,7 @@ func equal(a, b any) bool {
 	return errX == nil && errY == nil && noX == noY && bytes.Equal(x, y)
 }
 
-// brief gives a value as JSON, or its beginning.
+// brief returns a value as JSON, or its beginning.
 func brief(v any) string {
 	if _, is := v.(absent); is {
 		return "nothing"

@@ -18,7 +18,7 @@ type dispute struct {
 	third  uint32             // who computes them now, or nobody
 }
 
-// disputed gives the dispute about a contribution, or nil.
+// disputed returns the dispute about a contribution, or nil.
 func (s *step) disputed(first *tree.Contribution) *dispute {
 	for _, d := range s.disputes {
 		if d.first == first {
@@ -37,7 +37,7 @@ func result(u *protocol.Update) *tree.Contribution {
 	return &tree.Contribution{Digest: u.Digest, Reports: u.Reports}
 }
 
-// inDoubt says whether a complete sum has to wait for a comparison that somebody can make. Where
+// inDoubt reports whether a complete sum has to wait for a comparison that somebody can make. Where
 // nobody is left to settle a dispute, the first result counts, and the incident says so.
 func (m *Machine) inDoubt() bool {
 	s := &m.step
@@ -70,7 +70,7 @@ func (m *Machine) inDoubt() bool {
 	return false
 }
 
-// another says whether a worker other than those named could compute shards of the open step.
+// another reports whether a worker other than those named could compute shards of the open step.
 func (m *Machine) another(than ...uint32) bool {
 	return m.roster.any(func(w *worker) bool { return m.canReach(w) && !slices.Contains(than, w.id) })
 }

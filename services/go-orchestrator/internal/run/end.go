@@ -58,7 +58,7 @@ func (m *Machine) onStopByScript(w *worker, reason string) {
 	}
 }
 
-// stopIn gives the record of the stop that a step's reports ask for, or nil. The reason of the
+// stopIn returns the record of the stop that a step's reports ask for, or nil. The reason of the
 // lowest shard counts, so that the record is the same for any number of workers.
 func (m *Machine) stopIn(contributions []*tree.Contribution) *ledger.Stop {
 	next := m.step.number + 1

@@ -16,7 +16,7 @@ func (b *bench) askStop(peer Peer, step uint64, reason string) {
 		Stop: reason}})
 }
 
-// recorded gives the ledger's records of one kind.
+// recorded returns the ledger's records of one kind.
 func recorded[T ledger.Record](b *bench) []T {
 	var found []T
 	for _, record := range b.committed {

@@ -17,10 +17,10 @@ type figures struct {
 	timings timings
 	rate    rate
 
-	incidents  uint64      // in the ledger
-	overtakes  uint64      // shards leased to a further worker because the first was late
-	recomputed uint64      // committed steps that were closed again
-	resumption *Resumption // from what the run last continued; nil where its open step was never lost
+	incidents    uint64      // in the ledger
+	secondLeases uint64      // shards leased to a further worker because the first was late
+	recomputed   uint64      // committed steps that were closed again
+	resumption   *Resumption // from what the run last continued; nil where its open step was never lost
 }
 
 // MetricsLine is one line of metrics.jsonl: a step that is closed and whose result the workers have
@@ -40,7 +40,7 @@ type MetricsLine struct {
 	ExchangeSeconds ledger.Float `json:"exchange_seconds"`
 }
 
-// lineOf gives the line of a step of which everything but the parameters after it is known.
+// lineOf returns the line of a step of which everything but the parameters after it is known.
 func lineOf(step *ledger.Step) *MetricsLine {
 	return &MetricsLine{
 		Step: step.Step, Epoch: step.Epoch, Loss: ledger.Float(float64(step.LossSum) / step.DividedBy()),
@@ -87,7 +87,7 @@ func seconds(given float64) float64 {
 	return 0
 }
 
-// means gives the mean of each sum over the workers, and resets them.
+// means returns the mean of each sum over the workers, and resets them.
 func (t *timings) means() (data, compute, exchange ledger.Float) {
 	n := ledger.Float(max(1, len(t.workers)))
 	data, compute, exchange = ledger.Float(t.sum.Data)/n, ledger.Float(t.sum.Compute)/n, ledger.Float(t.sum.Exchange)/n

@@ -39,8 +39,9 @@ func (l *lateness) longest() float64 {
 	return slices.Max(l.seconds[:])
 }
 
-// late says whether some pieces have taken longer than median + k * MAD of the observations, times
-// their number. MAD is the median absolute deviation: the median of the distances from the median.
+// late reports whether some pieces have taken longer than median + k * MAD of the observations,
+// times their number. MAD is the median absolute deviation: the median of the distances from the
+// median.
 func (l *lateness) late(elapsed time.Duration, pieces int, k float64) bool {
 	seconds := slices.Clone(l.seconds[:min(l.count, len(l.seconds))])
 	if len(seconds) == 0 {
@@ -56,7 +57,7 @@ func (l *lateness) late(elapsed time.Duration, pieces int, k float64) bool {
 	return elapsed >= leastLateness && elapsed.Seconds() > float64(pieces)*(center+k*median(seconds))
 }
 
-// overdue says whether one piece has taken several times as long as the longest of the
+// overdue reports whether one piece has taken several times as long as the longest of the
 // observations: for what is of several kinds, so that the median says nothing about any of them.
 func (l *lateness) overdue(elapsed time.Duration) bool {
 	times := 2.0
@@ -69,8 +70,8 @@ func (l *lateness) overdue(elapsed time.Duration) bool {
 	return elapsed >= leastLateness && elapsed.Seconds() > times*l.longest()
 }
 
-// median gives the median of at least one value, and sorts them. Of an even number it is the upper
-// one of the two in the middle, element n/2 counted from 0, and not their mean. This is the
+// median returns the median of at least one value, and sorts them. Of an even number it is the
+// upper one of the two in the middle, element n/2 counted from 0, and not their mean. This is the
 // definition in all of Pangea: the simulated histories depend on it, and the workers' data client
 // (native/core/lateness.rs) follows it.
 func median(values []float64) float64 {

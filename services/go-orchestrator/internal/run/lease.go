@@ -86,7 +86,7 @@ func (m *Machine) lease(w *worker) protocol.Reply {
 	return protocol.Lease{Step: s.number, Epoch: epoch, EpochStep: epochStep, Shards: shards, Separate: s.separate(shards)}
 }
 
-// present gives the workers that a new step's shards are divided between.
+// present returns the workers that a new step's shards are divided between.
 func (m *Machine) present() []*worker {
 	var present []*worker
 	for _, w := range m.roster.workers {
@@ -97,12 +97,12 @@ func (m *Machine) present() []*worker {
 	return present
 }
 
-// canReach says whether a worker takes part in the open step, now or when it has applied the
+// canReach reports whether a worker takes part in the open step, now or when it has applied the
 // aggregates that are kept.
 func (m *Machine) canReach(w *worker) bool {
 	return !w.needsSnapshot && w.responsive() && m.reachable(w.step)
 }
 
-// openStepInSight says whether a worker is there that holds the open step, or will when it has
+// openStepInSight reports whether a worker is there that holds the open step, or will when it has
 // applied the aggregates that are kept.
 func (m *Machine) openStepInSight() bool { return m.roster.any(m.canReach) }

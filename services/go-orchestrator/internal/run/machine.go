@@ -139,7 +139,7 @@ func (m *Machine) settle() {
 	}
 }
 
-// answer gives what a waiting worker is to do now, or nil when it has to wait. The order of the
+// answer returns what a waiting worker is to do now, or nil when it has to wait. The order of the
 // cases matters: a worker is first brought to the open step, then asked for its state if that is
 // wanted there, and only then told of the end or given a lease.
 func (m *Machine) answer(w *worker) protocol.Reply {
@@ -215,13 +215,13 @@ func (m *Machine) stopping(refused protocol.Kind) *protocol.Error {
 	return err
 }
 
-// reachable says whether parameters of that many steps can be brought to the open step by the
+// reachable reports whether parameters of that many steps can be brought to the open step by the
 // aggregates that are kept.
 func (m *Machine) reachable(step uint64) bool {
 	return step == m.step.number || m.retention.aggregate(step) != nil
 }
 
-// replaying says whether the open step is in the ledger already: the workers that are there need
+// replaying reports whether the open step is in the ledger already: the workers that are there need
 // its sum again.
 func (m *Machine) replaying() bool { return m.step.number < m.agreement.committed() }
 

@@ -78,7 +78,7 @@ func (b *bench) carryOut(effects []Effect) {
 	}
 }
 
-// take gives the replies that a peer got since the last call.
+// take returns the replies that a peer got since the last call.
 func (b *bench) take(peer Peer) []protocol.Reply {
 	replies := b.replies[peer]
 	delete(b.replies, peer)

@@ -46,7 +46,7 @@ type closedStep struct {
 	contributions []*tree.Contribution
 }
 
-// aggregate gives the one of a step, or nil where it is not kept.
+// aggregate returns the one of a step, or nil where it is not kept.
 func (r *retention) aggregate(step uint64) *protocol.Aggregate {
 	if len(r.aggregates) == 0 || step < r.aggregates[0].Step || step-r.aggregates[0].Step >= uint64(len(r.aggregates)) {
 		return nil
@@ -61,7 +61,7 @@ func (r *retention) closed(aggregate *protocol.Aggregate, contributions []*tree.
 	r.recent = r.recent[max(0, len(r.recent)-keepAtLeast):]
 }
 
-// dropOldest gives the step whose aggregate it dropped.
+// dropOldest returns the step whose aggregate it dropped.
 func (r *retention) dropOldest() uint64 {
 	oldest := r.aggregates[0]
 	r.aggregates = r.aggregates[1:]
@@ -69,7 +69,7 @@ func (r *retention) dropOldest() uint64 {
 	return oldest.Step
 }
 
-// contradicted gives the contribution to a closed step that an update of the same shards differs
+// contradicted returns the contribution to a closed step that an update of the same shards differs
 // from, or nil.
 func (r *retention) contradicted(u *protocol.Update) *tree.Contribution {
 	for _, step := range r.recent {
@@ -117,8 +117,8 @@ func (r *retention) forget(file string) {
 	r.checkpoints = slices.DeleteFunc(r.checkpoints, func(c ledger.Checkpoint) bool { return c.File == file })
 }
 
-// checkpointNeeded says whether a step is further than the newest checkpoint, on the disk or on its
-// way there.
+// checkpointNeeded reports whether a step is further than the newest checkpoint, on the disk or on
+// its way there.
 func (r *retention) checkpointNeeded(step uint64) bool {
 	if r.saving.writing && r.saving.step >= step {
 		return false
@@ -136,5 +136,5 @@ type saving struct {
 	failure string    // why the last one could not be written; "" when it was
 }
 
-// due says whether a worker is to be asked for its state now.
+// due reports whether a worker is to be asked for its state now.
 func (s *saving) due() bool { return s.wanted && !s.writing }

@@ -69,10 +69,10 @@ type worker struct {
 	hanging bool
 }
 
-// responsive says whether a worker can be waited for.
+// responsive reports whether a worker can be waited for.
 func (w *worker) responsive() bool { return !w.silent && !w.hanging }
 
-// find gives the worker of a connection, or nil.
+// find returns the worker of a connection, or nil.
 func (r *roster) find(peer Peer) *worker {
 	for _, w := range r.workers {
 		if w.peer == peer {
@@ -82,7 +82,7 @@ func (r *roster) find(peer Peer) *worker {
 	return nil
 }
 
-// byID gives a worker that is connected, or nil.
+// byID returns a worker that is connected, or nil.
 func (r *roster) byID(id uint32) *worker {
 	for _, w := range r.workers {
 		if w.id == id {
@@ -92,7 +92,7 @@ func (r *roster) byID(id uint32) *worker {
 	return nil
 }
 
-// add gives a worker its id.
+// add assigns an id to a worker, and adds it.
 func (r *roster) add(w *worker) {
 	r.lastID++
 	r.joined = true
@@ -111,11 +111,11 @@ func (r *roster) remove(w *worker) {
 	r.workers = slices.DeleteFunc(r.workers, func(other *worker) bool { return other == w })
 }
 
-// any says whether a worker fits.
+// any reports whether a worker fits.
 func (r *roster) any(fits func(w *worker) bool) bool { return slices.ContainsFunc(r.workers, fits) }
 
-// furthest gives the verified worker with the most steps among those that fit; nil if none does. Of
-// several the one that joined first.
+// furthest returns the verified worker with the most steps among those that fit; nil if none does.
+// Of several the one that joined first.
 func (r *roster) furthest(fits func(w *worker) bool) *worker {
 	var best *worker
 	for _, w := range r.workers {
@@ -126,7 +126,7 @@ func (r *roster) furthest(fits func(w *worker) bool) *worker {
 	return best
 }
 
-// snapshotNeeded says whether a worker waits for a snapshot.
+// snapshotNeeded reports whether a worker waits for a snapshot.
 func (r *roster) snapshotNeeded() bool {
 	return r.any(func(w *worker) bool { return w.needsSnapshot && w.waiting })
 }

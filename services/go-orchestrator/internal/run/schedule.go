@@ -45,7 +45,7 @@ func NewSchedule(settings protocol.Settings, samples uint64) (Schedule, error) {
 	return s, nil
 }
 
-// Locate gives the epoch of a step of the run, and the step's number in that epoch.
+// Locate returns the epoch of a step of the run, and the step's number in that epoch.
 func (s Schedule) Locate(step uint64) (epoch, epochStep uint32) {
 	return uint32(step / s.EpochSteps), uint32(step % s.EpochSteps)
 }
@@ -56,7 +56,7 @@ func (s Schedule) StepSamples(step uint64) uint64 {
 	return min(s.BatchSize, s.Samples-first)
 }
 
-// ShardRange gives the positions [from, to) in the epoch's order of the samples of a shard; there
+// ShardRange returns the positions [from, to) in the epoch's order of the samples of a shard; there
 // may be none.
 func (s Schedule) ShardRange(step uint64, shard uint32) (from, to uint64) {
 	first, n := step%s.EpochSteps*s.BatchSize, s.StepSamples(step)

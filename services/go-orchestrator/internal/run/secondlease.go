@@ -15,7 +15,7 @@ func (m *Machine) secondLease(w *worker) []uint32 {
 		return shards
 	}
 	shards := m.step.lateLease(w, m.roster.workers, m.now, m.config.StragglerK)
-	m.figures.overtakes += uint64(len(shards))
+	m.figures.secondLeases += uint64(len(shards))
 	return shards
 }
 
@@ -35,7 +35,7 @@ func (s *step) thirdLease(worker uint32) []uint32 {
 	return nil
 }
 
-// checkLease gives shards that two workers are to compute and only one does.
+// checkLease returns shards that two workers are to compute and only one does.
 func (s *step) checkLease(worker uint32) []uint32 {
 	var shards []uint32
 	for number := range s.shards {
@@ -48,7 +48,7 @@ func (s *step) checkLease(worker uint32) []uint32 {
 	return shards
 }
 
-// lateLease gives what another worker is late with: all that it has not sent, so that both group
+// lateLease returns what another worker is late with: all that it has not sent, so that both group
 // the shards alike and their bits can be compared. The worker that takes them over can be late,
 // too: the n-th one is waited for n times as long before the next is asked.
 func (s *step) lateLease(w *worker, workers []*worker, now time.Time, k float64) []uint32 {

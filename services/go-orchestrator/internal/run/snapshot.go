@@ -7,18 +7,18 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// snapshotWanted says whether a worker has to be asked for its state: another one waits for it, and
-// nobody has been asked yet.
+// snapshotWanted reports whether a worker has to be asked for its state: another one waits for it,
+// and nobody has been asked yet.
 func (m *Machine) snapshotWanted() bool {
 	return m.retention.snapshot == nil && m.retention.donor == nil && m.roster.snapshotNeeded()
 }
 
-// donorInSight says whether a worker is there whose state another one may wait for.
+// donorInSight reports whether a worker is there whose state another one may wait for.
 func (m *Machine) donorInSight() bool {
 	return m.roster.any(func(w *worker) bool { return !w.needsSnapshot && w.responsive() && m.donates(w) })
 }
 
-// donates says whether a worker can be asked for its state.
+// donates reports whether a worker can be asked for its state.
 func (m *Machine) donates(w *worker) bool { return !w.cannotDonate && !m.now.Before(w.noDonorUntil) }
 
 func (m *Machine) onSnapshot(e SnapshotReceived) {

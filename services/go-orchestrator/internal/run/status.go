@@ -44,7 +44,7 @@ func (m *Machine) Status() Status {
 	s := Status{
 		RunID: m.config.RunID, State: m.state, Step: m.step.number, Committed: m.agreement.committed(),
 		Replaying: m.replaying(), TotalSteps: m.totalSteps(),
-		Loss: m.figures.loss, SamplesPerSecond: m.figures.rate.perSecond(), SecondLeases: m.figures.overtakes,
+		Loss: m.figures.loss, SamplesPerSecond: m.figures.rate.perSecond(), SecondLeases: m.figures.secondLeases,
 		Workers:         []WorkerStatus{},
 		RecomputedSteps: m.figures.recomputed, ResumedFrom: m.figures.resumption, Incidents: m.figures.incidents,
 		Stopped:         m.end.reason(),

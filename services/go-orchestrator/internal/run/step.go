@@ -90,7 +90,7 @@ func (m *Machine) restartStep() {
 	m.step.retries = retries
 }
 
-// verified says whether a shard is to be computed by two workers. It is a pure function of its
+// verified reports whether a shard is to be computed by two workers. It is a pure function of its
 // arguments, so that a replay compares the same shards.
 func verified(fraction float64, seed, step uint64, shard uint32) bool {
 	if fraction <= 0 {
@@ -120,7 +120,7 @@ func (s *step) divide(present []*worker, now time.Time) {
 	}
 }
 
-// unfinished gives the shards of an owner whose results have not arrived.
+// unfinished returns the shards of an owner whose results have not arrived.
 func (s *step) unfinished(owner uint32) []uint32 {
 	var shards []uint32
 	for number := range s.shards {
@@ -131,7 +131,7 @@ func (s *step) unfinished(owner uint32) []uint32 {
 	return shards
 }
 
-// separate gives those of the shards that are submitted alone.
+// separate returns those of the shards that are submitted alone.
 func (s *step) separate(shards []uint32) []uint32 {
 	var separate []uint32
 	for _, number := range shards {
@@ -188,7 +188,7 @@ func (s *step) received(worker uint32, node tree.Node, now time.Time) {
 	}
 }
 
-// computes gives the worker whose bits of a shard are, or will be, part of the sum.
+// computes returns the worker whose bits of a shard are, or will be, part of the sum.
 func (s *step) computes(number uint32) uint32 {
 	if c := s.tree.At(number); c != nil {
 		return c.Worker

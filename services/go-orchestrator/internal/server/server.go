@@ -179,7 +179,7 @@ loop:
 	return s.failure
 }
 
-// idleAfterFinish says whether the run is finished and nobody needs this process any more.
+// idleAfterFinish reports whether the run is finished and nobody needs this process any more.
 func (s *Server) idleAfterFinish() bool {
 	if s.machine.State() != run.Finished || s.connections() > 0 || s.machine.Saving() {
 		s.idleFrom = time.Time{}
@@ -297,7 +297,7 @@ func (s *Server) forget(id run.Peer) {
 	s.config.Metrics.Connections.Dec()
 }
 
-// post gives an event to the loop, unless that has ended.
+// post passes an event to the loop, unless that has ended.
 func (s *Server) post(event run.Event) {
 	select {
 	case s.events <- event:

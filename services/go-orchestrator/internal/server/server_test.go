@@ -241,7 +241,7 @@ func gradient(step uint64, node tree.Node, elements int) []float32 {
 }
 
 // train plays a worker to the end of the run, whose parameters are nothing but the number of steps.
-// It gives the hashes of the aggregates.
+// It returns the hashes of the aggregates.
 func (w *worker) train() (hashes []protocol.Hash, err error) {
 	if reply, err := w.ask(wiretest.Join(testJoin())); err != nil {
 		return nil, err

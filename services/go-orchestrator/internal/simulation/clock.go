@@ -62,7 +62,7 @@ func (c *clock) run(limit time.Duration, done func() bool) {
 	}
 }
 
-// between gives a random duration.
+// between returns a random duration.
 func (c *clock) between(low, high time.Duration) time.Duration {
 	return low + time.Duration(c.dice.Int64N(int64(high-low)+1))
 }

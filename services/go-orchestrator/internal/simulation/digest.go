@@ -36,7 +36,7 @@ func DigestOf(first, count uint64) (Digests, error) {
 	return Digests{protocol.Hash(all.Sum(nil)), protocol.Hash(decisions.Sum(nil))}, nil
 }
 
-// withoutWording gives the history as it would be with any other sentences in its incidents:
+// withoutWording returns the history as it would be with any other sentences in its incidents:
 // without these, and without the ledger's positions and chain hashes, which depend on them.
 func (h History) withoutWording() (History, error) {
 	var ledger bytes.Buffer

@@ -116,7 +116,7 @@ func (d *disk) losePower() {
 	d.current = slices.Clone(d.durable)
 }
 
-// head gives the chain hash of the record that ends at a byte of the file.
+// head returns the chain hash of the record that ends at a byte of the file.
 func (d *disk) head(end int64) string {
 	const from = len(`{"chain":"`)
 	line := d.current[:end-1]

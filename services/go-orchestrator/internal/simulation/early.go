@@ -43,7 +43,7 @@ func (w *world) leaveLoop() {
 	w.clock.after(w.clock.between(0, faultySeconds/10), w.leaveLoop)
 }
 
-// asksForEnd gives the reason for which a shard asks for the end of the run, or "".
+// asksForEnd returns the reason for which a shard asks for the end of the run, or "".
 func (e early) asksForEnd(step, samples uint64) string {
 	if e.shards && step+1 == e.steps && samples > 0 {
 		return enough

@@ -102,7 +102,7 @@ func (w *world) checkScenario() {
 	}
 }
 
-// expected says whether something happened that justifies an error in the log.
+// expected reports whether something happened that justifies an error in the log.
 func (w *world) expected(message string) bool {
 	faults := w.history.Faults
 	switch {

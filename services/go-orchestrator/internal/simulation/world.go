@@ -191,10 +191,10 @@ func (w *world) config() run.Config {
 		KeepCheckpoints: 2, VerifyFraction: w.verify, StragglerK: 5, Strict: true}
 }
 
-// calm says whether nothing goes wrong except for what the history is about.
+// calm reports whether nothing goes wrong except for what the history is about.
 func (w *world) calm() bool { return w.lies || w.flips || w.stops || w.hangs }
 
-// faulty says whether things still go wrong.
+// faulty reports whether things still go wrong.
 func (w *world) faulty() bool { return !w.calm() && w.clock.now.Sub(w.began) < faultySeconds }
 
 // disturb causes one fault, and schedules the next.

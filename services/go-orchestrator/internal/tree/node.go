@@ -26,7 +26,7 @@ func (n Node) Check(shards uint32) error {
 	return nil
 }
 
-// String gives the shards as people write them.
+// String returns the shards as people write them.
 func (n Node) String() string {
 	if n.Count == 1 {
 		return fmt.Sprintf("shard %d", n.First)
@@ -40,7 +40,7 @@ func (n Node) parent() Node { return Node{n.First &^ (2*n.Count - 1), 2 * n.Coun
 // sibling is the other child of the parent.
 func (n Node) sibling() Node { return Node{n.First ^ n.Count, n.Count} }
 
-// left says whether n is the first child of its parent: the left operand of the sum.
+// left reports whether n is the first child of its parent: the left operand of the sum.
 func (n Node) left() bool { return n.First&n.Count == 0 }
 
 // Cover cuts ascending shards into the fewest nodes: what a worker that holds these shards submits.

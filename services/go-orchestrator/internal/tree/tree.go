@@ -58,8 +58,8 @@ func (t *Tree) Compare(c *Contribution) (Outcome, *Contribution) {
 	return Fresh, nil
 }
 
-// SameResult says whether two contributions to the same shards have the same bits, in the gradients
-// and in all that is reported of them.
+// SameResult reports whether two contributions to the same shards have the same bits, in the
+// gradients and in all that is reported of them.
 func (c *Contribution) SameResult(other *Contribution) bool {
 	return c.Digest.Equal(other.Digest) && slices.Equal(c.Reports, other.Reports)
 }
@@ -89,10 +89,10 @@ func (t *Tree) Insert(c *Contribution, sum *vector.Vector) {
 	}
 }
 
-// Has says whether the shard has arrived.
+// Has reports whether the shard has arrived.
 func (t *Tree) Has(shard uint32) bool { return t.from[shard] != nil }
 
-// Root gives the sum over all shards, which then belongs to the caller, or nil while some are
+// Root returns the sum over all shards, which then belongs to the caller, or nil while some are
 // missing.
 func (t *Tree) Root() *vector.Vector {
 	root := Node{0, t.shards}
@@ -110,10 +110,10 @@ func (t *Tree) Reports() []protocol.Report {
 	return reports
 }
 
-// At gives the contribution that holds a shard, or nil.
+// At returns the contribution that holds a shard, or nil.
 func (t *Tree) At(shard uint32) *Contribution { return t.from[shard] }
 
-// Complete says whether all shards have arrived.
+// Complete reports whether all shards have arrived.
 func (t *Tree) Complete() bool { return t.sums[Node{0, t.shards}] != nil }
 
 // Contributions that have arrived, ascending.
@@ -140,7 +140,7 @@ func Losses(reports []protocol.Report) float64 {
 	return addUp(reports, func(r protocol.Report) float64 { return r.LossSum })
 }
 
-// Divisor gives what the sums of a step are divided by: the weights of the shards, added in the
+// Divisor returns what the sums of a step are divided by: the weights of the shards, added in the
 // same tree, or 1 where their losses are sums. The length must be a power of two.
 func Divisor(reports []protocol.Report) float64 {
 	for _, r := range reports {

@@ -27,7 +27,7 @@ func reference(leaves [][]float32) []float32 {
 	return left
 }
 
-// leavesOf gives gradients whose sum depends on the order of the additions.
+// leavesOf returns gradients whose sum depends on the order of the additions.
 func leavesOf(source *rand.Rand, shards int) [][]float32 {
 	leaves := make([][]float32, shards)
 	for s := range leaves {

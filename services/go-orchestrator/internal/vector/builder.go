@@ -10,7 +10,7 @@ import (
 // it, never store it.
 type Digest []uint64
 
-// Equal says whether the digests are those of the same bits.
+// Equal reports whether the digests are those of the same bits.
 func (d Digest) Equal(other Digest) bool { return slices.Equal(d, other) }
 
 var digestSeed = maphash.MakeSeed()
@@ -74,7 +74,7 @@ func (b *Builder) Write(data []byte) error {
 // Filled is how many elements have arrived.
 func (b *Builder) Filled() int { return b.filled }
 
-// Finish gives the full vector, with one holder. It panics when elements are missing: the caller
+// Finish returns the full vector, with one holder. It panics when elements are missing: the caller
 // has counted them.
 func (b *Builder) Finish() (*Vector, Digest) {
 	if b.filled != b.vector.elements {

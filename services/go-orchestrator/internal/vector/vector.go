@@ -25,7 +25,7 @@ type Vector struct {
 // Elements in the vector.
 func (v *Vector) Elements() int { return v.elements }
 
-// Blocks gives the memory itself. Only a sole holder may write to it.
+// Blocks returns the memory itself. Only a sole holder may write to it.
 func (v *Vector) Blocks() [][]float32 { return v.blocks }
 
 // Retain adds a holder.
@@ -84,8 +84,8 @@ func Bytes(floats []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(floats))), len(floats)*4)
 }
 
-// NotFinite gives the position of the first NaN or Inf, or -1. It looks at two elements at a time:
-// the exponent bits of such a number are all ones, so adding one to the exponent's lowest bit
+// NotFinite returns the position of the first NaN or Inf, or -1. It looks at two elements at a
+// time: the exponent bits of such a number are all ones, so adding one to the exponent's lowest bit
 // carries into the sign's place.
 func NotFinite(floats []float32) int {
 	const exponents, one, carried = 0x7f800000_7f800000, 0x00800000_00800000, 0x80000000_80000000

@@ -39,7 +39,7 @@ func (b *Bulk) Frames() int { return len(b.frames) }
 // Bytes of the payloads of all frames.
 func (b *Bulk) Bytes() int64 { return b.bytes }
 
-// Frame gives frame i.
+// Frame returns frame i.
 func (b *Bulk) Frame(i int) (Frame, error) {
 	f := &b.frames[i]
 	f.once.Do(func() { f.frame, f.err = b.encode(i) })
@@ -49,8 +49,8 @@ func (b *Bulk) Frame(i int) (Frame, error) {
 // Piece is a part of a tensor: elements [From, To) of the flat vector.
 type Piece struct{ Tensor, From, To int }
 
-// Cut gives the pieces of each frame of a gradient: not across blocks, at most 4 MiB and 256 pieces
-// in a frame.
+// Cut returns the pieces of each frame of a gradient: not across blocks, at most 4 MiB and 256
+// pieces in a frame.
 func Cut(layout *protocol.Layout) [][]Piece {
 	var frames [][]Piece
 	var pieces []Piece

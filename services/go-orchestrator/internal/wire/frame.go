@@ -17,10 +17,10 @@ type Frame struct {
 	payload [][]byte
 }
 
-// Payload gives pointers to a frame's payloads, to be set as a Data field of the message.
+// Payload holds pointers to a frame's payloads, to be set as a Data field of the message.
 type Payload struct{ pointers capnp.PointerList }
 
-// At gives the pointer to a payload.
+// At returns the pointer to a payload.
 func (p Payload) At(i int) (capnp.Ptr, error) { return p.pointers.At(i) }
 
 // NewFrame encodes a message. fill sets all but the payloads in the usual way and places those with
@@ -110,7 +110,7 @@ func tableBytes(segments int) int { return (segments/2 + 1) * 8 }
 
 var padding [8]byte
 
-// Buffers gives the frame for one writev, as the message of that request. The payloads are not
+// Buffers returns the frame for one writev, as the message of that request. The payloads are not
 // copied; the first segment is, so that one encoded frame serves many peers.
 func (f Frame) Buffers(request uint64) (net.Buffers, error) {
 	segments := len(f.payload) + 1

@@ -31,7 +31,7 @@ func DefaultLimits(frameBytes int64) Limits {
 // from the stream.
 type FrameError struct{ Reason string }
 
-// Error gives the reason.
+// Error returns the reason.
 func (e *FrameError) Error() string { return e.Reason }
 
 // Reader reads frames from a stream. It keeps one buffer, which grows with the largest frame that

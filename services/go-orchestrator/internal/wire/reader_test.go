@@ -19,7 +19,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/wiretest"
 )
 
-// stream gives the bytes of frames as they travel.
+// stream returns the bytes of frames as they travel.
 func stream(t *testing.T, request uint64, frames ...wire.Frame) []byte {
 	t.Helper()
 	var out bytes.Buffer
