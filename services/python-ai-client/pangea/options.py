@@ -69,7 +69,14 @@ def _dataset(_context: click.Context, _parameter: click.Parameter, value: str) -
 _SHARED = (
     click.option("--workers", type=click.IntRange(1, 256), default=Settings.workers, show_default=True, help="Worker processes."),
     click.option("--data-replicas", type=click.IntRange(1, 16), default=Settings.data_replicas, show_default=True, help="Processes that serve the data."),
-    click.option("--dataset", default=Settings.dataset, show_default=True, callback=_dataset, metavar="SPEC", help="What is trained on, such as csv:points.csv,shape=2; docs/how-to/data.md lists all formats."),
+    click.option(
+        "--dataset",
+        default=Settings.dataset,
+        show_default=True,
+        callback=_dataset,
+        metavar="SPEC",
+        help="What is trained on, such as csv:points.csv,shape=2; docs/how-to/data.md lists all formats.",
+    ),
     click.option("--batch-size", type=click.IntRange(1, 1 << 20), default=Settings.batch_size, show_default=True, help="Samples of a step, over all workers."),
     click.option("--shards", type=int, default=Settings.shards, show_default=True, callback=_power_of_two, help="Micro-batches of a step; a power of two."),
     click.option(
