@@ -56,6 +56,7 @@ def _power_of_two(_context: click.Context, _parameter: click.Parameter, value: i
 
 
 def _dataset(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    # The default needs no program to be known.
     if value == Settings.dataset:
         return value
     try:
