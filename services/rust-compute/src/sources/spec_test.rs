@@ -160,6 +160,18 @@ fn a_wrong_spec_is_refused_with_the_reason_and_the_grammar() {
     }
 }
 
+#[test]
+fn the_grammar_shows_the_defaults() {
+    for (shortest, kind) in [("csv:/a,shape=1x8x8", "csv"), ("text:/a", "text")] {
+        let format = FORMATS.iter().find(|format| format.kind == kind);
+        let grammar = format.expect("known").grammar;
+        for option in full(shortest).split(',').skip(1) {
+            let shown = grammar.contains(&format!(",{option}"));
+            assert!(shown, "{option} is not in {grammar}");
+        }
+    }
+}
+
 /// What is written down for a run has to be readable by every later release.
 #[test]
 fn specs_of_earlier_releases_are_read() {
