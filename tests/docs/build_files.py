@@ -1,7 +1,8 @@
 """Which targets the BUILD files declare.
 
-Starlark is a subset of Python where it matters here: a BUILD file is executed with rules that only note their names, so that targets of a
-list comprehension are found as well. A macro counts as one target, under the name that it was given, but for those in `_MACROS`.
+Starlark is a subset of Python where it matters here: a BUILD file is executed with rules that only note their names, so
+that targets of a list comprehension are found as well. A macro counts as one target, under the name that it was given,
+but for those in `_MACROS`.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def declared(text: str) -> set[str]:
     tree = _Lists().visit(ast.parse(text))
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     silent = _Rule(set())
-    known: dict[str, Any] = {name: _Rule(found, _MACROS.get(name, ("",))) for name in names if not hasattr(builtins, name)}
+    known: dict[str, Any] = {
+        name: _Rule(found, _MACROS.get(name, ("",))) for name in names if not hasattr(builtins, name)
+    }
     exec(compile(tree, "BUILD", "exec"), {**known, "glob": silent, "load": silent, "select": silent, "package": silent})
     return found
 
@@ -69,12 +72,18 @@ def declared(text: str) -> set[str]:
 @cache
 def packages() -> dict[str, set[str]]:
     """Targets by package; the root's is called by an empty string."""
-    build_files = [Path(file) for file in workspace.files() if Path(file).name in ("BUILD", "BUILD.bazel") and not file.startswith("tools/registry/stubs/")]
-    return {"" if file.parent == Path() else str(file.parent): declared(workspace.read(str(file))) for file in build_files}
+    build_files = [
+        Path(file)
+        for file in workspace.files()
+        if Path(file).name in ("BUILD", "BUILD.bazel") and not file.startswith("tools/registry/stubs/")
+    ]
+    return {
+        "" if file.parent == Path() else str(file.parent): declared(workspace.read(str(file))) for file in build_files
+    }
 
 
 def is_declared(label: str) -> bool:
-    """Whether there is such a target of this workspace, or for a pattern (`//x:all`, `//x/...`) at least one package."""
+    """Whether this workspace has such a target, or for a pattern (`//x:all`, `//x/...`) at least one package."""
     package, _, name = label.removeprefix("//").partition(":")
     if package == "..." or package.endswith("/..."):
         under = package.removesuffix("...")

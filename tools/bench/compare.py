@@ -1,4 +1,5 @@
-"""What has changed from one report to another: only ratios to the peer are compared, which are more comparable between machines and loads than times are."""
+"""What has changed from one report to another: only ratios to the peer are compared, which are more comparable between
+machines and loads than times are."""
 
 from __future__ import annotations
 
@@ -28,7 +29,13 @@ class Change:
     @property
     def verdict(self) -> str:
         """The verdict; it is a change only if the rounds of the two reports do not overlap."""
-        return "faster" if self.new.low > self.old.high else "slower" if self.new.high < self.old.low else "within the noise"
+        return (
+            "faster"
+            if self.new.low > self.old.high
+            else "slower"
+            if self.new.high < self.old.low
+            else "within the noise"
+        )
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
@@ -39,7 +46,10 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 
 def render(old: dict[str, Any], new: dict[str, Any]) -> str:
     """The comparison as Markdown: both machines, the changes, and the pairs that only one report has."""
-    rows = [[*change.key, _told(change.old), _told(change.new), number(change.factor), change.verdict] for change in changes(old, new)]
+    rows = [
+        [*change.key, _told(change.old), _told(change.new), number(change.factor), change.verdict]
+        for change in changes(old, new)
+    ]
     parts = [
         f"Old: {where(old['machine'])}",
         f"New: {where(new['machine'])}",
@@ -57,7 +67,9 @@ def _told(spread: Spread) -> str:
 
 def _speedups(report: dict[str, Any]) -> dict[Key, Spread]:
     return {
-        (result["suite"], result["benchmark"], pair["ours"], pair["peer"]): Spread(pair["median"], pair["mad"], pair["low"], pair["high"])
+        (result["suite"], result["benchmark"], pair["ours"], pair["peer"]): Spread(
+            pair["median"], pair["mad"], pair["low"], pair["high"]
+        )
         for result in report["results"]
         for pair in result["speedups"]
     }

@@ -39,11 +39,34 @@ def write(report: dict[str, Any], output: Path, name: str) -> str:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("suites", nargs=-1, type=click.Choice(list(SUITES)))
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), default=None, help="Folder for TIME.json and TIME.md.  [default: bench-results of the workspace]")
-@click.option("--rounds", type=click.IntRange(1), default=None, help="Number of rounds, in each of which every contender runs once.  [default: 5; 1 with --quick]")
-@click.option("--quick", is_flag=True, help="Tiny sizes, and one benchmark of each kind: shows that everything works, not how fast it is.")
-@click.option("--compare", "reports", nargs=2, type=click.Path(path_type=Path), metavar="OLD.json NEW.json", help="Measure nothing; show what has changed between two reports.")
-def main(suites: tuple[str, ...], output: Path | None, rounds: int | None, quick: bool, reports: tuple[Path, Path] | None) -> None:
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder for TIME.json and TIME.md.  [default: bench-results of the workspace]",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=None,
+    help="Number of rounds, in each of which every contender runs once.  [default: 5; 1 with --quick]",
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Tiny sizes, and one benchmark of each kind: shows that everything works, not how fast it is.",
+)
+@click.option(
+    "--compare",
+    "reports",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    metavar="OLD.json NEW.json",
+    help="Measure nothing; show what has changed between two reports.",
+)
+def main(
+    suites: tuple[str, ...], output: Path | None, rounds: int | None, quick: bool, reports: tuple[Path, Path] | None
+) -> None:
     """Measure Pangea and its peers alternately, and report how many times as fast Pangea is.
 
     SUITES: what to measure; everything if none is named.

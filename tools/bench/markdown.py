@@ -9,15 +9,26 @@ from typing import Any
 def render(report: dict[str, Any]) -> str:
     """A report of `report.as_json` as Markdown: the machine, all ratios, and the results of each contender."""
     results = report["results"]
-    parts = [f"# Benchmarks of {report['machine']['time']}", where(report["machine"]), "## How many times as fast as its peer", ratios(results)]
+    parts = [
+        f"# Benchmarks of {report['machine']['time']}",
+        where(report["machine"]),
+        "## How many times as fast as its peer",
+        ratios(results),
+    ]
     return "\n\n".join([*parts, *(_benchmark(result) for result in results)]) + "\n"
 
 
 def where(machine: dict[str, Any]) -> str:
     """A sentence about the machine, its load, and the software that was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    hardware = f"{machine['processor']} ({machine['vector_instructions']}), {machine['cores']} cores, {machine['memory_kib'] / (1 << 20):.0f} GiB of memory"
-    return f"{hardware}, load average {machine['load']:.2f} at the start; {versions}; commit {machine['commit'] or 'unknown'}."
+    hardware = (
+        f"{machine['processor']} ({machine['vector_instructions']}), {machine['cores']} cores, "
+        f"{machine['memory_kib'] / (1 << 20):.0f} GiB of memory"
+    )
+    return (
+        f"{hardware}, load average {machine['load']:.2f} at the start; {versions}; commit "
+        f"{machine['commit'] or 'unknown'}."
+    )
 
 
 def ratios(results: Sequence[dict[str, Any]]) -> str:
@@ -26,7 +37,17 @@ def ratios(results: Sequence[dict[str, Any]]) -> str:
     for result in results:
         for pair in result["speedups"]:
             span = f"{number(pair['low'])} to {number(pair['high'])}"
-            rows.append([result["suite"], result["benchmark"], pair["ours"], pair["peer"], number(pair["median"]), span, verdict(pair["low"], pair["high"])])
+            rows.append(
+                [
+                    result["suite"],
+                    result["benchmark"],
+                    pair["ours"],
+                    pair["peer"],
+                    number(pair["median"]),
+                    span,
+                    verdict(pair["low"], pair["high"]),
+                ]
+            )
     return table(["suite", "benchmark", "ours", "peer", "ratio", "range", "ours is"], rows)
 
 
@@ -39,7 +60,15 @@ def _benchmark(result: dict[str, Any]) -> str:
     rows = []
     for contender in result["contenders"]:
         details = ", ".join(f"{name} {number(value)}" for name, value in contender["details"].items())
-        rows.append([contender["name"], number(contender["median"]), number(contender["mad"]), f"{number(contender['low'])} to {number(contender['high'])}", details])
+        rows.append(
+            [
+                contender["name"],
+                number(contender["median"]),
+                number(contender["mad"]),
+                f"{number(contender['low'])} to {number(contender['high'])}",
+                details,
+            ]
+        )
     begin, end = result["loads"]
     rounds = len(result["contenders"][0]["values"])
     better = "more" if result["more_is_better"] else "less"
@@ -52,7 +81,9 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     """A table whose columns are as wide as their content, for people who read the source."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = [header, ["-" * width for width in widths], *rows]
-    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )
 
 
 def number(value: float) -> str:

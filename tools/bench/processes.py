@@ -17,7 +17,9 @@ _ENVIRONMENT = {"GLOO_SOCKET_IFNAME": "lo"}
 PATIENCE_SECONDS = 600.0
 
 
-def start(program: str, folder: Path, rank: int, job: Mapping[str, Any], through: Sequence[str] = (), **environment: str) -> Child:
+def start(
+    program: str, folder: Path, rank: int, job: Mapping[str, Any], through: Sequence[str] = (), **environment: str
+) -> Child:
     """Starts `programs/PROGRAM.py` with its job as a JSON file.
 
     Args:
@@ -60,7 +62,14 @@ def wait_ended(children: list[Child]) -> None:
         ChildFailed: with the end of the log of the one that failed or hangs. The others are stopped.
     """
     try:
-        wait_for(lambda: True if any(child.exit_code() for child in children) or all(child.exit_code() == 0 for child in children) else None, PATIENCE_SECONDS)
+        wait_for(
+            lambda: (
+                True
+                if any(child.exit_code() for child in children) or all(child.exit_code() == 0 for child in children)
+                else None
+            ),
+            PATIENCE_SECONDS,
+        )
         for child in children:
             if child.exit_code():
                 raise child.failure()

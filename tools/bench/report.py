@@ -34,5 +34,7 @@ def _result(result: Result) -> dict[str, Any]:
             }
             for contender in benchmark.contenders
         ],
-        "speedups": [{**dataclasses.asdict(pair), **dataclasses.asdict(result.speedup(pair))} for pair in benchmark.pairs],
+        "speedups": [
+            {**dataclasses.asdict(pair), **dataclasses.asdict(result.speedup(pair))} for pair in benchmark.pairs
+        ],
     }

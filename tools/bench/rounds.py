@@ -37,7 +37,9 @@ class Result:
 
     def speedup(self, pair: Pair) -> Spread:
         """How many times as fast ours is as the peer, over the rounds."""
-        return spread(speedups(self.values(pair.ours), self.values(pair.peer), more_is_better=self.benchmark.more_is_better))
+        return spread(
+            speedups(self.values(pair.ours), self.values(pair.peer), more_is_better=self.benchmark.more_is_better)
+        )
 
     def details(self, contender: str) -> dict[str, float]:
         """Medians over the rounds."""
@@ -75,6 +77,12 @@ def check_same_work(benchmark: Benchmark, pair: Pair, ours: Sample, peer: Sample
     DifferentWork: the amount of work differs, or the outcome differs by more than the tolerance.
     """
     if ours.work != peer.work:
-        raise DifferentWork(f"{benchmark.name}: {pair.ours} did {ours.work} units of work and {pair.peer} {peer.work}; give both the same size")
+        raise DifferentWork(
+            f"{benchmark.name}: {pair.ours} did {ours.work} units of work and {pair.peer} {peer.work}; give both the "
+            f"same size"
+        )
     if not abs(ours.outcome - peer.outcome) <= benchmark.tolerance * max(abs(ours.outcome), abs(peer.outcome)):
-        raise DifferentWork(f"{benchmark.name}: {pair.ours} got {ours.outcome} and {pair.peer} got {peer.outcome}, which differ by more than {benchmark.tolerance:.3%}")
+        raise DifferentWork(
+            f"{benchmark.name}: {pair.ours} got {ours.outcome} and {pair.peer} got {peer.outcome}, which differ by "
+            f"more than {benchmark.tolerance:.3%}"
+        )

@@ -13,7 +13,8 @@ CLASSES = 10
 
 
 def pixels_csv(file: Path, rows: int, columns: int) -> None:
-    """Rows of whole numbers from 0 to 255 and a label. A class brightens its own part of the columns, so that there is something to learn."""
+    """Rows of whole numbers from 0 to 255 and a label. A class brightens its own part of the columns, so that there is
+    something to learn."""
     random = numpy.random.default_rng(0)
     labels = random.integers(0, CLASSES, rows)
     values = random.integers(0, 200, (rows, columns))
@@ -25,7 +26,10 @@ def decimals_csv(file: Path, rows: int, columns: int) -> None:
     """Rows of numbers from 0 to 1 with four decimals, and a label."""
     random = numpy.random.default_rng(0)
     values, labels = random.random((rows, columns)), random.integers(0, CLASSES, rows)
-    _write(file, [",".join([*(f"{value:.4f}" for value in row), str(label)]) for row, label in zip(values, labels, strict=True)])
+    _write(
+        file,
+        [",".join([*(f"{value:.4f}" for value in row), str(label)]) for row, label in zip(values, labels, strict=True)],
+    )
 
 
 def text(file: Path, characters: int) -> None:

@@ -19,7 +19,10 @@ def sources(library: Path, packages: list[str]) -> list[Path]:
     for package in packages:
         found = set((library / package).rglob("*.py"))
         if not found:
-            raise FileNotFoundError(f"{library} has no package {package} with Python files; name packages of the standard library, such as asyncio")
+            raise FileNotFoundError(
+                f"{library} has no package {package} with Python files; name packages of the standard library, such as "
+                f"asyncio"
+            )
         files |= found
     return sorted(files, key=lambda file: file.relative_to(library).as_posix())
 

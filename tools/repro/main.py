@@ -15,7 +15,18 @@ from pathlib import Path
 
 import click
 
-from tools.repro.builds import HOST_NAME, LEFT_OUT, TIME_ZONE, Build, BuildError, first_build, make, outputs, second_build, targets
+from tools.repro.builds import (
+    HOST_NAME,
+    LEFT_OUT,
+    TIME_ZONE,
+    Build,
+    BuildError,
+    first_build,
+    make,
+    outputs,
+    second_build,
+    targets,
+)
 from tools.repro.compare import Compared, compare
 
 DEFAULT = ("//services/...", "//schemas/...", "//tools/...")
@@ -23,16 +34,26 @@ DEFAULT = ("//services/...", "//schemas/...", "//tools/...")
 
 @click.command()
 @click.argument("patterns", nargs=-1, metavar="[TARGETS]...")
-@click.option("--scratch", type=click.Path(path_type=Path), default=Path("/var/tmp"), show_default=True, help="Folder for the second build; several GB, not below /tmp.")
+@click.option(
+    "--scratch",
+    type=click.Path(path_type=Path),
+    default=Path("/var/tmp"),
+    show_default=True,
+    help="Folder for the second build; several GB, not below /tmp.",
+)
 @click.option("--keep", is_flag=True, help="Keep the second build, to inspect what differs.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write all digests to this file.")
 def main(patterns: tuple[str, ...], scratch: Path, keep: bool, json_file: Path | None) -> None:
     """Builds TARGETS twice and compares every output; all of services, schemas and tools by default.
 
-    The second build uses a copy in another folder, with a different HOME, user, locale, time zone and host name, its own output base and no cached results.
-    Exits with 1 if an output differs, with 2 if a build fails.
+    The second build uses a copy in another folder, with a different HOME, user, locale, time zone and host name, its
+    own output base and no cached results. Exits with 1 if an output differs, with 2 if a build fails.
     """
-    workspace = Path(os.environ["BUILD_WORKSPACE_DIRECTORY"]) if "BUILD_WORKSPACE_DIRECTORY" in os.environ else sys.exit("repro: start it with ./bazelw run //tools/repro")
+    workspace = (
+        Path(os.environ["BUILD_WORKSPACE_DIRECTORY"])
+        if "BUILD_WORKSPACE_DIRECTORY" in os.environ
+        else sys.exit("repro: start it with ./bazelw run //tools/repro")
+    )
     # Relative to the caller's folder.
     json_file = Path(os.environ["BUILD_WORKING_DIRECTORY"]) / json_file if json_file else None
     try:
@@ -52,7 +73,8 @@ def _compare_builds(workspace: Path, patterns: list[str], scratch: Path, keep: b
     with _folder(scratch, keep) as folder:
         second = second_build(workspace, folder, cache)
         print(
-            f"second build: {second.workspace}, HOME {second.environment['HOME']}, time zone {TIME_ZONE}, host name {HOST_NAME if second.prefix else 'the same (this machine does not permit changing it)'}"
+            f"second build: {second.workspace}, HOME {second.environment['HOME']}, time zone {TIME_ZONE}, host name "
+            f"{HOST_NAME if second.prefix else 'the same (this machine does not permit changing it)'}"
         )
         labels = targets(first, patterns)
         try:

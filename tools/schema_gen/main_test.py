@@ -17,7 +17,12 @@ def test_each_language_has_a_folder_and_old_files_go(tmp_path: Path) -> None:
     old.parent.mkdir(parents=True)
     old.touch()
     places = write_bindings(sources, tmp_path / "out")
-    assert [str(place.relative_to(tmp_path / "out")) for place in places] == ["go/a.capnp.go", "rust/a_capnp.rs", "python/a_capnp.py", "python/a_capnp.pyi"]
+    assert [str(place.relative_to(tmp_path / "out")) for place in places] == [
+        "go/a.capnp.go",
+        "rust/a_capnp.rs",
+        "python/a_capnp.py",
+        "python/a_capnp.pyi",
+    ]
     assert [place.read_text() for place in places] == [source.name for source in sources]
     assert not old.exists()
 

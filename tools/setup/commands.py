@@ -36,7 +36,13 @@ class Commands:
         log = self._log(name)
         with log.open("wb") as output:
             code = subprocess.run(
-                list(command), cwd=self.workspace, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+                list(command),
+                cwd=self.workspace,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
             ).returncode
         if code != 0:
             raise StepFailed(f"`{' '.join(command)}` exited with {code}", code, log)
@@ -46,7 +52,14 @@ class Commands:
         """Starts a command in the background, in its own session: Ctrl-C is for us, and it is stopped gracefully."""
         log = self._log(name)
         with log.open("wb") as output:
-            process = subprocess.Popen(list(command), cwd=self.workspace, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+            process = subprocess.Popen(
+                list(command),
+                cwd=self.workspace,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         return process, log
 
 

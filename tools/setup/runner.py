@@ -13,8 +13,15 @@ _SHOWN_LINES = 40
 INTERRUPTED = 130
 
 
-def run_steps(steps: Sequence[Step], wanted: Sequence[int], keep: bool, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> int:
-    """Runs the wanted steps in order. The last step cleans up: it also runs after a failure or Ctrl-C, but not with `keep`.
+def run_steps(
+    steps: Sequence[Step],
+    wanted: Sequence[int],
+    keep: bool,
+    show: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Runs the wanted steps in order. The last step cleans up: it also runs after a failure or Ctrl-C, but not with
+    `keep`.
 
     Args:
         wanted: numbers of steps, from 1.
@@ -41,7 +48,9 @@ def run_steps(steps: Sequence[Step], wanted: Sequence[int], keep: bool, show: Ca
     return code
 
 
-def _run(step: Step, number: int, last: int, show: Callable[[str], None], clock: Callable[[], float]) -> tuple[int, float]:
+def _run(
+    step: Step, number: int, last: int, show: Callable[[str], None], clock: Callable[[], float]
+) -> tuple[int, float]:
     show(f"step {number} of {last}: {step.name} ...")
     started = clock()
     try:

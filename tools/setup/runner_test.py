@@ -27,7 +27,9 @@ def steps(*outcomes: str | BaseException) -> tuple[list[Step], list[int]]:
     return [step(number, outcome) for number, outcome in enumerate(outcomes, 1)], ran
 
 
-def run(*outcomes: str | BaseException, wanted: tuple[int, ...] = (1, 2, 3), keep: bool = False) -> tuple[int, list[int], str]:
+def run(
+    *outcomes: str | BaseException, wanted: tuple[int, ...] = (1, 2, 3), keep: bool = False
+) -> tuple[int, list[int], str]:
     made, ran = steps(*outcomes)
     shown: list[str] = []
     ticks = iter(range(1000))

@@ -47,10 +47,14 @@ class SevenSteps:
 
     def make_data(self) -> str:
         """Builds the datasets, and reads them as the data service would."""
-        self._commands.run("data", ["./bazelw", "build", *(f"//services/python-ai-client:{name}" for name in DATA_SETS)])
+        self._commands.run(
+            "data", ["./bazelw", "build", *(f"//services/python-ai-client:{name}" for name in DATA_SETS)]
+        )
         sizes = []
         for name in DATA_SETS.values():
-            with gzip.open(self._commands.workspace / "bazel-bin/services/python-ai-client/pangea/data" / name, "rb") as stream:
+            with gzip.open(
+                self._commands.workspace / "bazel-bin/services/python-ai-client/pangea/data" / name, "rb"
+            ) as stream:
                 sizes.append(f"{name}: {sum(1 for _ in stream):,} lines")
         return ", ".join(sizes)
 

@@ -1,6 +1,7 @@
 """The digits example written with torch alone: DataLoader, one process or DistributedDataParallel under torchrun.
 
-With `checkpoint` it saves its state after each step and resumes from there, which a job needs to survive the death of a process.
+With `checkpoint` it saves its state after each step and resumes from there, which a job needs to survive the death of a
+process.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class State:
         if self._file is None:
             return
         staging = self._file.with_suffix(".new")
-        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}, staging)
+        torch.save(
+            {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}, staging
+        )
         staging.replace(self._file)
 
 
@@ -67,7 +70,9 @@ def main() -> None:
     if world > 1:
         # The processes meet over a file of this start: torchrun's default needs libuv.
         attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
-        torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/gloo-{attempt}", rank=rank, world_size=world)
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{folder}/gloo-{attempt}", rank=rank, world_size=world
+        )
         model = torch.nn.parallel.DistributedDataParallel(model)
     train(job, state, model, training, DistributedSampler(training, world, rank, seed=0), rank == 0)
     if rank == 0:
@@ -76,7 +81,14 @@ def main() -> None:
         torch.distributed.destroy_process_group()
 
 
-def train(job: dict[str, Any], state: State, model: torch.nn.Module, dataset: TensorDataset, sampler: DistributedSampler[Any], first: bool) -> None:
+def train(
+    job: dict[str, Any],
+    state: State,
+    model: torch.nn.Module,
+    dataset: TensorDataset,
+    sampler: DistributedSampler[Any],
+    first: bool,
+) -> None:
     """All remaining steps, each with this process's part of the batch."""
     batches = DataLoader(dataset, batch_size=job["batch_size"] // sampler.num_replicas, sampler=sampler)
     with (Path(job["folder"]) / "steps.jsonl").open("a", buffering=1) as lines:

@@ -17,7 +17,15 @@ def main() -> None:
     job = jobs.read()
     rank, world, elements = job["rank"], job["world"], job["elements"]
     torch_process.use_one_thread()
-    dataset = _native.DatasetInfo(name="nothing", hash=_HASH, train_samples=world * job["times"], held_out_samples=0, classes=2, features=("float32", (1,)), labels=("int64", ()))
+    dataset = _native.DatasetInfo(
+        name="nothing",
+        hash=_HASH,
+        train_samples=world * job["times"],
+        held_out_samples=0,
+        classes=2,
+        features=("float32", (1,)),
+        labels=("int64", ()),
+    )
     client = _native.OrchestratorClient(job["orchestrator"])
     client.join(f"worker-{rank}", "bench", [("gradient", "float32", (elements,))], _hash(0), 0, dataset)
     gradient = torch.full((elements,), float(rank + 1))

@@ -55,11 +55,13 @@ class MemoryRows(Dataset[Row]):
 
 
 def main() -> None:
-    """Reads one epoch to warm up and to check the values, then the timed ones; worker processes persist between epochs."""
+    """Reads one epoch to warm up and check the values, then the timed ones; worker processes persist between epochs."""
     job = jobs.read()
     dataset: Dataset[Row] = MemoryRows(Path(job["file"])) if job["in_memory"] else CsvRows(Path(job["file"]))
     workers = job["workers"]
-    loader = DataLoader(dataset, batch_size=job["batch_size"], shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    loader = DataLoader(
+        dataset, batch_size=job["batch_size"], shuffle=True, num_workers=workers, persistent_workers=workers > 0
+    )
     total, count, read = 0.0, 0, 0
     for x, _ in loader:
         total, count = total + float(x.double().abs().sum()), count + x.numel()

@@ -13,7 +13,9 @@ _AHEAD = 32
 def batches(client: _native.DataClient, epoch: int, batch_size: int) -> Iterator[_native.Batch]:
     """The batches of an epoch; the next ones are always requested ahead."""
     steps = -(-client.dataset().train_samples // batch_size)
-    requests: list[tuple[_native.Split, int, int, int, int, int, int]] = [("train", 0, epoch, step, batch_size, 0, 1) for step in range(steps)]
+    requests: list[tuple[_native.Split, int, int, int, int, int, int]] = [
+        ("train", 0, epoch, step, batch_size, 0, 1) for step in range(steps)
+    ]
     for request in requests[:_AHEAD]:
         client.prefetch(*request)
     for step, request in enumerate(requests):

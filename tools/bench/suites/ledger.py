@@ -1,4 +1,5 @@
-"""Suite `ledger`: how long the orchestrator takes to bring a step's record to the disk, with and without other work on the machine."""
+"""Suite `ledger`: how long the orchestrator takes to bring a step's record to the disk, with and without other work on
+the machine."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from tools.bench.benchmark import Benchmark, Pair, Sample
 
 _OURS, _APPEND = "pangea ledger", "append + fsync"
 _BATCH_SIZE = 64
-# About those of a step with 8 shards. How long an fsync takes hardly depends on them; ours may be off by the tolerance, or the comparison ends.
+# About those of a step with 8 shards. How long an fsync takes hardly depends on them; ours may be off by the tolerance,
+# or the comparison ends.
 _RECORD_BYTES = 1_735
 
 
@@ -39,7 +41,10 @@ class LedgerBenchmark:
     def measures(self) -> str:
         """What is timed, in one sentence."""
         beside = "while other programs keep every core busy" if self.loaded else "without other load"
-        return f"Mean time of a commit of the ledger of a run with one worker, from the orchestrator's /metrics, {beside}; against a bare append of as many bytes and fsync, on the same disk."
+        return (
+            f"Mean time of a commit of the ledger of a run with one worker, from the orchestrator's /metrics, "
+            f"{beside}; against a bare append of as many bytes and fsync, on the same disk."
+        )
 
     def run(self, contender: str, folder: Path) -> Sample:
         """All commits of a run, or as many appends as it has steps."""
@@ -50,15 +55,34 @@ class LedgerBenchmark:
             _end(busy)
 
     def _ledger(self, folder: Path) -> Sample:
-        services = EmbeddedServices.start(RunOptions(epochs=self.epochs, batch_size=_BATCH_SIZE), run_dir=folder / "run")
+        services = EmbeddedServices.start(
+            RunOptions(epochs=self.epochs, batch_size=_BATCH_SIZE), run_dir=folder / "run"
+        )
         try:
             job = {"model": "digits", "world": 1}
-            processes.results(folder, [processes.start("train_pangea", folder, 0, job, PANGEA_ORCHESTRATOR=services.orchestrator, PANGEA_DATA=services.data)])
-            with urllib.request.urlopen(f"http://{services.status}/metrics", timeout=processes.PATIENCE_SECONDS) as answer:
+            processes.results(
+                folder,
+                [
+                    processes.start(
+                        "train_pangea",
+                        folder,
+                        0,
+                        job,
+                        PANGEA_ORCHESTRATOR=services.orchestrator,
+                        PANGEA_DATA=services.data,
+                    )
+                ],
+            )
+            with urllib.request.urlopen(
+                f"http://{services.status}/metrics", timeout=processes.PATIENCE_SECONDS
+            ) as answer:
                 metrics = answer.read().decode()
         finally:
             services.stop()
-        total, commits, written = (_metric(metrics, name) for name in ("ledger_commit_seconds_sum", "ledger_commit_seconds_count", "ledger_bytes"))
+        total, commits, written = (
+            _metric(metrics, name)
+            for name in ("ledger_commit_seconds_sum", "ledger_commit_seconds_count", "ledger_bytes")
+        )
         steps = len((folder / "run" / "metrics.jsonl").read_text().splitlines())
         return Sample(1e3 * total / commits, steps, written / steps, {"commits": commits})
 
@@ -66,7 +90,9 @@ class LedgerBenchmark:
         job = {"records": self.epochs * _steps_of_an_epoch(), "size": _RECORD_BYTES}
         [answer] = processes.results(folder, [processes.start("append", folder, 0, job)])
         seconds = answer["seconds"]
-        return Sample(1e3 * statistics.fmean(seconds), len(seconds), answer["bytes"] / len(seconds), {"commits": len(seconds)})
+        return Sample(
+            1e3 * statistics.fmean(seconds), len(seconds), answer["bytes"] / len(seconds), {"commits": len(seconds)}
+        )
 
 
 def _steps_of_an_epoch() -> int:

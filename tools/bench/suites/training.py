@@ -1,4 +1,5 @@
-"""Steps per second of training one model: by Pangea with its services, and by torch over batches that are already in memory."""
+"""Steps per second of training one model: by Pangea with its services, and by torch over batches that are already in
+memory."""
 
 from __future__ import annotations
 
@@ -70,7 +71,8 @@ class TrainingBenchmark:
         return list(self.setups)
 
     def run(self, contender: str, folder: Path) -> Sample:
-        """Trains from the first to the last step; the time is that of the steps after the warm-up, without start and end of the processes."""
+        """Trains from the first to the last step; the time is that of the steps after the warm-up, without start and
+        end of the processes."""
         file = folder / "data"
         if self.task.make_data is not None:
             self.task.make_data(file)
@@ -93,7 +95,11 @@ class TrainingBenchmark:
         }
 
     def _pangea(self, setup: Setup, services: EmbeddedServices, folder: Path) -> Sample:
-        environment = {"PANGEA_ORCHESTRATOR": services.orchestrator, "PANGEA_DATA": services.data, "PANGEA_TORCH_THREADS": "1"}
+        environment = {
+            "PANGEA_ORCHESTRATOR": services.orchestrator,
+            "PANGEA_DATA": services.data,
+            "PANGEA_TORCH_THREADS": "1",
+        }
         job = self._job(setup, services)
         workers = [processes.start("train_pangea", folder, rank, job, **environment) for rank in range(setup.processes)]
         answers = processes.results(folder, workers)
@@ -103,19 +109,30 @@ class TrainingBenchmark:
         if alone:
             raise RuntimeError(f"{self.name}: steps {alone} were not computed by {setup.processes} workers")
         timed = metrics.lines[self.task.warm_up : -1]
-        went = {f"{part} ms": 1e3 * statistics.fmean(line[f"{part}_seconds"] for line in timed) for part in ("data", "compute", "exchange")}
+        went = {
+            f"{part} ms": 1e3 * statistics.fmean(line[f"{part}_seconds"] for line in timed)
+            for part in ("data", "compute", "exchange")
+        }
         losses = [line["loss"] for line in metrics.lines]
         return self._sample(answers, losses, sum(line["samples"] for line in metrics.lines), went)
 
     def _torch(self, setup: Setup, services: EmbeddedServices, folder: Path) -> Sample:
         job = self._job(setup, services)
-        answers = processes.results(folder, [processes.start("train_torch", folder, rank, job) for rank in range(setup.processes)])
+        answers = processes.results(
+            folder, [processes.start("train_torch", folder, rank, job) for rank in range(setup.processes)]
+        )
         losses = [statistics.fmean(parts) for parts in zip(*(answer["losses"] for answer in answers), strict=True)]
         return self._sample(answers, losses, sum(answer["samples"] for answer in answers), {})
 
-    def _sample(self, answers: list[dict[str, Any]], losses: list[float], samples: int, went: dict[str, float]) -> Sample:
-        """The time from the beginning of the first timed step to that of the last one, each taken from the process that began first."""
-        first, last = (min(answer["began"][str(step)] for answer in answers if str(step) in answer["began"]) for step in (self.task.warm_up, len(losses) - 1))
+    def _sample(
+        self, answers: list[dict[str, Any]], losses: list[float], samples: int, went: dict[str, float]
+    ) -> Sample:
+        """The time from the beginning of the first timed step to that of the last one, each taken from the process that
+        began first."""
+        first, last = (
+            min(answer["began"][str(step)] for answer in answers if str(step) in answer["began"])
+            for step in (self.task.warm_up, len(losses) - 1)
+        )
         rate = (len(losses) - 1 - self.task.warm_up) / (last - first)
         details = {"samples/s": rate * self.task.batch_size, "ms/step": 1e3 / rate, **went}
         return Sample(rate, samples, statistics.fmean(losses), details)
@@ -129,4 +146,11 @@ def pixels(count: int) -> Callable[[Path], None]:
 def characters(samples: int, batch_size: int) -> Task:
     """A small transformer, trained on a number of samples of 64 characters."""
     # The last character of a text is only a label.
-    return Task("characters", lambda file: rows.text(file, 64 * samples + 1), "text:{file},context=64,held_out=0", batch_size, 1, 4)
+    return Task(
+        "characters",
+        lambda file: rows.text(file, 64 * samples + 1),
+        "text:{file},context=64,held_out=0",
+        batch_size,
+        1,
+        4,
+    )

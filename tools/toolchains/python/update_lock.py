@@ -1,7 +1,7 @@
 """Rewrites third_party/python/*.lock from the *.in files beside them; part of tools/update_locks.
 
-pip resolves for the toolchain's own interpreter and platform, wheels only, and reports the hash of each wheel that it would take. A lock is a plain
-requirements file with one hash a line, as `pip install --require-hashes` reads it.
+pip resolves for the toolchain's own interpreter and platform, wheels only, and reports the hash of each wheel that it
+would take. A lock is a plain requirements file with one hash a line, as `pip install --require-hashes` reads it.
 """
 
 import json
@@ -33,7 +33,9 @@ def resolve(wanted: pathlib.Path, pip: pathlib.Path) -> list[str]:
     ]
     if wanted.stem in WITHOUT_DEPENDENCIES:
         command.append("--no-deps")
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(pip)})
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(pip)}
+    )
     if result.returncode != 0:
         sys.exit(f"update_lock: pip cannot resolve {wanted.name}: {result.stderr.strip()}")
     lines = []
