@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Continuous integration: the README's test command, then the lint. Ends with `N passed, N failed`; exits with 1 if anything failed.
+"""Continuous integration: the README's test command, then the lint. Ends with `N passed, N failed`; exits with 1 if
+anything failed.
 
-The count is that of Bazel's test targets, of the linters in the build and of the lint's tools, from Bazel's own record of events, so that a test that did not run does not count as a success.
+The count is that of Bazel's test targets, of the linters in the build and of the lint's tools, from Bazel's own record
+of events, so that a test that did not run does not count as a success.
 """
 
 import pathlib
@@ -18,7 +20,8 @@ from tools.report.events import EventsError, read_record  # noqa: E402  (the pat
 
 
 def run_tests(events: pathlib.Path) -> "tuple[int, int]":
-    """Passed and failed test targets of `./bazelw test //...`; a build that breaks, or that is cut off, counts as one failure."""
+    """Passed and failed test targets of `./bazelw test //...`; a build that breaks, or that is cut off, counts as one
+    failure."""
     code = subprocess.run(
         ["./bazelw", "test", "//...", "--config=ci", "--keep_going", f"--build_event_json_file={events}"],
         cwd=WORKSPACE,

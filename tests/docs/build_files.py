@@ -1,7 +1,8 @@
 """Which targets the BUILD files declare.
 
-Starlark is a subset of Python where it matters here: a BUILD file is executed with rules that only note their names, so that targets of a
-list comprehension are found as well. A macro counts as one target, under the name that it was given, but for those in `_MACROS`.
+Starlark is a subset of Python where it matters here: a BUILD file is executed with rules that only note their names, so
+that targets of a list comprehension are found as well. A macro counts as one target, under the name that it was given,
+but for those in `_MACROS`.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def packages() -> dict[str, set[str]]:
 
 
 def is_declared(label: str) -> bool:
-    """Whether there is such a target of this workspace, or for a pattern (`//x:all`, `//x/...`) at least one package."""
+    """Whether this workspace has such a target, or for a pattern (`//x:all`, `//x/...`) at least one package."""
     package, _, name = label.removeprefix("//").partition(":")
     if package == "..." or package.endswith("/..."):
         under = package.removesuffix("...")

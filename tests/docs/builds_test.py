@@ -1,4 +1,5 @@
-"""Every `./bazelw`, `make` and `./setup.sh` command in a document has a configuration, options and jobs that exist; links_test.py looks at its targets."""
+"""Every `./bazelw`, `make` and `./setup.sh` command in a document has a configuration, options and jobs that exist;
+links_test.py looks at its targets."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ def package(label: str) -> str:
 
 
 def has(folder: str, option: str) -> bool:
-    """Whether a source in a folder declares an option: Python's `"--keep"`, Go's `"run-dir"`, the field `run_dir:` of clap's in Rust."""
+    """Whether a source in a folder declares an option: Python's `"--keep"`, Go's `"run-dir"`, the field `run_dir:` of
+    clap's in Rust."""
     name = option.removeprefix("--")
     declared = {".py": f'"--{name}"', ".go": f'"{name}"', ".rs": rf"\b{name.replace('-', '_')}:"}
     sources = [file for file in workspace.files() if file.startswith(folder + "/")]
@@ -48,7 +50,8 @@ def has(folder: str, option: str) -> bool:
 
 
 def unknown(words: str, folder: str) -> list[str]:
-    """Options of a program that the sources in its folder do not have; what stands behind a further `--` is not its own."""
+    """Options of a program that the sources in its folder do not have; what stands behind a further `--` is not its
+    own."""
     own = shlex.split(words)
     options = [
         word.partition("=")[0] for word in (own[: own.index("--")] if "--" in own else own) if word.startswith("--")
@@ -80,7 +83,10 @@ def test_what_commands_name_exists(document: str) -> None:
             "./bazelw run //services/go-orchestrator -- --run-dir x --no-such=1 -- --own",
             ["//services/go-orchestrator: --no-such"],
         ),
-        ("$ ./bazelw run //services/rust-compute -- --dataset d --no-such &", ["//services/rust-compute: --no-such"]),
+        (
+            "$ ./bazelw run //services/rust-compute -- --dataset d --no-such &",
+            ["//services/rust-compute: --no-such"],
+        ),
         ("./setup.sh --keep --no-such", ["./setup.sh: --no-such"]),
         ("make images gone   # and more", ["make gone"]),
     ],

@@ -17,7 +17,8 @@ RUNFILES = {"RUNFILES_DIR": str(ROOT.parent)}
 def commands(variable: str, folder: Path) -> dict[str, Path]:
     """What BUILD.bazel gives by name as command lines, as programs of a folder.
 
-    Each is reached over a link: beside its real place a Python program would look for its files, which in a test lie with the test's.
+    Each is reached over a link: beside its real place a Python program would look for its files, which in a test lie
+    with the test's.
     """
     found = dict[str, Path]()
     for name, line in json.loads(os.environ[variable]).items():
@@ -31,7 +32,7 @@ def commands(variable: str, folder: Path) -> dict[str, Path]:
 
 
 def make_clone(clone: Path, built: dict[str, str]) -> None:
-    """The files that the page needs, and in bazel-bin what it builds; beside a program its files, as Bazel lays them."""
+    """The files that the page needs, and in bazel-bin what it builds; beside a program its files, as Bazel does it."""
     for file in os.environ["FILES"].split():
         (clone / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, clone / file)

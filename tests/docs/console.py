@@ -1,7 +1,9 @@
 """Runs the commands of a page as its reader would: one shell for the page, one block after the other.
 
-A ```console block holds commands, each after `$ ` (its further lines after `> `), and below each what it prints; `...` stands for any text, and alone on a line for any lines, also none. A block of another language
-with a file's name behind the language (```python train.py) is what the reader writes into that file. All other blocks are only shown.
+A `console` block holds commands, each after a dollar sign (continued after a greater-than sign), and below each its
+output; `...` stands for any text, and alone on a line for any lines, or none. A block of another language with the name
+of a file after the language (`python train.py`) is what the reader writes into that file. All other blocks are only
+shown.
 """
 
 from __future__ import annotations
@@ -91,7 +93,8 @@ def write_command(file: Path, words: Sequence[str], environment: Mapping[str, st
 
 
 def write_door(folder: Path, programs: Mapping[str, Path], built: Iterable[str], start: Path) -> None:
-    """Puts a `./bazelw` there that can `run TARGET -- ARGUMENTS` for these programs and `build TARGET...` for these and `built`, which are all built already.
+    """Puts a `./bazelw` there that can `run TARGET -- ARGUMENTS` for these programs and `build TARGET...` for these and
+    `built`, which are all built already.
 
     Programs start in the folder `start`: as Bazel starts them, somewhere else than where the user called from.
     """
@@ -170,9 +173,11 @@ def _run(shell: subprocess.Popen[str], command: Command) -> None:
             break
     if code.strip() != "0":
         raise PageIsWrong(
-            f"line {command.line}: this ends with exit code {code.strip() or 'none: the shell is gone'}:\n{command.text}\nIt prints:\n{printed}"
+            f"line {command.line}: this exits with "
+            f"{code.strip() or 'none: the shell is gone'}:\n{command.text}\nIt prints:\n{printed}"
         )
     if not _CHECKER.check_output(_ANY_LINES.sub("...", command.output), printed, _OPTIONS):
         raise PageIsWrong(
-            f"line {command.line}: this prints something else than the page says:\n{command.text}\nThe page says:\n{command.output}It prints:\n{printed}"
+            f"line {command.line}: this prints something else than the page says:\n{command.text}\nThe page "
+            f"says:\n{command.output}It prints:\n{printed}"
         )

@@ -16,7 +16,10 @@ def page(*commands: str) -> str:
 
 
 def test_commands_files_and_outputs_are_found() -> None:
-    text = "text\n```python a/b.py\nx = 1\n```\n```sh\nrm -rf nothing\n```\n    $ only shown\n\n```console\n$ cat <<EOF\n> two\n> EOF\nt...\n$ true\n```\n"
+    text = (
+        "text\n```python a/b.py\nx = 1\n```\n```sh\nrm -rf nothing\n```\n    $ only shown\n\n```console\n$ cat "
+        "<<EOF\n> two\n> EOF\nt...\n$ true\n```\n"
+    )
     assert list(steps(text)) == [
         File(3, "a/b.py", "x = 1\n"),
         Command(11, "cat <<EOF\ntwo\nEOF", "t...\n"),
@@ -45,10 +48,10 @@ def test_dots_alone_stand_for_any_lines_also_none(tmp_path: Path, printed: str) 
         (page("$ echo unexpected"), "line 4: this prints something else"),
         (page("$ true", "expected"), "line 4: this prints something else"),
         (page("$ echo one; echo two", "...", "two", "...", "one"), "line 4: this prints something else"),
-        (page("$ true", "$ false"), "line 5: this ends with exit code 1"),
+        (page("$ true", "$ false"), "line 5: this exits with 1"),
         (page("$ ls gone", "..."), "No such file"),
         (page("$ exit 3", "..."), "the shell is gone"),
-        (page("$ sleep 1000 &", "$ false"), "line 5: this ends with exit code 1"),
+        (page("$ sleep 1000 &", "$ false"), "line 5: this exits with 1"),
         (page("no command"), "has to begin with a command"),
     ],
 )

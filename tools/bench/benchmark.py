@@ -14,7 +14,8 @@ class Sample:
 
     Attributes:
         value: in the benchmark's unit.
-        work: the amount of work done, such as samples trained or rows read: equal for all contenders, or they cannot be compared.
+        work: the amount of work done, such as samples trained or rows read: equal for all contenders, or they cannot be
+            compared.
         outcome: a figure of the result, such as the mean loss: equal within the benchmark's tolerance.
         details: further figures, by name with unit, for the report.
     """

@@ -1,4 +1,5 @@
-"""What has changed from one report to another: only ratios to the peer are compared, which are more comparable between machines and loads than times are."""
+"""What has changed from one report to another: only ratios to the peer are compared, which are more comparable between
+machines and loads than times are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The statistics of a comparison: medians and ranges, since the noise of a shared machine is one-sided and only makes things slower."""
+"""The statistics of a comparison: medians and ranges, since the noise of a shared machine is one-sided and only makes
+things slower."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def speedups(ours: Sequence[float], peer: Sequence[float], *, more_is_better: bool) -> list[float]:
-    """How many times as fast ours is, round by round; above 1 ours is faster. Anything that slows down a whole round slows both, and cancels out.
+    """How many times as fast ours is, round by round; above 1 ours is faster. Anything that slows down a whole round
+    slows both, and cancels out.
 
     Args:
         ours, peer: values of the same rounds, above 0.

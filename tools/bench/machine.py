@@ -16,7 +16,8 @@ import torch
 
 
 def describe(workspace: Path | None) -> dict[str, Any]:
-    """Time (UTC), processor, cores, load average of one minute, memory, and versions of what is measured; `commit` is empty outside of a git repository."""
+    """Time (UTC), processor, cores, load average of one minute, memory, and versions of what is measured; `commit` is
+    empty outside of a git repository."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "processor": _first("/proc/cpuinfo", r"^model name\s*:\s*(.*)$"),

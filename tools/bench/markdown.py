@@ -21,8 +21,14 @@ def render(report: dict[str, Any]) -> str:
 def where(machine: dict[str, Any]) -> str:
     """A sentence about the machine, its load, and the software that was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    hardware = f"{machine['processor']} ({machine['vector_instructions']}), {machine['cores']} cores, {machine['memory_kib'] / (1 << 20):.0f} GiB of memory"
-    return f"{hardware}, load average {machine['load']:.2f} at the start; {versions}; commit {machine['commit'] or 'unknown'}."
+    hardware = (
+        f"{machine['processor']} ({machine['vector_instructions']}), {machine['cores']} cores, "
+        f"{machine['memory_kib'] / (1 << 20):.0f} GiB of memory"
+    )
+    return (
+        f"{hardware}, load average {machine['load']:.2f} at the start; {versions}; commit "
+        f"{machine['commit'] or 'unknown'}."
+    )
 
 
 def ratios(results: Sequence[dict[str, Any]]) -> str:

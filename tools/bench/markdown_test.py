@@ -35,8 +35,8 @@ def test_a_loss_is_told_like_a_win(tmp_path: Path) -> None:
     assert "| theirs    | 25     | 5   | 20 to 30 | ms 41.7             |" in lines
     assert "## train: tally (steps/s, more is better)" in lines
     assert (
-        "Some processor (AVX2), 2 cores, 8 GiB of memory, load average 0.50 at the start; torch 2.6.0; commit 0123456789ab."
-        in lines
+        "Some processor (AVX2), 2 cores, 8 GiB of memory, load average 0.50 at the start; torch 2.6.0; commit "
+        "0123456789ab." in lines
     )
     assert any(line.startswith("Nothing. Rounds: 2; load average ") for line in lines)
 

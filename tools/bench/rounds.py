@@ -78,9 +78,11 @@ def check_same_work(benchmark: Benchmark, pair: Pair, ours: Sample, peer: Sample
     """
     if ours.work != peer.work:
         raise DifferentWork(
-            f"{benchmark.name}: {pair.ours} did {ours.work} units of work and {pair.peer} {peer.work}; give both the same size"
+            f"{benchmark.name}: {pair.ours} did {ours.work} units of work and {pair.peer} {peer.work}; give both the "
+            f"same size"
         )
     if not abs(ours.outcome - peer.outcome) <= benchmark.tolerance * max(abs(ours.outcome), abs(peer.outcome)):
         raise DifferentWork(
-            f"{benchmark.name}: {pair.ours} got {ours.outcome} and {pair.peer} got {peer.outcome}, which differ by more than {benchmark.tolerance:.3%}"
+            f"{benchmark.name}: {pair.ours} got {ours.outcome} and {pair.peer} got {peer.outcome}, which differ by "
+            f"more than {benchmark.tolerance:.3%}"
         )

@@ -13,7 +13,8 @@ CLASSES = 10
 
 
 def pixels_csv(file: Path, rows: int, columns: int) -> None:
-    """Rows of whole numbers from 0 to 255 and a label. A class brightens its own part of the columns, so that there is something to learn."""
+    """Rows of whole numbers from 0 to 255 and a label. A class brightens its own part of the columns, so that there is
+    something to learn."""
     random = numpy.random.default_rng(0)
     labels = random.integers(0, CLASSES, rows)
     values = random.integers(0, 200, (rows, columns))

@@ -1,4 +1,5 @@
-"""Runs one suite at a tiny size with real processes: the figures exist, and ours and the peer did the same work; speed is not asserted."""
+"""Runs one suite at a tiny size with real processes: the figures exist, and ours and the peer did the same work; speed
+is not asserted."""
 
 import math
 import os

@@ -19,7 +19,8 @@ def _answers(*command: str) -> bool:
 
 
 def find_engine(wanted: str = "") -> str:
-    """The wanted engine, or the first that answers: podman, then docker. tools/images tries the engines in the same order, so that both choose the same one.
+    """The wanted engine, or the first that answers: podman, then docker. tools/images tries the engines in the same
+    order, so that both choose the same one.
 
     Raises:
         NoEngine: it does not answer.
@@ -33,11 +34,13 @@ def find_engine(wanted: str = "") -> str:
             f"PANGEA_ENGINE names {wanted}, and `{wanted} info` does not answer; start it, or name podman or docker"
         )
     raise NoEngine(
-        "no container engine of this machine answers, neither `podman info` nor `docker info`; on Debian: apt-get install podman runc"
+        "no container engine of this machine answers, neither `podman info` nor `docker info`; on Debian: apt-get "
+        "install podman runc"
     )
 
 
-# Where podman looks for its helpers, and which helper resolves the names of containers, by network backend: file and package.
+# Where podman looks for its helpers, and which helper resolves the names of containers, by network backend: file and
+# package.
 _HELPERS = {
     "netavark": (
         "aardvark-dns",
@@ -78,7 +81,8 @@ def check_names(engine: str, root: Path = Path("/")) -> None:
     helper, package, folders = _HELPERS[backend]
     if shutil.which(helper) is None and not any((root / folder.lstrip("/") / helper).exists() for folder in folders):
         raise NoEngine(
-            f"containers of podman would not find each other by name: its networks ({backend}) need {helper}, which is in none of {', '.join(folders)}; on Debian: apt-get install {package}"
+            f"containers of podman would not find each other by name: its networks ({backend}) need {helper}, which is "
+            f"in none of {', '.join(folders)}; on Debian: apt-get install {package}"
         )
 
 
@@ -91,5 +95,6 @@ def check_compose(engine: str) -> None:
     check_names(engine)
     if engine == "docker" and not _answers("docker", "compose", "version"):
         raise NoEngine(
-            "docker of this machine has no compose plugin: `docker compose version` fails; install the plugin, or podman and runc"
+            "docker of this machine has no compose plugin: `docker compose version` fails; install the plugin, or "
+            "podman and runc"
         )

@@ -56,7 +56,8 @@ def test_an_engine_with_a_compose_tool_is_taken(folder: Path) -> None:
 
 
 def podman(folder: Path, backend: str, dns: str) -> None:
-    """One that has these networks, and says (newer ones) where its name service is; older ones do not know the question."""
+    """One that has these networks, and says (newer ones) where its name service is; older ones do not know the
+    question."""
     program(
         folder,
         "podman",

@@ -1,6 +1,9 @@
-"""`./bazelw run //tools/compose -- up -d`: docker compose, or podman-compose if there is podman, over infra/docker-compose.yaml.
+"""`./bazelw run //tools/compose -- up -d`: docker compose, or podman-compose if there is podman, over
+infra/docker-compose.yaml.
 
-`-- engine` prints which engine that is; PANGEA_ENGINE names another one. Everything after `--` is passed on unchanged: up, ps, logs, kill, down, and their options. Load the images first: ./bazelw run //services/...:..._load, or `make images`.
+`-- engine` prints which engine that is; PANGEA_ENGINE names another one. Everything after `--` is passed on unchanged:
+up, ps, logs, kill, down, and their options. Load the images first: ./bazelw run //services/...:..._load, or
+`make images`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ def sources(library: Path, packages: list[str]) -> list[Path]:
         found = set((library / package).rglob("*.py"))
         if not found:
             raise FileNotFoundError(
-                f"{library} has no package {package} with Python files; name packages of the standard library, such as asyncio"
+                f"{library} has no package {package} with Python files; name packages of the standard library, such as "
+                f"asyncio"
             )
         files |= found
     return sorted(files, key=lambda file: file.relative_to(library).as_posix())

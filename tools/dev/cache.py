@@ -1,7 +1,7 @@
 """`./bazelw run //tools/dev:cache`: a remote cache for a team or CI, served by bazel-remote.
 
-Everyone who can reach it may read, only holders of a token may write. It listens on the loopback by default, and on other addresses only with TLS.
-docs/how-to/remote-cache.md explains how to use it.
+Everyone who can reach it may read, only holders of a token may write. It listens on the loopback by default, and on
+other addresses only with TLS. docs/how-to/remote-cache.md explains how to use it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ def _announce(cache: Cache) -> None:
     """Prints where the cache is, and what clients write into their settings."""
     names = tokens.writers(cache.writers_file)
     click.echo(
-        f"cache {cache.address}, at most {cache.max_size_gib} GiB in {cache.folder}; HTTP (/status, /metrics) on {joined(cache.host, cache.http_port)}"
+        f"cache {cache.address}, at most {cache.max_size_gib} GiB in {cache.folder}; HTTP (/status, /metrics) on "
+        f"{joined(cache.host, cache.http_port)}"
     )
     click.echo("everyone who reaches it may read; user.bazelrc of a reader:")
     _indented(cache.reader_lines())

@@ -80,7 +80,8 @@ def check(cache: Cache) -> None:
         raise click.UsageError(f"--port and --http-port are both {cache.port}; Bazel's protocol and HTTP need one each")
     if cache.tls_certificate is None and not is_loopback(cache.host):
         raise click.UsageError(
-            f"{cache.host} is not the loopback, and without TLS tokens and results would cross the network in the clear; give --tls-cert and --tls-key, "
+            f"{cache.host} is not the loopback, and without TLS tokens and results would cross the network in the "
+            f"clear; give --tls-cert and --tls-key, "
             "or leave out --host and put a proxy that terminates TLS in front of it"
         )
 

@@ -1,4 +1,5 @@
-"""The writers of a cache: a file of names and hashed tokens in htpasswd format, which bazel-remote reads again whenever it changes."""
+"""The writers of a cache: a file of names and hashed tokens in htpasswd format, which bazel-remote reads again whenever
+it changes."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def add_writer(file: Path, name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
         raise ValueError(f"a writer's name has 1 to 64 letters, digits, dots, dashes and underscores, not {name!r}")
     token = secrets.token_urlsafe(32)
-    # Every request is checked against it, so it must be fast; a slow hash protects guessable passwords, and a token is not guessable.
+    # Every request is checked against it, so it must be fast; a slow hash protects guessable passwords, and a token is
+    # not guessable.
     digest = base64.b64encode(hashlib.sha1(token.encode()).digest()).decode()
     _write(file, {**_entries(file), name: "{SHA}" + digest})
     return token

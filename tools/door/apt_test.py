@@ -94,7 +94,10 @@ def test_the_closure_is_what_apt_would_install(monkeypatch: pytest.MonkeyPatch, 
 
     def simulate(command: Sequence[str], purpose: str, **options: object) -> str:
         commands.append(command)
-        return "NOTE: only a simulation\nInst libc6 (2.41 Debian:13/stable [amd64])\nInst bash (5.2 Debian:13/stable [amd64])\nConf libc6 (2.41)\n"
+        return (
+            "NOTE: only a simulation\nInst libc6 (2.41 Debian:13/stable [amd64])\nInst bash (5.2 Debian:13/stable "
+            "[amd64])\nConf libc6 (2.41)\n"
+        )
 
     monkeypatch.setattr(apt, "run", simulate)
     assert apt.Apt(tmp_path).closure(["bash"], "forky") == ["libc6", "bash"]

@@ -1,4 +1,5 @@
-"""`./bazelw run`: built inside the root, run on the machine itself, where the user's own programs (a container engine, kubectl, ssh, git) can be called."""
+"""`./bazelw run`: built inside the root, run on the machine itself, where the user's own programs (a container engine,
+kubectl, ssh, git) can be called."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from .root import bazel_command
 
 
 def run_position(arguments: list[str]) -> int | None:
-    """Where the command `run` stands in the arguments of Bazel; None if it is another command, or if the caller wants the script himself.
+    """Where the command `run` stands in the arguments of Bazel; None if it is another command, or if the caller wants
+    the script himself.
 
     Startup options come before the command and are written with `=`.
     """

@@ -31,9 +31,11 @@ SYSTEM = {
     "var",
     ".old",
 }
-# What of the caller's environment goes in: who and where, and how package clients reach their registries. Nothing that changes a compiler or an interpreter.
+# What of the caller's environment goes in: who and where, and how package clients reach their registries. Nothing that
+# changes a compiler or an interpreter.
 PASSED = re.compile(
-    r"HOME|USER|LOGNAME|TERM|COLUMNS|LINES|LANG|LC_\w+|TZ|CI|NO_COLOR|(?i:https?_proxy|no_proxy|all_proxy)|GOPROXY|GOPRIVATE|GONOPROXY|PIP_\w+|CARGO_(HTTP|NET|REGISTR)\w+|"
+    r"HOME|USER|LOGNAME|TERM|COLUMNS|LINES|LANG|LC_\w+|TZ|CI|NO_COLOR|(?i:https?_proxy|no_proxy|all_proxy)|"
+    r"GOPROXY|GOPRIVATE|GONOPROXY|PIP_\w+|CARGO_(HTTP|NET|REGISTR)\w+|"
     r"SSL_CERT_\w+|REQUESTS_CA_BUNDLE|NETRC|PANGEA_\w+|BAZEL_\w+"
 )
 CERTIFICATES = (
@@ -51,7 +53,8 @@ def certificate_bundle() -> pathlib.Path | None:
 
 
 def write_rc(provision: Provision) -> pathlib.Path:
-    """Writes the part of Bazel's configuration that depends on this machine; it is read before the workspace's .bazelrc."""
+    """Writes the part of Bazel's configuration that depends on this machine; it is read before the workspace's
+    .bazelrc."""
     cache = provision.cache
     rules = "/usr/share/bazel"
     debian = {
@@ -78,10 +81,12 @@ def write_rc(provision: Provision) -> pathlib.Path:
         "# Written by bazelw; changes are lost.",
         "startup --install_base=/usr/share/bazel --trust_install_base --server_javabase=/usr/lib/jvm/bazel",
         f"startup --output_user_root={cache / 'bazel'}",
-        # Debian's Bazel does not find the library by itself, and --remote_cache_compression breaks off every transfer without it.
+        # Debian's Bazel does not find the library by itself, and --remote_cache_compression breaks off every transfer
+        # without it.
         "startup --host_jvm_args=-DZstdNativePath=/usr/lib/x86_64-linux-gnu/libzstd-jni.so.1",
         *trust,
-        # Modules from Debian and the Go module proxy instead of the Central Registry, and stubs for names that are never used.
+        # Modules from Debian and the Go module proxy instead of the Central Registry, and stubs for names that are
+        # never used.
         *(f"common --override_module={name}={rules}/{place}" for name, place in debian.items()),
         *(f"common --override_module={name}={provision.modules / name}" for name in ("gazelle", "rules_go")),
         "common --registry=file://%workspace%/tools/registry",
@@ -91,7 +96,8 @@ def write_rc(provision: Provision) -> pathlib.Path:
         f"common --repository_cache={cache / 'repository'}",
         f"common --disk_cache={cache / 'disk'}",
         f"common --repo_env=PANGEA_DIST_DIR={provision.dist}",
-        # Go modules too: gazelle's own cache lies in the output base, and a second clone without a network would have none.
+        # Go modules too: gazelle's own cache lies in the output base, and a second clone without a network would have
+        # none.
         "common --repo_env=GO_REPOSITORY_USE_HOST_MODCACHE=1",
         f"common --repo_env=GOMODCACHE={provision.dist / 'go'}",
         f"common --repo_env=PANGEA_APT_DIR={provision.apt.folder}",
@@ -180,7 +186,8 @@ def check_place(provision: Provision) -> None:
     for place, what in ((provision.workspace, "the workspace"), (provision.cache, "the cache folder")):
         if pathlib.Path("/tmp") in (place, *place.parents):
             raise DoorError(
-                f"{what} {place} lies under /tmp, which the sandbox of every action replaces by an empty one; move it (the cache with XDG_CACHE_HOME)"
+                f"{what} {place} lies under /tmp, which the sandbox of every action replaces by an empty one; move it "
+                f"(the cache with XDG_CACHE_HOME)"
             )
 
 
@@ -195,7 +202,8 @@ def bazel_command(provision: Provision, arguments: list[str]) -> list[str]:
         problem = probe_sandbox(provision)
         if problem:
             raise DoorError(
-                f"this machine refuses user namespaces to ordinary users ({problem}); allow them (sysctl kernel.unprivileged_userns_clone=1, or the AppArmor restriction off), or run as root"
+                f"this machine refuses user namespaces to ordinary users ({problem}); allow them (sysctl "
+                f"kernel.unprivileged_userns_clone=1, or the AppArmor restriction off), or run as root"
             )
         (provision.cache / "namespaces.ok").touch()
     return enter_command(provision, ["/usr/bin/bazel", *arguments], write_rc(provision))

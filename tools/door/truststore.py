@@ -1,7 +1,7 @@
 """The machine's certificate authorities in the one format that Java reads without help (JKS).
 
-Debian's Java gets its store from a maintainer script, which never runs in our root; without it Bazel's own downloader trusts nobody.
-Format: the Java KeyStore as written by sun.security.provider.JavaKeyStore.
+Debian's Java gets its store from a maintainer script, which never runs in our root; without it Bazel's own downloader
+trusts nobody. Format: the Java KeyStore as written by sun.security.provider.JavaKeyStore.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """`./bazelw run //tools/ide`: writes what an editor needs to understand the workspace; git ignores all of it.
 
 Writes rust-project.json (rust-analyzer), go.work (gopls) and pyrightconfig.json (pyright, Pylance) at the root, and the
-generated bindings below `generated/ide`, where imports find them. Run it again when targets, locks or the schema change.
+generated bindings below `generated/ide`, where imports find them. Run it again when targets, locks or the schema
+change.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """rust-project.json, from which rust-analyzer learns of crates that no Cargo.toml describes.
 
-rules_rust writes a description of each crate; its own program that joins them needs crates that no registry of ours has,
-so that is done here.
+rules_rust writes a description of each crate; its own program that joins them needs crates that no registry of ours
+has, so that is done here.
 """
 
 from __future__ import annotations

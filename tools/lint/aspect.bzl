@@ -1,6 +1,7 @@
 """`lint`: looks at the sources of each target as part of a build, each in a cached action of its own."""
 
-# One command a linter; the files follow it. It is run in the root of the workspace, and says nothing if all is well.
+# One command a linter; the files follow it. It is run in the root of the workspace, and says
+# nothing if all is well.
 _COMMANDS = {
     "gofmt": '"$tool" -l "$@"',
     "ruff": '"$tool" check --quiet --no-cache --config pyproject.toml "$@" && "$tool" format --quiet --no-cache --check --config pyproject.toml "$@"',

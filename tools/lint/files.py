@@ -12,7 +12,8 @@ _PASSED_OVER = {"__pycache__", "bench-results", "generated", "node_modules", "pa
 
 
 def source_files(workspace: Path) -> list[Path]:
-    """All files below the workspace, relative to it, sorted; without Bazel's links, hidden folders (except .ci), and results of runs."""
+    """All files below the workspace, relative to it, sorted; without Bazel's links, hidden folders (except .ci), and
+    results of runs."""
     return sorted(file.relative_to(workspace) for file in _walk(workspace))
 
 

@@ -1,6 +1,8 @@
-"""`./bazelw run //:lint` checks every source file; `./bazelw run //:format` fixes what a tool can fix. All tools come from the locks.
+"""`./bazelw run //:lint` checks every source file; `./bazelw run //:format` fixes what a tool can fix. All tools come
+from the locks.
 
-Prints one line per tool, its findings below it, and finally `N passed, N failed`; exits with 1 if a tool found something.
+Prints one line per tool, its findings below it, and finally `N passed, N failed`; exits with 1 if a tool found
+something.
 """
 
 from __future__ import annotations

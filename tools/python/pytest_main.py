@@ -9,7 +9,8 @@ import pytest
 
 
 def pin_arithmetic() -> None:
-    """Has this process compute as workers do, where the package is part of the test: tests compare bits with those of workers, which are pinned."""
+    """Has this process compute as workers do, where the package is part of the test: tests compare bits with those of
+    workers, which are pinned."""
     if importlib.util.find_spec("pangea") is not None:
         importlib.import_module("pangea.arithmetic").pin_before_torch()
 

@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
-COMMAND = "(cd tools/registry && find bazel_registry.json modules stubs -type f | LC_ALL=C sort | xargs sha256sum > manifest.sha256)"
+COMMAND = (
+    "(cd tools/registry && find bazel_registry.json modules stubs -type f | LC_ALL=C sort | xargs sha256sum > "
+    "manifest.sha256)"
+)
 
 
 def read(file: Path) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""Every module that MODULE.bazel asks for comes from somewhere: an override of the door, or this registry in that very version."""
+"""Every module that MODULE.bazel asks for comes from somewhere: an override of the door, or this registry in that very
+version."""
 
 import os
 import re

@@ -1,4 +1,5 @@
-"""Reads the results of a build from Bazel's record of its events, the file of --build_event_json_file. CI does so on the machine's own python3: standard library only, Python 3.9."""
+"""Reads the results of a build from Bazel's record of its events, the file of --build_event_json_file. CI does so on
+the machine's own python3: standard library only, Python 3.9."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ class BuildRecord:
     """Where a build's results came from.
 
     Attributes:
-        runners: number of actions by what ran them; a `... cache hit` ran nothing. `total` and `internal` (links, text files) are Bazel's own counts.
+        runners: number of actions by what ran them; a `... cache hit` ran nothing. `total` and `internal` (links, text
+            files) are Bazel's own counts.
         seconds: wall time.
         passed_tests, failed_tests: test targets.
     """
@@ -57,7 +59,8 @@ def read_record(events: Path) -> BuildRecord:
             event = json.loads(line)
         except ValueError as error:
             raise EventsError(
-                f"line {number} of {events} is not an event ({error}); is it a --build_event_json_file, and did its build finish?"
+                f"line {number} of {events} is not an event ({error}); is it a --build_event_json_file, and did its "
+                f"build finish?"
             ) from error
         metrics = event.get("buildMetrics", metrics)
         if "testSummary" in event:

@@ -26,7 +26,8 @@ class FigureError(Exception):
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts of the results in bazel-testlogs. A target for which Bazel lists no cases (as for some Go tests) counts only as a target."""
+    """Counts of the results in bazel-testlogs. A target for which Bazel lists no cases (as for some Go tests) counts
+    only as a target."""
 
     targets: int
     cases: int

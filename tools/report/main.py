@@ -21,7 +21,8 @@ from tools.report.figures import Counts, FigureError, count_results, images, ver
 def main(events: Path | None) -> None:
     """Writes generated/report/report.md and report.json, and prints the first.
 
-    Images and tests are those that lie in the workspace's bazel-bin and bazel-testlogs; each part that is not there says how to get it.
+    Images and tests are those that lie in the workspace's bazel-bin and bazel-testlogs; each part that is not there
+    says how to get it.
     """
     if "BUILD_WORKSPACE_DIRECTORY" not in os.environ:
         sys.exit("report: start it with ./bazelw run //tools/report, so that it knows the workspace")
@@ -69,7 +70,9 @@ def markdown(locked: dict[str, str], built: dict[str, str], results: Counts, rec
     lines += ["", "## Tests", ""]
     if results.targets:
         lines.append(
-            f"{results.targets} targets have results, with {results.cases} cases: {results.cases - results.failed - results.skipped} passed, {results.failed} failed, {results.skipped} skipped."
+            f"{results.targets} targets have results, with {results.cases} cases: "
+            f"{results.cases - results.failed - results.skipped} passed, {results.failed} failed, {results.skipped} "
+            f"skipped."
         )
     else:
         lines.append("No results; run `./bazelw test //...` first.")

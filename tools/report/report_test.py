@@ -43,7 +43,8 @@ def test_an_image_has_the_digest_that_its_index_names(tmp_path: Path) -> None:
 def test_cases_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/test.xml").write_text(
-        "<testsuites><testsuite><testcase/><testcase><failure/></testcase><testcase><skipped/></testcase></testsuite></testsuites>"
+        "<testsuites><testsuite><testcase/><testcase><failure/></testcase><testcase><skipped/></testcase></testsuite>"
+        "</testsuites>"
     )
     (tmp_path / "b").mkdir()
     (tmp_path / "b/test.xml").write_text("<testsuites></testsuites>")

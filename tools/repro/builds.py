@@ -30,7 +30,7 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Build:
-    """One place to build in: a workspace, further options of Bazel, a prefix of its command line and the environment."""
+    """One place to build in: a workspace, more options for Bazel, a prefix of its command line and the environment."""
 
     workspace: Path
     startup: list[str]

@@ -24,7 +24,8 @@ class Output:
 
 @dataclass(frozen=True)
 class Compared:
-    """One file of both builds; the cause is empty if both are identical. A digest is a SHA-256, or empty if the file is missing."""
+    """One file of both builds; the cause is empty if both are identical. A digest is a SHA-256, or empty if the file is
+    missing."""
 
     target: str
     path: str
@@ -73,7 +74,8 @@ def _compare_file(target: str, name: str, first: Path, second: Path) -> Compared
 
 
 def explain(first: bytes, second: bytes) -> str:
-    """What differs between two versions of a file: sections of a program, lines of a text, otherwise the first position; and strings that only one of them has."""
+    """What differs between two versions of a file: sections of a program, lines of a text, otherwise the first
+    position; and strings that only one of them has."""
     if first.startswith(ELF) and second.startswith(ELF):
         where = "sections " + ", ".join(_differing_sections(first, second))
     elif b"\0" not in first + second:

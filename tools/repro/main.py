@@ -46,8 +46,8 @@ DEFAULT = ("//services/...", "//schemas/...", "//tools/...")
 def main(patterns: tuple[str, ...], scratch: Path, keep: bool, json_file: Path | None) -> None:
     """Builds TARGETS twice and compares every output; all of services, schemas and tools by default.
 
-    The second build uses a copy in another folder, with a different HOME, user, locale, time zone and host name, its own output base and no cached results.
-    Exits with 1 if an output differs, with 2 if a build fails.
+    The second build uses a copy in another folder, with a different HOME, user, locale, time zone and host name, its
+    own output base and no cached results. Exits with 1 if an output differs, with 2 if a build fails.
     """
     workspace = (
         Path(os.environ["BUILD_WORKSPACE_DIRECTORY"])
@@ -73,7 +73,8 @@ def _compare_builds(workspace: Path, patterns: list[str], scratch: Path, keep: b
     with _folder(scratch, keep) as folder:
         second = second_build(workspace, folder, cache)
         print(
-            f"second build: {second.workspace}, HOME {second.environment['HOME']}, time zone {TIME_ZONE}, host name {HOST_NAME if second.prefix else 'the same (this machine does not permit changing it)'}"
+            f"second build: {second.workspace}, HOME {second.environment['HOME']}, time zone {TIME_ZONE}, host name "
+            f"{HOST_NAME if second.prefix else 'the same (this machine does not permit changing it)'}"
         )
         labels = targets(first, patterns)
         try:

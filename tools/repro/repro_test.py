@@ -1,4 +1,5 @@
-"""A byte that differs is found, and its cause is named; identical files are counted; files of this machine are left out."""
+"""A byte that differs is found, and its cause is named; identical files are counted; files of this machine are left
+out."""
 
 from __future__ import annotations
 

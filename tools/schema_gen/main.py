@@ -1,4 +1,5 @@
-"""`./bazelw run //tools/schema_gen`: copies the generated bindings of schemas/ to generated/schemas/<language>/, to read them. Git ignores that folder."""
+"""`./bazelw run //tools/schema_gen`: copies the generated bindings of schemas/ to generated/schemas/<language>/, to
+read them. Git ignores that folder."""
 
 from __future__ import annotations
 

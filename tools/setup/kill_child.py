@@ -1,4 +1,5 @@
-"""`kill_child.py PID WORD`: SIGKILL to the first child of PID that has WORD in its command line. Exits with 1 if there is none."""
+"""`kill_child.py PID WORD`: SIGKILL to the first child of PID that has WORD in its command line. Exits with 1 if there
+is none."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""`kill_container.py ENGINE NAME`: SIGKILL to the first process of a container, as the kernel would when memory runs out.
+"""`kill_container.py ENGINE NAME`: SIGKILL to the first process of a container, as the kernel would when memory runs
+out.
 
-An engine treats its own kill command as intentional and leaves the container down, whatever its restart policy; a container whose process dies is
-restarted. If the process belongs to another user, the engine kills the container and starts it again.
+An engine treats its own kill command as intentional and leaves the container down, whatever its restart policy; a
+container whose process dies is restarted. If the process belongs to another user, the engine kills the container and
+starts it again.
 """
 
 from __future__ import annotations

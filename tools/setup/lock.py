@@ -1,4 +1,5 @@
-"""Only one call of setup.sh at a time: its containers have the same names in every clone, and its files the same paths in every call."""
+"""Only one call of setup.sh at a time: its containers have the same names in every clone, and its files the same paths
+in every call."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def take_lock(file: pathlib.Path) -> BinaryIO:
         holder = stream.read().decode() or "unknown"
         stream.close()
         raise AlreadyRunning(
-            f"another setup.sh of this user is running (process {holder}, lock {file}), and the containers of both would have the same names; wait for it, or stop it"
+            f"another setup.sh of this user is running (process {holder}, lock {file}), and the containers of both "
+            f"would have the same names; wait for it, or stop it"
         ) from None
     stream.truncate(0)
     stream.write(str(os.getpid()).encode())

@@ -1,7 +1,9 @@
-"""From nothing to a tested stack, in seven steps: validate the machine, make the test data, build the images, deploy the stack, run the end-to-end test
+"""From nothing to a tested stack, in seven steps: validate the machine, make the test data, build the images, deploy
+the stack, run the end-to-end test
 against it, show the logs, clean up.
 
-The cleanup also runs when a step fails or on Ctrl-C; the exit code is then that of the failed command, and the end of its log is shown.
+The cleanup also runs when a step fails or on Ctrl-C; the exit code is then that of the failed command, and the end of
+its log is shown.
 """
 
 from __future__ import annotations

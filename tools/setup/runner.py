@@ -20,7 +20,8 @@ def run_steps(
     show: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
-    """Runs the wanted steps in order. The last step cleans up: it also runs after a failure or Ctrl-C, but not with `keep`.
+    """Runs the wanted steps in order. The last step cleans up: it also runs after a failure or Ctrl-C, but not with
+    `keep`.
 
     Args:
         wanted: numbers of steps, from 1.

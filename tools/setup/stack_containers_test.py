@@ -25,7 +25,8 @@ def test_containers_of_an_earlier_call_are_named_with_the_command_that_removes_t
 ) -> None:
     with pytest.raises(
         StepFailed,
-        match=r"pangea-setup_rust-compute_1\); remove them: COMPOSE_PROJECT_NAME=pangea-setup ./bazelw run //tools/compose -- down -v",
+        match=r"pangea-setup_rust-compute_1\); remove them: COMPOSE_PROJECT_NAME=pangea-setup ./bazelw run "
+        r"//tools/compose -- down -v",
     ):
         stack(tmp_path, monkeypatch, "pangea-setup_rust-compute_1\\n").validate()
 

@@ -1,7 +1,7 @@
 """`./bazelw run //:update_locks`: takes the current versions of everything in third_party and writes its locks.
 
-Debian packages by apt, wheels by pip, crates by cargo; the package clients find their registries as this machine is configured. Review the difference and run all
-tests before it is committed.
+Debian packages by apt, wheels by pip, crates by cargo; the package clients find their registries as this machine is
+configured. Review the difference and run all tests before it is committed.
 """
 
 from __future__ import annotations

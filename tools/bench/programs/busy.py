@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    """Counts without end, until the process is killed."""
+    """Counts until the process is killed."""
     while True:
         pass
 

@@ -1,6 +1,7 @@
 """The digits example written with torch alone: DataLoader, one process or DistributedDataParallel under torchrun.
 
-With `checkpoint` it saves its state after each step and resumes from there, which a job needs to survive the death of a process.
+With `checkpoint` it saves its state after each step and resumes from there, which a job needs to survive the death of a
+process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What both programs that add up gradients share: their processes begin each exchange together, and report how long it took."""
+"""What both programs that add up gradients share: their processes begin each exchange together, and report how long it
+took."""
 
 from __future__ import annotations
 

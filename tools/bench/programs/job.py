@@ -1,4 +1,5 @@
-"""The job and the answer of a program, and how several of them start at once. It does not import torch, which takes seconds to load and which some programs do not need."""
+"""The job and the answer of a program, and how several of them start at once. It does not import torch, which takes
+seconds to load and which some programs do not need."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class MemoryRows(Dataset[Row]):
 
 
 def main() -> None:
-    """Reads one epoch to warm up and to check the values, then the timed ones; worker processes persist between epochs."""
+    """Reads one epoch to warm up and check the values, then the timed ones; worker processes persist between epochs."""
     job = jobs.read()
     dataset: Dataset[Row] = MemoryRows(Path(job["file"])) if job["in_memory"] else CsvRows(Path(job["file"]))
     workers = job["workers"]

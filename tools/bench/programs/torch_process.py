@@ -15,7 +15,7 @@ def use_one_thread() -> None:
 
 
 def join_gloo(job: dict[str, Any]) -> None:
-    """Joins the `world` programs of the job to one Gloo group that meets over a file, so that no free port is needed."""
+    """Joins the `world` programs of the job to one Gloo group that meets over a file and needs no free port."""
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{job['folder']}/gloo", rank=job["rank"], world_size=job["world"]
     )

@@ -1,4 +1,5 @@
-"""torchrun for a torch that was built without libuv: torchrun has no option to avoid it, so the default of torch's key-value store is changed."""
+"""torchrun for a torch that was built without libuv: torchrun has no option to avoid it, so the default of torch's
+key-value store is changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Plain torch over batches in memory: one process, or several under DistributedDataParallel with Gloo, each with its part of every batch.
+"""Plain torch over batches in memory: one process, or several under DistributedDataParallel with Gloo, each with its
+part of every batch.
 
 The batches are those of the run, in the same order: they are fetched from the data service before anything is timed.
 """

@@ -65,11 +65,13 @@ class DataBenchmark:
 
 
 def benchmarks(quick: bool) -> list[Benchmark]:
-    """A CSV file of 64 columns, and rows of 784 that are in memory. A quick look takes each kind of loader once: to start them takes longer than to read a few rows."""
+    """A CSV file of 64 columns, and rows of 784 that are in memory. A quick look takes each kind of loader once: to
+    start them takes longer than to read a few rows."""
     return [
         DataBenchmark(
             "CSV, 64 columns",
-            "Rows of a CSV file, shuffled and normalised, after a first epoch. DataLoader parses a row each time it is read; the data service has parsed all of them before it is ready.",
+            "Rows of a CSV file, shuffled and normalised, after a first epoch. DataLoader parses a row each time it is "
+            "read; the data service has parsed all of them before it is ready.",
             rows=1024 if quick else 20_000,
             columns=64,
             epochs=1 if quick else 3,
@@ -78,7 +80,8 @@ def benchmarks(quick: bool) -> list[Benchmark]:
         ),
         DataBenchmark(
             "memory, 784 columns",
-            "Rows of 784 float32 that were parsed and normalised before, shuffled, after a first epoch. The data service sends them through a socket, with a hash over each batch that the reader checks.",
+            "Rows of 784 float32 that were parsed and normalised before, shuffled, after a first epoch. The data "
+            "service sends them through a socket, with a hash over each batch that the reader checks.",
             rows=1024 if quick else 10_000,
             columns=784,
             epochs=1 if quick else 5,

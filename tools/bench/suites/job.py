@@ -1,4 +1,5 @@
-"""End to end: seconds from the command to its end, with everything that has to start, train, evaluate and stop in between."""
+"""End to end: seconds from the command to its end, with everything that has to start, train, evaluate and stop in
+between."""
 
 from __future__ import annotations
 
@@ -29,8 +30,10 @@ class JobBenchmark:
     epochs: int
     name: str = "digits, whole job"
     measures: str = (
-        "The digits example from the start of the command to its end: programs, services and torch start, every epoch is trained, held-out samples are evaluated, everything stops. "
-        "Pangea keeps its ledger and writes its results; torch keeps nothing. One process of torch has a thread for each core, all others have one thread."
+        "The digits example from the start of the command to its end: programs, services and torch start, every epoch "
+        "is trained, held-out samples are evaluated, everything stops. "
+        "Pangea keeps its ledger and writes its results; torch keeps nothing. One process of torch has a thread for "
+        "each core, all others have one thread."
     )
     unit: str = "s"
     more_is_better: bool = False

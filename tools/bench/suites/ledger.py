@@ -1,4 +1,5 @@
-"""Suite `ledger`: how long the orchestrator takes to bring a step's record to the disk, with and without other work on the machine."""
+"""Suite `ledger`: how long the orchestrator takes to bring a step's record to the disk, with and without other work on
+the machine."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from tools.bench.benchmark import Benchmark, Pair, Sample
 
 _OURS, _APPEND = "pangea ledger", "append + fsync"
 _BATCH_SIZE = 64
-# About those of a step with 8 shards. How long an fsync takes hardly depends on them; ours may be off by the tolerance, or the comparison ends.
+# About those of a step with 8 shards. How long an fsync takes hardly depends on them; ours may be off by the tolerance,
+# or the comparison ends.
 _RECORD_BYTES = 1_735
 
 
@@ -39,7 +41,10 @@ class LedgerBenchmark:
     def measures(self) -> str:
         """What is timed, in one sentence."""
         beside = "while other programs keep every core busy" if self.loaded else "without other load"
-        return f"Mean time of a commit of the ledger of a run with one worker, from the orchestrator's /metrics, {beside}; against a bare append of as many bytes and fsync, on the same disk."
+        return (
+            f"Mean time of a commit of the ledger of a run with one worker, from the orchestrator's /metrics, "
+            f"{beside}; against a bare append of as many bytes and fsync, on the same disk."
+        )
 
     def run(self, contender: str, folder: Path) -> Sample:
         """All commits of a run, or as many appends as it has steps."""

@@ -30,8 +30,10 @@ class RecoverBenchmark:
     steps: int
     name: str = "kill -9 of a worker"
     measures: str = (
-        "The digits example with two workers, of which one is killed: from the kill to the end of the second step that ends after it, since the first may have been all but done. "
-        "In Pangea the other worker continues, and the killed one is restarted meanwhile. torchrun restarts both, and they load the checkpoint that the script writes after each step."
+        "The digits example with two workers, of which one is killed: from the kill to the end of the second step that "
+        "ends after it, since the first may have been all but done. "
+        "In Pangea the other worker continues, and the killed one is restarted meanwhile. torchrun restarts both, and "
+        "they load the checkpoint that the script writes after each step."
     )
     unit: str = "s"
     more_is_better: bool = False

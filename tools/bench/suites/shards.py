@@ -1,4 +1,5 @@
-"""Suite `shards`: what it costs one worker that a step is cut into shards, which is what makes the bits independent of the number of workers."""
+"""Suite `shards`: what it costs one worker that a step is cut into shards, which is what makes the bits independent of
+the number of workers."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from tools.bench.suites.training import Setup, Task, TrainingBenchmark, characte
 
 _PLAIN = "torch, whole batches"
 _MEASURES = (
-    "Training {what} with one worker of one thread, batches of {batch}: a step as one forward and backward pass over all of its batch, as several over an equal part of it each, and by torch alone. "
+    "Training {what} with one worker of one thread, batches of {batch}: a step as one forward and backward pass over "
+    "all of its batch, as several over an equal part of it each, and by torch alone. "
     "Dropout draws other numbers for shards than for a whole batch."
 )
 

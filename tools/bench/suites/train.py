@@ -1,4 +1,5 @@
-"""Suite `train`: Pangea with one and two workers, against one process of torch and against torch's DistributedDataParallel."""
+"""Suite `train`: Pangea with one and two workers, against one process of torch and against torch's
+DistributedDataParallel."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _SETUPS = {
     _TOGETHER.peer: Setup(ours=False, processes=2),
 }
 _MEASURES = (
-    "Training {what}, batches of {batch} over all workers: steps from the end of the warm-up to the beginning of the last one. Each worker and each process of DDP has one thread. "
+    "Training {what}, batches of {batch} over all workers: steps from the end of the warm-up to the beginning of the "
+    "last one. Each worker and each process of DDP has one thread. "
     "Pangea reads batches from its data service and commits every step to its ledger; torch has its batches in memory."
 )
 

@@ -1,4 +1,5 @@
-"""Steps per second of training one model: by Pangea with its services, and by torch over batches that are already in memory."""
+"""Steps per second of training one model: by Pangea with its services, and by torch over batches that are already in
+memory."""
 
 from __future__ import annotations
 
@@ -70,7 +71,8 @@ class TrainingBenchmark:
         return list(self.setups)
 
     def run(self, contender: str, folder: Path) -> Sample:
-        """Trains from the first to the last step; the time is that of the steps after the warm-up, without start and end of the processes."""
+        """Trains from the first to the last step; the time is that of the steps after the warm-up, without start and
+        end of the processes."""
         file = folder / "data"
         if self.task.make_data is not None:
             self.task.make_data(file)
@@ -125,7 +127,8 @@ class TrainingBenchmark:
     def _sample(
         self, answers: list[dict[str, Any]], losses: list[float], samples: int, went: dict[str, float]
     ) -> Sample:
-        """The time from the beginning of the first timed step to that of the last one, each taken from the process that began first."""
+        """The time from the beginning of the first timed step to that of the last one, each taken from the process that
+        began first."""
         first, last = (
             min(answer["began"][str(step)] for answer in answers if str(step) in answer["began"])
             for step in (self.task.warm_up, len(losses) - 1)

@@ -59,7 +59,8 @@ func makeImage(specFile, folder string) error {
 	return oci.Write(image, spec.Reference, folder)
 }
 
-// read decodes a spec; a field that is not known is an error, since it would be a promise that nobody keeps.
+// read decodes a spec; a field that is not known is an error, since it would be a promise that
+// nobody keeps.
 func read(file string, spec any) error {
 	stream, err := os.Open(file)
 	if err != nil {

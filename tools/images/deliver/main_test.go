@@ -9,7 +9,8 @@ import (
 	"pangea.example/pangea/tools/images/oci"
 )
 
-// layout makes an image without layers. Handing images over is tried by //tests/images and by tools/images/registry.
+// layout makes an image without layers. Handing images over is tried by //tests/images and by
+// tools/images/registry.
 func layout(t *testing.T) string {
 	t.Helper()
 	image, err := oci.Assemble(oci.Spec{})
@@ -28,13 +29,13 @@ func TestWordsThatMeanNothingAreRefused(t *testing.T) {
 	// An engine that answers on no account: what is wrong is told before it is asked.
 	t.Setenv("PATH", t.TempDir())
 	for said, arguments := range map[string][]string{
-		"call it with":             {"load"},
-		"neither load nor push":    {"pull", folder},
-		"read the OCI layout":      {"load", folder + "x"},
+		"call it with":                 {"load"},
+		"neither load nor push":        {"pull", folder},
+		"read the OCI layout":          {"load", folder + "x"},
 		`"podman" is not an option`:    {"load", folder, "podman"},
-		"podman: not on PATH":      {"load", folder, "--engine=podman"},
-		"name where to":            {"push", folder},
-		`"second" is one word too`: {"push", folder, "registry.example/x", "second"},
+		"podman: not on PATH":          {"load", folder, "--engine=podman"},
+		"name where to":                {"push", folder},
+		`unexpected argument "second"`: {"push", folder, "registry.example/x", "second"},
 	} {
 		t.Run(said, func(t *testing.T) {
 			if err := run(t.Context(), arguments, io.Discard); err == nil || !strings.Contains(err.Error(), said) {

@@ -15,7 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// Names are the engines that we know, in the order in which they are tried: that of tools/compose, so that images come to the engine that starts them.
+// Names are the engines that we know, in the order in which they are tried: that of tools/compose,
+// so that images come to the engine that starts them.
 var Names = []string{"podman", "docker"}
 
 // ErrNone says that this machine has no engine that answers.
@@ -55,7 +56,8 @@ func ask(ctx context.Context, engine string) error {
 
 // Load hands an image to an engine under a name such as localhost/pangea/go-orchestrator:latest.
 //
-// It travels as `docker save` would write it: both engines read that, and podman takes the health command from no other format.
+// It travels as `docker save` would write it: both engines read that, and podman takes the health
+// command from no other format.
 func Load(ctx context.Context, engine string, image v1.Image, reference string, report io.Writer) error {
 	tag, err := name.NewTag(reference)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// install puts a program of this name on a PATH that holds nothing else. Loading into real engines is tried by //tests/images.
+// install puts a program of this name on a PATH that holds nothing else. Loading into real engines
+// is tried by //tests/images.
 func install(t *testing.T, folder, name, script string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(folder, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {

@@ -109,8 +109,9 @@ func gatherFiles(spec Spec, found entries) error {
 	return nil
 }
 
-// eachFile calls visit for the source, or for every file below it if it is a folder. Links are followed: whether a file was a link depends on
-// how a build brings its inputs, not on what they are.
+// eachFile calls visit for the source, or for every file below it if it is a folder. Links are
+// followed: whether a file was a link depends on how a build brings its inputs, not on what they
+// are.
 func eachFile(source Source, visit func(file, place string) error) error {
 	root, err := filepath.EvalSymlinks(source.Source)
 	if err != nil {

@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// addLibraries adds the shared libraries that the programs and libraries of the layer need, and what those need in turn. A library has the name
-// by which it is asked for: the other names that a distribution links to it serve compilers.
+// addLibraries adds the shared libraries that the programs and libraries of the layer need, and
+// what those need in turn. A library has the name by which it is asked for: the other names that a
+// distribution links to it serve compilers.
 func addLibraries(spec Spec, found entries) error {
 	if len(spec.Libraries) == 0 {
 		return nil
@@ -69,7 +70,8 @@ func namesBelow(descriptions []string) (map[string]bool, error) {
 	return names, nil
 }
 
-// needed returns the libraries that an ELF file names, with the loader that a program names; nothing for any other file.
+// needed returns the libraries that an ELF file names, with the loader that a program names;
+// nothing for any other file.
 func needed(file string) ([]string, error) {
 	object, err := elf.Open(file)
 	var format *elf.FormatError

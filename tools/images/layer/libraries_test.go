@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// debian returns the folder of the locked distribution's libraries: real ones, that need each other.
+// debian returns the folder of the locked distribution's libraries: real ones, that need each
+// other.
 func debian(t *testing.T) string {
 	t.Helper()
 	folder := filepath.Join(os.Getenv("TEST_SRCDIR"), os.Getenv("LIBRARIES"))

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// patterns select paths. One matches a path if it matches the path or a folder above it; `*` stands for anything in one segment.
+// patterns select paths. One matches a path if it matches the path or a folder above it; `*` stands
+// for anything in one segment.
 type patterns struct {
 	texts []string
 	used  []bool

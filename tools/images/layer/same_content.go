@@ -12,8 +12,9 @@ import (
 // smallest is the size in bytes from which it pays to look for files with the same content.
 const smallest = 64 << 10
 
-// sameContent finds files with the content of one that sorts before them, and returns the path of that one. They become hard links: where a
-// distribution links a library to its other names, it stays one file, which a loader takes for one library.
+// sameContent finds files with the content of one that sorts before them, and returns the path of
+// that one. They become hard links: where a distribution links a library to its other names, it
+// stays one file, which a loader takes for one library.
 func sameContent(found entries) (map[string]string, error) {
 	links, first := map[string]string{}, map[string]string{}
 	for _, place := range slices.Sorted(maps.Keys(found)) {

@@ -1,7 +1,10 @@
-// Package layer writes one layer of a container image: a compressed tar archive whose bytes depend on nothing but what is in it.
+// Package layer writes one layer of a container image: a compressed tar archive whose bytes depend
+// on nothing but what is in it.
 //
-// Times are zero, owners are numbers, entries are sorted, and a file's mode follows from its content, so that it does not matter which machine,
-// user or cache the files came from. Shared libraries that programs of the layer need can be taken out of folders of libraries, and only those.
+// Times are zero, owners are numbers, entries are sorted, and a file's mode follows from its
+// content, so that it does not matter which machine, user or cache the files came from. Shared
+// libraries that programs of the layer need can be taken out of folders of libraries, and only
+// those.
 package layer
 
 import (
@@ -20,12 +23,15 @@ type Spec struct {
 	Links map[string]string `json:"links"`
 	// Folders are made even if they are empty.
 	Folders []Folder `json:"folders"`
-	// Libraries are shared libraries and folders of them; what programs of the layer need is taken from the first that has it.
+	// Libraries are shared libraries and folders of them; what programs of the layer need is taken
+	// from the first that has it.
 	Libraries []Source `json:"libraries"`
-	// Keep and Leave are patterns over paths in the image that select from Files: only what Keep names (all, if it is empty), without what Leave names.
+	// Keep and Leave are patterns over paths in the image that select from Files: only what Keep names
+	// (all, if it is empty), without what Leave names.
 	Keep  []string `json:"keep"`
 	Leave []string `json:"leave"`
-	// Below are descriptions of the layers below this one: libraries that they hold are not taken again.
+	// Below are descriptions of the layers below this one: libraries that they hold are not taken
+	// again.
 	Below []string `json:"below"`
 }
 
@@ -44,7 +50,8 @@ type Folder struct {
 
 // Description is what others need to know of a layer without reading it.
 type Description struct {
-	// Digest is the SHA-256 of the compressed archive, DiffID that of the archive itself, both as `sha256:` and hexadecimal digits.
+	// Digest is the SHA-256 of the compressed archive, DiffID that of the archive itself, both as
+	// `sha256:` and hexadecimal digits.
 	Digest string `json:"digest"`
 	DiffID string `json:"diff_id"`
 	// Size and Unpacked are the bytes of the compressed archive and of all files in it.

@@ -17,7 +17,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// Level of compression. Twice the time of level 1 for a sixth less, and three times as fast as Go's own gzip at the same size.
+// Level of compression. Twice the time of level 1 for a sixth less, and three times as fast as Go's
+// own gzip at the same size.
 const level = 6
 
 // Write writes the layer to the file and returns its description.
@@ -95,7 +96,8 @@ func write(found entries, output io.Writer) (Description, error) {
 	return description, nil
 }
 
-// withParents returns all paths and the folders above them, sorted: a folder comes before what is in it.
+// withParents returns all paths and the folders above them, sorted: a folder comes before what is
+// in it.
 func withParents(found entries) []string {
 	all := map[string]bool{}
 	for place := range found {
@@ -111,7 +113,8 @@ func withParents(found entries) []string {
 	return places
 }
 
-// writeEntry writes one path; one that is not among the entries is a folder above them. Returns the bytes of its content.
+// writeEntry writes one path; one that is not among the entries is a folder above them. Returns the
+// bytes of its content.
 func writeEntry(archive *tar.Writer, place string, found entries, links map[string]string) (int64, error) {
 	header := &tar.Header{Name: place[1:], ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
 	item, ok := found[place]
@@ -166,8 +169,9 @@ func writeContent(archive *tar.Writer, header *tar.Header, content io.Reader, si
 	return io.Copy(archive, start)
 }
 
-// modeOf tells a file's mode from its start. What can be started (ELF files, and scripts that name their interpreter) may be started by everyone:
-// the mode of an input is none of its properties, since Bazel makes every output executable.
+// modeOf tells a file's mode from its start. What can be started (ELF files, and scripts that name
+// their interpreter) may be started by everyone: the mode of an input is none of its properties,
+// since Bazel makes every output executable.
 func modeOf(start *bufio.Reader) int64 {
 	// A file that is shorter cannot be started.
 	magic, _ := start.Peek(4)

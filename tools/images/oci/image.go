@@ -1,4 +1,5 @@
-// Package oci puts layers and settings together to an image in the OCI's format, in a folder with the OCI's layout.
+// Package oci puts layers and settings together to an image in the OCI's format, in a folder with
+// the OCI's layout.
 package oci
 
 import (
@@ -21,7 +22,8 @@ import (
 type Spec struct {
 	// Layers from the lowest to the highest.
 	Layers []Layer `json:"layers"`
-	// Config is the image's configuration: user, entry point, ports and so on, as the OCI and Docker name them.
+	// Config is the image's configuration: user, entry point, ports and so on, as the OCI and Docker
+	// name them.
 	Config v1.Config `json:"config"`
 	// Reference is the name with tag that engines give the image.
 	Reference string `json:"reference"`
@@ -63,7 +65,8 @@ func open(described Layer) (known, error) {
 	return known{file: described.Blob, digest: digest, diffID: diffID, description: description}, nil
 }
 
-// Assemble returns the image. Its creation time is the epoch, so that the same content has the same digest.
+// Assemble returns the image. Its creation time is the epoch, so that the same content has the same
+// digest.
 func Assemble(spec Spec) (v1.Image, error) {
 	epoch := v1.Time{Time: time.Unix(0, 0).UTC()}
 	added := make([]mutate.Addendum, 0, len(spec.Layers))

@@ -29,7 +29,8 @@ def service_image(name, description, layers, entrypoint, programs = [], labels =
             "org.opencontainers.image.version": native.module_version(),
         } | labels,
         layers = layers,
-        # localhost: podman puts it before a name without a registry, docker does not, and the compose file has one name for both.
+        # localhost: podman puts it before a name without a registry, docker does not, and the
+        # compose file has one name for both.
         reference = "localhost/{}/{}:latest".format(_PROJECT, name),
         visibility = visibility,
         **kwargs

@@ -11,9 +11,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Push sends an image to REGISTRY/NAME[:TAG] and returns the name with which exactly this image can be pulled, REGISTRY/NAME@sha256:...
+// Push sends an image to REGISTRY/NAME[:TAG] and returns the name with which exactly this image can
+// be pulled, REGISTRY/NAME@sha256:...
 //
-// Who we are comes from where `docker login` and `podman login` leave it. Layers that the registry has are not sent again.
+// Who we are comes from where `docker login` and `podman login` leave it. Layers that the registry
+// has are not sent again.
 func Push(ctx context.Context, image v1.Image, reference string, insecure bool) (string, error) {
 	var options []name.Option
 	if insecure {

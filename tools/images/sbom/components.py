@@ -1,4 +1,4 @@
-"""What an image is made of, told from its files and from the locks: packages of Debian, wheels, Go modules and crates."""
+"""The components of an image, found in its files and the locks: Debian packages, wheels, Go modules and crates."""
 
 from __future__ import annotations
 

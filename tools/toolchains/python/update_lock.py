@@ -1,7 +1,7 @@
 """Rewrites third_party/python/*.lock from the *.in files beside them; part of tools/update_locks.
 
-pip resolves for the toolchain's own interpreter and platform, wheels only, and reports the hash of each wheel that it would take. A lock is a plain
-requirements file with one hash a line, as `pip install --require-hashes` reads it.
+pip resolves for the toolchain's own interpreter and platform, wheels only, and reports the hash of each wheel that it
+would take. A lock is a plain requirements file with one hash a line, as `pip install --require-hashes` reads it.
 """
 
 import json
