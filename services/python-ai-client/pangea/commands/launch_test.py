@@ -14,7 +14,7 @@ from pangea.places import program
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller's folder, with an orchestrator that is looked for and not started, and the data service's program, which knows the dataset specs."""
+    """The caller's folder, and the programs: rust-compute, which parses dataset specs, and a placeholder."""
     monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(tmp_path))
     (tmp_path / "rust-compute").symlink_to(program("rust-compute"))
     (tmp_path / "go-orchestrator").touch()

@@ -68,8 +68,16 @@ def _dataset(_context: click.Context, _parameter: click.Parameter, value: str) -
 
 
 _SHARED = (
-    click.option("--workers", type=click.IntRange(1, 256), default=Settings.workers, show_default=True, help="Worker processes."),
-    click.option("--data-replicas", type=click.IntRange(1, 16), default=Settings.data_replicas, show_default=True, help="Processes that serve the data."),
+    click.option(
+        "--workers", type=click.IntRange(1, 256), default=Settings.workers, show_default=True, help="Worker processes."
+    ),
+    click.option(
+        "--data-replicas",
+        type=click.IntRange(1, 16),
+        default=Settings.data_replicas,
+        show_default=True,
+        help="Processes that serve the data.",
+    ),
     click.option(
         "--dataset",
         default=Settings.dataset,
@@ -78,8 +86,21 @@ _SHARED = (
         metavar="SPEC",
         help="What is trained on, such as csv:points.csv,shape=2; docs/how-to/data.md lists all formats.",
     ),
-    click.option("--batch-size", type=click.IntRange(1, MAX_BATCH_SIZE), default=Settings.batch_size, show_default=True, help="Samples per step, over all workers."),
-    click.option("--shards", type=int, default=Settings.shards, show_default=True, callback=_power_of_two, help="Micro-batches per step; a power of two."),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(1, MAX_BATCH_SIZE),
+        default=Settings.batch_size,
+        show_default=True,
+        help="Samples per step, over all workers.",
+    ),
+    click.option(
+        "--shards",
+        type=int,
+        default=Settings.shards,
+        show_default=True,
+        callback=_power_of_two,
+        help="Micro-batches per step; a power of two.",
+    ),
     click.option(
         "--min-shard-samples",
         type=click.IntRange(0, MAX_BATCH_SIZE),

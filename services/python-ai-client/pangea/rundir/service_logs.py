@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_REFUSED = ("a checkpoint cannot be used; an older one will be tried", "a checkpoint does not belong to this run; an older one will be tried")
+_REFUSED = (
+    "a checkpoint cannot be used; an older one will be tried",
+    "a checkpoint does not belong to this run; an older one will be tried",
+)
 
 
 @dataclass

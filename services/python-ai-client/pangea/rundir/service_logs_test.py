@@ -9,7 +9,11 @@ from pangea.rundir.service_logs import ServiceLogs, read_service_logs
 def test_errors_refused_checkpoints_and_repeated_steps_are_counted(tmp_path: Path) -> None:
     assert read_service_logs(tmp_path) == ServiceLogs()
     (tmp_path / "logs").mkdir()
-    refused = {"level": "ERROR", "msg": "a checkpoint does not belong to this run; an older one will be tried", "file": "f"}
+    refused = {
+        "level": "ERROR",
+        "msg": "a checkpoint does not belong to this run; an older one will be tried",
+        "file": "f",
+    }
     orchestrator = [
         {"level": "INFO", "msg": "ready"},
         {"level": "INFO", "msg": "the run continues from a checkpoint", "steps_again": 3},
