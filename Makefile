@@ -1,20 +1,23 @@
-# Each target is a thin call of Bazel, or of the compose tool that this machine has. `make help` lists them.
+# Each target is a thin wrapper around Bazel, or around the compose tool of this machine. `make help` lists them.
 BAZEL := ./bazelw
 COMPOSE := $(BAZEL) run --ui_event_filters=-info,-stdout,-stderr --noshow_progress //tools/compose --
 IMAGES := go-orchestrator rust-compute python-ai-client
 
 .DEFAULT_GOAL := help
-.PHONY: help validate schema-gen build test unit-test integration-test e2e-test lint format bench report repro images docker-build docker-up docker-down logs status clean distclean
+.PHONY: help validate schema-gen ide build test unit-test integration-test e2e-test lint format bench report repro images docker-build docker-up docker-down logs status clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
 
-validate: ## look whether this machine can build and train
+validate: ## check whether this machine can build and train
 	$(BAZEL) doctor
 	$(BAZEL) run //:pangea -- doctor
 
-schema-gen: ## write the generated bindings to generated/, where an IDE sees them
+schema-gen: ## copy the generated bindings to generated/schemas
 	$(BAZEL) run //tools/schema_gen
+
+ide: ## write what editors need: rust-analyzer, gopls, pyright
+	$(BAZEL) run //tools/ide
 
 build: ## build everything
 	$(BAZEL) build //...
@@ -31,25 +34,25 @@ integration-test: ## tests of several processes or languages, in the sandbox
 e2e-test: ## deploy the stack in containers, kill parts of it, compare its bits (steps 1 to 5 and 7 of setup.sh)
 	./setup.sh --steps 1-5,7
 
-lint: ## what CI says about the sources
+lint: ## run the linters as CI does
 	$(BAZEL) run //:lint
 	$(BAZEL) build --config=lint //...
 
-format: ## mend what can be mended
+format: ## fix what can be fixed
 	$(BAZEL) run //:format
 
-bench: ## measure beside the peers
+bench: ## measure speed compared with peers
 	$(BAZEL) run //tools/bench
 
-report: ## versions, digests, test counts and cache hits, of a run of all tests
+report: ## versions, digests, test counts and cache hits of a run of all tests
 	@mkdir -p generated
 	$(BAZEL) test --build_event_json_file=generated/events.json //...
 	$(BAZEL) run //tools/report -- --events generated/events.json
 
-repro: ## build twice, elsewhere, and compare every output
+repro: ## build twice, in different places, and compare every output
 	$(BAZEL) run //tools/repro
 
-images: $(addprefix load-,$(IMAGES)) ## build the container images and hand them to podman or docker
+images: $(addprefix load-,$(IMAGES)) ## build the container images and load them into podman or docker
 docker-build: images ## the same
 
 load-%:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Continuous integration: the README's test command, then the lint. Ends with `N passed, N failed`; exits with 1 if anything failed.
 
-The count is that of Bazel's test targets, of the linters in the build and of the lint's tools, from Bazel's own record of events, so that a test that did not run is no success.
+The count is that of Bazel's test targets, of the linters in the build and of the lint's tools, from Bazel's own record of events, so that a test that did not run does not count as a success.
 """
 
 import pathlib
@@ -19,7 +19,11 @@ from tools.report.events import EventsError, read_record  # noqa: E402  (the pat
 
 def run_tests(events: pathlib.Path) -> "tuple[int, int]":
     """Passed and failed test targets of `./bazelw test //...`; a build that breaks, or that is cut off, counts as one failure."""
-    code = subprocess.run(["./bazelw", "test", "//...", "--config=ci", "--keep_going", f"--build_event_json_file={events}"], cwd=WORKSPACE, check=False).returncode
+    code = subprocess.run(
+        ["./bazelw", "test", "//...", "--config=ci", "--keep_going", f"--build_event_json_file={events}"],
+        cwd=WORKSPACE,
+        check=False,
+    ).returncode
     try:
         record = read_record(events)
     except (EventsError, OSError) as error:
@@ -30,7 +34,9 @@ def run_tests(events: pathlib.Path) -> "tuple[int, int]":
 
 def run_lint() -> "tuple[int, int]":
     """Passed and failed tools of `./bazelw run //:lint`, from its last line."""
-    result = subprocess.run(["./bazelw", "run", "--config=ci", "//:lint"], cwd=WORKSPACE, stdout=subprocess.PIPE, text=True, check=False)
+    result = subprocess.run(
+        ["./bazelw", "run", "--config=ci", "//:lint"], cwd=WORKSPACE, stdout=subprocess.PIPE, text=True, check=False
+    )
     print(result.stdout, end="")
     counts = re.search(r"^(\d+) passed, (\d+) failed$", result.stdout, re.MULTILINE)
     passed, failed = (int(counts[1]), int(counts[2])) if counts else (0, 1)
@@ -39,7 +45,9 @@ def run_lint() -> "tuple[int, int]":
 
 def run_linters_of_the_build() -> "tuple[int, int]":
     """One passed or one failed: clippy and the other linters that look at one target at a time."""
-    code = subprocess.run(["./bazelw", "build", "//...", "--config=ci", "--config=lint", "--keep_going"], cwd=WORKSPACE, check=False).returncode
+    code = subprocess.run(
+        ["./bazelw", "build", "//...", "--config=ci", "--config=lint", "--keep_going"], cwd=WORKSPACE, check=False
+    ).returncode
     return (0, 1) if code else (1, 0)
 
 

@@ -1,41 +1,46 @@
 @0xc1f6a0d3b7e94852;
 # The contract between all processes of a Pangea run.
 #
-# A connection carries standard Cap'n Proto stream frames; each frame is one `Message`. The connecting side (always a
-# worker) sends requests; the accepting side answers each request, in order, on the same connection. A reply echoes the
-# `requestId` of its request. A logical message too large for one frame is sent as several consecutive frames of the same
-# type and `requestId`; the last one has `final = true`. Only a `Heartbeat` may come between them.
+# A connection carries standard Cap'n Proto stream frames; each frame is one `Message`. The
+# connecting side (always a worker) sends requests; the accepting side answers each request, in
+# order, on the same connection. A reply echoes the `requestId` of its request. A logical message
+# that is too large for one frame is sent as several consecutive frames of the same type and
+# `requestId`; the last one has `final = true`. Only a `Heartbeat` may come between them.
 #
 # Usage, with the `capnp` tool (prints a captured frame):
 #
 #     capnp decode --quiet schemas/tensor.capnp Message < frame.bin
 #
-# Rules for changing this file: fields are only added, at the end; a field that is no longer used is renamed `obsoleteX` and
-# stays. An enum value or union member that a reader does not know is an `unsupported` error for that one message, never a crash.
-# All hashes are SHA-256, 32 bytes. All times are seconds. All counters start at 0 unless their comment says otherwise.
+# Rules for changing this file: fields are only added, at the end; a field that is no longer used is
+# renamed `obsoleteX` and stays. An enum value or union member that a reader does not know is an
+# `unsupported` error for that one message, never a crash. All hashes are SHA-256, 32 bytes. All
+# times are in seconds. All counters start at 0 unless their comment says otherwise.
 
 using Go = import "/go.capnp";
 $Go.package("tensor");
 $Go.import("pangea.example/pangea/schemas/tensor");
 
 const protocolVersion :UInt16 = 2;
-# Raised when an old reader could misunderstand a new writer. Additions that an old reader may ignore do not raise it.
-# 2: a step's gradient is divided by Aggregate.divisor, no longer by its samples; shards of a small step are merged (RunSettings.minShardSamples).
+# Raised when an old reader could misunderstand a new writer. Additions that an old reader may
+# ignore do not raise it. Version 2: the gradient of a step is divided by Aggregate.divisor instead
+# of the number of its samples; shards of a small step are merged (RunSettings.minShardSamples).
 
 const maxChunkBytes :UInt32 = 4194304;
-# Most tensor bytes (4 MiB) that a service puts into one frame. Larger tensors travel as several pieces. A TrainingBatch is always one frame: it
-# may fill that up to `maxFrameBytes`, and a request for a larger one is refused.
+# Most tensor bytes (4 MiB) that a service puts into one frame. Larger tensors are sent in several
+# pieces. A TrainingBatch is always one frame of at most `maxFrameBytes`; a request for a larger one
+# is refused.
 
 const maxFrameBytes :UInt32 = 16777216;
 # Largest frame (16 MiB) that a service accepts by default.
 
-# ----------------------------------------------------------------------------------------------------------------- limits
-# What goes beyond one of these is refused with `fixRequest`. Every program takes them from here. Texts are counted in bytes of UTF-8.
+# ------------------------------------------------------------------------------------------ limits
+# Anything beyond one of these limits is refused with `fixRequest`. Every program takes them from
+# here. Texts are measured in bytes of UTF-8.
 
-const maxShards :UInt32 = 1024;             # Micro-batches of a step (RunSettings.shards).
+const maxShards :UInt32 = 1024;             # Shards of a step (RunSettings.shards).
 const maxBatchSize :UInt32 = 1048576;       # Samples of a step (RunSettings.batchSize).
 const maxParameters :UInt32 = 65536;        # Tensors that are added up in a step (JoinRequest.parameters).
-const maxDimensions :UInt32 = 8;            # Of a tensor.
+const maxDimensions :UInt32 = 8;            # Dimensions of a tensor.
 const maxTensorNameBytes :UInt32 = 1024;    # Tensor.name, TensorSpec.name
 const maxWorkerNameBytes :UInt32 = 128;     # JoinRequest.workerName
 const maxSoftwareBytes :UInt32 = 256;       # JoinRequest.software
@@ -50,10 +55,11 @@ const maxColumnNameBytes :UInt32 = 256;     # Column.name
 const maxClassNames :UInt32 = 4096;         # DatasetInfo.classNames
 const maxVocabulary :UInt32 = 256;          # DatasetInfo.vocabulary
 
-# ---------------------------------------------------------------------------------------------------------------- tensors
+# ------------------------------------------------------------------------------------------ tensors
 
 enum DataType {
-  # Element type of a tensor, in the names of torch. Elements are little-endian and stored row-major (C order).
+  # Element type of a tensor, named as in torch. Elements are little-endian and stored in row-major
+  # (C) order.
   unspecified @0;   # Never valid in a tensor: a writer forgot to set the field.
   float32 @1;       # 4 bytes, IEEE 754
   float64 @2;       # 8 bytes, IEEE 754
@@ -70,61 +76,70 @@ enum DataType {
 struct Tensor {
   # A dense tensor, or one contiguous piece of it.
   #
-  # `data` holds the bytes [byteOffset, byteOffset + len(data)) of the whole tensor. A tensor sent whole has
-  # byteOffset = 0 and len(data) = product(shape) * itemsize. A scalar has an empty shape. A tensor with a zero in its shape
-  # has no data. At most `maxDimensions` dimensions; product(shape) * itemsize must fit 63 bits; pieces start and end on whole elements.
-  # Writers put `data` into a segment of its own, behind a double-far pointer, so that it can be sent from the memory of
-  # the tensor; readers must accept it anywhere.
+  # `data` holds the bytes [byteOffset, byteOffset + len(data)) of the whole tensor. A tensor sent
+  # whole has byteOffset = 0 and len(data) = product(shape) * itemsize. A scalar has an empty shape.
+  # A tensor with a zero in its shape has no data. At most `maxDimensions` dimensions;
+  # product(shape) * itemsize must fit in 63 bits; pieces start and end on element boundaries.
+  # Writers put `data` into its own segment, behind a double-far pointer, so that it can be sent
+  # from the memory of the tensor; readers must accept it anywhere.
 
-  name @0 :Text;              # Name in the model's state (as `named_parameters` gives it); empty where the field name says it all.
+  name @0 :Text;
+  # Name in the model's state (as in `named_parameters`); empty if the field's name suffices.
   dtype @1 :DataType;
-  shape @2 :List(UInt64);     # Elements per dimension, outermost first, of the whole tensor.
+  shape @2 :List(UInt64);     # Elements per dimension of the whole tensor, outermost first.
   byteOffset @3 :UInt64;      # Where this piece starts, in bytes.
   data @4 :Data;              # Raw little-endian elements. Less than 512 MiB (a limit of Cap'n Proto).
 }
 
 struct TensorSpec {
-  # What a tensor looks like, without its data.
+  # Describes a tensor, without its data.
   name @0 :Text;
   dtype @1 :DataType;
   shape @2 :List(UInt64);
 }
 
-# -------------------------------------------------------------------------------------------------------- data service
+# ------------------------------------------------------------------------------------- data service
 
 enum Split {
   # Which part of a dataset.
   train @0;      # The samples that are trained on, in the order that (seed, epoch) gives.
-  heldOut @1;    # The samples kept aside for evaluation, always in dataset order.
+  heldOut @1;    # The samples held out for evaluation, always in dataset order.
 }
 
 struct DatasetRequest {
-  # worker -> data service: what is being served? Answered with `DatasetInfo`.
+  # worker -> data service: asks what is being served. Answered with `DatasetInfo`.
 }
 
 struct DatasetInfo {
-  name @0 :Text;                  # Such as "digits".
+  name @0 :Text;                  # For example "digits".
   hash @1 :Data;                  # SHA-256 over the preprocessed samples: equal hashes mean equal data.
   trainSamples @2 :UInt64;        # At least 1.
   heldOutSamples @3 :UInt64;
-  classes @4 :UInt32;             # Number of labels; 0 where the labels are no classes.
+  classes @4 :UInt32;             # Number of classes; 0 if the labels are not classes.
   features @5 :TensorSpec;        # Of one sample, without the batch dimension.
   labels @6 :TensorSpec;          # Of one sample, without the batch dimension.
-  columns @7 :List(Column);       # Of a table: its feature columns, in order, as they were before preprocessing. At most `maxColumns`; empty where there are none or more.
-  classNames @8 :List(Text);      # What stands for class 0, 1, ... in the raw data; empty where labels are numbers already. At most `maxClassNames`.
-  vocabulary @9 :Data;            # Of a text: the byte that token 0, 1, ... stands for. At most `maxVocabulary`.
+  columns @7 :List(Column);
+  # Of a table: its feature columns, in order, as they were before preprocessing. At most
+  # `maxColumns`; empty if there are none, or more than that.
+  classNames @8 :List(Text);
+  # The names of class 0, 1, ... in the raw data; empty if labels are already numbers. At most
+  # `maxClassNames`.
+  vocabulary @9 :Data;
+  # Of a text: the bytes that token 0, 1, ... represent. At most `maxVocabulary`.
 }
 
 struct Column {
-  # One feature column of a table. A served value is (raw value - mean) / deviation; mean 0 and deviation 1 where the values are served as they are.
-  name @0 :Text;                  # From the header of the table; empty where it has none. At most `maxColumnNameBytes`.
+  # One feature column of a table. A served value is (raw value - mean) / deviation; the mean is 0
+  # and the deviation 1 if the values are served unchanged.
+  name @0 :Text;                  # From the header of the table; empty if it has none. At most `maxColumnNameBytes`.
   mean @1 :Float64;               # Over the training samples.
   deviation @2 :Float64;          # Over the training samples; above 0.
 }
 
 struct BatchRequest {
-  # worker -> data service. Answered with `TrainingBatch`. The answer is a pure function of these fields and the dataset, so any
-  # replica gives the same bytes, and asking again is always safe.
+  # worker -> data service. Answered with `TrainingBatch`. The answer is a pure function of these
+  # fields and the dataset, so every replica gives the same bytes, and repeating a request is always
+  # safe.
   split @0 :Split;
   seed @1 :UInt64;             # Seed of the sample order. Not used for `heldOut`.
   epoch @2 :UInt32;            # Not used for `heldOut`.
@@ -136,10 +151,11 @@ struct BatchRequest {
 }
 
 struct TrainingBatch {
-  # data service -> worker: the samples of one shard of one step, preprocessed and ready to train on.
-  # With n samples in the step, shard s of S holds positions [n*s/S, n*(s+1)/S) (integer division) of the step; it may be empty.
-  # Where that would give some shard fewer than minShardSamples samples, shards are merged: S is halved until no shard has fewer, or S is 1. Shard
-  # j of the smaller number S' then has the number j*S/S', and the numbers between are empty.
+  # data service -> worker: the samples of one shard of one step, preprocessed and ready to train
+  # on. With n samples in the step, shard s of S holds the positions [n*s/S, n*(s+1)/S) of the step
+  # (integer division); it may be empty. If that would give any shard fewer than minShardSamples
+  # samples, shards are merged: S is halved until no shard has fewer, or S is 1. Shard j of the
+  # reduced number S' then has the number j*S/S', and the numbers between are empty.
   split @0 :Split;
   epoch @1 :UInt32;
   step @2 :UInt32;             # Step within the epoch.
@@ -147,57 +163,77 @@ struct TrainingBatch {
   sampleIds @4 :Tensor;        # int64 [n]: positions in the raw dataset.
   features @5 :Tensor;         # [n, ...sample shape]
   labels @6 :Tensor;           # [n, ...label shape]
-  hash @7 :Data;               # SHA-256 over the data bytes of sampleIds, features, labels, in this order: the identity of the batch.
+  hash @7 :Data;
+  # The identity of the batch: SHA-256 over the data bytes of sampleIds, features, labels, in this
+  # order.
   epochSteps @8 :UInt32;       # ceil(samples / batchSize): steps of an epoch.
 }
 
-# --------------------------------------------------------------------------------------------------------- joining a run
+# ------------------------------------------------------------------------------------ joining a run
 
 struct RunSettings {
-  # Fixed for the life of a run; the orchestrator's word is final.
+  # Fixed for the life of a run; the orchestrator's values are authoritative.
   seed @0 :UInt64;             # Of sample order, initial parameters and every random number in training.
-  shards @1 :UInt32;           # Micro-batches of a step; a power of two, 1 to `maxShards`.
+  shards @1 :UInt32;           # Shards of a step; a power of two, 1 to `maxShards`.
   batchSize @2 :UInt32;        # Samples of a step, over all shards.
   epochs @3 :UInt32;           # At least 1.
-  minShardSamples @4 :UInt32;  # Shards of a step are merged until each has at least so many samples (see TrainingBatch); 0 or 1 merges none.
-  dropLast @5 :Bool;           # An epoch has floor(samples / batchSize) steps: what is left over in its order is not used in that epoch.
+  minShardSamples @4 :UInt32;
+  # Shards of a step are merged until each has at least this number of samples (see TrainingBatch);
+  # 0 or 1 merges none.
+  dropLast @5 :Bool;
+  # An epoch has floor(samples / batchSize) steps: samples left over at the end of its order are not
+  # used in that epoch.
 }
 
 struct JoinRequest {
-  # worker -> orchestrator: the first message of a connection. Answered with `JoinReply`.
+  # worker -> orchestrator: the first message on a connection. Answered with `JoinReply`.
   protocolVersion @0 :UInt16;
   workerName @1 :Text;              # For people; need not be unique. At most `maxWorkerNameBytes`.
-  software @2 :Text;                # Build of torch and kind of processor; workers of one run should agree. At most `maxSoftwareBytes`.
-  parameters @3 :List(TensorSpec);  # What is added up in a step: the gradients of the trainable parameters, in model order, then whatever else of the
-                                    # model changes in a forward pass. At most `maxParameters`.
+  software @2 :Text;
+  # Build of torch and processor model; should be the same for all workers of a run. At most
+  # `maxSoftwareBytes`.
+  parameters @3 :List(TensorSpec);
+  # What is added up in a step: the gradients of the trainable parameters, in model order, then
+  # everything else in the model that changes in a forward pass. At most `maxParameters`.
   parametersHash @4 :Data;          # Of the parameters that the worker holds (see WorkRequest).
   step @5 :UInt64;                  # Steps applied to them; 0 for freshly initialised ones.
-  dataset @6 :DatasetInfo;          # As the worker's data service describes it.
+  dataset @6 :DatasetInfo;          # As described by the worker's data service.
   processId @7 :UInt32;             # Of the worker, for people and for fault injection. 0 if unknown.
-  runId @8 :Text;                   # JoinReply.runId of an earlier connection of this worker, which connects again; empty at the first time.
-  heartbeatSeconds @9 :Float64;     # At most so long between two frames of this worker, whatever it does; 0 where it promises nothing. A worker that is
-                                    # silent for several times as long keeps its connection, but its shards are leased to others.
-  training @10 :Text;               # How a step changes the parameters: optimizer, its settings, scheduler, clipping. JSON, keys sorted; equal for all workers of
-                                    # a run. At most `maxTrainingBytes`; empty where the worker does not say.
-  arithmetic @11 :Text;             # The level that the worker's arithmetic is pinned to, such as "avx2"; empty where it is not pinned. At most `maxArithmeticBytes`.
-  fingerprints @12 :List(Fingerprint);  # Of a reference computation, operator by operator: equal for all workers of a run. At most `maxFingerprints`.
+  runId @8 :Text;
+  # JoinReply.runId of an earlier connection, if this worker reconnects; empty the first time.
+  heartbeatSeconds @9 :Float64;
+  # Longest time between two frames of this worker, whatever it does; 0 if it does not promise any.
+  # A worker that is silent for several times as long keeps its connection, but its shards are
+  # leased to others.
+  training @10 :Text;
+  # How a step changes the parameters: optimizer, its settings, scheduler, clipping. JSON with
+  # sorted keys; equal for all workers of a run. At most `maxTrainingBytes`; empty if the worker
+  # does not say.
+  arithmetic @11 :Text;
+  # The level that the worker's arithmetic is pinned to, such as "avx2"; empty if it is not pinned.
+  # At most `maxArithmeticBytes`.
+  fingerprints @12 :List(Fingerprint);
+  # Of a reference computation, one for each operator; equal for all workers of a run. At most
+  # `maxFingerprints`.
 }
 
 struct Fingerprint {
   # What one operator computes from fixed inputs.
-  operator @0 :Text;           # Such as "matmul". At most `maxOperatorBytes`.
+  operator @0 :Text;           # For example "matmul". At most `maxOperatorBytes`.
   hash @1 :Data;               # SHA-256 over the bytes of its result.
 }
 
 struct JoinReply {
   runId @0 :Text;
-  workerId @1 :UInt32;         # Unique in the run, never used again. Starts at 1.
+  workerId @1 :UInt32;         # Unique in the run, never reused. Starts at 1.
   settings @2 :RunSettings;
-  step @3 :UInt64;             # The open step. A worker that holds an earlier one gets a `Snapshot` for its next WorkRequest.
-  totalSteps @4 :UInt64;       # epochs * the steps of an epoch: ceil(trainSamples / batchSize), or floor with dropLast
+  step @3 :UInt64;
+  # The open step. A worker that holds an earlier one gets a `Snapshot` for its next WorkRequest.
+  totalSteps @4 :UInt64;
+  # Epochs times the steps of an epoch: ceil(trainSamples / batchSize), or floor with dropLast.
 }
 
-# ------------------------------------------------------------------------------------------------------------- training
+# ----------------------------------------------------------------------------------------- training
 
 struct Timings {
   # Where a worker's time went since its last WorkRequest, in seconds.
@@ -207,13 +243,17 @@ struct Timings {
 }
 
 struct WorkRequest {
-  # worker -> orchestrator: "my parameters have `step` steps applied; what now?" The answer is held back until there is one:
-  # `ShardLease`, `Aggregate`, `SnapshotRequest`, `Snapshot`, `RunFinished` or `ErrorReply`.
+  # worker -> orchestrator: "my parameters have `step` steps applied; what is next?" The answer is
+  # delayed until there is one: `ShardLease`, `Aggregate`, `SnapshotRequest`, `Snapshot`,
+  # `RunFinished` or `ErrorReply`.
   step @0 :UInt64;
-  parametersHash @1 :Data;     # SHA-256 over the bytes of all trainable parameters, then all buffers, in model order.
+  parametersHash @1 :Data;
+  # SHA-256 over the bytes of all trainable parameters, then all buffers, in model order.
   timings @2 :Timings;
-  stop @3 :Text;               # Not empty: the worker's script has left its loop, for this reason; the run ends after the last committed step, for all
-                               # workers. Answered as ever: with what brings the worker to that step, then with `RunFinished`. At most `maxStopBytes`.
+  stop @3 :Text;
+  # Not empty: the worker's script has left its loop, for this reason; the run ends after the last
+  # committed step, for all workers. Answered as usual: with what brings the worker to that step,
+  # then with `RunFinished`. At most `maxStopBytes`.
 }
 
 struct ShardLease {
@@ -222,7 +262,9 @@ struct ShardLease {
   epoch @1 :UInt32;
   epochStep @2 :UInt32;        # Step within the epoch.
   shards @3 :List(UInt32);     # Ascending, at least one.
-  separate @4 :List(UInt32);   # Those of them that are to be submitted as updates of one shard each: their bits are compared with another worker's.
+  separate @4 :List(UInt32);
+  # Those of them that must be submitted as updates of one shard each: their bits are compared with
+  # those of another worker.
 }
 
 struct ShardReport {
@@ -231,31 +273,43 @@ struct ShardReport {
   samples @1 :UInt32;
   lossSum @2 :Float64;         # The shard's loss times `weight`; with `summed`, the shard's loss.
   batchHash @3 :Data;          # TrainingBatch.hash
-  weight @4 :Float64;          # What the shard's gradient was multiplied with: its loss is a mean over so many things (samples, tokens). Finite, at least 0; 0 for
-                               # an empty shard and for one in which nothing counts.
-  summed @5 :Bool;             # The loss is a sum, not a mean: the step's gradient is the plain sum over the shards. The same for all shards with samples of a step.
-  stop @6 :Text;               # Not empty: the script asks, having computed this shard, that the run end after this step. At most `maxStopBytes`.
+  weight @4 :Float64;
+  # The factor that the shard's gradient was multiplied by: the number of things (samples, tokens)
+  # that its loss is a mean over. Finite, at least 0; 0 for an empty shard and for one in which
+  # nothing counts.
+  summed @5 :Bool;
+  # The loss is a sum, not a mean: the step's gradient is the plain sum over the shards. The same
+  # for all shards of a step that have samples.
+  stop @6 :Text;
+  # Not empty: after computing this shard, the script requests that the run end after this step. At
+  # most `maxStopBytes`.
 }
 
 struct GradientUpdate {
-  # worker -> orchestrator: the gradient sum over the samples of the shards [firstShard, firstShard + shardCount), added in the fixed
-  # binary tree over the shard numbers. The range is one node of that tree: shardCount is a power of two that divides firstShard.
-  # Sent as one or more frames; the last one is answered with `GradientAck`.
+  # worker -> orchestrator: the gradient sum over the samples of the shards [firstShard, firstShard
+  # + shardCount), added in the fixed binary tree over the shard numbers. The range is one node of
+  # that tree: shardCount is a power of two that divides firstShard. Sent as one or more frames; the
+  # last one is answered with `GradientAck`.
   step @0 :UInt64;
   firstShard @1 :UInt32;
   shardCount @2 :UInt32;
-  gradients @3 :List(Tensor);       # Pieces, in the order of JoinRequest.parameters and of their bytes, without gap or overlap.
+  gradients @3 :List(Tensor);
+  # Pieces, in the order of JoinRequest.parameters and of their bytes, without gaps or overlaps.
   final @4 :Bool;                   # The last frame of this update.
   reports @5 :List(ShardReport);    # Only in the final frame: one for each shard, ascending.
 }
 
 enum Verdict {
-  # What became of a GradientUpdate. It never waits for other workers.
+  # The result of a GradientUpdate. It never waits for other workers.
   unspecified @0;
   accepted @1;      # It is part of the open step.
-  duplicate @2;     # The same bytes for these shards were there already. Nothing to do.
-  conflict @3;      # Other bytes for these shards were there already. The update was dropped and the event reported.
-  stale @4;         # The step is closed, or these shards have come in another grouping. Nothing to do but ask for work.
+  duplicate @2;     # The same bytes for these shards had already arrived. Nothing to do.
+  conflict @3;
+  # Different bytes for these shards had already arrived. The update was dropped and recorded as an
+  # incident.
+  stale @4;
+  # The step is closed, or these shards have arrived in another grouping. The worker only has to ask
+  # for work.
   tooEarly @5;      # The step is not open yet: the worker is ahead of the run, which is an error in the worker.
   refused @6;       # Malformed: NaN or Inf, wrong name, shape, dtype, count. `detail` names tensor and reason.
 }
@@ -266,63 +320,70 @@ struct GradientAck {
 }
 
 struct Aggregate {
-  # orchestrator -> worker: the gradient sum over all shards of a step. The gradient of the step's loss is this divided by `divisor`.
-  # One or more frames; counts and sums are the same in each.
+  # orchestrator -> worker: the gradient sum over all shards of a step. The gradient of the step's
+  # loss is this sum divided by `divisor`. One or more frames; counts and sums are the same in each.
   step @0 :UInt64;
   samples @1 :UInt64;          # In the step. At least 1.
   lossSum @2 :Float64;         # Added in the same tree.
   gradients @3 :List(Tensor);  # Pieces, as in GradientUpdate.
   final @4 :Bool;
   hash @5 :Data;               # SHA-256 over all gradient bytes; only in the final frame.
-  divisor @6 :Float64;         # The shards' weights, added in the same tree; 1 where the losses are sums. At least 0; where it is 0, nothing counted
-                               # and the gradient is all zeros.
+  divisor @6 :Float64;
+  # The weights of the shards, added in the same tree; 1 if the losses are sums. At least 0; if it
+  # is 0, nothing counted and the gradient is all zeros.
 }
 
 struct SnapshotRequest {
-  # orchestrator -> worker: send your state (parameters, optimizer, step) as `Snapshot` frames, then ask for work again. Another worker needs it.
+  # orchestrator -> worker: send your state (parameters, optimizer, step) as `Snapshot` frames, then
+  # ask for work again. Another worker needs it.
   step @0 :UInt64;             # The step that the worker holds.
 }
 
 struct Snapshot {
-  # The whole state of a worker after `step` steps, as the bytes of a safetensors file, in one or more frames. Not answered.
+  # The complete state of a worker after `step` steps, as the bytes of a safetensors file, in one or
+  # more frames. Not answered.
   step @0 :UInt64;
   parametersHash @1 :Data;     # As in WorkRequest: checked by the receiver after loading.
-  totalBytes @2 :UInt64;       # Of the file.
-  byteOffset @3 :UInt64;       # Of `data` in the file. Pieces come in order.
+  totalBytes @2 :UInt64;       # Size of the file.
+  byteOffset @3 :UInt64;       # Of `data` in the file. Pieces are sent in order.
   data @4 :Data;
   hash @5 :Data;               # SHA-256 over the file; only in the final frame.
   final @6 :Bool;
 }
 
 struct RunFinished {
-  # orchestrator -> worker: all steps are committed, or the run was ended before its last one.
+  # orchestrator -> worker: all steps are committed, or the run was ended before its last step.
   steps @0 :UInt64;
-  parametersHash @1 :Data;     # That the workers agreed on.
-  incidents @2 :UInt64;        # In the ledger: what ought not to have happened in the run.
-  stopped @3 :Text;            # Why the run ended before its last step; empty where it did not.
+  parametersHash @1 :Data;     # Of the parameters that the workers agreed on.
+  incidents @2 :UInt64;        # Number of incidents in the ledger.
+  stopped @3 :Text;            # Why the run ended before its last step; empty if it did not.
 }
 
 struct Heartbeat {
-  # worker -> orchestrator: I am alive. Sent between other frames, also between those of one logical message, with requestId 0. Not answered.
+  # worker -> orchestrator: "I am alive." Sent between other frames, even between those of one
+  # logical message, with requestId 0. Not answered.
 }
 
 struct Leave {
-  # worker -> orchestrator: I am going (graceful stop); lease my shards to others now. Answered with `Leave`.
+  # worker -> orchestrator: "I am leaving (graceful stop); lease my shards to others now." Answered
+  # with `Leave`.
   reason @0 :Text;
-  broken @1 :Text;             # Not empty: what the worker found to break the promise of the same bits in its own script, for people. An incident; it ends the
-                               # run unless the orchestrator was told to go on. At most `maxBrokenBytes`.
+  broken @1 :Text;
+  # Not empty: what the worker found in its own script that breaks the promise of the same bits, for
+  # people. It becomes an incident and ends the run, unless the orchestrator is not strict. At most
+  # `maxBrokenBytes`.
 }
 
-# --------------------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------- errors
 
 enum ErrorAction {
-  # What the receiver of an error should do.
+  # What the receiver of an error has to do.
   unspecified @0;
-  fixRequest @1;    # The request is wrong; the same one will always be refused.
+  fixRequest @1;    # The request is wrong; the same request will always be refused.
   retryLater @2;    # Busy or starting; the same request may succeed after `retryAfter` seconds.
   reconnect @3;     # This connection is no longer usable; open a new one and join again.
   resync @4;        # The worker's parameters are not those of the run; drop them and join again with step 0.
-  stop @5;          # The run cannot use this worker; exit and tell a person.
+  stop @5;          # The run cannot use this worker; exit and report the detail to a person.
 }
 
 struct ErrorReply {
@@ -332,11 +393,11 @@ struct ErrorReply {
   retryAfter @3 :Float64;      # Seconds; only for `retryLater`.
 }
 
-# -------------------------------------------------------------------------------------------------------------- envelope
+# ----------------------------------------------------------------------------------------- envelope
 
 enum MessageType {
-  # Names a kind of message in errors, logs and metrics. The same order as the union in Message, so that
-  # `Message.type` can be checked against it.
+  # Names a type of message in errors, logs and metrics. In the same order as the union in Message,
+  # so that `Message.type` can be checked against it.
   unspecified @0;
   datasetRequest @1;
   datasetInfo @2;
@@ -358,8 +419,8 @@ enum MessageType {
 }
 
 struct Message {
-  # The root of every frame. `type` must agree with the member of the union that is set; a reader that finds otherwise refuses the
-  # message as malformed.
+  # The root of every frame. `type` must agree with the member of the union that is set; otherwise a
+  # reader refuses the message as malformed.
   type @0 :MessageType;
   requestId @1 :UInt64;        # Chosen by the requester, ascending; echoed in replies.
 

@@ -1,5 +1,5 @@
-// Go-orchestrator leads one training run: workers join it, lease shards of each step, and send gradient sums; it adds them in a fixed tree
-// and gives everyone the same aggregate.
+// Go-orchestrator coordinates one training run: workers join it, lease shards of each step, and
+// send gradient sums; it adds them in a fixed tree and gives everyone the same aggregate.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
 )
 
-// The release that this was built as; the build sets it.
+// release is set by the build.
 var release = "unreleased"
 
 // Exit codes of the process.
@@ -57,7 +57,8 @@ func main() {
 	}
 }
 
-// endings are the signals that ask for a last checkpoint and the end. A process that was started to outlive its terminal (nohup) does.
+// endings are the signals that ask for a last checkpoint and the end. SIGHUP is not one of them in
+// a process that was started to outlive its terminal (nohup).
 func endings() []os.Signal {
 	signals := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -66,7 +67,7 @@ func endings() []os.Signal {
 	return signals
 }
 
-// checkpoints takes one at each SIGUSR1, until the function that it gives is called.
+// checkpoints takes a checkpoint at each SIGUSR1, until the function that it returns is called.
 func checkpoints(of *server.Server) (end func()) {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
@@ -81,7 +82,8 @@ func checkpoints(of *server.Server) (end func()) {
 	}
 }
 
-// health asks the service at an address, by default where this program listens by default, whether it is alive: a container has no other program that could.
+// health checks that the service at an address, by default this program's default, is alive: its
+// container has no other program that could.
 func health(arguments []string) error {
 	address := "127.0.0.1:8081"
 	if len(arguments) > 0 {
@@ -124,7 +126,8 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	metrics := telemetry.NewMetrics(memory)
 	workers, err := server.New(server.Config{
 		Run: run.Config{
-			RunID: s.RunID, Release: release, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(), KeepBytes: memory.Limit() / 4,
+			RunID: s.RunID, Release: release, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(),
+			KeepBytes:       memory.Limit() / 4,
 			CheckpointSteps: s.CheckpointSteps, CheckpointEvery: s.CheckpointEvery, KeepCheckpoints: s.KeepCheckpoints,
 			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,
 			Strict: s.Strict, TakeChanges: s.TakeChanges,
@@ -142,7 +145,8 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 			log.Error("the HTTP server stopped", "error", err.Error())
 		}
 	}()
-	log.Info("ready", "run", s.RunID, "listen", listener.Addr().String(), "http", pages.Addr().String(), "run_dir", s.RunDir)
+	log.Info("ready", "run", s.RunID, "listen", listener.Addr().String(), "http", pages.Addr().String(),
+		"run_dir", s.RunDir)
 	if s.PortFile != "" {
 		if err := writePorts(s.PortFile, listener, pages); err != nil {
 			return fmt.Errorf("cannot write --port-file: %w", err)
@@ -152,7 +156,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	err = workers.Run(ctx, listener)
 	closing, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	// A page that is still being read is cut off.
+	// A client that is still reading a page is disconnected.
 	_ = api.Shutdown(closing)
 	log.Info("stopped", "run", s.RunID)
 	return err

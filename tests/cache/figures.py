@@ -1,4 +1,4 @@
-"""Where the actions of a build ran, as the remote cache sees it."""
+"""Where the actions of a build ran: how many the remote cache saved."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ REMOTE_HIT = "remote cache hit"
 
 @dataclass(frozen=True)
 class Figures:
-    """Actions of one build by who made their results.
+    """The actions of one build, by where their results are from.
 
     Attributes:
-        hits: came from the remote cache.
-        local: were run here, or came from another cache than the one that is looked at; by Bazel's name for the runner.
-        seconds: of wall time.
+        hits: number of results from the remote cache.
+        local: number of actions that ran here or were served by another cache, by Bazel's name for the runner.
+        seconds: wall time of the build.
     """
 
     hits: int
@@ -25,8 +25,12 @@ class Figures:
 
     @classmethod
     def of(cls, record: BuildRecord) -> Figures:
-        """Of what Bazel has recorded."""
-        return cls(record.actions.get(REMOTE_HIT, 0), {name: count for name, count in record.actions.items() if name != REMOTE_HIT}, record.seconds)
+        """The figures of a recorded build."""
+        return cls(
+            record.actions.get(REMOTE_HIT, 0),
+            {name: count for name, count in record.actions.items() if name != REMOTE_HIT},
+            record.seconds,
+        )
 
     @property
     def run_here(self) -> int:
@@ -34,6 +38,6 @@ class Figures:
 
     @property
     def share(self) -> float:
-        """Part of the actions that the remote cache served, from 0 to 1; 0 for a build without actions."""
+        """The share of actions that the remote cache served, from 0 to 1; 0 for a build without actions."""
         actions = self.hits + self.run_here
         return self.hits / actions if actions else 0.0

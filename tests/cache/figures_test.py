@@ -1,4 +1,4 @@
-"""What another cache serves is not the remote cache's merit."""
+"""Only what the remote cache itself serves counts as its hits."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""`./bazelw run //tests/cache`: proves what the remote cache is for, with real builds of real clones.
+"""`./bazelw run //tests/cache`: shows with real builds of real clones that the remote cache does what it is for.
 
 1. A clean clone builds and uploads.
-2. A second clean clone, in another directory, with its own output base and no disk cache, gets every result from the cache and runs nothing itself.
-3. Who has no token writes nothing: neither by HTTP, nor by a Bazel that is told to upload.
+2. A second clean clone, in another directory, with its own output base and no disk cache, gets every result from the
+   cache and runs nothing itself.
+3. Nobody writes without a token: neither by HTTP, nor by a Bazel that is told to upload.
 
-What is committed is what is proved. Names of targets replace the default set; `-- //...` takes everything.
+Only what is committed takes part. Targets that are named replace the default set; `-- //...` takes everything.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 import uuid
 from pathlib import Path
 
 import click
 
-from tests.cache.clone import BuildError, Clone
+from tests.cache.clone import BuildError, Clone, new_folder
 from tests.cache.figures import Figures
 from tests.cache.server import Server, serving
 from tools.dev.tokens import authorization
@@ -30,7 +30,7 @@ _UPLOAD = "--remote_upload_local_results=true"
 
 
 class Report:
-    """Prints each check as it is made, and knows whether one failed."""
+    """Prints each check as it is made, and counts failures."""
 
     def __init__(self) -> None:
         self.failed = 0
@@ -41,54 +41,81 @@ class Report:
 
 
 def describe(figures: Figures) -> str:
-    """One line about a build."""
+    """The figures of a build in one line."""
     local = ", ".join(f"{count} {name}" for name, count in sorted(figures.local.items())) or "0"
-    return f"{figures.hits} remote cache hits, run here: {local} ({figures.share:.1%} from the cache), {figures.seconds:.0f} s"
+    served = f"{figures.hits} remote cache hits, run here: {local} ({figures.share:.1%} from the cache)"
+    return f"{served}, {figures.seconds:.0f} s"
 
 
 def prove_hits(report: Report, server: Server, writer: Clone, reader: Clone, targets: tuple[str, ...]) -> None:
-    """The second clone runs nothing."""
+    """Shows that the second clone runs nothing."""
     writer.configure(server.writer_lines)
     before = server.entries()
     figures = writer.build(_NO_DISK_CACHE, "--", *targets)
-    report.check("the first clone builds and uploads", figures.run_here > 0 and server.entries() > before, f"{describe(figures)}, {server.entries()} entries in the cache")
+    report.check(
+        "the first clone builds and uploads",
+        figures.run_here > 0 and server.entries() > before,
+        f"{describe(figures)}, {server.entries()} entries in the cache",
+    )
     writer.clean()
     reader.configure(server.reader_lines)
     figures = reader.build(_NO_DISK_CACHE, "--", *targets)
     report.check("the second clone runs nothing itself", figures.hits > 0 and figures.run_here == 0, describe(figures))
-    warnings = [line for line in reader.log.read_text().splitlines() if line.startswith("WARNING: ") and "pload" in line]
-    report.check("the second clone is warned of no upload", not warnings, f"{len(warnings)} warnings{': ' + warnings[0] if warnings else ''}")
+    warnings = [
+        line for line in reader.log.read_text().splitlines() if line.startswith("WARNING: ") and "pload" in line
+    ]
+    report.check(
+        "the second clone gets no warning about uploads",
+        not warnings,
+        f"{len(warnings)} warnings{': ' + warnings[0] if warnings else ''}",
+    )
 
 
 def prove_http_rights(report: Report, server: Server) -> None:
-    """HTTP writes need a token; the counter-check shows that nothing else was refused."""
+    """Shows that HTTP writes need a token, and, with a token, that nothing else was wrong with them."""
     for kind in ("cas", "ac"):
         for who, header in (("no token", None), ("a wrong token", _WRONG)):
             before = server.entries()
             status = server.put(kind, header)
-            report.check(f"HTTP PUT to {kind} with {who} is refused", status in (401, 403) and server.entries() == before, str(status))
+            report.check(
+                f"HTTP PUT to {kind} with {who} is refused",
+                status in (401, 403) and server.entries() == before,
+                str(status),
+            )
     before = server.entries()
     status = server.put("cas", server.write_authorization)
-    report.check("HTTP PUT with the token is taken", status == 200 and server.entries() == before + 1, str(status))
+    report.check("HTTP PUT with the token is accepted", status == 200 and server.entries() == before + 1, str(status))
 
 
 def prove_bazel_rights(report: Report, server: Server, clone: Clone) -> None:
-    """A result that the cache cannot know is not uploaded without a token, even if Bazel is told to; with the token it is."""
+    """Shows that a result that is not yet in the cache is uploaded with the token only, even if Bazel is told to
+    upload."""
     probe = clone.folder / "cache_probe"
     probe.mkdir()
     for who, lines, options, uploads in (
         ("a reader", server.reader_lines, [], False),
         ("a reader that tries to upload", server.reader_lines, [_UPLOAD], False),
-        ("a wrong token that tries to upload", [*server.reader_lines, f'build --remote_cache_header="authorization={_WRONG}"'], [_UPLOAD], False),
+        (
+            "a wrong token that tries to upload",
+            [*server.reader_lines, f'build --remote_cache_header="authorization={_WRONG}"'],
+            [_UPLOAD],
+            False,
+        ),
         ("the writer", server.writer_lines, [], True),
     ):
-        (probe / "BUILD.bazel").write_text(f'genrule(name = "probe", outs = ["out.txt"], cmd = "echo {uuid.uuid4()} > $@")\n')
+        (probe / "BUILD.bazel").write_text(
+            f'genrule(name = "probe", outs = ["out.txt"], cmd = "echo {uuid.uuid4()} > $@")\n'
+        )
         clone.configure(lines)
         before = server.entries()
         figures = clone.build(_NO_DISK_CACHE, *options, "//cache_probe:probe")
         added = server.entries() - before
         seen = f"{figures.run_here} action run, {added} entries added"
-        report.check(f"a build by {who} uploads {'its result' if uploads else 'nothing'}", figures.run_here == 1 and (added > 0) == uploads, seen)
+        report.check(
+            f"a build by {who} uploads {'its result' if uploads else 'nothing'}",
+            figures.run_here == 1 and (added > 0) == uploads,
+            seen,
+        )
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]}, help=__doc__)
@@ -96,20 +123,20 @@ def prove_bazel_rights(report: Report, server: Server, clone: Clone) -> None:
 @click.option("--keep", is_flag=True, help="Keep clones, logs and cache.")
 @click.argument("targets", nargs=-1)
 def main(program: Path, keep: bool, targets: tuple[str, ...]) -> None:
-    """Runs the proof; exits with 1 if a check failed."""
+    """Runs all checks; exits with 1 if one failed."""
     workspace = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
     if not workspace:
         raise click.ClickException("start it with ./bazelw run //tests/cache, so that it knows the workspace")
-    # Beside the other caches: a workspace may not lie under /tmp.
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pangea" / "proofs"
-    base.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="cache-", dir=base))
+    folder = new_folder("cache-")
     click.echo(f"in {folder}")
     report = Report()
     clones: tuple[Clone, ...] = ()
     try:
         with serving(program.absolute(), folder) as server:
-            clones = first, second = Clone.make(Path(workspace), folder / "first"), Clone.make(Path(workspace), folder / "elsewhere" / "second")
+            clones = first, second = (
+                Clone.make(Path(workspace), folder / "first"),
+                Clone.make(Path(workspace), folder / "elsewhere" / "second"),
+            )
             prove_hits(report, server, first, second, targets or DEFAULT_TARGETS)
             prove_http_rights(report, server)
             prove_bazel_rights(report, server, second)

@@ -1,4 +1,4 @@
-"""The cache under test: the command that a team uses, on free ports of the loopback."""
+"""The cache under test: the command that a team runs, on free ports of the loopback."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Server:
     """A running cache.
 
     Attributes:
-        reader_lines, writer_lines: of a user.bazelrc, as the command printed them.
-        http: base address of its HTTP side.
+        reader_lines, writer_lines: for a user.bazelrc, as the command printed them.
+        http: base URL of its HTTP interface.
     """
 
     http: str
@@ -35,14 +35,16 @@ class Server:
     writer_lines: list[str]
 
     def entries(self) -> int:
-        """Number of blobs and results that it holds."""
+        """The number of blobs and results in the cache."""
         with urllib.request.urlopen(f"{self.http}/status", timeout=30) as response:
             return int(json.load(response)["NumFiles"])
 
     def put(self, kind: str, authorization: str | None) -> int:
-        """Status of an HTTP request that writes a blob (`cas`) or a result (`ac`)."""
+        """The status of an HTTP request that writes a blob (`cas`) or a result (`ac`)."""
         blob = f"written by {authorization} as {kind}".encode()
-        request = urllib.request.Request(f"{self.http}/{kind}/{hashlib.sha256(blob).hexdigest()}", data=blob if kind == "cas" else b"", method="PUT")
+        request = urllib.request.Request(
+            f"{self.http}/{kind}/{hashlib.sha256(blob).hexdigest()}", data=blob if kind == "cas" else b"", method="PUT"
+        )
         if authorization:
             request.add_header("Authorization", authorization)
         try:
@@ -59,14 +61,18 @@ class Server:
 
 @contextlib.contextmanager
 def serving(program: Path, folder: Path) -> Iterator[Server]:
-    """Starts the cache, waits until it answers, ends it.
+    """Starts the cache and waits until it answers; stops it in the end.
 
     Raises:
-        BuildError: it does not come up.
+        BuildError: it does not answer.
     """
     port, http_port = free_ports(2)
     options = [f"--dir={folder / 'cache'}", f"--port={port}", f"--http-port={http_port}"]
-    writer_lines = _indented(subprocess.run(_command(program, *options, "--add-writer=ci"), capture_output=True, text=True, check=True).stdout)
+    writer_lines = _indented(
+        subprocess.run(
+            _command(program, *options, "--add-writer=ci"), capture_output=True, text=True, check=True
+        ).stdout
+    )
     log = folder / "cache.log"
     with log.open("w") as output:
         process = subprocess.Popen(_command(program, *options), stdout=output, stderr=subprocess.STDOUT)

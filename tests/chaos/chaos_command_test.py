@@ -1,4 +1,4 @@
-"""`pangea chaos`: a short seeded run with everything that can be killed, and the same bits."""
+"""`pangea chaos`: a short seeded run in which everything that can be killed is killed ends with the same bits."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,22 @@ from tests.harness.command import pangea
 
 
 def test_a_run_under_faults_has_the_bits_of_an_undisturbed_one(tmp_path: Path) -> None:
-    words = ["chaos", str(SCRIPT), "--mtbf", "1.5", "--duration", "20", "--workers", "2", "--data-replicas", "2", "--seed", "4", "--batch-size", "256"]
+    words = [
+        "chaos",
+        str(SCRIPT),
+        "--mtbf",
+        "1.5",
+        "--duration",
+        "20",
+        "--workers",
+        "2",
+        "--data-replicas",
+        "2",
+        "--seed",
+        "4",
+        "--batch-size",
+        "256",
+    ]
     ended = pangea(tmp_path, *words, "--run-dir", "run", "--json")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     figures = json.loads(ended.stdout)
@@ -19,14 +34,14 @@ def test_a_run_under_faults_has_the_bits_of_an_undisturbed_one(tmp_path: Path) -
     assert figures["failed_workers"] == []
     assert figures["refuted_by_audit"] == []
     assert sum(kind["faults"] for kind in figures["faults"].values()) >= 5
-    assert figures["restarts"], "nobody was killed"
+    assert figures["restarts"], "nothing was killed"
     assert figures["service_errors"] == []
     assert figures["checkpoints_refused"] == 0
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["chaos", "reference"]
 
 
 @pytest.mark.parametrize("name", ["chaos", "reference"])
-def test_a_folder_with_a_run_of_either_kind_is_refused_before_anything_is_started(tmp_path: Path, name: str) -> None:
+def test_a_folder_that_holds_a_run_is_refused_before_anything_is_started(tmp_path: Path, name: str) -> None:
     old = tmp_path / "run" / name
     old.mkdir(parents=True)
     (old / "run.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""Data services die, hang and are replaced; the batches are the same."""
+"""Replicas of the data service die, hang and are replaced; the batches stay the same."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.harness.cluster import Cluster, cluster
 from tests.harness.processes import kill, pause
 
 
-def test_the_only_data_service_is_killed_and_comes_back(alone: Cluster, tmp_path: Path) -> None:
+def test_the_only_replica_is_killed_and_restarted(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path) as run:
         run.start_worker("worker", gate_step=4)
         run.wait_gate("worker")
@@ -20,7 +20,7 @@ def test_the_only_data_service_is_killed_and_comes_back(alone: Cluster, tmp_path
     assert run.final() == alone.final()
 
 
-def test_a_killed_replica_is_replaced_by_the_other_one(alone: Cluster, tmp_path: Path) -> None:
+def test_the_other_replica_takes_over_from_a_killed_one(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path, replicas=2) as run:
         run.start_worker("worker", gate_step=4)
         run.wait_gate("worker")
@@ -31,7 +31,7 @@ def test_a_killed_replica_is_replaced_by_the_other_one(alone: Cluster, tmp_path:
 
 
 @pytest.mark.parametrize("hanging", [0, 1])
-def test_a_replica_that_hangs_is_not_waited_for(hanging: int, alone: Cluster, tmp_path: Path) -> None:
+def test_nobody_waits_for_a_replica_that_hangs(hanging: int, alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path, replicas=2) as run:
         run.start_worker("worker", gate_step=4)
         run.wait_gate("worker")

@@ -1,4 +1,4 @@
-"""How a run ends is said on the terminal, and is the exit code of `pangea train`."""
+"""`pangea train` reports on the terminal, and by its exit code, how a run ended."""
 
 import json
 import resource
@@ -12,27 +12,41 @@ from tools.processes.waiting import eventually
 
 BEGIN = """
 import os, torch, pangea
+from torch import nn
 from torch.nn import functional
 from tests.harness.gates import pass_gate
 pangea.seed_everything()
-model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1000), torch.nn.BatchNorm1d(1000), torch.nn.ReLU(), torch.nn.Linear(1000, 10))
+model = nn.Sequential(nn.Flatten(), nn.Linear(64, 1000), nn.BatchNorm1d(1000), nn.ReLU(), nn.Linear(1000, 10))
 run = pangea.join(model, torch.optim.AdamW(model.parameters(), lr=0.01))
 for batch in run.batches():
     pass_gate(batch.step)
 """
 TRAIN = "    run.step(functional.cross_entropy(model(batch.x), batch.y))\n"
 FINISH = "run.finish()\n"
-# As a worker with a broken processor.
-LIE = "    lie = 1.001 if os.environ['PANGEA_WORKER_NAME'] == 'worker-2' and batch.step >= 2 else 1.0\n    run.step(functional.cross_entropy(model(batch.x), batch.y) * lie)\n"
+# The gradients of worker-2 are wrong, as from a faulty processor.
+LIE = """
+    lie = 1.001 if os.environ["PANGEA_WORKER_NAME"] == "worker-2" and batch.step >= 2 else 1.0
+    run.step(functional.cross_entropy(model(batch.x), batch.y) * lie)
+"""
 INCIDENTS = ["conflict", "script"]
 
 
 def command(folder: Path, script: str, *options: str) -> list[str]:
     (folder / "script.py").write_text(script)
-    return ["train", str(folder / "script.py"), "--epochs", "1", "--batch-size", "256", "--run-dir", str(folder / "run"), *options]
+    return [
+        "train",
+        str(folder / "script.py"),
+        "--epochs",
+        "1",
+        "--batch-size",
+        "256",
+        "--run-dir",
+        str(folder / "run"),
+        *options,
+    ]
 
 
-def test_a_run_that_its_script_stops_is_finished_and_gives_its_weights(tmp_path: Path) -> None:
+def test_a_run_that_its_script_stops_is_finished_and_its_weights_can_be_exported(tmp_path: Path) -> None:
     stops = "    if batch.step == 3:\n        run.stop('good enough')\n" + TRAIN
     with launched(tmp_path / "run", command(tmp_path, BEGIN + stops + FINISH, "--workers", "2")) as train:
         said = train.wait_exit(0)
@@ -43,9 +57,19 @@ def test_a_run_that_its_script_stops_is_finished_and_gives_its_weights(tmp_path:
     assert exported.returncode == 0 and "after 4 steps" in exported.stdout, exported.stderr
 
 
-@pytest.mark.parametrize(("options", "code", "message"), [((), 1, "the run was ended: "), (("--allow-nondeterminism",), 3, "of different bits: the promise of the same bits did not hold")])
-def test_different_bits_that_nobody_can_settle_end_the_run_or_are_the_exit_code(options: tuple[str, ...], code: int, message: str, tmp_path: Path) -> None:
-    words = command(tmp_path, BEGIN + LIE + FINISH, "--workers", "2", "--verify-fraction", "1", "--rehearse", "0", *options)
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ((), 1, "the run was ended: "),
+        (("--allow-nondeterminism",), 3, "of different bits: the promise of the same bits did not hold"),
+    ],
+)
+def test_a_conflict_that_nobody_can_settle_ends_the_run_or_sets_the_exit_code(
+    options: tuple[str, ...], code: int, message: str, tmp_path: Path
+) -> None:
+    words = command(
+        tmp_path, BEGIN + LIE + FINISH, "--workers", "2", "--verify-fraction", "1", "--rehearse", "0", *options
+    )
     with launched(tmp_path / "run", words, gate_step=0, errors=INCIDENTS) as train:
         train.wait_mid_step(2)
         train.open_gates()
@@ -55,7 +79,7 @@ def test_different_bits_that_nobody_can_settle_end_the_run_or_are_the_exit_code(
     assert "Traceback" not in said
 
 
-# A buffer that moves by a mean of sums, which is worth a notice.
+# A buffer that is moved by the mean of its shards' sums, which deserves a notice.
 WATCHING = """
 import torch
 class Watching(torch.nn.Module):
@@ -69,8 +93,8 @@ class Watching(torch.nn.Module):
 """
 
 
-def test_a_notice_of_two_workers_is_on_the_terminal_once(tmp_path: Path) -> None:
-    script = WATCHING + BEGIN.replace("torch.nn.Flatten(), ", "torch.nn.Flatten(), Watching(), ") + TRAIN + FINISH
+def test_the_terminal_shows_a_notice_of_two_workers_once(tmp_path: Path) -> None:
+    script = WATCHING + BEGIN.replace("nn.Flatten(), ", "nn.Flatten(), Watching(), ") + TRAIN + FINISH
     with launched(tmp_path / "run", command(tmp_path, script, "--workers", "2"), gate_step=0) as train:
         train.wait_mid_step(2)
         train.open_gates()
@@ -79,7 +103,7 @@ def test_a_notice_of_two_workers_is_on_the_terminal_once(tmp_path: Path) -> None
     assert said.count("a step changes these buffers by the mean") == 1
 
 
-def test_checkpoints_that_do_not_fit_on_the_disk_are_told_at_once_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_checkpoints_that_do_not_fit_on_the_disk_are_reported_at_once_and_the_run_continues(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     words = command(tmp_path, BEGIN + TRAIN + FINISH, "--workers", "1", "--checkpoint-steps", "2")
     with launched(run_dir, words, gate_step=1, errors=["cannot write a checkpoint"]) as train:
@@ -88,7 +112,7 @@ def test_checkpoints_that_do_not_fit_on_the_disk_are_told_at_once_and_the_run_go
         # The ledger still fits.
         resource.prlimit(orchestrator, resource.RLIMIT_FSIZE, (200_000, 200_000))
         train.open_gates()
-        eventually(lambda: "warning: a checkpoint could not be written: " in train.output, "the error is told")
+        eventually(lambda: "warning: a checkpoint could not be written: " in train.output, "the error is reported")
         said = train.wait_exit(0)
     assert "pangea: the last checkpoint could not be written: " in said
     shown = pangea(tmp_path, "status", "run")

@@ -1,6 +1,8 @@
-"""Stands where `ssh` would on PATH: the remote command runs on this machine, in a process of its own with an environment of its own.
+"""A stand-in for `ssh` on PATH: runs the remote command on this machine, in a session of its own and with only a few
+variables.
 
-As with ssh and sshd: the command's input ends when this process does, however that comes about; a command that a signal ends gives 255.
+As with ssh and sshd, the command's input ends when this process ends, for whatever reason, and the exit code is 255 if
+a signal ended the command.
 """
 
 import os
@@ -27,7 +29,7 @@ def main() -> None:
 
     threading.Thread(target=relay, daemon=True).start()
     code = remote.wait()
-    # Without waiting for the thread.
+    # Does not wait for the thread, which may block in read() for ever.
     os._exit(255 if code < 0 else code)
 
 

@@ -1,4 +1,4 @@
-"""The orchestrator dies at the points where it matters most, and comes back: the same bits, no step lost, none repeated."""
+"""The orchestrator dies at the points that matter most and is restarted: the same bits, no step lost, none repeated."""
 
 import signal
 from pathlib import Path
@@ -19,7 +19,7 @@ CHECKPOINT_STEPS = 3
         # While the first worker joins.
         "ledger.before-append:2",
         "ledger.after-commit:3",
-        # In mid-run.
+        # In the middle of the run.
         "ledger.before-append:6",
         "ledger.after-append:6",
         "ledger.after-sync:7",
@@ -30,7 +30,7 @@ CHECKPOINT_STEPS = 3
         "checkpoint.after-rename:2",
     ],
 )
-def test_killed_at_a_named_point_it_goes_on_to_the_same_bits(point: str, alone: Cluster, tmp_path: Path) -> None:
+def test_after_a_kill_at_a_failpoint_it_continues_to_the_same_bits(point: str, alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path, crash_at=point, checkpoint_steps=CHECKPOINT_STEPS) as run:
         run.start_worker("first")
         run.start_worker("second")
@@ -42,7 +42,7 @@ def test_killed_at_a_named_point_it_goes_on_to_the_same_bits(point: str, alone: 
     run.audit()
 
 
-def test_killed_again_and_again_it_loses_nothing(alone: Cluster, tmp_path: Path) -> None:
+def test_repeated_kills_lose_nothing(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path, crash_at="ledger.after-append:9") as run:
         run.start_worker("first")
         run.start_worker("second")
@@ -55,7 +55,7 @@ def test_killed_again_and_again_it_loses_nothing(alone: Cluster, tmp_path: Path)
     run.audit()
 
 
-def test_everything_is_killed_and_started_again(alone: Cluster, tmp_path: Path) -> None:
+def test_everything_is_killed_and_restarted(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path, checkpoint_steps=CHECKPOINT_STEPS) as run:
         run.start_worker("first", gate_step=8)
         run.wait_gate("first")
@@ -72,25 +72,31 @@ def test_everything_is_killed_and_started_again(alone: Cluster, tmp_path: Path) 
     run.audit()
 
 
-def test_a_signal_takes_a_checkpoint_and_the_run_goes_on(alone: Cluster, tmp_path: Path) -> None:
+def test_sigusr1_takes_a_checkpoint_and_the_run_continues(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path, checkpoint_steps=100) as run:
         run.start_worker("first", gate_step=2)
         run.wait_gate("first")
         run.orchestrator.signal(signal.SIGUSR1)
-        eventually(lambda: "a checkpoint was requested" in run.log("go-orchestrator"), "the orchestrator has noticed SIGUSR1")
+        eventually(
+            lambda: "a checkpoint was requested" in run.log("go-orchestrator"), "the orchestrator handles SIGUSR1"
+        )
         run.open_gate("first")
         run.finish("first")
         steps = [record.step for record in run.records(ledger.Checkpoint)]
-    assert len(steps) == 3 and steps[0] == 0 and 2 <= steps[1] < steps[2], "the first one, that of the signal, the last one"
+    assert len(steps) == 3 and steps[0] == 0 and 2 <= steps[1] < steps[2], (
+        "not just the first checkpoint, that of the signal and the last one"
+    )
     assert run.hashes() == alone.hashes()
 
 
-def test_a_signal_ends_it_after_a_last_checkpoint(alone: Cluster, tmp_path: Path) -> None:
+def test_sighup_ends_it_after_a_last_checkpoint(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path, checkpoint_steps=100) as run:
         run.start_worker("first", gate_step=5)
         run.wait_gate("first")
         run.orchestrator.signal(signal.SIGHUP)
-        eventually(lambda: "waits for a last checkpoint" in run.log("go-orchestrator"), "the orchestrator has noticed SIGHUP")
+        eventually(
+            lambda: "waits for a last checkpoint" in run.log("go-orchestrator"), "the orchestrator handles SIGHUP"
+        )
         run.open_gate("first")
         assert wait_exit(run.orchestrator) == 0
         assert run.records(ledger.Checkpoint)[-1].step == len(run.records(ledger.Step))

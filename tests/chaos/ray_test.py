@@ -1,4 +1,5 @@
-"""`pangea launch --backend ray` on a real Ray cluster of two nodes: whatever of the run is killed, it ends with the bits of an undisturbed one."""
+"""`pangea launch --backend ray` on a real Ray cluster of two nodes: whatever is killed, the run ends with the bits of
+an undisturbed one."""
 
 from __future__ import annotations
 
@@ -30,20 +31,26 @@ _GATE_STEP = 3
 
 @pytest.fixture
 def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster; workers get their environment from the node that they are on."""
-    for name, value in (("GATE_STEP", str(_GATE_STEP)), ("GATE_DIR", str(tmp_path / "gates")), ("RAY_USAGE_STATS_ENABLED", "0")):
+    """A cluster of two nodes; workers inherit the environment of their node."""
+    for name, value in (
+        ("GATE_STEP", str(_GATE_STEP)),
+        ("GATE_DIR", str(tmp_path / "gates")),
+        ("RAY_USAGE_STATS_ENABLED", "0"),
+    ):
         monkeypatch.setenv(name, value)
     cluster = importlib.import_module("ray.cluster_utils").Cluster()
     try:
         for _ in range(2):
-            cluster.add_node(num_cpus=4, object_store_memory=_STORE_BYTES, include_dashboard=False, node_ip_address="127.0.0.1")
+            cluster.add_node(
+                num_cpus=4, object_store_memory=_STORE_BYTES, include_dashboard=False, node_ip_address="127.0.0.1"
+            )
         yield cluster
     finally:
         cluster.shutdown()
 
 
 def launch(nodes: Any, run_dir: Path, *options: str) -> list[str]:
-    """Arguments of the command, for a run on the cluster."""
+    """Arguments of `pangea` for a run on the cluster."""
     _train, *words = new_run(run_dir, "--workers", "2", *options)
     return ["launch", "--backend", "ray", "--address", nodes.address, *words]
 
@@ -56,12 +63,13 @@ def keeper_of(pid: int) -> int:
 
 
 def wait_again(command: Launched, name: str, pid: int) -> None:
-    """Until there is another process of that name. A worker that waits at its gate takes its leave only when that opens."""
-    eventually(lambda: set(command.processes(name)) - {pid}, f"{name} is started again")
+    """Waits until there is another process of this name; a worker at its gate is still there, since it leaves only when
+    the gate opens."""
+    eventually(lambda: set(command.processes(name)) - {pid}, f"{name} is restarted")
 
 
 def finish(command: Launched, alone: Cluster, folder: Path) -> str:
-    """The run goes on to its end, and all holds."""
+    """Lets the run continue to its end and checks it; gives the output of the command."""
     command.open_gates()
     said = command.wait_exit(0)
     assert command.hashes() == alone.hashes()
@@ -72,7 +80,9 @@ def finish(command: Launched, alone: Cluster, folder: Path) -> str:
     return said
 
 
-def test_killed_workers_orchestrator_and_actors_are_started_again_and_the_bits_hold(nodes: Any, alone: Cluster, tmp_path: Path) -> None:
+def test_killed_workers_orchestrator_and_actors_are_restarted_and_the_bits_hold(
+    nodes: Any, alone: Cluster, tmp_path: Path
+) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, launch(nodes, run_dir), gate_step=_GATE_STEP) as command:
         command.wait_mid_step(2)
@@ -87,24 +97,29 @@ def test_killed_workers_orchestrator_and_actors_are_started_again_and_the_bits_h
     assert "go-orchestrator is started again after its actor or its node was lost" in said
 
 
-def test_the_loss_of_a_node_moves_its_processes_and_the_bits_hold(nodes: Any, alone: Cluster, tmp_path: Path) -> None:
+def test_processes_move_off_a_lost_node_and_the_bits_hold(nodes: Any, alone: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, launch(nodes, run_dir), gate_step=_GATE_STEP) as command:
         command.wait_mid_step(2)
-        # Not the head, which has the list of nodes.
+        # Not the head node, which keeps the list of nodes.
         nodes.remove_node(nodes.list_all_nodes()[-1], allow_graceful=False)
-        eventually(lambda: "after its actor or its node was lost" in command.output, "Ray notices, and starts something on the other node")
+        eventually(
+            lambda: "after its actor or its node was lost" in command.output,
+            "Ray notices and restarts something on the other node",
+        )
         finish(command, alone, tmp_path)
 
 
 def keeper(run_dir: Path) -> ray_keeper.Keeper:
-    """That of a worker whose services have not been placed yet."""
+    """The keeper of a worker whose services have not been placed yet."""
     (run_dir / "logs").mkdir(parents=True)
     return ray_keeper.Keeper(Job(Settings(SCRIPT), "run", run_dir), "worker-1")
 
 
-@pytest.mark.parametrize("placed", [False, True], ids=["not placed", "on a node that is lost"])
-def test_a_worker_without_services_is_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, placed: bool) -> None:
+@pytest.mark.parametrize("placed", [False, True], ids=["not placed", "on a lost node"])
+def test_a_worker_without_services_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, placed: bool
+) -> None:
     monkeypatch.setattr(ray_keeper, "_SERVICES_SECONDS", 0.1)
     waiting = keeper(tmp_path / "run")
     with socket.create_server(("127.0.0.1", 0)) as gone:
@@ -117,7 +132,7 @@ def test_a_worker_without_services_is_not_started(tmp_path: Path, monkeypatch: p
     assert not list((tmp_path / "run" / "logs").glob("*.log"))
 
 
-def test_a_worker_of_a_run_that_is_stopped_before_its_services_are_placed_is_not_started(tmp_path: Path) -> None:
+def test_no_worker_is_started_if_the_run_is_stopped_before_its_services_are_placed(tmp_path: Path) -> None:
     waiting = keeper(tmp_path / "run")
     stop = ray_keeper.stop_file(tmp_path / "run", "worker-1")
     stop.touch()
@@ -125,7 +140,7 @@ def test_a_worker_of_a_run_that_is_stopped_before_its_services_are_placed_is_not
     assert list((tmp_path / "run" / "logs").iterdir()) == [stop]
 
 
-def test_without_a_cluster_it_says_so(tmp_path: Path) -> None:
+def test_a_missing_cluster_is_reported(tmp_path: Path) -> None:
     result = pangea(tmp_path, "launch", "--backend", "ray", "--address", "127.0.0.1:1", "--run-dir", "run")
     assert result.returncode == 1
     assert "there is no Ray cluster at 127.0.0.1:1" in result.stderr

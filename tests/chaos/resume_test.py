@@ -1,4 +1,5 @@
-"""A run that was stopped, or killed with all its processes, goes on with other workers to the bits of an undisturbed one, and computes no more again than it has to."""
+"""A run that was stopped, or killed with all its processes, resumes with other workers to the bits of an undisturbed
+one, and recomputes no more than it must."""
 
 import os
 import shutil
@@ -20,9 +21,12 @@ def resume(run_dir: Path, *options: str) -> list[str]:
 
 
 def stop(command: Launched, number: signal.Signals = signal.SIGTERM) -> str:
-    """Stops a run whose workers stand at a gate, with a last checkpoint; gives what it says."""
+    """Stops a run whose workers stand at a gate, with a last checkpoint; gives the output of the command."""
     command.child.signal(number)
-    eventually(lambda: "waits for a last checkpoint" in command.log("go-orchestrator"), "the orchestrator wants a checkpoint")
+    eventually(
+        lambda: "waits for a last checkpoint" in command.log("go-orchestrator"),
+        "the orchestrator asks for a checkpoint",
+    )
     command.open_gates()
     said = command.wait_exit(128 + number)
     assert not command.processes(), "a process outlived the run"
@@ -31,7 +35,9 @@ def stop(command: Launched, number: signal.Signals = signal.SIGTERM) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_run_that_is_stopped_in_mid_epoch_computes_nothing_again_with_another_number_of_workers(number: signal.Signals, alone: Cluster, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_in_mid_epoch_recomputes_nothing_with_another_number_of_workers(
+    number: signal.Signals, alone: Cluster, tmp_path: Path
+) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, new_run(run_dir, "--workers", "2"), gate_step=4) as first:
         first.wait_mid_step(2)
@@ -57,7 +63,9 @@ def test_a_run_that_is_stopped_in_mid_epoch_computes_nothing_again_with_another_
 
 
 @pytest.mark.parametrize("killed", ["everything", "the launcher alone"])
-def test_a_run_whose_launcher_is_killed_ends_with_it_and_goes_on_from_its_last_checkpoint(killed: str, alone: Cluster, tmp_path: Path) -> None:
+def test_a_run_ends_with_its_killed_launcher_and_resumes_from_the_last_checkpoint(
+    killed: str, alone: Cluster, tmp_path: Path
+) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, new_run(run_dir, "--workers", "2", "--checkpoint-steps", "2"), gate_step=5) as first:
         first.wait_mid_step(2)
@@ -65,7 +73,7 @@ def test_a_run_whose_launcher_is_killed_ends_with_it_and_goes_on_from_its_last_c
         first.child.process.kill()
         if killed == "everything":
             for pid in children:
-                # The launcher's death may have been faster.
+                # It may have died with the launcher already.
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         else:
@@ -76,13 +84,13 @@ def test_a_run_whose_launcher_is_killed_ends_with_it_and_goes_on_from_its_last_c
     with launched(run_dir, resume(run_dir, "--workers", "1")) as second:
         said = second.wait_exit(0)
     assert "computed again" in said
-    # At most one interval.
+    # No more than one checkpoint interval is lost.
     assert min(second.computed()) >= committed - 2
     assert second.hashes() == alone.hashes()
     assert second.final() == alone.final()
 
 
-def test_a_finished_run_gets_more_epochs(alone: Cluster, tmp_path: Path) -> None:
+def test_a_finished_run_can_be_given_more_epochs(alone: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, new_run(run_dir, "--workers", "1")) as first:
         first.wait_exit(0)
@@ -95,7 +103,7 @@ def test_a_finished_run_gets_more_epochs(alone: Cluster, tmp_path: Path) -> None
     assert second.final() == longer.final()
 
 
-def test_data_and_script_may_move_and_what_is_gone_names_the_option(tmp_path: Path) -> None:
+def test_data_and_script_may_move_and_the_error_for_a_missing_one_names_the_option(tmp_path: Path) -> None:
     run_dir, data, script = tmp_path / "run", tmp_path / "data.csv.gz", tmp_path / "train.py"
     shutil.copy(data_file("digits.csv.gz"), data)
     shutil.copy(SCRIPT, script)
@@ -118,21 +126,23 @@ def test_data_and_script_may_move_and_what_is_gone_names_the_option(tmp_path: Pa
     assert str(moved) in kept["dataset"] and kept["script"] == str(moved_script)
 
 
-def test_data_with_another_content_is_refused(tmp_path: Path) -> None:
+def test_data_with_different_content_is_refused(tmp_path: Path) -> None:
     run_dir, other = tmp_path / "run", tmp_path / "other.csv"
-    other.write_text("".join(",".join(str((row * column) % 17) for column in range(64)) + f",{row % 10}\n" for row in range(1797)))
+    other.write_text(
+        "".join(",".join(str((row * column) % 17) for column in range(64)) + f",{row % 10}\n" for row in range(1797))
+    )
     with launched(run_dir, new_run(run_dir, "--workers", "1"), gate_step=4) as first:
         first.wait_mid_step(1)
         stop(first)
     before = (run_dir / "launch.json").read_text()
     with launched(run_dir, resume(run_dir, "--dataset", f"csv:{other},shape=1x8x8")) as second:
         assert "other.csv" in second.wait_exit(1)
-    assert (run_dir / "launch.json").read_text() == before, "a refused data set was kept"
+    assert (run_dir / "launch.json").read_text() == before, "launch.json has the refused dataset"
 
 
-def test_another_script_is_taken_only_on_request(tmp_path: Path) -> None:
+def test_a_changed_script_is_accepted_only_on_request(tmp_path: Path) -> None:
     run_dir, other = tmp_path / "run", tmp_path / "other.py"
-    other.write_text("# Another one.\n" + SCRIPT.read_text())
+    other.write_text("# A changed script.\n" + SCRIPT.read_text())
     with launched(run_dir, new_run(run_dir, "--workers", "1"), gate_step=4) as first:
         first.wait_mid_step(1)
         stop(first)
@@ -144,15 +154,15 @@ def test_another_script_is_taken_only_on_request(tmp_path: Path) -> None:
     assert taken.read("launch.json")["script"] == str(other)
 
 
-def test_sigusr1_takes_a_checkpoint_and_the_run_goes_on(alone: Cluster, tmp_path: Path) -> None:
+def test_sigusr1_takes_a_checkpoint_and_the_run_continues(alone: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     with launched(run_dir, new_run(run_dir, "--workers", "2", "--checkpoint-seconds", "0"), gate_step=4) as command:
         command.wait_mid_step(2)
         before = command.checkpoints()
-        # As a cluster sends it: to all processes of the run.
+        # A cluster sends it to all processes of the run.
         for pid in [command.child.process.pid, *command.processes()]:
             os.kill(pid, signal.SIGUSR1)
-        eventually(lambda: "SIGUSR1: a checkpoint is taken now" in command.output, "the command hears it")
+        eventually(lambda: "SIGUSR1: a checkpoint is taken now" in command.output, "the command handles the signal")
         command.open_gates()
         command.wait_exit(0)
         later = command.checkpoints() - before

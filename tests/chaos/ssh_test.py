@@ -1,4 +1,4 @@
-"""`pangea launch --backend ssh`, with a stand-in for `ssh` (fake_ssh.py) that runs the commands on this machine."""
+"""`pangea launch --backend ssh` with a stand-in for `ssh`, fake_ssh.py, which runs the commands on this machine."""
 
 from __future__ import annotations
 
@@ -22,51 +22,68 @@ _GATE_STEP = 3
 
 
 def script(file: Path, text: str) -> None:
-    """Writes a program."""
+    """Writes an executable shell script."""
     file.write_text(f"#!/bin/sh\n{text}\n")
     file.chmod(0o755)
 
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the hosts have; `ssh` is on PATH."""
+    """A folder with the programs that the hosts have; puts the stand-in for `ssh` on PATH."""
     folder = tmp_path / "programs"
     folder.mkdir()
     for name in ("go-orchestrator", "rust-compute"):
         (folder / name).symlink_to(program(name))
-    script(folder / "pangea", f'PYTHONPATH={shlex.quote(os.pathsep.join(sys.path))} exec {shlex.quote(sys.executable)} -m pangea "$@"')
+    script(
+        folder / "pangea",
+        f'PYTHONPATH={shlex.quote(os.pathsep.join(sys.path))} exec {shlex.quote(sys.executable)} -m pangea "$@"',
+    )
     script(tmp_path / "ssh", f'exec {shlex.quote(sys.executable)} {shlex.quote(fake_ssh.__file__)} "$@"')
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     return folder
 
 
 def launch(programs: Path, run_dir: Path, *hosts: str) -> list[str]:
-    """Arguments of the command."""
+    """Arguments of `pangea` for a run on these hosts."""
     _train, *words = new_run(run_dir, "--workers", "2", "--data-replicas", "2")
-    return ["launch", "--backend", "ssh", "--programs", str(programs), *(word for host in hosts for word in ("--host", host)), *words]
+    return [
+        "launch",
+        "--backend",
+        "ssh",
+        "--programs",
+        str(programs),
+        *(word for host in hosts for word in ("--host", host)),
+        *words,
+    ]
 
 
 def connection(command: Launched, name: str) -> int:
-    """The process of `ssh` that holds the connection of this one."""
+    """The `ssh` process that holds the connection of the process of this name."""
     mark = f"PANGEA_WORKER_NAME={name} " if name.startswith("worker") else f"/{name}.lock "
     (pid,) = [pid for pid, words in command.processes(mark).items() if "fake_ssh" in words]
     return pid
 
 
 def real(command: Launched, name: str) -> dict[int, str]:
-    """The processes of that name on the host, without `ssh`, the shells around them, and the fork that a rehearsing worker has for a while."""
+    """The processes of this name on the host, without `ssh`, the shells around them, and the fork of a worker that
+    rehearses."""
     found = {pid: words for pid, words in command.processes(name).items() if "exec 3<&0" not in words}
     return {pid: words for pid, words in found.items() if parent_of(pid) not in found}
 
 
 def wait_again(command: Launched, name: str, pid: int) -> None:
-    """Until there is another process of that name. A worker that waits at its gate takes its leave only when that opens."""
-    eventually(lambda: set(real(command, name)) - {pid}, f"{name} is started again")
+    """Waits until there is another process of this name; a worker at its gate is still there, since it leaves only when
+    the gate opens."""
+    eventually(lambda: set(real(command, name)) - {pid}, f"{name} is restarted")
 
 
-def test_killed_processes_and_cut_connections_are_made_good_and_the_bits_hold(programs: Path, alone: Cluster, tmp_path: Path) -> None:
+def test_killed_processes_and_cut_connections_are_replaced_and_the_bits_hold(
+    programs: Path, alone: Cluster, tmp_path: Path
+) -> None:
     run_dir = tmp_path / "run"
-    with launched(run_dir, launch(programs, run_dir, "127.0.0.1", "me@127.0.0.2"), gate_step=_GATE_STEP, errors=["Killed"]) as command:
+    with launched(
+        run_dir, launch(programs, run_dir, "127.0.0.1", "me@127.0.0.2"), gate_step=_GATE_STEP, errors=["Killed"]
+    ) as command:
         command.wait_mid_step(2)
         for name in ("worker-1", "go-orchestrator"):
             (pid,) = real(command, name)
@@ -92,11 +109,13 @@ def test_no_process_outlives_a_launcher_that_is_killed(programs: Path, tmp_path:
         command.wait_mid_step(2)
         command.child.signal(signal.SIGKILL)
         command.open_gates()
-        eventually(lambda: not command.processes(), "all have ended")
+        eventually(lambda: not command.processes(), "all processes have ended")
 
 
-def test_a_host_that_refuses_is_given_up_with_what_it_said(programs: Path, tmp_path: Path) -> None:
+def test_the_error_for_a_host_that_refuses_has_what_ssh_said(programs: Path, tmp_path: Path) -> None:
     script(tmp_path / "ssh", "echo Permission denied >&2; exit 255")
-    with launched(tmp_path / "run", launch(programs, tmp_path / "run", "elsewhere"), errors=["Permission denied"]) as command:
+    with launched(
+        tmp_path / "run", launch(programs, tmp_path / "run", "elsewhere"), errors=["Permission denied"]
+    ) as command:
         said = command.wait_exit(1)
     assert "Permission denied" in said

@@ -1,4 +1,4 @@
-"""Workers die, hang, fall silent and come back in the middle of a run; the bits stay those of an undisturbed one."""
+"""Workers die, hang, fall silent and return in the middle of a run; the bits stay those of an undisturbed run."""
 
 import signal
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.harness.processes import kill, pause, resume, wait_exit
 from tools.processes.waiting import eventually
 
 
-def test_all_workers_are_killed_and_others_go_on(alone: Cluster, tmp_path: Path) -> None:
+def test_all_workers_are_killed_and_a_new_one_continues(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path) as run:
         run.start_worker("first", gate_step=0)
         run.wait_gate("first")
@@ -19,14 +19,15 @@ def test_all_workers_are_killed_and_others_go_on(alone: Cluster, tmp_path: Path)
         run.wait_gate("second")
         for name in ("first", "second"):
             kill(run.workers[name])
-        # No worker and no checkpoint holds the open step: it is reached again from the initial parameters, and the ledger knows the bits.
+        # Neither a worker nor a checkpoint holds the open step: it is recomputed from the initial parameters, and has
+        # to match the hashes in the ledger.
         run.start_worker("third")
         run.finish("third")
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()
 
 
-def test_a_stopped_worker_is_not_waited_for_and_takes_part_again(alone: Cluster, tmp_path: Path) -> None:
+def test_nobody_waits_for_a_stopped_worker_which_takes_part_again_later(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path) as run:
         run.start_worker("steady", gate_step=2)
         run.wait_gate("steady")
@@ -44,7 +45,7 @@ def test_a_stopped_worker_is_not_waited_for_and_takes_part_again(alone: Cluster,
     assert run.final() == alone.final()
 
 
-def test_a_worker_that_hangs_while_its_heart_beats_is_overtaken(alone: Cluster, tmp_path: Path) -> None:
+def test_others_overtake_a_worker_that_hangs_but_sends_heartbeats(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path) as run:
         run.start_worker("steady", gate_step=1)
         run.wait_gate("steady")
@@ -52,7 +53,7 @@ def test_a_worker_that_hangs_while_its_heart_beats_is_overtaken(alone: Cluster, 
         run.wait_workers(2)
         run.open_gate("steady")
         run.wait_gate("hanging")
-        # Its shards are leased a second time, step after step, because they take longer than those of all steps before.
+        # Its shards are leased a second time in each step, because they take longer than those of all earlier steps.
         run.wait_step(11)
         assert not any(worker["silent"] for worker in run.status()["workers"])
         run.open_gate("hanging")
@@ -61,7 +62,7 @@ def test_a_worker_that_hangs_while_its_heart_beats_is_overtaken(alone: Cluster, 
     assert run.final() == alone.final()
 
 
-def test_all_but_one_worker_hang_and_it_goes_on_alone(alone: Cluster, tmp_path: Path) -> None:
+def test_all_workers_but_one_hang_and_it_continues_alone(alone: Cluster, tmp_path: Path) -> None:
     hanging = [f"hanging-{number}" for number in range(1, 4)]
     with cluster(tmp_path) as run:
         run.start_worker("steady", gate_step=1)
@@ -80,11 +81,11 @@ def test_all_but_one_worker_hang_and_it_goes_on_alone(alone: Cluster, tmp_path: 
     assert run.final() == alone.final()
 
 
-def test_a_newcomer_does_not_wait_for_the_only_worker_which_hangs(alone: Cluster, tmp_path: Path) -> None:
+def test_a_newcomer_does_not_wait_for_the_only_other_worker_which_hangs(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path) as run:
         run.start_worker("hanging", gate_step=5)
         run.wait_gate("hanging")
-        # Nobody else holds the open step, and there is no checkpoint: it is reached again from the initial parameters.
+        # Nobody else holds the open step, and there is no checkpoint: it is recomputed from the initial parameters.
         run.start_worker("newcomer")
         run.finish("newcomer")
         assert run.status()["resumed_from"] == {"step": 0, "file": "", "steps_again": 5}
@@ -94,9 +95,9 @@ def test_a_newcomer_does_not_wait_for_the_only_worker_which_hangs(alone: Cluster
     assert run.final() == alone.final()
 
 
-def test_a_newcomer_goes_on_from_a_checkpoint_when_the_worker_that_is_asked_for_its_state_hangs(alone: Cluster, tmp_path: Path) -> None:
+def test_a_newcomer_starts_from_a_checkpoint_if_its_donor_hangs(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path, checkpoint_steps=4) as run:
-        # Far enough from the checkpoint for its state not to be in memory any more.
+        # So far from the checkpoint that the orchestrator no longer holds its state in memory.
         run.start_worker("hanging", gate_step=7)
         run.wait_gate("hanging")
         eventually(lambda: run.records(ledger.Checkpoint)[-1].step == 4, "the checkpoint of step 4 is written")
@@ -115,7 +116,7 @@ def test_a_newcomer_goes_on_from_a_checkpoint_when_the_worker_that_is_asked_for_
     assert run.final() == alone.final()
 
 
-def test_the_last_checkpoint_is_not_lost_to_a_worker_that_hangs(alone: Cluster, tmp_path: Path) -> None:
+def test_a_worker_that_hangs_does_not_prevent_the_last_checkpoint(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path, checkpoint_steps=100) as run:
         run.start_worker("hanging", gate_step=0)
         run.wait_gate("hanging")
@@ -129,7 +130,7 @@ def test_the_last_checkpoint_is_not_lost_to_a_worker_that_hangs(alone: Cluster, 
         run.open_gate("steady")
         assert wait_exit(run.orchestrator) == 0
         newest = run.records(ledger.Checkpoint)[-1]
-        assert newest.step == 3, "the last checkpoint is of an earlier step"
+        assert newest.step == 3, "the last checkpoint belongs to an earlier step"
         run.gates.free("hanging")
         run.start_orchestrator()
         run.finish("steady", "hanging")

@@ -1,4 +1,4 @@
-"""Workers that compute or hold wrong bits are found, named and kept out of the sum."""
+"""Workers that compute or hold wrong bits are found, named and excluded from the sum."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ INCIDENTS = [f'"msg":"{kind}"' for kind in ("conflict", "divergence", "quarantin
 
 def test_a_worker_that_computes_wrong_gradients_is_quarantined_for_good(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path, verify_fraction=1.0, errors=INCIDENTS) as run:
-        # It has all shards of the first step, which nobody passes before all three are there.
+        # It holds all shards of the first step, so the run waits there until all three have joined.
         run.start_worker("liar", gate_step=0, LIE_FROM_STEP="2")
         run.wait_gate("liar")
         run.start_worker("honest-1", gate_step=8)
@@ -36,7 +36,9 @@ def test_a_worker_that_computes_wrong_gradients_is_quarantined_for_good(alone: C
     assert run.final() == alone.final()
 
 
-def test_a_gradient_that_is_no_number_is_refused_by_tensor_and_worker_and_the_run_goes_on(alone: Cluster, tmp_path: Path) -> None:
+def test_a_nan_gradient_is_refused_naming_tensor_and_worker_and_the_run_continues(
+    alone: Cluster, tmp_path: Path
+) -> None:
     with cluster(tmp_path) as run:
         run.start_worker("broken", gate_step=0, LIE_FROM_STEP="2", LIE_FACTOR="nan")
         run.wait_gate("broken")
@@ -45,13 +47,15 @@ def test_a_gradient_that_is_no_number_is_refused_by_tensor_and_worker_and_the_ru
         run.open_gate("broken")
         assert wait_exit(run.workers["broken"]) == 1
         said = run.workers["broken"].log_tail()
-        assert "refused" in said and "(broken)" in said and "1.weight" in said and "NaN" in said and "of step 2" in said, said
+        assert (
+            "refused" in said and "(broken)" in said and "1.weight" in said and "NaN" in said and "of step 2" in said
+        ), said
         run.finish("sound")
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()
 
 
-def test_every_shard_verified_changes_no_bit(alone: Cluster, tmp_path: Path) -> None:
+def test_verifying_every_shard_changes_no_bit(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path, verify_fraction=1.0) as run:
         run.start_worker("first")
         run.start_worker("second")
@@ -61,8 +65,10 @@ def test_every_shard_verified_changes_no_bit(alone: Cluster, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("sound", [2, 1])
-def test_a_worker_whose_parameters_change_by_themselves_is_told_apart_and_healed(sound: int, alone: Cluster, tmp_path: Path) -> None:
-    # With one sound worker there is no majority: what comes out when the steps are computed again tells who was wrong.
+def test_a_worker_whose_parameters_change_by_themselves_is_identified_and_repaired(
+    sound: int, alone: Cluster, tmp_path: Path
+) -> None:
+    # With one sound worker there is no majority: recomputing the steps shows who was wrong.
     with cluster(tmp_path, checkpoint_steps=CHECKPOINT_STEPS, errors=INCIDENTS) as run:
         run.start_worker("bad-memory", gate_step=0, FLIP_AFTER_STEP="3")
         run.wait_gate("bad-memory")

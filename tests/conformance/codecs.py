@@ -1,4 +1,4 @@
-"""The four implementations behind one face, and the frames that they exchange."""
+"""The four implementations behind one interface, and the frames that they exchange."""
 
 from __future__ import annotations
 
@@ -16,28 +16,39 @@ from tests.conformance.python_codec import bits_of, float_of, pattern
 
 Update = dict[str, Any]
 Report = dict[str, Any]
-ITEM_BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2, "int32": 4, "int64": 8, "uint8": 1, "bool": 1, "int8": 1, "int16": 2}
+ITEM_BYTES = {
+    "float32": 4,
+    "float64": 8,
+    "bfloat16": 2,
+    "float16": 2,
+    "int32": 4,
+    "int64": 8,
+    "uint8": 1,
+    "bool": 1,
+    "int8": 1,
+    "int16": 2,
+}
 CODECS = ["go", "rust", "python", "capnp"]
 
 
 class Unreadable(Exception):
-    """A codec refused its input with a message; a crash is no such thing."""
+    """A codec refused its input with a message; a crash is not a refusal."""
 
 
 def run(command: list[str], given: bytes) -> bytes:
-    """Output of a program. Raises Unreadable if it exits with 1 and says why, AssertionError if it crashes."""
+    """The output of a program. Raises Unreadable if it exits with 1 and says why, AssertionError if it crashes."""
     result = subprocess.run(command, input=given, capture_output=True, check=False)
     if result.returncode == 0:
         return result.stdout
     said = result.stderr.decode(errors="replace")
     assert result.returncode == 1, f"{command[0]} crashed ({result.returncode}): {said}"
-    assert said.strip(), f"{command[0]} refused without a word"
+    assert said.strip(), f"{command[0]} refused without a message"
     assert "panic" not in said, said
     raise Unreadable(said)
 
 
 def command(codec: str) -> list[str]:
-    """How a codec is started; a verb follows."""
+    """The command that starts a codec; a verb follows."""
     if codec == "python":
         return [os.environ.get("PANGEA_PYTHON", sys.executable), str(Path(__file__).with_name("python_codec.py"))]
     return [os.environ[f"{codec.upper()}_CODEC"]]
@@ -50,7 +61,7 @@ def capnp_tool(verb: list[str], schema: str, given: bytes) -> bytes:
 
 
 def write(codec: str, updates: list[Update]) -> bytes:
-    """Frames of the updates, as this codec writes them."""
+    """The frames of the updates, as this codec writes them."""
     if codec == "capnp":
         return capnp_tool(["encode"], os.environ["SCHEMA"], "\n".join(map(as_text, updates)).encode())
     return run([*command(codec), "write"], "".join(json.dumps(update) + "\n" for update in updates).encode())
@@ -59,14 +70,18 @@ def write(codec: str, updates: list[Update]) -> bytes:
 def read(codec: str, frames: bytes) -> list[Update]:
     """What this codec reads in the frames. Raises Unreadable."""
     if codec == "capnp":
-        return [from_tool(value) for value in json_values(capnp_tool(["convert", "binary:json"], os.environ["SCHEMA"], frames).decode())]
+        return [
+            from_tool(value)
+            for value in json_values(capnp_tool(["convert", "binary:json"], os.environ["SCHEMA"], frames).decode())
+        ]
     return [json.loads(line) for line in run([*command(codec), "read"], frames).splitlines()]
 
 
 def as_text(update: Update) -> str:
-    """The update in the tool's own language."""
+    """The update in the text format of the capnp tool."""
     tensors = [
-        f"(name = {json.dumps(t['name'])}, dtype = {t['dtype']}, shape = {t['shape']}, byteOffset = {t['byteOffset']}, data = {as_data(pattern(t))})" for t in update["tensors"]
+        f"(name = {json.dumps(t['name'])}, dtype = {t['dtype']}, shape = {t['shape']}, byteOffset = {t['byteOffset']}, data = {as_data(pattern(t))})"
+        for t in update["tensors"]
     ]
     reports = ", ".join(map(report_as_text, update.get("reports", [])))
     body = f"(step = {update['step']}, final = {str(update['final']).lower()}, gradients = [{', '.join(tensors)}], reports = [{reports}])"
@@ -74,19 +89,19 @@ def as_text(update: Update) -> str:
 
 
 def report_as_text(report: Report) -> str:
-    """A shard's report in the tool's own language."""
+    """A shard's report in the text format of the capnp tool."""
     loss, weight = float_of(report["lossSum"]), float_of(report["weight"])
     counts = f"shard = {report['shard']}, samples = {report['samples']}, lossSum = {loss!r}, batchHash = {as_data(bytes.fromhex(report['batchHash']))}"
     return f"({counts}, weight = {weight!r}, summed = {str(report['summed']).lower()}, stop = {json.dumps(report['stop'], ensure_ascii=False)})"
 
 
 def as_data(data: bytes) -> str:
-    """Bytes in the tool's own language, which has no empty hexadecimal text."""
+    """Bytes in the text format of the capnp tool, which has no empty hexadecimal literal."""
     return f'0x"{data.hex()}"' if data else '""'
 
 
 def json_values(text: str) -> list[Any]:
-    """The values that stand one behind the other."""
+    """The values of concatenated JSON."""
     values, decoder, at = [], json.JSONDecoder(), 0
     text = text.strip()
     while at < len(text):
@@ -97,13 +112,19 @@ def json_values(text: str) -> list[Any]:
 
 
 def from_tool(value: dict[str, Any]) -> Update:
-    """The tool's JSON (64-bit numbers are text, data a list of bytes, defaults may be missing) as the other codecs say it."""
+    """The tool's JSON (64-bit numbers are text, data a list of bytes, defaults may be missing) in the form of the other
+    codecs."""
     assert value["type"] == "gradientUpdate"
     update = value["gradientUpdate"]
     tensors = []
     for tensor in update.get("gradients", []):
         data = bytes(tensor.get("data", []))
-        described = {"name": tensor.get("name", ""), "dtype": tensor["dtype"], "shape": [int(n) for n in tensor.get("shape", [])], "byteOffset": int(tensor.get("byteOffset", 0))}
+        described = {
+            "name": tensor.get("name", ""),
+            "dtype": tensor["dtype"],
+            "shape": [int(n) for n in tensor.get("shape", [])],
+            "byteOffset": int(tensor.get("byteOffset", 0)),
+        }
         tensors.append({**described, "length": len(data), "sha256": hashlib.sha256(data).hexdigest()})
     reports = [
         {
@@ -119,30 +140,53 @@ def from_tool(value: dict[str, Any]) -> Update:
         }
         for report in update.get("reports", [])
     ]
-    head = {"requestId": int(value.get("requestId", 0)), "step": int(update.get("step", 0)), "final": update.get("final", False)}
+    head = {
+        "requestId": int(value.get("requestId", 0)),
+        "step": int(update.get("step", 0)),
+        "final": update.get("final", False),
+    }
     return {**head, "tensors": tensors, "reports": reports}
 
 
-def tensor(name: str, dtype: str, shape: list[int], seed: int, offset: int = 0, length: int | None = None) -> dict[str, Any]:
-    """Description of a tensor, or of a piece of one."""
+def tensor(
+    name: str, dtype: str, shape: list[int], seed: int, offset: int = 0, length: int | None = None
+) -> dict[str, Any]:
+    """The description of a tensor, or of a piece of one."""
     size = ITEM_BYTES[dtype]
     for dim in shape:
         size *= dim
-    return {"name": name, "dtype": dtype, "shape": shape, "byteOffset": offset, "length": size if length is None else length, "seed": seed}
+    return {
+        "name": name,
+        "dtype": dtype,
+        "shape": shape,
+        "byteOffset": offset,
+        "length": size if length is None else length,
+        "seed": seed,
+    }
 
 
 def report_of(shard: int, samples: int, loss_sum: float, weight: float, summed: bool = False, stop: str = "") -> Report:
-    """Description of a shard's report, with a hash of its own. Floats are the bits that they have, because not every reader of JSON keeps them."""
+    """The description of a shard's report, with its own hash. Floats are given as bits, because not every JSON reader
+    preserves them."""
     floats = {"lossSum": bits_of(loss_sum), "weight": bits_of(weight)}
     return {"shard": shard, "samples": samples, "batchHash": f"{shard:064x}", **floats, "summed": summed, "stop": stop}
 
 
 def expected(updates: list[Update]) -> list[Update]:
-    """What every reader must say of the updates."""
+    """What every reader must report of the updates."""
     digest: Callable[[dict[str, Any]], str] = lambda t: hashlib.sha256(pattern(t)).hexdigest()  # noqa: E731
-    return [{"reports": [], **update, "tensors": [{**{k: v for k, v in t.items() if k != "seed"}, "sha256": digest(t)} for t in update["tensors"]]} for update in updates]
+    return [
+        {
+            "reports": [],
+            **update,
+            "tensors": [
+                {**{k: v for k, v in t.items() if k != "seed"}, "sha256": digest(t)} for t in update["tensors"]
+            ],
+        }
+        for update in updates
+    ]
 
 
 def every_dtype() -> list[str]:
-    """Of the schema, without `unspecified`."""
+    """The dtypes of the schema, without `unspecified`."""
     return [name for name in tensor_capnp.DataType.schema.enumerants if name != "unspecified"]  # type: ignore[attr-defined]

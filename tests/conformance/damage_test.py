@@ -1,4 +1,4 @@
-"""What is cut, or comes from a newer schema, is refused with a clear word; nothing crashes."""
+"""Truncated frames and unknown values of a newer schema are refused with a clear message; nothing crashes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.codecs import CODECS, Unreadable, Update, as_text, capnp_tool, command, expected, read, report_of, run, tensor, write
+from tests.conformance.codecs import (
+    CODECS,
+    Unreadable,
+    Update,
+    as_text,
+    capnp_tool,
+    command,
+    expected,
+    read,
+    report_of,
+    run,
+    tensor,
+    write,
+)
 
 UPDATE: Update = {
     "requestId": 7,
@@ -25,7 +38,9 @@ def test_a_frame_cut_at_any_byte_is_refused(writer: str, reader: str) -> None:
     outcomes = run([*command(reader), "cut"], frame).decode().splitlines()
     assert len(outcomes) == len(frame)
     assert outcomes[0] == "end"
-    assert [(length, outcome) for length, outcome in enumerate(outcomes) if length and not outcome.startswith("error: ")] == []
+    assert [
+        (length, outcome) for length, outcome in enumerate(outcomes) if length and not outcome.startswith("error: ")
+    ] == []
     assert all(len(outcome) > len("error: ") for outcome in outcomes[1:])
 
 
@@ -39,7 +54,7 @@ def test_the_capnp_tool_refuses_a_frame_cut_at_any_byte(writer: str) -> None:
 
 @pytest.fixture(scope="module")
 def future(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Today's schema with what a later version may add: fields, an enum value, a message."""
+    """Today's schema with what a later version may add: fields, an enum member, a message."""
     text = Path(os.environ["SCHEMA"]).read_text()
     for old, new in [
         ("  int16 @10;", "  int16 @10;\n  float8 @11;\n"),
@@ -56,22 +71,31 @@ def future(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("reader", CODECS)
-def test_an_old_reader_passes_over_new_fields(reader: str, future: str) -> None:
-    text = as_text(UPDATE).replace("(name = ", '(scale = 0.5, note = "new", name = ').replace("(step = ", "(deadline = 3.5, step = ")
+def test_an_old_reader_skips_new_fields(reader: str, future: str) -> None:
+    text = (
+        as_text(UPDATE)
+        .replace("(name = ", '(scale = 0.5, note = "new", name = ')
+        .replace("(step = ", "(deadline = 3.5, step = ")
+    )
     assert text.count("scale = ") == 2
     assert read(reader, capnp_tool(["encode"], future, text.encode())) == expected([UPDATE])
 
 
 @pytest.mark.parametrize("reader", ["go", "rust", "python"])
-@pytest.mark.parametrize("text", [as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '(type = ping, requestId = 1, ping = "hello")'])
-def test_an_old_reader_says_that_it_does_not_know_a_new_value(reader: str, text: str, future: str) -> None:
+@pytest.mark.parametrize(
+    "text", [as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '(type = ping, requestId = 1, ping = "hello")']
+)
+def test_an_old_reader_reports_an_unknown_value(reader: str, text: str, future: str) -> None:
     with pytest.raises(Unreadable, match="unsupported"):
         read(reader, capnp_tool(["encode"], future, text.encode()))
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [(as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '"dtype": 11'), ('(type = ping, requestId = 1, ping = "hello")', '"type": 18')],
+    [
+        (as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '"dtype": 11'),
+        ('(type = ping, requestId = 1, ping = "hello")', '"type": 18'),
+    ],
 )
 def test_the_capnp_tool_shows_a_new_value_as_its_number(text: str, shown: str, future: str) -> None:
     frame = capnp_tool(["encode"], future, text.encode())

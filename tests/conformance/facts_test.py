@@ -29,9 +29,20 @@ def schema_facts() -> Facts:
 
 def python_facts() -> Facts:
     """As programs have them that read no messages, in the spelling of the schema."""
-    constants = {camel(name): value for name, value in vars(tensor_constants).items() if isinstance(value, int) and name.isupper()}
-    enums = [value for value in vars(tensor_constants).values() if isinstance(value, type) and issubclass(value, enum.IntEnum) and value is not enum.IntEnum]
-    return {"constants": constants, "enums": {kind.__name__: [camel(member.name) for member in sorted(kind)] for kind in enums}}
+    constants = {
+        camel(name): value
+        for name, value in vars(tensor_constants).items()
+        if isinstance(value, int) and name.isupper()
+    }
+    enums = [
+        value
+        for value in vars(tensor_constants).values()
+        if isinstance(value, type) and issubclass(value, enum.IntEnum) and value is not enum.IntEnum
+    ]
+    return {
+        "constants": constants,
+        "enums": {kind.__name__: [camel(member.name) for member in sorted(kind)] for kind in enums},
+    }
 
 
 def camel(name: str) -> str:

@@ -6,18 +6,42 @@ import struct
 
 import pytest
 
-from tests.conformance.codecs import CODECS, ITEM_BYTES, Update, capnp_tool, every_dtype, expected, read, report_of, tensor, write
+from schemas import tensor_capnp
+from tests.conformance.codecs import (
+    CODECS,
+    ITEM_BYTES,
+    Update,
+    capnp_tool,
+    every_dtype,
+    expected,
+    read,
+    report_of,
+    tensor,
+    write,
+)
 
-CHUNK = 4 << 20
+CHUNK = tensor_capnp.maxChunkBytes
 LARGE = 72 << 20
 
 
 def small_updates() -> list[Update]:
-    """Every dtype as a scalar, an empty tensor, a vector whose bytes fill no whole word, and a matrix; and all of them in one frame."""
+    """Every dtype as a scalar, an empty tensor, a vector that ends inside a word, and a matrix; and all of them in one
+    frame."""
     shapes: list[list[int]] = [[], [3, 0, 2], [5], [2, 3]]
-    tensors = [tensor(f"layer.{dtype}.{len(shape)}", dtype, shape, number) for number, dtype in enumerate(every_dtype()) for shape in shapes]
-    single = [{"requestId": number, "step": 2**40 + number, "final": False, "tensors": [one]} for number, one in enumerate(tensors)]
-    return [*single, {"requestId": 2**63, "step": 0, "final": True, "tensors": tensors}, {"requestId": 0, "step": 1, "final": True, "tensors": []}]
+    tensors = [
+        tensor(f"layer.{dtype}.{len(shape)}", dtype, shape, number)
+        for number, dtype in enumerate(every_dtype())
+        for shape in shapes
+    ]
+    single = [
+        {"requestId": number, "step": 2**40 + number, "final": False, "tensors": [one]}
+        for number, one in enumerate(tensors)
+    ]
+    return [
+        *single,
+        {"requestId": 2**63, "step": 0, "final": True, "tensors": tensors},
+        {"requestId": 0, "step": 1, "final": True, "tensors": []},
+    ]
 
 
 def test_the_tests_know_every_dtype() -> None:
@@ -32,16 +56,25 @@ def test_every_dtype_and_shape(writer: str, reader: str) -> None:
 
 
 def reported_updates() -> list[Update]:
-    """The weights that a loss can have: none, of samples, of tokens, of the smallest and the largest number; as many reports as a step can have shards."""
+    """Every kind of weight of a loss: none, of samples, of tokens, the smallest and the largest number; and as many
+    reports as a step can have shards."""
     weights = [0.0, 8.0, 1 / 3, 5e-324, 1.7976931348623157e308]
-    few = [report_of(shard, 8, 0.5 - weight, weight, summed=shard % 2 == 1, stop="the loss is lów enough" if shard == 3 else "") for shard, weight in enumerate(weights)]
-    many = [report_of(shard, 1, 0.1 * shard, 0.7 * shard) for shard in range(1024)]
-    return [{"requestId": 3, "step": 9, "final": True, "tensors": [tensor("weight", "float32", [2], 1)], "reports": reports} for reports in (few, many)]
+    few = [
+        report_of(
+            shard, 8, 0.5 - weight, weight, summed=shard % 2 == 1, stop="the loss is lów enough" if shard == 3 else ""
+        )
+        for shard, weight in enumerate(weights)
+    ]
+    many = [report_of(shard, 1, 0.1 * shard, 0.7 * shard) for shard in range(tensor_capnp.maxShards)]
+    return [
+        {"requestId": 3, "step": 9, "final": True, "tensors": [tensor("weight", "float32", [2], 1)], "reports": reports}
+        for reports in (few, many)
+    ]
 
 
 @pytest.mark.parametrize("writer", CODECS)
 @pytest.mark.parametrize("reader", CODECS)
-def test_what_is_reported_of_each_shard(writer: str, reader: str) -> None:
+def test_shard_reports(writer: str, reader: str) -> None:
     updates = reported_updates()
     assert read(reader, write(writer, updates)) == expected(updates)
 
@@ -49,7 +82,10 @@ def test_what_is_reported_of_each_shard(writer: str, reader: str) -> None:
 def large_updates() -> list[Update]:
     """A tensor of 72 MiB in pieces of 4 MiB."""
     shape = [LARGE // 4]
-    pieces = [tensor("large", "float32", shape, start // CHUNK, offset=start, length=CHUNK) for start in range(0, LARGE, CHUNK)]
+    pieces = [
+        tensor("large", "float32", shape, start // CHUNK, offset=start, length=CHUNK)
+        for start in range(0, LARGE, CHUNK)
+    ]
     return [{"requestId": 1, "step": 1, "final": piece is pieces[-1], "tensors": [piece]} for piece in pieces]
 
 
@@ -70,7 +106,7 @@ def test_the_capnp_tool_reads_and_writes_72_mib() -> None:
 
 
 @pytest.mark.parametrize("writer", ["go", "rust"])
-def test_each_tensor_has_a_segment_of_its_own(writer: str) -> None:
+def test_each_tensor_has_its_own_segment(writer: str) -> None:
     tensors = [tensor(name, "uint8", [9], 1) for name in "abc"]
     frame = write(writer, [{"requestId": 1, "step": 1, "final": True, "tensors": tensors}])
     segments, first = struct.unpack_from("<II", frame)

@@ -1,7 +1,8 @@
-//! The Rust side of the conformance tests: descriptions of gradient updates into frames and back, with the code that services use.
+//! The Rust side of the conformance tests: descriptions of gradient updates into frames and back,
+//! with the code that services use.
 //!
 //!     rust_codec write    JSON lines on stdin -> frames on stdout
-//!     rust_codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a sentence on stderr for what cannot be read
+//!     rust_codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a message on stderr for what cannot be read
 //!     rust_codec cut      one frame on stdin -> for each of its prefixes a line: the outcome of reading it
 //!     rust_codec facts    the constants and enums that it was built with, as JSON
 #![expect(clippy::print_stdout, reason = "its output is what the tests read")]
@@ -45,7 +46,7 @@ fn number(value: &Value, field: &str) -> Result<u64> {
         .ok_or_else(|| format!("{field} is not a number").into())
 }
 
-/// The data of a piece: a cycle of 251 bytes that the seed shifts; 0 and 1 for bool.
+/// The data of a piece: a cycle of 251 bytes, shifted by the seed; 0 and 1 for bool.
 fn pattern(dtype: DType, length: u64, seed: u64) -> Vec<u8> {
     let modulus = if dtype == DType::Bool { 2 } else { 256 };
     (0..length)

@@ -61,7 +61,9 @@ def declared(text: str) -> set[str]:
     tree = _Lists().visit(ast.parse(text))
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     silent = _Rule(set())
-    known: dict[str, Any] = {name: _Rule(found, _MACROS.get(name, ("",))) for name in names if not hasattr(builtins, name)}
+    known: dict[str, Any] = {
+        name: _Rule(found, _MACROS.get(name, ("",))) for name in names if not hasattr(builtins, name)
+    }
     exec(compile(tree, "BUILD", "exec"), {**known, "glob": silent, "load": silent, "select": silent, "package": silent})
     return found
 
@@ -69,8 +71,14 @@ def declared(text: str) -> set[str]:
 @cache
 def packages() -> dict[str, set[str]]:
     """Targets by package; the root's is called by an empty string."""
-    build_files = [Path(file) for file in workspace.files() if Path(file).name in ("BUILD", "BUILD.bazel") and not file.startswith("tools/registry/stubs/")]
-    return {"" if file.parent == Path() else str(file.parent): declared(workspace.read(str(file))) for file in build_files}
+    build_files = [
+        Path(file)
+        for file in workspace.files()
+        if Path(file).name in ("BUILD", "BUILD.bazel") and not file.startswith("tools/registry/stubs/")
+    ]
+    return {
+        "" if file.parent == Path() else str(file.parent): declared(workspace.read(str(file))) for file in build_files
+    }
 
 
 def is_declared(label: str) -> bool:

@@ -39,13 +39,20 @@ def has(folder: str, option: str) -> bool:
     name = option.removeprefix("--")
     declared = {".py": f'"--{name}"', ".go": f'"{name}"', ".rs": rf"\b{name.replace('-', '_')}:"}
     sources = [file for file in workspace.files() if file.startswith(folder + "/")]
-    return any(re.search(pattern, workspace.read(file)) for ending, pattern in declared.items() for file in sources if file.endswith(ending))
+    return any(
+        re.search(pattern, workspace.read(file))
+        for ending, pattern in declared.items()
+        for file in sources
+        if file.endswith(ending)
+    )
 
 
 def unknown(words: str, folder: str) -> list[str]:
     """Options of a program that the sources in its folder do not have; what stands behind a further `--` is not its own."""
     own = shlex.split(words)
-    options = [word.partition("=")[0] for word in (own[: own.index("--")] if "--" in own else own) if word.startswith("--")]
+    options = [
+        word.partition("=")[0] for word in (own[: own.index("--")] if "--" in own else own) if word.startswith("--")
+    ]
     return [option for option in options if not has(folder, option)]
 
 
@@ -69,7 +76,10 @@ def test_what_commands_name_exists(document: str) -> None:
         ("./bazelw biuld //x", ["./bazelw biuld"]),
         ("build --config=gone --config=lint", ["--config=gone"]),
         ("./bazelw run //:demo -- --workers 3 --no-such   # --other", ["//:demo: --no-such"]),
-        ("./bazelw run //services/go-orchestrator -- --run-dir x --no-such=1 -- --own", ["//services/go-orchestrator: --no-such"]),
+        (
+            "./bazelw run //services/go-orchestrator -- --run-dir x --no-such=1 -- --own",
+            ["//services/go-orchestrator: --no-such"],
+        ),
         ("$ ./bazelw run //services/rust-compute -- --dataset d --no-such &", ["//services/rust-compute: --no-such"]),
         ("./setup.sh --keep --no-such", ["./setup.sh: --no-such"]),
         ("make images gone   # and more", ["make gone"]),

@@ -95,7 +95,9 @@ def write_door(folder: Path, programs: Mapping[str, Path], built: Iterable[str],
 
     Programs start in the folder `start`: as Bazel starts them, somewhere else than where the user called from.
     """
-    cases = "\n".join(f"{label}) program={shlex.quote(str(program.absolute()))} ;;" for label, program in programs.items())
+    cases = "\n".join(
+        f"{label}) program={shlex.quote(str(program.absolute()))} ;;" for label, program in programs.items()
+    )
     door = folder / "bazelw"
     door.write_text(f"""#!/bin/sh
 verb=$1
@@ -132,7 +134,14 @@ def follow(page: str, folder: Path, environment: Mapping[str, str]) -> int:
     """
     count = 0
     shell = subprocess.Popen(
-        ["/bin/bash", "--norc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environment, start_new_session=True
+        ["/bin/bash", "--norc"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
     )
     try:
         for step in steps(page):
@@ -160,6 +169,10 @@ def _run(shell: subprocess.Popen[str], command: Command) -> None:
         if end:
             break
     if code.strip() != "0":
-        raise PageIsWrong(f"line {command.line}: this ends with exit code {code.strip() or 'none: the shell is gone'}:\n{command.text}\nIt prints:\n{printed}")
+        raise PageIsWrong(
+            f"line {command.line}: this ends with exit code {code.strip() or 'none: the shell is gone'}:\n{command.text}\nIt prints:\n{printed}"
+        )
     if not _CHECKER.check_output(_ANY_LINES.sub("...", command.output), printed, _OPTIONS):
-        raise PageIsWrong(f"line {command.line}: this prints something else than the page says:\n{command.text}\nThe page says:\n{command.output}It prints:\n{printed}")
+        raise PageIsWrong(
+            f"line {command.line}: this prints something else than the page says:\n{command.text}\nThe page says:\n{command.output}It prints:\n{printed}"
+        )

@@ -17,11 +17,19 @@ def page(*commands: str) -> str:
 
 def test_commands_files_and_outputs_are_found() -> None:
     text = "text\n```python a/b.py\nx = 1\n```\n```sh\nrm -rf nothing\n```\n    $ only shown\n\n```console\n$ cat <<EOF\n> two\n> EOF\nt...\n$ true\n```\n"
-    assert list(steps(text)) == [File(3, "a/b.py", "x = 1\n"), Command(11, "cat <<EOF\ntwo\nEOF", "t...\n"), Command(15, "true", "")]
+    assert list(steps(text)) == [
+        File(3, "a/b.py", "x = 1\n"),
+        Command(11, "cat <<EOF\ntwo\nEOF", "t...\n"),
+        Command(15, "true", ""),
+    ]
 
 
 def test_a_right_page_is_followed(tmp_path: Path) -> None:
-    right = "```text words.txt\na b c\n```\n" + page("$ cat words.txt", "a ... c", "$ X=1; sleep 60 > /dev/null &") + page("$ echo $X; kill $!", "1", "$ false || echo no", "no")
+    right = (
+        "```text words.txt\na b c\n```\n"
+        + page("$ cat words.txt", "a ... c", "$ X=1; sleep 60 > /dev/null &")
+        + page("$ echo $X; kill $!", "1", "$ false || echo no", "no")
+    )
     assert follow(right, tmp_path, ENVIRONMENT) == 4
 
 
@@ -51,11 +59,19 @@ def test_a_wrong_page_is_noticed(tmp_path: Path, wrong: str, why: str) -> None:
 
 def test_the_door_knows_what_is_built_and_no_more(tmp_path: Path) -> None:
     program = tmp_path / "program"
-    write_command(program, ["/bin/sh", "-c", 'echo "$OWN $BUILD_WORKING_DIRECTORY $PWD" "$@"', "sh", "fixed"], {"OWN": "its own"})
+    write_command(
+        program, ["/bin/sh", "-c", 'echo "$OWN $BUILD_WORKING_DIRECTORY $PWD" "$@"', "sh", "fixed"], {"OWN": "its own"}
+    )
     clone = tmp_path / "clone"
     clone.mkdir()
     write_door(clone, {"//:it": program}, ["//a:b"], Path("/usr"))
-    right = page("$ ./bazelw run //:it -- 'a b' c", f"its own {clone} /usr fixed a b c", "$ ./bazelw run //:it", f"its own {clone} /usr fixed", "$ ./bazelw build //a:b //:it")
+    right = page(
+        "$ ./bazelw run //:it -- 'a b' c",
+        f"its own {clone} /usr fixed a b c",
+        "$ ./bazelw run //:it",
+        f"its own {clone} /usr fixed",
+        "$ ./bazelw build //a:b //:it",
+    )
     assert follow(right, clone, ENVIRONMENT) == 3
     for wrong in ("run //:gone", "run //a:b", "build //a:b //:gone", "test //:it"):
         with pytest.raises(PageIsWrong, match="none of the built|only run and build"):

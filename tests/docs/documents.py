@@ -14,7 +14,9 @@ from tests.docs import workspace
 
 # What a release brought is history: it may name what has gone since.
 _HISTORY = ("CHANGELOG.md",)
-_LABEL = re.compile(r"(?<![A-Za-z0-9_:/@])//(?:\.\.\.|[a-z][\w./-]*?(?:/\.\.\.)?(?=[^\w./-]|\.?(?:\s|$))|(?=:))(?::[\w.+/-]*\w)?")
+_LABEL = re.compile(
+    r"(?<![A-Za-z0-9_:/@])//(?:\.\.\.|[a-z][\w./-]*?(?:/\.\.\.)?(?=[^\w./-]|\.?(?:\s|$))|(?=:))(?::[\w.+/-]*\w)?"
+)
 _TOP_FOLDERS = "|".join(sorted({file.split("/")[0] for file in workspace.files() if "/" in file}))
 _PATH = re.compile(rf"(?<![\w./:@<-])(?:{_TOP_FOLDERS})/[\w./@-]*[\w/](?![\w*<{{])")
 
@@ -36,7 +38,13 @@ def links(document: str) -> list[str]:
     found = []
     for token in tokens(document):
         for child in token.children or []:
-            target = child.attrGet("href") if child.type == "link_open" else child.attrGet("src") if child.type == "image" else None
+            target = (
+                child.attrGet("href")
+                if child.type == "link_open"
+                else child.attrGet("src")
+                if child.type == "image"
+                else None
+            )
             if target is not None:
                 found.append(str(target))
     return found
@@ -71,13 +79,17 @@ def table_rows(document: str) -> list[tuple[str, list[str]]]:
 def commands(document: str) -> list[str]:
     """Lines of its blocks of code, and of what stands in a line between backquotes; commands are among them."""
     blocks = [token.content for token in tokens(document) if token.type in ("fence", "code_block")]
-    inline = [child.content for token in tokens(document) for child in token.children or [] if child.type == "code_inline"]
+    inline = [
+        child.content for token in tokens(document) for child in token.children or [] if child.type == "code_inline"
+    ]
     return [line for text in [*blocks, *inline] for line in text.splitlines()]
 
 
 def consoles(document: str) -> list[str]:
     """Its blocks of commands that a test runs."""
-    return [token.content for token in tokens(document) if token.type == "fence" and token.info.split()[:1] == ["console"]]
+    return [
+        token.content for token in tokens(document) if token.type == "fence" and token.info.split()[:1] == ["console"]
+    ]
 
 
 def labels(text: str) -> set[str]:

@@ -47,7 +47,9 @@ def test_paths_that_are_named_exist(document: str, text: str) -> None:
 
 def test_every_page_with_commands_is_run() -> None:
     run = {f"docs/{page}" for page in os.environ["PAGES"].split()}
-    assert {document for document in documents() if consoles(document)} == run, "PAGES in tests/docs/BUILD.bazel names the pages whose commands are run"
+    assert {document for document in documents() if consoles(document)} == run, (
+        "PAGES in tests/docs/BUILD.bazel names the pages whose commands are run"
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,8 +78,16 @@ def test_paths_are_found_in_a_text() -> None:
 
 
 def test_a_target_that_is_gone_is_noticed() -> None:
-    assert is_declared("//:demo") and is_declared("//tests/docs:links_test") and is_declared("//tests/...") and is_declared("//tests/docs:all")
-    assert not any(is_declared(label) for label in ["//:gone", "//tests/docs:gone_test", "//gone:all", "//gone/...", "//gone", "//tests/docs:gone.py"])
+    assert (
+        is_declared("//:demo")
+        and is_declared("//tests/docs:links_test")
+        and is_declared("//tests/...")
+        and is_declared("//tests/docs:all")
+    )
+    assert not any(
+        is_declared(label)
+        for label in ["//:gone", "//tests/docs:gone_test", "//gone:all", "//gone/...", "//gone", "//tests/docs:gone.py"]
+    )
 
 
 def test_targets_of_a_build_file_are_found() -> None:

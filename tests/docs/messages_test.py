@@ -14,7 +14,9 @@ _SOURCES = (".py", ".go", ".rs", ".bzl")
 
 def messages() -> list[str]:
     """What a user sees, as the table quotes it; `...` stands for any text."""
-    quoted = [re.match(r"`([^`]+)`", cells[0]) for heading, cells in table_rows("README.md") if heading == "Troubleshooting"]
+    quoted = [
+        re.match(r"`([^`]+)`", cells[0]) for heading, cells in table_rows("README.md") if heading == "Troubleshooting"
+    ]
     return [quote[1] for quote in quoted if quote is not None]
 
 

@@ -29,7 +29,11 @@ LISTED = [name(cells[0]) for heading, cells in table_rows(PAGE) if heading != MA
 def important() -> set[str]:
     """Files at the root, folders of the two upper levels, and targets of the menu."""
     folders = {folder for folder in workspace.folders() if folder != "." and folder.count("/") < 2}
-    return {file for file in workspace.files() if "/" not in file} | folders | {f"//:{target}" for target in packages()[""] if not workspace.is_there(target)}
+    return (
+        {file for file in workspace.files() if "/" not in file}
+        | folders
+        | {f"//:{target}" for target in packages()[""] if not workspace.is_there(target)}
+    )
 
 
 @pytest.mark.parametrize("listed", LISTED)
@@ -54,4 +58,6 @@ def test_what_commands_make_is_not_in_the_tree() -> None:
 
 def test_what_is_gone_is_noticed() -> None:
     assert not workspace.is_there("docs/gone.md") and not workspace.is_there("tools/gone")
-    assert workspace.is_there("docs/paths.md") and workspace.is_there("tools/lint") and workspace.is_there("tools/lint/")
+    assert (
+        workspace.is_there("docs/paths.md") and workspace.is_there("tools/lint") and workspace.is_there("tools/lint/")
+    )

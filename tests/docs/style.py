@@ -295,7 +295,9 @@ def check(path: str, text: str) -> list[Finding]:
         found += [(*place, "docstring") for place in fragments(text)] if fragments else []
     if path not in QUOTES_PHRASES:
         found += [
-            (text.count("\n", 0, match.start()) + 1, f"{' '.join(match[0].split())!r}: write {phrase.write}", "phrase") for phrase in phrases() for match in phrase.matches(text)
+            (text.count("\n", 0, match.start()) + 1, f"{' '.join(match[0].split())!r}: write {phrase.write}", "phrase")
+            for phrase in phrases()
+            for match in phrase.matches(text)
         ]
     return sorted(Finding(path, line, rule, message) for line, message, rule in found)
 
@@ -310,7 +312,12 @@ def main(arguments: list[str]) -> int:
         wanted = []
     paths = [path for path in known if not wanted or any(f"{path}/".startswith(f"{name}/") for name in wanted)]
     paths += [name for name in wanted if name not in known and (root / name).is_file()]
-    findings = [finding for path in paths if (root / path).is_file() for finding in check(path, (root / path).read_text(errors="replace"))]
+    findings = [
+        finding
+        for path in paths
+        if (root / path).is_file()
+        for finding in check(path, (root / path).read_text(errors="replace"))
+    ]
     for finding in findings:
         print(finding)
     print(f"{len(findings)} findings in {len(paths)} files", file=sys.stderr)

@@ -83,7 +83,9 @@ def test_wide_python_is_noticed_but_not_data() -> None:
     assert rules("run", f"#!/usr/bin/env python3\n# {wide}\n") == [(2, "width")]
 
 
-@pytest.mark.parametrize(("path", "mark"), [("a.go", "//"), ("a.rs", "///"), ("BUILD.bazel", "#"), ("a.capnp", "#"), ("a.yaml", "#")])
+@pytest.mark.parametrize(
+    ("path", "mark"), [("a.go", "//"), ("a.rs", "///"), ("BUILD.bazel", "#"), ("a.capnp", "#"), ("a.yaml", "#")]
+)
 def test_wide_comments_are_noticed_but_not_code(path: str, mark: str) -> None:
     assert rules(path, f"{mark} {LONG}\n") == [(1, "width")]
     assert rules(path, "a" * 130 + "\n") == []
@@ -120,7 +122,10 @@ def test_fragments_are_noticed_in_each_language() -> None:
     assert rules("a.bzl", 'def close():\n    """Does it."""\n') == [(2, "docstring")]
     assert rules("a.go", "// closes the lease.\nfunc Close() {}\n") == [(1, "docstring")]
     assert rules("a.go", "// Close releases the lease\nfunc (l *Lease) Close() {}\n") == [(1, "docstring")]
-    assert rules("a.go", "// Close releases the lease.\nfunc Close() {}\n\n// A Lease is open.\ntype Lease struct{}\n") == []
+    assert (
+        rules("a.go", "// Close releases the lease.\nfunc Close() {}\n\n// A Lease is open.\ntype Lease struct{}\n")
+        == []
+    )
     assert rules("a_test.go", "// Scenario: one worker.\nfunc TestClose(t *testing.T) {}\n") == []
     assert rules("a.rs", "/// releases the lease\npub fn close() {}\n") == [(1, "docstring")]
     assert rules("a.rs", "//! What leases are.\n\n/// Address to listen on\n#[arg(long)]\nlisten: String,\n") == []

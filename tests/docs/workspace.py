@@ -31,6 +31,6 @@ def is_there(path: str) -> bool:
 
 
 def read(path: str) -> str:
-    """The text of a file; bytes that are no UTF-8 are replaced."""
+    """The text of a file; bytes that are not UTF-8 are replaced."""
     name = path + ".txt" if path.endswith(_BUILD_FILES) else path
     return (_list().parent / "tree" / name).read_text(errors="replace")

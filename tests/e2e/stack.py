@@ -1,4 +1,4 @@
-"""The stack that the tests look at: where it is comes from the environment, since it was started by somebody else."""
+"""The stack under test. Somebody else has started it, so the environment says where it is."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Stack:
     """A deployed run.
 
     Attributes:
-        run_dir: its files, as this machine sees them.
+        run_dir: its files, on this machine.
         orchestrator, data: host:port of the HTTP pages.
-        arithmetic: the level that its workers are pinned to; "" for the best of this machine.
-        kills: a command for each process that the test may kill.
+        arithmetic: the level that its workers are pinned to; "" for the best one of this machine.
+        kills: for each process that the tests may kill, a command that does it.
     """
 
     run_dir: Path
@@ -30,7 +30,7 @@ class Stack:
 
     @classmethod
     def from_environment(cls) -> Stack:
-        """PANGEA_STACK_RUN_DIR, _ORCHESTRATOR, _DATA, _ARITHMETIC, and _KILLS with one command a line.
+        """Reads PANGEA_STACK_RUN_DIR, _ORCHESTRATOR, _DATA, _ARITHMETIC, and _KILLS with one command a line.
 
         Raises:
             KeyError: one of the first three is not set.
@@ -44,13 +44,13 @@ class Stack:
         )
 
     def record(self) -> dict[str, Any]:
-        """run.json; empty before it is there."""
+        """run.json; empty before it exists."""
         file = self.run_dir / "run.json"
         return dict(json.loads(file.read_text())) if file.exists() else {}
 
     @property
     def steps(self) -> int:
-        """Lines of metrics.jsonl."""
+        """The number of steps in metrics.jsonl."""
         file = self.run_dir / "metrics.jsonl"
         return file.read_text().count("\n") if file.exists() else 0
 

@@ -1,6 +1,7 @@
-"""A deployed stack: its processes are killed, and its run must end with the bits of an undisturbed run on this machine.
+"""The processes of a deployed stack are killed, and its run must end with the bits of an undisturbed run on this
+machine.
 
-Started by setup.sh, or by hand: see tests/e2e/README.md. The tests build on each other, in this order.
+Started by setup.sh, or by hand: see tests/e2e/README.md. Each test builds on those before it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from tests.harness.pages import http_get
 from tools.processes.waiting import eventually
 
 STACK = Stack.from_environment()
-# A process is killed after so many more steps: the run is under way again.
+# Between two kills, so that the run is known to make progress again.
 STEPS_BETWEEN = 10
-# Containers that start torch on a loaded machine take their time; a stack that stands still is found all the same.
+# Containers start torch slowly on a loaded machine; a stack that makes no progress is still found.
 PATIENCE_SECONDS = 600.0
 
 
@@ -30,18 +31,22 @@ def test_a_service_is_ready_and_exports_metrics(address: str) -> None:
 
 
 @pytest.mark.parametrize("command", STACK.kills)
-def test_the_run_goes_on_after(command: str) -> None:
+def test_the_run_continues_after(command: str) -> None:
     before = eventually(lambda: STACK.steps > STEPS_BETWEEN and STACK.steps, "the run is under way", PATIENCE_SECONDS)
-    assert STACK.record()["state"] != "finished", "the run was over before it could be disturbed; give it more epochs"
+    assert STACK.record()["state"] != "finished", "the run finished before it could be disturbed; give it more epochs"
     kill(command)
-    eventually(lambda: STACK.steps > before + STEPS_BETWEEN or STACK.record()["state"] == "finished", f"the run goes on after `{command}`", PATIENCE_SECONDS)
+    eventually(
+        lambda: STACK.steps > before + STEPS_BETWEEN or STACK.record()["state"] == "finished",
+        f"the run continues after `{command}`",
+        PATIENCE_SECONDS,
+    )
 
 
 def test_the_run_ends() -> None:
     eventually(lambda: STACK.record().get("state") == "finished", "the run ends", PATIENCE_SECONDS)
     record = STACK.record()
     assert record["steps"] == record["total_steps"] == STACK.steps
-    eventually((STACK.run_dir / "result.json").exists, "a worker reports its figures", PATIENCE_SECONDS)
+    eventually((STACK.run_dir / "result.json").exists, "a worker writes its result", PATIENCE_SECONDS)
     assert json.loads((STACK.run_dir / "result.json").read_text())["held_out_accuracy"] > 0.9
 
 
@@ -50,7 +55,7 @@ def test_every_sample_was_counted_once() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_one_worker_on_this_machine_comes_to_the_same_bits(tmp_path: Path) -> None:
+def test_one_worker_on_this_machine_computes_the_same_bits(tmp_path: Path) -> None:
     record = STACK.record()
     options = [f"--{name.replace('_', '-')}={record[name]}" for name in ("epochs", "batch_size", "shards", "seed")]
     options += [f"--arithmetic={STACK.arithmetic}"] if STACK.arithmetic else []

@@ -64,7 +64,9 @@ class Cluster(RunFiles):
     @property
     def data_addresses(self) -> str:
         """Where workers reach the replicas of the data service, each host:port, separated by commas."""
-        return ",".join(self._addresses[data_service_name(number)].listen for number in range(1, len(self.replicas) + 1))
+        return ",".join(
+            self._addresses[data_service_name(number)].listen for number in range(1, len(self.replicas) + 1)
+        )
 
     @property
     def status_address(self) -> str:
@@ -79,7 +81,8 @@ class Cluster(RunFiles):
         return child
 
     def start_orchestrator(self, crash_at: str = "") -> Child:
-        """Starts the orchestrator, also again, and waits until it is ready; with `crash_at`, POINT:N, it kills itself there."""
+        """Starts the orchestrator, also again, and waits until it is ready; with `crash_at`, POINT:N, it kills itself
+        there."""
         self.orchestrator = self.launch_orchestrator(crash_at)
         self._wait_ready(ORCHESTRATOR, self.orchestrator)
         return self.orchestrator
@@ -110,12 +113,18 @@ class Cluster(RunFiles):
 
     def start_worker(self, name: str, gate_step: int = -1, script: Path = SCRIPT, **environment: str) -> Child:
         """Starts a worker; with `gate_step` it stops at that step until `open_gate`."""
-        return self.start_python(name, [str(script)], {**self.worker_environment(name), **self.gates.environment(gate_step), **environment})
+        return self.start_python(
+            name, [str(script)], {**self.worker_environment(name), **self.gates.environment(gate_step), **environment}
+        )
 
     def start_python(self, name: str, words: Sequence[str], environment: dict[str, str]) -> Child:
         """Starts `python WORDS` as the worker of this name; `environment` is added to the test's own."""
         log, complete = self.run_dir / "logs" / f"{name}.log", {**python_environment(), **environment}
-        child = _WARM.start(name, words, log, complete) if self._warm else Child(name, [sys.executable, *words], log, complete)
+        child = (
+            _WARM.start(name, words, log, complete)
+            if self._warm
+            else Child(name, [sys.executable, *words], log, complete)
+        )
         self.workers[name] = self._keep(child)
         return child
 
@@ -179,7 +188,15 @@ class Cluster(RunFiles):
 
 
 @contextmanager
-def cluster(folder: Path, *, replicas: int = 1, crash_at: str = "", errors: Sequence[str] = (), warm: bool = True, **options: Any) -> Iterator[Cluster]:
+def cluster(
+    folder: Path,
+    *,
+    replicas: int = 1,
+    crash_at: str = "",
+    errors: Sequence[str] = (),
+    warm: bool = True,
+    **options: Any,
+) -> Iterator[Cluster]:
     """Starts the services; at the end kills everything that still runs.
 
     Args:

@@ -32,10 +32,38 @@ def run_python(
         variables: added to the environment.
     """
     own = python_environment()
-    complete = {**(own if environment is None else environment), "PYTHONPATH": own["PYTHONPATH"], "BUILD_WORKING_DIRECTORY": str(folder), **variables}
-    return subprocess.run([sys.executable, *words], env=complete, cwd=working_folder or folder, capture_output=True, text=True, timeout=patience_seconds, check=False)
+    complete = {
+        **(own if environment is None else environment),
+        "PYTHONPATH": own["PYTHONPATH"],
+        "BUILD_WORKING_DIRECTORY": str(folder),
+        **variables,
+    }
+    return subprocess.run(
+        [sys.executable, *words],
+        env=complete,
+        cwd=working_folder or folder,
+        capture_output=True,
+        text=True,
+        timeout=patience_seconds,
+        check=False,
+    )
 
 
-def pangea(folder: Path, *arguments: str, environment: dict[str, str] | None = None, patience_seconds: float | None = PATIENCE_SECONDS, **variables: str) -> Ended:
+def pangea(
+    folder: Path,
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    patience_seconds: float | None = PATIENCE_SECONDS,
+    **variables: str,
+) -> Ended:
     """Runs the `pangea` command as `run_python` does; the process starts elsewhere than the user is."""
-    return run_python(folder, "-m", "pangea", *arguments, environment=environment, working_folder=Path(os.sep), patience_seconds=patience_seconds, **variables)
+    return run_python(
+        folder,
+        "-m",
+        "pangea",
+        *arguments,
+        environment=environment,
+        working_folder=Path(os.sep),
+        patience_seconds=patience_seconds,
+        **variables,
+    )

@@ -64,11 +64,13 @@ class Launched(RunFiles):
         eventually(there, f"{steps} steps are done")
 
     def wait_mid_step(self, workers: int) -> None:
-        """Waits until this number of workers has joined and one of them stands at its gate; the others may wait for it."""
+        """Waits until this number of workers has joined and one of them is at its gate; the others may wait for it."""
 
         def there() -> bool:
             assert self.child.exit_code() is None, self.output
-            return self._gates.is_any_reached() and len(read_status(str(self.run_dir), self.run_dir)["workers"]) == workers
+            return (
+                self._gates.is_any_reached() and len(read_status(str(self.run_dir), self.run_dir)["workers"]) == workers
+            )
 
         eventually(there, f"{workers} workers join, and one reaches its gate")
 
@@ -84,7 +86,8 @@ class Launched(RunFiles):
         return self.output
 
     def processes(self, part: str = "") -> dict[int, str]:
-        """Pid to command line, of the run's processes whose command line contains `part`, and of the worker of that name."""
+        """Pid to command line, of the run's processes whose command line contains `part`, and of the worker of that
+        name."""
         mark, worker = f"PANGEA_RUN_DIR={self.run_dir}\0".encode(), f"PANGEA_WORKER_NAME={part}\0".encode()
 
         def belongs(command: bytes, variables: bytes) -> bool:
@@ -110,7 +113,9 @@ class Launched(RunFiles):
 
 
 @contextmanager
-def launched(run_dir: Path, arguments: list[str], gate_step: int = -1, errors: Sequence[str] = ()) -> Iterator[Launched]:
+def launched(
+    run_dir: Path, arguments: list[str], gate_step: int = -1, errors: Sequence[str] = ()
+) -> Iterator[Launched]:
     """Starts the command; at the end kills everything that still runs.
 
     Args:

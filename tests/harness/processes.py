@@ -36,7 +36,8 @@ def resume(child: Child) -> None:
 
 
 def find_processes(belongs: Callable[[bytes, bytes], bool]) -> dict[int, str]:
-    """Pid to command line, of the processes whose command line and environment, both with words that end with NUL, `belongs` accepts."""
+    """Pid to command line, of the processes whose command line and environment, both with words that end with NUL,
+    `belongs` accepts."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         # The process may end while it is looked at.

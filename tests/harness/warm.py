@@ -1,9 +1,11 @@
 """Python processes that start in milliseconds: forks of one that has imported torch already.
 
-Importing torch takes nine tenths of a small worker's processor time, and a suite starts hundreds of workers. A fork is a process of its own, with its own session, environment,
-log and exit code, and becomes a child of the test: whatever is killed, stopped or signalled is the worker itself. Only what happens before the first line of a script is shared.
+Importing torch takes nine tenths of a small worker's processor time, and a suite starts hundreds of workers. A fork is
+a process of its own, with its own session, environment, log and exit code, and becomes a child of the test: whatever is
+killed, stopped or signalled is the worker itself. Only what happens before the first line of a script is shared.
 
-A fork also shares the seed of `hash()` with its siblings. Tests that compare the bits of several workers without other faults start new interpreters instead.
+A fork also shares the seed of `hash()` with its siblings. Tests that compare the bits of several workers without other
+faults start new interpreters instead.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,7 +110,11 @@ class WarmPython:
         # OpenBLAS would start a thread for each further processor; workers compute in one anyway.
         environment = {**python_environment(), "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
-            subprocess.Popen([sys.executable, "-m", "tests.harness.warm", str(theirs.fileno())], env=environment, pass_fds=[theirs.fileno()])
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.harness.warm", str(theirs.fileno())],
+                env=environment,
+                pass_fds=[theirs.fileno()],
+            )
         return ours
 
 
@@ -173,13 +180,16 @@ def main() -> None:
         raise RuntimeError(f"{len(threads)} threads run after `{_IMPORTS}`; a fork would have only one of them")
     order = _next_order(socket.socket(fileno=int(sys.argv[1])))
     _become(order)
+    # Not this module's own: Pangea's messages name the line of the file that `__main__` has.
+    main_module = sys.modules["__main__"] = types.ModuleType("__main__")
     if order.words[0] == "-m":
         sys.argv = order.words[1:]
         runpy.run_module(order.words[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = order.words
-        sys.path.insert(0, os.path.dirname(order.words[0]))
-        runpy.run_path(order.words[0], run_name="__main__")
+        script = main_module.__file__ = order.words[0]
+        sys.path.insert(0, os.path.dirname(script))
+        exec(compile(Path(script).read_bytes(), script, "exec"), main_module.__dict__)
 
 
 if __name__ == "__main__":

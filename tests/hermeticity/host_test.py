@@ -1,4 +1,5 @@
-"""A test has no compiler of the machine, no file in its tree that it did not ask for, no place to write but its own, and no environment of who started it."""
+"""A test has no compiler of the machine, no undeclared file in its tree, no place to write but its own, and nothing of
+its caller's environment."""
 
 import os
 import shutil
@@ -8,28 +9,30 @@ from pathlib import Path
 import pytest
 
 COMPILERS = ["gcc", "g++", "cc", "c++", "clang", "ld", "as", "go", "rustc", "cargo", "zig", "capnp", "javac"]
-# Places where machines keep them, whatever PATH says.
+# Where machines usually keep them, whatever PATH says.
 FOLDERS = ["/bin", "/usr/bin", "/usr/local/bin", "/usr/local/go/bin", "/opt"]
 
 
 @pytest.mark.parametrize("name", COMPILERS)
-def test_no_compiler_is_there(name: str) -> None:
+def test_there_is_no_compiler(name: str) -> None:
     assert shutil.which(name) is None
     assert not [folder for folder in FOLDERS if (Path(folder) / name).exists()]
 
 
 def test_a_shell_finds_no_compiler_and_no_python() -> None:
-    found = subprocess.run(["/bin/sh", "-c", "command -v cc gcc python python3 rustc go"], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["/bin/sh", "-c", "command -v cc gcc python python3 rustc go"], capture_output=True, text=True, check=False
+    )
     assert found.stdout == ""
 
 
-def test_no_header_or_library_for_development_is_there() -> None:
+def test_there_is_no_header_or_development_library() -> None:
     assert not Path("/usr/include/stdio.h").exists()
     assert not list(Path("/usr/lib").glob("**/crt1.o"))
 
 
-def test_undeclared_files_of_the_workspace_are_not_there() -> None:
-    # This file was declared, the README beside it was not.
+def test_there_are_no_undeclared_files_of_the_workspace() -> None:
+    # This file is declared, the README beside it is not.
     runfiles = Path(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
     assert (runfiles / "tests/hermeticity/host_test.py").exists()
     assert not (runfiles / "tests/hermeticity/README.md").exists()
@@ -38,7 +41,7 @@ def test_undeclared_files_of_the_workspace_are_not_there() -> None:
 
 
 def writable(file: Path) -> bool:
-    """Whether the file can be made; it is taken away again."""
+    """Whether the file can be created; it is removed again."""
     try:
         file.touch()
     except OSError:
@@ -48,17 +51,17 @@ def writable(file: Path) -> bool:
 
 
 def test_nothing_can_be_written_outside() -> None:
-    # A link to an input leads out of the sandbox, into the workspace itself.
+    # An input is a link that leads out of the sandbox into the workspace.
     beside = Path(__file__).resolve().with_name("canary.tmp")
     outside = [beside, Path.home() / "canary.tmp", Path("/usr/canary.tmp"), Path("/var/tmp/canary.tmp")]
     assert [file for file in outside if writable(file)] == []
     assert writable(Path(os.environ["TEST_TMPDIR"], "canary.tmp"))
 
 
-def test_the_callers_environment_is_not_there() -> None:
-    # Without USER: Bazel itself sets it for every test.
+def test_there_is_nothing_of_the_callers_environment() -> None:
+    # Without USER, which Bazel itself sets for every test.
     who = {"HOME", "LOGNAME", "USERNAME", "SSH_AUTH_SOCK"}
     languages = {"PYTHONSTARTUP", "VIRTUAL_ENV", "GOPATH", "GOROOT", "CARGO_HOME", "RUSTUP_HOME", "JAVA_HOME"}
     assert not (who | languages | {"LD_LIBRARY_PATH", "LD_PRELOAD"}) & os.environ.keys()
-    # Bazel's test wrapper puts the working folder in front.
+    # Bazel's test wrapper prepends the working folder.
     assert set(os.environ["PATH"].split(":")) <= {".", "/bin", "/usr/bin", "/usr/local/bin"}

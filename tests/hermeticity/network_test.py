@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-# Addresses of documentation (RFC 5737, RFC 3849): they belong to nobody, and a machine with a network would try to reach them.
+# Addresses for documentation (RFC 5737, RFC 3849): they belong to nobody, and a machine with a network tries to reach
+# them.
 OUTSIDE = [(socket.AF_INET, ("192.0.2.1", 80)), (socket.AF_INET6, ("2001:db8::1", 80))]
 
 
@@ -16,11 +17,11 @@ def test_no_outside_address_can_be_reached(family: socket.AddressFamily, address
         connection.settimeout(5)
         with pytest.raises(OSError, match="unreachable|Cannot assign") as caught:
             connection.connect(address)
-    # A time-out would mean that packets left.
+    # A timeout would mean that packets had left.
     assert caught.value.errno in (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EHOSTUNREACH)
 
 
-def test_only_the_loopback_is_there() -> None:
+def test_the_loopback_is_the_only_interface() -> None:
     lines = Path("/proc/net/dev").read_text().splitlines()[2:]
     assert [line.split(":")[0].strip() for line in lines] == ["lo"]
 

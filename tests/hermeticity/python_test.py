@@ -1,4 +1,4 @@
-"""Interpreter, modules and C library are those of the toolchain."""
+"""The interpreter, its modules and the C library are those of the toolchain."""
 
 import importlib
 import pkgutil
@@ -9,7 +9,7 @@ import pytest
 
 
 def of_the_build(path: str) -> bool:
-    """Whether Bazel made the file: it lies in an output tree, a sandbox or the repositories."""
+    """Whether the file is the build's: it lies in an output tree, a sandbox or the repositories."""
     return any(part in ("execroot", "external", "sandbox") or part.endswith(".runfiles") for part in Path(path).parts)
 
 
@@ -19,7 +19,7 @@ def test_the_interpreter_is_the_toolchains() -> None:
     assert of_the_build(sys.prefix)
 
 
-def test_every_place_of_modules_is_of_the_build() -> None:
+def test_every_import_path_is_the_builds() -> None:
     assert [entry for entry in sys.path if entry and not of_the_build(entry)] == []
 
 

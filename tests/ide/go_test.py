@@ -48,7 +48,9 @@ def go(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         "HOME": str(workspace),
         "PATH": "/usr/bin:/bin",
     }
-    return subprocess.run([program, *arguments], cwd=workspace, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [program, *arguments], cwd=workspace, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_the_binding_is_found_by_its_import_path(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -56,7 +56,8 @@ def test_results_of_build_scripts_exist_where_sources_include_them(crates: list[
     included = [
         crate["env"]["OUT_DIR"]
         for crate in crates
-        if "OUT_DIR" in crate["env"] and any(_INCLUDES.search(file.read_text()) for file in Path(crate["root_module"]).parent.rglob("*.rs"))
+        if "OUT_DIR" in crate["env"]
+        and any(_INCLUDES.search(file.read_text()) for file in Path(crate["root_module"]).parent.rglob("*.rs"))
     ]
     assert included
     assert [folder for folder in included if not Path(folder).is_dir()] == []

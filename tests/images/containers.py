@@ -1,4 +1,4 @@
-"""Containers of one test: started by the machine's own engine, in a network of their own, and always removed."""
+"""The containers of one test: started by the machine's own engine in a separate network, and always removed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Self
 
 from tools.processes.waiting import eventually
 
-# Containers that start torch on a loaded machine take their time; one that never gets well is found all the same.
+# Containers start torch slowly on a loaded machine; one that never becomes healthy is still found.
 PATIENCE_SECONDS = 300.0
-# The engine's own defaults may lie above what it is allowed to ask for.
+# The engine's defaults may exceed the limits that it runs under itself.
 LIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
 
@@ -25,7 +25,7 @@ class Containers:
 
     Attributes:
         engine: podman or docker.
-        project: begins the name of everything that is made.
+        project: prefix of all names.
     """
 
     engine: str
@@ -33,42 +33,67 @@ class Containers:
     _started: list[str] = field(default_factory=list)
 
     def call(self, *words: str) -> str:
-        """What the engine prints.
+        """Runs a command of the engine; gives its output.
 
         Raises:
-            AssertionError: it failed; with what it said.
+            AssertionError: it failed; the message has its error output.
         """
         result = subprocess.run([self.engine, *words], capture_output=True, text=True, check=False)
-        assert result.returncode == 0, f"`{self.engine} {' '.join(words)}` ended with {result.returncode}: {result.stderr.strip()}"
+        assert result.returncode == 0, (
+            f"`{self.engine} {' '.join(words)}` ended with {result.returncode}: {result.stderr.strip()}"
+        )
         return result.stdout
 
     def __enter__(self) -> Self:
         self.call("network", "create", self.project)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for name in self._started:
-            subprocess.run([self.engine, "rm", "--force", "--time=0", name] if self.engine == "podman" else [self.engine, "rm", "--force", name], capture_output=True, check=False)
+            subprocess.run(
+                [self.engine, "rm", "--force", "--time=0", name]
+                if self.engine == "podman"
+                else [self.engine, "rm", "--force", name],
+                capture_output=True,
+                check=False,
+            )
         subprocess.run([self.engine, "network", "rm", self.project], capture_output=True, check=False)
 
     def start(self, service: str, image: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
-        """Starts a container that others of the network find by the name of its service; gives its name."""
+        """Starts a container, which others in the network find by the name of its service; gives its own name."""
         name = f"{self.project}-{service}"
         self._started.append(name)
-        self.call("run", "--detach", f"--name={name}", f"--network={self.project}", f"--network-alias={service}", *LIMITS, *HARDENED, *options, image, *arguments)
+        self.call(
+            "run",
+            "--detach",
+            f"--name={name}",
+            f"--network={self.project}",
+            f"--network-alias={service}",
+            *LIMITS,
+            *HARDENED,
+            *options,
+            image,
+            *arguments,
+        )
         return name
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """What the engine knows of a container or an image."""
+        """The engine's description of a container or an image."""
         return dict(json.loads(self.call("inspect", name))[0])
 
     def until_healthy(self, name: str, *command: str) -> float:
-        """Waits until the image's health command is content; gives the seconds."""
+        """Waits until the image's health command succeeds; gives the seconds that it took."""
         start = time.monotonic()
 
         def healthy() -> bool:
-            assert self.inspect(name)["State"]["Status"] in ("created", "running"), f"{name} ended before it was healthy: {self.logs(name)}"
-            return subprocess.run([self.engine, "exec", name, *command], capture_output=True, check=False).returncode == 0
+            assert self.inspect(name)["State"]["Status"] in ("created", "running"), (
+                f"{name} ended before it was healthy: {self.logs(name)}"
+            )
+            return (
+                subprocess.run([self.engine, "exec", name, *command], capture_output=True, check=False).returncode == 0
+            )
 
         try:
             eventually(healthy, f"{name} is healthy", PATIENCE_SECONDS)
@@ -77,11 +102,17 @@ class Containers:
         return time.monotonic() - start
 
     def logs(self, name: str) -> str:
-        """The newest lines of a container."""
-        return subprocess.run([self.engine, "logs", "--tail=20", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
+        """The last lines that a container has printed."""
+        return subprocess.run(
+            [self.engine, "logs", "--tail=20", name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        ).stdout
 
     def exit_code(self, name: str) -> int:
-        """Waits for a container's end."""
+        """Waits until a container has ended; gives its exit code."""
         code = int(self.call("wait", name))
         if code != 0:
             print(f"{name} ended with {code}: {self.logs(name)}")
@@ -89,5 +120,5 @@ class Containers:
 
 
 def load(deliver: Path, layout: Path, engine: str, reference: str) -> None:
-    """Hands an image that the build has made to the engine, as its `_load` target does."""
+    """Loads an image of the build into the engine, as its `_load` target does."""
     subprocess.run([deliver, "load", layout, f"--engine={engine}", f"--name={reference}"], check=True)

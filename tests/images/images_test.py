@@ -1,6 +1,8 @@
-"""The images, in the container engine of this machine: they say what they should, run as nobody, and train together.
+"""The images in this machine's container engine: they have the right configuration, run without rights, and train
+together.
 
-No test target, since an engine is outside of the sandbox: ./bazelw run //tests/images. Without an engine all of it is skipped, with the reason.
+Not a test target, since an engine is outside the sandbox: ./bazelw run //tests/images. Without an engine everything is
+skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -17,8 +19,16 @@ from tests.images.containers import Containers, load
 from tools.compose.engine import NoEngine, find_engine
 
 ROOT = Path(os.environ["RUNFILES_DIR"], "_main")
-SERVICES = {"go-orchestrator": {"8080/tcp", "8081/tcp"}, "rust-compute": {"9090/tcp", "9091/tcp"}, "python-ai-client": {"8082/tcp"}}
-HEALTH = {"go-orchestrator": ["/usr/bin/go-orchestrator", "health"], "rust-compute": ["/usr/bin/rust-compute", "health"], "python-ai-client": ["/usr/bin/pangea", "health"]}
+SERVICES = {
+    "go-orchestrator": {"8080/tcp", "8081/tcp"},
+    "rust-compute": {"9090/tcp", "9091/tcp"},
+    "python-ai-client": {"8082/tcp"},
+}
+HEALTH = {
+    "go-orchestrator": ["/usr/bin/go-orchestrator", "health"],
+    "rust-compute": ["/usr/bin/rust-compute", "health"],
+    "python-ai-client": ["/usr/bin/pangea", "health"],
+}
 EPOCHS = 20
 
 
@@ -33,33 +43,46 @@ def containers() -> Iterator[Containers]:
     except NoEngine as error:
         pytest.skip(f"no container was started: {error}")
     for service in SERVICES:
-        load(ROOT / "tools/images/deliver/deliver_/deliver", ROOT / f"services/{service}/{service}_image", engine, reference(service))
+        load(
+            ROOT / "tools/images/deliver/deliver_/deliver",
+            ROOT / f"services/{service}/{service}_image",
+            engine,
+            reference(service),
+        )
     with Containers(engine, f"pangea-{uuid.uuid4().hex[:8]}") as made:
         yield made
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_an_image_says_how_it_is_run(containers: Containers, service: str) -> None:
-    told = containers.inspect(reference(service))
-    config = told["Config"]
+def test_an_image_declares_how_it_is_run(containers: Containers, service: str) -> None:
+    described = containers.inspect(reference(service))
+    config = described["Config"]
     assert config["User"] == "65532:65532"
     assert set(config["ExposedPorts"]) == SERVICES[service]
-    # podman has it beside the rest.
-    assert {**told, **config}["Healthcheck"]["Test"] == ["CMD", *HEALTH[service]]
+    # Podman has it outside of Config.
+    assert {**described, **config}["Healthcheck"]["Test"] == ["CMD", *HEALTH[service]]
     assert config["Labels"]["org.opencontainers.image.title"] == service
-    assert told["Created"].startswith("1970-01-01")
+    assert described["Created"].startswith("1970-01-01")
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_an_image_has_no_shell(containers: Containers, service: str) -> None:
     with pytest.raises(AssertionError, match="sh"):
-        containers.call("run", "--rm", "--entrypoint=/bin/sh", *("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096"), reference(service), "-c", "exit 0")
+        containers.call(
+            "run",
+            "--rm",
+            "--entrypoint=/bin/sh",
+            *("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096"),
+            reference(service),
+            "-c",
+            "exit 0",
+        )
 
 
 def test_containers_train_together(containers: Containers, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = tmp_path / "runs"
     runs.mkdir()
-    # The containers' user is none of this machine's; nor may it be stopped by the folders above.
+    # The containers' user does not exist on this machine.
     runs.chmod(0o777)
     volume = (f"--volume={runs}:/runs",)
     seconds = {}
@@ -70,9 +93,24 @@ def test_containers_train_together(containers: Containers, tmp_path: Path, capsy
         return name
 
     started("rust-compute", "rust-compute")
-    orchestrator = started("go-orchestrator", "go-orchestrator", "--listen=0.0.0.0:8080", "--http=0.0.0.0:8081", "--run-dir=/runs/run", f"--epochs={EPOCHS}", options=volume)
-    where = ("--env=PANGEA_ORCHESTRATOR=go-orchestrator:8080", "--env=PANGEA_DATA=rust-compute:9090", "--env=PANGEA_RUN_DIR=/runs/run", *volume)
-    workers = [containers.start(name, reference("python-ai-client"), options=where) for name in ("worker-1", "worker-2")]
+    orchestrator = started(
+        "go-orchestrator",
+        "go-orchestrator",
+        "--listen=0.0.0.0:8080",
+        "--http=0.0.0.0:8081",
+        "--run-dir=/runs/run",
+        f"--epochs={EPOCHS}",
+        options=volume,
+    )
+    where = (
+        "--env=PANGEA_ORCHESTRATOR=go-orchestrator:8080",
+        "--env=PANGEA_DATA=rust-compute:9090",
+        "--env=PANGEA_RUN_DIR=/runs/run",
+        *volume,
+    )
+    workers = [
+        containers.start(name, reference("python-ai-client"), options=where) for name in ("worker-1", "worker-2")
+    ]
     seconds["python-ai-client"] = containers.until_healthy(workers[0], *HEALTH["python-ai-client"])
     assert [containers.exit_code(worker) for worker in workers] == [0, 0]
 
@@ -83,4 +121,7 @@ def test_containers_train_together(containers: Containers, tmp_path: Path, capsy
     assert containers.exit_code(audit) == 0
     containers.call("kill", "--signal=TERM", orchestrator)
     with capsys.disabled():
-        print("\nseconds from start to healthy: " + ", ".join(f"{service} {time:.1f}" for service, time in seconds.items()))
+        print(
+            "\nseconds from start to healthy: "
+            + ", ".join(f"{service} {time:.1f}" for service, time in seconds.items())
+        )

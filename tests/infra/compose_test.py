@@ -1,4 +1,5 @@
-"""infra/docker-compose.yaml says what the programs understand: flags, variables, ports and health checks are compared with the real ones."""
+"""infra/docker-compose.yaml fits the programs: its flags, variables, ports and health checks are compared with the real
+ones."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ SERVICES = ("go-orchestrator", "rust-compute", *WORKERS)
 
 
 def filled(text: str) -> str:
-    """With the default of each ${NAME:-default}."""
+    """The text with each ${NAME:-default} replaced by its default."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
@@ -36,7 +37,7 @@ def test_the_stack_is_an_orchestrator_the_data_service_and_two_workers() -> None
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_comes_back_is_watched_bounded_and_confined(name: str) -> None:
+def test_a_service_is_restarted_probed_limited_and_confined(name: str) -> None:
     service = STACK["services"][name]
     assert service["restart"] == "on-failure"
     assert service["healthcheck"]["test"][0] == "CMD"
@@ -46,7 +47,7 @@ def test_a_service_comes_back_is_watched_bounded_and_confined(name: str) -> None
     assert service["image"] == f"localhost/pangea/{'python-ai-client' if name in WORKERS else name}:latest"
 
 
-def test_the_orchestrators_flags_are_its_own() -> None:
+def test_the_orchestrator_has_the_flags_that_it_is_given() -> None:
     known = set(re.findall(r"^  -([\w-]+)", help_of("go-orchestrator"), re.MULTILINE))
     given = [re.fullmatch(r"--([\w-]+)=.+", word) for word in STACK["services"]["go-orchestrator"]["command"]]
     assert all(given)
@@ -54,7 +55,7 @@ def test_the_orchestrators_flags_are_its_own() -> None:
 
 
 @pytest.mark.parametrize(("name", "ports"), [("go-orchestrator", ("8080", "8081")), ("rust-compute", ("9090", "9091"))])
-def test_ports_are_published_on_the_loopback_alone(name: str, ports: tuple[str, ...]) -> None:
+def test_ports_are_published_on_the_loopback_only(name: str, ports: tuple[str, ...]) -> None:
     assert STACK["services"][name]["ports"] == [f"127.0.0.1:{port}:{port}" for port in ports]
 
 

@@ -1,4 +1,4 @@
-"""A run that is pinned to a level has the same bits whatever the environment of its caller makes the libraries choose."""
+"""A run that is pinned to a level has the same bits, whatever the caller's environment makes libraries choose."""
 
 from __future__ import annotations
 
@@ -14,24 +14,42 @@ from tests.harness.run_files import RunFiles
 
 pytestmark = pytest.mark.skipif(not best_level(), reason="this processor has no level to pin")
 
-# One that this processor would choose by itself, one that it would not, one of a better processor, and one of a worse; and what else turns the libraries.
+# Kernels that this processor would choose, ones for a newer processor, and ones for an older one, with the other
+# variables that steer the libraries.
 CALLERS = {
     "zen": {"OPENBLAS_CORETYPE": "Zen", "OPENBLAS_L2_SIZE": "262144", "OPENBLAS_NUM_THREADS": "2"},
     "skylake": {"OPENBLAS_CORETYPE": "SkylakeX", "OPENBLAS_L2_SIZE": "2097152"},
-    "old": {"OPENBLAS_CORETYPE": "Sandybridge", "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA"},
+    "old": {
+        "OPENBLAS_CORETYPE": "Sandybridge",
+        "ATEN_CPU_CAPABILITY": "default",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA",
+    },
 }
 
 
 def unpinned(**environment: str) -> dict[str, str]:
-    """The environment of a caller; this test's own is pinned."""
+    """The environment of a caller that has not pinned its arithmetic, as this test has."""
     deciding = {VARIABLE, *LEVELS["avx2"].variables}
     return {name: value for name, value in os.environ.items() if name not in deciding} | environment
 
 
 def train(folder: Path, **environment: str) -> tuple[bytes, list[str]]:
-    """Trained weights, and the hash after each step."""
+    """The trained weights and the hash after each step."""
     run = RunFiles(folder / "run")
-    result = pangea(folder, "train", "--workers", "1", "--epochs", "1", "--arithmetic", "avx2", "--run-dir", "run", environment=unpinned(**environment))
+    result = pangea(
+        folder,
+        "train",
+        "--workers",
+        "1",
+        "--epochs",
+        "1",
+        "--arithmetic",
+        "avx2",
+        "--run-dir",
+        "run",
+        environment=unpinned(**environment),
+    )
     assert result.returncode == 0, result.stderr
     assert run.read("launch.json")["arithmetic"] == "avx2"
     return run.final(), run.hashes()
@@ -43,28 +61,39 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[str]]:
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-def test_the_callers_environment_is_no_part_of_the_result(caller: str, plain: tuple[bytes, list[str]], tmp_path: Path) -> None:
+def test_the_callers_environment_does_not_affect_the_result(
+    caller: str, plain: tuple[bytes, list[str]], tmp_path: Path
+) -> None:
     assert train(tmp_path, **CALLERS[caller]) == plain
 
 
-def test_a_script_that_is_started_by_hand_comes_to_the_same_bits(plain: tuple[bytes, list[str]], tmp_path: Path) -> None:
-    result = run_python(tmp_path, str(example("digits.py")), environment=unpinned(PANGEA_ARITHMETIC="avx2", **CALLERS["old"]))
+def test_a_script_that_is_started_by_hand_computes_the_same_bits(
+    plain: tuple[bytes, list[str]], tmp_path: Path
+) -> None:
+    result = run_python(
+        tmp_path, str(example("digits.py")), environment=unpinned(PANGEA_ARITHMETIC="avx2", **CALLERS["old"])
+    )
     assert result.returncode == 0, result.stderr
     (run_dir,) = (tmp_path / "pangea-runs").iterdir()
     assert "restarting digits.py" in result.stderr
-    # Its own run has more epochs.
+    # The script's own default is more epochs.
     assert RunFiles(run_dir).hashes()[: len(plain[1])] == plain[1]
 
 
 def test_the_libraries_would_have_followed_the_caller(tmp_path: Path) -> None:
-    """Else this file would prove nothing."""
-    script = "from pangea.training.determinism import configure_torch; configure_torch(); from pangea.training.fingerprints import fingerprints; print({k: v.hex() for k, v in fingerprints().items()})"
+    """Without this the other tests would prove nothing."""
+    script = """
+from pangea.training.determinism import configure_torch
+from pangea.training.fingerprints import fingerprints
+configure_torch()
+print({name: value.hex() for name, value in fingerprints().items()})
+"""
     printed = [run_python(tmp_path, "-c", script, environment=unpinned(**caller)) for caller in ({}, CALLERS["old"])]
     assert [ended.returncode for ended in printed] == [0, 0], printed
     assert len({ended.stdout for ended in printed}) == 2
 
 
-def test_a_run_does_not_go_on_with_another_arithmetic(tmp_path: Path) -> None:
+def test_a_run_does_not_resume_with_another_arithmetic(tmp_path: Path) -> None:
     train(tmp_path)
     result = pangea(tmp_path, "train", "--resume", "run", "--arithmetic", "avx512")
     assert result.returncode == 1

@@ -18,7 +18,7 @@ def demo(folder: Path, *arguments: str) -> Ended:
     return run_python(folder, str(Path(pangea.__file__).with_name("demo.py")), *arguments, working_folder=Path(os.sep))
 
 
-def test_the_demo_reaches_97_percent_on_samples_that_it_never_saw(tmp_path: Path) -> None:
+def test_the_demo_reaches_97_percent_on_held_out_samples(tmp_path: Path) -> None:
     ended = demo(tmp_path, "--epochs", "8", "--run-dir", "run", "--json")
     assert ended.returncode == 0, ended.stderr
     figures = json.loads(ended.stdout)
@@ -41,7 +41,7 @@ def test_the_demo_reaches_97_percent_on_samples_that_it_never_saw(tmp_path: Path
     build_model().load_state_dict(safetensors.torch.load_file(weights))
 
 
-def test_a_directory_with_a_run_is_not_touched(tmp_path: Path) -> None:
+def test_a_directory_that_holds_a_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
     ended = demo(tmp_path, "--run-dir", "run")
@@ -49,7 +49,7 @@ def test_a_directory_with_a_run_is_not_touched(tmp_path: Path) -> None:
     assert "holds a run already" in ended.stderr
 
 
-def test_a_script_that_fails_shows_why(tmp_path: Path) -> None:
+def test_the_reason_why_a_script_failed_is_shown(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise SystemExit('no such layer')\n")
     ended = demo(tmp_path, "broken.py", "--workers", "1")
     assert ended.returncode == 1

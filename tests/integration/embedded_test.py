@@ -1,4 +1,4 @@
-"""A script that is simply started, with no address given, brings orchestrator and data service with it."""
+"""A script that is started without addresses starts an orchestrator and a data service itself."""
 
 import os
 from pathlib import Path
@@ -19,10 +19,14 @@ run.finish(pid=os.getpid())
 
 
 def run_alone(folder: Path, script: str) -> tuple[RunFiles, str]:
-    """Starts a script without a launcher in a folder; gives its run, and what it said on stderr."""
+    """Runs a script in a folder without a launcher; gives its run and what it printed to stderr."""
     folder.mkdir(exist_ok=True)
     (folder / "script.py").write_text(script)
-    environment = {name: value for name, value in os.environ.items() if name not in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA", "PANGEA_RUN_DIR")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA", "PANGEA_RUN_DIR")
+    }
     ended = run_python(folder, "script.py", environment=environment)
     assert ended.returncode == 0, ended.stderr
     return RunFiles(folder / "run"), ended.stderr
@@ -38,7 +42,7 @@ def test_a_script_without_addresses_runs_alone_and_leaves_no_process(tmp_path: P
     assert not find_processes(lambda command, _: str(tmp_path).encode() in command), "a service outlived its run"
 
 
-# This thread's own children: first both services, then the one that was not killed.
+# Kills a child of the script's main thread: at first there are both services, later the one that is left.
 KILLED = SCRIPT.replace(
     "for batch in run.batches():",
     """import pathlib, signal
@@ -52,7 +56,7 @@ for batch in run.batches():
 )
 
 
-def test_killed_services_of_a_script_that_runs_alone_are_started_again(tmp_path: Path) -> None:
+def test_killed_services_of_a_script_that_runs_alone_are_restarted(tmp_path: Path) -> None:
     whole, said = run_alone(tmp_path / "whole", SCRIPT)
     assert said.count("started again") == 0, said
     killed, said = run_alone(tmp_path / "killed", KILLED)
@@ -60,7 +64,7 @@ def test_killed_services_of_a_script_that_runs_alone_are_started_again(tmp_path:
     assert killed.hashes() == whole.hashes()
 
 
-# Asks for a checkpoint, to the whole group as a cluster does, and waits at the next batch until it is there; then has itself stopped.
+# Asks for a checkpoint, waits a few batches later until it is there, and then asks to be stopped.
 SIGNALLED = SCRIPT.replace(
     "for batch in run.batches():",
     """import pathlib, signal
@@ -70,7 +74,8 @@ for batch in run.batches():
         os.kill(os.getpid(), signal.SIGUSR1)
         before = set(pathlib.Path("run/checkpoints").glob("*.safetensors"))
     if batch.step == 6:
-        assert wait_for(lambda: set(pathlib.Path("run/checkpoints").glob("*.safetensors")) - before or None, 60), "no checkpoint"
+        new = lambda: set(pathlib.Path("run/checkpoints").glob("*.safetensors")) - before
+        assert wait_for(lambda: new() or None, 60), "no checkpoint"
         os.kill(os.getpid(), signal.SIGHUP)""",
 )
 

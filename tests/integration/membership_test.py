@@ -1,4 +1,4 @@
-"""Workers come and go in the middle of a run; the bits stay those of an undisturbed one."""
+"""Workers join and leave in the middle of a run; the bits stay those of an undisturbed run."""
 
 import signal
 from pathlib import Path
@@ -7,14 +7,14 @@ from tests.harness.cluster import Cluster, cluster
 from tools.processes.waiting import eventually
 
 
-def test_a_late_joiner_gets_the_state_of_the_run_and_takes_part(alone: Cluster, tmp_path: Path) -> None:
+def test_a_late_joiner_receives_the_state_of_the_run_and_takes_part(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path) as run:
         run.start_worker("first", gate_step=3)
         run.wait_gate("first")
         run.start_worker("late", gate_step=4)
         run.wait_workers(2)
         run.open_gate("first")
-        # The late one reaches a batch of a later step only if it was given the parameters.
+        # The late joiner gets a batch of a later step only once it has the parameters.
         run.wait_gate("late")
         run.open_gate("late")
         run.wait_exit("first")
@@ -24,7 +24,7 @@ def test_a_late_joiner_gets_the_state_of_the_run_and_takes_part(alone: Cluster, 
     assert run.final() == alone.final()
 
 
-def test_a_killed_workers_shards_are_computed_by_another(alone: Cluster, tmp_path: Path) -> None:
+def test_another_worker_computes_the_shards_of_a_killed_one(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path) as run:
         run.start_worker("survivor", gate_step=0)
         run.wait_gate("survivor")
@@ -38,7 +38,7 @@ def test_a_killed_workers_shards_are_computed_by_another(alone: Cluster, tmp_pat
     assert run.final() == alone.final()
 
 
-def test_a_worker_that_is_asked_to_stop_hands_its_shards_over_and_exits_with_0(alone: Cluster, tmp_path: Path) -> None:
+def test_a_worker_that_is_asked_to_stop_hands_over_its_shards_and_exits_with_0(alone: Cluster, tmp_path: Path) -> None:
     with cluster(tmp_path) as run:
         run.start_worker("staying", gate_step=0)
         run.wait_gate("staying")
@@ -61,12 +61,14 @@ def test_a_waiting_worker_stops_at_once(tmp_path: Path) -> None:
         run.wait_workers(2)
         run.workers["waiting"].signal(signal.SIGTERM)
         run.wait_exit("waiting")
-        eventually(lambda: len(run.status()["workers"]) == 1, "the leaver is gone from the run")
+        eventually(lambda: len(run.status()["workers"]) == 1, "the worker has left the run")
 
 
-def test_a_worker_with_another_model_is_refused_by_name_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_a_worker_with_a_different_model_is_refused_and_the_run_continues(tmp_path: Path) -> None:
     other = tmp_path / "other.py"
-    other.write_text("import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(), lr=1.0))\n")
+    other.write_text(
+        "import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(), lr=1.0))\n"
+    )
     with cluster(tmp_path / "cluster", epochs=1) as run:
         run.start_worker("good", gate_step=1)
         run.wait_gate("good")

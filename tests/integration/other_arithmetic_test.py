@@ -1,4 +1,4 @@
-"""A worker that would compute different bits is refused at the join, with what differs, and disturbs nobody."""
+"""A worker that would compute different bits is refused at the join with the difference, and disturbs nobody."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import pytest
 
 from tests.harness.cluster import SCRIPT, cluster
 
-# What makes a worker another one, before it joins.
+# What changes a worker's arithmetic before it joins, and the reason that it is refused with.
 OTHERS = {
     "another operator": (
         "import torch\nfrom pangea.training import fingerprints\nfingerprints.OPERATORS['matmul'] = lambda: torch.zeros(3)\n",
         "matmul of the same inputs give different bits; pin its arithmetic to that of the run (--arithmetic)",
     ),
-    "another level": ("from pangea import arithmetic\narithmetic.ensure_pinned = lambda: 'other'\n", "its arithmetic is pinned to other, that of the run to "),
+    "another level": (
+        "from pangea import arithmetic\narithmetic.ensure_pinned = lambda: 'other'\n",
+        "its arithmetic is pinned to other, that of the run to ",
+    ),
 }
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_it_is_refused_with_what_differs_and_the_run_goes_on(other: str, tmp_path: Path) -> None:
+def test_it_is_refused_with_the_difference_and_the_run_continues(other: str, tmp_path: Path) -> None:
     change, reason = OTHERS[other]
     script = tmp_path / "other.py"
     script.write_text(change + SCRIPT.read_text())

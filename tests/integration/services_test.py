@@ -1,4 +1,4 @@
-"""The services as an operator meets them: health, taken ports, missing files, graceful stop."""
+"""The services as operators meet them: health, taken ports, missing files, graceful stop."""
 
 import signal
 import socket
@@ -33,7 +33,12 @@ def test_a_worker_answers_health_and_readiness(tmp_path: Path) -> None:
         assert http_get(address, "/healthz")[0] == 200
         assert http_get(address, "/readyz")[0] == 200
         figures = http_get(address, "/metrics")[1].splitlines()
-        assert {"pangea_worker_step 1", "pangea_worker_joined 1", "pangea_worker_data_replicas 1", "pangea_worker_connected_data_replicas 1"} <= set(figures)
+        assert {
+            "pangea_worker_step 1",
+            "pangea_worker_joined 1",
+            "pangea_worker_data_replicas 1",
+            "pangea_worker_connected_data_replicas 1",
+        } <= set(figures)
 
 
 @pytest.mark.parametrize("name", ["go-orchestrator", "rust-compute"])
@@ -52,7 +57,8 @@ def test_a_taken_port_is_named(name: str, tmp_path: Path) -> None:
 
 def test_a_missing_data_file_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "nothing.csv"
-    command = [str(program("rust-compute")), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dataset", f"csv:{missing},shape=4"]
+    spec = f"csv:{missing},shape=4"
+    command = [str(program("rust-compute")), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dataset", spec]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert str(missing) in ended.stderr
@@ -69,15 +75,17 @@ def test_services_stop_on_sigterm_with_exit_code_0_while_workers_are_connected(t
             assert service.process.wait(10) == 0, service.log_tail()
         assert run.read("run.json")["state"] == "stopped"
         run.open_gate("worker")
-        # The worker tells that its peers are gone instead of hanging.
+        # The worker reports that its peers are gone; it does not hang.
         run.wait_exit("worker", code=1)
         assert "has been unreachable since" in run.workers["worker"].log_tail()
 
 
-def test_a_worker_without_an_orchestrator_says_which_address_it_tried(tmp_path: Path) -> None:
+def test_a_worker_without_an_orchestrator_names_the_address_that_it_tried(tmp_path: Path) -> None:
     address = free_address()
     script = tmp_path / "impatient.py"
-    script.write_text("import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(), lr=1.0), timeout=1.0)\n")
+    script.write_text(
+        "import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(), lr=1.0), timeout=1.0)\n"
+    )
     with cluster(tmp_path / "cluster") as run:
         run.start_worker("lost", script=script, PANGEA_ORCHESTRATOR=address)
         run.wait_exit("lost", code=1)

@@ -1,4 +1,4 @@
-"""Tables as people have them, whose columns differ in scale by fifteen orders of magnitude, are learned as well as any other."""
+"""Real tables, whose columns differ in scale by fifteen orders of magnitude, are learned as well as others."""
 
 import random
 from pathlib import Path
@@ -37,7 +37,7 @@ def nanoseconds(source: random.Random) -> int:
 
 
 def rows(third: Any, labels: tuple[str, str]) -> list[tuple[str, ...]]:
-    """Two columns that decide about the label, and one of a larger scale that does not."""
+    """Two columns that determine the label, and one of a larger scale that is noise."""
     source = random.Random(2)
     found: list[tuple[str, ...]] = []
     for _ in range(2000):
@@ -48,13 +48,26 @@ def rows(third: Any, labels: tuple[str, str]) -> list[tuple[str, ...]]:
 
 def train(folder: Path, dataset: str, workers: int) -> dict[str, Any]:
     (folder / "script.py").write_text(SCRIPT)
-    ended = pangea(folder, "train", "script.py", "--workers", str(workers), "--epochs", "10", "--dataset", dataset, "--run-dir", "run", "--json")
+    ended = pangea(
+        folder,
+        "train",
+        "script.py",
+        "--workers",
+        str(workers),
+        "--epochs",
+        "10",
+        "--dataset",
+        dataset,
+        "--run-dir",
+        "run",
+        "--json",
+    )
     assert ended.returncode == 0, ended.stderr
     return RunFiles(folder / "run").read("result.json")
 
 
 @pytest.mark.parametrize("large", [salaries, nanoseconds])
-def test_a_column_does_not_drown_another_one(large: Any, tmp_path: Path) -> None:
+def test_a_column_of_a_large_scale_does_not_drown_the_others(large: Any, tmp_path: Path) -> None:
     (tmp_path / "-d.csv").write_text("".join(",".join(row) + "\n" for row in rows(large, ("0", "1"))))
     result = train(tmp_path, "csv:./-d.csv,shape=3", workers=1)
     assert result["samples"] == 400
@@ -62,7 +75,7 @@ def test_a_column_does_not_drown_another_one(large: Any, tmp_path: Path) -> None
     assert result["held_out_accuracy"] > 0.97
 
 
-def test_a_spreadsheet_with_names_and_texts_as_labels_is_learned(tmp_path: Path) -> None:
+def test_a_spreadsheet_with_column_names_and_text_labels_is_learned(tmp_path: Path) -> None:
     lines = ["a;b;pay;side", *(";".join(row) for row in rows(salaries, ("below", "above")))]
     (tmp_path / "sheet.csv").write_bytes(("\ufeff" + "\r\n".join(lines) + "\r\n").encode())
     result = train(tmp_path, "csv:sheet.csv,shape=3", workers=2)
@@ -71,7 +84,7 @@ def test_a_spreadsheet_with_names_and_texts_as_labels_is_learned(tmp_path: Path)
     assert result["names"] == "a, b, pay, above, below"
 
 
-def test_a_file_that_cannot_be_used_is_named_with_line_and_column(tmp_path: Path) -> None:
+def test_the_error_for_an_unusable_file_names_line_and_column(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "faulty.csv").write_text("a,b,pay,side\n\n1,2,3,0\n1,2,much,0\n")
     ended = pangea(tmp_path, "train", "script.py", "--dataset", "csv:faulty.csv,shape=3", "--run-dir", "run")

@@ -1,4 +1,4 @@
-"""A training script in which some samples do not count, and which ends its run at STOP_STEP."""
+"""A training script that ignores some samples and ends its run at STOP_STEP."""
 
 import os
 
@@ -10,7 +10,7 @@ import pangea
 
 
 def main() -> None:
-    """Trains a small network on the digits from 0 to 4 alone."""
+    """Trains a small network on the digits 0 to 4 only."""
     pangea.seed_everything()
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     run = pangea.join(model, torch.optim.SGD(model.parameters(), lr=0.1))

@@ -1,4 +1,4 @@
-"""`pangea worker` joins a run that is somewhere else, and the `health` of each program tells up from down."""
+"""`pangea worker` joins a run that runs elsewhere, and `health` of each program distinguishes up from down."""
 
 from __future__ import annotations
 
@@ -21,13 +21,20 @@ from tools.processes.waiting import PATIENCE_SECONDS, eventually
 
 
 def start(running: Cluster, name: str, *options: str, **environment: str) -> Child:
-    """A worker as a container would start it."""
+    """Starts a worker as a container does."""
     return running.start_python(name, ["-m", "pangea", "worker", *options], environment)
 
 
-def test_workers_by_options_and_by_environment_come_to_the_bits_of_one(tmp_path: Path) -> None:
+def test_workers_configured_by_options_and_by_environment_compute_the_bits_of_one(tmp_path: Path) -> None:
     with cluster(tmp_path / "two") as running:
-        where = ["--orchestrator", running.orchestrator_address, "--data", running.data_addresses, "--run-dir", str(running.run_dir)]
+        where = [
+            "--orchestrator",
+            running.orchestrator_address,
+            "--data",
+            running.data_addresses,
+            "--run-dir",
+            str(running.run_dir),
+        ]
         start(running, "options", *where, "--seed", str(OPTIONS.seed), "--name", "options", str(SCRIPT))
         start(running, "environment", str(SCRIPT), **running.worker_environment("environment"))
         running.wait_exit("options")
@@ -36,14 +43,14 @@ def test_workers_by_options_and_by_environment_come_to_the_bits_of_one(tmp_path:
         assert running.final()
 
 
-def test_without_a_run_to_join_it_says_what_is_missing(tmp_path: Path) -> None:
+def test_the_error_without_a_run_to_join_names_what_is_missing(tmp_path: Path) -> None:
     result = pangea(tmp_path, "worker")
     assert result.returncode == 2
     assert "--orchestrator" in result.stderr
     assert "PANGEA_ORCHESTRATOR" in result.stderr
 
 
-# Asks its own pages before it joins, within a run, and when it has left.
+# Requests its own pages before it joins, during two runs, and after it has left.
 SLOW = """
 import json, urllib.error, urllib.request
 import torch
@@ -58,7 +65,8 @@ def show(place):
                 pages[page] = answer.read().decode()
         except urllib.error.HTTPError as error:
             pages[page] = error.code
-    print(json.dumps([place, pages["healthz"], pages["readyz"], "pangea_worker_joined 1" in pages["metrics"]]), flush=True)
+    joined = "pangea_worker_joined 1" in pages["metrics"]
+    print(json.dumps([place, pages["healthz"], pages["readyz"], joined]), flush=True)
 
 show("before")
 pangea.seed_everything()
@@ -71,12 +79,23 @@ show("after")
 """
 
 
-def test_a_worker_is_alive_before_it_joins_and_when_it_has_left(tmp_path: Path) -> None:
-    # Whoever probes it would kill a script that loads its model for minutes, or that still has something to do when the run is over.
+def test_a_worker_is_alive_before_it_joins_and_after_it_has_left(tmp_path: Path) -> None:
+    # Otherwise a liveness probe would kill a script that takes minutes to load its model, or that works on after the
+    # run.
     script = tmp_path / "slow.py"
     script.write_text(SLOW)
     with cluster(tmp_path / "cluster") as running:
-        child = start(running, "slow", "--orchestrator", running.orchestrator_address, "--data", running.data_addresses, "--http", "127.0.0.1:0", str(script))
+        child = start(
+            running,
+            "slow",
+            "--orchestrator",
+            running.orchestrator_address,
+            "--data",
+            running.data_addresses,
+            "--http",
+            "127.0.0.1:0",
+            str(script),
+        )
         running.wait_exit("slow")
     assert [json.loads(line) for line in child.log.read_text().splitlines() if line.startswith("[")] == [
         ["before", "ok\n", 503, False],
@@ -86,7 +105,7 @@ def test_a_worker_is_alive_before_it_joins_and_when_it_has_left(tmp_path: Path) 
     ]
 
 
-def test_an_address_for_health_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
+def test_a_taken_health_address_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = "{}:{}".format(*taken.getsockname())
         result = pangea(tmp_path, "worker", "--orchestrator", "localhost:1", "--data", "localhost:1", "--http", address)
@@ -94,17 +113,26 @@ def test_an_address_for_health_that_is_taken_is_a_sentence(tmp_path: Path) -> No
     assert f"PANGEA_HTTP={address}" in result.stderr and "choose another port" in result.stderr
 
 
-def test_sigterm_before_there_is_a_run_ends_it(tmp_path: Path) -> None:
+def test_sigterm_before_the_join_ends_it(tmp_path: Path) -> None:
     script = tmp_path / "waiting.py"
     script.write_text("import pathlib, signal, sys\npathlib.Path(sys.argv[1]).touch()\nsignal.pause()\n")
-    words = ["worker", "--orchestrator", "localhost:1", "--data", "localhost:1", str(script), "--", str(tmp_path / "there")]
+    words = [
+        "worker",
+        "--orchestrator",
+        "localhost:1",
+        "--data",
+        "localhost:1",
+        str(script),
+        "--",
+        str(tmp_path / "there"),
+    ]
     child = Child("waiting", [sys.executable, "-m", "pangea", *words], tmp_path / "log", python_environment())
-    eventually((tmp_path / "there").exists, "the script runs")
+    eventually((tmp_path / "there").exists, "the script is running")
     child.signal(signal.SIGTERM)
     assert wait_exit(child) == 128 + signal.SIGTERM
 
 
-def test_sigterm_while_it_looks_for_the_services_ends_it(tmp_path: Path) -> None:
+def test_sigterm_while_it_connects_to_the_services_ends_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(PATIENCE_SECONDS)
         address = "{}:{}".format(*silent.getsockname())
@@ -115,8 +143,9 @@ def test_sigterm_while_it_looks_for_the_services_ends_it(tmp_path: Path) -> None
             assert wait_exit(child) == 128 + signal.SIGTERM, child.log_tail()
 
 
-def test_one_that_is_asked_to_end_says_so_and_those_in_its_place_finish_the_run(tmp_path: Path) -> None:
-    # As a Job of Kubernetes goes on after a drain: the code is no success, so there is another pod, even if the run is over by then.
+def test_a_drained_worker_exits_with_an_error_and_its_replacements_finish_the_run(tmp_path: Path) -> None:
+    # As in a Kubernetes Job after a drain: the exit code is not 0, so there is another pod, even if the run is over by
+    # then.
     with cluster(tmp_path / "drained") as running:
         start(running, "drained", str(SCRIPT), **running.worker_environment("drained"), **running.gates.environment(2))
         running.wait_gate("drained")
@@ -132,9 +161,11 @@ def test_one_that_is_asked_to_end_says_so_and_those_in_its_place_finish_the_run(
 
 
 @pytest.mark.parametrize("name", ["go-orchestrator", "rust-compute"])
-def test_health_tells_up_from_down(tmp_path: Path, name: str) -> None:
+def test_health_distinguishes_up_from_down(tmp_path: Path, name: str) -> None:
     def health(address: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([str(program(name)), "health", address], env=os.environ, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [str(program(name)), "health", address], env=os.environ, capture_output=True, text=True, check=False
+        )
 
     with cluster(tmp_path) as running:
         address = running.addresses(name).http

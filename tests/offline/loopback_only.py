@@ -1,4 +1,5 @@
-"""`python -m tests.offline.loopback_only COMMAND...`: becomes the command in a network namespace that holds nothing but the loopback."""
+"""`python -m tests.offline.loopback_only COMMAND...` executes the command in a network namespace that has nothing but
+the loopback."""
 
 from __future__ import annotations
 
@@ -8,12 +9,13 @@ import socket
 import struct
 import sys
 
-# Of linux/sockios.h and linux/if.h.
+# linux/sockios.h and linux/if.h
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
 def isolate() -> None:
-    """Leaves the machine's network for an empty one. An ordinary user becomes root of a user namespace that has no more rights than he.
+    """Moves this process into an empty network namespace. An ordinary user becomes root of a user namespace without
+    further rights.
 
     Raises:
         OSError: this machine refuses namespaces.
@@ -28,12 +30,12 @@ def isolate() -> None:
 
 
 def interfaces() -> list[str]:
-    """Names of the network interfaces that this process sees."""
+    """The names of the network interfaces that this process sees."""
     return sorted(name for _, name in socket.if_nameindex())
 
 
 def _raise_loopback() -> None:
-    """Switches the loopback on: a new namespace has it switched off, and Bazel's client talks to its server over it."""
+    """Brings the loopback up: in a new namespace it is down, and Bazel's client talks to its server over it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         request = struct.pack("16sh14x", b"lo", 0)
         (flags,) = struct.unpack_from("h", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request), 16)
@@ -41,11 +43,11 @@ def _raise_loopback() -> None:
 
 
 def main(command: list[str]) -> None:
-    """Isolates itself, makes sure of it, and becomes the command."""
+    """Isolates this process, verifies that, and executes the command."""
     isolate()
     found = interfaces()
     if found != ["lo"]:
-        sys.exit(f"wanted nothing but the loopback, and there are: {', '.join(found)}")
+        sys.exit(f"expected only the loopback, but found the interfaces {', '.join(found)}")
     os.execvp(command[0], command)
 
 

@@ -1,4 +1,4 @@
-"""What starts through it sees the loopback, switched on, and nothing else. (That a test's own sandbox has no more either is tests/hermeticity's matter.)"""
+"""A command that is started through loopback_only sees a loopback that is up, and no other network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ except OSError as error:
 
 def test_the_loopback_works_and_nothing_else_is_there() -> None:
     python = os.environ.get("PANGEA_PYTHON", sys.executable)
-    result = subprocess.run([python, "-m", "tests.offline.loopback_only", python, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [python, "-m", "tests.offline.loopback_only", python, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("['lo'] net:[") and result.stdout.endswith("Network is unreachable\n")
     assert os.readlink("/proc/self/ns/net") not in result.stdout

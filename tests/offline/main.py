@@ -1,7 +1,8 @@
 """`./bazelw run //tests/offline`: builds a clean clone in a network namespace that holds nothing but the loopback.
 
-What an earlier build fetched is there (the folder of fetched packages and the repository cache); repositories are made anew, in an output base of their own.
-With --no-disk-cache also every action runs anew. What is committed is what is proved. Names of targets replace //...
+It has what earlier builds fetched (the folder of fetched packages and the repository cache), but makes all repositories
+again, in an output base of its own. With --no-disk-cache every action runs again, too. Only what is committed takes
+part. Targets that are named replace //...
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import click
 
-from tests.cache.clone import BuildError, Clone
+from tests.cache.clone import BuildError, Clone, new_folder
 
 _ISOLATED = (os.environ.get("PANGEA_PYTHON", sys.executable), "-m", "tests.offline.loopback_only")
 
@@ -24,13 +24,11 @@ _ISOLATED = (os.environ.get("PANGEA_PYTHON", sys.executable), "-m", "tests.offli
 @click.option("--keep", is_flag=True, help="Keep the clone and its log.")
 @click.argument("targets", nargs=-1)
 def main(no_disk_cache: bool, keep: bool, targets: tuple[str, ...]) -> None:
-    """Runs the proof; exits with 1 if something does not build."""
+    """Builds the clone; exits with 1 if something does not build."""
     workspace = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
     if not workspace:
         raise click.ClickException("start it with ./bazelw run //tests/offline, so that it knows the workspace")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pangea" / "proofs"
-    base.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="offline-", dir=base))
+    folder = new_folder("offline-")
     click.echo(f"in {folder}")
     clone = Clone.make(Path(workspace), folder / "clone", prefix=_ISOLATED)
     clone.configure([])
@@ -43,7 +41,9 @@ def main(no_disk_cache: bool, keep: bool, targets: tuple[str, ...]) -> None:
         if not keep and sys.exc_info()[0] is None:
             shutil.rmtree(folder, ignore_errors=True)
     made = ", ".join(f"{count} {name}" for name, count in sorted(figures.local.items())) or "none"
-    click.echo(f"proved: {' '.join(targets or ('//...',))} builds without a network; actions: {made}; {figures.seconds:.0f} s")
+    click.echo(
+        f"proved: {' '.join(targets or ('//...',))} builds without a network; actions: {made}; {figures.seconds:.0f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What would make the result depend on the number of workers is refused in the first steps: in a sentence, with the line of the script and what to write instead."""
+"""What would make the result depend on the number of workers is refused in the first steps, with the line of the script
+and what to write instead."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.cluster import cluster
 from tests.harness.command import pangea
+from tests.harness.run_files import RunFiles
 
 HEAD = """import torch, pangea
 from torch import nn
@@ -27,7 +30,7 @@ FINISH = "run.finish()\n"
 
 @dataclass(frozen=True)
 class Script:
-    """The parts of a script that are its own, and what it is told."""
+    """The parts that make a script different, and the message that it is refused with."""
 
     message: str
     model: str = MODEL
@@ -66,12 +69,19 @@ SCRIPTS = {
         before="scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)\n",
         loop=LOOP.replace("batches():\n", "batches():\n    scheduler.step()\n"),
     ),
-    "the optimizer's step": Script("line 11: optimizer.step() was called by the script", loop=LOOP + "    optimizer.step()\n"),
+    "the optimizer's step": Script(
+        "line 11: optimizer.step() was called by the script", loop=LOOP + "    optimizer.step()\n"
+    ),
     "backward": Script(
         "line 11: the script called loss.backward() before run.step(loss)",
-        loop=LOOP.replace("run.step(", "loss = ").replace(", batch.y))", ", batch.y); loss.backward()\n    run.step(loss)"),
+        loop=LOOP.replace("run.step(", "loss = ").replace(
+            ", batch.y))", ", batch.y); loss.backward()\n    run.step(loss)"
+        ),
     ),
-    "clipping of gradients": Script("line 11: clip_grad_norm_() was called by the script", loop=LOOP + "    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"),
+    "clipping of gradients": Script(
+        "line 11: clip_grad_norm_() was called by the script",
+        loop=LOOP + "    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n",
+    ),
     "clipping of weights": Script(
         "the parameter 1.weight was changed in the loop, outside of the run's step; write it as run.after_step(fn)",
         loop=LOOP + "    for parameter in model.parameters():\n        parameter.data.clamp_(-0.05, 0.05)\n",
@@ -82,12 +92,17 @@ SCRIPTS = {
         loop=LOOP + "    model(batch.x).mean().backward()\n    other.step()\n",
     ),
     "a norm that the forward pass keeps": Script(
-        "the parameter 1.weight was changed in the forward or backward pass; build it into the model (torch.nn.utils.parametrize)", model=RENORMALISED
+        "the parameter 1.weight was changed in the forward or backward pass; build it into the model (torch.nn.utils.parametrize)",
+        model=RENORMALISED,
     ),
     "an average in the loop": Script(
-        "line 12: AveragedModel.update_parameters() was called in the loop", before="average = AveragedModel(model)\n", loop=LOOP + "    average.update_parameters(model)\n"
+        "line 12: AveragedModel.update_parameters() was called in the loop",
+        before="average = AveragedModel(model)\n",
+        loop=LOOP + "    average.update_parameters(model)\n",
     ),
-    "a state that is carried on": Script("depends on what was computed before it, so the result would depend on the number of workers", model=HIDDEN),
+    "a state that is carried on": Script(
+        "depends on what was computed before it, so the result would depend on the number of workers", model=HIDDEN
+    ),
     "a generator": Script(
         "use batch.torch_generator() or batch.numpy_generator()",
         before="generator = torch.Generator().manual_seed(0)\n",
@@ -102,39 +117,67 @@ SCRIPTS = {
         "random numbers drawn for only some batches",
         model=MODEL.replace("nn.Linear(64, 10)", "nn.Dropout(0.5), nn.Linear(64, 10)"),
         before="epoch = -1\n",
-        loop=LOOP.replace("batches():\n", "batches():\n    if batch.epoch != epoch:\n        epoch = batch.epoch\n        torch.rand(3)\n"),
+        loop=LOOP.replace(
+            "batches():\n",
+            "batches():\n    if batch.epoch != epoch:\n        epoch = batch.epoch\n        torch.rand(3)\n",
+        ),
     ),
     "a loss that is no number": Script(
-        "the loss of shard 0 of step 0 is nan, after 0 complete steps. Lower the learning rate", loop=LOOP.replace("run.step(", "run.step(float('nan') * ")
+        "the loss of shard 0 of step 0 is nan, after 0 complete steps. Lower the learning rate",
+        loop=LOOP.replace("run.step(", "run.step(float('nan') * "),
     ),
-    "a second pass": Script("write `for epoch in run.epochs(): for batch in run.batches(): ...`".replace("write", "Write"), loop=LOOP + LOOP),
-    "a loss for no batch": Script("line 11: run.step was called without a current batch", loop=LOOP + "    run.step(model(batch.x).mean())\n"),
-    "no loss for a batch": Script("run.step was not called for shard 0 of step 0", loop="for batch in run.batches():\n    pass\n"),
+    "a second pass": Script("Write `for epoch in run.epochs(): for batch in run.batches(): ...`", loop=LOOP + LOOP),
+    "a loss for no batch": Script(
+        "line 11: run.step was called without a current batch", loop=LOOP + "    run.step(model(batch.x).mean())\n"
+    ),
+    "no loss for a batch": Script(
+        "run.step was not called for shard 0 of step 0", loop="for batch in run.batches():\n    pass\n"
+    ),
 }
 
 
-# Each worker looks after itself: with several, a few stand for all.
-SEVERAL = ("a rate that is set in the loop", "a generator", "a norm that the forward pass keeps")
+def write(name: str, folder: Path) -> Path:
+    """The whole script of this name."""
+    script, file = SCRIPTS[name], folder / "train.py"
+    file.write_text(HEAD + script.model + script.before + JOIN + script.loop + FINISH)
+    return file
 
 
-@pytest.mark.parametrize(("name", "workers"), [*((name, 1) for name in SCRIPTS), *((name, 3) for name in SEVERAL)])
-def test_refused(name: str, workers: int, tmp_path: Path) -> None:
-    script = SCRIPTS[name]
-    (tmp_path / "train.py").write_text(HEAD + script.model + script.before + JOIN + script.loop + FINISH)
-    ended = pangea(tmp_path, "train", "train.py", "--workers", str(workers), "--epochs", "1", "--run-dir", "run")
-    said = ended.stdout + ended.stderr
-    assert ended.returncode == 1, said
+def check(name: str, said: str, run: RunFiles) -> None:
+    """What was said names the line and the cause, and nothing was trained."""
     assert "Traceback" not in said
     assert re.search(r"train\.py, line \d+: ", said), said
-    assert script.message in said, said
+    assert SCRIPTS[name].message in said, said
     if name != "a second pass":
-        assert not (tmp_path / "run" / "final.safetensors").exists()
+        assert not (run.run_dir / "final.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_worker_refuses(name: str, tmp_path: Path) -> None:
+    # The orchestrator logs what the script has done as an error.
+    with cluster(tmp_path, epochs=1, batch_size=64, errors=[SCRIPTS[name].message]) as run:
+        worker = run.start_worker("worker-1", script=write(name, tmp_path))
+        run.wait_exit("worker-1", code=1)
+    check(name, "\n".join(worker.output()), run)
+
+
+# Every worker checks for itself, so a few scripts stand for all.
+@pytest.mark.parametrize(
+    "name", ["a rate that is set in the loop", "a generator", "a norm that the forward pass keeps"]
+)
+def test_the_command_passes_on_what_several_workers_refuse(name: str, tmp_path: Path) -> None:
+    write(name, tmp_path)
+    ended = pangea(tmp_path, "train", "train.py", "--workers", "3", "--epochs", "1", "--run-dir", "run")
+    assert ended.returncode == 1, ended.stderr
+    check(name, ended.stdout + ended.stderr, RunFiles(tmp_path / "run"))
 
 
 @pytest.mark.parametrize("name", ["clipping of weights", "a generator", "the optimizer's step"])
-def test_going_on_without_the_promise_takes_an_option_and_is_told(name: str, tmp_path: Path) -> None:
-    script = SCRIPTS[name]
-    (tmp_path / "train.py").write_text(HEAD + script.model + script.before + JOIN + script.loop + FINISH)
-    ended = pangea(tmp_path, "train", "train.py", "--workers", "1", "--epochs", "1", "--run-dir", "run", "--allow-nondeterminism")
+def test_an_option_waives_the_promise_and_the_run_records_it(name: str, tmp_path: Path) -> None:
+    write(name, tmp_path)
+    ended = pangea(
+        tmp_path, "train", "train.py", "--workers", "1", "--epochs", "1", "--run-dir", "run", "--allow-nondeterminism"
+    )
     assert ended.returncode == 0, ended.stderr
-    assert script.message in "".join(file.read_text() for file in (tmp_path / "run" / "logs").glob("*.notices.jsonl"))
+    notices = (tmp_path / "run" / "logs").glob("*.notices.jsonl")
+    assert SCRIPTS[name].message in "".join(file.read_text() for file in notices)

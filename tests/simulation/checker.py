@@ -106,7 +106,20 @@ def undisturbed(history: History) -> Iterator[Expected]:
         aggregate = add_up(gradients(seed, step, weights, parameters))
         after = apply(parameters, aggregate, divisor)
         before = sha256(parameters.tobytes())
-        yield Expected(step, epoch, epoch_step, samples, weights, summed, divisor, losses, batches, before, aggregate.tobytes(), after.tobytes())
+        yield Expected(
+            step,
+            epoch,
+            epoch_step,
+            samples,
+            weights,
+            summed,
+            divisor,
+            losses,
+            batches,
+            before,
+            aggregate.tobytes(),
+            after.tobytes(),
+        )
         parameters = after
 
 
@@ -142,7 +155,10 @@ def _check_ledger(history: History, report: Report, steps: list[Expected], param
     names = ("seed", "shards", "batch_size", "epochs", "min_shard_samples", "drop_last")
     if settings is None or [getattr(settings, name) for name in names] != [history[name] for name in names]:
         wrong.append("the ledger is not of this run")
-    if audit.model is None or (audit.model.dataset.train_samples, audit.model.params_hash) != (history["train_samples"], sha256(parameters[0])):
+    if audit.model is None or (audit.model.dataset.train_samples, audit.model.params_hash) != (
+        history["train_samples"],
+        sha256(parameters[0]),
+    ):
         wrong.append("the ledger's model is not that of this run")
     if audit.steps != len(steps) or audit.finished is None or audit.finished.params_hash != sha256(parameters[-1]):
         wrong.append(f"the ledger ends after {audit.steps} of {len(steps)} steps, or with other parameters")
@@ -170,7 +186,9 @@ def _check_ledger(history: History, report: Report, steps: list[Expected], param
             wrong.append(f"a worker was given the sum of step {delivery['step']} before it was committed")
     named = {entry.record.file: entry.record for entry in entries if isinstance(entry.record, ledger.Checkpoint)}
     for file, data in history["checkpoints"].items():
-        if file in named and (named[file].sha256 != sha256(bytes.fromhex(data)) or bytes.fromhex(data) != parameters[named[file].step]):
+        if file in named and (
+            named[file].sha256 != sha256(bytes.fromhex(data)) or bytes.fromhex(data) != parameters[named[file].step]
+        ):
             wrong.append(f"{file} does not hold what the ledger says")
     return wrong
 
@@ -191,13 +209,23 @@ def _check_step(step: ledger.Step, steps: list[Expected]) -> list[str]:
         "aggregate_hash": (step.aggregate_hash, sha256(expected.aggregate)),
         "params_hash": (step.params_hash, expected.before),
         "place": ((step.epoch, step.epoch_step), (expected.epoch, expected.epoch_step)),
-        "samples": ((step.samples, [shard.end - shard.start for shard in shards]), (sum(expected.samples), expected.samples)),
-        "weights": ([(shard.weight, shard.summed) for shard in shards], list(zip(expected.weights, expected.summed, strict=True))),
+        "samples": (
+            (step.samples, [shard.end - shard.start for shard in shards]),
+            (sum(expected.samples), expected.samples),
+        ),
+        "weights": (
+            [(shard.weight, shard.summed) for shard in shards],
+            list(zip(expected.weights, expected.summed, strict=True)),
+        ),
         "divisor": (step.divisor, expected.divisor),
         "losses": ((step.loss_sum, [shard.loss_sum for shard in shards]), (tree_sum(expected.losses), expected.losses)),
         "batches": ([shard.batch_hash for shard in shards], expected.batches),
     }
-    return [f"step {step.step} of the ledger has the {name} {found}, not {wanted}" for name, (found, wanted) in pairs.items() if found != wanted]
+    return [
+        f"step {step.step} of the ledger has the {name} {found}, not {wanted}"
+        for name, (found, wanted) in pairs.items()
+        if found != wanted
+    ]
 
 
 def _check_checkpoint(checkpoint: ledger.Checkpoint, parameters: list[bytes]) -> list[str]:
@@ -213,7 +241,9 @@ def _check_deliveries(history: History, steps: list[Expected]) -> list[str]:
         if delivery["step"] >= len(steps) or data != steps[delivery["step"]].aggregate:
             wrong.append(f"a worker was given a sum of step {delivery['step']} that is not that of the undisturbed run")
         elif delivery["divisor"] != steps[delivery["step"]].divisor:
-            wrong.append(f"a worker was told to divide step {delivery['step']} by {delivery['divisor']}, where the undisturbed run divides by {steps[delivery['step']].divisor}")
+            wrong.append(
+                f"a worker was told to divide step {delivery['step']} by {delivery['divisor']}, where the undisturbed run divides by {steps[delivery['step']].divisor}"
+            )
         if sha256(data) != delivery["hash"]:
             wrong.append(f"a worker was given a sum of step {delivery['step']} whose hash is another")
     missing = {step.step for step in steps} - {delivery["step"] for delivery in history["deliveries"] or []}
@@ -233,5 +263,9 @@ def _check_metrics(history: History, steps: list[Expected]) -> list[str]:
             "aggregate_hash": sha256(step.aggregate),
             "params_hash": sha256(step.after),
         }
-        wrong += [f"the line of step {step.step} has the {name} {line[name]}, not {value}" for name, value in wanted.items() if line[name] != value]
+        wrong += [
+            f"the line of step {step.step} has the {name} {line[name]}, not {value}"
+            for name, value in wanted.items()
+            if line[name] != value
+        ]
     return wrong

@@ -17,7 +17,14 @@ class SimulationFailed(RuntimeError):
 
 def histories(first: int, count: int, sabotage: str = "") -> Iterator[History]:
     """The histories of the seeds [first, first + count), as they are played: the program waits for its reader."""
-    command = [os.environ["SIMULATE"], "--first", str(first), "--count", str(count), *(["--sabotage", sabotage] if sabotage else [])]
+    command = [
+        os.environ["SIMULATE"],
+        "--first",
+        str(first),
+        "--count",
+        str(count),
+        *(["--sabotage", sabotage] if sabotage else []),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:

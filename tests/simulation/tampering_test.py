@@ -27,7 +27,15 @@ def first(fits: Callable[[History], bool]) -> History:
 @pytest.fixture(scope="module")
 def whole() -> History:
     """A history with 8 shards, none of them empty, and enough steps."""
-    return first(lambda h: h["shards"] == 8 and h["min_shard_samples"] < 2 and h["batch_size"] >= 8 and h["weights"] == "samples" and not h["drop_last"])
+    return first(
+        lambda h: (
+            h["shards"] == 8
+            and h["min_shard_samples"] < 2
+            and h["batch_size"] >= 8
+            and h["weights"] == "samples"
+            and not h["drop_last"]
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +44,13 @@ def merged() -> History:
 
     def fits(history: History) -> bool:
         used = {sum(count > 0 for count in step.samples) for step in undisturbed(history)}
-        return history["weights"] == "unequal" and not history["drop_last"] and history["min_shard_samples"] > 1 and len(used) > 1 and max(used) > 2
+        return (
+            history["weights"] == "unequal"
+            and not history["drop_last"]
+            and history["min_shard_samples"] > 1
+            and len(used) > 1
+            and max(used) > 2
+        )
 
     return first(fits)
 
@@ -64,15 +78,42 @@ def flip(text: str, position: int = 0) -> str:
 
 
 LEDGER: dict[str, tuple[Edit, str]] = {
-    "a step is dropped": (lambda r: r.remove(steps(r)[2]), "step 3 is recorded where step 2 is expected; step 2 is missing"),
-    "a step comes twice": (lambda r: r.insert(r.index(steps(r)[2]), steps(r)[2]), "step 2 is recorded where step 3 is expected"),
-    "a shard is counted twice": (lambda r: steps(r)[1]["contributions"].append(steps(r)[1]["contributions"][-1]), "is in the sum 2 times"),
-    "a shard is left out": (lambda r: steps(r)[1]["contributions"][0]["shards"].pop(0), "shard 0 is in the sum 0 times"),
-    "another sum": (lambda r: steps(r)[1].update(aggregate_hash=flip(steps(r)[1]["aggregate_hash"])), "step 1 of the ledger has the aggregate_hash"),
-    "other parameters": (lambda r: steps(r)[1].update(params_hash=flip(steps(r)[1]["params_hash"])), "step 1 of the ledger has the params_hash"),
-    "another batch": (lambda r: steps(r)[1]["contributions"][0]["shards"][0].update(batch_hash="0" * 64), "step 1 of the ledger has the batches"),
-    "another loss": (lambda r: steps(r)[1].update(loss_sum=steps(r)[1]["loss_sum"] + 0.125), "the losses of its shards add up to"),
-    "other samples": (lambda r: steps(r)[1]["contributions"][-1]["shards"][-1].update(to=0), "not counted before step 2"),
+    "a step is dropped": (
+        lambda r: r.remove(steps(r)[2]),
+        "step 3 is recorded where step 2 is expected; step 2 is missing",
+    ),
+    "a step comes twice": (
+        lambda r: r.insert(r.index(steps(r)[2]), steps(r)[2]),
+        "step 2 is recorded where step 3 is expected",
+    ),
+    "a shard is counted twice": (
+        lambda r: steps(r)[1]["contributions"].append(steps(r)[1]["contributions"][-1]),
+        "is in the sum 2 times",
+    ),
+    "a shard is left out": (
+        lambda r: steps(r)[1]["contributions"][0]["shards"].pop(0),
+        "shard 0 is in the sum 0 times",
+    ),
+    "another sum": (
+        lambda r: steps(r)[1].update(aggregate_hash=flip(steps(r)[1]["aggregate_hash"])),
+        "step 1 of the ledger has the aggregate_hash",
+    ),
+    "other parameters": (
+        lambda r: steps(r)[1].update(params_hash=flip(steps(r)[1]["params_hash"])),
+        "step 1 of the ledger has the params_hash",
+    ),
+    "another batch": (
+        lambda r: steps(r)[1]["contributions"][0]["shards"][0].update(batch_hash="0" * 64),
+        "step 1 of the ledger has the batches",
+    ),
+    "another loss": (
+        lambda r: steps(r)[1].update(loss_sum=steps(r)[1]["loss_sum"] + 0.125),
+        "the losses of its shards add up to",
+    ),
+    "other samples": (
+        lambda r: steps(r)[1]["contributions"][-1]["shards"][-1].update(to=0),
+        "not counted before step 2",
+    ),
     "no end": (lambda r: r.remove(next(one for one in r if one["type"] == "finished")), "or with other parameters"),
 }
 
@@ -111,7 +152,20 @@ def last_of_epoch(records: list[dict[str, Any]]) -> dict[str, Any]:
         (lambda r: unmerge(last_of_epoch(r)), "has the positions"),
         (lambda r: r[0].update(min_shard_samples=0), "the ledger is not of this run"),
         (lambda r: r[0].update(drop_last=True), "steps, "),
-        (lambda r: r.insert(-1, {"type": "stop", "steps": len(steps(r)), "reason": "nobody", "worker": 1, "name": "w", "time": r[1]["time"]}), "no script asked for that: nobody"),
+        (
+            lambda r: r.insert(
+                -1,
+                {
+                    "type": "stop",
+                    "steps": len(steps(r)),
+                    "reason": "nobody",
+                    "worker": 1,
+                    "name": "w",
+                    "time": r[1]["time"],
+                },
+            ),
+            "no script asked for that: nobody",
+        ),
     ],
 )
 def test_weights_and_merged_shards(merged: History, edit: Edit, reason: str) -> None:
@@ -144,22 +198,39 @@ def test_two_operands_of_the_tree_that_change_places(whole: History, monkeypatch
     history = copy.deepcopy(whole)
     for delivery in history["deliveries"]:
         if delivery["step"] == other:
-            delivery.update(aggregate=wrong[other].aggregate.hex(), hash=hashlib.sha256(wrong[other].aggregate).hexdigest())
+            delivery.update(
+                aggregate=wrong[other].aggregate.hex(), hash=hashlib.sha256(wrong[other].aggregate).hexdigest()
+            )
     refuted(history, f"a worker was given a sum of step {other} that is not that of the undisturbed run")
 
 
 @pytest.mark.parametrize(
     ("edit", "reason"),
     [
-        (lambda h: h["deliveries"][3].update(aggregate=flip(h["deliveries"][3]["aggregate"])), "that is not that of the undisturbed run"),
+        (
+            lambda h: h["deliveries"][3].update(aggregate=flip(h["deliveries"][3]["aggregate"])),
+            "that is not that of the undisturbed run",
+        ),
         (lambda h: h["deliveries"][3].update(hash=flip(h["deliveries"][3]["hash"])), "whose hash is another"),
-        (lambda h: h["deliveries"][3].update(acknowledged=h["deliveries"][3]["acknowledged"] - 1000), "before it was committed"),
-        (lambda h: h.update(deliveries=[d for d in h["deliveries"] if d["step"] != 2]), "nobody was given the sum of step 2"),
+        (
+            lambda h: h["deliveries"][3].update(acknowledged=h["deliveries"][3]["acknowledged"] - 1000),
+            "before it was committed",
+        ),
+        (
+            lambda h: h.update(deliveries=[d for d in h["deliveries"] if d["step"] != 2]),
+            "nobody was given the sum of step 2",
+        ),
         (lambda h: h["hashes"].update({"2": flip(h["hashes"]["2"])}), "which the undisturbed run has not"),
         (lambda h: h.update(final=flip(h["final"])), "the final parameters are not those of the undisturbed run"),
         (lambda h: h["metrics"].pop(1), "the lines of metrics are of the steps"),
-        (lambda h: h["metrics"][1].update(params_hash=flip(h["metrics"][1]["params_hash"])), "the line of step 1 has the params_hash"),
-        (lambda h: h["metrics"][1].update(loss=h["metrics"][1]["loss"] * 1.0000000000000002), "the line of step 1 has the loss"),
+        (
+            lambda h: h["metrics"][1].update(params_hash=flip(h["metrics"][1]["params_hash"])),
+            "the line of step 1 has the params_hash",
+        ),
+        (
+            lambda h: h["metrics"][1].update(loss=h["metrics"][1]["loss"] * 1.0000000000000002),
+            "the line of step 1 has the loss",
+        ),
         (lambda h: h["violations"].append("something"), "the simulation noticed: something"),
     ],
 )

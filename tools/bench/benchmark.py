@@ -1,4 +1,4 @@
-"""What a benchmark is: one piece of work that several contenders do, one after the other, over and over."""
+"""What a benchmark is: one piece of work that several contenders do alternately, several times."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Sample:
 
     Attributes:
         value: in the benchmark's unit.
-        work: how much was done, such as samples trained or rows read: equal for all contenders, or they cannot be compared.
-        outcome: a figure of what came out, such as the mean loss: equal within the benchmark's tolerance.
+        work: the amount of work done, such as samples trained or rows read: equal for all contenders, or they cannot be compared.
+        outcome: a figure of the result, such as the mean loss: equal within the benchmark's tolerance.
         details: further figures, by name with unit, for the report.
     """
 
@@ -27,22 +27,22 @@ class Sample:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two contenders whose speeds are told as a ratio."""
+    """Two contenders whose speeds are compared as a ratio."""
 
     ours: str
     peer: str
 
 
 class Benchmark(Protocol):
-    """Something that is measured. `run` may be called any number of times, in any order."""
+    """A measurement that can be repeated. `run` may be called any number of times, in any order."""
 
     @property
     def name(self) -> str:
-        """One word or two; unique within the suite."""
+        """One or two words; unique within the suite."""
 
     @property
     def measures(self) -> str:
-        """A sentence for people: what is timed, from when to when, and what the contenders are."""
+        """A sentence for people: what is timed, from when to when, and who the contenders are."""
 
     @property
     def unit(self) -> str:
@@ -54,22 +54,22 @@ class Benchmark(Protocol):
 
     @property
     def contenders(self) -> Sequence[str]:
-        """Their names, in the order in which they take turns."""
+        """The names of the contenders, in the order in which they run."""
 
     @property
     def pairs(self) -> Sequence[Pair]:
-        """Which of them are compared."""
+        """The contenders that are compared."""
 
     @property
     def tolerance(self) -> float:
-        """By how much, relative to the larger one, the outcomes of a pair may differ."""
+        """The allowed difference between the outcomes of a pair, relative to the larger one."""
 
     def run(self, contender: str, folder: Path) -> Sample:
         """Measures one contender once.
 
         Args:
             contender: one of `contenders`.
-            folder: new and empty, on a real disk; whatever is in it is dropped afterwards.
+            folder: new and empty, on a real disk; its content is deleted afterwards.
         Raises:
             ChildFailed: a process of the contender failed; the message holds the end of its log.
         """

@@ -1,4 +1,4 @@
-"""What has changed from one report to another: only ratios to the peer are compared, which travel between machines and loads better than times do."""
+"""What has changed from one report to another: only ratios to the peer are compared, which are more comparable between machines and loads than times are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Key = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Change:
-    """How many times as fast as the peer ours was, and is."""
+    """How many times as fast as the peer ours was in the old report, and is in the new one."""
 
     key: Key
     old: Spread
@@ -22,24 +22,33 @@ class Change:
 
     @property
     def factor(self) -> float:
-        """Above 1: ours has gained on the peer."""
+        """The quotient of both ratios; above 1, ours has become faster relative to the peer."""
         return self.new.median / self.old.median
 
     @property
     def verdict(self) -> str:
-        """A change is one only where the rounds of the two reports do not overlap."""
-        return "faster" if self.new.low > self.old.high else "slower" if self.new.high < self.old.low else "within the noise"
+        """The verdict; it is a change only if the rounds of the two reports do not overlap."""
+        return (
+            "faster"
+            if self.new.low > self.old.high
+            else "slower"
+            if self.new.high < self.old.low
+            else "within the noise"
+        )
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """Of all pairs that both reports have, in the order of the new one."""
+    """The changes of all pairs that both reports have, in the order of the new one."""
     before, now = _speedups(old), _speedups(new)
     return [Change(key, before[key], spread) for key, spread in now.items() if key in before]
 
 
 def render(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Both machines, the changes, and the pairs that only one report has."""
-    rows = [[*change.key, _told(change.old), _told(change.new), number(change.factor), change.verdict] for change in changes(old, new)]
+    """The comparison as Markdown: both machines, the changes, and the pairs that only one report has."""
+    rows = [
+        [*change.key, _told(change.old), _told(change.new), number(change.factor), change.verdict]
+        for change in changes(old, new)
+    ]
     parts = [
         f"Old: {where(old['machine'])}",
         f"New: {where(new['machine'])}",
@@ -57,7 +66,9 @@ def _told(spread: Spread) -> str:
 
 def _speedups(report: dict[str, Any]) -> dict[Key, Spread]:
     return {
-        (result["suite"], result["benchmark"], pair["ours"], pair["peer"]): Spread(pair["median"], pair["mad"], pair["low"], pair["high"])
+        (result["suite"], result["benchmark"], pair["ours"], pair["peer"]): Spread(
+            pair["median"], pair["mad"], pair["low"], pair["high"]
+        )
         for result in report["results"]
         for pair in result["speedups"]
     }

@@ -1,4 +1,4 @@
-"""Where and with what something was measured."""
+"""The machine and the software that something was measured with."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _first(file: str, pattern: str) -> str:
 
 
 def _commit(workspace: Path | None) -> str:
-    """With + behind it where files differ from it."""
+    """The commit, with a + if files differ from it."""
     if workspace is None:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""`./bazelw run //tools/bench`: speed of Pangea beside that of its peers, measured in turn on this machine."""
+"""`./bazelw run //tools/bench`: the speed of Pangea compared with its peers, measured alternately on this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tools.bench.suites.registry import SUITES
 
 
 def run_suites(names: tuple[str, ...], rounds: int, quick: bool, folder: Path) -> Iterator[Result]:
-    """Measures all benchmarks of these suites; files go below `folder`, and what is measured now to standard error."""
+    """Measures all benchmarks of these suites; files go below `folder`, and progress to standard error."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="running-") as place:
         for name in names:
             for benchmark in SUITES[name](quick):
@@ -30,7 +30,7 @@ def run_suites(names: tuple[str, ...], rounds: int, quick: bool, folder: Path) -
 
 
 def write(report: dict[str, Any], output: Path, name: str) -> str:
-    """Writes the report as NAME.json and NAME.md; gives the second."""
+    """Writes the report as NAME.json and NAME.md; returns the second."""
     text = markdown.render(report)
     (output / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
     (output / f"{name}.md").write_text(text)
@@ -39,18 +39,41 @@ def write(report: dict[str, Any], output: Path, name: str) -> str:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("suites", nargs=-1, type=click.Choice(list(SUITES)))
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), default=None, help="Folder for TIME.json and TIME.md.  [default: bench-results of the workspace]")
-@click.option("--rounds", type=click.IntRange(1), default=None, help="In each of which every contender has its turn.  [default: 5; 1 with --quick]")
-@click.option("--quick", is_flag=True, help="Tiny sizes, and one benchmark of each kind: shows that everything works, not how fast.")
-@click.option("--compare", "reports", nargs=2, type=click.Path(path_type=Path), metavar="OLD.json NEW.json", help="Measure nothing; show what has changed between two reports.")
-def main(suites: tuple[str, ...], output: Path | None, rounds: int | None, quick: bool, reports: tuple[Path, Path] | None) -> None:
-    """Measure Pangea and its peers in turn, and tell how many times as fast each is.
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder for TIME.json and TIME.md.  [default: bench-results of the workspace]",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=None,
+    help="Number of rounds, in each of which every contender runs once.  [default: 5; 1 with --quick]",
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Tiny sizes, and one benchmark of each kind: shows that everything works, not how fast it is.",
+)
+@click.option(
+    "--compare",
+    "reports",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    metavar="OLD.json NEW.json",
+    help="Measure nothing; show what has changed between two reports.",
+)
+def main(
+    suites: tuple[str, ...], output: Path | None, rounds: int | None, quick: bool, reports: tuple[Path, Path] | None
+) -> None:
+    """Measure Pangea and its peers alternately, and report how many times as fast Pangea is.
 
     SUITES: what to measure; everything if none is named.
     """
     if reports is not None:
         if suites:
-            raise click.UsageError("--compare measures nothing; name no suites beside it")
+            raise click.UsageError("--compare measures nothing; do not name suites with it")
         click.echo(compare.render(*(_read(caller_folder() / file) for file in reports)), nl=False)
         return
     workspace = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
@@ -62,7 +85,7 @@ def main(suites: tuple[str, ...], output: Path | None, rounds: int | None, quick
     try:
         for result in run_suites(suites or tuple(SUITES), rounds or (1 if quick else 5), quick, folder):
             results.append(result)
-            # Whoever ends it early keeps what has been measured.
+            # An interrupted run keeps what has been measured.
             text = write(as_json(where, results), folder, name)
     except (ChildFailed, DifferentWork) as error:
         sys.exit(f"bench: {error}")

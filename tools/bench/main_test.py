@@ -39,14 +39,18 @@ def test_everything_is_measured_five_times_by_default(asked: list[tuple[str, boo
     ended = CliRunner().invoke(program.main, [])
     assert ended.exit_code == 0, ended.output
     assert asked == [(name, False) for name in SUITES]
-    assert [len(contender["values"]) for result in written(tmp_path / "bench-results") for contender in result["contenders"]] == [5] * 2 * len(SUITES)
+    assert [
+        len(contender["values"]) for result in written(tmp_path / "bench-results") for contender in result["contenders"]
+    ] == [5] * 2 * len(SUITES)
 
 
 def test_chosen_suites_quick_and_rounds(asked: list[tuple[str, bool]], tmp_path: Path) -> None:
     ended = CliRunner().invoke(program.main, ["ledger", "data", "--quick", "--rounds", "2"])
     assert ended.exit_code == 0, ended.output
     assert asked == [("ledger", True), ("data", True)]
-    assert [(result["suite"], len(result["contenders"][0]["values"])) for result in written(tmp_path / "bench-results")] == [("ledger", 2), ("data", 2)]
+    assert [
+        (result["suite"], len(result["contenders"][0]["values"])) for result in written(tmp_path / "bench-results")
+    ] == [("ledger", 2), ("data", 2)]
     assert "| slower" in ended.stdout
     assert "round 2 of 2: theirs" in ended.stderr
 
@@ -72,15 +76,21 @@ def test_a_report_tells_where_it_was_measured(asked: list[tuple[str, bool]], tmp
     assert all(load >= 0 for load in report["results"][0]["loads"])
 
 
-def test_contenders_that_differ_end_it_without_a_file(asked: list[tuple[str, bool]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "SUITES", {"data": lambda _quick: [Tally({"ours": samples(1.0), "theirs": samples(1.0, work=3)})]})
+def test_contenders_that_differ_end_it_without_a_file(
+    asked: list[tuple[str, bool]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        program, "SUITES", {"data": lambda _quick: [Tally({"ours": samples(1.0), "theirs": samples(1.0, work=3)})]}
+    )
     ended = CliRunner().invoke(program.main, ["--quick"])
     assert ended.exit_code == 1
     assert "units of work" in ended.output
     assert list((tmp_path / "bench-results").iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["--rounds", "0"], ["train", "--compare", "a", "b"], ["--compare", "a"]])
+@pytest.mark.parametrize(
+    "arguments", [["nothing"], ["--rounds", "0"], ["train", "--compare", "a", "b"], ["--compare", "a"]]
+)
 def test_what_makes_no_sense_is_refused(asked: list[tuple[str, bool]], arguments: list[str]) -> None:
     ended = CliRunner().invoke(program.main, arguments)
     assert ended.exit_code == 2
@@ -98,9 +108,17 @@ def test_two_reports_are_compared_and_nothing_is_measured(asked: list[tuple[str,
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [(None, "No such file"), ("{}", "not a report of this build"), ("[", "not a report of this build"), ("[1]", "not a report of this build")]
+    ("text", "why"),
+    [
+        (None, "No such file"),
+        ("{}", "not a report of this build"),
+        ("[", "not a report of this build"),
+        ("[1]", "not a report of this build"),
+    ],
 )
-def test_what_is_no_report_is_refused(asked: list[tuple[str, bool]], tmp_path: Path, text: str | None, why: str) -> None:
+def test_what_is_no_report_is_refused(
+    asked: list[tuple[str, bool]], tmp_path: Path, text: str | None, why: str
+) -> None:
     if text is not None:
         (tmp_path / "report.json").write_text(text)
     ended = CliRunner().invoke(program.main, ["--compare", "report.json", "report.json"])

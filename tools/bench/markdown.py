@@ -1,4 +1,4 @@
-"""A report as Markdown. Losses are shown as wins are."""
+"""A report as Markdown. Results in favour of the peer are shown like those in favour of ours."""
 
 from __future__ import annotations
 
@@ -7,31 +7,46 @@ from typing import Any
 
 
 def render(report: dict[str, Any]) -> str:
-    """Of a report as `report.as_json` makes it: where it was measured, all ratios, and what each contender reached."""
+    """A report of `report.as_json` as Markdown: the machine, all ratios, and the results of each contender."""
     results = report["results"]
-    parts = [f"# Benchmarks of {report['machine']['time']}", where(report["machine"]), "## How many times as fast as its peer", ratios(results)]
+    parts = [
+        f"# Benchmarks of {report['machine']['time']}",
+        where(report["machine"]),
+        "## How many times as fast as its peer",
+        ratios(results),
+    ]
     return "\n\n".join([*parts, *(_benchmark(result) for result in results)]) + "\n"
 
 
 def where(machine: dict[str, Any]) -> str:
-    """The machine, its load, and what was measured on it, in a sentence."""
+    """A sentence about the machine, its load, and the software that was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     hardware = f"{machine['processor']} ({machine['vector_instructions']}), {machine['cores']} cores, {machine['memory_kib'] / (1 << 20):.0f} GiB of memory"
     return f"{hardware}, load average {machine['load']:.2f} at the start; {versions}; commit {machine['commit'] or 'unknown'}."
 
 
 def ratios(results: Sequence[dict[str, Any]]) -> str:
-    """A row for each pair: above 1 ours is faster."""
+    """One row for each pair; above 1 ours is faster."""
     rows = []
     for result in results:
         for pair in result["speedups"]:
             span = f"{number(pair['low'])} to {number(pair['high'])}"
-            rows.append([result["suite"], result["benchmark"], pair["ours"], pair["peer"], number(pair["median"]), span, verdict(pair["low"], pair["high"])])
+            rows.append(
+                [
+                    result["suite"],
+                    result["benchmark"],
+                    pair["ours"],
+                    pair["peer"],
+                    number(pair["median"]),
+                    span,
+                    verdict(pair["low"], pair["high"]),
+                ]
+            )
     return table(["suite", "benchmark", "ours", "peer", "ratio", "range", "ours is"], rows)
 
 
 def verdict(low: float, high: float) -> str:
-    """Who is faster, or `even` where some rounds say this and some that."""
+    """Who is faster, or `even` if the rounds disagree."""
     return "faster" if low > 1 else "slower" if high < 1 else "even"
 
 
@@ -39,7 +54,15 @@ def _benchmark(result: dict[str, Any]) -> str:
     rows = []
     for contender in result["contenders"]:
         details = ", ".join(f"{name} {number(value)}" for name, value in contender["details"].items())
-        rows.append([contender["name"], number(contender["median"]), number(contender["mad"]), f"{number(contender['low'])} to {number(contender['high'])}", details])
+        rows.append(
+            [
+                contender["name"],
+                number(contender["median"]),
+                number(contender["mad"]),
+                f"{number(contender['low'])} to {number(contender['high'])}",
+                details,
+            ]
+        )
     begin, end = result["loads"]
     rounds = len(result["contenders"][0]["values"])
     better = "more" if result["more_is_better"] else "less"
@@ -49,12 +72,14 @@ def _benchmark(result: dict[str, Any]) -> str:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Columns as wide as what is in them, for those who read the source."""
+    """A table whose columns are as wide as their content, for people who read the source."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = [header, ["-" * width for width in widths], *rows]
-    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )
 
 
 def number(value: float) -> str:
-    """With three digits that say something."""
+    """A number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -8,12 +8,16 @@ from tools.bench.rounds import measure
 from tools.bench.tallies import MACHINE, Tally, samples
 
 
-@pytest.mark.parametrize(("low", "high", "word"), [(1.01, 2.0, "faster"), (0.4, 0.99, "slower"), (0.99, 2.0, "even"), (0.4, 1.01, "even")])
+@pytest.mark.parametrize(
+    ("low", "high", "word"), [(1.01, 2.0, "faster"), (0.4, 0.99, "slower"), (0.99, 2.0, "even"), (0.4, 1.01, "even")]
+)
 def test_only_rounds_that_agree_make_a_winner(low: float, high: float, word: str) -> None:
     assert verdict(low, high) == word
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.012345, "0.0123"), (1.5, "1.5"), (99.44, "99.4"), (123456.7, "123,457"), (0.0, "0")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.012345, "0.0123"), (1.5, "1.5"), (99.44, "99.4"), (123456.7, "123,457"), (0.0, "0")]
+)
 def test_numbers_have_three_digits_that_say_something(value: float, text: str) -> None:
     assert number(value) == text
 
@@ -23,17 +27,24 @@ def test_columns_are_as_wide_as_what_is_in_them() -> None:
 
 
 def test_a_loss_is_told_like_a_win(tmp_path: Path) -> None:
-    result = measure("train", Tally({"ours": samples(10.0, 12.0), "theirs": samples(20.0, 30.0)}), 2, tmp_path, lambda _turn: None)
+    result = measure(
+        "train", Tally({"ours": samples(10.0, 12.0), "theirs": samples(20.0, 30.0)}), 2, tmp_path, lambda _turn: None
+    )
     lines = render(as_json(MACHINE, [result])).splitlines()
     assert "| train | tally     | ours | theirs | 0.45  | 0.4 to 0.5 | slower  |" in lines
     assert "| theirs    | 25     | 5   | 20 to 30 | ms 41.7             |" in lines
     assert "## train: tally (steps/s, more is better)" in lines
-    assert "Some processor (AVX2), 2 cores, 8 GiB of memory, load average 0.50 at the start; torch 2.6.0; commit 0123456789ab." in lines
+    assert (
+        "Some processor (AVX2), 2 cores, 8 GiB of memory, load average 0.50 at the start; torch 2.6.0; commit 0123456789ab."
+        in lines
+    )
     assert any(line.startswith("Nothing. Rounds: 2; load average ") for line in lines)
 
 
 def test_the_report_has_every_value(tmp_path: Path) -> None:
-    result = measure("train", Tally({"ours": samples(10.0, 12.0), "theirs": samples(20.0, 30.0)}), 2, tmp_path, lambda _turn: None)
+    result = measure(
+        "train", Tally({"ours": samples(10.0, 12.0), "theirs": samples(20.0, 30.0)}), 2, tmp_path, lambda _turn: None
+    )
     report = as_json(MACHINE, [result])
     [told] = report["results"]
     assert report["machine"] == MACHINE
@@ -49,4 +60,6 @@ def test_the_report_has_every_value(tmp_path: Path) -> None:
         "outcomes": [1.0, 1.0],
         "details": {"ms": pytest.approx(125 / 3)},
     }
-    assert told["speedups"] == [{"ours": "ours", "peer": "theirs", "median": 0.45, "mad": pytest.approx(0.05), "low": 0.4, "high": 0.5}]
+    assert told["speedups"] == [
+        {"ours": "ours", "peer": "theirs", "median": 0.45, "mad": pytest.approx(0.05), "low": 0.4, "high": 0.5}
+    ]

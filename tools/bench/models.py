@@ -16,7 +16,7 @@ Loss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make a model, the mean loss over a batch, and what trains it."""
+    """How to make a model, its mean loss over a batch, and its optimizer."""
 
     model: Callable[[], nn.Module]
     loss: Loss
@@ -25,12 +25,21 @@ class Recipe:
 
 def _mlp() -> nn.Module:
     """5.82 million parameters: much to exchange for little to compute."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(784, 2048), nn.ReLU(), nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 10))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 2048), nn.ReLU(), nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 10)
+    )
 
 
 def _cnn() -> nn.Module:
     """0.02 million parameters: little to exchange for much to compute."""
-    features = [nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    features = [
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    ]
     return nn.Sequential(*features, nn.Flatten(), nn.Linear(32 * 49, 10))
 
 
@@ -46,5 +55,7 @@ RECIPES = {
     "mlp": Recipe(_mlp, _classes, _momentum),
     "cnn": Recipe(_cnn, _classes, _momentum),
     "digits": Recipe(digits.build_model, _classes, lambda model: torch.optim.AdamW(model.parameters(), lr=2e-3)),
-    "characters": Recipe(characters.Characters, characters.loss_of, lambda model: torch.optim.AdamW(model.parameters(), lr=1e-3)),
+    "characters": Recipe(
+        characters.Characters, characters.loss_of, lambda model: torch.optim.AdamW(model.parameters(), lr=1e-3)
+    ),
 }

@@ -1,4 +1,4 @@
-"""Starts the programs that are timed, and reads what they say."""
+"""Starts the programs that are timed, and reads their answers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import Any
 from pangea.places import python_environment
 from pangea.services.child import Child, wait_for
 
-# Gloo shall neither look up this machine's name nor choose an interface.
+# Gloo must neither look up the name of this machine nor choose an interface.
 _ENVIRONMENT = {"GLOO_SOCKET_IFNAME": "lo"}
-# Whoever takes longer hangs.
+# A program that takes longer hangs.
 PATIENCE_SECONDS = 600.0
 
 
-def start(program: str, folder: Path, rank: int, job: Mapping[str, Any], through: Sequence[str] = (), **environment: str) -> Child:
+def start(
+    program: str, folder: Path, rank: int, job: Mapping[str, Any], through: Sequence[str] = (), **environment: str
+) -> Child:
     """Starts `programs/PROGRAM.py` with its job as a JSON file.
 
     Args:
@@ -44,7 +46,7 @@ def command(name: str, folder: Path, words: list[str], **environment: str) -> Ch
 
 
 def results(folder: Path, children: list[Child]) -> list[dict[str, Any]]:
-    """Waits for the end of all, and gives what each wrote.
+    """Waits until all have exited, and returns what each wrote.
 
     Raises:
         ChildFailed: as `wait_ended`.
@@ -54,13 +56,20 @@ def results(folder: Path, children: list[Child]) -> list[dict[str, Any]]:
 
 
 def wait_ended(children: list[Child]) -> None:
-    """Waits until all have ended well.
+    """Waits until all have exited successfully.
 
     Raises:
         ChildFailed: with the end of the log of the one that failed or hangs. The others are stopped.
     """
     try:
-        wait_for(lambda: True if any(child.exit_code() for child in children) or all(child.exit_code() == 0 for child in children) else None, PATIENCE_SECONDS)
+        wait_for(
+            lambda: (
+                True
+                if any(child.exit_code() for child in children) or all(child.exit_code() == 0 for child in children)
+                else None
+            ),
+            PATIENCE_SECONDS,
+        )
         for child in children:
             if child.exit_code():
                 raise child.failure()

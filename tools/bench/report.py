@@ -10,7 +10,7 @@ from tools.bench.rounds import Result
 
 
 def as_json(machine: dict[str, Any], results: list[Result]) -> dict[str, Any]:
-    """All that was measured: every value of every round, and the figures that are drawn from them."""
+    """Everything that was measured: every value of every round, and the figures that are derived from them."""
     return {"machine": machine, "results": [_result(result) for result in results]}
 
 
@@ -34,5 +34,7 @@ def _result(result: Result) -> dict[str, Any]:
             }
             for contender in benchmark.contenders
         ],
-        "speedups": [{**dataclasses.asdict(pair), **dataclasses.asdict(result.speedup(pair))} for pair in benchmark.pairs],
+        "speedups": [
+            {**dataclasses.asdict(pair), **dataclasses.asdict(result.speedup(pair))} for pair in benchmark.pairs
+        ],
     }

@@ -1,4 +1,4 @@
-"""Lets the contenders of a benchmark take turns (A B A B ...), and sees to it that they did the same work."""
+"""Runs the contenders of a benchmark alternately (A B A B ...), and verifies that they did the same work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.bench.figures import Spread, speedups, spread
 
 
 class DifferentWork(RuntimeError):
-    """Two contenders did not do the same, so their speeds say nothing."""
+    """Two contenders did not do the same work, so their speeds cannot be compared."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Result:
     """A benchmark that was run.
 
     Attributes:
-        suite: to which it belongs.
-        loads: load average of one minute at its start and at its end; the second holds what the benchmark itself did.
-        samples: of each contender, by round.
+        suite: the suite that it belongs to.
+        loads: load average of one minute at its start and at its end; the second includes the benchmark itself.
+        samples: those of each contender, by round.
     """
 
     suite: str
@@ -32,12 +32,14 @@ class Result:
     samples: dict[str, list[Sample]]
 
     def values(self, contender: str) -> list[float]:
-        """In the benchmark's unit, by round."""
+        """The values of a contender in the benchmark's unit, by round."""
         return [sample.value for sample in self.samples[contender]]
 
     def speedup(self, pair: Pair) -> Spread:
         """How many times as fast ours is as the peer, over the rounds."""
-        return spread(speedups(self.values(pair.ours), self.values(pair.peer), more_is_better=self.benchmark.more_is_better))
+        return spread(
+            speedups(self.values(pair.ours), self.values(pair.peer), more_is_better=self.benchmark.more_is_better)
+        )
 
     def details(self, contender: str) -> dict[str, float]:
         """Medians over the rounds."""
@@ -51,9 +53,9 @@ def measure(suite: str, benchmark: Benchmark, rounds: int, folder: Path, on_turn
     Args:
         rounds: at least 1.
         folder: for files; what a turn leaves is removed before the next one.
-        on_turn: is told what is measured now.
+        on_turn: called with a description of what is measured next.
     Raises:
-        DifferentWork: naming who did what.
+        DifferentWork: naming what each contender did.
         ChildFailed: as `Benchmark.run`.
     """
     load = os.getloadavg()[0]
@@ -72,9 +74,13 @@ def measure(suite: str, benchmark: Benchmark, rounds: int, folder: Path, on_turn
 
 def check_same_work(benchmark: Benchmark, pair: Pair, ours: Sample, peer: Sample) -> None:
     """Raises:
-    DifferentWork: the amount of work differs, or what came out of it by more than the tolerance.
+    DifferentWork: the amount of work differs, or the outcome differs by more than the tolerance.
     """
     if ours.work != peer.work:
-        raise DifferentWork(f"{benchmark.name}: {pair.ours} did {ours.work} units of work and {pair.peer} {peer.work}; make the two of one size")
+        raise DifferentWork(
+            f"{benchmark.name}: {pair.ours} did {ours.work} units of work and {pair.peer} {peer.work}; give both the same size"
+        )
     if not abs(ours.outcome - peer.outcome) <= benchmark.tolerance * max(abs(ours.outcome), abs(peer.outcome)):
-        raise DifferentWork(f"{benchmark.name}: {ours.outcome} came out of {pair.ours} and {peer.outcome} of {pair.peer}, further apart than {benchmark.tolerance:.3%}")
+        raise DifferentWork(
+            f"{benchmark.name}: {pair.ours} got {ours.outcome} and {pair.peer} got {peer.outcome}, which differ by more than {benchmark.tolerance:.3%}"
+        )

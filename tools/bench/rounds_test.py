@@ -24,14 +24,18 @@ def test_contenders_take_turns_in_every_round(tmp_path: Path) -> None:
 
 def test_ratios_are_taken_round_by_round(tmp_path: Path) -> None:
     # The machine was half as fast in the second round; the ratio is not touched by it.
-    result = measure("some", Tally({"a": samples(20.0, 10.0, 22.0), "b": samples(10.0, 5.0, 10.0)}), 3, tmp_path, nothing)
+    result = measure(
+        "some", Tally({"a": samples(20.0, 10.0, 22.0), "b": samples(10.0, 5.0, 10.0)}), 3, tmp_path, nothing
+    )
     assert result.values("b") == [10.0, 5.0, 10.0]
     assert result.speedup(Pair("a", "b")) == Spread(median=2.0, mad=0.0, low=2.0, high=2.2)
     assert result.details("a") == {"ms": 50.0}
 
 
 def test_less_is_better_turns_the_ratio_round(tmp_path: Path) -> None:
-    result = measure("some", Tally({"a": samples(20.0), "b": samples(10.0)}, more_is_better=False), 1, tmp_path, nothing)
+    result = measure(
+        "some", Tally({"a": samples(20.0), "b": samples(10.0)}, more_is_better=False), 1, tmp_path, nothing
+    )
     assert result.speedup(Pair("a", "b")).median == 0.5
 
 

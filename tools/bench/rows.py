@@ -1,4 +1,4 @@
-"""Data to measure with: made once, the same bytes each time."""
+"""The data for measurements: generated once, with the same bytes each time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def decimals_csv(file: Path, rows: int, columns: int) -> None:
     """Rows of numbers from 0 to 1 with four decimals, and a label."""
     random = numpy.random.default_rng(0)
     values, labels = random.random((rows, columns)), random.integers(0, CLASSES, rows)
-    _write(file, [",".join([*(f"{value:.4f}" for value in row), str(label)]) for row, label in zip(values, labels, strict=True)])
+    _write(
+        file,
+        [",".join([*(f"{value:.4f}" for value in row), str(label)]) for row, label in zip(values, labels, strict=True)],
+    )
 
 
 def text(file: Path, characters: int) -> None:

@@ -1,4 +1,4 @@
-"""One suite at a tiny size, with real processes: that the figures are there, and that ours and the peer did the same; not how fast."""
+"""Runs one suite at a tiny size with real processes: the figures exist, and ours and the peer did the same work; speed is not asserted."""
 
 import math
 import os
@@ -9,7 +9,7 @@ import pytest
 from tools.bench.rounds import measure
 from tools.bench.suites.registry import SUITES
 
-# What each suite has to tell about, whoever changes it.
+# What each suite has to report, even after changes.
 FIGURES = {
     "train": {"digits, whole job": 1, "cnn": 1},
     "shards": {"digits": 2},

@@ -1,4 +1,4 @@
-"""For the tests of this folder: a benchmark that counts instead of measuring, and a machine to measure on."""
+"""Helpers for the tests of this folder: a benchmark that counts instead of measuring, and a machine to measure on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MACHINE = {
 
 @dataclass
 class Tally:
-    """Gives each contender the samples that it was made with, in turn, and writes down who was asked."""
+    """Returns the prepared samples of each contender in order, and records which contender was asked."""
 
     given: dict[str, list[Sample]]
     more_is_better: bool = True
@@ -34,17 +34,17 @@ class Tally:
 
     @property
     def contenders(self) -> Sequence[str]:
-        """Those that have samples."""
+        """The contenders that have samples."""
         return list(self.given)
 
     @property
     def pairs(self) -> Sequence[Pair]:
-        """The first against each other one."""
+        """The first contender paired with each of the others."""
         first, *others = self.given
         return [Pair(first, other) for other in others]
 
     def run(self, contender: str, folder: Path) -> Sample:
-        """The next of its samples."""
+        """The next sample of a contender."""
         assert list(folder.iterdir()) == [], "a turn begins with an empty folder"
         (folder / "left").write_text("by an earlier turn")
         self.asked.append(contender)

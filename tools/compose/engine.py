@@ -1,4 +1,4 @@
-"""Which container engine this machine has."""
+"""Finds the container engine of this machine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ class NoEngine(RuntimeError):
 
 
 def _answers(*command: str) -> bool:
-    """Whether a command is there and works. Where only docker's client is installed, it answers with an error."""
+    """Whether a command exists and works. If only the docker client is installed, it answers with an error."""
     if shutil.which(command[0]) is None:
         return False
     return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def find_engine(wanted: str = "") -> str:
-    """The wanted engine, or the first that answers: podman, then docker. tools/images hands images to engines in the same order, so that both mean the same one.
+    """The wanted engine, or the first that answers: podman, then docker. tools/images tries the engines in the same order, so that both choose the same one.
 
     Raises:
         NoEngine: it does not answer.
@@ -29,14 +29,26 @@ def find_engine(wanted: str = "") -> str:
     if wanted in ("", "docker") and _answers("docker", "info"):
         return "docker"
     if wanted:
-        raise NoEngine(f"PANGEA_ENGINE names {wanted}, and `{wanted} info` does not answer; start it, or name podman or docker")
-    raise NoEngine("no container engine of this machine answers, neither `podman info` nor `docker info`; on Debian: apt-get install podman runc")
+        raise NoEngine(
+            f"PANGEA_ENGINE names {wanted}, and `{wanted} info` does not answer; start it, or name podman or docker"
+        )
+    raise NoEngine(
+        "no container engine of this machine answers, neither `podman info` nor `docker info`; on Debian: apt-get install podman runc"
+    )
 
 
-# Where podman looks for its helpers, and what gives names to containers, by the backend of its networks: file and package.
+# Where podman looks for its helpers, and which helper resolves the names of containers, by network backend: file and package.
 _HELPERS = {
-    "netavark": ("aardvark-dns", "aardvark-dns", ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman")),
-    "cni": ("dnsname", "golang-github-containernetworking-plugin-dnsname", ("/usr/local/libexec/cni", "/usr/libexec/cni", "/usr/local/lib/cni", "/usr/lib/cni", "/opt/cni/bin")),
+    "netavark": (
+        "aardvark-dns",
+        "aardvark-dns",
+        ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman"),
+    ),
+    "cni": (
+        "dnsname",
+        "golang-github-containernetworking-plugin-dnsname",
+        ("/usr/local/libexec/cni", "/usr/libexec/cni", "/usr/local/lib/cni", "/usr/lib/cni", "/opt/cni/bin"),
+    ),
 }
 
 
@@ -47,17 +59,17 @@ def _asked(*command: str) -> str:
 
 
 def check_names(engine: str, root: Path = Path("/")) -> None:
-    """Looks whether containers find each other by their names. Docker always can; podman needs a helper, which is a package of its own.
+    """Checks that containers find each other by name. Docker always can; podman needs a helper from a separate package.
 
     Args:
         engine: that is asked.
         root: below which podman's folders are.
     Raises:
-        NoEngine: they would not: workers would start again and again, and never reach a service.
+        NoEngine: they cannot: workers would restart repeatedly, and never reach a service.
     """
     if engine != "podman":
         return
-    # Newer releases say where they have found it.
+    # Newer releases report where they have found it.
     if _asked("podman", "info", "--format", "{{.Host.NetworkBackendInfo.DNS.Path}}"):
         return
     backend = _asked("podman", "info", "--format", "{{.Host.NetworkBackend}}")
@@ -71,11 +83,13 @@ def check_names(engine: str, root: Path = Path("/")) -> None:
 
 
 def check_compose(engine: str) -> None:
-    """Looks whether the engine can run a stack. podman-compose is in our locks.
+    """Checks that the engine can run a stack. podman-compose is in our locks.
 
     Raises:
-        NoEngine: docker has no compose plugin, or podman gives no names to containers.
+        NoEngine: docker has no compose plugin, or podman cannot resolve the names of containers.
     """
     check_names(engine)
     if engine == "docker" and not _answers("docker", "compose", "version"):
-        raise NoEngine("docker of this machine has no compose plugin: `docker compose version` fails; install the plugin, or podman and runc")
+        raise NoEngine(
+            "docker of this machine has no compose plugin: `docker compose version` fails; install the plugin, or podman and runc"
+        )

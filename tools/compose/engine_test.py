@@ -1,4 +1,4 @@
-"""Which engine is taken, with programs that answer like the real ones."""
+"""The choice of an engine, with programs that answer like the real ones."""
 
 from __future__ import annotations
 
@@ -57,11 +57,23 @@ def test_an_engine_with_a_compose_tool_is_taken(folder: Path) -> None:
 
 def podman(folder: Path, backend: str, dns: str) -> None:
     """One that has these networks, and says (newer ones) where its name service is; older ones do not know the question."""
-    program(folder, "podman", f'case "$*" in *DNS.Path*) [ -n "{dns}" ] && echo {dns};; *NetworkBackend*) echo {backend};; esac')
+    program(
+        folder,
+        "podman",
+        f'case "$*" in *DNS.Path*) [ -n "{dns}" ] && echo {dns};; *NetworkBackend*) echo {backend};; esac',
+    )
 
 
-@pytest.mark.parametrize(("backend", "helper", "package"), [("netavark", "aardvark-dns", "aardvark-dns"), ("cni", "dnsname", "golang-github-containernetworking-plugin-dnsname")])
-def test_a_podman_whose_containers_have_no_names_is_refused_with_what_to_install(folder: Path, backend: str, helper: str, package: str) -> None:
+@pytest.mark.parametrize(
+    ("backend", "helper", "package"),
+    [
+        ("netavark", "aardvark-dns", "aardvark-dns"),
+        ("cni", "dnsname", "golang-github-containernetworking-plugin-dnsname"),
+    ],
+)
+def test_a_podman_whose_containers_have_no_names_is_refused_with_what_to_install(
+    folder: Path, backend: str, helper: str, package: str
+) -> None:
     podman(folder, backend, "")
     with pytest.raises(NoEngine, match=f"need {helper}, .*apt-get install {package}"):
         check_names("podman", folder)

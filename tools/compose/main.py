@@ -1,6 +1,6 @@
-"""`./bazelw run //tools/compose -- up -d`: docker compose, or podman-compose where there is podman, over infra/docker-compose.yaml.
+"""`./bazelw run //tools/compose -- up -d`: docker compose, or podman-compose if there is podman, over infra/docker-compose.yaml.
 
-`-- engine` prints which engine that is; PANGEA_ENGINE names another. What stands behind `--` goes to it as it is: up, ps, logs, kill, down, and their options. The images come first: ./bazelw run //services/...:..._load, or `make images`.
+`-- engine` prints which engine that is; PANGEA_ENGINE names another one. Everything after `--` is passed on unchanged: up, ps, logs, kill, down, and their options. Load the images first: ./bazelw run //services/...:..._load, or `make images`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tools.compose.engine import NoEngine, check_compose, find_engine
 
 
 def main(arguments: list[str]) -> None:
-    """Does as the compose tool does; exits with 1 and a sentence if there is none."""
+    """Runs the compose tool with these arguments; exits with 1 and a sentence if there is none."""
     try:
         engine = find_engine(os.environ.get("PANGEA_ENGINE", ""))
         check_compose(engine)

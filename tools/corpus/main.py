@@ -1,4 +1,4 @@
-"""Makes a text for training out of the sources of the interpreter that runs this.
+"""Makes a training text from the sources of the interpreter that runs this program.
 
 In a build that is the locked interpreter of the toolchain, whose files are inputs of every action that uses it.
 """
@@ -19,13 +19,15 @@ def sources(library: Path, packages: list[str]) -> list[Path]:
     for package in packages:
         found = set((library / package).rglob("*.py"))
         if not found:
-            raise FileNotFoundError(f"{library} has no package {package} with Python files; name packages of the standard library, such as asyncio")
+            raise FileNotFoundError(
+                f"{library} has no package {package} with Python files; name packages of the standard library, such as asyncio"
+            )
         files |= found
     return sorted(files, key=lambda file: file.relative_to(library).as_posix())
 
 
 def corpus(library: Path, packages: list[str]) -> bytes:
-    """The files, one after another, gzipped without a time: the same bytes for the same files."""
+    """The files, concatenated and gzipped without a timestamp: the same bytes for the same files."""
     return gzip.compress(b"".join(file.read_bytes() for file in sources(library, packages)), mtime=0)
 
 

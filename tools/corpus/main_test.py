@@ -11,7 +11,13 @@ from tools.corpus.main import corpus, sources
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    for name, text in {"b/two.py": "2\n", "b/inner/one.py": "1\n", "a/__init__.py": "0\n", "a/data.txt": "not Python\n", "c/other.py": "not asked for\n"}.items():
+    for name, text in {
+        "b/two.py": "2\n",
+        "b/inner/one.py": "1\n",
+        "a/__init__.py": "0\n",
+        "a/data.txt": "not Python\n",
+        "c/other.py": "not asked for\n",
+    }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path

@@ -1,7 +1,7 @@
 """`./bazelw run //tools/dev:cache`: a remote cache for a team or CI, served by bazel-remote.
 
-Everyone who reaches it may read, only holders of a token may write. It listens on the loopback unless told otherwise, and beyond it only with TLS.
-docs/how-to/remote-cache.md tells how to use it.
+Everyone who can reach it may read, only holders of a token may write. It listens on the loopback by default, and on other addresses only with TLS.
+docs/how-to/remote-cache.md explains how to use it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ from tools.dev.settings import Cache, check, joined
 
 
 def _announce(cache: Cache) -> None:
-    """Tells on stdout where the cache is and what clients write."""
+    """Prints where the cache is, and what clients write into their settings."""
     names = tokens.writers(cache.writers_file)
-    click.echo(f"cache {cache.address}, at most {cache.max_size_gib} GiB in {cache.folder}; HTTP (/status, /metrics) on {joined(cache.host, cache.http_port)}")
+    click.echo(
+        f"cache {cache.address}, at most {cache.max_size_gib} GiB in {cache.folder}; HTTP (/status, /metrics) on {joined(cache.host, cache.http_port)}"
+    )
     click.echo("everyone who reaches it may read; user.bazelrc of a reader:")
     _indented(cache.reader_lines())
-    click.echo(f"may write: {', '.join(names)}" if names else "nobody may write yet; make a token: ./bazelw run //tools/dev:cache -- --add-writer NAME")
+    click.echo(
+        f"may write: {', '.join(names)}"
+        if names
+        else "nobody may write yet; make a token: ./bazelw run //tools/dev:cache -- --add-writer NAME"
+    )
 
 
 def _indented(lines: list[str]) -> None:
@@ -40,16 +46,32 @@ def _default_folder() -> Path:
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=_default_folder,
-    help="Where blobs and writers.htpasswd lie.  [default: ~/.cache/pangea/remote-cache]",
+    help="Folder of blobs and writers.htpasswd.  [default: ~/.cache/pangea/remote-cache]",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=9092, show_default=True, help="Port that Bazel uses (gRPC).")
-@click.option("--http-port", type=click.IntRange(1, 65535), default=9093, show_default=True, help="Port of /status and /metrics.")
-@click.option("--max-size", type=click.IntRange(1), default=20, show_default=True, help="GiB on disk; what was used longest ago goes first.")
-@click.option("--tls-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Certificate chain (PEM).")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=9092, show_default=True, help="Port that Bazel uses (gRPC)."
+)
+@click.option(
+    "--http-port", type=click.IntRange(1, 65535), default=9093, show_default=True, help="Port of /status and /metrics."
+)
+@click.option(
+    "--max-size",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="GiB on disk; the least recently used results are deleted first.",
+)
+@click.option(
+    "--tls-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Certificate chain (PEM)."
+)
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Its key (PEM).")
-@click.option("--add-writer", metavar="NAME", help="Make a token for NAME, print it once, and end; a running cache takes it at once.")
-@click.option("--remove-writer", metavar="NAME", help="End NAME's right to write, and end.")
+@click.option(
+    "--add-writer",
+    metavar="NAME",
+    help="Make a token for NAME, print it once, and exit; a running cache accepts it at once.",
+)
+@click.option("--remove-writer", metavar="NAME", help="Revoke NAME's right to write, and exit.")
 def main(
     program: Path,
     folder: Path,
@@ -64,7 +86,7 @@ def main(
 ) -> None:
     """Changes the writers, or becomes bazel-remote."""
     program = program.absolute()
-    # Paths are meant from where the user stands, not from where Bazel starts its programs.
+    # Paths are relative to the user's folder, not to the one in which Bazel starts its programs.
     if start := os.environ.get("BUILD_WORKING_DIRECTORY"):
         os.chdir(start)
     cache = Cache(folder.absolute(), host, port, http_port, max_size, tls_cert, tls_key)

@@ -1,4 +1,4 @@
-"""What the cache's command refuses, prints and starts."""
+"""What the command of the cache refuses, prints and starts."""
 
 from __future__ import annotations
 
@@ -75,6 +75,16 @@ def test_a_removed_writer_is_gone(tmp_path: Path) -> None:
     assert run(tmp_path, "--remove-writer=ci").exit_code == 1
 
 
-@pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.9.9.9", True), ("0.0.0.0", False), ("cache", False)])
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("127.9.9.9", True),
+        ("0.0.0.0", False),
+        ("cache", False),
+    ],
+)
 def test_loopback_is_told_from_the_rest(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback

@@ -1,4 +1,4 @@
-"""Settings of a cache: which are refused, how bazel-remote is started with them, and what its clients write."""
+"""Settings of a cache: which of them are refused, how bazel-remote is started with them, and what its clients need."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Cache:
 
     @property
     def address(self) -> str:
-        """What clients give as --remote_cache."""
+        """The value of --remote_cache for clients."""
         wildcard = self.host in ("0.0.0.0", "::")
         return f"{'grpcs' if self.tls_certificate else 'grpc'}://{joined(socket.getfqdn() if wildcard else self.host, self.port)}"
 
@@ -48,7 +48,11 @@ class Cache:
             "--access_log_level=none",
         ]
         if self.tls_certificate:
-            command += [f"--tls_cert_file={self.tls_certificate}", f"--tls_key_file={self.tls_key}", "--min_tls_version=1.2"]
+            command += [
+                f"--tls_cert_file={self.tls_certificate}",
+                f"--tls_key_file={self.tls_key}",
+                "--min_tls_version=1.2",
+            ]
         return command
 
     def reader_lines(self) -> list[str]:
@@ -57,11 +61,15 @@ class Cache:
 
     def writer_lines(self, name: str, token: str) -> list[str]:
         """Lines of a writer's user.bazelrc; the last one is the secret."""
-        return ["build --config=remote-cache-write", f"build --remote_cache={self.address}", f'build --remote_cache_header="authorization={tokens.authorization(name, token)}"']
+        return [
+            "build --config=remote-cache-write",
+            f"build --remote_cache={self.address}",
+            f'build --remote_cache_header="authorization={tokens.authorization(name, token)}"',
+        ]
 
 
 def check(cache: Cache) -> None:
-    """Refuses settings that would send tokens in the clear, or to nobody.
+    """Refuses settings that would send tokens in the clear, or that cannot work.
 
     Raises:
         click.UsageError: says what to do.
@@ -73,12 +81,12 @@ def check(cache: Cache) -> None:
     if cache.tls_certificate is None and not is_loopback(cache.host):
         raise click.UsageError(
             f"{cache.host} is not the loopback, and without TLS tokens and results would cross the network in the clear; give --tls-cert and --tls-key, "
-            "or leave out --host and put a proxy that ends TLS before it"
+            "or leave out --host and put a proxy that terminates TLS in front of it"
         )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Who may write to a cache: a file of names and hashed tokens in htpasswd form, which bazel-remote reads again whenever it changes."""
+"""The writers of a cache: a file of names and hashed tokens in htpasswd format, which bazel-remote reads again whenever it changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def writers(file: Path) -> list[str]:
 
 
 def add_writer(file: Path, name: str) -> str:
-    """Makes a token for a name, in place of one that it had.
+    """Makes a token for a name, replacing an earlier one.
 
     Returns:
         the token: 256 random bits. Only its hash is kept.
@@ -27,17 +27,17 @@ def add_writer(file: Path, name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
         raise ValueError(f"a writer's name has 1 to 64 letters, digits, dots, dashes and underscores, not {name!r}")
     token = secrets.token_urlsafe(32)
-    # Every request is checked against it, so it must be fast; a slow hash protects guessable passwords, and this is none.
+    # Every request is checked against it, so it must be fast; a slow hash protects guessable passwords, and a token is not guessable.
     digest = base64.b64encode(hashlib.sha1(token.encode()).digest()).decode()
     _write(file, {**_entries(file), name: "{SHA}" + digest})
     return token
 
 
 def remove_writer(file: Path, name: str) -> None:
-    """Ends a name's right to write.
+    """Revokes a name's right to write.
 
     Raises:
-        ValueError: nobody has that name.
+        ValueError: no writer has that name.
     """
     entries = _entries(file)
     if name not in entries:
@@ -47,13 +47,13 @@ def remove_writer(file: Path, name: str) -> None:
 
 
 def ensure(file: Path) -> None:
-    """Makes a file with no writers unless it is there."""
+    """Creates a file without writers if there is none."""
     if not file.exists():
         _write(file, {})
 
 
 def authorization(name: str, token: str) -> str:
-    """Value of the `authorization` header of a writer's requests."""
+    """The value of the `authorization` header in a writer's requests."""
     return "Basic " + base64.b64encode(f"{name}:{token}".encode()).decode()
 
 
@@ -63,7 +63,7 @@ def _entries(file: Path) -> dict[str, str]:
 
 
 def _write(file: Path, entries: dict[str, str]) -> None:
-    """Replaces the file whole, readable by its owner alone: a server that is running never sees half of it."""
+    """Replaces the file atomically, readable only for its owner: a running server never sees half of it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     staging = file.with_name(f".{file.name}.{os.getpid()}")
     with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:

@@ -1,4 +1,4 @@
-"""Tokens: shown once, kept as hashes, and gone when they are taken away."""
+"""Tokens are shown once, kept as hashes, and useless once they are revoked."""
 
 from __future__ import annotations
 

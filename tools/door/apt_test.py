@@ -22,7 +22,15 @@ def etc(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path
 
 
 def test_the_mirror_of_an_updated_machine_is_that_of_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apt, "_from_apt", lambda: ["https://mirror.example/debian-security/", "https://mirror.example/debian/", "https://other.example/tools/"])
+    monkeypatch.setattr(
+        apt,
+        "_from_apt",
+        lambda: [
+            "https://mirror.example/debian-security/",
+            "https://mirror.example/debian/",
+            "https://other.example/tools/",
+        ],
+    )
     assert apt.mirror() == "https://mirror.example/debian/"
 
 
@@ -32,13 +40,19 @@ def test_a_mirror_under_another_name_is_taken_before_the_security_one(monkeypatc
 
 
 def test_one_line_sources_are_read_without_comments_and_options(etc: pathlib.Path) -> None:
-    lines = ["# deb https://old.example/debian sid main", "deb-src https://source.example/debian sid main", "deb [arch=amd64] https://new.example/debian sid main"]
+    lines = [
+        "# deb https://old.example/debian sid main",
+        "deb-src https://source.example/debian sid main",
+        "deb [arch=amd64] https://new.example/debian sid main",
+    ]
     (etc / "sources.list").write_text("\n".join(lines))
     assert apt.mirror() == "https://new.example/debian"
 
 
 def test_deb822_sources_are_read(etc: pathlib.Path) -> None:
-    (etc / "sources.list.d" / "debian.sources").write_text("Types: deb\nURIs: https://new.example/debian-security https://new.example/debian/\nSuites: sid\n")
+    (etc / "sources.list.d" / "debian.sources").write_text(
+        "Types: deb\nURIs: https://new.example/debian-security https://new.example/debian/\nSuites: sid\n"
+    )
     assert apt.mirror() == "https://new.example/debian/"
 
 
@@ -59,7 +73,9 @@ def test_a_machine_without_apt_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path
         apt.mirror()
 
 
-def test_the_private_apt_touches_nothing_of_the_machines(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_the_private_apt_touches_nothing_of_the_machines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     monkeypatch.setattr(apt, "mirror", lambda: "https://mirror.example/debian")
     private = apt.Apt(tmp_path / "apt")
     private.prepare()
@@ -67,7 +83,9 @@ def test_the_private_apt_touches_nothing_of_the_machines(monkeypatch: pytest.Mon
     assert f'Dir "{tmp_path / "apt"}";' in private.conf.read_text().splitlines()
     assert (tmp_path / "apt/var/lib/dpkg/status").read_text() == ""
     sources = (tmp_path / "apt/etc/apt/sources.list").read_text().splitlines()
-    assert [line.split()[-3:] for line in sources] == [["https://mirror.example/debian", suite, "main"] for suite in apt.SUITES]
+    assert [line.split()[-3:] for line in sources] == [
+        ["https://mirror.example/debian", suite, "main"] for suite in apt.SUITES
+    ]
     assert private.environment()["APT_CONFIG"] == str(private.conf)
 
 

@@ -36,7 +36,11 @@ def examine(provision: Provision) -> list[dict[str, object]]:
     def find(name: str, value: object, good: bool | None = None) -> None:
         findings.append({"name": name, "value": value, "ok": good})
 
-    find("machine", f"{platform.system()} {platform.machine()}, kernel {platform.release()}", (platform.system(), platform.machine()) == ("Linux", "x86_64"))
+    find(
+        "machine",
+        f"{platform.system()} {platform.machine()}, kernel {platform.release()}",
+        (platform.system(), platform.machine()) == ("Linux", "x86_64"),
+    )
     find("python3", platform.python_version(), sys.version_info >= (3, 9))
     for program in ("apt-get", "dpkg-deb", "git"):
         find(program, shutil.which(program) or "missing", shutil.which(program) is not None)
@@ -50,7 +54,11 @@ def examine(provision: Provision) -> list[dict[str, object]]:
         bazel = _bazel(provision)
         find("Bazel", bazel, "cannot" not in bazel)
         problem = probe_sandbox(provision)
-        find("sandbox", "linux-sandbox, no network" if problem is None else f"linux-sandbox does not work: {problem}", problem is None)
+        find(
+            "sandbox",
+            "linux-sandbox, no network" if problem is None else f"linux-sandbox does not work: {problem}",
+            problem is None,
+        )
     else:
         find("Bazel", "not fetched yet; any other ./bazelw command fetches it")
     cores = len(os.sched_getaffinity(0))

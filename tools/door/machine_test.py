@@ -20,6 +20,8 @@ def test_run_is_found(words: str, position: int) -> None:
     assert run_position(words.split()) == position
 
 
-@pytest.mark.parametrize("words", ["", "--version", "build //run", "test run", "query -- run", "run --script_path=out.sh //:demo"])
+@pytest.mark.parametrize(
+    "words", ["", "--version", "build //run", "test run", "query -- run", "run --script_path=out.sh //:demo"]
+)
 def test_other_commands_are_bazels_alone(words: str) -> None:
     assert run_position(words.split()) is None

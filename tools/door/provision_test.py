@@ -64,7 +64,9 @@ def test_the_name_of_a_version_depends_on_every_input() -> None:
     assert len({key(b"a", b"b"), key(b"ab"), key(b"b", b"a"), key(b"a", b"c")}) == 4
 
 
-@pytest.mark.parametrize("name", ["gcc-14", "g++", "libc6-dev", "python3.13", "libpython3-stdlib", "perl", "binutils-common"])
+@pytest.mark.parametrize(
+    "name", ["gcc-14", "g++", "libc6-dev", "python3.13", "libpython3-stdlib", "perl", "binutils-common"]
+)
 def test_nothing_that_could_leak_into_an_action_is_unpacked(name: str) -> None:
     assert LEFT_OUT.fullmatch(name)
 

@@ -12,13 +12,36 @@ from .provision import Provision
 from .truststore import PASSWORD, write_truststore
 
 # Folders that are the system; all else of the machine (homes, data, scratch) is seen inside at its own place.
-SYSTEM = {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "lost+found", "proc", "run", "sbin", "snap", "sys", "usr", "var", ".old"}
+SYSTEM = {
+    "bin",
+    "boot",
+    "dev",
+    "etc",
+    "lib",
+    "lib32",
+    "lib64",
+    "libx32",
+    "lost+found",
+    "proc",
+    "run",
+    "sbin",
+    "snap",
+    "sys",
+    "usr",
+    "var",
+    ".old",
+}
 # What of the caller's environment goes in: who and where, and how package clients reach their registries. Nothing that changes a compiler or an interpreter.
 PASSED = re.compile(
     r"HOME|USER|LOGNAME|TERM|COLUMNS|LINES|LANG|LC_\w+|TZ|CI|NO_COLOR|(?i:https?_proxy|no_proxy|all_proxy)|GOPROXY|GOPRIVATE|GONOPROXY|PIP_\w+|CARGO_(HTTP|NET|REGISTR)\w+|"
     r"SSL_CERT_\w+|REQUESTS_CA_BUNDLE|NETRC|PANGEA_\w+|BAZEL_\w+"
 )
-CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem")
+CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
 
 
 def certificate_bundle() -> pathlib.Path | None:
@@ -47,7 +70,10 @@ def write_rc(provision: Provision) -> pathlib.Path:
     bundle = certificate_bundle()
     if bundle:
         write_truststore(bundle, cache / "truststore.jks")
-        trust = [f"startup --host_jvm_args=-Djavax.net.ssl.trustStore={cache / 'truststore.jks'}", f"startup --host_jvm_args=-Djavax.net.ssl.trustStorePassword={PASSWORD}"]
+        trust = [
+            f"startup --host_jvm_args=-Djavax.net.ssl.trustStore={cache / 'truststore.jks'}",
+            f"startup --host_jvm_args=-Djavax.net.ssl.trustStorePassword={PASSWORD}",
+        ]
     lines = [
         "# Written by bazelw; changes are lost.",
         "startup --install_base=/usr/share/bazel --trust_install_base --server_javabase=/usr/lib/jvm/bazel",
@@ -82,7 +108,12 @@ def write_rc(provision: Provision) -> pathlib.Path:
 def environment(provision: Provision) -> dict[str, str]:
     """The environment inside."""
     kept = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name)}
-    return {**kept, "PATH": "/usr/bin:/bin", "HOME": os.path.expanduser("~"), "PANGEA_APT_DIR": str(provision.apt.folder)}
+    return {
+        **kept,
+        "PATH": "/usr/bin:/bin",
+        "HOME": os.path.expanduser("~"),
+        "PANGEA_APT_DIR": str(provision.apt.folder),
+    }
 
 
 def enter_command(provision: Provision, inner: list[str], rc: pathlib.Path) -> list[str]:
@@ -94,9 +125,29 @@ def enter_command(provision: Provision, inner: list[str], rc: pathlib.Path) -> l
     if os.geteuid() != 0:
         command.append("--unshare-user")
     # All capabilities, and the machine's /proc: linux-sandbox makes namespaces and mounts of its own.
-    command += ["--cap-add", "ALL", "--bind", str(root), "/", "--dev-bind", "/dev", "/dev", "--bind", "/proc", "/proc", "--ro-bind", "/sys", "/sys"]
+    command += [
+        "--cap-add",
+        "ALL",
+        "--bind",
+        str(root),
+        "/",
+        "--dev-bind",
+        "/dev",
+        "/dev",
+        "--bind",
+        "/proc",
+        "/proc",
+        "--ro-bind",
+        "/sys",
+        "/sys",
+    ]
     for entry in sorted(pathlib.Path("/").iterdir()):
-        if entry.name not in SYSTEM and entry.is_dir() and not entry.is_symlink() and os.access(entry, os.R_OK | os.X_OK):
+        if (
+            entry.name not in SYSTEM
+            and entry.is_dir()
+            and not entry.is_symlink()
+            and os.access(entry, os.R_OK | os.X_OK)
+        ):
             command += ["--bind", str(entry), str(entry)]
     command += ["--bind", "/var/tmp", "/var/tmp"]
     for place in {str(provision.workspace), str(provision.cache), os.path.expanduser("~"), os.getcwd()}:
@@ -118,7 +169,9 @@ def probe_sandbox(provision: Provision) -> str | None:
     """Why Bazel's linux-sandbox cannot work here; None if it works."""
     rc = write_rc(provision)
     inner = ["/usr/share/bazel/linux-sandbox", "-N", "--", "/bin/true"]
-    result = subprocess.run(enter_command(provision, inner, rc), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    result = subprocess.run(
+        enter_command(provision, inner, rc), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     return None if result.returncode == 0 else (result.stdout.strip().splitlines() or ["no message"])[-1]
 
 
@@ -126,7 +179,9 @@ def check_place(provision: Provision) -> None:
     """Refuses a workspace that the sandbox cannot see."""
     for place, what in ((provision.workspace, "the workspace"), (provision.cache, "the cache folder")):
         if pathlib.Path("/tmp") in (place, *place.parents):
-            raise DoorError(f"{what} {place} lies under /tmp, which the sandbox of every action replaces by an empty one; move it (the cache with XDG_CACHE_HOME)")
+            raise DoorError(
+                f"{what} {place} lies under /tmp, which the sandbox of every action replaces by an empty one; move it (the cache with XDG_CACHE_HOME)"
+            )
 
 
 def bazel_command(provision: Provision, arguments: list[str]) -> list[str]:

@@ -50,7 +50,9 @@ def write(workspace: Path, folder: Path, import_path: str, sources: list[Path], 
         written.append(folder / source.name)
         shutil.copyfile(source, written[-1])
     work = workspace / "go.work"
-    work.write_text(f"// Written by ./bazelw run //tools/ide; the build does not read it.\ngo {go[1]}\n\nuse (\n\t.\n\t./{folder.relative_to(workspace)}\n)\n")
+    work.write_text(
+        f"// Written by ./bazelw run //tools/ide; the build does not read it.\ngo {go[1]}\n\nuse (\n\t.\n\t./{folder.relative_to(workspace)}\n)\n"
+    )
     return [*written, work]
 
 

@@ -39,7 +39,9 @@ def bazel(workspace: Path, *arguments: str) -> str:
     """
     foreign = ("PYTHON", "RUNFILES", "BUILD_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    result = subprocess.run(["./bazelw", *arguments], cwd=workspace, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    result = subprocess.run(
+        ["./bazelw", *arguments], cwd=workspace, env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
     if result.returncode != 0:
         raise IdeError(f"`./bazelw {arguments[0]}` exited with {result.returncode}; its messages are above")
     return result.stdout

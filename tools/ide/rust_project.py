@@ -45,7 +45,9 @@ def merged(descriptions: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     # Sorted, so that the file does not depend on the order of Bazel's events. A test comes behind its library.
-    for description in sorted(descriptions, key=lambda each: (each["crate_id"], each["crate_type"] == "bin", str(each))):
+    for description in sorted(
+        descriptions, key=lambda each: (each["crate_id"], each["crate_type"] == "bin", str(each))
+    ):
         known = found.setdefault(description["crate_id"], description)
         for field in ("deps", "cfg"):
             known[field] = list(dict.fromkeys([*known[field], *description[field]]))
@@ -76,7 +78,11 @@ def project(descriptions: Iterable[dict[str, Any]], sysroot: Path, real: Callabl
                 "display_name": crate["display_name"],
                 "root_module": real(crate["root_module"]),
                 "edition": crate["edition"],
-                "deps": [{"crate": numbers[dep], "name": crate["aliases"].get(dep, crates[dep]["display_name"])} for dep in crate["deps"] if dep in numbers],
+                "deps": [
+                    {"crate": numbers[dep], "name": crate["aliases"].get(dep, crates[dep]["display_name"])}
+                    for dep in crate["deps"]
+                    if dep in numbers
+                ],
                 "is_workspace_member": crate["is_workspace_member"],
                 "source": {
                     "include_dirs": sorted({str(Path(real(crate["root_module"])).parent), *_folders(crate, real)}),
@@ -86,7 +92,11 @@ def project(descriptions: Iterable[dict[str, Any]], sysroot: Path, real: Callabl
                 "target": crate["target"],
                 "env": {name: _with_real_paths(value, real) for name, value in crate["env"].items()},
                 "is_proc_macro": crate["crate_type"] == "proc-macro",
-                **({"proc_macro_dylib_path": real(crate["proc_macro_dylib_path"])} if "proc_macro_dylib_path" in crate else {}),
+                **(
+                    {"proc_macro_dylib_path": real(crate["proc_macro_dylib_path"])}
+                    if "proc_macro_dylib_path" in crate
+                    else {}
+                ),
             }
             for crate in crates.values()
         ],

@@ -29,7 +29,7 @@ def _lint_impl(target, ctx):
             inputs = files + ctx.files._settings,
             tools = [tool],
             arguments = [ctx.actions.args().add(stamp).add(tool.executable).add_all(files)],
-            command = 'stamp=$1 tool=$2; shift 2; found=$({ %s; } 2>&1) && [ -z "$found" ] || { echo "$found"; echo "./bazelw run //:format mends what can be mended"; exit 1; }; : > "$stamp"' % _COMMANDS[linter],
+            command = 'stamp=$1 tool=$2; shift 2; found=$({ %s; } 2>&1) && [ -z "$found" ] || { echo "$found"; echo "./bazelw run //:format fixes what can be fixed"; exit 1; }; : > "$stamp"' % _COMMANDS[linter],
             mnemonic = "Lint",
             progress_message = linter + " %{label}",
         )

@@ -1,4 +1,4 @@
-"""Which files of the workspace are ours to look at."""
+"""Finds the files of the workspace that linters check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PASSED_OVER = {"__pycache__", "bench-results", "generated", "node_modules", "pa
 
 
 def source_files(workspace: Path) -> list[Path]:
-    """All files below the workspace, relative to it, sorted; without Bazel's links, hidden folders (but .ci), and results of runs."""
+    """All files below the workspace, relative to it, sorted; without Bazel's links, hidden folders (except .ci), and results of runs."""
     return sorted(file.relative_to(workspace) for file in _walk(workspace))
 
 
@@ -20,7 +20,12 @@ def _walk(folder: Path) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
-            if entry.is_symlink() or name in _PASSED_OVER or (name.startswith(".") and name != ".ci") or name.startswith("bazel-"):
+            if (
+                entry.is_symlink()
+                or name in _PASSED_OVER
+                or (name.startswith(".") and name != ".ci")
+                or name.startswith("bazel-")
+            ):
                 continue
             if entry.is_dir():
                 yield from _walk(Path(entry.path))
@@ -29,7 +34,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def with_suffix(files: list[Path], *suffixes: str) -> list[str]:
-    """Those whose names end so."""
+    """The files whose names end with one of these suffixes."""
     return [str(file) for file in files if file.name.endswith(suffixes)]
 
 
@@ -46,5 +51,5 @@ def with_interpreter(workspace: Path, files: list[Path], interpreter: str) -> li
 
 
 def imports_bindings(file: Path) -> bool:
-    """Whether a Python file imports bindings that the build makes of a schema (`from schemas import tensor_capnp`)."""
+    """Whether a Python file imports bindings that the build generates (`from schemas import tensor_capnp`)."""
     return re.search(r"^from \S+ import \w+_(capnp|constants)$", file.read_text(), re.MULTILINE) is not None

@@ -1,4 +1,4 @@
-"""Which files the linters see."""
+"""The files that the linters see."""
 
 from pathlib import Path
 
@@ -6,7 +6,15 @@ from tools.lint.files import imports_bindings, source_files, with_interpreter, w
 
 
 def test_only_our_sources_are_seen(tmp_path: Path) -> None:
-    for name in ["a.py", "sub/b.py", ".ci/run", ".git/config", "pangea-runs/x/c.py", "sub/__pycache__/d.py", "bazel-out/e.py"]:
+    for name in [
+        "a.py",
+        "sub/b.py",
+        ".ci/run",
+        ".git/config",
+        "pangea-runs/x/c.py",
+        "sub/__pycache__/d.py",
+        "bazel-out/e.py",
+    ]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("#!/usr/bin/env python3\n")
     (tmp_path / "link.py").symlink_to(tmp_path / "a.py")

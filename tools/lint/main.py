@@ -1,6 +1,6 @@
-"""`./bazelw run //:lint` looks at every source file; `./bazelw run //:format` mends what a tool can mend. All tools come from the locks.
+"""`./bazelw run //:lint` checks every source file; `./bazelw run //:format` fixes what a tool can fix. All tools come from the locks.
 
-Prints a line a tool, what is wrong below it, and last `N passed, N failed`; exits with 1 if a tool found something.
+Prints one line per tool, its findings below it, and finally `N passed, N failed`; exits with 1 if a tool found something.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from tools.lint.tools import all_tools, run
 
 
 def main() -> int:
-    """Runs all tools."""
+    """Runs all tools; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fix", action="store_true", help="mend files instead of complaining")
+    parser.add_argument("--fix", action="store_true", help="fix files instead of reporting findings")
     for name in ("buildifier", "gofmt", "ruff", "rustfmt", "shellcheck"):
         parser.add_argument(f"--{name}", type=os.path.abspath, required=True)
     arguments = vars(parser.parse_args())
@@ -24,7 +24,7 @@ def main() -> int:
     folder = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
     if not folder:
         sys.exit("lint: start it with ./bazelw run //:lint, so that it knows the workspace")
-    # A tool that can only complain has no part in mending: an `ok` of it would say that it looked.
+    # A tool that can only report is left out of fixing: its `ok` would say that it had checked.
     tools = [tool for tool in all_tools(Path(folder), arguments) if tool.fix or not fix]
     failed = 0
     for tool in tools:

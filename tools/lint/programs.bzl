@@ -1,4 +1,4 @@
-"""The programs that //tools/lint and //tools/lint:format are told of."""
+"""The programs that //tools/lint and //tools/lint:format run."""
 
 LINTERS = [
     "--buildifier",

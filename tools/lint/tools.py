@@ -1,4 +1,4 @@
-"""The linters and formatters: for each, the command that checks and the one that mends."""
+"""The linters and formatters: for each, the command that checks and the one that fixes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.lint.files import imports_bindings, source_files, with_interpreter, w
 
 @dataclass(frozen=True)
 class Tool:
-    """Commands end with the files; `fix` is empty where a tool can only complain."""
+    """A tool, whose commands end with the files; `fix` is empty if it can only report."""
 
     name: str
     check: list[str]
@@ -24,7 +24,7 @@ class Tool:
 
 
 def all_tools(workspace: Path, programs: dict[str, str]) -> list[Tool]:
-    """The tools over this workspace.
+    """The tools, with the files of this workspace that each checks.
 
     Args:
         workspace: its root.
@@ -38,27 +38,54 @@ def all_tools(workspace: Path, programs: dict[str, str]) -> list[Tool]:
     ruff, rustfmt = programs["ruff"], [programs["rustfmt"], "--edition", "2021", "--config-path", str(workspace)]
     # Not a child of this interpreter's bare file: the launcher knows the loader.
     mypy = [os.environ.get("PANGEA_PYTHON", sys.executable), "-m", "mypy", "--no-error-summary", "--no-incremental"]
-    # Generated bindings are no files of the workspace: what imports them cannot be followed here.
-    ours = [file for file in python if file.startswith(("services/python-ai-client/pangea/", "tests/", "tools/")) and file.endswith(".py")]
+    # Generated bindings are not files of the workspace: files that import them cannot be checked here.
+    ours = [
+        file
+        for file in python
+        if file.startswith(("services/python-ai-client/pangea/", "tests/", "tools/")) and file.endswith(".py")
+    ]
     typed = [file for file in ours if not imports_bindings(workspace / file)]
     return [
-        Tool("ruff check", [ruff, "check", "--quiet", "--no-cache"], [ruff, "check", "--quiet", "--no-cache", "--fix"], python),
-        Tool("ruff format", [ruff, "format", "--quiet", "--no-cache", "--check"], [ruff, "format", "--quiet", "--no-cache"], python),
+        Tool(
+            "ruff check",
+            [ruff, "check", "--quiet", "--no-cache"],
+            [ruff, "check", "--quiet", "--no-cache", "--fix"],
+            python,
+        ),
+        Tool(
+            "ruff format",
+            [ruff, "format", "--quiet", "--no-cache", "--check"],
+            [ruff, "format", "--quiet", "--no-cache"],
+            python,
+        ),
         Tool("mypy", mypy, [], typed),
         Tool("gofmt", [programs["gofmt"], "-l"], [programs["gofmt"], "-w"], go, output_is_failure=True),
         Tool("rustfmt", [*rustfmt, "--check", "--files-with-diff"], rustfmt, rust),
-        Tool("buildifier", [programs["buildifier"], "-mode=check", "-lint=off"], [programs["buildifier"], "-lint=off"], starlark),
+        Tool(
+            "buildifier",
+            [programs["buildifier"], "-mode=check", "-lint=off"],
+            [programs["buildifier"], "-lint=off"],
+            starlark,
+        ),
         Tool("shellcheck", [programs["shellcheck"], "--severity=warning"], [], shell),
     ]
 
 
 def run(tool: Tool, workspace: Path, fix: bool) -> str:
-    """What is wrong, in the tool's own words; empty if nothing. With `fix`, mends what the tool can mend."""
+    """The findings in the tool's own words, empty if there are none. With `fix`, the tool fixes what it can."""
     command = tool.fix if fix else tool.check
     if not tool.files:
         return ""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-    result = subprocess.run([*command, *tool.files], cwd=workspace, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    result = subprocess.run(
+        [*command, *tool.files],
+        cwd=workspace,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     if result.returncode != 0:
         return result.stdout.strip() or f"it exited with {result.returncode}"
     return result.stdout.strip() if tool.output_is_failure else ""

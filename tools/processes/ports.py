@@ -1,4 +1,4 @@
-"""Ports for processes that have to be told one, and cannot take a free one themselves (port 0)."""
+"""Free ports for processes that cannot choose one themselves by listening on port 0."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import socket
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ports of the loopback that nobody uses now. Another process may take one before it is used; nothing reserves it."""
+    """Different loopback ports that are free now. They are not reserved: another process may take one first."""
     with contextlib.ExitStack() as stack:
-        # All are held until the last one is found, or the kernel may give one twice.
+        # All stay bound until the last one is found, or the kernel might give one twice.
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
@@ -17,6 +17,6 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_address() -> str:
-    """host:port of one such port."""
+    """One such port as host:port."""
     (port,) = free_ports(1)
     return f"127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""Ports are different, and can be listened on."""
+"""Free ports are different, and can be listened on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits for something to happen, not for time to pass."""
+"""Waits for a condition instead of a time."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from collections.abc import Callable
 from typing import TypeVar
 
 Found = TypeVar("Found")
-# A condition that does not come true within this time is a failure, not a slow machine.
+# A condition that is not met within this time is a failure, not a slow machine.
 PATIENCE_SECONDS = 120.0
 _TICK_SECONDS = 0.02
 
 
 def eventually(condition: Callable[[], Found | None], what: str, patience_seconds: float = PATIENCE_SECONDS) -> Found:
-    """Looks at `condition` until it gives something true, and gives that. What it raises ends the wait.
+    """Polls `condition` until its result is true, and returns that result. An exception of the condition ends the wait.
 
     Args:
-        what: is waited for, in words.
+        condition: to poll.
+        what: the condition in words, for the error.
+        patience_seconds: until it has to be met.
     Raises:
-        TimeoutError: nothing true came; the message says what was waited for.
+        TimeoutError: the condition was not met in time; the message has `what`.
     """
     deadline = time.monotonic() + patience_seconds
     while True:

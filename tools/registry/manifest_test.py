@@ -14,4 +14,6 @@ def test_every_file_has_the_hash_of_the_manifest() -> None:
     expected, actual = read(Path(__file__).with_name("manifest.sha256")), read(Path(os.environ["ACTUAL"]))
     assert actual, "the registry is empty"
     changed = sorted(name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name))
-    assert not changed, f"{', '.join(changed)} differ from the manifest; if that is meant, review them and run {COMMAND}"
+    assert not changed, (
+        f"{', '.join(changed)} differ from the manifest; if that is meant, review them and run {COMMAND}"
+    )

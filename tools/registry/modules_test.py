@@ -26,18 +26,26 @@ def wanted() -> dict[str, str]:
 def overridden(tmp_path: Path) -> set[str]:
     """Names of the modules that `bazelw` brings itself."""
     apt = SimpleNamespace(folder=tmp_path / "apt")
-    provision = SimpleNamespace(cache=tmp_path, root=tmp_path / "root-1", modules=tmp_path / "modules-1", dist=tmp_path / "dist", apt=apt)
+    provision = SimpleNamespace(
+        cache=tmp_path, root=tmp_path / "root-1", modules=tmp_path / "modules-1", dist=tmp_path / "dist", apt=apt
+    )
     return set(re.findall(r"--override_module=(\w+)=", root.write_rc(cast(Provision, provision)).read_text()))
 
 
 def test_every_module_is_overridden_or_in_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Where the machine keeps its certificates is no matter of this test.
+    # This test does not depend on where the machine keeps its certificates.
     monkeypatch.setattr(root, "certificate_bundle", lambda: None)
-    registry = {line.split(maxsplit=1)[1] for line in Path(__file__).with_name("manifest.sha256").read_text().splitlines()}
+    registry = {
+        line.split(maxsplit=1)[1] for line in Path(__file__).with_name("manifest.sha256").read_text().splitlines()
+    }
     modules = wanted()
     assert modules, "MODULE.bazel names no module"
     brought = overridden(tmp_path)
-    missing = [f"{name} {version}" for name, version in modules.items() if name not in brought and f"modules/{name}/{version}/MODULE.bazel" not in registry]
+    missing = [
+        f"{name} {version}"
+        for name, version in modules.items()
+        if name not in brought and f"modules/{name}/{version}/MODULE.bazel" not in registry
+    ]
     assert not missing, f"neither overridden in tools/door/root.py nor in tools/registry/modules: {', '.join(missing)}"
 
 

@@ -15,7 +15,9 @@ from tools.report.figures import Counts, FigureError, count_results, images, ver
 
 
 @click.command()
-@click.option("--events", type=click.Path(path_type=Path), help="Record of a build or test: what --build_event_json_file wrote.")
+@click.option(
+    "--events", type=click.Path(path_type=Path), help="Record of a build or test: what --build_event_json_file wrote."
+)
 def main(events: Path | None) -> None:
     """Writes generated/report/report.md and report.json, and prints the first.
 
@@ -27,7 +29,12 @@ def main(events: Path | None) -> None:
     try:
         # Relative to where the caller stands.
         record = read_record(Path(os.environ["BUILD_WORKING_DIRECTORY"]) / events) if events else None
-        figures = versions(workspace), images(workspace / "bazel-bin"), count_results(workspace / "bazel-testlogs"), record
+        figures = (
+            versions(workspace),
+            images(workspace / "bazel-bin"),
+            count_results(workspace / "bazel-testlogs"),
+            record,
+        )
     except (EventsError, FigureError, OSError, ValueError) as error:
         sys.exit(f"report: {error}")
     folder = workspace / "generated/report"
@@ -46,9 +53,19 @@ def as_json(locked: dict[str, str], built: dict[str, str], results: Counts, reco
 
 def markdown(locked: dict[str, str], built: dict[str, str], results: Counts, record: BuildRecord | None) -> str:
     """The figures for people."""
-    lines = ["# Figures", "", "## Locked versions", "", "| what | version |", "|---|---|", *(f"| {name} | {version} |" for name, version in locked.items())]
+    lines = [
+        "# Figures",
+        "",
+        "## Locked versions",
+        "",
+        "| what | version |",
+        "|---|---|",
+        *(f"| {name} | {version} |" for name, version in locked.items()),
+    ]
     lines += ["", "## Images", ""]
-    lines += [f"- {name}: `{digest}`" for name, digest in built.items()] or ["None is built; `./bazelw build //services/...` makes them."]
+    lines += [f"- {name}: `{digest}`" for name, digest in built.items()] or [
+        "None is built; `./bazelw build //services/...` makes them."
+    ]
     lines += ["", "## Tests", ""]
     if results.targets:
         lines.append(
@@ -60,9 +77,18 @@ def markdown(locked: dict[str, str], built: dict[str, str], results: Counts, rec
     if record is None:
         lines.append("Not recorded; pass `--events` with what `--build_event_json_file` wrote.")
     else:
-        share = "nothing had to be done" if record.share is None else f"{record.cached} results from a cache ({100 * record.share:.1f} % of what could be)"
+        share = (
+            "nothing had to be done"
+            if record.share is None
+            else f"{record.cached} results from a cache ({100 * record.share:.1f} % of what could be)"
+        )
         lines.append(f"{share}; tests: {record.passed_tests} passed, {record.failed_tests} failed.")
-        lines += ["", "| run by | actions |", "|---|---|", *(f"| {name} | {count} |" for name, count in record.runners.items())]
+        lines += [
+            "",
+            "| run by | actions |",
+            "|---|---|",
+            *(f"| {name} | {count} |" for name, count in record.runners.items()),
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -42,17 +42,21 @@ def test_an_image_has_the_digest_that_its_index_names(tmp_path: Path) -> None:
 
 def test_cases_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    (tmp_path / "a/test.xml").write_text("<testsuites><testsuite><testcase/><testcase><failure/></testcase><testcase><skipped/></testcase></testsuite></testsuites>")
+    (tmp_path / "a/test.xml").write_text(
+        "<testsuites><testsuite><testcase/><testcase><failure/></testcase><testcase><skipped/></testcase></testsuite></testsuites>"
+    )
     (tmp_path / "b").mkdir()
     (tmp_path / "b/test.xml").write_text("<testsuites></testsuites>")
     assert count_results(tmp_path) == Counts(targets=2, cases=3, failed=1, skipped=1)
     (tmp_path / "b/test.xml").write_text("<testsuites>")
-    with pytest.raises(FigureError, match=r"b/test\.xml is no test report"):
+    with pytest.raises(FigureError, match=r"b/test\.xml is not a test report"):
         count_results(tmp_path)
 
 
 def test_a_build_is_told_in_words_and_for_programs() -> None:
-    record = BuildRecord({"total": 14, "disk cache hit": 6, "internal": 4, "linux-sandbox": 2, "remote cache hit": 2}, 1.5, 1, 1)
+    record = BuildRecord(
+        {"total": 14, "disk cache hit": 6, "internal": 4, "linux-sandbox": 2, "remote cache hit": 2}, 1.5, 1, 1
+    )
     text = markdown({}, {}, Counts(0, 0, 0, 0), record)
     assert "8 results from a cache (80.0 % of what could be); tests: 1 passed, 1 failed." in text
     assert "| linux-sandbox | 2 |" in text

@@ -1,4 +1,4 @@
-"""Compares outputs of two builds byte for byte, and says of those that differ what differs."""
+"""Compares the outputs of two builds byte for byte, and explains the differences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEXT = re.compile(rb"[\x20-\x7e]{6,}")
 
 @dataclass(frozen=True)
 class Output:
-    """A file or folder that a target makes; its path is relative to the workspace (bazel-out/...)."""
+    """A file or folder that a target builds; its path is relative to the workspace (bazel-out/...)."""
 
     target: str
     path: str
@@ -24,7 +24,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Compared:
-    """One file of both builds; the cause is empty if it is the same in both. A digest is a SHA-256, or empty where the file is missing."""
+    """One file of both builds; the cause is empty if both are identical. A digest is a SHA-256, or empty if the file is missing."""
 
     target: str
     path: str
@@ -39,7 +39,7 @@ def compare(outputs: list[Output], first: Path, second: Path) -> list[Compared]:
     Args:
         outputs: what to compare.
         first: workspace of the first build.
-        second: that of the second one.
+        second: workspace of the second build.
 
     Raises:
         ValueError: an output is in neither build, so that nothing was compared.
@@ -73,7 +73,7 @@ def _compare_file(target: str, name: str, first: Path, second: Path) -> Compared
 
 
 def explain(first: bytes, second: bytes) -> str:
-    """What differs between two versions of a file: sections of a program, lines of a text, else the first place; and strings that only one of them has."""
+    """What differs between two versions of a file: sections of a program, lines of a text, otherwise the first position; and strings that only one of them has."""
     if first.startswith(ELF) and second.startswith(ELF):
         where = "sections " + ", ".join(_differing_sections(first, second))
     elif b"\0" not in first + second:
@@ -81,10 +81,17 @@ def explain(first: bytes, second: bytes) -> str:
         number, (one, other) = next((number, pair) for number, pair in enumerate(lines, 1) if pair[0] != pair[1])
         return f"line {number}: {_shown(one)} against {_shown(other)}"
     else:
-        place = next((number for number, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), min(len(first), len(second)))
+        place = next(
+            (number for number, (one, other) in enumerate(zip(first, second, strict=False)) if one != other),
+            min(len(first), len(second)),
+        )
         where = f"{len(first)} bytes against {len(second)}, from byte {place} on"
     ours, theirs = set(_TEXT.findall(first)), set(_TEXT.findall(second))
-    only = [f"{name} only: {', '.join(_shown(text) for text in sorted(texts)[:_SHOWN])}" for name, texts in (("first", ours - theirs), ("second", theirs - ours)) if texts]
+    only = [
+        f"{name} only: {', '.join(_shown(text) for text in sorted(texts)[:_SHOWN])}"
+        for name, texts in (("first", ours - theirs), ("second", theirs - ours))
+        if texts
+    ]
     return "; ".join([where, *only])
 
 

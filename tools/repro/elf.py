@@ -7,14 +7,14 @@ import struct
 ELF = b"\x7fELF"
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
-_NO_BYTES = 8  # SHT_NOBITS: takes no place in the file
+_NO_BYTES = 8  # SHT_NOBITS: takes no space in the file
 
 
 def sections(data: bytes) -> dict[str, bytes]:
-    """Content by name; sections of one name are joined, empty ones are there.
+    """The content of sections by name; sections with the same name are joined, empty ones are included.
 
     Raises:
-        ValueError: no 64-bit little-endian ELF file, or a damaged one.
+        ValueError: not a 64-bit little-endian ELF file, or a damaged one.
     """
     if not data.startswith(ELF + b"\x02\x01") or len(data) < _HEADER.size:
         raise ValueError("not a 64-bit little-endian ELF file")

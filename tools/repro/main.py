@@ -1,4 +1,4 @@
-"""`./bazelw run //tools/repro`: is every output the same bytes wherever it is built?"""
+"""`./bazelw run //tools/repro`: checks that every output has the same bytes wherever it is built."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ from pathlib import Path
 
 import click
 
-from tools.repro.builds import HOST_NAME, LEFT_OUT, TIME_ZONE, Build, BuildError, first_build, make, outputs, second_build, targets
+from tools.repro.builds import (
+    HOST_NAME,
+    LEFT_OUT,
+    TIME_ZONE,
+    Build,
+    BuildError,
+    first_build,
+    make,
+    outputs,
+    second_build,
+    targets,
+)
 from tools.repro.compare import Compared, compare
 
 DEFAULT = ("//services/...", "//schemas/...", "//tools/...")
@@ -23,17 +34,27 @@ DEFAULT = ("//services/...", "//schemas/...", "//tools/...")
 
 @click.command()
 @click.argument("patterns", nargs=-1, metavar="[TARGETS]...")
-@click.option("--scratch", type=click.Path(path_type=Path), default=Path("/var/tmp"), show_default=True, help="Where the second build lies; some GB, not below /tmp.")
-@click.option("--keep", is_flag=True, help="Leave the second build there, to look at what differs.")
+@click.option(
+    "--scratch",
+    type=click.Path(path_type=Path),
+    default=Path("/var/tmp"),
+    show_default=True,
+    help="Folder for the second build; several GB, not below /tmp.",
+)
+@click.option("--keep", is_flag=True, help="Keep the second build, to inspect what differs.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write all digests to this file.")
 def main(patterns: tuple[str, ...], scratch: Path, keep: bool, json_file: Path | None) -> None:
     """Builds TARGETS twice and compares every output; all of services, schemas and tools by default.
 
-    The second build is of a copy in another folder, with another HOME, user, locale, time zone and host name, its own output base and no cached result.
-    Ends with 1 if an output differs, with 2 if a build fails.
+    The second build uses a copy in another folder, with a different HOME, user, locale, time zone and host name, its own output base and no cached results.
+    Exits with 1 if an output differs, with 2 if a build fails.
     """
-    workspace = Path(os.environ["BUILD_WORKSPACE_DIRECTORY"]) if "BUILD_WORKSPACE_DIRECTORY" in os.environ else sys.exit("repro: start it with ./bazelw run //tools/repro")
-    # Relative to where the caller stands.
+    workspace = (
+        Path(os.environ["BUILD_WORKSPACE_DIRECTORY"])
+        if "BUILD_WORKSPACE_DIRECTORY" in os.environ
+        else sys.exit("repro: start it with ./bazelw run //tools/repro")
+    )
+    # Relative to the caller's folder.
     json_file = Path(os.environ["BUILD_WORKING_DIRECTORY"]) / json_file if json_file else None
     try:
         results = _compare_builds(workspace, list(patterns or DEFAULT), scratch, keep)
@@ -52,7 +73,7 @@ def _compare_builds(workspace: Path, patterns: list[str], scratch: Path, keep: b
     with _folder(scratch, keep) as folder:
         second = second_build(workspace, folder, cache)
         print(
-            f"second build: {second.workspace}, HOME {second.environment['HOME']}, time zone {TIME_ZONE}, host name {HOST_NAME if second.prefix else 'the same (this machine lets nobody change it)'}"
+            f"second build: {second.workspace}, HOME {second.environment['HOME']}, time zone {TIME_ZONE}, host name {HOST_NAME if second.prefix else 'the same (this machine does not permit changing it)'}"
         )
         labels = targets(first, patterns)
         try:
@@ -64,7 +85,7 @@ def _compare_builds(workspace: Path, patterns: list[str], scratch: Path, keep: b
 
 
 def _stop(build: Build) -> None:
-    """Ends the server of a build whose folder goes; that it cannot be ended must not hide what went wrong before."""
+    """Stops the server of a build whose folder is deleted; a failure to do so must not hide an earlier error."""
     with contextlib.suppress(BuildError):
         Build(build.workspace, build.startup, [], build.prefix, build.environment).bazel("shutdown")
 
@@ -78,13 +99,13 @@ def _folder(scratch: Path, keep: bool) -> Iterator[Path]:
         if keep:
             print(f"kept: {folder}")
         else:
-            # Bazel takes the right to write from folders of outputs.
+            # Bazel removes write permission from output folders.
             subprocess.run(["chmod", "-R", "u+w", str(folder)], check=False)
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def report(results: list[Compared]) -> str:
-    """What differs and why, what was left out, images, and the share that is the same."""
+    """The report: what differs and why, what was left out, images, and the percentage of identical files."""
     lines = [f"DIFFERS {result.target} {result.path}\n    {result.cause}" for result in results if result.cause]
     lines += [f"left out: {pattern.pattern} ({reason})" for pattern, reason in LEFT_OUT.items()]
     images = sorted({result.target for result in results if result.target.endswith("_image")})

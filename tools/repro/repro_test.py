@@ -1,4 +1,4 @@
-"""A byte that differs is found, and its cause is named; what is the same is counted; what belongs to this machine is left out."""
+"""A byte that differs is found, and its cause is named; identical files are counted; files of this machine are left out."""
 
 from __future__ import annotations
 
@@ -33,9 +33,18 @@ def test_equal_files_have_no_cause_and_their_digest(tmp_path: Path) -> None:
 
 
 def test_folders_are_compared_file_by_file(tmp_path: Path) -> None:
-    first, second = two_builds(tmp_path, {"d/same": b"x", "d/other": b"1\n", "d/gone": b"x"}, {"d/same": b"x", "d/other": b"2\n", "d/new": b"x"})
+    first, second = two_builds(
+        tmp_path,
+        {"d/same": b"x", "d/other": b"1\n", "d/gone": b"x"},
+        {"d/same": b"x", "d/other": b"2\n", "d/new": b"x"},
+    )
     results = {result.path: result.cause for result in compare([Output("//:d", "d")], first, second)}
-    assert results == {"d/gone": "missing in the second build", "d/new": "missing in the first build", "d/other": "line 1: '1\\n' against '2\\n'", "d/same": ""}
+    assert results == {
+        "d/gone": "missing in the second build",
+        "d/new": "missing in the first build",
+        "d/other": "line 1: '1\\n' against '2\\n'",
+        "d/same": "",
+    }
 
 
 def test_an_output_that_nobody_built_is_an_error(tmp_path: Path) -> None:
@@ -49,8 +58,11 @@ def test_a_text_with_more_lines_or_another_line_end_differs() -> None:
     assert explain(b"a\n", b"a\r\n") == "line 1: 'a\\n' against 'a\\r\\n'"
 
 
-def test_other_files_are_told_by_place_and_strings() -> None:
-    assert explain(b"\0\0/home/me/x\0", b"\0\0/home/you/x\0") == "13 bytes against 14, from byte 8 on; first only: '/home/me/x'; second only: '/home/you/x'"
+def test_other_files_are_explained_by_position_and_strings() -> None:
+    assert (
+        explain(b"\0\0/home/me/x\0", b"\0\0/home/you/x\0")
+        == "13 bytes against 14, from byte 8 on; first only: '/home/me/x'; second only: '/home/you/x'"
+    )
     assert explain(b"\0\0", b"\0\0\0") == "2 bytes against 3, from byte 2 on"
 
 
@@ -99,8 +111,12 @@ def test_the_second_build_is_elsewhere_and_has_the_same_sources(tmp_path: Path) 
     assert "--disk_cache=" in build.options
 
 
-def test_the_report_gives_share_causes_images_and_what_was_left_out() -> None:
-    results = [Compared("//a:a", "a", "1", "2", "line 1"), Compared("//a:a_image", "i", "3", "3", ""), Compared("//a:b", "b", "4", "4", "")]
+def test_the_report_has_percentage_causes_images_and_what_was_left_out() -> None:
+    results = [
+        Compared("//a:a", "a", "1", "2", "line 1"),
+        Compared("//a:a_image", "i", "3", "3", ""),
+        Compared("//a:b", "b", "4", "4", ""),
+    ]
     text = report(results)
     assert "DIFFERS //a:a a\n    line 1" in text
     assert "image //a:a_image: same digests" in text

@@ -1,4 +1,4 @@
-"""`./bazelw run //tools/schema_gen`: copies the generated bindings of schemas/ to generated/schemas/<language>/, where an IDE sees them. Git ignores that folder."""
+"""`./bazelw run //tools/schema_gen`: copies the generated bindings of schemas/ to generated/schemas/<language>/, to read them. Git ignores that folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ LANGUAGES = {".go": "go", ".rs": "rust", ".py": "python", ".pyi": "python"}
 
 
 def write_bindings(files: list[Path], folder: Path) -> list[Path]:
-    """Replaces `folder` by copies of the files, foldered by language; gives their places.
+    """Replaces `folder` by copies of the files, sorted by language; returns their paths.
 
     Raises:
-        ValueError: a file is no binding of a known language.
+        ValueError: a file is not a binding of a known language.
     """
     for file in files:
         if file.suffix not in LANGUAGES:
-            raise ValueError(f"{file} is no binding; wanted files with {', '.join(LANGUAGES)}")
+            raise ValueError(f"{file} is not a binding; expected files with {', '.join(LANGUAGES)}")
     shutil.rmtree(folder, ignore_errors=True)
     written = []
     for file in files:
@@ -30,7 +30,7 @@ def write_bindings(files: list[Path], folder: Path) -> list[Path]:
 
 
 def main(arguments: list[str]) -> None:
-    """Writes them into the workspace that this was started in."""
+    """Writes the bindings into the workspace that this was started in."""
     workspace = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
     if not workspace:
         sys.exit("schema_gen: start it with ./bazelw run //tools/schema_gen, so that it knows the workspace")

@@ -17,7 +17,12 @@ def test_each_language_has_a_folder_and_old_files_go(tmp_path: Path) -> None:
     old.parent.mkdir(parents=True)
     old.touch()
     places = write_bindings(sources, tmp_path / "out")
-    assert [str(place.relative_to(tmp_path / "out")) for place in places] == ["go/a.capnp.go", "rust/a_capnp.rs", "python/a_capnp.py", "python/a_capnp.pyi"]
+    assert [str(place.relative_to(tmp_path / "out")) for place in places] == [
+        "go/a.capnp.go",
+        "rust/a_capnp.rs",
+        "python/a_capnp.py",
+        "python/a_capnp.pyi",
+    ]
     assert [place.read_text() for place in places] == [source.name for source in sources]
     assert not old.exists()
 
@@ -26,6 +31,6 @@ def test_another_file_is_refused_before_anything_is_deleted(tmp_path: Path) -> N
     kept = tmp_path / "out" / "kept"
     kept.parent.mkdir()
     kept.touch()
-    with pytest.raises(ValueError, match="no binding"):
+    with pytest.raises(ValueError, match="not a binding"):
         write_bindings([tmp_path / "a.txt"], tmp_path / "out")
     assert kept.exists()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 
 class StepFailed(Exception):
-    """A step cannot be done; the message says why, `log` holds what the command printed."""
+    """A step failed; the message says why, `log` contains the output of the command."""
 
     def __init__(self, message: str, code: int = 1, log: pathlib.Path | None = None) -> None:
         super().__init__(message)
@@ -17,7 +17,7 @@ class StepFailed(Exception):
 
 
 class Commands:
-    """Commands of one set-up, run in the workspace; each writes a log file of its own."""
+    """Runs the commands of one setup in the workspace; each has its own log file."""
 
     def __init__(self, workspace: pathlib.Path, logs: pathlib.Path) -> None:
         self.workspace, self._logs, self._number = workspace, logs, 0
@@ -28,25 +28,38 @@ class Commands:
         return self._logs / f"{self._number:02}-{name}.log"
 
     def run(self, name: str, command: Sequence[str], **environment: str) -> pathlib.Path:
-        """Runs a command to its end, with these variables beside those of this process; gives its log.
+        """Runs a command to its end, with these variables in addition to those of this process; returns its log.
 
         Raises:
-            StepFailed: it ended with an error.
+            StepFailed: it exited with an error.
         """
         log = self._log(name)
         with log.open("wb") as output:
             code = subprocess.run(
-                list(command), cwd=self.workspace, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+                list(command),
+                cwd=self.workspace,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
             ).returncode
         if code != 0:
-            raise StepFailed(f"`{' '.join(command)}` ended with {code}", code, log)
+            raise StepFailed(f"`{' '.join(command)}` exited with {code}", code, log)
         return log
 
     def start(self, name: str, command: Sequence[str]) -> tuple[subprocess.Popen[bytes], pathlib.Path]:
-        """Starts a command that goes on, in a session of its own: Ctrl-C is for us, and it is stopped in order."""
+        """Starts a command in the background, in its own session: Ctrl-C is for us, and it is stopped gracefully."""
         log = self._log(name)
         with log.open("wb") as output:
-            process = subprocess.Popen(list(command), cwd=self.workspace, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+            process = subprocess.Popen(
+                list(command),
+                cwd=self.workspace,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         return process, log
 
 

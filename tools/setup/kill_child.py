@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 def children(parent: int) -> Iterator[int]:
-    """Process numbers of the children, oldest first."""
+    """Process IDs of the children, oldest first."""
     for stat in sorted(pathlib.Path("/proc").glob("[0-9]*/stat"), key=lambda file: int(file.parent.name)):
         try:
             # The name in brackets may hold anything; after it come the state and the parent.
@@ -21,7 +21,7 @@ def children(parent: int) -> Iterator[int]:
 
 
 def main(parent: int, word: str) -> int:
-    """Kills it; gives the exit code."""
+    """Kills the child; returns the exit code."""
     for child in children(parent):
         if word.encode() in pathlib.Path(f"/proc/{child}/cmdline").read_bytes():
             os.kill(child, signal.SIGKILL)

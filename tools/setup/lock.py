@@ -1,4 +1,4 @@
-"""One call of setup.sh at a time: its containers have the same names in every clone, and its files the same place in every call."""
+"""Only one call of setup.sh at a time: its containers have the same names in every clone, and its files the same paths in every call."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class AlreadyRunning(Exception):
 
 
 def lock_file() -> pathlib.Path:
-    """Of this user: containers of podman are a user's own."""
+    """The lock file of this user: podman containers belong to a user."""
     return pathlib.Path(tempfile.gettempdir()) / f"pangea-setup-{os.getuid()}.lock"
 
 
 def take_lock(file: pathlib.Path) -> BinaryIO:
-    """Takes the lock until what is given is closed, or this process ends in whatever way.
+    """Takes the lock until the returned file is closed, or until this process ends for any reason.
 
     Raises:
         AlreadyRunning: another process has it.

@@ -30,7 +30,13 @@ def test_a_second_call_is_refused_with_the_number_of_the_first(tmp_path: Path) -
 def test_a_call_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     file = tmp_path / "lock"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(file)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(file)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(AlreadyRunning, match=f"process {holder.pid}"):

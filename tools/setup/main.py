@@ -1,7 +1,7 @@
 """From nothing to a tested stack, in seven steps: validate the machine, make the test data, build the images, deploy the stack, run the end-to-end test
 against it, show the logs, clean up.
 
-The clean-up also runs when a step fails or on Ctrl-C; the exit code is then that of the command that failed, and the end of its log is shown.
+The cleanup also runs when a step fails or on Ctrl-C; the exit code is then that of the failed command, and the end of its log is shown.
 """
 
 from __future__ import annotations
@@ -28,18 +28,24 @@ def _interrupt(_signal: int, _frame: object) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the steps that were asked for; gives the exit code."""
-    parser = argparse.ArgumentParser(prog="setup.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", action="store_true", help="leave the stack and its files there, whatever happens")
-    parser.add_argument("--steps", default=f"1-{STEPS}", metavar="LIST", help="only these, such as 1-3,5 (default: all)")
-    parser.add_argument("--no-containers", action="store_true", help="the same with local processes; needs no container engine")
+    """Runs the requested steps; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="setup.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the stack and its files, whatever happens")
+    parser.add_argument(
+        "--steps", default=f"1-{STEPS}", metavar="LIST", help="only these, such as 1-3,5 (default: all)"
+    )
+    parser.add_argument(
+        "--no-containers", action="store_true", help="the same with local processes; needs no container engine"
+    )
     parser.add_argument("--epochs", type=int, default=40, help="of the run that is tested (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
         wanted = chosen(options.steps, STEPS)
     except ValueError as error:
         parser.error(f"--steps: {error}")
-    # A stop from outside is cleaned up after as Ctrl-C is.
+    # SIGTERM is followed by the same cleanup as Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         # Held until this process ends.

@@ -1,4 +1,4 @@
-"""Runs steps, announces and times each, and cleans up whatever happens."""
+"""Runs steps, announces and times each, and always cleans up."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from collections.abc import Callable, Sequence
 from tools.setup.commands import StepFailed, tail
 from tools.setup.steps import Step
 
-# Of a log that belongs to a failure.
+# Number of lines of the log that are shown after a failure.
 _SHOWN_LINES = 40
 INTERRUPTED = 130
 
 
-def run_steps(steps: Sequence[Step], wanted: Sequence[int], keep: bool, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> int:
+def run_steps(
+    steps: Sequence[Step],
+    wanted: Sequence[int],
+    keep: bool,
+    show: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
     """Runs the wanted steps in order. The last step cleans up: it also runs after a failure or Ctrl-C, but not with `keep`.
 
     Args:
@@ -41,7 +47,9 @@ def run_steps(steps: Sequence[Step], wanted: Sequence[int], keep: bool, show: Ca
     return code
 
 
-def _run(step: Step, number: int, last: int, show: Callable[[str], None], clock: Callable[[], float]) -> tuple[int, float]:
+def _run(
+    step: Step, number: int, last: int, show: Callable[[str], None], clock: Callable[[], float]
+) -> tuple[int, float]:
     show(f"step {number} of {last}: {step.name} ...")
     started = clock()
     try:

@@ -1,4 +1,4 @@
-"""Which steps run, in which order, and what happens when one cannot be done."""
+"""The steps that run, their order, and what happens when one fails."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def steps(*outcomes: str | BaseException) -> tuple[list[Step], list[int]]:
     return [step(number, outcome) for number, outcome in enumerate(outcomes, 1)], ran
 
 
-def run(*outcomes: str | BaseException, wanted: tuple[int, ...] = (1, 2, 3), keep: bool = False) -> tuple[int, list[int], str]:
+def run(
+    *outcomes: str | BaseException, wanted: tuple[int, ...] = (1, 2, 3), keep: bool = False
+) -> tuple[int, list[int], str]:
     made, ran = steps(*outcomes)
     shown: list[str] = []
     ticks = iter(range(1000))
@@ -84,7 +86,7 @@ def test_other_words_are_no_lists_of_steps(text: str) -> None:
 def test_a_command_that_fails_is_named_with_its_log(tmp_path: Path) -> None:
     commands = Commands(tmp_path, tmp_path / "logs")
     assert commands.run("echo", ["sh", "-c", 'echo "$WORD"'], WORD="hello").read_text() == "hello\n"
-    with pytest.raises(StepFailed, match="ended with 3") as failure:
+    with pytest.raises(StepFailed, match="exited with 3") as failure:
         commands.run("bad", ["sh", "-c", "echo reason; exit 3"])
     assert failure.value.code == 3
     assert failure.value.log is not None

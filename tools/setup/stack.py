@@ -1,4 +1,4 @@
-"""What the steps want of a stack, whether it is made of containers or of processes."""
+"""What the steps need from a stack, whether it consists of containers or of processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Deployed:
-    """Where a stack is.
+    """A deployed stack: where its parts are.
 
     Attributes:
         run_dir: the files of its run, as this machine sees them.
@@ -28,17 +28,17 @@ class Deployed:
 class Stack(Protocol):
     """One kind of stack."""
 
-    # What is built before it is deployed, in words.
+    # What is built before the stack is deployed, for messages.
     parts: str
 
     def validate(self) -> str:
-        """Looks whether this machine has what the stack needs; says what it found."""
+        """Checks that this machine has what the stack needs; says what it found."""
 
     def build(self) -> str:
-        """Builds what will run; says what."""
+        """Builds what will run; returns a description."""
 
     def deploy(self) -> Deployed:
-        """Starts it, and waits until it is ready."""
+        """Starts the stack, and waits until it is ready."""
 
     def logs(self) -> str:
         """The newest lines of every process."""

@@ -1,4 +1,4 @@
-"""What a call leaves in the engine is found by the next one, before anything is built."""
+"""Containers that a call leaves in the engine are found by the next one, before anything is built."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ def stack(folder: Path, monkeypatch: pytest.MonkeyPatch, containers: str) -> Con
     return made
 
 
-def test_containers_of_an_earlier_call_are_named_with_the_command_that_removes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(StepFailed, match=r"pangea-setup_rust-compute_1\); remove them: COMPOSE_PROJECT_NAME=pangea-setup ./bazelw run //tools/compose -- down -v"):
+def test_containers_of_an_earlier_call_are_named_with_the_command_that_removes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        StepFailed,
+        match=r"pangea-setup_rust-compute_1\); remove them: COMPOSE_PROJECT_NAME=pangea-setup ./bazelw run //tools/compose -- down -v",
+    ):
         stack(tmp_path, monkeypatch, "pangea-setup_rust-compute_1\\n").validate()
 
 

@@ -30,34 +30,56 @@ class ProcessStack:
         self._process: subprocess.Popen[bytes] | None = None
 
     def validate(self) -> str:
-        """Nothing but what the door looks at."""
+        """Nothing beyond what ./bazelw checks."""
         return "local processes, no container engine needed"
 
     def build(self) -> str:
         """Builds the programs."""
-        self._commands.run("build", ["./bazelw", "build", "//:pangea", "//services/go-orchestrator", "//services/rust-compute"])
+        self._commands.run(
+            "build", ["./bazelw", "build", "//:pangea", "//services/go-orchestrator", "//services/rust-compute"]
+        )
         return "the command and both services"
 
     def deploy(self) -> Deployed:
         """Starts the run, and waits until both services listen."""
-        words = ["./bazelw", "run", "//:pangea", "--", "train", "--workers", "2", "--epochs", str(self._epochs), "--run-dir", str(self._run)]
+        words = [
+            "./bazelw",
+            "run",
+            "//:pangea",
+            "--",
+            "train",
+            "--workers",
+            "2",
+            "--epochs",
+            str(self._epochs),
+            "--run-dir",
+            str(self._run),
+        ]
         process, log = self._commands.start("train", words)
         self._process = process
 
         def pages() -> list[str]:
-            """host:port of the pages of both services; none before both listen."""
+            """The host:port of the pages of both services; none before both listen."""
             if process.poll() is not None:
-                raise StepFailed(f"`pangea train` ended with {process.returncode}", process.returncode or 1, log)
+                raise StepFailed(f"`pangea train` exited with {process.returncode}", process.returncode or 1, log)
             files = [self._run / "logs" / f"{service}.ports.json" for service in ("go-orchestrator", "rust-compute")]
-            return [json.loads(file.read_text())["http"] for file in files] if all(file.exists() for file in files) else []
+            return (
+                [json.loads(file.read_text())["http"] for file in files] if all(file.exists() for file in files) else []
+            )
 
         try:
             orchestrator, data = eventually(pages, "both services listen", _READY_SECONDS)
         except TimeoutError as error:
             raise StepFailed(str(error), log=log) from error
-        # ./bazelw replaces itself by the program that it runs, so this is the number of `pangea train` itself.
+        # ./bazelw replaces itself by the program that it runs, so this is the process ID of `pangea train` itself.
         killer = [sys.executable, str(_KILL), str(process.pid)]
-        return Deployed(self._run, orchestrator, data, "", [shlex.join([*killer, word]) for word in ("digits.py", "go-orchestrator", "rust-compute")])
+        return Deployed(
+            self._run,
+            orchestrator,
+            data,
+            "",
+            [shlex.join([*killer, word]) for word in ("digits.py", "go-orchestrator", "rust-compute")],
+        )
 
     def logs(self) -> str:
         """The newest lines of every process."""
@@ -76,4 +98,6 @@ class ProcessStack:
 
     def how_to_remove(self) -> str:
         """A command for a shell, and where files are left."""
-        return f"kill {self._process.pid}; its files are in {self._run}" if self._process is not None else "there is none"
+        return (
+            f"kill {self._process.pid}; its files are in {self._run}" if self._process is not None else "there is none"
+        )

@@ -15,14 +15,14 @@ DATA_SETS = {"digits": "digits.csv.gz", "stdlib": "stdlib.txt.gz"}
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what it is called, and what it does. `run` gives a sentence about what came out."""
+    """One step: its name, and what it does. `run` returns a sentence about the result."""
 
     name: str
     run: Callable[[], str]
 
 
 class SevenSteps:
-    """The steps over one stack. They are called in order; a step that needs an earlier one says so."""
+    """The steps for one stack. They are called in order; a step that needs an earlier one says so."""
 
     def __init__(self, commands: Commands, stack: Stack, show: Callable[[str], None]) -> None:
         self._commands, self._stack, self._show = commands, stack, show
@@ -41,21 +41,25 @@ class SevenSteps:
         ]
 
     def validate(self) -> str:
-        """`./bazelw doctor`, and what the kind of stack needs."""
+        """Runs `./bazelw doctor`, and checks what this kind of stack needs."""
         self._commands.run("doctor", ["./bazelw", "doctor"])
         return self._stack.validate()
 
     def make_data(self) -> str:
-        """Builds the data sets, and reads them as the data service would."""
-        self._commands.run("data", ["./bazelw", "build", *(f"//services/python-ai-client:{name}" for name in DATA_SETS)])
+        """Builds the datasets, and reads them as the data service would."""
+        self._commands.run(
+            "data", ["./bazelw", "build", *(f"//services/python-ai-client:{name}" for name in DATA_SETS)]
+        )
         sizes = []
         for name in DATA_SETS.values():
-            with gzip.open(self._commands.workspace / "bazel-bin/services/python-ai-client/pangea/data" / name, "rb") as stream:
+            with gzip.open(
+                self._commands.workspace / "bazel-bin/services/python-ai-client/pangea/data" / name, "rb"
+            ) as stream:
                 sizes.append(f"{name}: {sum(1 for _ in stream):,} lines")
         return ", ".join(sizes)
 
     def build(self) -> str:
-        """Builds what the stack is made of."""
+        """Builds what the stack consists of."""
         return self._stack.build()
 
     def deploy(self) -> str:
@@ -79,14 +83,14 @@ class SevenSteps:
         return tail(log, 1).strip("= ")
 
     def logs(self) -> str:
-        """Shows what the processes of the stack say."""
+        """Shows the logs of the stack's processes."""
         if self._deployed is None:
             raise StepFailed("there is no stack whose logs could be shown; step 4 deploys it")
         self._show(self._stack.logs())
         return "the newest lines of each process"
 
     def clean_up(self) -> str:
-        """Leaves nothing behind of what the steps before have deployed."""
+        """Removes everything that the earlier steps have deployed."""
         self._stack.remove()
         return "no process and no file of this call's stack is left"
 
@@ -95,15 +99,15 @@ def chosen(text: str, count: int) -> list[int]:
     """`1-3,5` as numbers of steps, sorted.
 
     Raises:
-        ValueError: it is no such list, or names a step that there is not.
+        ValueError: it is not such a list, or names a step that does not exist.
     """
     numbers: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
-            raise ValueError(f"{part!r} is no step; write them like 1-3,5")
+            raise ValueError(f"{part!r} is not a step; write them like 1-3,5")
         span = range(int(first), int(last or first) + 1)
         if not span or span[0] < 1 or span[-1] > count:
-            raise ValueError(f"{part!r} names no steps; there are 1 to {count}")
+            raise ValueError(f"{part!r} names steps that do not exist; there are 1 to {count}")
         numbers.update(span)
     return sorted(numbers)

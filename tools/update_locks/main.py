@@ -19,7 +19,13 @@ from tools.toolchains.python import update_lock as python
 def update_rust(cargo: Path, manifest: Path) -> None:
     """Newest crates that the manifest and its Rust version allow."""
     environment = {**os.environ, "CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS": "fallback"}
-    result = subprocess.run([str(cargo), "update", "--quiet", "--manifest-path", str(manifest)], env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [str(cargo), "update", "--quiet", "--manifest-path", str(manifest)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if result.returncode != 0:
         sys.exit(f"update_locks: cargo cannot update {manifest}: {result.stderr.strip()}")
     print(f"{manifest.with_name('Cargo.lock').read_text().count('[[package]]') - 1} crates")

@@ -12,14 +12,16 @@ pub struct StepPlan {
 }
 
 impl StepPlan {
-    /// `batch_size` counts the samples of a whole step; shards of a step are merged until each has at least `min_shard_samples`,
-    /// where 0 and 1 merge none. None if `batch_size` is 0 or `shards` is not a power of two.
+    /// `batch_size` counts the samples of a whole step; shards of a step are merged until each has
+    /// at least `min_shard_samples`, where 0 and 1 merge none. None if `batch_size` is 0 or
+    /// `shards` is not a power of two.
     pub fn new(samples: u64, batch_size: u32, shards: u32, min_shard_samples: u32) -> Option<Self> {
         (batch_size > 0 && shards.is_power_of_two()).then_some(Self {
             samples,
             batch_size: u64::from(batch_size),
             shards: u64::from(shards),
-            // Empty shards are no reason to merge: so small steps are cut as they were before shards could be merged.
+            // Empty shards alone are no reason to merge: such small steps keep the cut that they
+            // had before shards were merged.
             min_shard_samples: if min_shard_samples > 1 {
                 u64::from(min_shard_samples)
             } else {
@@ -28,15 +30,18 @@ impl StepPlan {
         })
     }
 
-    /// Steps of an epoch: ceil(samples / batch size). A run that drops the last step asks for one less.
+    /// Steps of an epoch: ceil(samples / batch size). A run that drops the last step uses one less.
     pub fn steps(&self) -> u64 {
         self.samples.div_ceil(self.batch_size)
     }
 
-    /// Positions of a shard of a step, which may be none. None for a step or a shard that does not exist.
+    /// The positions of a shard of a step; the range may be empty. `None` for a step or a shard
+    /// that does not exist.
     ///
-    /// With n samples in the step, shard s of S holds [n*s/S, n*(s+1)/S) of them. Where shards are merged, S is halved until no shard
-    /// has too few: the first shard of each merged group has the samples of all of it, so it stands for a subtree of the sums.
+    /// With n samples in the step, shard s of S holds [n*s/S, n*(s+1)/S) of them. Where that gives
+    /// a shard too few, S is halved until no shard has too few: the first shard of each merged
+    /// group holds all samples of the group and the others are empty, so that the group is one node
+    /// of the tree of sums.
     pub fn shard(&self, step: u64, shard: u64) -> Option<Range<u64>> {
         if step >= self.steps() || shard >= self.shards {
             return None;
@@ -55,7 +60,7 @@ impl StepPlan {
         Some(if place == 0 { first..end } else { end..end })
     }
 
-    /// Into how many shards a step of so many samples is cut.
+    /// The number of shards that a step of `samples` samples is cut into.
     fn merged(&self, samples: u64) -> u64 {
         let mut shards = self.shards;
         while shards > 1 && samples / shards < self.min_shard_samples {
@@ -70,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_follow_each_other_without_gap() {
+    fn shards_follow_each_other_without_a_gap() {
         for (samples, batch_size, shards, min_shard_samples) in [
             (1438, 64, 8, 0),
             (1438, 64, 8, 5),
@@ -107,9 +112,9 @@ mod tests {
         assert_eq!(StepPlan::new(10, 4, 3, 0), None);
     }
 
-    /// The file is read by tests of each language that cuts steps, and was made by none of them.
+    /// Tests of each language that cuts steps read this file, which none of their code has made.
     #[test]
-    fn the_cut_is_that_of_the_other_languages() {
+    fn the_cut_is_the_same_in_every_language() {
         let cuts: serde_json::Value =
             serde_json::from_str(include_str!("../testdata/cuts.json")).expect("JSON");
         let cuts = cuts.as_array().expect("a list");

@@ -1,4 +1,5 @@
-//! The order of an epoch: Fisher-Yates (Durstenfeld's form) driven by ChaCha20, with unbiased bounded draws.
+//! The order of an epoch: Fisher-Yates (Durstenfeld's form) driven by ChaCha20, with unbiased
+//! bounded draws.
 
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -6,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 /// The positions 0..samples of the training split in the order of an epoch.
 ///
-/// The generator's seed is SHA-256("pangea/order/1" || dataset hash || seed || epoch), the numbers little-endian.
+/// The generator's seed is SHA-256("pangea/order/1" || dataset hash || seed || epoch), the numbers
+/// little-endian.
 pub fn train_order(dataset_hash: &[u8; 32], seed: u64, epoch: u32, samples: u32) -> Vec<u32> {
     let digest = Sha256::new()
         .chain_update(b"pangea/order/1")
@@ -29,7 +31,8 @@ pub(crate) fn shuffled(seed: [u8; 32], count: u32) -> Vec<u32> {
     order
 }
 
-/// A number below `bound`, each with the same probability: draws beyond the largest multiple of `bound` are thrown away.
+/// A number below `bound`, each with the same probability: draws beyond the largest multiple of
+/// `bound` are discarded.
 fn bounded(random: &mut impl RngCore, bound: u64) -> u64 {
     const DRAWS: u128 = 1 << 64;
     let bound = u128::from(bound);

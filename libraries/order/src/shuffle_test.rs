@@ -1,6 +1,7 @@
 use super::*;
 
-/// Computed by an independent implementation in Python (ChaCha20 after RFC 8439, with a counter of 64 bits).
+/// Computed by an independent implementation in Python (ChaCha20 after RFC 8439, with a counter of
+/// 64 bits).
 #[test]
 fn the_order_of_this_version_never_changes() {
     assert_eq!(
@@ -33,9 +34,9 @@ fn dataset_seed_and_epoch_each_change_the_order() {
     assert_ne!(base, train_order(&[3; 32], 1, 3, 100));
 }
 
-/// A draw beyond the largest multiple would make small numbers more likely: it must be thrown away.
+/// A draw beyond the largest multiple would make small numbers more likely: it must be discarded.
 #[test]
-fn draws_that_would_bias_are_thrown_away() {
+fn biased_draws_are_discarded() {
     struct Draws(Vec<u64>);
     impl RngCore for Draws {
         fn next_u32(&mut self) -> u32 {

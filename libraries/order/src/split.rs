@@ -11,8 +11,8 @@ pub struct Split {
     pub held_out: Vec<u32>,
 }
 
-/// Keeps floor(samples * fraction) samples aside. Which ones depends on the raw data alone, not on a run's seed, so that no run trains on
-/// what another one is judged by.
+/// Holds out floor(samples * fraction) samples. Which ones depends on the raw data alone, not on a
+/// run's seed, so that no run trains on samples that another run is evaluated on.
 ///
 /// The generator's seed is SHA-256("pangea/held-out/1" || raw hash).
 pub fn split(raw_hash: &[u8; 32], samples: u32, fraction: f64) -> Split {

@@ -1,17 +1,19 @@
-//! Frames over `std::io`: a thin shell, written so that a caller can wake up while it waits (signals, deadlines).
+//! Frames over `std::io`: a thin shell, written so that a caller can wake up while it waits
+//! (signals, deadlines).
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 
 use crate::{Frame, FrameCursor, FrameDecoder, ReceivedFrame, WireError};
 
-/// Small frames come with one system call; larger reads go past this buffer, straight to their segment.
+/// Small frames take one system call; larger reads bypass this buffer and go straight to their
+/// segment.
 const READ_AHEAD: usize = 4096;
 
-/// What reading came to.
+/// The outcome of reading.
 pub enum Polled {
-    /// A whole frame.
+    /// A complete frame.
     Frame(ReceivedFrame),
-    /// Nothing to read now: the stream's read time-out passed or a signal came. Call again.
+    /// Nothing to read yet: the stream's read timeout expired or a signal arrived. Call again.
     Idle,
     /// The peer closed the stream between two frames.
     Closed,
@@ -35,7 +37,7 @@ impl<R: Read> FrameReader<R> {
         &self.decoder
     }
 
-    /// Reads until a frame is whole or the stream has nothing more for now.
+    /// Reads until a frame is complete or the stream has no more data for now.
     pub fn poll_frame(&mut self) -> Result<Polled, WireError> {
         loop {
             let window = self.decoder.unfilled()?;
@@ -57,7 +59,8 @@ impl<R: Read> FrameReader<R> {
         }
     }
 
-    /// Reads the next frame; `None` if the peer closed the stream between two frames. For streams without a read time-out.
+    /// Reads the next frame; `None` if the peer closed the stream between two frames. For streams
+    /// without a read timeout.
     pub fn read_frame(&mut self) -> Result<Option<ReceivedFrame>, WireError> {
         loop {
             match self.poll_frame()? {
@@ -69,7 +72,7 @@ impl<R: Read> FrameReader<R> {
     }
 }
 
-/// Sends what is left of `cursor`. Gives false if the stream took nothing more for now: call again.
+/// Sends the rest of `cursor`. Returns false if the stream accepts no more for now: call again.
 pub fn poll_write(
     stream: &mut impl Write,
     cursor: &mut FrameCursor<'_>,
@@ -92,7 +95,7 @@ pub fn poll_write(
     Ok(true)
 }
 
-/// Sends a whole frame. For streams without a write time-out.
+/// Sends a whole frame. For streams without a write timeout.
 pub fn write_frame<P: AsRef<[u8]>>(
     stream: &mut impl Write,
     frame: &Frame<P>,

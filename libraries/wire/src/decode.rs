@@ -1,7 +1,8 @@
-//! Reading frames without doing input: the decoder says where the next bytes belong.
+//! Reads frames without doing input: the decoder says where the next bytes belong.
 //!
-//! Each segment gets a buffer of its own, so a tensor whose bytes are a segment of their own arrives in what becomes
-//! its memory. Every limit is checked on the segment table, before anything is allocated for it.
+//! Each segment gets its own buffer, so a tensor whose bytes are a segment of their own arrives in
+//! the memory that it keeps. Every limit is checked on the segment table, before anything is
+//! allocated for it.
 
 use crate::{AlignedBuffer, Limits, Pool, ReceivedFrame, WireError};
 
@@ -12,16 +13,18 @@ enum State {
     Start,
     /// Reading the rest of the table.
     Table { sizes: Vec<u8> },
-    /// Reading the segments. `segments` holds the whole ones; the last of them is being filled.
+    /// Reading the segments. `segments` holds those that have started; the last of them may be
+    /// incomplete.
     Segments {
         sizes: Vec<u32>,
         segments: Vec<AlignedBuffer>,
     },
-    /// An error was found: where the next frame starts is unknown.
+    /// After an error: where the next frame starts is unknown.
     Broken,
 }
 
-/// A state machine from bytes to frames. Fill [`unfilled`](Self::unfilled), then call [`advance`](Self::advance).
+/// A state machine from bytes to frames. Fill [`unfilled`](Self::unfilled), then call
+/// [`advance`](Self::advance).
 ///
 /// ```
 /// # use pangea_wire::{FrameDecoder, Limits, Pool};
@@ -41,7 +44,7 @@ pub struct FrameDecoder {
     limits: Limits,
     state: State,
     first: [u8; WORD as usize],
-    /// Bytes of the current part (first word or rest of the table) that are there.
+    /// Bytes of the current part (first word or rest of the table) that have arrived.
     filled: usize,
     received: u64,
     expected: u64,
@@ -64,12 +67,12 @@ impl FrameDecoder {
         &self.limits
     }
 
-    /// Whether no byte of a next frame has come yet.
+    /// Whether no byte of the next frame has arrived yet.
     pub fn is_between_frames(&self) -> bool {
         self.received == 0 && !matches!(self.state, State::Broken)
     }
 
-    /// Bytes of the current frame that are there.
+    /// Bytes of the current frame that have arrived.
     pub fn received_bytes(&self) -> u64 {
         self.received
     }
@@ -82,7 +85,7 @@ impl FrameDecoder {
         })
     }
 
-    /// Where the next bytes belong; never empty. They may go on into a next call if fewer are at hand.
+    /// Where the next bytes belong; never empty. It may be filled over several calls.
     pub fn unfilled(&mut self) -> Result<&mut [u8], WireError> {
         match &mut self.state {
             State::Start => Ok(&mut self.first[self.filled..]),
@@ -97,7 +100,8 @@ impl FrameDecoder {
         }
     }
 
-    /// Takes the first `bytes` of the last [`unfilled`](Self::unfilled) slice as read. Gives the frame that they complete.
+    /// Counts the first `bytes` of the last [`unfilled`](Self::unfilled) slice as read. Returns the
+    /// frame that they complete.
     pub fn advance(&mut self, bytes: usize) -> Result<Option<ReceivedFrame>, WireError> {
         let result = self.step(bytes);
         if result.is_err() {
@@ -152,7 +156,8 @@ impl FrameDecoder {
                 "segment 0 is empty, so there is no root",
             ));
         }
-        // The table is `asked + 1` numbers of 4 bytes, padded to whole words; the first word is here.
+        // The table is `asked + 1` numbers of 4 bytes, padded to whole words; the first word is
+        // here.
         let rest = last_segment.div_ceil(2) as usize * WORD as usize;
         self.filled = 0;
         self.expected = WORD + rest as u64;
@@ -197,7 +202,8 @@ impl FrameDecoder {
         Ok(())
     }
 
-    /// Opens the next segment if the last one is whole (empty ones are whole at once); gives the frame after the last.
+    /// Starts the next segment once the last one is complete (an empty one is complete at once);
+    /// returns the frame after the last segment.
     fn open_segments(&mut self) -> Result<Option<ReceivedFrame>, WireError> {
         let State::Segments { sizes, segments } = &mut self.state else {
             return Ok(None);

@@ -1,8 +1,8 @@
-//! Writing frames without copying tensor bytes and without doing output.
+//! Writes frames without copying tensor bytes and without doing output.
 //!
-//! The message is built with its large `Data` fields left null. Each of these pointers then becomes a double-far pointer
-//! to a landing pad at the end of segment 0, which points to a segment of its own: the tensor's memory, sent from where
-//! it lies. Any Cap'n Proto reader understands the result.
+//! The message is built with its large `Data` fields left null. Each of these pointers then becomes
+//! a double-far pointer to a landing pad at the end of segment 0, which points to a segment of its
+//! own: the tensor's memory, which is sent in place. Any Cap'n Proto reader understands the result.
 
 use std::io::IoSlice;
 
@@ -24,8 +24,9 @@ pub struct DataSlot {
     address: usize,
 }
 
-/// The slot of the pointer field `pointer_index` (counted over pointer fields, in the order of their `@` numbers) of a
-/// struct of a message. `owner` is the struct's builder as a reader (`builder.reborrow_as_reader()`).
+/// The slot of the pointer field `pointer_index` (counted over pointer fields, in the order of
+/// their `@` numbers) of a struct of a message. `owner` is the struct's builder as a reader
+/// (`builder.reborrow_as_reader()`).
 pub fn data_slot<'a>(
     owner: impl IntoInternalStructReader<'a>,
     pointer_index: usize,
@@ -38,7 +39,7 @@ pub fn data_slot<'a>(
     })
 }
 
-/// The bytes that belong into the slots of one message.
+/// The bytes for the slots of one message.
 pub struct Attachments<P> {
     entries: Vec<(DataSlot, P)>,
 }
@@ -64,14 +65,16 @@ impl<P: AsRef<[u8]>> Default for Attachments<P> {
     }
 }
 
-/// A frame ready to be sent: a small head (segment table, the message, landing pads), then the payloads.
+/// A frame ready to be sent: a small head (segment table, the message, landing pads), then the
+/// payloads.
 pub struct Frame<P> {
     head: Vec<u8>,
     payloads: Vec<P>,
 }
 
 impl<P: AsRef<[u8]>> Frame<P> {
-    /// Copies the (small) message and keeps the (large) payloads. The builder may be dropped or used again afterwards.
+    /// Copies the (small) message and keeps the (large) payloads. The builder may be dropped or
+    /// reused afterwards.
     pub fn new<A: Allocator>(
         message: &Builder<A>,
         attachments: Attachments<P>,
@@ -192,7 +195,7 @@ pub struct FrameCursor<'f> {
 }
 
 impl<'f> FrameCursor<'f> {
-    /// What is left, for a vectored write; empty at the end of the frame.
+    /// What remains, for a vectored write; empty at the end of the frame.
     pub fn remaining(&self) -> &[IoSlice<'f>] {
         &self.slices[self.next..]
     }
@@ -201,7 +204,7 @@ impl<'f> FrameCursor<'f> {
         self.next == self.slices.len()
     }
 
-    /// Takes `bytes` as sent.
+    /// Counts `bytes` as sent.
     pub fn advance(&mut self, mut bytes: usize) {
         while let Some(slice) = self.slices.get_mut(self.next) {
             if bytes < slice.len() {
@@ -226,12 +229,14 @@ fn find(segments: &[&[u8]], starts: &[usize], slot: DataSlot) -> Option<usize> {
     })
 }
 
-/// A pointer to the landing pad at word `pad` of segment 0: kind 2 (far), bit 2 (the pad has two words), offset from bit 3.
+/// A pointer to the landing pad at word `pad` of segment 0: kind 2 (far), bit 2 (the pad has two
+/// words), offset from bit 3.
 fn double_far_pointer(pad: usize) -> [u8; WORD] {
     (((pad as u64) << 3) | 0b110).to_le_bytes()
 }
 
-/// A far pointer to word 0 of `segment`, then a list pointer: kind 1, element size 2 (bytes) from bit 32, count from bit 35.
+/// A far pointer to word 0 of `segment`, then a list pointer: kind 1, element size 2 (bytes) from
+/// bit 32, count from bit 35.
 fn landing_pad(segment: usize, bytes: usize) -> [u8; PAD_WORDS * WORD] {
     let far = ((segment as u64) << 32) | 0b010;
     let list = ((bytes as u64) << 35) | (2 << 32) | 1;

@@ -1,4 +1,5 @@
-//! The envelope of every message: the announced type must match the member of the union that is set.
+//! The envelope of every message: the announced type must match the member of the union that is
+//! set.
 
 use crate::schema::{message, MessageType};
 use crate::{SchemaName, WireError};

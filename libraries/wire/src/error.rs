@@ -1,12 +1,14 @@
-//! What can go wrong on the wire, each with what and where.
+//! The errors of the wire: each says what went wrong, and where.
 
 use std::io;
 
-/// A frame or message that cannot be read or written. The connection it came from is no longer usable, except after
-/// [`WireError::Tensor`] and [`WireError::Unsupported`], which concern one well-framed message.
+/// A frame or message that cannot be read or written. The connection it came from is no longer
+/// usable, except after [`WireError::Tensor`] and [`WireError::Unsupported`], which concern one
+/// well-framed message.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// The peer, or our own caller, asks for more than a limit allows. Nothing was allocated for it.
+    /// The peer, or our own caller, asks for more than a limit allows. Nothing was allocated for
+    /// it.
     #[error("{what}: {asked} asked for, the limit is {limit}")]
     LimitExceeded {
         /// What is limited, with its unit.
@@ -26,7 +28,7 @@ pub enum WireError {
     /// More bytes were put into a buffer than it was made for.
     #[error("buffer overrun: {extra} bytes more than the {capacity} bytes it was made for")]
     BufferOverrun { capacity: usize, extra: usize },
-    /// The bytes in the frame are no valid Cap'n Proto message.
+    /// The bytes in the frame are not a valid Cap'n Proto message.
     #[error("malformed message: {0}")]
     Message(#[from] capnp::Error),
     /// A text in the message is not UTF-8.
@@ -40,7 +42,7 @@ pub enum WireError {
         "unsupported: {what} has the unknown value {value}; the peer is newer than this program"
     )]
     Unsupported { what: &'static str, value: u16 },
-    /// `Message.type` says one thing, the union holds another.
+    /// `Message.type` and the set member of the union do not agree.
     #[error("malformed message: type {announced} does not agree with the union member {present}")]
     TypeMismatch {
         announced: &'static str,

@@ -1,10 +1,11 @@
-//! One flat float32 vector over all parameters: cut into pieces for frames of bounded size, and put together again.
+//! One flat float32 vector over all parameters: cut into pieces for frames of bounded size, and
+//! reassembled.
 
 use std::ops::Range;
 
 use crate::{AlignedBuffer, DType, Pool, TensorData, TensorSpec, WireError};
 
-/// Most pieces in one frame. Each takes a segment, and a frame has at most 511.
+/// Limit of the pieces in one frame. Each takes a segment, and a frame has at most 511.
 pub const MAX_PIECES: usize = 256;
 
 /// Part of one tensor, as one frame carries it.
@@ -18,7 +19,8 @@ pub struct Piece {
     pub flat: Range<usize>,
 }
 
-/// The order and sizes of the tensors in a flat vector: as float32, one after the other, without padding.
+/// The order and sizes of the tensors in a flat vector: as float32, one after the other, without
+/// padding.
 #[derive(Clone, Debug)]
 pub struct FlatLayout {
     specs: Vec<TensorSpec>,
@@ -53,8 +55,9 @@ impl FlatLayout {
         self.starts.last().copied().unwrap_or(0)
     }
 
-    /// The pieces of each frame, in order: at most `max_bytes` (at least one element) and [`MAX_PIECES`] a frame, cut
-    /// between elements. At least one frame, which is empty when there is nothing to send.
+    /// The pieces of each frame, in order: at most `max_bytes` (at least one element) and
+    /// [`MAX_PIECES`] per frame, cut between elements. At least one frame, which is empty when
+    /// there is nothing to send.
     pub fn frames(&self, max_bytes: usize) -> Vec<Vec<Piece>> {
         let item = DType::Float32.item_bytes() as usize;
         let max_bytes = (max_bytes / item).max(1) * item;
@@ -83,7 +86,7 @@ impl FlatLayout {
         frames
     }
 
-    /// Starts to put a flat vector together.
+    /// Starts reassembling a flat vector.
     pub fn assembler(&self, pool: &Pool) -> Result<FlatAssembler<'_>, WireError> {
         Ok(FlatAssembler {
             layout: self,
@@ -93,7 +96,8 @@ impl FlatLayout {
     }
 }
 
-/// Puts pieces together, in order, into one flat vector. Refuses any piece that is not the expected next one.
+/// Reassembles one flat vector from pieces that arrive in order. Refuses any piece that is not the
+/// expected next one.
 pub struct FlatAssembler<'l> {
     layout: &'l FlatLayout,
     buffer: AlignedBuffer,
@@ -138,7 +142,7 @@ impl FlatAssembler<'_> {
         Err(WireError::tensor(piece.name, reason))
     }
 
-    /// The flat vector, once every piece is there.
+    /// The flat vector, once every piece has arrived.
     pub fn finish(self) -> Result<AlignedBuffer, WireError> {
         if !self.buffer.is_full() {
             let missing = self.buffer.capacity() - self.buffer.len();
@@ -149,7 +153,7 @@ impl FlatAssembler<'_> {
                 .map_or("", |spec| &spec.name);
             return Err(WireError::tensor(
                 name,
-                format!("the last frame came, but {missing} bytes from here on are missing"),
+                format!("the last frame arrived, but {missing} bytes from here on are missing"),
             ));
         }
         Ok(self.buffer)

@@ -21,9 +21,9 @@ fn piece_data<'a>(layout: &'a FlatLayout, piece: &Piece, flat: &'a [u8]) -> Tens
     }
 }
 
-/// Any cut gives back the same vector, and keeps the limits of a frame.
+/// Any cut reassembles to the same vector and respects the limits of a frame.
 #[test]
-fn pieces_come_together_again() {
+fn pieces_are_reassembled() {
     let pool = Pool::new(usize::MAX, 0);
     for shapes in [
         &[&[3_u64, 5] as &[u64], &[0], &[], &[7], &[2, 0, 4]] as &[&[u64]],

@@ -1,10 +1,13 @@
-//! The wire of Pangea: Cap'n Proto stream frames with tensor bytes that are never copied on the way.
+//! The wire of Pangea: Cap'n Proto stream frames with tensor bytes that are never copied on the
+//! way.
 //!
-//! Responsible for: framing under explicit limits, pooled and aligned memory, tensors in messages, and cutting a flat
-//! gradient into pieces and back. Not responsible for: sockets and reconnecting, what messages mean, Python.
+//! Responsible for: framing under explicit limits, pooled and aligned memory, tensors in messages,
+//! and cutting a flat gradient into pieces and reassembling it. Not responsible for: sockets and
+//! reconnecting, what messages mean, Python.
 //!
-//! The core does no input or output: [`FrameDecoder`] says which bytes it wants next, [`FrameCursor`] which come next to
-//! send. [`blocking`] and [`nonblocking`] are the thin shells over `std::io` and tokio.
+//! The core does no input or output: [`FrameDecoder`] says which bytes it needs next,
+//! [`FrameCursor`] which bytes to send next. [`blocking`] and [`nonblocking`] are thin shells over
+//! `std::io` and tokio.
 
 pub mod blocking;
 mod decode;

@@ -1,10 +1,10 @@
-//! The limits that hold before any memory is taken for a peer.
+//! The limits that are checked before any memory is allocated for a peer.
 
 use std::time::Duration;
 
 use capnp::message::ReaderOptions;
 
-/// What one frame may ask for, and how long a peer may pause inside it.
+/// How large one frame may be, and how long a peer may pause inside it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Segments of a frame. Cap'n Proto readers accept at most 511.
@@ -13,13 +13,14 @@ pub struct Limits {
     pub frame_bytes: u64,
     /// Depth of structs in structs and lists.
     pub nesting: i32,
-    /// Words that getters may visit, in multiples of the frame's own size (getters charge again at every call).
+    /// Words that getters may visit, in multiples of the frame's own size (getters charge again at
+    /// every call).
     pub traversal_factor: usize,
     /// Longest pause between two bytes of one frame.
     pub progress_timeout: Duration,
 }
 
-/// Getters of a tiny message charge its few words again and again; this much is always allowed.
+/// Getters of a tiny message charge its few words repeatedly; this much is always allowed.
 const TRAVERSAL_FLOOR_WORDS: usize = 8 * 1024;
 
 impl Default for Limits {

@@ -1,7 +1,9 @@
-//! Memory for frames and tensors: 64-byte aligned, pooled, taken from the system as bytes arrive, bounded by a budget.
+//! Memory for frames and tensors: 64-byte aligned, pooled, allocated as bytes arrive, bounded by a
+//! budget.
 //!
-//! A buffer of 16 MiB that has received nothing costs address space only: pages are touched (and the budget is
-//! charged) in windows, as bytes arrive. A returned buffer keeps its touched pages in the pool for the next one.
+//! A buffer of 16 MiB that has received nothing costs address space only: pages are touched (and
+//! the budget is charged) in windows, as bytes arrive. A returned buffer keeps its touched pages in
+//! the pool for the next one.
 
 use std::alloc::{alloc, dealloc, Layout};
 use std::collections::BTreeMap;
@@ -12,10 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::WireError;
 
-/// Alignment of every buffer: a cache line, and what vector instructions want.
+/// Alignment of every buffer: a cache line, and what vector instructions prefer.
 pub const ALIGNMENT: usize = 64;
 
-/// How much fresh memory is touched at a time. Larger reads than this bring nothing on a socket.
+/// How much fresh memory is touched at a time. Larger reads gain nothing on a socket.
 const WINDOW: usize = 256 * 1024;
 
 /// Smaller blocks are not worth a lock: the system's allocator is as fast.
@@ -51,7 +53,8 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: allocated in `allocate` with this size and alignment, which were valid there, and freed once.
+        // SAFETY: allocated in `allocate` with this size and alignment, which were valid there, and
+        // freed once.
         unsafe {
             dealloc(
                 self.start.as_ptr(),
@@ -61,7 +64,8 @@ impl Drop for Block {
     }
 }
 
-/// Sizes are rounded up so that blocks of similar sizes can stand in for each other; at most 1/4 is wasted.
+/// Sizes are rounded up so that a block can be reused for buffers of similar size; at most 1/4 is
+/// wasted.
 fn capacity_for(len: usize) -> Option<usize> {
     let step = (len.checked_next_power_of_two()? / 8).max(ALIGNMENT);
     len.max(1).checked_next_multiple_of(step)
@@ -81,7 +85,8 @@ struct PoolState {
 
 impl PoolState {
     fn idle(&self) -> MutexGuard<'_, Idle> {
-        // The state is whole between statements, so a panic elsewhere while the lock was held does no harm.
+        // The state is whole between statements, so a panic elsewhere while the lock was held does
+        // no harm.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -132,7 +137,8 @@ impl PoolState {
 pub struct Pool(Arc<PoolState>);
 
 impl Pool {
-    /// A pool that hands out at most `live_limit` touched bytes at a time and keeps at most `idle_limit` for reuse.
+    /// A pool that hands out at most `live_limit` touched bytes at a time and keeps at most
+    /// `idle_limit` for reuse.
     pub fn new(live_limit: usize, idle_limit: usize) -> Self {
         Self(Arc::new(PoolState {
             live_limit,
@@ -145,7 +151,7 @@ impl Pool {
         }))
     }
 
-    /// An empty buffer for exactly `len` bytes. Takes no memory until bytes are put in.
+    /// An empty buffer for exactly `len` bytes. It uses no memory until it is filled.
     pub fn buffer(&self, len: usize) -> Result<AlignedBuffer, WireError> {
         let capacity = capacity_for(len).ok_or(WireError::OutOfMemory { bytes: len })?;
         let mut block = None;
@@ -192,7 +198,7 @@ impl Pool {
         self.0.live.load(Ordering::Relaxed)
     }
 
-    /// Touched bytes that wait for reuse.
+    /// Touched bytes that are kept for reuse.
     pub fn idle_bytes(&self) -> usize {
         self.0.idle().bytes
     }
@@ -208,7 +214,7 @@ pub struct AlignedBuffer {
 }
 
 impl AlignedBuffer {
-    /// Bytes that it is made for.
+    /// The number of bytes that it is made for.
     pub fn capacity(&self) -> usize {
         self.len
     }
@@ -218,7 +224,8 @@ impl AlignedBuffer {
         self.filled == self.len
     }
 
-    /// Its first byte: 64-byte aligned, valid for `len()` bytes for as long as the buffer lives, wherever it is moved.
+    /// Its first byte: 64-byte aligned, valid for `len()` bytes for as long as the buffer lives,
+    /// wherever it is moved.
     pub fn as_ptr(&self) -> NonNull<u8> {
         match &self.block {
             Some(block) => block.start,
@@ -226,7 +233,8 @@ impl AlignedBuffer {
         }
     }
 
-    /// The next bytes to fill, at least one unless the buffer is full. Tell with [`advance`](Self::advance) how many were.
+    /// The next bytes to fill, at least one unless the buffer is full. Report with
+    /// [`advance`](Self::advance) how many were filled.
     pub fn unfilled(&mut self) -> Result<&mut [u8], WireError> {
         let Some(block) = &mut self.block else {
             return Ok(&mut []);
@@ -234,7 +242,8 @@ impl AlignedBuffer {
         if self.filled == block.initialised && self.filled < self.len {
             let bytes = WINDOW.min(block.capacity - block.initialised);
             self.pool.0.charge(bytes)?;
-            // SAFETY: [initialised, initialised + bytes) lies within the capacity of the block, which `&mut self` owns.
+            // SAFETY: [initialised, initialised + bytes) lies within the capacity of the block,
+            // which `&mut self` owns.
             unsafe {
                 block
                     .start
@@ -245,14 +254,16 @@ impl AlignedBuffer {
             block.initialised += bytes;
         }
         let end = self.len.min(block.initialised);
-        // SAFETY: [filled, end) is initialised and owned by `&mut self`; filled <= end, because filled never exceeds either.
+        // SAFETY: [filled, end) is initialised and owned by `&mut self`; filled <= end, because
+        // filled never exceeds either.
         let window = unsafe {
             std::slice::from_raw_parts_mut(block.start.as_ptr().add(self.filled), end - self.filled)
         };
         Ok(window)
     }
 
-    /// Counts the first `bytes` of the last [`unfilled`](Self::unfilled) slice as filled (no more than it had).
+    /// Counts the first `bytes` of the last [`unfilled`](Self::unfilled) slice as filled (no more
+    /// than it had).
     pub fn advance(&mut self, bytes: usize) {
         let initialised = self.block.as_ref().map_or(0, |block| block.initialised);
         self.filled = self
@@ -275,7 +286,8 @@ impl AlignedBuffer {
         if end > block.initialised {
             self.pool.0.charge(end - block.initialised)?;
         }
-        // SAFETY: [filled, end) lies within the block; `bytes` cannot overlap it, because `&mut self` owns the block.
+        // SAFETY: [filled, end) lies within the block; `bytes` cannot overlap it, because
+        // `&mut self` owns the block.
         unsafe {
             std::ptr::copy_nonoverlapping(
                 bytes.as_ptr(),
@@ -300,13 +312,13 @@ impl AlignedBuffer {
         unsafe { std::slice::from_raw_parts(self.as_ptr().as_ptr(), self.filled) }
     }
 
-    /// The bytes that have been filled, for changing them.
+    /// The bytes that have been filled, mutable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_slice`, and `&mut self` is the only access.
         unsafe { std::slice::from_raw_parts_mut(self.as_ptr().as_ptr(), self.filled) }
     }
 
-    /// Gives up writing; the result can be cloned and cut without copying.
+    /// Ends writing; the result can be cloned and sliced without copying.
     pub fn into_shared(self) -> SharedSlice {
         let range = 0..self.filled;
         SharedSlice {
@@ -338,7 +350,8 @@ impl AsRef<[u8]> for AlignedBuffer {
     }
 }
 
-/// Part of an immutable buffer; clones share its memory, which goes back to the pool with the last of them.
+/// Part of an immutable buffer; clones share its memory, which returns to the pool with the last of
+/// them.
 #[derive(Clone)]
 pub struct SharedSlice {
     owner: Arc<AlignedBuffer>,

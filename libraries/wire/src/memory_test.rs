@@ -28,7 +28,7 @@ fn capacities_are_tight() {
     assert_eq!(capacity_for(usize::MAX), None);
 }
 
-/// A large buffer costs nothing until bytes come, and then a window at a time.
+/// A large buffer costs nothing until bytes arrive, and then a window at a time.
 #[test]
 fn memory_is_charged_as_bytes_arrive() {
     let pool = Pool::new(1 << 20, 0);
@@ -45,7 +45,7 @@ fn memory_is_charged_as_bytes_arrive() {
     assert_eq!(pool.live_bytes(), 0);
 }
 
-/// The budget holds over all buffers, and an error leaves the accounts right.
+/// The budget holds over all buffers, and an error leaves the accounting right.
 #[test]
 fn the_budget_is_never_exceeded() {
     let pool = Pool::new(WINDOW + 100, 0);
@@ -75,7 +75,7 @@ fn idle_memory_is_reused_and_bounded() {
     assert_eq!(pool.live_bytes(), 0);
 }
 
-/// Zeroed means zero, also over recycled memory.
+/// A zeroed buffer is zero even where memory is reused.
 #[test]
 fn zeroed_clears_recycled_memory() {
     let pool = Pool::new(usize::MAX, usize::MAX);
@@ -84,7 +84,7 @@ fn zeroed_clears_recycled_memory() {
     assert!(buffer.iter().all(|byte| *byte == 0) && buffer.len() == 8_000);
 }
 
-/// More bytes than it was made for are refused, not written.
+/// More bytes than a buffer was made for are refused, not written.
 #[test]
 fn overrun_is_an_error() {
     let pool = Pool::new(usize::MAX, 0);

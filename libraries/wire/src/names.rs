@@ -1,4 +1,5 @@
-//! The names of enum members, as the schema spells them. tests/conformance compares them with the schema and the other languages.
+//! The names of enum members, as the schema spells them. tests/conformance compares them with the
+//! schema and the other languages.
 
 use crate::schema::{DataType, ErrorAction, MessageType, Split, Verdict};
 

@@ -8,7 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::{Frame, FrameDecoder, ReceivedFrame, WireError};
 
-/// Small frames come with one system call; larger reads go past this buffer, straight to their segment.
+/// Small frames take one system call; larger reads bypass this buffer and go straight to their
+/// segment.
 const READ_AHEAD: usize = 4096;
 
 /// Reads frames from a stream.
@@ -29,8 +30,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         &self.decoder
     }
 
-    /// The next frame; `None` if the peer closed the stream between two frames. Waits without end for a frame to start,
-    /// and at most the progress time-out for each next byte of it. Safe to cancel: call again to go on.
+    /// The next frame; `None` if the peer closed the stream between two frames. Waits indefinitely
+    /// for a frame to start, and at most the progress timeout for each further byte of it.
+    /// Cancel-safe: call again to continue.
     pub async fn read_frame(&mut self) -> Result<Option<ReceivedFrame>, WireError> {
         loop {
             let started = !self.decoder.is_between_frames();
@@ -56,7 +58,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-/// Sends a whole frame with vectored writes, each of which must make progress within `progress_timeout`.
+/// Sends a whole frame with vectored writes, each of which must make progress within
+/// `progress_timeout`.
 pub async fn write_frame<W, P>(
     stream: &mut W,
     frame: &Frame<P>,

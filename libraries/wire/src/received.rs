@@ -1,10 +1,12 @@
-//! A received frame: a Cap'n Proto message over owned buffers, from which tensor memory can be taken without a copy.
+//! A received frame: a Cap'n Proto message over owned buffers, from which tensor memory is taken
+//! without a copy.
 
 use capnp::message::{Reader, ReaderSegments};
 
 use crate::{AlignedBuffer, Limits, Pool, WireError};
 
-/// Where the bytes of a `Data` field lie in a frame. Plain numbers: it outlives the reader that it came from.
+/// Where the bytes of a `Data` field lie in a frame. Plain numbers: it outlives the reader that it
+/// came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataLocation {
     segment: u32,
@@ -12,10 +14,11 @@ pub struct DataLocation {
     len: usize,
 }
 
-/// A whole frame, each segment in a buffer of its own. Owned and `Send`.
+/// A complete frame, each segment in its own buffer. Owned and `Send`.
 ///
-/// Read it with [`into_reader`](Self::into_reader); note the [`locate`](Self::locate)d fields that are to be kept; get the
-/// frame back with `Reader::into_segments` and take them with [`take_data`](Self::take_data).
+/// Read it with [`into_reader`](Self::into_reader); note the [`locate`](Self::locate)d fields that
+/// are to be kept; get the frame back with `Reader::into_segments` and take them with
+/// [`take_data`](Self::take_data).
 pub struct ReceivedFrame {
     segments: Vec<AlignedBuffer>,
     pool: Pool,
@@ -41,7 +44,8 @@ impl ReceivedFrame {
         Reader::new(self, options)
     }
 
-    /// Where `data`, as got from a reader over this frame, lies. `None` if it is not from this frame.
+    /// Where `data`, as got from a reader over this frame, lies. `None` if it is not from this
+    /// frame.
     pub fn locate(&self, data: &[u8]) -> Option<DataLocation> {
         if data.is_empty() {
             return Some(DataLocation {
@@ -62,8 +66,8 @@ impl ReceivedFrame {
         })
     }
 
-    /// The bytes at `locations` as buffers, in the same order. A segment that holds nothing else becomes the buffer;
-    /// bytes that share a segment, or that are asked for twice, are copied.
+    /// The bytes at `locations` as buffers, in the same order. A segment that holds nothing else
+    /// becomes the buffer; bytes that share a segment, or that are listed twice, are copied.
     pub fn take_data(
         mut self,
         locations: &[DataLocation],
@@ -81,7 +85,7 @@ impl ReceivedFrame {
                 buffers.push(self.pool.buffer(0)?);
                 continue;
             };
-            // A small field would keep a large segment alive: better copied.
+            // A small field must not keep a large segment alive, so it is copied.
             let alone =
                 uses[index] == 1 && location.offset == 0 && location.len >= segment.len() / 2;
             if alone {

@@ -3,7 +3,7 @@
 use crate::schema::{tensor, tensor_spec, MAX_DIMENSIONS, MAX_TENSOR_NAME_BYTES};
 use crate::{data_slot, Attachments, DType, WireError};
 
-/// `Tensor.data` among the pointer fields of `Tensor`: name, shape, data.
+/// Index of `Tensor.data` among the pointer fields of `Tensor`: name, shape, data.
 const TENSOR_DATA_POINTER: usize = 2;
 
 /// What a tensor looks like, without its data.
@@ -16,7 +16,8 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
-    /// A spec that keeps the rules of the schema: at most `MAX_DIMENSIONS` dimensions, byte length in 63 bits.
+    /// A spec that keeps the rules of the schema: at most `MAX_DIMENSIONS` dimensions, byte length
+    /// in 63 bits.
     pub fn new(name: impl Into<String>, dtype: DType, shape: Vec<u64>) -> Result<Self, WireError> {
         let spec = Self {
             name: name.into(),
@@ -51,7 +52,7 @@ impl TensorSpec {
     }
 }
 
-/// A checked tensor, or piece of one, of a received message. `data` lies in the frame.
+/// A checked tensor, or a piece of one, of a received message. `data` borrows from the frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorData<'a> {
     pub name: &'a str,
@@ -77,7 +78,7 @@ impl<'a> TensorData<'a> {
         if byte_offset % item != 0 || len % item != 0 {
             return Err(WireError::tensor(
                 name,
-                format!("{len} bytes at byte {byte_offset} are no whole elements of {item} bytes"),
+                format!("{len} bytes at byte {byte_offset} are not whole elements of {item} bytes"),
             ));
         }
         if byte_offset
@@ -99,7 +100,7 @@ impl<'a> TensorData<'a> {
         })
     }
 
-    /// Reads a tensor that must be there as a whole.
+    /// Reads a tensor that must be complete.
     pub fn read_whole(reader: tensor::Reader<'a>) -> Result<Self, WireError> {
         let tensor = Self::read(reader)?;
         let len = tensor.data.len() as u64;
@@ -116,7 +117,7 @@ impl<'a> TensorData<'a> {
     }
 }
 
-/// Writes the tensor `spec` whole; `data` is sent from where it lies.
+/// Writes the complete tensor `spec`; `data` is sent without a copy.
 pub fn write_tensor<P: AsRef<[u8]>>(
     builder: tensor::Builder<'_>,
     spec: &TensorSpec,
@@ -133,7 +134,8 @@ pub fn write_tensor<P: AsRef<[u8]>>(
     write_tensor_bytes(builder, spec, 0, data, attachments)
 }
 
-/// Writes the piece of the tensor `spec` that starts at `byte_offset`; `data` is sent from where it lies.
+/// Writes the piece of the tensor `spec` that starts at `byte_offset`; `data` is sent without a
+/// copy.
 pub fn write_tensor_bytes<P: AsRef<[u8]>>(
     mut builder: tensor::Builder<'_>,
     spec: &TensorSpec,
@@ -184,7 +186,8 @@ fn check_dimensions(name: &str, dimensions: u64) -> Result<(), WireError> {
     Ok(())
 }
 
-/// product(shape) * itemsize, where it fits 63 bits. A zero anywhere makes it 0, whatever the other dimensions are.
+/// product(shape) * itemsize, where it fits 63 bits. A zero anywhere makes it 0, whatever the other
+/// dimensions are.
 fn byte_len(name: &str, dtype: DType, shape: &[u64]) -> Result<u64, WireError> {
     check_dimensions(name, shape.len() as u64)?;
     if shape.contains(&0) {

@@ -1,4 +1,4 @@
-//! What is written comes back: by our reader without a copy, and by the plain Cap'n Proto reader.
+//! What is written can be read: by our reader without a copy, and by the plain Cap'n Proto reader.
 #![expect(
     clippy::expect_used,
     reason = "a test fails where something unexpected happens"
@@ -20,9 +20,10 @@ fn filled(spec: TensorSpec) -> (TensorSpec, Vec<u8>) {
     (spec, bytes)
 }
 
-/// Every element type, scalars, empty tensors and odd lengths, in one frame and each alone.
+/// Every element type, with scalars, empty tensors and odd lengths: each alone and all in one
+/// frame.
 #[test]
-fn every_dtype_comes_back() {
+fn every_dtype_survives_a_round_trip() {
     let limits = Limits::default();
     let mut all = Vec::new();
     for dtype in DType::ALL {
@@ -90,7 +91,8 @@ fn the_standard_reader_understands() {
     }
 }
 
-/// A writer that keeps everything in its own segments is read too: the data is copied to an aligned buffer.
+/// Frames of a writer that keeps everything in its own segments are read too: the data is copied to
+/// an aligned buffer.
 #[test]
 fn data_among_other_fields_is_copied() {
     let pool = pool();
@@ -119,7 +121,8 @@ fn data_among_other_fields_is_copied() {
     }
 }
 
-/// A payload segment becomes the tensor's memory: same address. Asked for twice, each gets memory of its own.
+/// A payload segment becomes the tensor's memory: same address. Listed twice, each gets its own
+/// memory.
 #[test]
 fn payload_segments_are_not_copied() {
     let limits = Limits::default();
@@ -192,7 +195,7 @@ fn frames_follow_each_other() {
     }
 }
 
-/// Data fields of any struct, here a snapshot's, can ride as a payload.
+/// Data fields of any struct, here a snapshot's, can be payloads.
 #[test]
 fn any_data_field_can_be_attached() {
     let data = pattern(5000);
@@ -252,7 +255,8 @@ fn misplaced_attachments_are_refused() {
     assert!(attach(&[foreign.expect("the data")], &limits)
         .unwrap_err()
         .contains("not in this message"));
-    // Table of two segments, then root pointer, struct (4 data words, 3 pointers), hash, pad, payload of 9 bytes.
+    // Table of two segments, then root pointer, struct (4 data words, 3 pointers), hash, pad,
+    // payload of 9 bytes.
     assert_eq!(
         attach(&[free], &limits),
         Ok(16 + (1 + 4 + 3 + 4 + 2 + 2) * 8)

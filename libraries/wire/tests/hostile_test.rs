@@ -1,4 +1,5 @@
-//! No input makes the wire panic, allocate for a promise, or read outside of a frame.
+//! No input makes the wire panic, allocate for what a header merely announces, or read outside of a
+//! frame.
 #![expect(
     clippy::expect_used,
     reason = "a test fails where something unexpected happens"
@@ -28,9 +29,9 @@ fn sample_frame() -> Vec<u8> {
     aggregate_frame(&tensors, &Limits::default()).to_bytes()
 }
 
-/// A stream that ends anywhere inside a frame says so; between frames it is a plain end.
+/// A stream that ends inside a frame is an error; between frames it is a clean end.
 #[test]
-fn cut_at_every_byte() {
+fn a_frame_cut_at_every_byte() {
     let bytes = sample_frame();
     for cut in 0..=bytes.len() {
         for step in [1, usize::MAX] {
@@ -60,7 +61,7 @@ fn header(numbers: &[u32]) -> Vec<u8> {
         .collect()
 }
 
-/// Headers that promise too much are refused before any memory is taken.
+/// Headers that announce too much are refused before any memory is allocated.
 #[test]
 fn hostile_headers_cost_nothing() {
     let cases: &[(&[u32], &str)] = &[
@@ -84,7 +85,7 @@ fn hostile_headers_cost_nothing() {
         assert!(error.contains(expected), "{error}");
         assert_eq!((pool.live_bytes(), pool.idle_bytes()), (0, 0));
     }
-    // The largest header that is allowed: nothing is charged until bytes come.
+    // The largest header that is allowed: nothing is charged until bytes arrive.
     let pool = pool();
     let mut decoder = FrameDecoder::new(pool.clone(), Limits::default());
     let bytes = header(&[0, (2 << 20) - 1]);
@@ -103,7 +104,8 @@ fn a_broken_stream_stays_broken() {
     assert!(decoder.end_of_stream().is_some());
 }
 
-/// When the budget over all connections is spent, a frame fails; the budget is whole again afterwards.
+/// When the budget over all connections is spent, a frame fails; afterwards the budget is free
+/// again.
 #[test]
 fn the_budget_bounds_all_connections() {
     let pool = Pool::new(1 << 20, 0);
@@ -157,11 +159,11 @@ fn invalid_tensors_are_named() {
     assert!(read(&[2, 3], 2, 4)
         .0
         .unwrap_err()
-        .contains("no whole elements of 4"));
+        .contains("not whole elements of 4"));
     assert!(read(&[2, 3], 0, 3)
         .0
         .unwrap_err()
-        .contains("no whole elements of 4"));
+        .contains("not whole elements of 4"));
     assert!(read(&[1; 9], 0, 4)
         .0
         .unwrap_err()
@@ -177,7 +179,7 @@ fn invalid_tensors_are_named() {
     assert_eq!(read(&[u64::MAX, u64::MAX, 0], 0, 0), (Ok(()), Ok(())));
 }
 
-/// The announced type must be the one that is there.
+/// The announced type must match the union.
 #[test]
 fn a_lying_envelope_is_refused() {
     let mut builder = capnp::message::Builder::new_default();
@@ -194,7 +196,8 @@ fn a_lying_envelope_is_refused() {
     );
 }
 
-/// Many frames with random bytes changed, cut or put in: always frames or an error, never a panic or a leak.
+/// Frames with random bytes changed, removed or inserted: always frames or an error, never a panic
+/// or a leak.
 #[test]
 fn random_mutations_never_panic() {
     let original = sample_frame();

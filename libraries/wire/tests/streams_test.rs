@@ -1,4 +1,4 @@
-//! The shells over real sockets: whole frames both ways, pauses, and ends.
+//! The shells over real sockets: complete frames in both directions, pauses, and ends.
 #![expect(
     clippy::expect_used,
     reason = "a test fails where something unexpected happens"
@@ -38,7 +38,7 @@ fn reader<R: std::io::Read>(stream: R) -> FrameReader<R> {
     )
 }
 
-/// From nothing to far beyond what a socket holds.
+/// From empty payloads to far more than a socket buffers.
 #[test]
 fn blocking_streams_carry_any_size() {
     let limits = Limits::with_frame_bytes(100 << 20);
@@ -59,7 +59,7 @@ fn blocking_streams_carry_any_size() {
     sender.join().expect("sent all");
 }
 
-/// A read time-out wakes the caller and loses nothing; an end inside a frame is an error.
+/// A read timeout wakes the caller and loses nothing; an end inside a frame is an error.
 #[test]
 fn a_pause_inside_a_frame_is_idle() {
     let (mut client, server) = socket_pair();
@@ -91,9 +91,9 @@ fn a_pause_inside_a_frame_is_idle() {
     );
 }
 
-/// A full socket makes sending pause; it goes on where it stopped.
+/// A full socket makes sending pause; it resumes where it stopped.
 #[test]
-fn sending_goes_on_after_a_pause() {
+fn sending_resumes_after_a_pause() {
     let (mut client, server) = socket_pair();
     client
         .set_write_timeout(Some(Duration::from_millis(1)))
@@ -135,7 +135,7 @@ fn tokio_reader<R: tokio::io::AsyncRead + Unpin>(
     nonblocking::FrameReader::new(stream, FrameDecoder::new(pool(), limits))
 }
 
-/// The same over tokio, with a small pipe so that every write is cut.
+/// The same over tokio, with a small pipe that splits every write.
 #[test]
 fn tokio_streams_carry_any_size() {
     run(async {
@@ -165,16 +165,17 @@ fn tokio_streams_carry_any_size() {
     });
 }
 
-/// A peer that stops inside a frame, or stops reading one, is given up; one that sends nothing at all is waited for.
+/// A peer that stops inside a frame, or stops reading one, fails; one that sends nothing at all is
+/// waited for.
 #[test]
-fn a_stalled_peer_is_given_up() {
+fn a_stalled_peer_fails() {
     run(async {
         let short = Duration::from_millis(20);
         let bytes = frame(5000).1.to_bytes();
         let (mut client, server) = tokio::io::duplex(1 << 20);
         let mut reader = tokio_reader(server, short);
         let quiet = tokio::time::timeout(4 * short, reader.read_frame()).await;
-        assert!(quiet.is_err(), "between frames there is no time-out");
+        assert!(quiet.is_err(), "between frames there is no timeout");
         tokio::io::AsyncWriteExt::write_all(&mut client, &bytes[..1000])
             .await
             .expect("room");

@@ -1,4 +1,5 @@
-// Simulate plays histories of the orchestrator's state machine and prints them, one JSON object a line, for a checker.
+// Simulate plays histories of the orchestrator's state machine and prints them for a checker, one
+// JSON object in each line.
 package main
 
 import (
@@ -16,9 +17,10 @@ const digestBlock = 1_000
 
 func main() {
 	first := flag.Uint64("first", 0, "first seed")
-	count := flag.Uint64("count", 1, "how many seeds")
+	count := flag.Uint64("count", 1, "number of seeds")
 	trace := flag.Bool("trace", false, "log on stderr what happens")
-	digest := flag.Bool("digest", false, "print no histories, but two digests for each block of 1,000 seeds: of all bytes, and of all but the wording of incidents")
+	digest := flag.Bool("digest", false, "print, instead of histories, two digests for each block of 1,000 seeds: "+
+		"of all bytes, and of all but the wording of incidents")
 	sabotage := flag.String("sabotage", "", "break a promise on purpose, to test a checker: "+simulation.Sabotages())
 	flag.Parse()
 	if err := simulation.Sabotage(*sabotage).Check(); err != nil {
@@ -46,7 +48,8 @@ func main() {
 	}
 }
 
-// printDigests of one block of seeds a line, so that two builds can be compared by a diff of what they print.
+// printDigests prints a line for each block of seeds, so that two builds can be compared by a diff
+// of what they print.
 func printDigests(first, count uint64) error {
 	for from := first; from < first+count; from += digestBlock {
 		size := min(digestBlock, first+count-from)

@@ -1,4 +1,4 @@
-"""What the tests of the native extension share: a dataset, its batches, a run to join, and a signal that ends a call."""
+"""Fixtures of the native extension's tests: a dataset, its batches, a run to join, and a signal that ends a call."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def batch_script(dtype: str, shape: tuple[int, ...]) -> Any:
 
 
 def arguments(step: int) -> tuple[Any, ...]:
-    """Of `batch`, for one shard of a step."""
+    """The arguments of `batch` for one shard of a step."""
     return ("train", 7, 0, step, 64, 0, 8)
 
 
 def dataset_info() -> _native.DatasetInfo:
-    """That of the peers here."""
+    """The dataset that the peers of these tests describe."""
     return _native.DatasetInfo(
         name="digits",
         hash=HASH,
@@ -56,7 +56,7 @@ def dataset_info() -> _native.DatasetInfo:
 
 
 def accept_join(peer: Peer) -> dict[str, Any]:
-    """Takes a worker into the run; gives its request."""
+    """Accepts a worker into the run and returns its request."""
     request = peer.receive()
     assert request["type"] == "joinRequest" and request["joinRequest"]["processId"] == os.getpid()
     settings = {"seed": 5, "shards": 8, "batchSize": 64, "epochs": 2}

@@ -40,7 +40,11 @@ def test_tensors_share_the_received_memory(dtype: str) -> None:
         batch = client.batch(*arguments(4))
         client.close()
     view = batch.features
-    assert (view.dtype, view.shape, len(view.buffer)) == (dtype, shape, math.prod(shape) * getattr(torch, dtype).itemsize)
+    assert (view.dtype, view.shape, len(view.buffer)) == (
+        dtype,
+        shape,
+        math.prod(shape) * getattr(torch, dtype).itemsize,
+    )
     features = as_tensor(view)
     raw = np.frombuffer(view.buffer, np.uint8)
     assert raw.tobytes() == pattern(len(view.buffer), 4)
@@ -140,7 +144,12 @@ def test_gradients_go_out_and_come_back() -> None:
                 if update["final"]:
                     break
             report = update["reports"][0]
-            assert (report["batchHash"], report["weight"], report["summed"], report["stop"]) == (HASH, 6.5, True, "good enough")
+            assert (report["batchHash"], report["weight"], report["summed"], report["stop"]) == (
+                HASH,
+                6.5,
+                True,
+                "good enough",
+            )
             updates.append(b"".join(chunks))
             peer.send("gradientAck", request["requestId"], verdict=verdict, detail="")
         request = peer.receive()
@@ -148,7 +157,13 @@ def test_gradients_go_out_and_come_back() -> None:
         data = flat.tobytes()
         pieces = [
             {"name": "weight", "dtype": "float32", "shape": [1_400_000], "data": data[:4_000_000]},
-            {"name": "weight", "dtype": "float32", "shape": [1_400_000], "byteOffset": 4_000_000, "data": data[4_000_000:5_600_000]},
+            {
+                "name": "weight",
+                "dtype": "float32",
+                "shape": [1_400_000],
+                "byteOffset": 4_000_000,
+                "data": data[4_000_000:5_600_000],
+            },
             {"name": "bias", "dtype": "float32", "shape": [10, 10_000], "data": data[5_600_000:]},
         ]
         counts = {"step": 3, "samples": 64, "lossSum": 1.25, "divisor": 60.5}
@@ -194,14 +209,25 @@ def test_other_answers_to_a_request_for_work() -> None:
         request = peer.receive()
         peer.send("snapshotRequest", request["requestId"], step=4)
         received = peer.receive()["snapshot"]
-        assert (received["data"], received["hash"], received["final"]) == (snapshot, hashlib.sha256(snapshot).digest(), True)
+        assert (received["data"], received["hash"], received["final"]) == (
+            snapshot,
+            hashlib.sha256(snapshot).digest(),
+            True,
+        )
         request = peer.receive()
         peer.send("snapshot", request["requestId"], **received)
         request = peer.receive()
         peer.send("errorReply", request["requestId"], action="retryLater", detail="starting", retryAfter=0.5)
         request = peer.receive()
         assert request["workRequest"]["stop"] == "the script left its loop"
-        peer.send("runFinished", request["requestId"], steps=46, parametersHash=HASH, incidents=2, stopped="the script left its loop")
+        peer.send(
+            "runFinished",
+            request["requestId"],
+            steps=46,
+            parametersHash=HASH,
+            incidents=2,
+            stopped="the script left its loop",
+        )
 
     with service(script) as address:
         client = joined(address, [])
@@ -219,7 +245,12 @@ def test_other_answers_to_a_request_for_work() -> None:
         assert isinstance(received, _native.Snapshot) and bytes(received.data) == snapshot
         with pytest.raises(_native.PeerError, match="retryLater: starting") as refused:
             ask()
-        assert (refused.value.kind, refused.value.action, refused.value.detail, refused.value.retry_after) == ("refused", "retryLater", "starting", 0.5)
+        assert (refused.value.kind, refused.value.action, refused.value.detail, refused.value.retry_after) == (
+            "refused",
+            "retryLater",
+            "starting",
+            0.5,
+        )
         finished = ask("the script left its loop")
         assert isinstance(finished, _native.RunFinished) and (finished.steps, finished.parameters_hash) == (46, HASH)
         assert (finished.incidents, finished.stopped) == (2, "the script left its loop")
@@ -298,11 +329,13 @@ def test_errors_say_what_and_where() -> None:
         peer.send("joinReply", peer.receive()["requestId"], runId="r", workerId=1, settings={}, totalSteps=1)
 
     def refusing(peer: Peer) -> None:
-        peer.send("errorReply", peer.receive()["requestId"], action="fixRequest", detail="this is no data service")
+        peer.send("errorReply", peer.receive()["requestId"], action="fixRequest", detail="this is not a data service")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-    with pytest.raises(_native.WireError, match=f"cannot connect to {address} within 0.2 s: Connection refused") as failed:
+    with pytest.raises(
+        _native.WireError, match=f"cannot connect to {address} within 0.2 s: Connection refused"
+    ) as failed:
         _native.DataClient(address, timeout=0.2)
     assert failed.value.kind == "connect"
     with pytest.raises(ValueError, match="`nowhere` is not host:port"):
@@ -321,10 +354,16 @@ def test_errors_say_what_and_where() -> None:
         with pytest.raises(_native.WireError, match=f"{address} was closed") as failed:
             client.batch(*arguments(0))
         assert failed.value.kind == "closed"
-    with service(batch_script("float32", (1, 2000))) as address, pytest.raises(_native.WireError, match=f"{address}: bytes of a frame: .* the limit is 400") as failed:
+    with (
+        service(batch_script("float32", (1, 2000))) as address,
+        pytest.raises(_native.WireError, match=f"{address}: bytes of a frame: .* the limit is 400") as failed,
+    ):
         _native.DataClient(address, max_frame_bytes=400).batch(*arguments(0))
     assert failed.value.kind == "limit"
-    with service(refusing) as address, pytest.raises(_native.WireError, match="fixRequest: this is no data service") as failed:
+    with (
+        service(refusing) as address,
+        pytest.raises(_native.WireError, match="fixRequest: this is not a data service") as failed,
+    ):
         _native.DataClient(address)
     assert failed.value.kind == "unusable"
     for script, kind in [(closing, "lost"), (babbling, "protocol")]:
@@ -338,7 +377,15 @@ def test_errors_say_what_and_where() -> None:
             client_of_a_silent_one.submit(0, 0, 1, np.zeros(0, np.float32), [])
         assert failed.value.kind == "stalled"
     with pytest.raises(ValueError, match="dtype `float` is not one of float32, float64"):
-        _native.DatasetInfo(name="", hash=HASH, train_samples=1, held_out_samples=0, classes=0, features=("float", ()), labels=("int64", ()))
+        _native.DatasetInfo(
+            name="",
+            hash=HASH,
+            train_samples=1,
+            held_out_samples=0,
+            classes=0,
+            features=("float", ()),
+            labels=("int64", ()),
+        )
 
 
 def literals() -> dict[str, list[str]]:
@@ -346,14 +393,23 @@ def literals() -> dict[str, list[str]]:
     stub = ast.parse(Path(_native.__file__).with_name("_native.pyi").read_text())
     found: dict[str, list[str]] = {}
     for statement in stub.body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Subscript) and ast.unparse(statement.value.value) == "Literal":
+        if (
+            isinstance(statement, ast.Assign)
+            and isinstance(statement.value, ast.Subscript)
+            and ast.unparse(statement.value.value) == "Literal"
+        ):
             values = ast.literal_eval(statement.value.slice)
             found[ast.unparse(statement.targets[0])] = list(values)
     return found
 
 
 def test_the_stub_names_what_the_schema_names() -> None:
-    kinds = {"DType": tensor_capnp.DataType, "Split": tensor_capnp.Split, "Action": tensor_capnp.ErrorAction, "Verdict": tensor_capnp.Verdict}
+    kinds = {
+        "DType": tensor_capnp.DataType,
+        "Split": tensor_capnp.Split,
+        "Action": tensor_capnp.ErrorAction,
+        "Verdict": tensor_capnp.Verdict,
+    }
     named = {name: sorted(set(kind.schema.enumerants) - {"unspecified"}) for name, kind in kinds.items()}  # type: ignore[attr-defined]
     named["ErrorKind"] = sorted(_native.ERROR_KINDS)
     assert {name: sorted(values) for name, values in literals().items()} == named
@@ -361,7 +417,10 @@ def test_the_stub_names_what_the_schema_names() -> None:
 
 def test_kinds_are_a_closed_set() -> None:
     assert len(set(_native.ERROR_KINDS)) == len(_native.ERROR_KINDS)
-    assert (_native.WireError("raised by Python").kind, _native.PeerError("raised by Python").kind) == ("lost", "refused")
+    assert (_native.WireError("raised by Python").kind, _native.PeerError("raised by Python").kind) == (
+        "lost",
+        "refused",
+    )
 
 
 def test_types_name_their_module() -> None:

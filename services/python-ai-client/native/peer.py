@@ -1,4 +1,4 @@
-"""The other side of a connection for tests: a service in a thread, speaking the schema through pycapnp."""
+"""The other side of a connection for tests: a service in a thread that speaks the schema through pycapnp."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Peer:
         return bytes(data)
 
     def receive(self) -> dict[str, Any]:
-        """The next message but heartbeats, which are counted. Raises EOFError when the worker closes."""
+        """The next message that is not a heartbeat; heartbeats are counted. Raises EOFError when the worker closes."""
         while (message := self.receive_any())["type"] == "heartbeat":
             assert message["requestId"] == 0
             self.heartbeats += 1
@@ -65,7 +65,7 @@ def _message(kind: str, request_id: int, fields: dict[str, Any]) -> bytes:
 
 
 def _with_payloads(frame: bytes, payloads: list[bytes]) -> bytes:
-    """Turns null data pointers into double-far pointers, the way the wire library does, written down a second time."""
+    """Turns null data pointers into double-far pointers: a second implementation of what the wire library does."""
     segments, _words = struct.unpack_from("<II", frame)
     assert segments == 0, "the small message fits one segment"
     segment = bytearray(frame[8:])
@@ -86,10 +86,10 @@ def _with_payloads(frame: bytes, payloads: list[bytes]) -> bytes:
 
 @contextlib.contextmanager
 def service(script: Callable[[Peer], None], port: int = 0) -> Iterator[str]:
-    """Runs `script` for each connection; gives the address. What a script raises is raised at the end.
+    """Runs `script` for each connection and yields the address. An exception of a script is raised at the end.
 
     Args:
-        port: where an earlier service was; 0 for a free one.
+        port: the port of an earlier service; 0 for a free one.
     """
     errors: list[BaseException] = []
     threads: list[threading.Thread] = []
@@ -121,7 +121,7 @@ def service(script: Callable[[Peer], None], port: int = 0) -> Iterator[str]:
     try:
         yield f"{host}:{port}"
     except BaseException:
-        # A test that failed has left its client open; the scripts would wait for it.
+        # A failed test has left its client open; the scripts would wait for it.
         for connection in connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,5 @@
-"""What the native extension lives through: heartbeats beside everything else, data services that die, come back, or take over."""
+"""What the native extension survives: data services that die, restart, or take over, with heartbeats beside everything
+else."""
 
 from __future__ import annotations
 
@@ -82,7 +83,9 @@ sys.stdin.readline()
 
     with service(script) as address:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        with subprocess.Popen([sys.executable, "-c", program, address], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", program, address], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
             assert process.stdout is not None and process.stdin is not None
             assert process.stdout.readline() == b"\n"
             heard.wait()
@@ -103,7 +106,7 @@ def test_a_data_service_that_is_killed_and_comes_back() -> None:
         for _ in range(3):
             request = peer.receive()
             send_batch(peer, request, "float32", (2, 3), pattern(size, request["batchRequest"]["step"]))
-        # Closing before they were read could throw them away: then they would be asked for again, of nobody.
+        # Closing before they were read could discard them: they would be requested again, with nobody to answer.
         collected.wait()
 
     with service(dying) as address:
@@ -114,7 +117,7 @@ def test_a_data_service_that_is_killed_and_comes_back() -> None:
             client.prefetch(*arguments(step))
         batches = [client.batch(*arguments(step)) for step in range(3)]
         collected.set()
-    # Nobody is there: a signal ends the wait, and the question stays.
+    # No service is there: a signal ends the wait, and the request stays.
     with alarm():
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         with pytest.raises(Stop):

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pangea.training.tensors import UnsupportedModel
     from pangea.worker.batches import Batch
     from pangea.worker.join import join
-    from pangea.worker.run import NotFinite, Run
+    from pangea.worker.run import Run
+    from pangea.worker.shard_loop import NotFinite
     from pangea.worker.worker import RunDiverged
 
 __version__ = RELEASE
@@ -58,7 +59,7 @@ _MODULES = {
     "BrokenPromise": "errors",
     "MisusedRun": "errors",
     "NondeterministicOperation": "training.determinism",
-    "NotFinite": "worker.run",
+    "NotFinite": "worker.shard_loop",
     "PangeaError": "errors",
     "PeerError": "_native",
     "Run": "worker.run",

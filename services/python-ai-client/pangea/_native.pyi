@@ -1,7 +1,8 @@
 """The worker's side of the wire, in Rust: sockets, prefetch, zero-copy views, hashes.
 
-Every call that waits releases the GIL and runs Python's signal handlers at least each 100 ms; an exception from a handler ends the
-call. A client serves one call at a time. Wrong arguments raise ValueError or TypeError before anything is sent.
+Every call that waits releases the GIL and runs Python's signal handlers at least each 100 ms; an exception from a
+handler ends the call. A client serves one call at a time. Wrong arguments raise ValueError or TypeError before anything
+is sent.
 """
 
 from collections.abc import Buffer as SupportsBuffer
@@ -20,7 +21,7 @@ ErrorKind = Literal[
     "unreachable",  # no replica has been reachable for reconnect_seconds; reconnecting continues
     "unusable",  # replicas answer, but serve different data or something else: a person has to act
     "closed",  # this program closed the connection
-    "lost",  # the peer closed the connection, or the system reported an error; also what Python code raises itself
+    "lost",  # the peer closed it, or the system reported an error; also of exceptions that Python code raises
     "stalled",  # the peer made no progress within the timeout
     "protocol",  # the peer sent something that breaks the rules of the schema
     "limit",  # a limit was exceeded
@@ -59,7 +60,8 @@ class PeerError(PangeaError):
 
 @final
 class Buffer:
-    """Writable memory, 64-byte aligned, accessed through the buffer protocol (format "B"). It lives as long as any view of it."""
+    """Writable memory, 64-byte aligned, accessed through the buffer protocol (format "B"). It lives as long as any view
+    of it."""
 
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -75,7 +77,8 @@ class TensorView:
 
 @final
 class DatasetInfo:
-    """What a data service serves. `features` and `labels` are (dtype, shape) of one sample, without the batch dimension."""
+    """What a data service serves. `features` and `labels` are (dtype, shape) of one sample, without the batch
+    dimension."""
 
     name: Final[str]
     hash: Final[bytes]
@@ -120,14 +123,15 @@ class Batch:
 class DataClient:
     """Connections to the replicas of a data service; any of them gives the same batches.
 
-    `addresses` is one "host:port" or several, separated by commas. `timeout` (seconds) bounds the first connection, for which one
-    replica suffices, and the silence of a replica before its connection is closed. Afterwards the client survives lost
-    connections, stalled replicas and restarts: it reconnects and repeats its requests. Waiting calls raise WireError only after
-    `reconnect_seconds` without any replica, and later ones do so until a replica is back.
+    `addresses` is one "host:port" or several, separated by commas. `timeout` (seconds) bounds the first connection, for
+    which one replica suffices, and the silence of a replica before its connection is closed. Afterwards the client
+    survives lost connections, stalled replicas and restarts: it reconnects and repeats its requests. Waiting calls
+    raise WireError only after `reconnect_seconds` without any replica, and later ones do so until a replica is back.
 
-    A replica that serves a different dataset than the first one is not used; if there is no other one, waiting calls raise WireError at once.
-    With two or more replicas, a batch that is unusually late is requested from another one as well. The first reply counts; if the
-    second one differs, the client cannot be used any more, and its calls raise WireError.
+    A replica that serves a different dataset than the first one is not used; if there is no other one, waiting calls
+    raise WireError at once. With two or more replicas, a batch that is unusually late is requested from another one as
+    well. The first reply counts; if the second one differs, the client cannot be used any more, and its calls raise
+    WireError.
     """
 
     def __new__(
@@ -142,10 +146,30 @@ class DataClient:
         """The address of each replica, and whether it is connected now. May be called at any time, from any thread."""
 
     def dataset(self) -> DatasetInfo: ...
-    def prefetch(self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int, min_shard_samples: int = 0) -> None:
+    def prefetch(
+        self,
+        split: Split,
+        seed: int,
+        epoch: int,
+        step: int,
+        batch_size: int,
+        shard: int,
+        shards: int,
+        min_shard_samples: int = 0,
+    ) -> None:
         """Requests a batch that a later `batch` with the same arguments collects. At most 256 may be waiting."""
 
-    def batch(self, split: Split, seed: int, epoch: int, step: int, batch_size: int, shard: int, shards: int, min_shard_samples: int = 0) -> Batch:
+    def batch(
+        self,
+        split: Split,
+        seed: int,
+        epoch: int,
+        step: int,
+        batch_size: int,
+        shard: int,
+        shards: int,
+        min_shard_samples: int = 0,
+    ) -> Batch:
         """Waits for the batch, which is requested now unless it was before. A batch is collected once."""
 
     def close(self) -> None:
@@ -218,7 +242,9 @@ class RunFinished:
 class OrchestratorClient:
     """One connection to an orchestrator. `timeout` (seconds) bounds connecting and progress inside a frame."""
 
-    def __new__(cls, address: str, timeout: float = 30.0, *, max_frame_bytes: int = 16_777_216) -> OrchestratorClient: ...
+    def __new__(
+        cls, address: str, timeout: float = 30.0, *, max_frame_bytes: int = 16_777_216
+    ) -> OrchestratorClient: ...
     def join(
         self,
         worker_name: str,
@@ -237,8 +263,8 @@ class OrchestratorClient:
 
         Args:
             run_id: JoinReply.run_id of an earlier connection of this worker; empty on the first.
-            heartbeat_seconds: a thread sends a heartbeat whenever nothing was sent for that long, until the connection ends, also while Python
-                computes. 0 for none; otherwise 0.001 to less than 3600.
+            heartbeat_seconds: a thread sends a heartbeat whenever nothing was sent for that long, until the connection
+                ends, also while Python computes. 0 for none; otherwise 0.001 to less than 3600.
             training: how a step changes the parameters, as JSON with sorted keys; equal for all workers of a run.
             arithmetic: the level that the arithmetic is pinned to; empty where it is not pinned.
             fingerprints: (operator, SHA-256 of what it computes from fixed inputs), at most 64.
@@ -270,8 +296,9 @@ class OrchestratorClient:
     ) -> tuple[Verdict, str]:
         """Sends a gradient sum from the memory of `gradients` without copying it; returns the verdict and its detail.
 
-        `gradients` is flat, C-contiguous float32 (an array, or a Buffer); it must not change until this returns. A report is
-        (shard, samples, sum of the loss, batch hash, weight, whether the loss is a sum, why the run is to end after this step).
+        `gradients` is flat, C-contiguous float32 (an array, or a Buffer); it must not change until this returns. A
+        report is (shard, samples, sum of the loss, batch hash, weight, whether the loss is a sum, why the run is to end
+        after this step).
         """
 
     def send_snapshot(self, step: int, parameters_hash: bytes, data: SupportsBuffer) -> None:

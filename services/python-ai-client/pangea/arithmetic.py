@@ -1,7 +1,8 @@
-"""The arithmetic of a run: which instructions and kernels the libraries below torch use, independent of machine and environment.
+"""The arithmetic of a run: which instructions and kernels the libraries below torch use, on any machine.
 
-ATen, OpenBLAS, oneDNN, MKL and numpy choose kernels by the processor they run on, and different kernels give different bits. A level names one set of kernels
-that every processor of that level supports. A run is pinned to one level, and all its workers set the environment variables that make the libraries use it.
+ATen, OpenBLAS, oneDNN, MKL and numpy choose kernels by the processor they run on, and different kernels give different
+bits. A level names one set of kernels that every processor of that level supports. A run is pinned to one level, and
+all its workers set the environment variables that make the libraries use it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class UnavailableLevel(PangeaError, ValueError):
 
 
 class NotPinned(PangeaError, RuntimeError):
-    """This process has already loaded kernels chosen by its machine and environment, which cannot be changed any more."""
+    """This process has already loaded kernels chosen by its machine and environment, and cannot change them."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Level:
 # The flags are those of x86-64-v3 and -v4.
 _V3 = frozenset({"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"})
 _V4 = _V3 | {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"}
-# numpy's feature names; a name that a release or a processor does not know is ignored. The last one covers all of them in numpy 2.4.
+# numpy's feature names; a name that a release or a processor does not know is ignored. The last one covers all of them
+# in numpy 2.4.
 _BEYOND_V4 = "AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"
 _BEYOND_V3 = f"AVX512F AVX512CD AVX512_SKX {_BEYOND_V4} X86_V4"
 # In ascending order: from the level that most machines support to the fastest one.
@@ -74,7 +76,8 @@ LEVELS = {
         },
     ),
 }
-# Variables that also affect the bits and are always unset: aliases of the settings above, hints, block sizes, and silently reduced precision.
+# Variables that also affect the bits and are always unset: aliases of the settings above, hints, block sizes, and
+# silently reduced precision.
 _UNSET = frozenset(
     {
         "DNNL_CPU_ISA_HINTS",
@@ -112,7 +115,11 @@ def _flags(cpuinfo: str | None) -> frozenset[str]:
 
 
 def require(level: str, cpuinfo: str | None = None) -> None:
-    """Raises UnavailableLevel, with advice, unless the level exists and the processor supports it. The empty level "" is always available."""
+    """Checks that the level exists and the processor supports it; the empty level "" is always available.
+
+    Raises:
+        UnavailableLevel: with advice.
+    """
     if not level:
         return
     if level not in LEVELS:
@@ -120,7 +127,10 @@ def require(level: str, cpuinfo: str | None = None) -> None:
     if missing := LEVELS[level].flags - _flags(cpuinfo):
         have = best_level(cpuinfo)
         advice = f"start the run with --arithmetic {have}, or use other machines" if have else "use other machines"
-        raise UnavailableLevel(f"the run uses the arithmetic {level}, but this machine's processor lacks {', '.join(sorted(missing))}; {advice}")
+        raise UnavailableLevel(
+            f"the run uses the arithmetic {level}, but this machine's processor lacks {', '.join(sorted(missing))};"
+            f" {advice}"
+        )
 
 
 def requested_level(environment: Mapping[str, str]) -> str:
@@ -135,28 +145,30 @@ def requested_level(environment: Mapping[str, str]) -> str:
 
 
 def pin(environment: Mapping[str, str], level: str) -> dict[str, str]:
-    """Returns `environment` with all variables that affect the bits set for this level. With the level "" it is unchanged."""
+    """Returns `environment` with all variables that affect the bits set for this level; unchanged for the level ""."""
     if not level:
         return dict(environment)
-    tunables = ":".join(item for item in environment.get(_TUNABLES, "").split(":") if item and not item.startswith("glibc.cpu."))
+    tunables = ":".join(
+        item for item in environment.get(_TUNABLES, "").split(":") if item and not item.startswith("glibc.cpu.")
+    )
     kept = {name: value for name, value in environment.items() if name not in _RELEVANT}
     return {**kept, **LEVELS[level].variables, **({_TUNABLES: tunables} if tunables else {}), VARIABLE: level}
 
 
 def _needed_changes(environment: Mapping[str, str], level: str) -> dict[str, str | None]:
-    """Returns the variables that must change to pin the environment to the level, with their new values; None means unset."""
+    """Returns the variables to change for the level, with their new values; None means unset."""
     pinned = pin(environment, level)
     return {name: pinned.get(name) for name in _RELEVANT if pinned.get(name) != environment.get(name)}
 
 
 def _initial_environment() -> dict[str, str]:
-    """Returns the environment at the start of this process; a change made later has no effect on libraries already loaded."""
+    """Returns the environment at the start of this process; later changes do not affect libraries already loaded."""
     entries = [os.fsdecode(entry).partition("=") for entry in Path("/proc/self/environ").read_bytes().split(b"\0")]
     return {name: value for name, equals, value in entries if equals}
 
 
 def is_pinned(level: str) -> bool:
-    """Returns whether the libraries of this process use the level: it was started that way, or pinned before it loaded any of them."""
+    """Returns whether the libraries of this process use the level: it was started with it, or pinned in time."""
     return _pinned_in_process == level or not _needed_changes(_initial_environment(), level)
 
 
@@ -173,7 +185,11 @@ def pin_before_torch() -> None:
     global _pinned_in_process
     level = requested_level(os.environ)
     # The C library read its tunables when the process started, so they cannot be changed here.
-    if not is_pinned(level) and not _READ_WHEN_LOADED & sys.modules.keys() and _TUNABLES not in _needed_changes(_initial_environment(), level):
+    if (
+        not is_pinned(level)
+        and not _READ_WHEN_LOADED & sys.modules.keys()
+        and _TUNABLES not in _needed_changes(_initial_environment(), level)
+    ):
         _pinned_in_process = level
         pinned = pin(os.environ, level)
         for name in _needed_changes(os.environ, level):
@@ -190,7 +206,8 @@ def pinned_level() -> str:
 def ensure_pinned() -> str:
     """Pins this process to the level of PANGEA_ARITHMETIC, or to the best one of this machine, and returns that level.
 
-    A script that has already loaded torch is restarted, once. Under pytest, and on processors that support no level, nothing is pinned and the result is "".
+    A script that has already loaded torch is restarted, once. Under pytest, and on processors that support no level,
+    nothing is pinned and the result is "".
 
     Raises:
         UnavailableLevel: this machine does not support the level.
@@ -204,8 +221,9 @@ def ensure_pinned() -> str:
         return ""
     if (obstacle := _restart_obstacle()) is not None:
         raise NotPinned(
-            f"torch or numpy was loaded before the arithmetic {level} was pinned, and this process cannot be restarted: {obstacle}. Start the script with `pangea train` or "
-            f"`pangea worker`, call pangea.seed_everything before torch is imported, or start this process as: {_pinned_command(level)} ..."
+            f"torch or numpy was loaded before the arithmetic {level} was pinned, and this process cannot be restarted:"
+            f" {obstacle}. Start the script with `pangea train` or `pangea worker`, call pangea.seed_everything before"
+            f" torch is imported, or start this process as: {_pinned_command(level)} ..."
         )
     _restart(level)
 
@@ -214,7 +232,9 @@ def _pinned_command(level: str) -> str:
     """Returns the command that starts a process with this environment, pinned to the level."""
     changes = _needed_changes(_initial_environment(), level).items()
     unset = [word for name, value in changes if value is None for word in ("-u", name)]
-    return shlex.join(["env", *unset, *(f"{name}={value}" for name, value in changes if value is not None), f"{VARIABLE}={level}"])
+    return shlex.join(
+        ["env", *unset, *(f"{name}={value}" for name, value in changes if value is not None), f"{VARIABLE}={level}"]
+    )
 
 
 def _restart_obstacle() -> str | None:
@@ -235,8 +255,14 @@ def _restart_obstacle() -> str | None:
 
 
 def _restart(level: str) -> NoReturn:
-    print(f"pangea: restarting {Path(sys.argv[0]).name or 'the script'} with the arithmetic {level} pinned before torch is loaded", file=sys.stderr)
+    print(
+        f"pangea: restarting {Path(sys.argv[0]).name or 'the script'} with the arithmetic {level} pinned before torch"
+        " is loaded",
+        file=sys.stderr,
+    )
     sys.stdout.flush()
     sys.stderr.flush()
     # exec keeps the process ID, so the mark identifies this process; a child that inherits it may still restart itself.
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**pin(os.environ, level), _RESTARTED: str(os.getpid())})
+    os.execve(
+        sys.executable, [sys.executable, *sys.orig_argv[1:]], {**pin(os.environ, level), _RESTARTED: str(os.getpid())}
+    )

@@ -38,7 +38,8 @@ level = ensure_pinned()
 configure_torch()
 from pangea.training.fingerprints import fingerprints, summary
 blas = [pool["architecture"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
-print(json.dumps([level, os.getpid(), torch.backends.cpu.get_cpu_capability(), blas, summary(fingerprints()).hex(), sys.argv[1:]]))
+capability = torch.backends.cpu.get_cpu_capability()
+print(json.dumps([level, os.getpid(), capability, blas, summary(fingerprints()).hex(), sys.argv[1:]]))
 """
 
 
@@ -48,10 +49,19 @@ def bare(**environment: str) -> dict[str, str]:
     return {**named, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
 
 
-def run_script(folder: Path, environment: dict[str, str], *arguments: str, before: str = "", between: str = "") -> subprocess.CompletedProcess[str]:
+def run_script(
+    folder: Path, environment: dict[str, str], *arguments: str, before: str = "", between: str = ""
+) -> subprocess.CompletedProcess[str]:
     script = folder / "script.py"
     script.write_text(PROBE.format(before=before, between=between))
-    return subprocess.run([sys.executable, str(script), *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(
+        [sys.executable, str(script), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
 
 
 def test_the_best_level_is_the_highest_whose_flags_are_all_present() -> None:
@@ -65,7 +75,10 @@ def test_the_best_level_is_the_highest_whose_flags_are_all_present() -> None:
 def test_an_unsupported_level_is_refused_with_advice() -> None:
     require("", OLD)
     require("avx2", V3)
-    with pytest.raises(UnavailableLevel, match="lacks avx512bw, avx512cd, avx512dq, avx512f, avx512vl; start the run with --arithmetic avx2"):
+    with pytest.raises(
+        UnavailableLevel,
+        match="lacks avx512bw, avx512cd, avx512dq, avx512f, avx512vl; start the run with --arithmetic avx2",
+    ):
         require("avx512", V3)
     with pytest.raises(UnavailableLevel, match="use other machines$"):
         require("avx2", OLD)
@@ -75,7 +88,10 @@ def test_an_unsupported_level_is_refused_with_advice() -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_pinned_variables_do_not_depend_on_the_callers_environment(level: str) -> None:
-    pinned = [{name: value for name, value in pin({**caller, "OTHER": "kept"}, level).items() if name != "GLIBC_TUNABLES"} for caller in CALLERS]
+    pinned = [
+        {name: value for name, value in pin({**caller, "OTHER": "kept"}, level).items() if name != "GLIBC_TUNABLES"}
+        for caller in CALLERS
+    ]
     assert all(environment == pinned[0] for environment in pinned)
     assert pinned[0] == {"OTHER": "kept", "PANGEA_ARITHMETIC": level, **LEVELS[level].variables}
     assert pin(pinned[0], level) == pinned[0]
@@ -111,7 +127,11 @@ def test_a_script_started_by_hand_ends_up_pinned_in_any_environment(tmp_path: Pa
 @pytest.mark.skipif(not best_level(), reason="this processor has no level")
 def test_before_torch_is_loaded_no_restart_is_needed(tmp_path: Path) -> None:
     early = "from pangea.arithmetic import ensure_pinned\nensure_pinned()"
-    result = run_script(tmp_path, bare(PANGEA_ARITHMETIC="avx2", OPENBLAS_CORETYPE="Sandybridge", ATEN_CPU_CAPABILITY="default"), before=early)
+    result = run_script(
+        tmp_path,
+        bare(PANGEA_ARITHMETIC="avx2", OPENBLAS_CORETYPE="Sandybridge", ATEN_CPU_CAPABILITY="default"),
+        before=early,
+    )
     assert result.returncode == 0, result.stderr
     assert "restarting" not in result.stderr
     assert json.loads(result.stdout)[2:4] == ["AVX2", ["Haswell"]]
@@ -129,21 +149,40 @@ def test_using_a_public_name_before_torch_pins_as_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("between", "why"),
     [
-        ("import threading; threading.Thread(target=threading.Event().wait, daemon=True, name='mine').start()", "it has other threads (mine)"),
+        (
+            "import threading; threading.Thread(target=threading.Event().wait, daemon=True, name='mine').start()",
+            "it has other threads (mine)",
+        ),
         ("sys.ps1 = '>>> '", "it is interactive"),
-        ("os.environ['PANGEA_RESTARTED'] = str(os.getpid())", "it was restarted once, and something set the variables again on the way"),
+        (
+            "os.environ['PANGEA_RESTARTED'] = str(os.getpid())",
+            "it was restarted once, and something set the variables again on the way",
+        ),
     ],
 )
-def test_a_process_that_cannot_restart_is_refused_with_the_command_to_use(between: str, why: str, tmp_path: Path) -> None:
+def test_a_process_that_cannot_restart_is_refused_with_the_command_to_use(
+    between: str, why: str, tmp_path: Path
+) -> None:
     result = run_script(tmp_path, bare(PANGEA_ARITHMETIC="avx2", OPENBLAS_L2_SIZE="262144"), between=between)
     assert result.returncode == 1
-    assert f"NotPinned: torch or numpy was loaded before the arithmetic avx2 was pinned, and this process cannot be restarted: {why}" in result.stderr
+    assert (
+        "NotPinned: torch or numpy was loaded before the arithmetic avx2 was pinned, and this process cannot be"
+        f" restarted: {why}" in result.stderr
+    )
     assert "as: env -u OPENBLAS_L2_SIZE " in result.stderr and "OPENBLAS_CORETYPE=Haswell" in result.stderr
 
 
 @pytest.mark.skipif(not best_level(), reason="this processor has no level")
 def test_a_script_from_standard_input_is_refused() -> None:
-    result = subprocess.run([sys.executable, "-"], input=PROBE.format(before="", between=""), env=bare(), capture_output=True, text=True, timeout=240, check=False)
+    result = subprocess.run(
+        [sys.executable, "-"],
+        input=PROBE.format(before="", between=""),
+        env=bare(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert result.returncode == 1
     assert "its script was read from standard input" in result.stderr
 
@@ -153,7 +192,9 @@ def test_a_child_that_inherits_the_mark_of_a_restart_may_restart_itself(tmp_path
     assert result.returncode == 0, result.stderr
 
 
-def test_an_unsupported_level_in_the_environment_ends_the_script_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_level_in_the_environment_ends_the_script_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(arithmetic, "_flags", lambda _text: frozenset({"avx"}))
     monkeypatch.setenv("PANGEA_ARITHMETIC", "avx512")
     with pytest.raises(UnavailableLevel, match="the run uses the arithmetic avx512"):

@@ -1,4 +1,7 @@
-"""Dataset specs, which say what is trained on: `digits`, or `csv:points.csv,shape=2`. Only rust-compute knows their grammar; everybody else passes them on."""
+"""Dataset specs, which say what is trained on: `digits`, or `csv:points.csv,shape=2`.
+
+Only rust-compute knows their grammar; all other programs pass them on unchanged.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class Dataset:
     """What a data service serves.
 
     Attributes:
-        spec: with an absolute path and all options, so that it means the same in any folder and after a default changes.
+        spec: with an absolute path and all options, so that it means the same in any folder and release.
         file: the path in it; None for a dataset that comes with Pangea.
     """
 
@@ -43,7 +46,9 @@ class Dataset:
 
 
 def parse(text: str) -> Dataset:
-    """Asks the data service's program, which takes a few milliseconds. A path is relative to the caller's folder, and the file must exist.
+    """Asks the program of the data service what a spec means, which takes a few milliseconds.
+
+    A path is relative to the caller's folder, and the file must exist.
 
     Raises:
         UnknownDataset: saying what is wrong, and how a spec is written.
@@ -58,9 +63,10 @@ def parse(text: str) -> Dataset:
 
 
 def of_earlier_release(spec: str) -> str:
-    """What a spec in the files of a run means: before `normalise` was written down, a table had one mean and one deviation.
+    """What a spec in the files of a run means.
 
-    In such a file the options of a table start with its shape and end with the held-out share.
+    Before `normalise` existed, a table had one mean and one deviation. The options of a table that a release wrote down
+    start with the shape and end with the held-out share.
     """
     _, shape, options = spec.rpartition(",shape=")
     if not spec.startswith("csv:") or not shape or ",normalise=" in options:

@@ -33,12 +33,20 @@ def test_a_shipped_dataset_has_a_name_and_no_file() -> None:
     [
         ("csv:a.csv,shape=2", "csv:{}/a.csv,shape=2,label=last,normalise=columns,held_out=0.2"),
         ("csv:./-d.csv,shape=1x2,label=first", "csv:{}/-d.csv,shape=1x2,label=first,normalise=columns,held_out=0.2"),
-        ("csv:a.csv,separator=tab,header=no,shape=2", "csv:{}/a.csv,shape=2,label=last,normalise=columns,header=no,separator=tab,held_out=0.2"),
+        (
+            "csv:a.csv,separator=tab,header=no,shape=2",
+            "csv:{}/a.csv,shape=2,label=last,normalise=columns,header=no,separator=tab,held_out=0.2",
+        ),
         ("text:b.txt,held_out=0.25", "text:{}/b.txt,context=64,held_out=0.25"),
         ("text:odd,name=1,2,context=3", "text:{}/odd,name=1,2,context=3,held_out=0.1"),
     ],
 )
-def test_a_users_file_is_relative_to_the_callers_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, spec: str) -> None:
+def test_a_users_file_is_relative_to_the_callers_folder(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    spec: str,
+) -> None:
     dataset = parse(text)
     assert dataset.spec == spec.format(folder)
     monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(folder.parent))
@@ -78,8 +86,14 @@ def test_without_the_program_nothing_is_known(tmp_path: Path, monkeypatch: pytes
         ("digits", "digits"),
         ("text:/b.txt,context=7,held_out=0.1", "text:/b.txt,context=7,held_out=0.1"),
         ("csv:/a.csv,shape=2,label=last,held_out=0.2", "csv:/a.csv,shape=2,label=last,normalise=all,held_out=0.2"),
-        ("csv:/a.csv,shape=2,label=last,normalise=columns,held_out=0.2", "csv:/a.csv,shape=2,label=last,normalise=columns,held_out=0.2"),
-        ("csv:/a,normalise=x/a.csv,shape=2,label=last,held_out=0.2", "csv:/a,normalise=x/a.csv,shape=2,label=last,normalise=all,held_out=0.2"),
+        (
+            "csv:/a.csv,shape=2,label=last,normalise=columns,held_out=0.2",
+            "csv:/a.csv,shape=2,label=last,normalise=columns,held_out=0.2",
+        ),
+        (
+            "csv:/a,normalise=x/a.csv,shape=2,label=last,held_out=0.2",
+            "csv:/a,normalise=x/a.csv,shape=2,label=last,normalise=all,held_out=0.2",
+        ),
     ],
 )
 def test_a_run_of_an_earlier_release_keeps_its_arithmetic(saved: str, meant: str) -> None:
@@ -88,7 +102,10 @@ def test_a_run_of_an_earlier_release_keeps_its_arithmetic(saved: str, meant: str
 
 # No command line can hold a zero byte. Each example starts a process, which may take any time.
 @settings(deadline=None, max_examples=50)
-@given(st.sampled_from(["", "csv:", "text:"]), st.text(st.characters(codec="utf-8", exclude_characters="\0")))
+@given(
+    st.sampled_from(["", "csv:", "text:"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+)
 def test_any_other_text_is_refused(kind: str, text: str) -> None:
     with pytest.raises(UnknownDataset, match="; a dataset is "):
         parse(f"{kind}no such file {text}")

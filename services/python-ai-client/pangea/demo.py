@@ -1,4 +1,4 @@
-"""`./bazelw run //:demo`: trains a digit classifier on 1,797 real images with two workers. Accepts the options of `pangea train`."""
+"""`./bazelw run //:demo`: trains a digit classifier on 1,797 images with two workers, as `pangea train` does."""
 
 import sys
 

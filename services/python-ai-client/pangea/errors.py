@@ -1,4 +1,4 @@
-"""The errors that Pangea raises on purpose, and how one that ends a script is printed: the message and the script's line, without a traceback."""
+"""The errors that Pangea raises on purpose, and the one line that is printed if one ends a script."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MisusedRun(PangeaError, RuntimeError):
 
 
 class BrokenPromise(PangeaError, RuntimeError):
-    """The script does something that makes the result depend on how shards are assigned or ordered; the message names it."""
+    """The script makes the result depend on how shards are assigned or ordered; the message says how."""
 
 
 def _in_script(file: str) -> bool:
@@ -34,7 +34,7 @@ def _location(file: str, line: int) -> str:
 
 
 def script_line(traceback: types.TracebackType | None) -> str:
-    """Returns the innermost line of the user's script in a traceback, as "train.py, line 12: "; empty if there is none."""
+    """Returns the innermost line of the user's script in a traceback, as "train.py, line 12: "; else ""."""
     place = ""
     while traceback is not None:
         if _in_script(file := traceback.tb_frame.f_code.co_filename):
@@ -44,7 +44,7 @@ def script_line(traceback: types.TracebackType | None) -> str:
 
 
 def calling_line() -> str:
-    """Returns the innermost line of the user's script on the call stack, as "train.py, line 12: "; empty if there is none."""
+    """Returns the innermost line of the user's script on the call stack, as "train.py, line 12: "; else ""."""
     frame: types.FrameType | None = sys._getframe()
     while frame is not None:
         if _in_script(file := frame.f_code.co_filename):

@@ -1,4 +1,4 @@
-"""An error of Pangea that ends a script is printed as one line with the script's line number; the script's own errors keep their traceback."""
+"""An error of Pangea that ends a script is printed in one line; the script's own errors keep their traceback."""
 
 import subprocess
 import sys
@@ -25,12 +25,21 @@ helper()
 def run_script(tmp_path: Path, error: str, **variables: str) -> subprocess.CompletedProcess[str]:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT.format(error=error))
-    return subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, env={"PYTHONPATH": ":".join(sys.path), **variables})
+    return subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": ":".join(sys.path), **variables},
+    )
 
 
 @pytest.mark.parametrize(
     ("message", "advice"),
-    [("Expected more than 1 value per channel when training, got input size [1, 16]", "--drop-last"), ("No module named 'setuptools.command'", "backend='aot_eager'")],
+    [
+        ("Expected more than 1 value per channel when training, got input size [1, 16]", "--drop-last"),
+        ("No module named 'setuptools.command'", "backend='aot_eager'"),
+    ],
 )
 def test_a_known_error_of_torch_is_printed_with_advice(tmp_path: Path, message: str, advice: str) -> None:
     result = run_script(tmp_path, f"ValueError({message!r})")
@@ -44,7 +53,9 @@ def test_an_error_of_pangea_is_one_line(tmp_path: Path) -> None:
     assert result.stdout == "reported: the parameter w was changed\n"
 
 
-@pytest.mark.parametrize(("error", "variables"), [('ValueError("own")', {}), ('BrokenPromise("b")', {"PANGEA_TRACEBACK": "1"})])
+@pytest.mark.parametrize(
+    ("error", "variables"), [('ValueError("own")', {}), ('BrokenPromise("b")', {"PANGEA_TRACEBACK": "1"})]
+)
 def test_other_errors_and_debugging_keep_the_traceback(tmp_path: Path, error: str, variables: dict[str, str]) -> None:
     result = run_script(tmp_path, error, **variables)
     assert result.returncode == 1 and "Traceback" in result.stderr and "in helper" in result.stderr

@@ -18,7 +18,10 @@ class MissingFile(PangeaError, FileNotFoundError):
 def _find(folder: Path, name: str, variable: str) -> Path:
     place = folder / name
     if not place.exists():
-        raise MissingFile(f"{place} is missing; build it with Bazel (./bazelw build //services/...), or set {variable} to the folder that holds {name}")
+        raise MissingFile(
+            f"{place} is missing; build it with Bazel (./bazelw build //services/...), or set {variable} to the folder"
+            f" that holds {name}"
+        )
     return place
 
 
@@ -50,7 +53,11 @@ def python_command(script: Path) -> list[str]:
 def python_environment() -> dict[str, str]:
     """Returns this process's environment with its import path in PYTHONPATH, for child processes."""
     # Absolute, because a child may run in a different working directory.
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry), "PYTHONUNBUFFERED": "1"}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def caller_folder() -> Path:

@@ -1,4 +1,5 @@
-"""What `pangea launch --backend kubernetes --render` prints is what Kubernetes takes, and says of its pods what infra/kubernetes says by hand."""
+"""Kubernetes accepts what `pangea launch --backend kubernetes --render` prints, and its pods agree with those of
+infra/kubernetes."""
 
 from __future__ import annotations
 
@@ -15,30 +16,58 @@ from tests.infra.kubernetes.manifests import VERSIONS, Manifest, UniqueKeys, bui
 
 SCRIPT = "import pangea\n\nprint('quotes \" and # marks: - all of it')\n"
 BY_HAND = {manifest["kind"]: manifest for manifest in build() if pod(manifest) is not None}
-# Of a pod, of its container, and of a Job: what both have to say in the same words.
-OF_POD = ("automountServiceAccountToken", "enableServiceLinks", "nodeSelector", "restartPolicy", "terminationGracePeriodSeconds")
+# The fields of a pod, of its container, and of a Job that have to be the same in both.
+OF_POD = (
+    "automountServiceAccountToken",
+    "enableServiceLinks",
+    "nodeSelector",
+    "restartPolicy",
+    "terminationGracePeriodSeconds",
+)
 OF_CONTAINER = ("ports", "securityContext", "imagePullPolicy")
 OF_JOB = ("completionMode", "backoffLimitPerIndex", "podFailurePolicy")
 
 
 def rendered(folder: Path, *options: str) -> list[Manifest]:
-    """The documents that the command prints for a run of this script."""
+    """The manifests that the command prints for a run of this script."""
     (folder / "train.py").write_text(SCRIPT)
     (folder / "text.txt").write_text("abc")
-    result = CliRunner().invoke(main, ["launch", "--backend", "kubernetes", "--render", "--run-dir", "first", *options, str(folder / "train.py"), "--", "--lr", "1"])
+    result = CliRunner().invoke(
+        main,
+        [
+            "launch",
+            "--backend",
+            "kubernetes",
+            "--render",
+            "--run-dir",
+            "first",
+            *options,
+            str(folder / "train.py"),
+            "--",
+            "--lr",
+            "1",
+        ],
+    )
     assert result.exit_code == 0, result.output
     return [document for document in yaml.load_all(result.output, UniqueKeys) if document is not None]
 
 
 @pytest.fixture(
-    params=[[], ["--workers", "1", "--namespace", "there", "--allow-nondeterminism"], ["--data-claim", "mine", "--dataset", "text"]], ids=["plain", "alone", "own data"]
+    params=[
+        [],
+        ["--workers", "1", "--namespace", "there", "--allow-nondeterminism"],
+        ["--data-claim", "mine", "--dataset", "text"],
+    ],
+    ids=["plain", "alone", "own data"],
 )
 def printed(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
-    return rendered(tmp_path, *(f"text:{tmp_path}/text.txt,context=8" if word == "text" else word for word in request.param))
+    return rendered(
+        tmp_path, *(f"text:{tmp_path}/text.txt,context=8" if word == "text" else word for word in request.param)
+    )
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_each_manifest_is_what_kubernetes_takes(printed: list[Manifest], version: str) -> None:
+def test_kubernetes_accepts_each_manifest(printed: list[Manifest], version: str) -> None:
     assert len(printed) > 10
     for manifest in printed:
         assert kubernetes_validate.validate(manifest, version, strict=True) == version
@@ -53,11 +82,11 @@ def test_a_misspelt_field_of_any_manifest_is_refused(printed: list[Manifest], ve
             kubernetes_validate.validate(wrong, version, strict=True)
 
 
-def test_no_two_have_the_same_name(printed: list[Manifest]) -> None:
+def test_no_two_manifests_have_the_same_name(printed: list[Manifest]) -> None:
     assert len({(manifest["kind"], manifest["metadata"]["name"]) for manifest in printed}) == len(printed)
 
 
-def test_pods_are_those_of_infra_kubernetes(printed: list[Manifest]) -> None:
+def test_pods_agree_with_those_of_infra_kubernetes(printed: list[Manifest]) -> None:
     made = {manifest["kind"]: manifest for manifest in printed if pod(manifest) is not None}
     assert made.keys() == BY_HAND.keys()
     for kind, manifest in made.items():

@@ -12,29 +12,29 @@ from typing import Any
 import yaml
 
 FOLDER = Path("infra/kubernetes")
-# The oldest that knows all that is used here, and the newest in the lock.
+# The oldest version that has all fields that are used here, and the newest in the lock.
 VERSIONS = ("1.29", "1.37")
 Manifest = dict[str, Any]
 
 
 class UniqueKeys(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types.
-    """As kubectl reads: a key that stands twice is an error."""
+    """A loader that is as strict as kubectl: a duplicate key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = {key for key in keys if keys.count(key) > 1}
-        if twice:
-            raise ValueError(f"{node.start_mark}: {twice} stand twice")
+        duplicates = {key for key in keys if keys.count(key) > 1}
+        if duplicates:
+            raise ValueError(f"{node.start_mark}: duplicate keys {duplicates}")
         return dict(super().construct_mapping(node, deep))
 
 
 def read(file: Path) -> list[Manifest]:
-    """The documents of one file."""
+    """The manifests in one file."""
     return [document for document in yaml.load_all(file.read_text(), UniqueKeys) if document is not None]
 
 
 def containers(manifest: Manifest) -> list[Manifest]:
-    """Of a manifest that makes pods."""
+    """The containers of a manifest that makes pods; none of any other manifest."""
     spec = pod(manifest)
     return [] if spec is None else list(spec["containers"])
 
@@ -48,23 +48,26 @@ def pod(manifest: Manifest) -> Manifest | None:
 
 
 def pod_labels(manifest: Manifest) -> dict[str, str]:
-    """Of the pods that the manifest makes."""
+    """The labels of the pods that the manifest makes."""
     return dict(manifest["spec"]["template"]["metadata"]["labels"])
 
 
 def pods(manifests: list[Manifest]) -> list[Manifest]:
-    """Those that make pods: of the orchestrator, the data service, the workers."""
-    return sorted((manifest for manifest in manifests if pod(manifest) is not None), key=lambda manifest: ("StatefulSet", "Deployment", "Job").index(manifest["kind"]))
+    """The manifests that make pods, in this order: orchestrator, data service, workers."""
+    return sorted(
+        (manifest for manifest in manifests if pod(manifest) is not None),
+        key=lambda manifest: ("StatefulSet", "Deployment", "Job").index(manifest["kind"]),
+    )
 
 
 def build(folder: Path = FOLDER) -> list[Manifest]:
     """What kustomize makes of a folder.
 
     Raises:
-        ValueError: it refuses that; in its words.
+        ValueError: kustomize refuses the folder; the message is its own.
     """
     with tempfile.TemporaryDirectory() as copied:
-        # It follows no link out of the folder, and a test's files are links.
+        # It follows no link out of the folder, and the files of a test are links.
         shutil.copytree(folder, copied, dirs_exist_ok=True)
         built = subprocess.run([os.environ["KUSTOMIZE"], "build", copied], capture_output=True, text=True, check=False)
     if built.returncode != 0:

@@ -1,4 +1,5 @@
-"""infra/kubernetes is valid, confined, and its parts find each other. programs_test.py compares it with the programs."""
+"""The manifests of infra/kubernetes are valid and confined, and their parts find each other. programs_test.py compares
+them with the programs."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ BUILT = build()
 (READER,) = read(FOLDER / "reader.yaml")
 PODS = pods(BUILT)
 
-# What the images offer: container -> ports by name.
+# The ports of the images: container -> name -> port.
 PORTS = {
     "go-orchestrator": {"workers": 8080, "http": 8081},
     "rust-compute": {"workers": 9090, "http": 9091},
@@ -33,11 +34,12 @@ def of_kind(kind: str) -> list[Manifest]:
 
 
 def selected(selector: Manifest) -> list[Manifest]:
-    """The manifests whose pods a label selector means."""
+    """The manifests whose pods a label selector matches."""
 
     def matches(labels: dict[str, str]) -> bool:
         return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
-            expression["operator"] == "In" and labels.get(expression["key"]) in expression["values"] for expression in selector.get("matchExpressions", [])
+            expression["operator"] == "In" and labels.get(expression["key"]) in expression["values"]
+            for expression in selector.get("matchExpressions", [])
         )
 
     return [manifest for manifest in PODS if matches(pod_labels(manifest))]
@@ -49,7 +51,7 @@ def ports(manifest: Manifest) -> dict[str, int]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("manifest", [*BUILT, READER], ids=name)
-def test_a_manifest_is_what_kubernetes_takes(manifest: Manifest, version: str) -> None:
+def test_kubernetes_accepts_a_manifest(manifest: Manifest, version: str) -> None:
     assert kubernetes_validate.validate(manifest, version, strict=True) == version
 
 
@@ -61,13 +63,17 @@ def test_the_schemas_refuse_a_misspelt_field() -> None:
             kubernetes_validate.validate(wrong, version, strict=True)
 
 
-def test_all_files_are_part_of_the_run_but_the_reader() -> None:
+def test_all_files_but_the_reader_are_part_of_the_run() -> None:
     (kustomization,) = read(FOLDER / "kustomization.yaml")
-    assert {file.name for file in FOLDER.glob("*.yaml")} == {*kustomization["resources"], "kustomization.yaml", "reader.yaml"}
+    assert {file.name for file in FOLDER.glob("*.yaml")} == {
+        *kustomization["resources"],
+        "kustomization.yaml",
+        "reader.yaml",
+    }
     assert len({name(manifest) for manifest in BUILT}) == len(BUILT)
 
 
-def test_images_have_no_address() -> None:
+def test_images_name_no_registry() -> None:
     assert [container["image"] for manifest in PODS for container in containers(manifest)] == [
         "pangea/go-orchestrator:latest",
         "pangea/rust-compute:latest",
@@ -75,26 +81,30 @@ def test_images_have_no_address() -> None:
     ]
 
 
-def test_one_orchestrator_with_a_volume_replicas_of_the_data_and_numbered_workers() -> None:
+def test_there_are_one_orchestrator_with_a_volume_replicas_of_the_data_service_and_indexed_workers() -> None:
     orchestrator, data, workers = (manifest["spec"] for manifest in PODS)
     assert [manifest["kind"] for manifest in PODS] == ["StatefulSet", "Deployment", "Job"]
     assert orchestrator["replicas"] == 1
     (claim,) = orchestrator["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == containers(PODS[0])[0]["volumeMounts"][0]["name"]
-    assert orchestrator["serviceName"] in {service["metadata"]["name"] for service in of_kind("Service") if service["spec"].get("clusterIP") == "None"}
+    assert orchestrator["serviceName"] in {
+        service["metadata"]["name"] for service in of_kind("Service") if service["spec"].get("clusterIP") == "None"
+    }
     assert data["replicas"] >= 2
     assert workers["completionMode"] == "Indexed" and workers["completions"] == workers["parallelism"] >= 2
 
 
-def test_a_worker_whose_node_is_drained_is_neither_completed_nor_failed() -> None:
-    # programs_test.py shows that it ends with another code than 0; only then does Kubernetes look at the rules.
+def test_a_worker_whose_node_is_drained_counts_neither_as_completed_nor_as_failed() -> None:
+    # programs_test.py shows that its exit code is not 0; only then does Kubernetes apply these rules.
     (job,) = of_kind("Job")
-    assert job["spec"]["podFailurePolicy"] == {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]}
+    assert job["spec"]["podFailurePolicy"] == {
+        "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+    }
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
 
 
 @pytest.mark.parametrize("manifest", [*PODS, READER], ids=name)
-def test_a_pod_has_no_rights_and_bounds(manifest: Manifest) -> None:
+def test_a_pod_has_no_rights_and_has_limits(manifest: Manifest) -> None:
     spec = pod(manifest)
     assert spec is not None
     assert spec["automountServiceAccountToken"] is False
@@ -105,11 +115,15 @@ def test_a_pod_has_no_rights_and_bounds(manifest: Manifest) -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
     assert all({"persistentVolumeClaim", "emptyDir"} & volume.keys() for volume in spec.get("volumes", []))
     for container in containers(manifest):
-        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
         assert container["resources"]["limits"].keys() == {"cpu", "memory"}
 
 
-def test_the_namespace_lets_no_other_pods_in() -> None:
+def test_the_namespace_admits_no_pods_with_more_rights() -> None:
     (namespace,) = of_kind("Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
@@ -127,38 +141,40 @@ def test_ports_and_probes_are_those_of_the_image(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize("service", of_kind("Service"), ids=name)
-def test_a_service_leads_to_ports_of_pods(service: Manifest) -> None:
+def test_a_service_points_at_ports_of_pods(service: Manifest) -> None:
     (behind,) = selected({"matchLabels": service["spec"]["selector"]})
     for port in service["spec"]["ports"]:
         assert ports(behind)[port["targetPort"]] == port["port"]
 
 
 @pytest.mark.parametrize("manifest", PODS, ids=name)
-def test_a_pod_belongs_to_what_makes_it_and_to_one_budget_if_there_are_several(manifest: Manifest) -> None:
+def test_a_pod_is_selected_by_its_owner_and_by_one_disruption_budget_if_there_are_several(manifest: Manifest) -> None:
     if manifest["kind"] != "Job":
         assert selected(manifest["spec"]["selector"]) == [manifest]
     budgets = [budget for budget in of_kind("PodDisruptionBudget") if manifest in selected(budget["spec"]["selector"])]
     assert len(budgets) == (0 if manifest["kind"] == "StatefulSet" else 1)
-    # A number that is as large as that of the pods would forbid to drain any node.
+    # A minimum as large as the number of pods would block the drain of any node.
     for budget in budgets:
         assert budget["spec"].get("minAvailable", 0) < manifest["spec"].get("completions", 2)
 
 
-def test_each_pod_is_closed_but_for_what_a_policy_lets_through() -> None:
+def test_traffic_is_denied_unless_a_policy_allows_it() -> None:
     closing = [policy for policy in of_kind("NetworkPolicy") if set(policy["spec"]) == {"podSelector", "policyTypes"}]
     (policy,) = closing
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert selected(policy["spec"]["podSelector"]) == PODS
 
 
-def test_workers_reach_the_services_and_prometheus_reaches_all() -> None:
+def test_workers_may_reach_the_services_and_prometheus_may_reach_all_pods() -> None:
     opened: set[tuple[str, str, int]] = set()
     for policy in of_kind("NetworkPolicy"):
         for to in selected(policy["spec"]["podSelector"]):
             for rule in policy["spec"].get("ingress", []):
                 for source in rule["from"]:
-                    # Whoever is not one of the run goes by the name that the policy asks for.
-                    who = [name(manifest) for manifest in selected(source["podSelector"])] or [source["podSelector"]["matchLabels"]["app.kubernetes.io/name"]]
+                    # A sender that is not part of the run goes by the name in the policy.
+                    who = [name(manifest) for manifest in selected(source["podSelector"])] or [
+                        source["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
+                    ]
                     opened |= {(sender, name(to), ports(to)[port["port"]]) for sender in who for port in rule["ports"]}
     assert opened == {
         ("Job/python-worker", "StatefulSet/go-orchestrator", 8080),
@@ -169,14 +185,25 @@ def test_workers_reach_the_services_and_prometheus_reaches_all() -> None:
     }
 
 
-def test_only_workers_speak_first_to_the_services_and_to_the_names_of_the_cluster() -> None:
+def test_only_workers_open_connections_to_the_services_and_to_dns() -> None:
     opened: set[tuple[str, str, int]] = set()
     for policy in of_kind("NetworkPolicy"):
         for rule in policy["spec"].get("egress", []):
-            receivers = [name(manifest) for to in rule.get("to", []) for manifest in selected(to["podSelector"])] or ["anyone"]
-            opened |= {(name(sender), receiver, port["port"]) for sender in selected(policy["spec"]["podSelector"]) for receiver in receivers for port in rule["ports"]}
+            receivers = [name(manifest) for to in rule.get("to", []) for manifest in selected(to["podSelector"])] or [
+                "anyone"
+            ]
+            opened |= {
+                (name(sender), receiver, port["port"])
+                for sender in selected(policy["spec"]["podSelector"])
+                for receiver in receivers
+                for port in rule["ports"]
+            }
     worker = "Job/python-worker"
-    assert opened == {(worker, "StatefulSet/go-orchestrator", 8080), (worker, "Deployment/rust-compute", 9090), (worker, "anyone", 53)}
+    assert opened == {
+        (worker, "StatefulSet/go-orchestrator", 8080),
+        (worker, "Deployment/rust-compute", 9090),
+        (worker, "anyone", 53),
+    }
 
 
 def test_volumes_exist() -> None:
@@ -186,9 +213,15 @@ def test_volumes_exist() -> None:
         spec = pod(manifest)
         assert spec is not None
         volumes: list[dict[str, Any]] = spec.get("volumes", [])
-        assert {volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume} <= claims | {ordinal}
-        named = {volume["name"] for volume in volumes} | {claim["metadata"]["name"] for claim in manifest["spec"].get("volumeClaimTemplates", [])}
-        assert {mount["name"] for container in containers(manifest) for mount in container.get("volumeMounts", [])} == named
+        assert {
+            volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume
+        } <= claims | {ordinal}
+        named = {volume["name"] for volume in volumes} | {
+            claim["metadata"]["name"] for claim in manifest["spec"].get("volumeClaimTemplates", [])
+        }
+        assert {
+            mount["name"] for container in containers(manifest) for mount in container.get("volumeMounts", [])
+        } == named
 
 
 @pytest.mark.parametrize(
@@ -199,7 +232,7 @@ def test_volumes_exist() -> None:
         ("orchestrator.yaml", ("replicas: 1", "replicas: 1\n  replicas: 2"), "already defined"),
     ],
 )
-def test_kustomize_refuses_what_is_wrong(file: str, change: tuple[str, str], named: str, tmp_path: Path) -> None:
+def test_kustomize_refuses_mistakes(file: str, change: tuple[str, str], named: str, tmp_path: Path) -> None:
     copied = tmp_path / "kubernetes"
     shutil.copytree(FOLDER, copied)
     text = (copied / file).read_text()

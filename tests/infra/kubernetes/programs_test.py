@@ -1,4 +1,5 @@
-"""The commands, variables and probes of infra/kubernetes, tried on the real programs with other addresses; and what Prometheus finds of the pods."""
+"""The commands, variables and probes of infra/kubernetes, tried on the real programs at other addresses; and which pods
+Prometheus finds."""
 
 from __future__ import annotations
 
@@ -28,12 +29,13 @@ ORCHESTRATOR, DATA, WORKER = PODS
 
 
 def filled(arguments: list[str], variables: dict[str, str]) -> list[str]:
-    """With each $(NAME), as the kubelet does it; a name that is not there is an error, which the kubelet does not tell."""
+    """The arguments with each $(NAME) replaced, as the kubelet does it; an unknown name is an error here, which the
+    kubelet does not report."""
     return [re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], argument) for argument in arguments]
 
 
 def variables(manifest: Manifest) -> dict[str, str]:
-    """The environment of its container."""
+    """The environment of the container in a manifest."""
     (container,) = containers(manifest)
     given: dict[str, str] = {}
     for source in container.get("envFrom", []):
@@ -54,7 +56,7 @@ def variables(manifest: Manifest) -> dict[str, str]:
 
 @contextmanager
 def running(child: Child) -> Iterator[Child]:
-    """Ends it as a kubelet does."""
+    """Stops the process in the end, as a kubelet does."""
     try:
         yield child
     finally:
@@ -66,41 +68,57 @@ def running(child: Child) -> Iterator[Child]:
 
 
 def answers(manifest: Manifest, address: str) -> bool:
-    """Whether all probes of the container are content."""
+    """Whether all probes of the container succeed."""
     (container,) = containers(manifest)
     paths = {container[kind]["httpGet"]["path"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
     return all(http_get(address, path)[0] == 200 for path in paths)
 
 
-def test_a_run_of_the_manifests_starts_and_its_probes_are_content(tmp_path: Path) -> None:
+def test_a_run_of_the_manifests_starts_and_its_probes_succeed(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     (run_dir / "logs").mkdir(parents=True)
     (orchestrator,), (worker,) = containers(ORCHESTRATOR), containers(WORKER)
     assert orchestrator["command"] == ["/usr/bin/go-orchestrator"]
     ports = run_dir / "logs" / "ports.json"
     arguments = filled(orchestrator["args"], variables(ORCHESTRATOR))
-    # The last word of a flag counts.
+    # The last value of a flag wins.
     elsewhere = ["--listen=127.0.0.1:0", "--http=127.0.0.1:0", f"--run-dir={run_dir}", f"--port-file={ports}"]
-    served = Child("orchestrator", [str(program("go-orchestrator")), *arguments, *elsewhere], run_dir / "logs" / "orchestrator.log")
+    served = Child(
+        "orchestrator", [str(program("go-orchestrator")), *arguments, *elsewhere], run_dir / "logs" / "orchestrator.log"
+    )
     with running(served), running(start_data_service(run_dir, "data", "digits")) as data:
         addresses = served.wait_ready(ports, PATIENCE_SECONDS)
         batches = data.wait_ready(run_dir / "logs" / "data.ports.json", PATIENCE_SECONDS)
         assert answers(ORCHESTRATOR, addresses["http"])
         eventually(lambda: answers(DATA, batches["http"]), "the data service is ready")
         http = free_address()
-        given = variables(WORKER) | {"PANGEA_ORCHESTRATOR": addresses["listen"], "PANGEA_DATA": batches["listen"], "PANGEA_HTTP": http, "PANGEA_RUN_DIR": str(run_dir)}
-        joined = Child("worker", [sys.executable, "-m", "pangea", *worker["args"]], run_dir / "logs" / "worker.log", {**python_environment(), **given})
+        given = variables(WORKER) | {
+            "PANGEA_ORCHESTRATOR": addresses["listen"],
+            "PANGEA_DATA": batches["listen"],
+            "PANGEA_HTTP": http,
+            "PANGEA_RUN_DIR": str(run_dir),
+        }
+        joined = Child(
+            "worker",
+            [sys.executable, "-m", "pangea", *worker["args"]],
+            run_dir / "logs" / "worker.log",
+            {**python_environment(), **given},
+        )
         with running(joined):
             eventually(lambda: answers(WORKER, http) or joined.exit_code() is not None, "the worker is ready")
             assert joined.exit_code() is None, joined.log_tail(30)
             assert '"name":"python-worker-0"' in http_get(addresses["http"], "/status")[1]
-        # No success: a worker that is drained has not completed, and the Job has to make another one.
+        # An error: a drained worker has not completed, and the Job has to replace it.
         assert joined.exit_code() == 128 + signal.SIGTERM, joined.log_tail(30)
     assert served.exit_code() == 0, served.log_tail()
 
 
-def test_workers_look_for_services_that_exist() -> None:
-    services = {manifest["metadata"]["name"]: [port["port"] for port in manifest["spec"]["ports"]] for manifest in BUILT if manifest["kind"] == "Service"}
+def test_the_services_that_workers_connect_to_exist() -> None:
+    services = {
+        manifest["metadata"]["name"]: [port["port"] for port in manifest["spec"]["ports"]]
+        for manifest in BUILT
+        if manifest["kind"] == "Service"
+    }
     given = variables(WORKER)
     for variable in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA"):
         host, _, port = given[variable].rpartition(":")
@@ -120,12 +138,24 @@ def test_the_flags_of_the_orchestrator_fit_its_container() -> None:
 def test_prometheus_finds_the_pod_and_names_its_job_as_the_rules_do(manifest: Manifest) -> None:
     (scrape,) = yaml.safe_load(Path("infra/prometheus/prometheus-kubernetes.yaml").read_text())["scrape_configs"]
     keep, job, *_ = scrape["relabel_configs"]
-    labels = {f"__meta_kubernetes_pod_label_{re.sub(r'[^a-zA-Z0-9_]', '_', label)}": value for label, value in pod_labels(manifest).items()}
+    labels = {
+        f"__meta_kubernetes_pod_label_{re.sub(r'[^a-zA-Z0-9_]', '_', label)}": value
+        for label, value in pod_labels(manifest).items()
+    }
     found = []
     for port in containers(manifest)[0]["ports"]:
         known = {**labels, "__meta_kubernetes_pod_container_port_name": port["name"]}
-        if keep["action"] == "keep" and re.fullmatch(keep["regex"], ";".join(known[label] for label in keep["source_labels"])):
+        if keep["action"] == "keep" and re.fullmatch(
+            keep["regex"], ";".join(known[label] for label in keep["source_labels"])
+        ):
             found.append((port["containerPort"], job["replacement"].replace("$1", known[job["source_labels"][0]])))
     (target,) = found
     assert job["target_label"] == "job"
-    assert target == {"StatefulSet": (8081, "pangea-orchestrator"), "Deployment": (9091, "pangea-data"), "Job": (8082, "pangea-worker")}[manifest["kind"]]
+    assert (
+        target
+        == {
+            "StatefulSet": (8081, "pangea-orchestrator"),
+            "Deployment": (9091, "pangea-data"),
+            "Job": (8082, "pangea-worker"),
+        }[manifest["kind"]]
+    )

@@ -1,4 +1,4 @@
-"""What services export: the samples of /metrics pages, read by Prometheus' own client library."""
+"""What services export: the samples of /metrics pages, parsed by Prometheus' own client library."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
-# What Prometheus adds to each sample, and the one metric that it makes itself.
+# The labels that Prometheus adds to each sample.
 TARGET_LABELS = frozenset({"job", "instance"})
 
 
 @dataclass
 class Metric:
-    """One name of a sample."""
+    """The samples of one name."""
 
     counts: bool
-    """Whether it only grows, so that rate() and increase() mean something."""
+    """Whether it only grows, so that rate() and increase() are meaningful."""
     values: dict[str, set[str]] = field(default_factory=dict)
-    """Label -> its values."""
+    """Each label with its values."""
 
 
 def _counts(kind: str, name: str) -> bool:
@@ -26,7 +26,7 @@ def _counts(kind: str, name: str) -> bool:
 
 
 def exported(pages: Iterable[str]) -> dict[str, Metric]:
-    """Sample name -> what is known of it, over all pages, with Prometheus' own `up`."""
+    """All metrics of the pages by the name of their samples, with `up`, which Prometheus makes itself."""
     metrics = {"up": Metric(counts=False)}
     for page in pages:
         for family in text_string_to_metric_families(page):

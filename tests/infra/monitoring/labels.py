@@ -1,6 +1,8 @@
-"""Checks a PromQL expression against what is exported: names, labels, values of labels, counters, and which labels its result has.
+"""Checks a PromQL expression against the exported metrics: names, labels and their values, counters, and the labels of
+the result.
 
-The parser is that of the GreptimeTeam/promql-parser crate. The rules for labels are those of https://prometheus.io/docs/prometheus/latest/querying/operators/.
+The parser is the crate GreptimeTeam/promql-parser; the rules for labels are those of
+https://prometheus.io/docs/prometheus/latest/querying/operators/.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ _OF_COUNTERS = {"rate", "increase", "irate"}
 
 
 class Wrong(Exception):
-    """The expression asks for something that nobody exports."""
+    """The expression asks for something that no service exports."""
 
 
 class Checker:
@@ -26,11 +28,11 @@ class Checker:
         self._metrics, self._jobs = metrics, set(jobs)
 
     def labels(self, text: str) -> frozenset[str]:
-        """Labels of the expression's result.
+        """The labels of the expression's result.
 
         Raises:
-            Wrong: saying what is not exported.
-            ValueError: of the parser, if it is no PromQL.
+            Wrong: something is not exported; the message says what.
+            ValueError: the text is not PromQL.
         """
         return self._labels(promql.parse(text))
 
@@ -50,7 +52,7 @@ class Checker:
                 return self._called(expression)
             case promql.BinaryExpr():
                 return self._combined(expression)
-        raise Wrong(f"{type(expression).__name__} is not known to this test")
+        raise Wrong(f"{type(expression).__name__} is not supported by this test")
 
     def _metric(self, name: str | None) -> Metric:
         if name is None or name not in self._metrics:
@@ -65,7 +67,7 @@ class Checker:
             known = self._jobs if matcher.name == "job" else metric.values.get(matcher.name)
             if known is None:
                 raise Wrong(f"{selector.name} has no label {matcher.name}")
-            # Each alternative of a pattern has to match, not just one of them.
+            # Every alternative of a pattern has to match something.
             for wanted in matcher.value.split("|"):
                 if not any(re.fullmatch(wanted, value) for value in known):
                     raise Wrong(f"{selector.name} has no {matcher.name}={wanted}, only {sorted(known)}")
@@ -104,16 +106,25 @@ class Checker:
         on = matching is not None and matching.type == promql.LabelModifierType.Include
         one, other = (left & named, right & named) if on else (left - named, right - named)
         if one != other:
-            raise Wrong(f"the sides of {expression.op} are matched by {sorted(one)} and {sorted(other)}, which never meet")
+            raise Wrong(
+                f"the sides of {expression.op} are matched by {sorted(one)} and {sorted(other)}, which never meet"
+            )
         if modifier is not None and modifier.card == promql.VectorMatchCardinality.OneToMany:
             return right
-        return left if str(expression.op) in ("and", "unless") or (modifier is not None and modifier.card == promql.VectorMatchCardinality.ManyToOne) else one
+        return (
+            left
+            if str(expression.op) in ("and", "unless")
+            or (modifier is not None and modifier.card == promql.VectorMatchCardinality.ManyToOne)
+            else one
+        )
 
 
 def _is_scalar(expression: promql.Expr) -> bool:
     while isinstance(expression, promql.ParenExpr):
         expression = expression.expr
-    return isinstance(expression, promql.NumberLiteral) or (isinstance(expression, promql.Call) and expression.func.return_type == promql.ValueType.Scalar)
+    return isinstance(expression, promql.NumberLiteral) or (
+        isinstance(expression, promql.Call) and expression.func.return_type == promql.ValueType.Scalar
+    )
 
 
 def _among(named: Iterable[str], known: frozenset[str]) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""The checker finds what is wrong, and knows which labels a result has."""
+"""The checker finds mistakes, and derives the labels of a result."""
 
 import pytest
 
@@ -68,12 +68,14 @@ def test_labels_of_a_result(text: str, labels: set[str]) -> None:
         ('{kind="x"}', "None"),
     ],
 )
-def test_what_nobody_exports_is_named(text: str, named: str) -> None:
+def test_what_no_service_exports_is_named(text: str, named: str) -> None:
     with pytest.raises(Wrong, match=named):
         checker().labels(text)
 
 
-@pytest.mark.parametrize("text", ["rate(a_total)", "sum by kind (a_total)", "a_total[5m", "a_total{kind=}", "nosuch(a_total)"])
-def test_what_is_no_promql_is_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["rate(a_total)", "sum by kind (a_total)", "a_total[5m", "a_total{kind=}", "nosuch(a_total)"]
+)
+def test_what_is_not_promql_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         checker().labels(text)

@@ -1,4 +1,4 @@
-"""The queries of infra/prometheus and infra/grafana, each with its place and the labels that the text beside it shows."""
+"""The queries of infra/prometheus and infra/grafana, each with its place and the labels that are shown around it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ DASHBOARD = Path("infra/grafana/pangea.json")
 SCRAPES = Path("infra/prometheus/prometheus.yaml")
 SCRAPES_KUBERNETES = Path("infra/prometheus/prometheus-kubernetes.yaml")
 
-# What Grafana puts in place of its variables, or something of the same kind.
+# Values of the kind that Grafana substitutes for its variables.
 _VARIABLES = {"$run": ".+", "$__rate_interval": "1m", "$__range": "1h"}
 
 
 @dataclass(frozen=True)
 class Query:
-    """One expression of PromQL."""
+    """One PromQL expression."""
 
     place: str
     text: str
     shown: frozenset[str]
-    """Labels that a legend or an annotation shows; the result has to have them."""
+    """The labels that a legend or an annotation shows; the result has to have them."""
 
 
 def rules() -> list[dict[str, Any]]:
@@ -41,7 +41,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def jobs() -> list[str]:
-    """Job names that Prometheus gives."""
+    """The names of the scrape jobs."""
     return [scrape["job_name"] for scrape in yaml.safe_load(SCRAPES.read_text())["scrape_configs"]]
 
 
@@ -66,10 +66,12 @@ def _of_variables() -> Iterator[Query]:
         if variable["type"] == "query":
             found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"])
             if found is None:
-                raise ValueError(f"{DASHBOARD}: the variable {variable['name']} has a query that this test does not know: {variable['query']}")
+                raise ValueError(
+                    f"{DASHBOARD}: this test does not support the query of {variable['name']}: {variable['query']}"
+                )
             yield Query(f"{DASHBOARD}: variable {variable['name']}", found[1], frozenset({found[2]}))
 
 
 def queries() -> list[Query]:
-    """All of them."""
+    """All queries."""
     return [*_of_alerts(), *_of_panels(), *_of_variables()]

@@ -1,4 +1,4 @@
-"""systemd itself takes the units, and finds little that they could still do to a machine."""
+"""systemd itself accepts the units, and rates their exposure as low."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from tests.infra.systemd.own_run import own_run
 from tests.infra.systemd.units import FOLDER, UNITS
 
-# Of 100: what systemd-analyze calls OK begins at 50, and that of a unit without any line of this is 96.
+# Of 100. systemd-analyze calls values below 50 OK; a unit without any hardening has 96.
 MOST_EXPOSURE = 12
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A machine on which the units are installed."""
+    """The root of a machine on which the units are installed."""
     folders = {name: tmp_path / name for name in ("etc/systemd/system", "usr/lib/systemd/system", "usr/local/bin")}
     for folder in folders.values():
         folder.mkdir(parents=True)
@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
         (folders["etc/systemd/system"] / unit).write_text((FOLDER / unit).read_text())
     for unit in os.environ["SYSTEMD_UNITS"].split():
         (folders["usr/lib/systemd/system"] / Path(unit).name).write_text(Path(unit).read_text())
-    # That there is something to execute is all that systemd asks; programs_test.py starts the real ones.
+    # systemd only asks that they are executable; programs_test.py starts the real ones.
     for name in ("go-orchestrator", "rust-compute", "pangea"):
         installed = folders["usr/local/bin"] / name
         installed.write_text("#!/bin/sh\n")
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def analyze(verb: str, root: Path, unit: str, *options: str) -> tuple[int, str]:
-    """Exit code, and all that it said."""
+    """The exit code and the output of systemd-analyze."""
     command = [os.environ["SYSTEMD_ANALYZE"], verb, f"--root={root}", "--no-pager", *options, unit.replace("@.", "@1.")]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, preexec_fn=own_run)
     return ended.returncode, ended.stdout + ended.stderr
@@ -48,7 +48,7 @@ def change(root: Path, unit: str, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_systemd_takes_the_unit(unit: str, root: Path) -> None:
+def test_systemd_accepts_the_unit(unit: str, root: Path) -> None:
     assert analyze("verify", root, unit, "--man=no") == (0, "")
 
 
@@ -62,7 +62,7 @@ def test_systemd_takes_the_unit(unit: str, root: Path) -> None:
         ("SystemCallFilter=@system-service", "SystemCallFilter=@system-servant", "@system-servant"),
     ],
 )
-def test_systemd_finds_what_is_wrong(unit: str, old: str, new: str, named: str, root: Path) -> None:
+def test_systemd_finds_mistakes(unit: str, old: str, new: str, named: str, root: Path) -> None:
     change(root, unit, old, new)
     assert named in analyze("verify", root, unit, "--man=no")[1]
 
@@ -75,7 +75,7 @@ def test_the_unit_is_hardened(unit: str, root: Path) -> None:
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("line", ["DynamicUser=yes", "CapabilityBoundingSet=\n", "SystemCallFilter=@system-service"])
-def test_a_line_less_is_noticed(unit: str, line: str, root: Path) -> None:
+def test_a_missing_line_is_noticed(unit: str, line: str, root: Path) -> None:
     change(root, unit, line, "")
     code, text = analyze("security", root, unit, "--offline=true", f"--threshold={MOST_EXPOSURE}")
     assert code != 0, text

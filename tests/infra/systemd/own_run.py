@@ -1,4 +1,4 @@
-"""A /run of its own for a process: systemd-analyze wants to make a folder there, and in the sandbox of a test nothing of /run can be written."""
+"""A private /run for a process: systemd-analyze makes a folder there, and the sandbox of a test has it read-only."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def own_run() -> None:
-    """To be called before exec, in a child between fork and exec: an empty /run, in namespaces that end with it.
+    """Gives the calling process an empty /run in namespaces of its own; call it between fork and exec.
 
     Raises:
-        OSError: if the kernel does not allow it.
+        OSError: the kernel does not allow it.
     """
     user, group = os.getuid(), os.getgid()
     os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNS)

@@ -1,4 +1,5 @@
-"""The commands and variables of infra/systemd, tried on the real programs; only addresses, folders and specifiers are those of the test."""
+"""The commands and variables of infra/systemd, tried on the real programs; only addresses, folders and specifiers are
+replaced."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ FREE = {"LISTEN": "127.0.0.1:0", "HTTP": "127.0.0.1:0"}
 
 
 def start(name: str, words: list[str], folder: Path) -> tuple[Child, dict[str, str]]:
-    """A service as its unit starts it; gives it with its addresses."""
+    """Starts a service as its unit does; gives it and its addresses."""
     assert words[0] == f"/usr/local/bin/{name}"
     ports = folder / f"{name}.json"
     child = Child(name, [str(program(name)), *words[1:], f"--port-file={ports}"], folder / f"{name}.log")
@@ -35,16 +36,18 @@ def start(name: str, words: list[str], folder: Path) -> tuple[Child, dict[str, s
 def test_the_orchestrator_starts_by_its_unit_and_stops_as_systemd_stops_it(tmp_path: Path) -> None:
     state = tmp_path / read(ORCHESTRATOR)["StateDirectory"][0]
     state.mkdir()
-    child, addresses = start("go-orchestrator", command(ORCHESTRATOR, environment(ORCHESTRATOR) | FREE, {"S": str(tmp_path)}), tmp_path)
+    child, addresses = start(
+        "go-orchestrator", command(ORCHESTRATOR, environment(ORCHESTRATOR) | FREE, {"S": str(tmp_path)}), tmp_path
+    )
     assert http_get(addresses["http"], "/readyz")[0] == 200
     child.signal(signal.SIGTERM)
     assert wait_exit(child) == 0, child.log_tail()
-    # Nothing lies outside of what the unit may write to.
+    # It has written nothing but what the unit allows.
     assert {path.name for path in tmp_path.iterdir()} == {state.name, "go-orchestrator.json", "go-orchestrator.log"}
     assert (state / "run" / "run.json").exists()
 
 
-def test_the_data_service_starts_by_its_unit_with_the_data_that_its_example_names(tmp_path: Path) -> None:
+def test_the_data_service_starts_by_its_unit_with_the_data_of_its_example(tmp_path: Path) -> None:
     text = Path("infra/systemd", DATA).read_text()
     example = re.search(r"DATA=(.+)", text)
     assert example is not None
@@ -59,24 +62,29 @@ def test_a_worker_joins_by_its_unit_and_stops_as_systemd_stops_it(tmp_path: Path
     with cluster(tmp_path / "cluster", epochs=50) as run:
         words = command(WORKER, {}, {})
         assert words[0] == "/usr/local/bin/pangea"
-        # The digits example is what $SCRIPT names when it names nothing.
+        # An empty $SCRIPT means the digits example.
         specifiers = {"%H": "host", "%i": "1", "%S": str(tmp_path)}
-        given = {name: re.sub("%.", lambda found: specifiers[found[0]], value) for name, value in environment(WORKER).items()}
+        given = {
+            name: re.sub("%.", lambda found: specifiers[found[0]], value) for name, value in environment(WORKER).items()
+        }
         services = {"PANGEA_ORCHESTRATOR": run.orchestrator_address, "PANGEA_DATA": run.data_addresses}
         child = run.start_python("worker", ["-m", "pangea", *words[1:]], {**given, **services})
-        eventually(lambda: child.exit_code() is not None or '"name":"host-1"' in http_get(run.status_address, "/status")[1], "the worker joins")
+        eventually(
+            lambda: child.exit_code() is not None or '"name":"host-1"' in http_get(run.status_address, "/status")[1],
+            "the worker joins",
+        )
         assert child.exit_code() is None, child.log_tail(30)
         child.signal(signal.SIGTERM)
         code = wait_exit(child)
-        # Systemd must not call that a failure, and start it again.
+        # systemd must not take this for a failure and restart it.
         assert read(WORKER)["SuccessExitStatus"] == [str(code)], child.log_tail(30)
 
 
-def test_a_worker_that_finds_no_services_never_stops_looking() -> None:
+def test_a_worker_that_finds_no_services_retries_for_ever() -> None:
     values = read(WORKER)
     (minutes,), (burst,) = values["StartLimitIntervalSec"], values["StartLimitBurst"]
     patience: float = inspect.signature(pangea.join).parameters["timeout"].default
-    # So many starts are refused another one only if all of them lie within the interval.
+    # systemd refuses another start only if this number of starts lies within the interval.
     assert patience * int(burst) > 60 * int(minutes.removesuffix("min"))
 
 
@@ -86,7 +94,7 @@ def test_a_workers_variables_are_options_of_pangea_worker() -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_unit_comes_back_bounded_and_keeps_what_all_three_agree_on(unit: str) -> None:
+def test_a_unit_is_restarted_limited_and_confined(unit: str) -> None:
     values = read(unit)
     assert values["Restart"] == ["on-failure"]
     assert {"MemoryMax", "TasksMax", "LimitNOFILE", "TimeoutStopSec"} <= values.keys()
@@ -94,7 +102,7 @@ def test_a_unit_comes_back_bounded_and_keeps_what_all_three_agree_on(unit: str) 
     assert values["ProtectSystem"] == ["strict"]
 
 
-def test_services_and_workers_of_one_machine_meet_by_default() -> None:
+def test_services_and_workers_on_one_machine_find_each_other_by_default() -> None:
     assert environment(ORCHESTRATOR)["LISTEN"] == environment(WORKER)["PANGEA_ORCHESTRATOR"]
     assert environment(DATA)["LISTEN"] == environment(WORKER)["PANGEA_DATA"]
     assert environment(ORCHESTRATOR)["PANGEA_SEED"] == environment(WORKER)["PANGEA_SEED"]

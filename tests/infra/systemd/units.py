@@ -1,4 +1,5 @@
-"""The units of infra/systemd as systemd reads them, as far as tests need it: keys with their values, and the command with its variables filled in."""
+"""The units of infra/systemd as systemd reads them, as far as tests need it: keys with their values, and commands with
+their variables replaced."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ UNITS = ("pangea-orchestrator.service", "pangea-data.service", "pangea-worker@.s
 
 
 def read(unit: str) -> dict[str, list[str]]:
-    """Key -> its values in order, over all sections."""
+    """Each key with its values in order, over all sections."""
     values: dict[str, list[str]] = defaultdict(list)
     for line in (FOLDER / unit).read_text().splitlines():
         if line and line[0] not in "#[":
@@ -22,13 +23,14 @@ def read(unit: str) -> dict[str, list[str]]:
 
 
 def environment(unit: str) -> dict[str, str]:
-    """What `Environment=` sets, without the files that may change it."""
+    """The variables of `Environment=`, without the files that may override them."""
     pairs = [pair for line in read(unit)["Environment"] for pair in shlex.split(line)]
     return dict(pair.split("=", 1) for pair in pairs)
 
 
 def command(unit: str, variables: dict[str, str], specifiers: dict[str, str]) -> list[str]:
-    """ExecStart as systemd.service(5) says: ${NAME} is put in place, a word $NAME becomes as many words as it holds, %X is a specifier."""
+    """ExecStart as systemd.service(5) expands it: ${NAME} is replaced in place, a word $NAME is split into words, %X is
+    a specifier."""
     (line,) = read(unit)["ExecStart"]
     words: list[str] = []
     for word in line.split():

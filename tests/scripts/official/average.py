@@ -1,4 +1,4 @@
-"""An average of the parameters, moved once a step, that survives a resume."""
+"""A moving average of the parameters, updated once a step, that survives a resume."""
 
 import torch
 from interruption import interrupt
@@ -16,4 +16,8 @@ run.after_step(lambda _: average.update_parameters(model), state={"average": ave
 for batch in run.batches():
     interrupt(batch)
     run.step(functional.cross_entropy(model(batch.x), batch.y))
-run.finish(moved=int(average.n_averaged), weights=next(average.module.parameters()).flatten()[:20], steps_in_all=run.dataset.steps)
+run.finish(
+    moved=int(average.n_averaged),
+    weights=next(average.module.parameters()).flatten()[:20],
+    steps_in_all=run.dataset.steps,
+)

@@ -1,4 +1,5 @@
-"""A codebook that moves by averages (VQ-VAE): the forward pass adds up hits in buffers that are sums, and the average moves once a step."""
+"""A codebook that moves by averages (VQ-VAE): the forward pass accumulates hits in buffers that are sums, and the
+average moves once a step."""
 
 import torch
 from interruption import interrupt
@@ -11,7 +12,7 @@ CODES, FEATURES = 16, 8
 
 
 class Codebook(nn.Module):
-    """Its buffers hits, total and seen are sums."""
+    """A quantiser whose buffers `hits`, `total` and `seen` are sums over shards."""
 
     codes: torch.Tensor
     size: torch.Tensor

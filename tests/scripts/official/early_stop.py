@@ -1,4 +1,4 @@
-"""Ends as soon as some batch has a small loss: the same step with any number of workers."""
+"""Stops as soon as the loss of a batch is small: after the same step with any number of workers."""
 
 import torch
 from interruption import interrupt

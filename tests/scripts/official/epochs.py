@@ -1,4 +1,4 @@
-"""A loop over epochs, with an accuracy after each."""
+"""A loop over epochs, with code after each."""
 
 import torch
 from interruption import interrupt

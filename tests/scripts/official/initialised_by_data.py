@@ -1,4 +1,4 @@
-"""A layer that takes mean and deviation of its first batch (ActNorm, from Glow), initialised before the join."""
+"""A layer that is initialised with mean and deviation of a batch (ActNorm, from Glow), by the join."""
 
 import torch
 from interruption import interrupt

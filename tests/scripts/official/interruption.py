@@ -1,4 +1,4 @@
-"""Stops the run at a step that the test names, once: the script asks its launcher to end, as Ctrl-C would."""
+"""Interrupts the run at a step that the test names, once, as Ctrl-C or a cluster would."""
 
 import os
 import signal
@@ -10,6 +10,7 @@ _WORKER = os.getpid()
 
 
 def interrupt(batch: Batch) -> None:
-    """To be called for each batch. Not in a rehearsal's child, whose parent is the worker."""
+    """Called for each batch. Sends SIGTERM to INTERRUPT_PID, by default the launcher. Never from the fork that
+    rehearses a shard."""
     if (batch.step, batch.shard) == (_STEP, 0) and os.getpid() == _WORKER:
-        os.kill(os.getppid(), signal.SIGTERM)
+        os.kill(int(os.environ.get("INTERRUPT_PID", os.getppid())), signal.SIGTERM)

@@ -1,4 +1,5 @@
-"""Noise from generators of one's own, made anew for each batch; dropout beside it; validation at the start of each epoch, which draws too."""
+"""Noise from generators that are made for each batch, beside dropout; validation at the start of each epoch draws
+random numbers too."""
 
 import torch
 from interruption import interrupt
@@ -8,12 +9,14 @@ from torch.nn import functional
 import pangea
 
 pangea.seed_everything()
-model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 10))
+model = nn.Sequential(
+    nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 10)
+)
 run = pangea.join(model, torch.optim.Adam(model.parameters(), lr=1e-3))
 
 
 def accuracy() -> float:
-    """Draws random numbers on the way, which training must not see."""
+    """The accuracy on held-out samples; draws random numbers, which must not affect training."""
     model.eval()
     correct = total = 0
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A loss that leaves padding out, weighted with what is no padding: the same steps as one process over the whole batch. One sample in three has no target at all."""
+"""A loss that ignores padding, weighted by the number of targets: the steps of one process over the whole batch."""
 
 import copy
 
@@ -13,7 +13,7 @@ IGNORED = -100
 
 
 def targets(batch: pangea.Batch) -> torch.Tensor:
-    """Only some samples count: the first half of those whose place is no multiple of three."""
+    """The targets of a batch; those of every third sample, and of about a third of the others, are padding."""
     return torch.where((batch.sample_ids % 3 == 0) | (batch.sample_ids % 64 > 40), IGNORED, batch.y)
 
 
@@ -27,7 +27,7 @@ step = 0
 
 
 def follow() -> None:
-    """The same step by torch alone, where this worker has seen all of it."""
+    """Takes the same step by torch alone, from the shards that this worker has seen: with one worker, all."""
     x, y = (torch.cat([pair[part] for _, pair in sorted(whole.items())]) for part in (0, 1))
     whole.clear()
     optimizer.zero_grad()
@@ -44,4 +44,9 @@ for batch in run.batches():
     whole[batch.shard] = batch.x.clone(), y
     run.step(functional.cross_entropy(model(batch.x), y, ignore_index=IGNORED), weight=(y != IGNORED).sum())
 follow()
-run.finish(furthest=max(float((one - other).detach().abs().max()) for one, other in zip(model.parameters(), reference.parameters(), strict=True)))
+run.finish(
+    furthest=max(
+        float((one - other).detach().abs().max())
+        for one, other in zip(model.parameters(), reference.parameters(), strict=True)
+    )
+)

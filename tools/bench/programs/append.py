@@ -1,4 +1,4 @@
-"""Appends records to a file and brings each to the disk: what a ledger costs at least."""
+"""Appends records to a file and syncs each of them: the least that a ledger can cost."""
 
 import os
 import time

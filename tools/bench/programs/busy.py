@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    """Never ends."""
+    """Counts without end, until the process is killed."""
     while True:
         pass
 

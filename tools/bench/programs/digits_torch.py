@@ -1,6 +1,6 @@
-"""The digits example as one writes it with torch alone: DataLoader, one process or DistributedDataParallel under torchrun.
+"""The digits example written with torch alone: DataLoader, one process or DistributedDataParallel under torchrun.
 
-With `checkpoint` it saves its state after each step and goes on from there, which is what a job needs to survive the death of a process.
+With `checkpoint` it saves its state after each step and resumes from there, which a job needs to survive the death of a process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TRAINING = 1438
 
 
 def digits() -> tuple[TensorDataset, TensorDataset]:
-    """For training, and to evaluate."""
+    """The samples for training, and those for evaluation."""
     values = numpy.loadtxt(data_file("digits.csv.gz"), delimiter=",", dtype=numpy.float32)
     x = torch.from_numpy(values[:, :-1].reshape(-1, 1, 8, 8))
     x, y = (x - x.mean()) / x.std(), torch.from_numpy(values[:, -1]).long()
@@ -35,7 +35,7 @@ def digits() -> tuple[TensorDataset, TensorDataset]:
 
 
 class State:
-    """Model, optimizer and position; on the disk if they are to outlive the process."""
+    """Model, optimizer and position; on disk if they have to outlive the process."""
 
     def __init__(self, file: Path | None) -> None:
         torch.manual_seed(0)
@@ -52,12 +52,14 @@ class State:
         if self._file is None:
             return
         staging = self._file.with_suffix(".new")
-        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}, staging)
+        torch.save(
+            {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}, staging
+        )
         staging.replace(self._file)
 
 
 def main() -> None:
-    """Trains and evaluates; the first process writes a line a step, and answers."""
+    """Trains and evaluates; the first process writes one line per step, and the answer."""
     job = jobs.read()
     folder, rank, world = Path(job["folder"]), int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     (folder / f"{rank}.pid").write_text(str(os.getpid()))
@@ -65,9 +67,11 @@ def main() -> None:
     state = State(folder / "checkpoint.pt" if job["checkpoint"] else None)
     model: torch.nn.Module = state.model
     if world > 1:
-        # Over a file of this start: torchrun's own way needs libuv.
+        # The processes meet over a file of this start: torchrun's default needs libuv.
         attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
-        torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/gloo-{attempt}", rank=rank, world_size=world)
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{folder}/gloo-{attempt}", rank=rank, world_size=world
+        )
         model = torch.nn.parallel.DistributedDataParallel(model)
     train(job, state, model, training, DistributedSampler(training, world, rank, seed=0), rank == 0)
     if rank == 0:
@@ -76,8 +80,15 @@ def main() -> None:
         torch.distributed.destroy_process_group()
 
 
-def train(job: dict[str, Any], state: State, model: torch.nn.Module, dataset: TensorDataset, sampler: DistributedSampler[Any], first: bool) -> None:
-    """All steps that are left, each with this process's part of the batch."""
+def train(
+    job: dict[str, Any],
+    state: State,
+    model: torch.nn.Module,
+    dataset: TensorDataset,
+    sampler: DistributedSampler[Any],
+    first: bool,
+) -> None:
+    """All remaining steps, each with this process's part of the batch."""
     batches = DataLoader(dataset, batch_size=job["batch_size"] // sampler.num_replicas, sampler=sampler)
     with (Path(job["folder"]) / "steps.jsonl").open("a", buffering=1) as lines:
         for epoch in range(state.step // len(batches), job["epochs"]):
@@ -96,7 +107,7 @@ def train(job: dict[str, Any], state: State, model: torch.nn.Module, dataset: Te
 
 
 def accuracy(model: torch.nn.Module, dataset: TensorDataset) -> float:
-    """Share of the samples that it gets right."""
+    """The fraction of samples that the model classifies correctly."""
     x, y = dataset.tensors
     model.eval()
     with torch.no_grad():

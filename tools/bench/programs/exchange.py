@@ -1,4 +1,4 @@
-"""What both programs that add up gradients share: they begin each time together, and tell how long it took."""
+"""What both programs that add up gradients share: their processes begin each exchange together, and report how long it took."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tools.bench.programs import job as jobs
 
 
 def timed(job: dict[str, Any], prepare: Callable[[int], None], exchange: Callable[[int], torch.Tensor]) -> None:
-    """Adds up a gradient `times` times, and answers with the seconds of each time after the `warm_up`.
+    """Adds up a gradient `times` times, and answers with the seconds of each exchange after the `warm_up`.
 
     Args:
-        prepare: is called before each time; not timed.
-        exchange: gives the sum.
+        prepare: called before each exchange; not timed.
+        exchange: returns the sum.
     """
     seconds, mean = [], 0.0
     for number in range(job["times"]):

@@ -1,4 +1,4 @@
-"""What a program is told, what it answers, and how several of them start at once. Without torch, which takes seconds to load: some programs need none."""
+"""The job and the answer of a program, and how several of them start at once. It does not import torch, which takes seconds to load and which some programs do not need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def answer(job: dict[str, Any], **result: Any) -> None:
 
 
 def meet(job: dict[str, Any]) -> None:
-    """Waits until all of the job's `world` programs are here, without a library of theirs that would stay in the process."""
+    """Waits until all `world` programs of the job are present, without a library that would stay in the process."""
     folder = Path(job["folder"])
     (folder / f"{job['rank']}.here").touch()
     while len(list(folder.glob("*.here"))) < job["world"]:

@@ -1,4 +1,4 @@
-"""Reads the same rows with torch's DataLoader, shuffled, with as many worker processes as the job says."""
+"""Reads the same rows with torch's DataLoader, shuffled, with the number of worker processes that the job names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = tuple[torch.Tensor, int]
 
 
 class CsvRows(Dataset[Row]):
-    """Finds a line by its offset and parses it when it is asked for, as one reads a file that is larger than memory."""
+    """Finds a line by its offset and parses it on demand, as for a file that is larger than memory."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._offsets = file, [0]
@@ -55,11 +55,13 @@ class MemoryRows(Dataset[Row]):
 
 
 def main() -> None:
-    """One epoch to warm up and to look at the values, then the timed ones; worker processes stay from epoch to epoch."""
+    """Reads one epoch to warm up and to check the values, then the timed ones; worker processes persist between epochs."""
     job = jobs.read()
     dataset: Dataset[Row] = MemoryRows(Path(job["file"])) if job["in_memory"] else CsvRows(Path(job["file"]))
     workers = job["workers"]
-    loader = DataLoader(dataset, batch_size=job["batch_size"], shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    loader = DataLoader(
+        dataset, batch_size=job["batch_size"], shuffle=True, num_workers=workers, persistent_workers=workers > 0
+    )
     total, count, read = 0.0, 0, 0
     for x, _ in loader:
         total, count = total + float(x.double().abs().sum()), count + x.numel()

@@ -1,4 +1,4 @@
-"""Reads a data service's batches as fast as they come."""
+"""Reads the batches of a data service as fast as they arrive."""
 
 import time
 from collections.abc import Iterator
@@ -11,9 +11,11 @@ _AHEAD = 32
 
 
 def batches(client: _native.DataClient, epoch: int, batch_size: int) -> Iterator[_native.Batch]:
-    """Those of an epoch, the next ones always on their way."""
+    """The batches of an epoch; the next ones are always requested ahead."""
     steps = -(-client.dataset().train_samples // batch_size)
-    requests: list[tuple[_native.Split, int, int, int, int, int, int]] = [("train", 0, epoch, step, batch_size, 0, 1) for step in range(steps)]
+    requests: list[tuple[_native.Split, int, int, int, int, int, int]] = [
+        ("train", 0, epoch, step, batch_size, 0, 1) for step in range(steps)
+    ]
     for request in requests[:_AHEAD]:
         client.prefetch(*request)
     for step, request in enumerate(requests):
@@ -23,7 +25,7 @@ def batches(client: _native.DataClient, epoch: int, batch_size: int) -> Iterator
 
 
 def main() -> None:
-    """One epoch to warm up and to look at the values, then the timed ones."""
+    """Reads one epoch to warm up and to check the values, then the timed ones."""
     job = jobs.read()
     client = _native.DataClient(job["data"])
     total, count, read = 0.0, 0, 0

@@ -1,4 +1,4 @@
-"""torchrun, for a torch that was built without libuv: torchrun has no option that would spare it, so the default of torch's key-value store is changed."""
+"""torchrun for a torch that was built without libuv: torchrun has no option to avoid it, so the default of torch's key-value store is changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main() -> None:
     """Takes torchrun's arguments."""
     distributed: Any = torch.distributed
     distributed.TCPStore = functools.partial(distributed.TCPStore, use_libuv=False)
-    # It takes the name when it is imported.
+    # torchrun reads the name when it is imported.
     from torch.distributed import run
 
     run.main()

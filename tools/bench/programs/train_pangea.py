@@ -1,4 +1,4 @@
-"""A worker of a run. Notes when it begins each step; the run's own files tell the loss."""
+"""A worker of a run. It records when it begins each step; the files of the run have the loss."""
 
 import time
 

@@ -1,6 +1,6 @@
-"""Plain torch over batches that lie in memory: one process, or several under DistributedDataParallel with Gloo, each with its part of every batch.
+"""Plain torch over batches in memory: one process, or several under DistributedDataParallel with Gloo, each with its part of every batch.
 
-The batches are those of the run, in its order: they are fetched from the data service before anything is timed.
+The batches are those of the run, in the same order: they are fetched from the data service before anything is timed.
 """
 
 import time

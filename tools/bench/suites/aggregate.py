@@ -19,7 +19,7 @@ _OURS, _GLOO = "pangea orchestrator", "Gloo all_reduce"
 
 @dataclass(frozen=True)
 class AggregateBenchmark:
-    """A float32 gradient of so many elements, added up so many times."""
+    """A float32 gradient with a number of elements, added up a number of times."""
 
     name: str
     elements: int
@@ -33,7 +33,7 @@ class AggregateBenchmark:
 
     @property
     def measures(self) -> str:
-        """A sentence."""
+        """What is timed, in one sentence."""
         return (
             f"Adding up a gradient of {self.elements * 4 / 1e6:g} MB of {_WORLD} workers: from the moment both have theirs until the slower one has the sum. "
             "Through the orchestrator that includes SHA-256 on every side and the step's record in the ledger, on the disk."
@@ -45,9 +45,15 @@ class AggregateBenchmark:
         if contender == _GLOO:
             return self._sample(folder, "exchange_gloo", job)
         (folder / "run" / "logs").mkdir(parents=True)
-        orchestrator = start_orchestrator(folder / "run", "bench", RunOptions(epochs=1, batch_size=_WORLD, shards=_WORLD, seed=0, min_shard_samples=1, checkpoint_seconds=0))
+        orchestrator = start_orchestrator(
+            folder / "run",
+            "bench",
+            RunOptions(epochs=1, batch_size=_WORLD, shards=_WORLD, seed=0, min_shard_samples=1, checkpoint_seconds=0),
+        )
         try:
-            listen = orchestrator.wait_ready(port_file(folder / "run", ORCHESTRATOR), processes.PATIENCE_SECONDS)["listen"]
+            listen = orchestrator.wait_ready(port_file(folder / "run", ORCHESTRATOR), processes.PATIENCE_SECONDS)[
+                "listen"
+            ]
             return self._sample(folder, "exchange_pangea", {**job, "orchestrator": listen})
         finally:
             orchestrator.stop()
@@ -56,7 +62,12 @@ class AggregateBenchmark:
         answers = processes.results(folder, [processes.start(program, folder, rank, job) for rank in range(_WORLD)])
         slower = [max(both) for both in zip(*(answer["seconds"] for answer in answers), strict=True)]
         seconds = statistics.median(slower)
-        return Sample(1e3 * seconds, len(slower) * self.elements, answers[0]["mean"], {"GB/s": self.elements * 4 / 1e9 / seconds, "slowest ms": 1e3 * max(slower)})
+        return Sample(
+            1e3 * seconds,
+            len(slower) * self.elements,
+            answers[0]["mean"],
+            {"GB/s": self.elements * 4 / 1e9 / seconds, "slowest ms": 1e3 * max(slower)},
+        )
 
 
 def benchmarks(quick: bool) -> list[Benchmark]:

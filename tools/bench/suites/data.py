@@ -18,7 +18,7 @@ _LOADERS = {_ALONE: 0, _WITH_WORKERS: 2}
 
 @dataclass(frozen=True)
 class DataBenchmark:
-    """So many rows of so many columns, read over and over in batches of 256."""
+    """A table of rows and columns, read several times in batches of 256."""
 
     name: str
     measures: str
@@ -49,7 +49,9 @@ class DataBenchmark:
         if contender != _OURS:
             return self._sample(folder, "rows_loader", {**job, "workers": _LOADERS[contender]})
         (folder / "logs").mkdir()
-        service = start_data_service(folder, "rust-compute", f"csv:{file},shape={self.columns},normalise=all,held_out=0")
+        service = start_data_service(
+            folder, "rust-compute", f"csv:{file},shape={self.columns},normalise=all,held_out=0"
+        )
         try:
             listen = service.wait_ready(port_file(folder, "rust-compute"), processes.PATIENCE_SECONDS)["listen"]
             return self._sample(folder, "rows_pangea", {**job, "data": listen})

@@ -24,4 +24,10 @@ def torch(folder: Path, count: int, epochs: int, *, checkpoint: bool = False) ->
     if count == 1:
         return processes.start("digits_torch", folder, 0, job)
     # --max-restarts: as often as it takes.
-    return processes.start("digits_torch", folder, 0, job, through=["torchrun", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={count}", "--max-restarts=9"])
+    return processes.start(
+        "digits_torch",
+        folder,
+        0,
+        job,
+        through=["torchrun", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={count}", "--max-restarts=9"],
+    )

@@ -15,12 +15,16 @@ from tools.bench.suites import digits_jobs
 _OURS = {"pangea train, 1 worker": 1, "pangea train, 2 workers": 2}
 _TORCH = {"torch, 1 process": 1, "torchrun, DDP + Gloo, 2 processes": 2}
 ALONE = Pair("pangea train, 1 worker", "torch, 1 process")
-_PAIRS = (Pair("pangea train, 2 workers", "torchrun, DDP + Gloo, 2 processes"), Pair("pangea train, 2 workers", "torch, 1 process"), ALONE)
+_PAIRS = (
+    Pair("pangea train, 2 workers", "torchrun, DDP + Gloo, 2 processes"),
+    Pair("pangea train, 2 workers", "torch, 1 process"),
+    ALONE,
+)
 
 
 @dataclass(frozen=True)
 class JobBenchmark:
-    """The digits example over so many epochs."""
+    """The digits example over a number of epochs."""
 
     epochs: int
     name: str = "digits, whole job"

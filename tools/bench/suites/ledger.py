@@ -24,7 +24,7 @@ _RECORD_BYTES = 1_735
 
 @dataclass(frozen=True)
 class LedgerBenchmark:
-    """A run of so many epochs of the digits, with a program that keeps each core busy or without."""
+    """A run of a number of epochs of the digits, with or without a program that keeps each core busy."""
 
     name: str
     epochs: int
@@ -37,7 +37,7 @@ class LedgerBenchmark:
 
     @property
     def measures(self) -> str:
-        """A sentence."""
+        """What is timed, in one sentence."""
         beside = "while other programs keep every core busy" if self.loaded else "without other load"
         return f"Mean time of a commit of the ledger of a run with one worker, from the orchestrator's /metrics, {beside}; against a bare append of as many bytes and fsync, on the same disk."
 
@@ -50,15 +50,34 @@ class LedgerBenchmark:
             _end(busy)
 
     def _ledger(self, folder: Path) -> Sample:
-        services = EmbeddedServices.start(RunOptions(epochs=self.epochs, batch_size=_BATCH_SIZE), run_dir=folder / "run")
+        services = EmbeddedServices.start(
+            RunOptions(epochs=self.epochs, batch_size=_BATCH_SIZE), run_dir=folder / "run"
+        )
         try:
             job = {"model": "digits", "world": 1}
-            processes.results(folder, [processes.start("train_pangea", folder, 0, job, PANGEA_ORCHESTRATOR=services.orchestrator, PANGEA_DATA=services.data)])
-            with urllib.request.urlopen(f"http://{services.status}/metrics", timeout=processes.PATIENCE_SECONDS) as answer:
+            processes.results(
+                folder,
+                [
+                    processes.start(
+                        "train_pangea",
+                        folder,
+                        0,
+                        job,
+                        PANGEA_ORCHESTRATOR=services.orchestrator,
+                        PANGEA_DATA=services.data,
+                    )
+                ],
+            )
+            with urllib.request.urlopen(
+                f"http://{services.status}/metrics", timeout=processes.PATIENCE_SECONDS
+            ) as answer:
                 metrics = answer.read().decode()
         finally:
             services.stop()
-        total, commits, written = (_metric(metrics, name) for name in ("ledger_commit_seconds_sum", "ledger_commit_seconds_count", "ledger_bytes"))
+        total, commits, written = (
+            _metric(metrics, name)
+            for name in ("ledger_commit_seconds_sum", "ledger_commit_seconds_count", "ledger_bytes")
+        )
         steps = len((folder / "run" / "metrics.jsonl").read_text().splitlines())
         return Sample(1e3 * total / commits, steps, written / steps, {"commits": commits})
 
@@ -66,7 +85,9 @@ class LedgerBenchmark:
         job = {"records": self.epochs * _steps_of_an_epoch(), "size": _RECORD_BYTES}
         [answer] = processes.results(folder, [processes.start("append", folder, 0, job)])
         seconds = answer["seconds"]
-        return Sample(1e3 * statistics.fmean(seconds), len(seconds), answer["bytes"] / len(seconds), {"commits": len(seconds)})
+        return Sample(
+            1e3 * statistics.fmean(seconds), len(seconds), answer["bytes"] / len(seconds), {"commits": len(seconds)}
+        )
 
 
 def _steps_of_an_epoch() -> int:

@@ -25,13 +25,13 @@ _EPOCHS = 5_000
 
 @dataclass(frozen=True)
 class RecoverBenchmark:
-    """A kill after so many steps."""
+    """A kill after a number of steps."""
 
     steps: int
     name: str = "kill -9 of a worker"
     measures: str = (
         "The digits example with two workers, of which one is killed: from the kill to the end of the second step that ends after it, since the first may have been all but done. "
-        "In Pangea the other worker goes on, and the dead one is started again meanwhile. torchrun starts both again, and they load the checkpoint that the script writes after each step."
+        "In Pangea the other worker continues, and the killed one is restarted meanwhile. torchrun restarts both, and they load the checkpoint that the script writes after each step."
     )
     unit: str = "s"
     more_is_better: bool = False
@@ -47,7 +47,11 @@ class RecoverBenchmark:
         else:
             child, steps = digits_jobs.torch(folder, 2, _EPOCHS, checkpoint=True), JsonLinesFile(folder / "steps.jsonl")
         try:
-            _until(child, steps, lambda: len(steps.lines) >= self.steps and (contender != _OURS or steps.lines[-1]["workers"] == 2))
+            _until(
+                child,
+                steps,
+                lambda: len(steps.lines) >= self.steps and (contender != _OURS or steps.lines[-1]["workers"] == 2),
+            )
             victim = _worker(folder) if contender == _OURS else int((folder / "1.pid").read_text())
             steps.read_new()
             before, killed = len(steps.lines), time.perf_counter()
@@ -59,7 +63,12 @@ class RecoverBenchmark:
             both = time.perf_counter() - killed
         finally:
             child.stop()
-        return Sample(seconds, 2 * digits_jobs.BATCH_SIZE, statistics.fmean(line["loss"] for line in steps.lines[: self.steps]), {"s until both compute again": both})
+        return Sample(
+            seconds,
+            2 * digits_jobs.BATCH_SIZE,
+            statistics.fmean(line["loss"] for line in steps.lines[: self.steps]),
+            {"s until both compute again": both},
+        )
 
 
 def _until(child: Child, steps: JsonLinesFile, condition: Callable[[], bool]) -> None:
@@ -77,7 +86,7 @@ def _until(child: Child, steps: JsonLinesFile, condition: Callable[[], bool]) ->
 
 
 def _worker(folder: Path) -> int:
-    """The process number of the run's second worker."""
+    """The process ID of the run's second worker."""
     named = b"PANGEA_WORKER_NAME=worker-2\0", f"PANGEA_RUN_DIR={folder / 'run'}\0".encode()
     for entry in Path("/proc").glob("[0-9]*"):
         # It may end while it is looked at, or be another user's.

@@ -18,15 +18,28 @@ def _benchmark(name: str, what: str, task: Task, counts: Sequence[int]) -> Train
     """Each number of shards against one shard, and one shard against torch."""
     named = {f"pangea, {count} shard{'s' if count > 1 else ''}": count for count in counts}
     one, *more = named
-    setups = {contender: Setup(ours=True, processes=1, shards=count) for contender, count in named.items()} | {_PLAIN: Setup(ours=False, processes=1)}
-    return TrainingBenchmark(name, _MEASURES.format(what=what, batch=task.batch_size), task, setups, [*(Pair(other, one) for other in more), Pair(one, _PLAIN)], 0.1)
+    setups = {contender: Setup(ours=True, processes=1, shards=count) for contender, count in named.items()} | {
+        _PLAIN: Setup(ours=False, processes=1)
+    }
+    return TrainingBenchmark(
+        name,
+        _MEASURES.format(what=what, batch=task.batch_size),
+        task,
+        setups,
+        [*(Pair(other, one) for other in more), Pair(one, _PLAIN)],
+        0.1,
+    )
 
 
 def benchmarks(quick: bool) -> list[Benchmark]:
     """The digits of the demo, and a small transformer."""
     if quick:
-        return [_benchmark("digits", "the digit classifier of the demo", Task("digits", None, "digits", 512, 2, 1), (1, 8))]
+        return [
+            _benchmark("digits", "the digit classifier of the demo", Task("digits", None, "digits", 512, 2, 1), (1, 8))
+        ]
     return [
-        _benchmark("digits", "the digit classifier of the demo", Task("digits", None, "digits", 64, 4, 10), (1, 4, 8, 16)),
+        _benchmark(
+            "digits", "the digit classifier of the demo", Task("digits", None, "digits", 64, 4, 10), (1, 4, 8, 16)
+        ),
         _benchmark("transformer", "a transformer of 0.15 M parameters on 64 characters", characters(2560, 64), (1, 8)),
     ]

@@ -9,7 +9,10 @@ from tools.bench.suites import job
 from tools.bench.suites.job import JobBenchmark
 from tools.bench.suites.training import Setup, Task, TrainingBenchmark, pixels
 
-_ALONE, _TOGETHER = Pair("pangea, 1 worker", "torch, 1 thread"), Pair("pangea, 2 workers", "torch DDP + Gloo, 2 processes")
+_ALONE, _TOGETHER = (
+    Pair("pangea, 1 worker", "torch, 1 thread"),
+    Pair("pangea, 2 workers", "torch DDP + Gloo, 2 processes"),
+)
 _SETUPS = {
     _ALONE.ours: Setup(ours=True, processes=1),
     _ALONE.peer: Setup(ours=False, processes=1),
@@ -22,7 +25,15 @@ _MEASURES = (
 )
 
 
-def _steps(name: str, what: str, shape: str, samples: int, epochs: int, warm_up: int, pairs: Sequence[Pair] = (_ALONE, _TOGETHER)) -> TrainingBenchmark:
+def _steps(
+    name: str,
+    what: str,
+    shape: str,
+    samples: int,
+    epochs: int,
+    warm_up: int,
+    pairs: Sequence[Pair] = (_ALONE, _TOGETHER),
+) -> TrainingBenchmark:
     task = Task(name, pixels(samples), f"csv:{{file}},shape={shape},normalise=all,held_out=0", 128, epochs, warm_up)
     setups = {name: _SETUPS[name] for pair in pairs for name in (pair.ours, pair.peer)}
     return TrainingBenchmark(name, _MEASURES.format(what=what, batch=task.batch_size), task, setups, pairs, 0.001)
@@ -31,7 +42,10 @@ def _steps(name: str, what: str, shape: str, samples: int, epochs: int, warm_up:
 def benchmarks(quick: bool) -> list[Benchmark]:
     """A whole job, and the steps of an MLP (much to exchange) and of a CNN (little to exchange)."""
     if quick:
-        return [JobBenchmark(4, pairs=[job.ALONE]), _steps("cnn", "a CNN of 0.02 M parameters", "1x28x28", 256, 3, 2, [_TOGETHER])]
+        return [
+            JobBenchmark(4, pairs=[job.ALONE]),
+            _steps("cnn", "a CNN of 0.02 M parameters", "1x28x28", 256, 3, 2, [_TOGETHER]),
+        ]
     return [
         JobBenchmark(10),
         _steps("mlp", "an MLP of 5.82 M parameters", "784", 1280, 5, 10),

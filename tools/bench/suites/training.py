@@ -1,4 +1,4 @@
-"""Steps per second of training one model: by Pangea with its services, and by torch over batches that lie in memory already."""
+"""Steps per second of training one model: by Pangea with its services, and by torch over batches that are already in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Task:
     Attributes:
         model: of `models.RECIPES`.
         make_data: writes the data to a file, or None for a dataset that comes with the package.
-        dataset: words of `pangea.datasets`; {file} stands for what `make_data` wrote.
+        dataset: the dataset spec; {file} stands for what `make_data` wrote.
         batch_size: samples of a step, over all workers.
         epochs: of the run.
         warm_up: steps at the beginning that are not timed.
@@ -38,12 +38,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Setup:
-    """Who trains it.
+    """The processes that train it.
 
     Attributes:
         ours: Pangea; otherwise torch alone.
         processes: that compute gradients, each with one thread.
-        shards: of a step; means nothing to torch.
+        shards: of a step; ignored for torch.
     """
 
     ours: bool
@@ -93,7 +93,11 @@ class TrainingBenchmark:
         }
 
     def _pangea(self, setup: Setup, services: EmbeddedServices, folder: Path) -> Sample:
-        environment = {"PANGEA_ORCHESTRATOR": services.orchestrator, "PANGEA_DATA": services.data, "PANGEA_TORCH_THREADS": "1"}
+        environment = {
+            "PANGEA_ORCHESTRATOR": services.orchestrator,
+            "PANGEA_DATA": services.data,
+            "PANGEA_TORCH_THREADS": "1",
+        }
         job = self._job(setup, services)
         workers = [processes.start("train_pangea", folder, rank, job, **environment) for rank in range(setup.processes)]
         answers = processes.results(folder, workers)
@@ -103,30 +107,47 @@ class TrainingBenchmark:
         if alone:
             raise RuntimeError(f"{self.name}: steps {alone} were not computed by {setup.processes} workers")
         timed = metrics.lines[self.task.warm_up : -1]
-        went = {f"{part} ms": 1e3 * statistics.fmean(line[f"{part}_seconds"] for line in timed) for part in ("data", "compute", "exchange")}
+        went = {
+            f"{part} ms": 1e3 * statistics.fmean(line[f"{part}_seconds"] for line in timed)
+            for part in ("data", "compute", "exchange")
+        }
         losses = [line["loss"] for line in metrics.lines]
         return self._sample(answers, losses, sum(line["samples"] for line in metrics.lines), went)
 
     def _torch(self, setup: Setup, services: EmbeddedServices, folder: Path) -> Sample:
         job = self._job(setup, services)
-        answers = processes.results(folder, [processes.start("train_torch", folder, rank, job) for rank in range(setup.processes)])
+        answers = processes.results(
+            folder, [processes.start("train_torch", folder, rank, job) for rank in range(setup.processes)]
+        )
         losses = [statistics.fmean(parts) for parts in zip(*(answer["losses"] for answer in answers), strict=True)]
         return self._sample(answers, losses, sum(answer["samples"] for answer in answers), {})
 
-    def _sample(self, answers: list[dict[str, Any]], losses: list[float], samples: int, went: dict[str, float]) -> Sample:
-        """From the beginning of the first timed step to that of the last one, by whoever was first to begin it."""
-        first, last = (min(answer["began"][str(step)] for answer in answers if str(step) in answer["began"]) for step in (self.task.warm_up, len(losses) - 1))
+    def _sample(
+        self, answers: list[dict[str, Any]], losses: list[float], samples: int, went: dict[str, float]
+    ) -> Sample:
+        """The time from the beginning of the first timed step to that of the last one, each taken from the process that began first."""
+        first, last = (
+            min(answer["began"][str(step)] for answer in answers if str(step) in answer["began"])
+            for step in (self.task.warm_up, len(losses) - 1)
+        )
         rate = (len(losses) - 1 - self.task.warm_up) / (last - first)
         details = {"samples/s": rate * self.task.batch_size, "ms/step": 1e3 / rate, **went}
         return Sample(rate, samples, statistics.fmean(losses), details)
 
 
 def pixels(count: int) -> Callable[[Path], None]:
-    """So many pictures of 28x28."""
+    """A number of random images of 28x28 pixels."""
     return lambda file: rows.pixels_csv(file, count, 784)
 
 
 def characters(samples: int, batch_size: int) -> Task:
-    """A small transformer on so many samples of 64 characters."""
+    """A small transformer, trained on a number of samples of 64 characters."""
     # The last character of a text is only a label.
-    return Task("characters", lambda file: rows.text(file, 64 * samples + 1), "text:{file},context=64,held_out=0", batch_size, 1, 4)
+    return Task(
+        "characters",
+        lambda file: rows.text(file, 64 * samples + 1),
+        "text:{file},context=64,held_out=0",
+        batch_size,
+        1,
+        4,
+    )

@@ -18,8 +18,9 @@ go_capnp_sources = rule(
     implementation = _go_capnp_sources_impl,
     attrs = {
         "schema": attr.label(doc = "The capnp_library.", providers = [CapnpInfo], mandatory = True),
-        # In the target's configuration: we build for the one platform that we build on, and the exec configuration would compile the standard library and
-        # the bindings' own library a second time.
+        # In the target's configuration: we build for the one platform that we build on, and the
+        # exec configuration would compile the standard library and the bindings' own library a
+        # second time.
         "_plugin": attr.label(default = "@org_capnproto_go_capnp_v3//capnpc-go", executable = True, cfg = "target"),
     },
 )

@@ -29,8 +29,9 @@ rust_capnp_sources = rule(
     attrs = {
         "schema": attr.label(doc = "The capnp_library.", providers = [CapnpInfo], mandatory = True),
         "crates": attr.string_list(doc = "Crate names of the bindings of imported schemas."),
-        # In the target's configuration: we build for the one platform that we build on, and the exec configuration would compile the standard library and
-        # the bindings' own library a second time.
+        # In the target's configuration: we build for the one platform that we build on, and the
+        # exec configuration would compile the standard library and the bindings' own library a
+        # second time.
         "_plugin": attr.label(default = "@crates//:capnpc__capnpc-rust", executable = True, cfg = "target"),
     },
 )

@@ -60,7 +60,7 @@ func load(ctx context.Context, image v1.Image, reference string, arguments []str
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q is no option of load; --engine and --name are", flags.Arg(0))
+		return fmt.Errorf("%q is not an option of load; use --engine or --name", flags.Arg(0))
 	}
 	found, err := engine.Find(ctx, *wanted)
 	if err != nil {
@@ -87,7 +87,7 @@ func push(ctx context.Context, image v1.Image, arguments []string, output io.Wri
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q is one word too many; an image goes to one place a call", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; one call delivers an image to one place", flags.Arg(0))
 	}
 	pushed, err := registry.Push(ctx, image, arguments[0], *insecure)
 	if err != nil {

@@ -31,7 +31,7 @@ func TestWordsThatMeanNothingAreRefused(t *testing.T) {
 		"call it with":             {"load"},
 		"neither load nor push":    {"pull", folder},
 		"read the OCI layout":      {"load", folder + "x"},
-		`"podman" is no option`:    {"load", folder, "podman"},
+		`"podman" is not an option`:    {"load", folder, "podman"},
 		"podman: not on PATH":      {"load", folder, "--engine=podman"},
 		"name where to":            {"push", folder},
 		`"second" is one word too`: {"push", folder, "registry.example/x", "second"},

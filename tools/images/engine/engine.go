@@ -23,7 +23,7 @@ var ErrNone = errors.New("no container engine of this machine answers; install p
 
 // Find returns the first engine that answers, or the wanted one if it does.
 //
-// A client without its daemon is no engine, so each is asked.
+// A client without its daemon is not an engine, so each is asked.
 func Find(ctx context.Context, wanted string) (string, error) {
 	names := Names
 	if wanted != "" {

@@ -36,7 +36,7 @@ type entries map[string]entry
 // isPlace tells whether a path can be one of an image.
 func isPlace(place string) error {
 	if !strings.HasPrefix(place, "/") || path.Clean(place) != place || place == "/" {
-		return fmt.Errorf("%q is no place in an image; it must be an absolute, clean path", place)
+		return fmt.Errorf("%q is not a place in an image; it must be an absolute, clean path", place)
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func gatherFiles(spec Spec, found entries) error {
 		}
 	}
 	if unused := append(keep.unused(), leave.unused()...); len(unused) > 0 {
-		return fmt.Errorf("these patterns match no file; mend or remove them: %s", strings.Join(unused, ", "))
+		return fmt.Errorf("these patterns match no file; fix or remove them: %s", strings.Join(unused, ", "))
 	}
 	return nil
 }

@@ -144,9 +144,9 @@ func TestWhatIsWrongIsRefused(t *testing.T) {
 		says string
 	}{
 		"pattern without effect": {Spec{Files: []Source{{Source: file, Path: "/one"}}, Leave: []string{"/two"}}, "match no file"},
-		"relative pattern":       {Spec{Keep: []string{"two"}}, "is no pattern"},
-		"relative place":         {Spec{Files: []Source{{Source: file, Path: "one"}}}, "is no place in an image"},
-		"place outside":          {Spec{Files: []Source{{Source: file, Path: "/../one"}}}, "is no place in an image"},
+		"relative pattern":       {Spec{Keep: []string{"two"}}, "is not a pattern"},
+		"relative place":         {Spec{Files: []Source{{Source: file, Path: "one"}}}, "is not a place in an image"},
+		"place outside":          {Spec{Files: []Source{{Source: file, Path: "/../one"}}}, "is not a place in an image"},
 		"same place twice":       {Spec{Files: []Source{{Source: file, Path: "/one"}}, Texts: map[string]string{"/one": "2"}}, "made twice"},
 		"missing file":           {Spec{Files: []Source{{Source: file + "x", Path: "/one"}}}, "no such file"},
 		"link to nowhere":        {Spec{Links: map[string]string{"/l": ""}}, "leads nowhere"},
@@ -175,7 +175,7 @@ func TestSameContentIsOneFile(t *testing.T) {
 	}
 	for _, name := range []string{"x/a/library.so.1", "x/c/other", "x/c/small", "x/c/small too"} {
 		if found[name].Typeflag != tar.TypeReg {
-			t.Errorf("%s is no file", name)
+			t.Errorf("%s is not a file", name)
 		}
 	}
 	if description.Unpacked != int64(2*len(large)+3) || len(description.Paths) != 5 {

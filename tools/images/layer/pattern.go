@@ -15,7 +15,7 @@ type patterns struct {
 func newPatterns(texts []string) (*patterns, error) {
 	for _, text := range texts {
 		if _, err := path.Match(text, "/"); err != nil || !strings.HasPrefix(text, "/") {
-			return nil, fmt.Errorf("%q is no pattern; it must be an absolute path in the image, with * for anything in one segment", text)
+			return nil, fmt.Errorf("%q is not a pattern; it must be an absolute path in the image, with * for anything in one segment", text)
 		}
 	}
 	return &patterns{texts: texts, used: make([]bool, len(texts))}, nil

@@ -29,7 +29,14 @@ def _package_url(component: Component) -> PackageURL:
 def _entry(component: Component) -> CycloneComponent:
     url = _package_url(component)
     hashes = [HashType(alg=HashAlgorithm.SHA_256, content=component.sha256)] if component.sha256 else []
-    return CycloneComponent(type=ComponentType.LIBRARY, name=component.name, version=component.version, purl=url, bom_ref=url.to_string(), hashes=hashes)
+    return CycloneComponent(
+        type=ComponentType.LIBRARY,
+        name=component.name,
+        version=component.version,
+        purl=url,
+        bom_ref=url.to_string(),
+        hashes=hashes,
+    )
 
 
 def bill_of_materials(name: str, version: str, components: Iterable[Component]) -> str:
@@ -42,7 +49,10 @@ def bill_of_materials(name: str, version: str, components: Iterable[Component]) 
     """
     listed = sorted(set(components))
     image = CycloneComponent(type=ComponentType.CONTAINER, name=name, version=version, bom_ref=f"{name}@{version}")
-    bom = Bom(components=[_entry(component) for component in listed], serial_number=uuid.uuid5(_NAMESPACE, repr((name, version, listed))))
+    bom = Bom(
+        components=[_entry(component) for component in listed],
+        serial_number=uuid.uuid5(_NAMESPACE, repr((name, version, listed))),
+    )
     bom.metadata.component = image
     bom.metadata.timestamp = datetime.fromtimestamp(0, UTC)
     bom.register_dependency(image, bom.components)

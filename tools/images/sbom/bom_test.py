@@ -37,7 +37,9 @@ def test_the_library_reads_back_what_it_wrote() -> None:
 
 
 def test_neither_order_nor_repetition_changes_a_byte() -> None:
-    assert bill_of_materials("pangea/x", "1.0.0", COMPONENTS) == bill_of_materials("pangea/x", "1.0.0", [*reversed(COMPONENTS), COMPONENTS[0]])
+    assert bill_of_materials("pangea/x", "1.0.0", COMPONENTS) == bill_of_materials(
+        "pangea/x", "1.0.0", [*reversed(COMPONENTS), COMPONENTS[0]]
+    )
 
 
 def test_another_component_is_another_bill() -> None:

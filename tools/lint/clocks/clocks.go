@@ -1,5 +1,6 @@
-// Package clocks is an analyzer that lets only package clock, programs and tests ask the machine for the time: what takes its time from a clock
-// that it was given can be simulated and tested without waiting.
+// Package clocks is an analyzer that lets only package clock, programs and tests ask the machine
+// for the time: what takes its time from a clock that it was given can be simulated and tested
+// without waiting.
 package clocks
 
 import (
@@ -18,7 +19,8 @@ var Analyzer = &analysis.Analyzer{
 }
 
 var refused = map[string]bool{
-	"Now": true, "Since": true, "Until": true, "Sleep": true, "After": true, "AfterFunc": true, "NewTimer": true, "NewTicker": true, "Tick": true,
+	"Now": true, "Since": true, "Until": true, "Sleep": true, "After": true, "AfterFunc": true, "NewTimer": true,
+	"NewTicker": true, "Tick": true,
 }
 
 func run(pass *analysis.Pass) (any, error) {
@@ -35,8 +37,10 @@ func run(pass *analysis.Pass) (any, error) {
 				return true
 			}
 			function, is := pass.TypesInfo.Uses[name].(*types.Func)
-			if is && function.Pkg() != nil && function.Pkg().Path() == "time" && function.Signature().Recv() == nil && refused[function.Name()] {
-				pass.Reportf(name.Pos(), "time.%s reads the machine's clock; take a clock.Clock, so that a test can move it", function.Name())
+			if is && function.Pkg() != nil && function.Pkg().Path() == "time" && function.Signature().Recv() == nil &&
+				refused[function.Name()] {
+				pass.Reportf(name.Pos(), "time.%s reads the machine's clock; take a clock.Clock, so that a test can move it",
+					function.Name())
 			}
 			return true
 		})

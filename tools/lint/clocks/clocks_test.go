@@ -13,7 +13,8 @@ import (
 	"golang.org/x/tools/go/analysis"
 )
 
-// clockless stands for package time: the analyzer goes by the path of the package that a name comes from.
+// clockless stands for package time: the analyzer goes by the path of the package that a name comes
+// from.
 const clockless = `package time
 
 type Time struct{}
@@ -40,7 +41,8 @@ func (s stub) Import(path string) (*types.Package, error) {
 	return s.time, nil
 }
 
-func check(t *testing.T, set *token.FileSet, importer types.Importer, path, file, source string) (*ast.File, *types.Package, *types.Info) {
+func check(t *testing.T, set *token.FileSet, importer types.Importer, path, file, source string) (*ast.File,
+	*types.Package, *types.Info) {
 	t.Helper()
 	parsed, err := parser.ParseFile(set, file, source, 0)
 	if err != nil {
@@ -88,7 +90,8 @@ func wait(until clock.Time) clock.Duration {
 		scenario, path, file, source string
 		want                         []string
 	}{
-		{"a package", "example/internal/server", "server.go", lead + body, []string{"time.Now", "time.Sleep", "time.After", "time.Since"}},
+		{"a package", "example/internal/server", "server.go", lead + body, []string{"time.Now", "time.Sleep", "time.After",
+			"time.Since"}},
 		{"a test", "example/internal/server", "server_test.go", lead + body, nil},
 		{"the clock", "example/internal/clock", "clock.go", lead + body, nil},
 		{"a program", "example", "main.go", "package main\n" + body, nil},

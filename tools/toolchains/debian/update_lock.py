@@ -26,7 +26,9 @@ def closure(roots: list[str], exclude: list[str]) -> list[str]:
     names = {line.split()[1] for line in simulated.splitlines() if line.startswith("Inst ")}
     unused = sorted(set(exclude) - names)
     if unused:
-        sys.exit(f"update_lock: packages.json excludes {', '.join(unused)}, which the closure of {', '.join(roots)} does not hold; remove them")
+        sys.exit(
+            f"update_lock: packages.json excludes {', '.join(unused)}, which the closure of {', '.join(roots)} does not hold; remove them"
+        )
     return sorted(names - set(exclude))
 
 
@@ -34,7 +36,9 @@ def describe(names: list[str]) -> dict[str, dict[str, Any]]:
     """Version, sha256 and size in bytes of the candidate of each package."""
     found: dict[str, dict[str, Any]] = {}
     for paragraph in apt("apt-cache", "show", "--no-all-versions", *names).strip().split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and not line.startswith(" "))
+        fields = dict(
+            line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and not line.startswith(" ")
+        )
         found[fields["Package"]] = {
             "version": fields["Version"],
             "architecture": fields["Architecture"],
@@ -50,7 +54,9 @@ def describe(names: list[str]) -> dict[str, dict[str, Any]]:
 def update(folder: pathlib.Path) -> None:
     """Writes debian.lock.json in `folder` from packages.json beside it."""
     if "PANGEA_APT_DIR" not in os.environ:
-        sys.exit("update_lock: PANGEA_APT_DIR is not set; start it through ./bazelw, which makes a private apt configuration")
+        sys.exit(
+            "update_lock: PANGEA_APT_DIR is not set; start it through ./bazelw, which makes a private apt configuration"
+        )
     os.environ["APT_CONFIG"] = os.environ["PANGEA_APT_DIR"] + "/apt.conf"
     apt("apt-get", "-q", "update")
     wanted = json.loads((folder / "packages.json").read_text())

@@ -33,7 +33,9 @@ def resolve(wanted: pathlib.Path, pip: pathlib.Path) -> list[str]:
     ]
     if wanted.stem in WITHOUT_DEPENDENCIES:
         command.append("--no-deps")
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(pip)})
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(pip)}
+    )
     if result.returncode != 0:
         sys.exit(f"update_lock: pip cannot resolve {wanted.name}: {result.stderr.strip()}")
     lines = []

@@ -1,4 +1,4 @@
-//! Messages and readers that several tests use.
+//! Messages and readers that several tests share.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 use pangea_wire::schema::{message, MessageType};
@@ -35,7 +35,8 @@ pub fn aggregate_frame(tensors: &[(TensorSpec, Vec<u8>)], limits: &Limits) -> Fr
     Frame::new(&message, attachments, limits).expect("within limits")
 }
 
-/// Feeds `stream` to a decoder, at most `step` bytes at a time. Gives the frames and what the end of the stream means.
+/// Feeds `stream` to a decoder, at most `step` bytes at a time. Returns the frames and what the end
+/// of the stream means.
 pub fn decode(
     mut stream: &[u8],
     step: usize,

@@ -1,4 +1,5 @@
-// Package budget counts bytes against a limit, so that no peer can make the process take more memory than it was given.
+// Package budget counts bytes against a limit, so that no peer can make the process take more
+// memory than it was given.
 package budget
 
 import (
@@ -14,7 +15,7 @@ type Budget struct {
 	parent *Budget
 }
 
-// New makes a budget. name says in errors what is short, such as "memory of the process".
+// New makes a budget. Its name says in errors what has run out, such as "memory of the process".
 func New(name string, limit int64) *Budget { return &Budget{name: name, limit: limit} }
 
 // Child makes a budget whose bytes count against this one as well.

@@ -1,5 +1,6 @@
-// Package clock gives the time through an interface, so that tests can turn the hands themselves. It is the one place of the orchestrator that
-// asks the machine for the time; //tools/lint/clocks enforces that.
+// Package clock gives the time through an interface, so that tests can turn the hands themselves.
+// It is the one place of the orchestrator that asks the machine for the time; //tools/lint/clocks
+// enforces that.
 package clock
 
 import (

@@ -1,4 +1,5 @@
-// Package endpoint listens on addresses as people write them, and says where others reach what listens there.
+// Package endpoint listens on addresses as people write them, and says at which address others
+// reach the listener.
 package endpoint
 
 import (
@@ -8,12 +9,14 @@ import (
 	"syscall"
 )
 
-// Listen opens an address, host:port: without a host, or with 0.0.0.0 or [::], on all interfaces; port 0 takes a free one. The error names the
-// option that the address is from.
+// Listen opens an address, host:port: without a host, or with 0.0.0.0 or [::], on all interfaces;
+// port 0 takes a free one. The error names the option that the address is from.
 func Listen(option, address string) (net.Listener, error) {
 	listener, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("cannot listen on %s: another process does already; stop it, or choose another %s (port 0 takes a free one)", address, option)
+		return nil, fmt.Errorf(
+			"cannot listen on %s: another process does already; stop it, or choose another %s (port 0 takes a free one)",
+			address, option)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w; choose another %s", address, err, option)
@@ -27,6 +30,6 @@ func Reachable(listener net.Listener) string {
 	if !is || !address.IP.IsUnspecified() {
 		return listener.Addr().String()
 	}
-	// All interfaces: what listens on IPv6's takes IPv4, too.
+	// All interfaces: a listener on those of IPv6 accepts IPv4, too.
 	return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: address.Port}).String()
 }

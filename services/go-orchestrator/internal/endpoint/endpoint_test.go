@@ -6,9 +6,10 @@ import (
 	"testing"
 )
 
-func TestWhatListensCanBeReached(t *testing.T) {
+func TestAListenerCanBeReached(t *testing.T) {
 	for address, host := range map[string]string{
-		":0": "127.0.0.1", "0.0.0.0:0": "127.0.0.1", "[::]:0": "127.0.0.1", "127.0.0.1:0": "127.0.0.1", "localhost:0": "", "[::1]:0": "::1",
+		":0": "127.0.0.1", "0.0.0.0:0": "127.0.0.1", "[::]:0": "127.0.0.1", "127.0.0.1:0": "127.0.0.1", "localhost:0": "",
+		"[::1]:0": "::1",
 	} {
 		t.Run(address, func(t *testing.T) {
 			listener, err := Listen("--listen", address)

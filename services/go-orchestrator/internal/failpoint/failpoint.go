@@ -1,4 +1,5 @@
-// Package failpoint kills the process at a named point, so that a test can look at what a crash leaves behind.
+// Package failpoint kills the process at a named point, so that a test can look at what a crash
+// leaves behind.
 package failpoint
 
 import (
@@ -17,14 +18,22 @@ type Point string
 
 // The points of the process that a test may choose.
 const (
-	LedgerBeforeAppend     Point = "ledger.before-append"     // nothing of the records is written
-	LedgerAfterAppend      Point = "ledger.after-append"      // they are written, and not yet synced
-	LedgerAfterSync        Point = "ledger.after-sync"        // they are on the disk, and no commit slot names them
-	LedgerAfterCommit      Point = "ledger.after-commit"      // they are committed, and nobody has been told
-	StepBeforeSend         Point = "step.before-send"         // a step is committed, and nobody has its sum
-	StepAfterSend          Point = "step.after-send"          // the sum is queued for those who asked for it
-	CheckpointBeforeRename Point = "checkpoint.before-rename" // a checkpoint is on the disk under a temporary name
-	CheckpointAfterRename  Point = "checkpoint.after-rename"  // it has its name, and the ledger does not name it
+	// Nothing of the records is written.
+	LedgerBeforeAppend Point = "ledger.before-append"
+	// They are written, and not yet synced.
+	LedgerAfterAppend Point = "ledger.after-append"
+	// They are on the disk, and no commit slot names them.
+	LedgerAfterSync Point = "ledger.after-sync"
+	// They are committed, and nobody has been told.
+	LedgerAfterCommit Point = "ledger.after-commit"
+	// A step is committed, and nobody has its sum.
+	StepBeforeSend Point = "step.before-send"
+	// The sum is queued for those who asked for it.
+	StepAfterSend Point = "step.after-send"
+	// A checkpoint is on the disk under a temporary name.
+	CheckpointBeforeRename Point = "checkpoint.before-rename"
+	// It has its name, and the ledger does not name it.
+	CheckpointAfterRename Point = "checkpoint.after-rename"
 )
 
 var points = []Point{
@@ -32,14 +41,15 @@ var points = []Point{
 	StepBeforeSend, StepAfterSend, CheckpointBeforeRename, CheckpointAfterRename,
 }
 
-// Hit is called where the process comes to a point. It returns, unless this is where the process has to die.
+// Hit is called where the process comes to a point. It returns, unless this is where the process
+// has to die.
 type Hit func(point Point)
 
 // Never is the Hit of a process that no test has asked to die.
 func Never(Point) {}
 
-// Parse reads "POINT:N" and gives a Hit that kills the process, as kill -9 does, the N-th time that it comes to that point. An empty text
-// gives Never.
+// Parse reads "POINT:N" and gives a Hit that kills the process, as kill -9 does, the N-th time that
+// it comes to that point. An empty text gives Never.
 func Parse(text string) (Hit, error) {
 	if text == "" {
 		return Never, nil

@@ -6,10 +6,11 @@ import (
 	"net/http"
 )
 
-// direct asks no proxy: whoever probes a service is where that is.
+// direct uses no proxy: a probe runs on the machine of its service.
 var direct = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// Alive asks /healthz of the service at an address, host:port. The error says why it does not count as alive.
+// Alive asks /healthz of the service at an address, HOST:PORT. The error says why the service does
+// not count as alive.
 func Alive(ctx context.Context, address string) error {
 	url := "http://" + address + "/healthz"
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestAliveTellsUpFromDown(t *testing.T) {
+func TestAliveDistinguishesUpFromDown(t *testing.T) {
 	status := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/healthz" {

@@ -1,4 +1,4 @@
-// Package httpapi answers people and probes: /healthz, /readyz, /metrics and /status.
+// Package httpapi serves people and probes: /healthz, /readyz, /metrics and /status.
 package httpapi
 
 import (
@@ -10,9 +10,9 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 )
 
-// Source is what the pages are made from.
+// Source is where the pages get their content from.
 type Source interface {
-	// Ready says why the service takes no workers; nil when it does.
+	// Ready says why the service does not accept workers; nil when it does.
 	Ready() error
 	// Status of the run now.
 	Status(context.Context) (run.Status, error)
@@ -37,10 +37,11 @@ func New(source Source, metrics http.Handler) *http.Server {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		// The client may be gone; there is nobody else to tell.
+		// The client may have disconnected; nobody else could be told.
 		_ = json.NewEncoder(w).Encode(status)
 	})
-	return &http.Server{Handler: pages, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	return &http.Server{Handler: pages, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 }
 
 func text(w http.ResponseWriter, code int, line string) {

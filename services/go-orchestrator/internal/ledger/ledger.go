@@ -1,5 +1,6 @@
-// Package ledger keeps the record of a run: an append-only file of JSON lines, chained by hashes, in which a commit is on the disk
-// before anything that depends on it leaves the process. docs/reference/ledger.md describes the format.
+// Package ledger keeps the record of a run: an append-only file of JSON lines, chained by hashes,
+// in which a commit is on the disk before anything that depends on it leaves the process.
+// docs/reference/ledger.md describes the format.
 package ledger
 
 import (
@@ -14,7 +15,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// File is what a ledger is kept in. *os.File is one, but for Size.
+// File is what a ledger is kept in: *os.File and a Size.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
@@ -41,7 +42,9 @@ type DamagedError struct {
 
 // Error names record, byte and reason.
 func (d *DamagedError) Error() string {
-	return fmt.Sprintf("the ledger is damaged at record %d (byte %d): %s; put back a good copy of the run directory, or start a new run", d.Record, d.Offset, d.Reason)
+	return fmt.Sprintf(
+		"the ledger is damaged at record %d (byte %d): %s; put back a good copy of the run directory, or start a new run",
+		d.Record, d.Offset, d.Reason)
 }
 
 // The fixed places in a line: {"chain":"<64 digits>","record":<body>}
@@ -52,10 +55,11 @@ const (
 	afterBody    = "}\n"
 )
 
-// Open reads a ledger, and starts one where the file is empty of which nothing is committed yet.
+// Open reads a ledger, and starts a new one where the file is empty. hit is called at the ledger's
+// failpoints.
 //
-// Whole records behind the committed ones were written but not acknowledged: they are taken over. A rest that is no whole record was being
-// written when the process ended: it is cut off.
+// Complete records after the committed ones were written but not acknowledged: they are taken over.
+// An incomplete record at the end was being written when the process died: it is truncated.
 func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	size, err := file.Size()
 	if err != nil {
@@ -79,7 +83,8 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 		return nil, nil, &DamagedError{0, 0, "neither of its first two lines is a valid commit slot"}
 	}
 	if committed.Bytes > size {
-		return nil, nil, &DamagedError{committed.Records, size, fmt.Sprintf("%d bytes are committed, but the file has only %d: it was truncated", committed.Bytes, size)}
+		return nil, nil, &DamagedError{committed.Records, size,
+			fmt.Sprintf("%d bytes are committed, but the file has only %d: it was truncated", committed.Bytes, size)}
 	}
 	records, err := l.replay(content, committed)
 	if err != nil {
@@ -93,7 +98,8 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	if err := l.takeOver(content[committed.Bytes:l.last.Bytes], committed.Bytes); err != nil {
 		return nil, nil, err
 	}
-	// Both slots shall say what is taken over, the older one first: the other may be all that is valid until then.
+	// Both slots must name what is taken over, the older one first: until then the other may be the
+	// only valid one.
 	l.commits = committed.Slot + 1
 	for range 2 {
 		if err := l.commit(); err != nil {
@@ -103,8 +109,9 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	return l, records, nil
 }
 
-// takeOver brings records to the disk that an earlier process has written but may not have synced, before a slot names them. They are written
-// again, because after a sync that failed the kernel thinks that they are there: to sync once more would do nothing.
+// takeOver makes records durable that an earlier process has written but may not have synced,
+// before a slot names them. They are written again, because after a failed sync the kernel takes
+// them for synced: a further sync would do nothing.
 func (l *Ledger) takeOver(lines []byte, at int64) error {
 	if len(lines) == 0 {
 		return nil
@@ -118,7 +125,8 @@ func (l *Ledger) takeOver(lines []byte, at int64) error {
 	return nil
 }
 
-// unfinishedStart refuses a short file that a crash while it was begun cannot have left: slots come first, and nothing follows an unwritten one.
+// unfinishedStart refuses a short file that no crash during begin can have left: that writes the
+// slots in order, and nothing after a missing one.
 func unfinishedStart(file File, size int64) error {
 	content := make([]byte, size)
 	if _, err := file.ReadAt(content, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -151,7 +159,7 @@ func newest(content []byte) *slot {
 	return first
 }
 
-// replay checks and decodes all records, and leaves l behind the last whole one.
+// replay checks and decodes all records, and leaves l after the last complete one.
 func (l *Ledger) replay(content []byte, committed *slot) ([]Record, error) {
 	var records []Record
 	for l.last.Bytes < int64(len(content)) {
@@ -168,23 +176,26 @@ func (l *Ledger) replay(content []byte, committed *slot) ([]Record, error) {
 		l.last.Records++
 		records = append(records, record)
 		if l.last.Bytes == committed.Bytes && (l.last.Records != committed.Records || chain != committed.Chain) {
-			return nil, &DamagedError{l.last.Records - 1, l.last.Bytes, "the last committed record is not the one that the commit slot names"}
+			return nil, &DamagedError{l.last.Records - 1, l.last.Bytes,
+				"the last committed record is not the one that the commit slot names"}
 		}
 	}
 	if l.last.Bytes < committed.Bytes {
-		return nil, &DamagedError{l.last.Records, l.last.Bytes, fmt.Sprintf("%d records are committed, but only %d can be read", committed.Records, l.last.Records)}
+		return nil, &DamagedError{l.last.Records, l.last.Bytes,
+			fmt.Sprintf("%d records are committed, but only %d can be read", committed.Records, l.last.Records)}
 	}
 	return records, nil
 }
 
-// readLine takes the first line of content apart and checks its chain.
+// readLine parses the first line of content and checks its chain hash.
 func readLine(content []byte, previous protocol.Hash) (record Record, chain protocol.Hash, length int, err error) {
 	end := bytes.IndexByte(content, '\n')
 	if end < 0 {
 		return nil, chain, 0, errors.New("the line is not terminated")
 	}
 	line := content[:end+1]
-	if len(line) < bodyFrom+len(afterBody) || !bytes.HasPrefix(line, []byte(beforeChain)) || string(line[bodyFrom-len(beforeRecord):bodyFrom]) != beforeRecord ||
+	if len(line) < bodyFrom+len(afterBody) || !bytes.HasPrefix(line, []byte(beforeChain)) ||
+		string(line[bodyFrom-len(beforeRecord):bodyFrom]) != beforeRecord ||
 		!bytes.HasSuffix(line, []byte(afterBody)) {
 		return nil, chain, 0, errors.New("the line is not a record")
 	}
@@ -204,8 +215,8 @@ func link(previous protocol.Hash, body []byte) protocol.Hash {
 	return protocol.Hash(sum.Sum(nil))
 }
 
-// Append commits records: when it returns without an error, they are on the disk. After an error nothing more can be appended, because what
-// the disk holds is not known; open the file again.
+// Append commits records: when it returns without an error, they are on the disk. After an error
+// nothing more can be appended, because what the disk holds is unknown; open the file again.
 func (l *Ledger) Append(records ...Record) error {
 	if l.broken != nil {
 		return fmt.Errorf("the ledger accepts no more records after an earlier error: %w", l.broken)
@@ -261,5 +272,5 @@ func (l *Ledger) commit() error {
 	return l.file.Sync()
 }
 
-// Bytes that are committed.
+// Bytes is the size of the file that is committed.
 func (l *Ledger) Bytes() int64 { return l.last.Bytes }

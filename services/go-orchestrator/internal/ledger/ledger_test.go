@@ -47,10 +47,12 @@ func samples() []Record {
 	return []Record{
 		&Settings{Format: Format, RunID: "r", Seed: 7, Shards: 2, BatchSize: 4, Epochs: 1},
 		&Start{Time: when},
-		&Model{Software: "torch", Dataset: Dataset{Name: "d", TrainSamples: 6}, Parameters: []Spec{{"a", "float32", []uint64{3}}}, EpochSteps: 2, TotalSteps: 2},
+		&Model{Software: "torch", Dataset: Dataset{Name: "d", TrainSamples: 6},
+			Parameters: []Spec{{"a", "float32", []uint64{3}}}, EpochSteps: 2, TotalSteps: 2},
 		&Worker{ID: 1, Name: "w <&> \"x\"", Time: when},
 		&Step{Step: 0, Samples: 4, LossSum: 0.1, Time: when, Contributions: []Contribution{{0, 2, 1, []Shard{
-			{Shard: 0, To: 2, LossSum: 0.3, Weight: exact(2), BatchHash: protocol.Hash{1}}, {Shard: 1, From: 2, To: 4, LossSum: 1e300, Weight: exact(0), BatchHash: protocol.Hash{2}},
+			{Shard: 0, To: 2, LossSum: 0.3, Weight: exact(2), BatchHash: protocol.Hash{1}},
+			{Shard: 1, From: 2, To: 4, LossSum: 1e300, Weight: exact(0), BatchHash: protocol.Hash{2}},
 		}}}, Divisor: exact(2)},
 		&Checkpoint{Step: 1, File: "checkpoints/x", Bytes: 9},
 		&Incident{Kind: Conflict, Detail: "d", Time: when},
@@ -77,7 +79,7 @@ func written(t *testing.T, records ...Record) *memory {
 
 func copied(file *memory) *memory { return &memory{data: append([]byte{}, file.data...)} }
 
-func TestWhatWasAppendedIsReadAgain(t *testing.T) {
+func TestAppendedRecordsAreReadBack(t *testing.T) {
 	file := written(t, samples()...)
 	for range 3 {
 		_, records, err := Open(file, failpoint.Never)
@@ -103,12 +105,13 @@ func show(t *testing.T, records []Record) string {
 	return text.String()
 }
 
-func TestEveryCutIsNoticed(t *testing.T) {
+func TestEveryTruncationIsNoticed(t *testing.T) {
 	file := written(t, samples()...)
 	for size := range len(file.data) {
 		_, records, err := Open(&memory{data: append([]byte{}, file.data[:size]...)}, failpoint.Never)
 		var damaged *DamagedError
-		// Nothing at all, or the beginning of two empty slots, is what a crash at the very start leaves; these slots are not empty.
+		// Nothing at all, or the beginning of two empty slots, is what a crash at the very start leaves;
+		// these slots are not empty.
 		if size > 0 && !errors.As(err, &damaged) && !(size < 40 && len(records) == 0) {
 			t.Fatalf("cut to %d bytes: %d records, error %v", size, len(records), err)
 		}
@@ -134,7 +137,7 @@ func TestEveryFlippedByteIsNoticedOrHarmless(t *testing.T) {
 	}
 }
 
-func TestWhatWasNotAcknowledgedIsTakenOverWholeOrDropped(t *testing.T) {
+func TestUnacknowledgedRecordsAreTakenOverWholeOrDropped(t *testing.T) {
 	all := samples()
 	before, after := written(t, all[:4]...), written(t, all[:5]...)
 	for size := len(before.data); size <= len(after.data); size++ {
@@ -179,7 +182,7 @@ func TestNothingIsAppendedAfterAnError(t *testing.T) {
 	}
 }
 
-func TestPointsArePassedInOrder(t *testing.T) {
+func TestFailpointsAreHitInOrder(t *testing.T) {
 	var hits []string
 	l, _, err := Open(&memory{}, func(point failpoint.Point) { hits = append(hits, string(point)) })
 	if err != nil {

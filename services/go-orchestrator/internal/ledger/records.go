@@ -9,8 +9,9 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// Formats of a ledger: that of new ones, and the oldest that can be resumed. Format 1 has no weights and no merged shards: its settings mean
-// min_shard_samples 0 and drop_last false, the weight of a shard is its number of samples.
+// Formats of a ledger: that of new ones, and the oldest that can be resumed. Format 1 has no
+// weights and no merged shards: its settings mean min_shard_samples 0 and drop_last false, and the
+// weight of a shard is its number of samples.
 const (
 	Format       = 2
 	OldestFormat = 1
@@ -19,7 +20,7 @@ const (
 // Record is one line of the ledger: one of the types below.
 type Record interface{ kind() string }
 
-// Settings are the first record: what the run is.
+// Settings is the first record: what the run is.
 type Settings struct {
 	Format    int    `json:"format"`
 	RunID     string `json:"run_id"`
@@ -32,15 +33,15 @@ type Settings struct {
 	DropLast        bool   `json:"drop_last"`
 }
 
-// Start says that the orchestrator was started.
+// Start records that the orchestrator was started.
 type Start struct {
 	Time time.Time `json:"time"`
 	Step uint64    `json:"step"` // steps in the ledger then
 
-	Release string `json:"release,omitempty"` // of the orchestrator; older ones did not say
+	Release string `json:"release,omitempty"` // of the orchestrator; missing in older ledgers
 }
 
-// Model is what the first worker brought: it is fixed from then on.
+// Model is what the first worker brought. It is fixed from then on.
 type Model struct {
 	Software   string        `json:"software"`
 	Dataset    Dataset       `json:"dataset"`
@@ -49,9 +50,12 @@ type Model struct {
 	EpochSteps uint64        `json:"epoch_steps"`
 	TotalSteps uint64        `json:"total_steps"`
 
-	Training     string                   `json:"training,omitempty"`     // how a step changes the parameters, as JSON; "" where the worker did not say
-	Arithmetic   string                   `json:"arithmetic,omitempty"`   // level that it is pinned to; "" where it is not
-	Fingerprints map[string]protocol.Hash `json:"fingerprints,omitempty"` // of a reference computation, by operator
+	// How a step changes the parameters, as JSON; "" where the worker did not report it.
+	Training string `json:"training,omitempty"`
+	// Level that it is pinned to; "" where it is not.
+	Arithmetic string `json:"arithmetic,omitempty"`
+	// Of a reference computation, by operator.
+	Fingerprints map[string]protocol.Hash `json:"fingerprints,omitempty"`
 }
 
 // Dataset of a run.
@@ -72,7 +76,7 @@ type Spec struct {
 	Shape []uint64 `json:"shape"`
 }
 
-// Worker says that a worker has joined.
+// Worker records that a worker has joined.
 type Worker struct {
 	ID       uint32    `json:"id"`
 	Name     string    `json:"name"`
@@ -82,14 +86,15 @@ type Worker struct {
 	Time     time.Time `json:"time"`
 }
 
-// Step says that a step's sum is complete. It is written before any worker gets the sum.
+// Step records that a step's sum is complete. It is written before any worker gets the sum.
 type Step struct {
-	Step          uint64         `json:"step"`
-	Epoch         uint32         `json:"epoch"`
-	EpochStep     uint32         `json:"epoch_step"`
-	Samples       uint64         `json:"samples"`
-	LossSum       Float          `json:"loss_sum"`
-	Divisor       *Float         `json:"divisor,omitempty"` // of gradient and loss_sum; nil only in format 1, where it is the number of samples
+	Step      uint64 `json:"step"`
+	Epoch     uint32 `json:"epoch"`
+	EpochStep uint32 `json:"epoch_step"`
+	Samples   uint64 `json:"samples"`
+	LossSum   Float  `json:"loss_sum"`
+	// Of gradient and loss_sum; nil only in format 1, where it is the number of samples.
+	Divisor       *Float         `json:"divisor,omitempty"`
 	AggregateHash protocol.Hash  `json:"aggregate_hash"`
 	ParamsHash    protocol.Hash  `json:"params_hash"` // of the parameters before the step
 	Seconds       Float          `json:"seconds"`     // from opening to closing
@@ -114,7 +119,8 @@ type Contribution struct {
 	Shards []Shard `json:"shards"`
 }
 
-// Shard of a step: the samples at the positions [From, To) of the epoch's order. Weight is absent only in format 1, where it is To - From.
+// Shard of a step: the samples at the positions [From, To) of the epoch's order. Weight is absent
+// only in format 1, where it is To - From.
 type Shard struct {
 	Shard     uint32        `json:"shard"`
 	From      uint64        `json:"from"`
@@ -125,7 +131,7 @@ type Shard struct {
 	BatchHash protocol.Hash `json:"batch_hash"`
 }
 
-// Checkpoint says that a checkpoint is complete on the disk.
+// Checkpoint records that a checkpoint is complete on the disk.
 type Checkpoint struct {
 	Step       uint64        `json:"step"`
 	File       string        `json:"file"` // relative to the run directory
@@ -138,27 +144,28 @@ type Checkpoint struct {
 const (
 	Conflict   = "conflict"   // two workers computed different bits for the same shards
 	Divergence = "divergence" // a worker's parameters are not those of the run
-	Quarantine = "quarantine" // a worker was proven wrong and may not come back
-	Replay     = "replay"     // a step that was computed again had different bits than the first time
+	Quarantine = "quarantine" // a worker was proven wrong and may not return
+	Replay     = "replay"     // a step that was recomputed had different bits from the first time
 	Script     = "script"     // a worker found that its script breaks the promise of the same bits
 )
 
-// Incident is something that ought not to happen, and what was done about it.
+// Incident is something that should not happen, and what was done about it.
 type Incident struct {
 	Kind   string    `json:"kind"`
 	Step   uint64    `json:"step"`
 	First  uint32    `json:"first"`
-	Count  uint32    `json:"count"` // of shards; 0 where it is about none
+	Count  uint32    `json:"count"` // of shards; 0 where none are concerned
 	Worker uint32    `json:"worker"`
 	Name   string    `json:"name"`
 	Detail string    `json:"detail"`
 	Time   time.Time `json:"time"`
 
-	Other uint32 `json:"other,omitempty"` // of a conflict that a third worker may settle: the worker whose result was there first
+	// Of a conflict that a third worker may settle: the worker whose result arrived first.
+	Other uint32 `json:"other,omitempty"`
 }
 
-// Stop says that a worker's script ended the run: after Steps steps, before its last one. Finished with the same number follows once these are
-// applied; a Change lets the run continue.
+// Stop records that a worker's script ended the run: after Steps steps, before its last one.
+// Finished with the same number follows once these are applied; a Change lets the run continue.
 type Stop struct {
 	Steps  uint64    `json:"steps"`
 	Reason string    `json:"reason"`
@@ -169,21 +176,23 @@ type Stop struct {
 
 // What a Change is about.
 const (
-	ChangedEpochs   = "epochs"   // decimal numbers; the run has that many from then on, and continues if it was finished
+	// Decimal numbers; the run has that many from then on, and continues if it was finished.
+	ChangedEpochs   = "epochs"
 	ChangedTraining = "training" // Model.Training
 	ChangedStop     = "stop"     // from the reason of the last Stop to "": it no longer holds
 )
 
-// Change says that a person gave the run another setting when it was resumed, or that a worker brought one that was to be taken.
+// Change records that a person gave the run a different setting when it was resumed, or that a
+// worker brought one that was to be accepted.
 type Change struct {
 	What string    `json:"what"`
 	From string    `json:"from"`
 	To   string    `json:"to"`
-	Step uint64    `json:"step"` // in the ledger then: the first step that it is for
+	Step uint64    `json:"step"` // in the ledger then: the first step that it applies to
 	Time time.Time `json:"time"`
 }
 
-// Finished says that all steps are closed and applied.
+// Finished records that all steps are closed and applied.
 type Finished struct {
 	Steps      uint64        `json:"steps"`
 	ParamsHash protocol.Hash `json:"params_hash"`
@@ -200,7 +209,8 @@ func (*Stop) kind() string       { return "stop" }
 func (*Change) kind() string     { return "change" }
 func (*Finished) kind() string   { return "finished" }
 
-// Float is a float64 in its shortest exact form; NaN and Inf, which JSON cannot hold, become null and are read as NaN.
+// Float is a float64 in its shortest exact form; NaN and Inf, which JSON cannot hold, become null
+// and are read as NaN.
 type Float float64
 
 // MarshalJSON writes it.
@@ -229,7 +239,8 @@ func encode(record Record) ([]byte, error) {
 	return append([]byte(`{"type":"`+record.kind()+`",`), fields[1:]...), nil
 }
 
-// decode reads a body. A type that this build does not know is an error: going on without it might repeat or lose something.
+// decode reads a body. A type that this build does not know is an error: to continue without the
+// record might repeat or lose something.
 func decode(body []byte) (Record, error) {
 	var head struct {
 		Type string `json:"type"`
@@ -237,7 +248,8 @@ func decode(body []byte) (Record, error) {
 	if err := json.Unmarshal(body, &head); err != nil {
 		return nil, err
 	}
-	for _, record := range []Record{&Settings{}, &Start{}, &Model{}, &Worker{}, &Step{}, &Checkpoint{}, &Incident{}, &Stop{}, &Change{}, &Finished{}} {
+	for _, record := range []Record{&Settings{}, &Start{}, &Model{}, &Worker{}, &Step{}, &Checkpoint{}, &Incident{},
+		&Stop{}, &Change{}, &Finished{}} {
 		if record.kind() == head.Type {
 			return record, json.Unmarshal(body, record)
 		}
@@ -250,7 +262,8 @@ func SpecOf(s protocol.Spec) Spec {
 	return Spec{s.Name, s.DType.String(), append([]uint64{}, s.Shape...)}
 }
 
-// Protocol gives the spec as messages have it; a type that this build does not know becomes unspecified.
+// Protocol gives the spec as messages have it; a type that this build does not know becomes
+// unspecified.
 func (s Spec) Protocol() protocol.Spec {
 	return protocol.Spec{Name: s.Name, DType: protocol.ParseDType(s.DType), Shape: s.Shape}
 }

@@ -9,14 +9,15 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// The file begins with two slots that say how much of it is committed. They are written in turn, each within one sector of the disk, so
-// that a crash can spoil at most the one that was being written.
+// The file begins with two slots that say how much of it is committed. They are written
+// alternately, each within one sector of the disk, so that a crash can spoil at most the one that
+// was being written.
 const (
 	slotBytes   = 512
 	recordsFrom = 2 * slotBytes
 )
 
-// slot is what is committed.
+// slot says what is committed.
 type slot struct {
 	Slot    int           `json:"slot"`
 	Records uint64        `json:"records"`

@@ -35,8 +35,9 @@ func (w *watched) Sync() error {
 	return w.memory.Sync()
 }
 
-// After a sync that failed the kernel holds records that the disk has not, and says that there is nothing to be written.
-func TestWhatIsTakenOverIsOnTheDiskBeforeASlotNamesIt(t *testing.T) {
+// After a failed sync the kernel holds records that the disk does not, and reports that there is
+// nothing left to write.
+func TestRecordsTakenOverAreDurableBeforeASlotNamesThem(t *testing.T) {
 	before, after := written(t, samples()[:4]...), written(t, samples()[:5]...)
 	committed := len(before.data)
 	torn := copied(before)
@@ -46,24 +47,26 @@ func TestWhatIsTakenOverIsOnTheDiskBeforeASlotNamesIt(t *testing.T) {
 		t.Fatal(len(records), err)
 	}
 	want := []string{fmt.Sprintf("write %d bytes at %d", len(after.data)-committed, committed), "sync"}
-	if !slices.Equal(file.done[:2], want) || !strings.HasPrefix(file.done[2], fmt.Sprintf("write %d bytes at ", slotBytes)) {
+	if !slices.Equal(file.done[:2], want) || !strings.HasPrefix(file.done[2],
+		fmt.Sprintf("write %d bytes at ", slotBytes)) {
 		t.Fatalf("done was %q; want first %q", file.done, want)
 	}
 }
 
 // One slot is spoilt by a crash, and the next process dies while it writes a slot.
-func TestASecondCrashWhileSlotsAreMendedLosesNothing(t *testing.T) {
+func TestASecondCrashWhileSlotsAreRepairedLosesNothing(t *testing.T) {
 	for count := 3; count <= 4; count++ { // the newest slot is the one, then the other
 		for spoilt := range 2 {
 			for tear := 1; tear <= 2; tear++ {
 				file := &watched{memory: written(t, samples()[:count]...), tear: tear}
 				copy(file.data[spoilt*slotBytes:], strings.Repeat("?", slotBytes))
 				if _, _, err := Open(file, failpoint.Never); err == nil {
-					t.Fatal("a torn write is no error")
+					t.Fatal("a torn write is not an error")
 				}
 				file.tear = 0
 				if _, records, err := Open(file, failpoint.Never); err != nil || len(records) != count {
-					t.Fatalf("slot %d spoilt, then write %d of a slot torn: %d of %d records, %v", spoilt, tear, len(records), count, err)
+					t.Fatalf("slot %d spoilt, then write %d of a slot torn: %d of %d records, %v", spoilt, tear, len(records), count,
+						err)
 				}
 			}
 		}

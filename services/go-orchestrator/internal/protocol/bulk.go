@@ -8,7 +8,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
-// Update is a whole gradient update, put together from its frames.
+// Update is a complete gradient update, assembled from its frames.
 type Update struct {
 	Step       uint64
 	FirstShard uint32
@@ -16,39 +16,43 @@ type Update struct {
 	Gradients  *vector.Vector // the receiver of the Update releases it; nil when Refusal is set
 	Digest     vector.Digest
 	Reports    []Report
-	Refusal    string // why the pieces are no gradient of this model; empty when they are
+	Refusal    string // why the pieces are not a gradient of this model; empty when they are
 	NotFinite  bool   // because one of them has NaN or Inf
 }
 
 // Aggregate is the gradient sum over all shards of a step.
 type Aggregate struct {
-	Step      uint64
-	Samples   uint64
-	LossSum   float64
-	Divisor   float64 // of the gradients, for the gradient of the step's loss; 0 where nothing counted
+	Step    uint64
+	Samples uint64
+	LossSum float64
+	// By which the gradients are divided to give the gradient of the step's loss; 0 where nothing
+	// counted.
+	Divisor   float64
 	Gradients *vector.Vector
 	hash      func() Hash
 }
 
-// NewAggregate takes over the caller's hold on gradients.
+// NewAggregate takes over the caller's hold on the gradients.
 func NewAggregate(step, samples uint64, lossSum, divisor float64, gradients *vector.Vector) *Aggregate {
-	return &Aggregate{Step: step, Samples: samples, LossSum: lossSum, Divisor: divisor, Gradients: gradients, hash: sync.OnceValue(func() Hash {
-		sum := sha256.New()
-		for _, block := range gradients.Blocks() {
-			sum.Write(vector.Bytes(block))
-		}
-		return Hash(sum.Sum(nil))
-	})}
+	return &Aggregate{Step: step, Samples: samples, LossSum: lossSum, Divisor: divisor, Gradients: gradients,
+		hash: sync.OnceValue(func() Hash {
+			sum := sha256.New()
+			for _, block := range gradients.Blocks() {
+				sum.Write(vector.Bytes(block))
+			}
+			return Hash(sum.Sum(nil))
+		})}
 }
 
-// Hash is the SHA-256 over all gradient bytes. The first call computes it, at about 1.4 GB/s; so a shell may call it beforehand
-// on another goroutine, while the first frames are on their way.
+// Hash is the SHA-256 over all gradient bytes. The first call computes it, at about 1.4 GB/s; so a
+// shell may call it beforehand on another goroutine, while the first frames are on their way.
 func (a *Aggregate) Hash() Hash { return a.hash() }
 
 // Kind names the message.
 func (*Aggregate) Kind() Kind { return KindAggregate }
 
-// Snapshot is the whole state of a worker after Step steps: the bytes of a safetensors file, in blocks. Several holders share it.
+// Snapshot is the complete state of a worker after Step steps: the bytes of a safetensors file, in
+// blocks. Several holders share it.
 type Snapshot struct {
 	Step           uint64
 	ParametersHash Hash
@@ -60,9 +64,12 @@ type Snapshot struct {
 	free    func()
 }
 
-// NewSnapshot has one holder. free gives the memory back to where it was counted; it is called after the last Release.
-func NewSnapshot(step uint64, parametersHash Hash, blocks [][]byte, totalBytes uint64, hash Hash, free func()) *Snapshot {
-	s := &Snapshot{Step: step, ParametersHash: parametersHash, Blocks: blocks, TotalBytes: totalBytes, Hash: hash, free: free}
+// NewSnapshot has one holder. free returns the memory to the budget that counts it; it is called
+// after the last Release.
+func NewSnapshot(step uint64, parametersHash Hash, blocks [][]byte, totalBytes uint64, hash Hash,
+	free func()) *Snapshot {
+	s := &Snapshot{Step: step, ParametersHash: parametersHash, Blocks: blocks, TotalBytes: totalBytes, Hash: hash,
+		free: free}
 	s.holders.Store(1)
 	return s
 }

@@ -23,7 +23,8 @@ const (
 // String gives the schema's name.
 func (a Action) String() string { return cmp.Or(tensor.ErrorAction(a).String(), "unknown") }
 
-// Error is the one error that crosses the wire. It is a reply and a Go error, so that its kind survives from where it was found.
+// Error is the one error that crosses the wire. It is a reply and a Go error, so that its kind
+// survives from where it was found.
 type Error struct {
 	Action     Action
 	Detail     string  // what went wrong, where, and what to do; one sentence

@@ -6,14 +6,16 @@ import (
 	"pangea.example/pangea/schemas/tensor"
 )
 
-// Layout says where each trainable parameter lies in the flat float32 vector that gradients travel as.
+// Layout says where each trainable parameter lies in the flat float32 vector that gradients travel
+// as.
 type Layout struct {
 	Specs    []Spec
 	starts   []int // first element of each tensor, and the total as one more entry
 	elements int
 }
 
-// NewLayout lays the tensors out in their order. It refuses what a model cannot be; maxElements bounds the whole.
+// NewLayout lays the tensors out in their order. It refuses what cannot be a model; maxElements
+// limits the total.
 func NewLayout(specs []Spec, maxElements uint64) (*Layout, error) {
 	if len(specs) == 0 {
 		return nil, fmt.Errorf("the model has no trainable parameters")

@@ -1,6 +1,7 @@
-// Package protocol holds the messages of a run as plain Go values: what schemas/tensor.capnp says, without its encoding.
-// The state machine speaks only these; package wire turns them into frames and back. Of the schema's binding it takes what is a fact of the
-// contract and not of its encoding: the numbers and names of enumerations, and the limits.
+// Package protocol holds the messages of a run as plain Go values: what schemas/tensor.capnp says,
+// without its encoding. The state machine speaks only these; package wire turns them into frames
+// and back. Of the schema's binding it takes what is a fact of the contract and not of its
+// encoding: the numbers and names of enumerations, and the limits.
 package protocol
 
 import (
@@ -27,8 +28,10 @@ type Settings struct {
 	BatchSize uint32
 	Epochs    uint32
 
-	MinShardSamples uint32 // shards of a step are merged until each has at least so many samples; 0 or 1 merges none
-	DropLast        bool   // what does not fill a step at the end of an epoch is not used in that epoch
+	// Shards of a step are merged until each has at least this many samples; 0 or 1 merges none.
+	MinShardSamples uint32
+	// Samples at the end of an epoch that do not fill a step are left out of that epoch.
+	DropLast bool
 }
 
 // Timings say where a worker's time went since its last request for work, in seconds.
@@ -45,10 +48,11 @@ type Join struct {
 	Dataset        Dataset
 	ProcessID      uint32
 	RunID          string        // of an earlier connection; empty at the first
-	Heartbeat      time.Duration // longest silence of the worker; 0 where it promises none
-	Training       string        // how a step changes the parameters, as JSON; empty where the worker does not say
-	Arithmetic     string        // level that its arithmetic is pinned to; empty where it is not
-	Fingerprints   []Fingerprint // of a reference computation
+	Heartbeat      time.Duration // longest silence that the worker promises; 0 for no promise
+	// How a step changes the parameters, as JSON; empty where the worker does not report it.
+	Training     string
+	Arithmetic   string        // level that its arithmetic is pinned to; empty where it is not
+	Fingerprints []Fingerprint // of a reference computation
 }
 
 // Fingerprint is what one operator computes from fixed inputs.
@@ -71,12 +75,13 @@ type Report struct {
 	Samples   uint32
 	LossSum   float64 // the loss times Weight; with Summed, the loss
 	BatchHash Hash
-	Weight    float64 // what the gradient was multiplied with: its loss is a mean over so many things
-	Summed    bool    // the loss is a sum over them
-	Stop      string  // not empty: why the run is to end after this step
+	// What the gradient was multiplied by: the number of things that its loss is a mean over.
+	Weight float64
+	Summed bool   // the loss is a sum over them
+	Stop   string // not empty: why the run is to end after this step
 }
 
-// Leave says that a worker goes.
+// Leave announces that a worker leaves.
 type Leave struct {
 	Reason string
 	Broken string // not empty: how the worker's script breaks the promise of the same bits
@@ -112,7 +117,7 @@ type Ack struct {
 // SnapshotRequest answers Work: send your state, another worker needs it.
 type SnapshotRequest struct{ Step uint64 }
 
-// Finished answers Work: all steps are done, or a script has ended the run before.
+// Finished answers Work: all steps are done, or a script has ended the run earlier.
 type Finished struct {
 	Steps          uint64
 	ParametersHash Hash

@@ -77,7 +77,8 @@ func (s Spec) Equal(other Spec) bool {
 // Elements multiplies the shape, refusing what no tensor can be.
 func (s Spec) Elements() (uint64, error) {
 	if len(s.Shape) > int(tensor.MaxDimensions) {
-		return 0, fmt.Errorf("tensor %s has %d dimensions; at most %d are allowed", s.Name, len(s.Shape), tensor.MaxDimensions)
+		return 0, fmt.Errorf("tensor %s has %d dimensions; at most %d are allowed", s.Name, len(s.Shape),
+			tensor.MaxDimensions)
 	}
 	if s.DType.Size() == 0 {
 		return 0, fmt.Errorf("tensor %s has the unknown element type %s", s.Name, s.DType)

@@ -6,26 +6,35 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// agreement is which parameters are the run's: the hash after each step, as far as the workers have agreed on it.
+// agreement is which parameters are the run's: the hash after each step, as far as the workers have
+// agreed on it.
 //
-// The orchestrator never holds parameters, so it learns hashes only from workers. Those before each committed step are in the ledger. The hash
-// after the last one, of the head, is unknown until decide accepts one of the reported hashes; no step is closed before that, because the next
-// sum could come from wrong parameters. It is also known from a checkpoint of that step: hashes of checkpoints were agreed on beforehand.
+// The orchestrator never holds parameters, so it learns hashes only from workers. Those before each
+// committed step are in the ledger. The hash after the last one, of the head, is unknown until
+// decide accepts one of the reported hashes; no step is closed before that, because the next sum
+// could come from wrong parameters. It is also known from a checkpoint of that step: hashes of
+// checkpoints were agreed on beforehand.
 type agreement struct {
 	history  []committedStep // by step: what the ledger says of it
 	headHash *protocol.Hash  // of the parameters after all committed steps; nil until it is agreed on
 
-	// Both are empty once headHash is known. A report counts although its worker may be gone by then.
-	reportedHashes  []hashReport // for the head, one for each different hash, in the order of the first report
-	contestedHashes []hashReport // those of earlier ties: their workers were sent to compute again, and still have to be judged
-	ties            int          // since the process was started: the second one shows that the computation is not deterministic
+	// For the head, one report for each different hash, in the order of the first; empty once the
+	// head is known. A report counts even if its worker has left by then.
+	reportedHashes []hashReport
+	// Those of earlier ties for the same head: their workers were sent to compute again, and are
+	// judged when it is known.
+	contestedHashes []hashReport
+	// Since the process was started: the second one shows that the computation is not deterministic.
+	ties int
 
-	// The newest parameters that were agreed on: what run.json, the status and the end of the run report.
+	// The newest parameters that were agreed on: what run.json, the status and the end of the run
+	// report.
 	agreedSteps uint64
 	agreedHash  protocol.Hash
 }
 
-// committedStep is what is remembered of a step in the ledger: enough to recognize its sum when it is computed again.
+// committedStep is what is remembered of a step in the ledger: enough to recognize its sum when it
+// is computed again.
 type committedStep struct {
 	aggregate protocol.Hash
 	params    protocol.Hash // before the step
@@ -58,15 +67,17 @@ func (a *agreement) agree(hash protocol.Hash) {
 	a.reportedHashes, a.contestedHashes = nil, nil
 }
 
-// append adds a committed step. The parameters before it are agreed on, or it could not have been closed; those after it nobody has reported yet.
+// append adds a committed step. The parameters before it are agreed on, or it could not have been
+// closed; those after it nobody has reported yet.
 func (a *agreement) append(step committedStep) {
 	a.agreedSteps, a.agreedHash = a.committed(), step.params
 	a.history = append(a.history, step)
 	a.headHash, a.reportedHashes, a.contestedHashes = nil, nil, nil
 }
 
-// verify compares a worker's parameters with those of the run after as many steps. Where nobody knows these yet, the worker's hash is noted as
-// a report (see decide) and passes until it is decided on, so that a right majority does not have to wait.
+// verify compares a worker's parameters with those of the run after as many steps. Where nobody
+// knows these yet, the worker's hash is noted as a report (see decide) and passes until it is
+// decided on, so that a right majority does not have to wait.
 func (a *agreement) verify(w *worker) bool {
 	if reference, known := a.reference(w.step); known {
 		return reference == w.hash
@@ -98,12 +109,13 @@ const (
 	tied                      // nobody can say which of several is
 )
 
-// decide says which of the reported hashes is that of the run's parameters: the one that most workers hold. It is a pure function, and at least
-// one hash must have been reported.
+// decide says which of the reported hashes is that of the run's parameters: the one that most
+// workers hold. It is a pure function, and at least one hash must have been reported.
 //
-// A majority of all workers, of those too that have not reported yet (outstanding), decides at once: nothing that arrives later could change
-// it. Without one, all are waited for, but not while everything else is: where the open step is summed up (stepComplete), those who have
-// reported decide alone.
+// A majority of all workers, of those too that have not reported yet (outstanding), decides at
+// once: nothing that arrives later could change it. Without one, all are waited for, but not while
+// everything else is: where the open step is summed up (stepComplete), those who have reported
+// decide alone.
 func decide(reports []hashReport, outstanding int, stepComplete bool) (decision, hashReport) {
 	leading, voters, tie := reports[0], 0, false
 	for _, r := range reports {

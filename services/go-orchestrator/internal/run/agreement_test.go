@@ -32,7 +32,8 @@ func (b *bench) closeFirst(n int) {
 	}
 }
 
-// reports gives a hash for each number of workers that report it: the first is {1}, the second {2}, and so on.
+// reports gives a hash for each number of workers that report it: the first is {1}, the second {2},
+// and so on.
 func reports(workers ...int) []hashReport {
 	var all []hashReport
 	next := uint32(1)
@@ -80,7 +81,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestTheMajorityKnowsTheParametersAlsoWhenAnotherSpeaksFirst(t *testing.T) {
+func TestTheMajorityDecidesEvenWhenAnotherReportsFirst(t *testing.T) {
 	b := newBench(t)
 	for peer := range Peer(3) {
 		b.join(peer + 1)
@@ -116,7 +117,7 @@ func TestTheMajorityKnowsTheParametersAlsoWhenAnotherSpeaksFirst(t *testing.T) {
 	}
 }
 
-func TestATieIsSettledByComputingAgain(t *testing.T) {
+func TestATieIsSettledByRecomputing(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.Strict = true
 	b.join(1)
@@ -134,7 +135,8 @@ func TestATieIsSettledByComputingAgain(t *testing.T) {
 	}
 	b.handle(PeerDisconnected{Peer: 1})
 	b.handle(PeerDisconnected{Peer: 2})
-	// The second one is back first, from the initial parameters, and says the same again: it was right.
+	// The second one is back first, from the initial parameters, and reports the same hash again: it
+	// was right.
 	b.join(3)
 	b.ask(3, 0)
 	b.wantShards(3, 0, 1, 2, 3)
@@ -149,7 +151,7 @@ func TestATieIsSettledByComputingAgain(t *testing.T) {
 	}
 }
 
-func TestAWorkerThatHangsIsNotWaitedForWithItsClaim(t *testing.T) {
+func TestTheReportOfAWorkerThatHangsIsNotWaitedFor(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.join(2)

@@ -8,7 +8,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 )
 
-// A run may be resumed with more epochs, after a script has ended it, or with a different training. Its other settings never change.
+// A run may be resumed with more epochs, after a script has ended it, or with a different training.
+// Its other settings never change.
 
 // applyChange repeats a change that the ledger holds.
 func (m *Machine) applyChange(r *ledger.Change) {
@@ -23,8 +24,8 @@ func (m *Machine) applyChange(r *ledger.Change) {
 	}
 }
 
-// readEpochs finds how many epochs the run has at the end of the ledger. It comes before the steps are read: these may belong to epochs that a
-// later record added.
+// readEpochs finds how many epochs the run has at the end of the ledger. It comes before the steps
+// are read: these may belong to epochs that a later record added.
 func (m *Machine) readEpochs(records []ledger.Record) error {
 	for i, record := range records {
 		if r, is := record.(*ledger.Change); is && r.What == ledger.ChangedEpochs {
@@ -36,13 +37,15 @@ func (m *Machine) readEpochs(records []ledger.Record) error {
 		}
 	}
 	if epochs := m.config.Settings.Epochs; epochs < m.identity.epochs {
-		return fmt.Errorf("the run directory holds a run with --epochs %d, but %d was requested; a run can be made longer, not shorter: use %d or more to continue it, or another --run-dir",
+		return fmt.Errorf("the run directory holds a run with --epochs %d, but %d was requested; "+
+			"a run can be made longer, not shorter: use %d or more to continue it, or another --run-dir",
 			m.identity.epochs, epochs, m.identity.epochs)
 	}
 	return nil
 }
 
-// takeChanges records what was requested differently from the ledger: more epochs, and to continue after a script has ended the run.
+// takeChanges records what was requested differently from the ledger: more epochs, and to continue
+// after a script has ended the run.
 func (m *Machine) takeChanges() {
 	if epochs := m.config.Settings.Epochs; epochs > m.identity.epochs {
 		m.change(ledger.ChangedEpochs, fmt.Sprint(m.identity.epochs), fmt.Sprint(epochs))
@@ -55,7 +58,8 @@ func (m *Machine) takeChanges() {
 		return
 	}
 	if !m.config.TakeChanges {
-		m.note(slog.LevelInfo, "a script has ended the run; --take-changes lets it continue", "steps", m.end.stop.Steps, "reason", m.end.stop.Reason)
+		m.note(slog.LevelInfo, "a script has ended the run; --take-changes lets it continue", "steps", m.end.stop.Steps,
+			"reason", m.end.stop.Reason)
 		return
 	}
 	m.change(ledger.ChangedStop, m.end.stop.Reason, "")
@@ -64,7 +68,8 @@ func (m *Machine) takeChanges() {
 }
 
 func (m *Machine) change(what, from, to string) {
-	m.note(slog.LevelInfo, "the run is resumed with a change", "what", what, "from", from, "to", to, "step", m.agreement.committed())
+	m.note(slog.LevelInfo, "the run is resumed with a change", "what", what, "from", from, "to", to,
+		"step", m.agreement.committed())
 	m.commit(&ledger.Change{What: what, From: from, To: to, Step: m.agreement.committed(), Time: m.now.UTC()})
 }
 

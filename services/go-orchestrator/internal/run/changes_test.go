@@ -34,7 +34,7 @@ func (b *bench) back(peer Peer, step uint64) {
 	one[protocol.Joined](b, peer)
 }
 
-func TestAFinishedRunGoesOnWithMoreEpochs(t *testing.T) {
+func TestAFinishedRunContinuesWithMoreEpochs(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.train(1, 0, 3)
@@ -42,7 +42,8 @@ func TestAFinishedRunGoesOnWithMoreEpochs(t *testing.T) {
 	for epochs := uint32(2); epochs <= 3; epochs++ {
 		b.machine.config.Settings.Epochs = epochs
 		b.reopen()
-		if record := b.lastRecord(); record.State != Running || record.Epochs != epochs || record.TotalSteps != uint64(3*epochs) {
+		if record := b.lastRecord(); record.State != Running || record.Epochs != epochs ||
+			record.TotalSteps != uint64(3*epochs) {
 			t.Fatalf("%+v", record)
 		}
 		peer := Peer(epochs)
@@ -52,14 +53,16 @@ func TestAFinishedRunGoesOnWithMoreEpochs(t *testing.T) {
 			t.Fatalf("%+v", end)
 		}
 	}
-	if changes := recorded[*ledger.Change](b); len(changes) != 2 || changes[1].What != ledger.ChangedEpochs || changes[1].From != "2" || changes[1].To != "3" || changes[1].Step != 6 {
+	if changes := recorded[*ledger.Change](b); len(changes) != 2 || changes[1].What != ledger.ChangedEpochs ||
+		changes[1].From != "2" || changes[1].To != "3" || changes[1].Step != 6 {
 		t.Fatalf("%+v", changes)
 	}
 	if len(b.lines) != 9 {
 		t.Fatalf("%d lines", len(b.lines))
 	}
 	b.machine.config.Settings.Epochs = 2
-	if _, _, err := Open(b.machine.config, b.now, Past{Records: b.committed}); err == nil || !strings.Contains(err.Error(), "--epochs 3, but 2 was requested; a run can be made longer, not shorter") {
+	if _, _, err := Open(b.machine.config, b.now, Past{Records: b.committed}); err == nil ||
+		!strings.Contains(err.Error(), "--epochs 3, but 2 was requested; a run can be made longer, not shorter") {
 		t.Fatal(err)
 	}
 	b.machine.config.Settings.Epochs = 3
@@ -86,7 +89,7 @@ func TestSettingsThatFixTheArithmeticStayRefused(t *testing.T) {
 	}
 }
 
-func TestARunThatAScriptHasEndedGoesOnOnRequest(t *testing.T) {
+func TestARunThatAScriptEndedContinuesOnRequest(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.train(1, 0, 1)
@@ -108,12 +111,14 @@ func TestARunThatAScriptHasEndedGoesOnOnRequest(t *testing.T) {
 	b.take(2)
 	b.askStop(2, 2, "patience again")
 	b.wantStopped(2, 2, "patience again")
-	if changes := recorded[*ledger.Change](b); changes[len(changes)-1].What != ledger.ChangedStop || changes[len(changes)-1].From != "patience" {
+	if changes := recorded[*ledger.Change](b); changes[len(changes)-1].What != ledger.ChangedStop ||
+		changes[len(changes)-1].From != "patience" {
 		t.Fatalf("%+v", changes)
 	}
 }
 
-// The process dies between the stop and the end of the run, and is started again with the same arguments: the new stop holds.
+// The process dies between the stop and the end of the run, and is restarted with the same
+// arguments: the new stop holds.
 func TestAStopThatHasNotEndedTheRunYetIsNotLifted(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.TakeChanges = true

@@ -11,8 +11,8 @@ func (m *Machine) takesCheckpoints() bool {
 	return m.config.CheckpointSteps > 0 || m.config.CheckpointEvery > 0
 }
 
-// wantCheckpoint asks for one when it is time, after a step was closed. The one after the last step is not skipped for one that is still being
-// written: it is the result of the run.
+// wantCheckpoint asks for one when it is time, after a step was closed. The one after the last step
+// is not skipped for one that is still being written: it is the result of the run.
 func (m *Machine) wantCheckpoint() {
 	saving, number := &m.retention.saving, m.step.number
 	last := number == m.totalSteps()
@@ -40,20 +40,23 @@ func (m *Machine) onWritten(e CheckpointWritten) {
 	r := &m.retention
 	r.saving.writing = false
 	if e.Err != nil {
-		m.note(slog.LevelError, "cannot write a checkpoint; the next one will be tried when it is due", "step", e.Checkpoint.Step, "error", e.Err.Error())
+		m.note(slog.LevelError, "cannot write a checkpoint; the next one will be tried when it is due",
+			"step", e.Checkpoint.Step, "error", e.Err.Error())
 		r.saving.failure = fmt.Sprintf("cannot write the checkpoint of step %d: %v", e.Checkpoint.Step, e.Err)
 		m.writeRecord()
 		return
 	}
 	checkpoint := e.Checkpoint
-	m.note(slog.LevelInfo, "checkpoint written", "step", checkpoint.Step, "file", checkpoint.File, "bytes", checkpoint.Bytes)
+	m.note(slog.LevelInfo, "checkpoint written", "step", checkpoint.Step, "file", checkpoint.File,
+		"bytes", checkpoint.Bytes)
 	m.commit(&checkpoint)
 	r.checkpoints = append(r.checkpoints, checkpoint)
 	if r.saving.failure != "" {
 		r.saving.failure = ""
 		m.writeRecord()
 	}
-	// Only now, when the ledger names the new one, may older ones go: at every moment one of those that it names is whole.
+	// Only now, when the ledger names the new one, may older ones go: at every moment one of those
+	// that it names is whole.
 	for len(r.checkpoints) > max(1, m.config.KeepCheckpoints) {
 		m.effects = append(m.effects, RemoveCheckpoint{r.checkpoints[0]})
 		r.checkpoints = r.checkpoints[1:]
@@ -64,11 +67,13 @@ func (m *Machine) onWritten(e CheckpointWritten) {
 func (m *Machine) onCheckpointRequest(e CheckpointRequested) {
 	saving := &m.retention.saving
 	if m.state != Running || m.end.draining {
-		m.note(slog.LevelWarn, "no checkpoint can be taken: the run is not running", "reason", e.Reason, "state", string(m.state))
+		m.note(slog.LevelWarn, "no checkpoint can be taken: the run is not running", "reason", e.Reason,
+			"state", string(m.state))
 		return
 	}
 	saving.wanted, saving.at = m.retention.checkpointNeeded(m.step.number), m.now
-	m.note(slog.LevelInfo, "a checkpoint was requested", "reason", e.Reason, "step", m.step.number, "needed", saving.wanted)
+	m.note(slog.LevelInfo, "a checkpoint was requested", "reason", e.Reason, "step", m.step.number,
+		"needed", saving.wanted)
 }
 
 // Saving says whether a checkpoint is on its way to the disk, or will be.

@@ -9,7 +9,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-func TestACheckpointIsTakenWhenAPersonAsks(t *testing.T) {
+func TestACheckpointIsTakenAfterCheckpointRequested(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.advance(1, 1)
@@ -21,7 +21,7 @@ func TestACheckpointIsTakenWhenAPersonAsks(t *testing.T) {
 	if written := b.checkpoint(1); written.Step != 1 {
 		t.Fatalf("%+v", written)
 	}
-	// The run goes on, and another wish at the same step asks for nothing.
+	// The run continues, and another request at the same step asks for nothing.
 	b.handle(CheckpointRequested{Reason: "SIGUSR1"})
 	b.ask(1, 1)
 	b.wantShards(1, 2, 3)
@@ -35,7 +35,8 @@ func TestNoCheckpointIsTakenBeforeTheRunBegins(t *testing.T) {
 	b.wantShards(1, 0, 1, 2, 3)
 }
 
-// The stop comes while the checkpoint of an earlier step is still being written: it does not count as the last one.
+// The stop arrives while the checkpoint of an earlier step is still being written: that one does
+// not count as the last.
 func TestALastCheckpointFollowsTheOneThatIsBeingWritten(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.CheckpointSteps = 100
@@ -58,7 +59,7 @@ func TestALastCheckpointFollowsTheOneThatIsBeingWritten(t *testing.T) {
 	}
 }
 
-func TestACheckpointThatCannotBeWrittenIsToldUntilOneIs(t *testing.T) {
+func TestACheckpointThatCannotBeWrittenIsReportedUntilOneIs(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.CheckpointSteps = 1
 	b.join(1)
@@ -79,7 +80,8 @@ func TestACheckpointThatCannotBeWrittenIsToldUntilOneIs(t *testing.T) {
 	}
 }
 
-// At the end of the run the others stay until the last checkpoint is on its way: the worker that was asked for it may hang.
+// At the end of the run the others stay until the last checkpoint is on its way: the worker that
+// was asked for it may hang.
 func TestTheLastCheckpointOfARunIsNotLostToADonorThatHangs(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.CheckpointSteps = 100

@@ -10,11 +10,13 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
-// closeStep ends the open step when its sum is complete and nothing about it is in doubt, and opens the next one. A step is committed before
-// anybody is given its sum: nobody may ever hold parameters that the ledger cannot account for. One that is already in the ledger is recomputed
+// closeStep ends the open step when its sum is complete and nothing about it is in doubt, and opens
+// the next one. A step is committed before anybody is given its sum: nobody may ever hold
+// parameters that the ledger cannot account for. One that is already in the ledger is recomputed
 // only for its sum, which must come out with the hash that is there.
 func (m *Machine) closeStep() bool {
-	if m.end.draining || m.state == Stopped || !m.step.tree.Complete() || m.inDoubt() || !m.replaying() && m.agreement.headHash == nil {
+	if m.end.draining || m.state == Stopped || !m.step.tree.Complete() || m.inDoubt() ||
+		!m.replaying() && m.agreement.headHash == nil {
 		return false
 	}
 	number, contributions, reports := m.step.number, m.step.tree.Contributions(), m.step.tree.Reports()
@@ -46,21 +48,25 @@ func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tre
 	before, _ := m.agreement.reference(number)
 	divisor := ledger.Float(aggregate.Divisor)
 	record := &ledger.Step{
-		Step: number, Epoch: epoch, EpochStep: epochStep, Samples: aggregate.Samples, LossSum: ledger.Float(aggregate.LossSum), Divisor: &divisor, AggregateHash: aggregate.Hash(),
-		ParamsHash: before, Seconds: ledger.Float(m.now.Sub(m.step.opened).Seconds()), Workers: m.step.present, Time: m.now.UTC(),
+		Step: number, Epoch: epoch, EpochStep: epochStep, Samples: aggregate.Samples,
+		LossSum: ledger.Float(aggregate.LossSum), Divisor: &divisor, AggregateHash: aggregate.Hash(),
+		ParamsHash: before, Seconds: ledger.Float(m.now.Sub(m.step.opened).Seconds()), Workers: m.step.present,
+		Time: m.now.UTC(),
 	}
 	for _, c := range contributions {
 		entry := ledger.Contribution{First: c.Node.First, Count: c.Node.Count, Worker: c.Worker}
 		for _, report := range c.Reports {
 			from, to := m.identity.schedule.ShardRange(number, report.Shard)
 			weight := ledger.Float(report.Weight)
-			entry.Shards = append(entry.Shards, ledger.Shard{Shard: report.Shard, From: from, To: to, LossSum: ledger.Float(report.LossSum), Weight: &weight,
+			entry.Shards = append(entry.Shards, ledger.Shard{Shard: report.Shard, From: from, To: to,
+				LossSum: ledger.Float(report.LossSum), Weight: &weight,
 				Summed: report.Summed && from < to, BatchHash: report.BatchHash})
 		}
 		record.Contributions = append(record.Contributions, entry)
 	}
 	if stop := m.stopIn(contributions); stop != nil {
-		// Before the step: if a crash leaves only this, the step is computed and ends the run all the same.
+		// Before the step: if a crash leaves only this, the step is computed and ends the run all the
+		// same.
 		m.end.stop = stop
 		m.commit(stop, record)
 	} else {
@@ -70,13 +76,15 @@ func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tre
 	m.figures.closed = lineOf(record)
 }
 
-// onReplayDiffers handles a step that is in the ledger and came out with a different sum when it was recomputed. It may be the fault of one worker
-// this once, so it is tried a second time; after that the run's bits cannot be trusted, and it stops.
+// onReplayDiffers handles a step that is in the ledger and came out with a different sum when it
+// was recomputed. It may be the fault of one worker this once, so it is tried a second time; after
+// that the run's bits cannot be trusted, and it stops.
 func (m *Machine) onReplayDiffers(aggregate *protocol.Aggregate) {
 	want, got := m.agreement.history[aggregate.Step].aggregate, aggregate.Hash()
 	aggregate.Gradients.Release()
 	m.step.retries++
-	detail := fmt.Sprintf("step %d was recomputed and its sum has hash %s, but the ledger has %s; is this the same torch build and kind of processor, and are all operations deterministic?",
+	detail := fmt.Sprintf("step %d was recomputed and its sum has hash %s, but the ledger has %s; "+
+		"is this the same torch build and kind of processor, and are all operations deterministic?",
 		aggregate.Step, got.Short(), want.Short())
 	m.incident(ledger.Replay, 0, 0, nobody, detail)
 	if m.step.retries < 2 {
@@ -101,13 +109,15 @@ func (m *Machine) dropOldest() {
 	m.effects = append(m.effects, AggregateDropped{m.retention.dropOldest()})
 }
 
-// warnOfOverflow tells people when finite gradients add up to what is not finite: the workers' parameters will not survive it.
+// warnOfOverflow tells people when finite gradients add up to what is not finite: the workers'
+// parameters will not survive it.
 func (m *Machine) warnOfOverflow(number uint64, sum *vector.Vector) {
 	first := 0
 	for _, block := range sum.Blocks() {
 		if at := vector.NotFinite(block); at >= 0 {
 			name, position := m.identity.layout.At(first + at)
-			m.note(slog.LevelError, "the gradient sum overflows", "step", number, "tensor", name, "element", position, "value", block[at])
+			m.note(slog.LevelError, "the gradient sum overflows", "step", number, "tensor", name, "element", position,
+				"value", block[at])
 			return
 		}
 		first += len(block)

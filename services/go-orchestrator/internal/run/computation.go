@@ -14,12 +14,15 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// computation is what the workers of a run must have in common to compute the same bits. What a worker does not report is not compared.
+// computation is what the workers of a run must have in common to compute the same bits. What a
+// worker does not report is not compared.
 type computation struct {
 	training     string // how a step changes the parameters, as JSON
 	arithmetic   string // level that it is pinned to
 	fingerprints map[string]protocol.Hash
-	fixed        bool // a worker has reported how it trains since the process was started: no change is accepted after that
+	// A worker has reported how it trains since the process was started: no change is accepted after
+	// that.
+	fixed bool
 }
 
 // checkLengths refuses texts that are longer than the schema allows.
@@ -28,15 +31,18 @@ func checkLengths(join *protocol.Join) *protocol.Error {
 		name, value string
 		most        int
 	}{
-		{"workerName", join.WorkerName, int(tensor.MaxWorkerNameBytes)}, {"software", join.Software, int(tensor.MaxSoftwareBytes)},
-		{"training", join.Training, int(tensor.MaxTrainingBytes)}, {"arithmetic", join.Arithmetic, int(tensor.MaxArithmeticBytes)},
+		{"workerName", join.WorkerName, int(tensor.MaxWorkerNameBytes)},
+		{"software", join.Software, int(tensor.MaxSoftwareBytes)},
+		{"training", join.Training, int(tensor.MaxTrainingBytes)},
+		{"arithmetic", join.Arithmetic, int(tensor.MaxArithmeticBytes)},
 	} {
 		if err := tooLong(text.name, text.value, text.most); err != nil {
 			return err
 		}
 	}
 	if len(join.Fingerprints) > int(tensor.MaxFingerprints) {
-		return protocol.Errorf(protocol.FixRequest, "the worker has %d fingerprints; it may have %d", len(join.Fingerprints), int(tensor.MaxFingerprints))
+		return protocol.Errorf(protocol.FixRequest, "the worker has %d fingerprints; it may have %d", len(join.Fingerprints),
+			int(tensor.MaxFingerprints))
 	}
 	for _, given := range join.Fingerprints {
 		if err := tooLong("the operator of a fingerprint", given.Operator, int(tensor.MaxOperatorBytes)); err != nil {
@@ -56,14 +62,18 @@ func (m *Machine) checkComputation(join *protocol.Join) *protocol.Error {
 		return nil
 	}
 	if !m.config.Strict {
-		m.note(slog.LevelWarn, "worker computes differently from the run; its bits may differ", "worker", join.WorkerName, "difference", difference)
+		m.note(slog.LevelWarn, "worker computes differently from the run; its bits may differ", "worker", join.WorkerName,
+			"difference", difference)
 		return nil
 	}
-	return protocol.Errorf(protocol.Stop, "the worker computes differently from the run: %s; pin its arithmetic to that of the run (--arithmetic), use the same torch build, or continue with --allow-nondeterminism", difference)
+	return protocol.Errorf(protocol.Stop, "the worker computes differently from the run: %s; "+
+		"pin its arithmetic to that of the run (--arithmetic), use the same torch build, "+
+		"or continue with --allow-nondeterminism", difference)
 }
 
-// checkTraining refuses a training that differs from the run's, unless it is to be adopted. It cannot be while a worker trains as before, or while
-// steps have to be recomputed: these must come out as the ledger has them.
+// checkTraining refuses a training that differs from the run's, unless it is to be adopted. It
+// cannot be while a worker trains as before, or while steps have to be recomputed: these must come
+// out as the ledger has them.
 func (m *Machine) checkTraining(join *protocol.Join) *protocol.Error {
 	run, worker := m.identity.computation.training, join.Training
 	if run == "" || worker == "" || run == worker {
@@ -73,17 +83,24 @@ func (m *Machine) checkTraining(join *protocol.Join) *protocol.Error {
 	newest, committed := m.retention.newestCheckpointStep(), m.agreement.committed()
 	switch {
 	case !m.config.TakeChanges:
-		return protocol.Errorf(protocol.Stop, "the worker trains differently from the run: %s; use the run's value, or accept the new one with --take-changes", difference)
+		return protocol.Errorf(protocol.Stop,
+			"the worker trains differently from the run: %s; use the run's value, or accept the new one with --take-changes",
+			difference)
 	case m.identity.computation.fixed:
-		return protocol.Errorf(protocol.Stop, "the worker trains differently from the workers that joined before it: %s; start all workers with the same script and arguments", difference)
+		return protocol.Errorf(protocol.Stop, "the worker trains differently from the workers that joined before it: %s; "+
+			"start all workers with the same script and arguments", difference)
 	case newest != committed:
-		return protocol.Errorf(protocol.Stop, "the worker trains differently from the run: %s; the change cannot be accepted now, because the newest checkpoint is of step %d and the %d steps after it have to be recomputed as they were: "+
-			"resume without the change, stop the run with SIGTERM so that it takes a last checkpoint, and then resume with --take-changes", difference, newest, committed-newest)
+		return protocol.Errorf(protocol.Stop, "the worker trains differently from the run: %s; "+
+			"the change cannot be accepted now, because the newest checkpoint is of step %d and the %d steps after it have to "+
+			"be recomputed as they were: "+
+			"resume without the change, stop the run with SIGTERM so that it takes a last checkpoint, "+
+			"and then resume with --take-changes", difference, newest, committed-newest)
 	}
 	return nil
 }
 
-// arithmeticDifference says where a worker's arithmetic differs from that of the run; empty where nothing that both have reported does.
+// arithmeticDifference says where a worker's arithmetic differs from that of the run; empty where
+// nothing that both have reported does.
 func (m *Machine) arithmeticDifference(join *protocol.Join) string {
 	if run := m.identity.computation.arithmetic; run != "" && join.Arithmetic != "" && run != join.Arithmetic {
 		return fmt.Sprintf("its arithmetic is pinned to %s, that of the run to %s", join.Arithmetic, run)
@@ -101,12 +118,15 @@ func (m *Machine) arithmeticDifference(join *protocol.Join) string {
 	return fmt.Sprintf("%s of the same inputs give different bits", strings.Join(differ, ", "))
 }
 
-// adopt makes what an admitted worker reports the run's, where nobody has reported it before or a change is to be accepted.
+// adopt makes what an admitted worker reports the run's, where nobody has reported it before or a
+// change is to be accepted.
 func (m *Machine) adopt(join *protocol.Join) {
 	c := &m.identity.computation
 	if join.Training != "" && join.Training != c.training {
-		m.commit(&ledger.Change{What: ledger.ChangedTraining, From: c.training, To: join.Training, Step: m.agreement.committed(), Time: m.now.UTC()})
-		m.note(slog.LevelWarn, "the run is trained differently from now on", "step", m.agreement.committed(), "change", trainingDifference(c.training, join.Training))
+		m.commit(&ledger.Change{What: ledger.ChangedTraining, From: c.training, To: join.Training,
+			Step: m.agreement.committed(), Time: m.now.UTC()})
+		m.note(slog.LevelWarn, "the run is trained differently from now on", "step", m.agreement.committed(),
+			"change", trainingDifference(c.training, join.Training))
 		c.training = join.Training
 	}
 	c.fillIn(join)

@@ -13,7 +13,8 @@ const training = `{"clip_norm":null,"optimizer":{"groups":[{"lr":0.1,"params":2}
 func said(change func(*protocol.Join)) protocol.Join {
 	join := testJoin()
 	join.Training, join.Arithmetic = training, "avx2"
-	join.Fingerprints = []protocol.Fingerprint{{Operator: "exp", Hash: protocol.Hash{1}}, {Operator: "matmul", Hash: protocol.Hash{2}}}
+	join.Fingerprints = []protocol.Fingerprint{{Operator: "exp", Hash: protocol.Hash{1}},
+		{Operator: "matmul", Hash: protocol.Hash{2}}}
 	if change != nil {
 		change(&join)
 	}
@@ -29,7 +30,7 @@ func (b *bench) joinAs(peer Peer, join protocol.Join) []protocol.Reply {
 	return b.take(peer)
 }
 
-func TestWorkersThatComputeOtherwiseAreRefused(t *testing.T) {
+func TestWorkersThatComputeDifferentlyAreRefused(t *testing.T) {
 	for _, test := range []struct {
 		scenario string
 		change   func(*protocol.Join)
@@ -38,20 +39,28 @@ func TestWorkersThatComputeOtherwiseAreRefused(t *testing.T) {
 	}{
 		{"the same", nil, "", false},
 		{"nothing said", func(j *protocol.Join) { j.Training, j.Arithmetic, j.Fingerprints = "", "", nil }, "", false},
-		{"another rate", lr("0.01"), "optimizer.groups[0].lr is 0.01, but the run has 0.1; use the run's value, or accept the new one with --take-changes", false},
-		{"another optimizer", func(j *protocol.Join) { j.Training = strings.Replace(training, "AdamW", "SGD", 1) }, `optimizer.name is "SGD", but the run has "AdamW"`, false},
+		{"another rate", lr("0.01"), "optimizer.groups[0].lr is 0.01, but the run has 0.1; " +
+			"use the run's value, or accept the new one with --take-changes", false},
+		{"another optimizer", func(j *protocol.Join) { j.Training = strings.Replace(training, "AdamW", "SGD", 1) },
+			`optimizer.name is "SGD", but the run has "AdamW"`, false},
 		{"a key more", func(j *protocol.Join) {
 			j.Training = strings.Replace(training, `"optimizer":{`, `"optimizer":{"eps":1e-08,`, 1)
 		}, "optimizer.eps is 1e-08, but the run has nothing", false},
-		{"a key less", func(j *protocol.Join) { j.Training = strings.Replace(training, `"clip_norm":null,`, "", 1) }, "clip_norm is nothing, but the run has null", false},
+		{"a key less", func(j *protocol.Join) { j.Training = strings.Replace(training, `"clip_norm":null,`, "", 1) },
+			"clip_norm is nothing, but the run has null", false},
 		{"no JSON", func(j *protocol.Join) { j.Training = "Adam" }, `training is "Adam", but the run has "{`, false},
-		{"another level", func(j *protocol.Join) { j.Arithmetic = "avx512" }, "its arithmetic is pinned to avx512, that of the run to avx2", true},
-		{"other bits", func(j *protocol.Join) {
-			j.Fingerprints = []protocol.Fingerprint{{Operator: "matmul", Hash: protocol.Hash{9}}, {Operator: "exp", Hash: protocol.Hash{9}}, {Operator: "new", Hash: protocol.Hash{9}}}
+		{"another level", func(j *protocol.Join) { j.Arithmetic = "avx512" },
+			"its arithmetic is pinned to avx512, that of the run to avx2", true},
+		{"different bits", func(j *protocol.Join) {
+			j.Fingerprints = []protocol.Fingerprint{{Operator: "matmul", Hash: protocol.Hash{9}},
+				{Operator: "exp", Hash: protocol.Hash{9}}, {Operator: "new", Hash: protocol.Hash{9}}}
 		}, "exp, matmul of the same inputs give different bits", true},
-		{"a long training", func(j *protocol.Join) { j.Training = strings.Repeat("x", 1<<17) }, "training has 131072 bytes; it may have 65536", false},
-		{"a long level", func(j *protocol.Join) { j.Arithmetic = strings.Repeat("x", 33) }, "arithmetic has 33 bytes; it may have 32", false},
-		{"a long operator", func(j *protocol.Join) { j.Fingerprints[0].Operator = strings.Repeat("x", 65) }, "the operator of a fingerprint has 65 bytes; it may have 64", false},
+		{"a long training", func(j *protocol.Join) { j.Training = strings.Repeat("x", 1<<17) },
+			"training has 131072 bytes; it may have 65536", false},
+		{"a long level", func(j *protocol.Join) { j.Arithmetic = strings.Repeat("x", 33) },
+			"arithmetic has 33 bytes; it may have 32", false},
+		{"a long operator", func(j *protocol.Join) { j.Fingerprints[0].Operator = strings.Repeat("x", 65) },
+			"the operator of a fingerprint has 65 bytes; it may have 64", false},
 	} {
 		for _, strict := range []bool{true, false} {
 			for _, restarted := range []bool{false, true} {
@@ -64,7 +73,8 @@ func TestWorkersThatComputeOtherwiseAreRefused(t *testing.T) {
 					}
 					reply := b.joinAs(2, said(test.change))[0]
 					err, refused := reply.(*protocol.Error)
-					if wanted := test.detail != "" && (strict || !test.lenient); refused != wanted || refused && !strings.Contains(err.Detail, test.detail) {
+					if wanted := test.detail != "" && (strict || !test.lenient); refused != wanted ||
+						refused && !strings.Contains(err.Detail, test.detail) {
 						t.Fatalf("strict %v, restarted %v: %+v", strict, restarted, reply)
 					}
 				})
@@ -73,22 +83,25 @@ func TestWorkersThatComputeOtherwiseAreRefused(t *testing.T) {
 	}
 }
 
-func TestAnotherTrainingIsTakenOnRequest(t *testing.T) {
+func TestADifferentTrainingIsAcceptedOnRequest(t *testing.T) {
 	b := newBench(t)
 	b.joinAs(1, said(nil))
 	b.machine.config.TakeChanges = true
 	// Not while a worker is there that trains as before.
-	if err, is := b.joinAs(2, said(lr("0.01")))[0].(*protocol.Error); !is || !strings.Contains(err.Detail, "the workers that joined before it") {
+	if err, is := b.joinAs(2, said(lr("0.01")))[0].(*protocol.Error); !is ||
+		!strings.Contains(err.Detail, "the workers that joined before it") {
 		t.Fatalf("%+v", err)
 	}
 	b.reopen()
 	if _, is := b.joinAs(3, said(lr("0.01")))[0].(protocol.Joined); !is {
 		t.Fatal("refused")
 	}
-	if changes := recorded[*ledger.Change](b); len(changes) != 1 || changes[0].What != ledger.ChangedTraining || changes[0].From != training || !strings.Contains(changes[0].To, "0.01") {
+	if changes := recorded[*ledger.Change](b); len(changes) != 1 || changes[0].What != ledger.ChangedTraining ||
+		changes[0].From != training || !strings.Contains(changes[0].To, "0.01") {
 		t.Fatalf("%+v", changes)
 	}
-	if err, is := b.joinAs(4, said(nil))[0].(*protocol.Error); !is || !strings.Contains(err.Detail, "lr is 0.1, but the run has 0.01") {
+	if err, is := b.joinAs(4, said(nil))[0].(*protocol.Error); !is ||
+		!strings.Contains(err.Detail, "lr is 0.1, but the run has 0.01") {
 		t.Fatalf("%+v", err)
 	}
 	// The new training is the run's, also after a restart that takes no changes.
@@ -102,15 +115,17 @@ func TestAnotherTrainingIsTakenOnRequest(t *testing.T) {
 	}
 }
 
-// Steps after the newest checkpoint have to come out as they are in the ledger, so they cannot be computed with another training.
-func TestAChangeIsNotTakenWhereStepsHaveToBeComputedAgain(t *testing.T) {
+// Steps after the newest checkpoint must come out as they are in the ledger, so they cannot be
+// recomputed with a different training.
+func TestAChangeIsNotAcceptedWhileStepsMustBeRecomputed(t *testing.T) {
 	b := newBench(t)
 	b.joinAs(1, said(nil))
 	b.advance(1, 2)
 	b.machine.config.TakeChanges = true
 	b.committed = append(b.committed, &ledger.Checkpoint{Step: 1, File: "c", ParamsHash: hashAt(1)})
 	b.reopen()
-	if err, is := b.joinAs(2, said(lr("0.01")))[0].(*protocol.Error); !is || !strings.Contains(err.Detail, "the newest checkpoint is of step 1 and the 1 steps after it") {
+	if err, is := b.joinAs(2, said(lr("0.01")))[0].(*protocol.Error); !is ||
+		!strings.Contains(err.Detail, "the newest checkpoint is of step 1 and the 1 steps after it") {
 		t.Fatalf("%+v", err)
 	}
 	b.committed = append(b.committed, &ledger.Checkpoint{Step: 2, File: "d", ParamsHash: hashAt(2)})
@@ -120,8 +135,8 @@ func TestAChangeIsNotTakenWhereStepsHaveToBeComputedAgain(t *testing.T) {
 	}
 }
 
-// A ledger from before workers said how they train takes what the first one says.
-func TestWhatNobodyHasSaidIsTakenFromTheFirst(t *testing.T) {
+// A ledger from before workers reported how they train takes what the first one reports.
+func TestWhatNobodyReportedIsTakenFromTheFirst(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.joinAs(2, said(nil))

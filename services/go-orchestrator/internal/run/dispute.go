@@ -9,8 +9,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
-// dispute is about shards of the open step for which two workers sent different bits. A third one computes them: who of the two differs from it
-// was wrong.
+// dispute is about shards of the open step for which two workers sent different bits. A third one
+// computes them: who of the two differs from it was wrong.
 type dispute struct {
 	first  *tree.Contribution // the one that is part of the sum
 	other  uint32             // the worker that sent different bits
@@ -37,8 +37,8 @@ func result(u *protocol.Update) *tree.Contribution {
 	return &tree.Contribution{Digest: u.Digest, Reports: u.Reports}
 }
 
-// inDoubt says whether a complete sum has to wait for a comparison that somebody can make. Where nobody is left to settle a dispute, the first
-// result counts, and the incident says so.
+// inDoubt says whether a complete sum has to wait for a comparison that somebody can make. Where
+// nobody is left to settle a dispute, the first result counts, and the incident says so.
 func (m *Machine) inDoubt() bool {
 	s := &m.step
 	for _, d := range s.disputes {
@@ -50,11 +50,14 @@ func (m *Machine) inDoubt() bool {
 	s.disputes = nil
 	for _, d := range disputes {
 		m.incident(ledger.Conflict, d.first.Node.First, d.first.Node.Count, nobody,
-			fmt.Sprintf("no worker is left to determine whether worker %d or %d is wrong about %s of step %d; the first result, from worker %d, counts", d.first.Worker, d.other, d.first.Node, s.number, d.first.Worker))
+			fmt.Sprintf("no worker is left to determine whether worker %d or %d is wrong about %s of step %d; "+
+				"the first result, from worker %d, counts", d.first.Worker, d.other, d.first.Node, s.number, d.first.Worker))
 	}
 	if len(disputes) > 0 {
 		d := disputes[0]
-		m.breakPromise(fmt.Sprintf("workers %d and %d computed different bits for %s of step %d, and no worker is left to determine which is wrong: %s", d.first.Worker, d.other, d.first.Node, s.number, notDeterministic))
+		m.breakPromise(fmt.Sprintf("workers %d and %d computed different bits for %s of step %d, "+
+			"and no worker is left to determine which is wrong: %s", d.first.Worker, d.other, d.first.Node, s.number,
+			notDeterministic))
 		if m.state == Stopped {
 			return true
 		}
@@ -76,7 +79,9 @@ func (m *Machine) another(than ...uint32) bool {
 func (m *Machine) compared(w *worker, node tree.Node, verdict protocol.Verdict, u *protocol.Update) {
 	switch {
 	case verdict == protocol.Conflict && u.Step < m.step.number:
-		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf("%s of closed step %d arrived with different bits than those that count; it can no longer be determined who is wrong", node, u.Step))
+		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf(
+			"%s of closed step %d arrived with different bits than those that count; "+
+				"it can no longer be determined who is wrong", node, u.Step))
 	case verdict == protocol.Conflict:
 		m.onConflict(w, node, u)
 	case verdict == protocol.Duplicate:
@@ -86,19 +91,22 @@ func (m *Machine) compared(w *worker, node tree.Node, verdict protocol.Verdict, 
 		}
 		if d := m.step.disputed(first); d != nil && d.third == w.id {
 			m.step.settled(d)
-			m.quarantine(d.other, fmt.Sprintf("worker %d sent different bits for %s of step %d than workers %d and %d", d.other, node, u.Step, first.Worker, w.id))
+			m.quarantine(d.other, fmt.Sprintf("worker %d sent different bits for %s of step %d than workers %d and %d", d.other,
+				node, u.Step, first.Worker, w.id))
 		}
 	}
 }
 
-// onConflict handles a result that differs from the first one. The second worker's opens a dispute; the third worker's ends it: if it agrees
-// with the second, the first was wrong and its part in the sum is discarded; if it agrees with neither, the computation is not deterministic.
+// onConflict handles a result that differs from the first one. The second worker's opens a dispute;
+// the third worker's ends it: if it agrees with the second, the first was wrong and its part in the
+// sum is discarded; if it agrees with neither, the computation is not deterministic.
 func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 	first := m.step.tree.At(node.First)
 	m.step.checked(node)
 	d := m.step.disputed(first)
 	if d == nil {
-		m.conflict(node, w.id, first.Worker, fmt.Sprintf("workers %d and %d sent different bits for %s of step %d", first.Worker, w.id, node, u.Step))
+		m.conflict(node, w.id, first.Worker, fmt.Sprintf("workers %d and %d sent different bits for %s of step %d",
+			first.Worker, w.id, node, u.Step))
 		if w.id != first.Worker {
 			m.step.disputes = append(m.step.disputes, &dispute{first: first, other: w.id, result: result(u)})
 		}
@@ -109,10 +117,15 @@ func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 	}
 	m.step.settled(d)
 	if !d.result.SameResult(result(u)) {
-		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf("three workers (%d, %d, %d) sent three results for %s of step %d; an operation of the model is not deterministic", first.Worker, d.other, w.id, node, u.Step))
-		m.breakPromise(fmt.Sprintf("three workers (%d, %d, %d) computed three results for %s of step %d: %s", first.Worker, d.other, w.id, node, u.Step, notDeterministic))
+		m.incident(ledger.Conflict, node.First, node.Count, w.id,
+			fmt.Sprintf("three workers (%d, %d, %d) sent three results for %s of step %d; "+
+				"an operation of the model is not deterministic", first.Worker, d.other, w.id, node, u.Step))
+		m.breakPromise(fmt.Sprintf("three workers (%d, %d, %d) computed three results for %s of step %d: %s", first.Worker,
+			d.other, w.id, node, u.Step, notDeterministic))
 		return
 	}
 	m.restartStep()
-	m.quarantine(first.Worker, fmt.Sprintf("worker %d sent different bits for %s of step %d than workers %d and %d; the step is recomputed without it", first.Worker, node, u.Step, d.other, w.id))
+	m.quarantine(first.Worker, fmt.Sprintf(
+		"worker %d sent different bits for %s of step %d than workers %d and %d; the step is recomputed without it",
+		first.Worker, node, u.Step, d.other, w.id))
 }

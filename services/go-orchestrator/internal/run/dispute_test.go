@@ -12,16 +12,19 @@ import (
 // newCheckedBench has every shard computed by two workers.
 func newCheckedBench(t *testing.T) *bench {
 	settings := protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1}
-	machine, effects, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, StragglerK: 5, VerifyFraction: 1}, time.Unix(1000, 0), Past{})
+	machine, effects, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, StragglerK: 5,
+		VerifyFraction: 1}, time.Unix(1000, 0), Past{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, machine: machine, pool: vector.NewPool(budget.New("test", 1<<20)), now: time.Unix(1000, 0), replies: map[Peer][]protocol.Reply{}}
+	b := &bench{t: t, machine: machine, pool: vector.NewPool(budget.New("test", 1<<20)), now: time.Unix(1000, 0),
+		replies: map[Peer][]protocol.Reply{}}
 	b.carryOut(effects)
 	return b
 }
 
-// A worker that is proven wrong about one shard has sent wrong bits for another one, too, and those are part of the sum: they have to go.
+// A worker that is proven wrong about one shard has sent wrong bits for another one, too, and those
+// are part of the sum: they must be discarded.
 func TestNothingThatAWrongWorkerSentStaysInTheSum(t *testing.T) {
 	b := newCheckedBench(t)
 	for peer, name := range []string{"", "liar", "second", "third"} {
@@ -58,7 +61,7 @@ func TestNothingThatAWrongWorkerSentStaysInTheSum(t *testing.T) {
 	}
 	want(protocol.Duplicate, 3, 1, 1)
 	if len(b.machine.roster.workers) != 2 {
-		t.Fatalf("%d workers are left; the liar has to be gone", len(b.machine.roster.workers))
+		t.Fatalf("%d workers are left; the liar must have been removed", len(b.machine.roster.workers))
 	}
 	// Both that are left compute what they are given, until they are given the sum.
 	for range 10 {

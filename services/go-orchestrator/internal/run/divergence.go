@@ -25,8 +25,9 @@ func (m *Machine) settleHead() bool {
 	return true
 }
 
-// outstandingReports counts the workers whose report of the head is still to be waited for. One that takes much longer for it than anybody ever
-// did is not: a worker that hangs must not hold up the run.
+// outstandingReports counts the workers whose report of the head is still to be waited for. One
+// that takes much longer for it than anybody ever did is not: a worker that hangs must not hold up
+// the run.
 func (m *Machine) outstandingReports() int {
 	count := 0
 	for _, w := range m.roster.workers {
@@ -37,8 +38,8 @@ func (m *Machine) outstandingReports() int {
 	return count
 }
 
-// acceptHead makes a hash that of the run's parameters after the last committed step, completes that step's line of metrics, and sends those
-// away who reported another one.
+// acceptHead makes a hash that of the run's parameters after the last committed step, completes
+// that step's line of metrics, and sends those away who reported another one.
 func (m *Machine) acceptHead(right protocol.Hash) {
 	a := &m.agreement
 	reports := append(a.contestedHashes, a.reportedHashes...)
@@ -56,9 +57,10 @@ func (m *Machine) acceptHead(right protocol.Hash) {
 	}
 }
 
-// recompute is for a tie, where nobody can say who holds the run's parameters: all who reported drop theirs, and the steps since the newest
-// checkpoint are recomputed. Those who reported the hash that then comes out were right. A second tie shows that the same computation gives
-// different bits: the promise is broken.
+// recompute is for a tie, where nobody can say who holds the run's parameters: all who reported
+// drop theirs, and the steps since the newest checkpoint are recomputed. Those who reported the
+// hash that then comes out were right. A second tie shows that the same computation gives different
+// bits: the promise is broken.
 func (m *Machine) recompute() {
 	a := &m.agreement
 	var says []string
@@ -67,11 +69,14 @@ func (m *Machine) recompute() {
 			says = append(says, fmt.Sprintf("worker %d (%s) has %s", id, m.roster.names[id], r.hash.Short()))
 		}
 	}
-	detail := fmt.Sprintf("the workers hold different parameters after %d steps and none has a majority: %s; they drop them, and the steps since the newest checkpoint are recomputed",
+	detail := fmt.Sprintf("the workers hold different parameters after %d steps and none has a majority: %s; "+
+		"they drop them, and the steps since the newest checkpoint are recomputed",
 		a.committed(), strings.Join(says, ", "))
 	m.incident(ledger.Divergence, 0, 0, nobody, detail)
 	if a.ties++; a.ties > 1 {
-		m.breakPromise(fmt.Sprintf("the workers held different parameters %d times and none had a majority, the last time after %d steps: %s", a.ties, a.committed(), notDeterministic))
+		m.breakPromise(fmt.Sprintf(
+			"the workers held different parameters %d times and none had a majority, the last time after %d steps: %s",
+			a.ties, a.committed(), notDeterministic))
 		if m.state == Stopped {
 			return
 		}
@@ -88,11 +93,13 @@ func (m *Machine) recompute() {
 	}
 }
 
-// diverge sends a worker away whose parameters are not those of the run: the first time to be given the right ones, the second time for good.
+// diverge sends a worker away whose parameters are not those of the run: the first time to be given
+// the right ones, the second time for good.
 func (m *Machine) diverge(id uint32, steps uint64, hash protocol.Hash) {
 	reference, _ := m.agreement.reference(steps)
 	name := m.roster.names[id]
-	detail := fmt.Sprintf("the parameters of worker %d (%s) after %d steps have hash %s, those of the run %s", id, name, steps, hash.Short(), reference.Short())
+	detail := fmt.Sprintf("the parameters of worker %d (%s) after %d steps have hash %s, those of the run %s", id, name,
+		steps, hash.Short(), reference.Short())
 	m.incident(ledger.Divergence, 0, 0, id, detail)
 	m.roster.diverged[name]++
 	if m.roster.diverged[name] > 1 {

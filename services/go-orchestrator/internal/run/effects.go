@@ -10,7 +10,8 @@ import (
 // Effect is something to be done outside, in the order given: one of the types below.
 type Effect interface{ isEffect() }
 
-// Send answers a request. The shell retains what the reply shares (gradients, snapshots) before it handles the next event.
+// Send answers a request. The shell retains what the reply shares (gradients, snapshots) before it
+// handles the next event.
 type Send struct {
 	Peer    Peer
 	Request uint64
@@ -29,12 +30,13 @@ type StepClosed struct{ Aggregate *protocol.Aggregate }
 // AggregateDropped reports that the aggregate of a step will not be sent again.
 type AggregateDropped struct{ Step uint64 }
 
-// Commit appends records to the ledger. No later effect may be carried out before they are on the disk, and none at all if they cannot be
-// written: a worker that was told something that the ledger does not know could not be continued from.
+// Commit appends records to the ledger. No later effect may be carried out before they are on the
+// disk, and none at all if they cannot be written: a worker that was told something that the ledger
+// does not know could not be continued from.
 type Commit struct{ Records []ledger.Record }
 
-// WriteCheckpoint writes a worker's state to the disk, whole or not at all, and is answered with CheckpointWritten. The shell releases the
-// snapshot.
+// WriteCheckpoint writes a worker's state to the disk, whole or not at all, and is answered with
+// CheckpointWritten. The shell releases the snapshot.
 type WriteCheckpoint struct {
 	Snapshot  *protocol.Snapshot
 	Epoch     uint32

@@ -9,14 +9,18 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
-// end is how the run ends, or this process's part in it, where it is not after the last step of the schedule.
+// end is how the run ends, or this process's part in it, where it is not after the last step of the
+// schedule.
 //
-// A script may end it early (stop): all workers are brought to the same step, and the run is finished there. Its promise may be broken (halt):
-// nobody can use what comes out. And the process may be asked to stop (drain), for another one to continue the run.
+// A script may end it early (stop): all workers are brought to the same step, and the run is
+// finished there. Its promise may be broken (halt): nobody can use what comes out. And the process
+// may be asked to stop (drain), for another one to continue the run.
 type end struct {
-	stop     *ledger.Stop // a script has ended the run
-	halted   string       // why the run was stopped for good; "" where it was not
-	draining bool         // the process stops, and only a last checkpoint is waited for: no step is closed and no lease given
+	stop   *ledger.Stop // a script has ended the run
+	halted string       // why the run was stopped for good; "" where it was not
+	// The process stops, and only a last checkpoint is waited for: no step is closed and no lease
+	// given.
+	draining bool
 }
 
 // reason says why the run ended, or will end, before its last step; empty where it does not.
@@ -38,8 +42,9 @@ func (m *Machine) totalSteps() uint64 {
 	return m.identity.schedule.TotalSteps
 }
 
-// onStopByScript ends the run after the last committed step, because the script of a worker has left its loop. What has arrived for the open step is
-// discarded; but during a replay that step, and those after it up to the last committed one, are finished first.
+// onStopByScript ends the run after the last committed step, because the script of a worker has
+// left its loop. What has arrived for the open step is discarded; but during a replay that step,
+// and those after it up to the last committed one, are finished first.
 func (m *Machine) onStopByScript(w *worker, reason string) {
 	committed := m.agreement.committed()
 	if m.end.stop != nil || m.state != Running || committed >= m.identity.schedule.TotalSteps {
@@ -53,8 +58,8 @@ func (m *Machine) onStopByScript(w *worker, reason string) {
 	}
 }
 
-// stopIn gives the record of the stop that a step's reports ask for, or nil. The reason of the lowest shard counts, so that the record is the same for
-// any number of workers.
+// stopIn gives the record of the stop that a step's reports ask for, or nil. The reason of the
+// lowest shard counts, so that the record is the same for any number of workers.
 func (m *Machine) stopIn(contributions []*tree.Contribution) *ledger.Stop {
 	next := m.step.number + 1
 	if m.end.stop != nil || next >= m.identity.schedule.TotalSteps {
@@ -72,19 +77,22 @@ func (m *Machine) stopIn(contributions []*tree.Contribution) *ledger.Stop {
 
 func (m *Machine) stopRecord(steps uint64, reason string, id uint32) *ledger.Stop {
 	name := m.roster.names[id]
-	m.note(slog.LevelInfo, "a script ends the run before its last step", "steps", steps, "total_steps", m.identity.schedule.TotalSteps, "id", id, "worker", name, "reason", reason)
+	m.note(slog.LevelInfo, "a script ends the run before its last step", "steps", steps,
+		"total_steps", m.identity.schedule.TotalSteps, "id", id, "worker", name, "reason", reason)
 	return &ledger.Stop{Steps: steps, Reason: reason, Worker: id, Name: name, Time: m.now.UTC()}
 }
 
-// finish ends the run when all its steps are committed and the workers agree on the result. After a restart both may follow from the ledger alone,
-// but then workers are being started, too, and must find an orchestrator that tells them.
+// finish ends the run when all its steps are committed and the workers agree on the result. After a
+// restart both may follow from the ledger alone, but then workers are being started, too, and must
+// find an orchestrator that tells them.
 func (m *Machine) finish() bool {
 	head, committed := m.agreement.headHash, m.agreement.committed()
 	if m.state != Running || head == nil || committed != m.totalSteps() || !m.roster.joined {
 		return false
 	}
 	m.state, m.figures.finished = Finished, m.now
-	m.note(slog.LevelInfo, "run is finished", "run", m.config.RunID, "steps", committed, "params_hash", head.String(), "seconds", m.now.Sub(m.figures.started).Seconds(),
+	m.note(slog.LevelInfo, "run is finished", "run", m.config.RunID, "steps", committed, "params_hash", head.String(),
+		"seconds", m.now.Sub(m.figures.started).Seconds(),
 		"stopped", m.end.reason(), "incidents", m.figures.incidents)
 	m.commit(&ledger.Finished{Steps: committed, ParamsHash: *head})
 	m.writeRecord()
@@ -106,18 +114,22 @@ func (m *Machine) halt(detail string) {
 	}
 }
 
-// onStopRequest ends this process's part in the run: after a last checkpoint, if one is needed and a worker is there that can give its state.
+// onStopRequest ends this process's part in the run: after a last checkpoint, if one is needed and
+// a worker is there that can give its state.
 func (m *Machine) onStopRequest(e StopRequested) {
 	if m.state == Stopped {
 		return
 	}
-	if !e.AtOnce && m.state == Running && m.takesCheckpoints() && m.retention.checkpointNeeded(m.step.number) && m.openStepInSight() {
-		m.note(slog.LevelInfo, "run is stopping; it waits for a last checkpoint", "run", m.config.RunID, "reason", e.Reason, "step", m.step.number)
+	if !e.AtOnce && m.state == Running && m.takesCheckpoints() && m.retention.checkpointNeeded(m.step.number) &&
+		m.openStepInSight() {
+		m.note(slog.LevelInfo, "run is stopping; it waits for a last checkpoint", "run", m.config.RunID, "reason", e.Reason,
+			"step", m.step.number)
 		m.end.draining, m.retention.saving.wanted = true, true
 		return
 	}
 	m.end.draining = false
-	m.note(slog.LevelInfo, "run stops", "run", m.config.RunID, "reason", e.Reason, "step", m.step.number, "workers", len(m.roster.workers))
+	m.note(slog.LevelInfo, "run stops", "run", m.config.RunID, "reason", e.Reason, "step", m.step.number,
+		"workers", len(m.roster.workers))
 	if m.state != Finished {
 		m.state = Stopped
 		m.figures.finished = m.now

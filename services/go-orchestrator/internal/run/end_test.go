@@ -12,7 +12,8 @@ import (
 // askStop asks for work as a worker does whose script has left its loop.
 func (b *bench) askStop(peer Peer, step uint64, reason string) {
 	b.request++
-	b.handle(WorkRequested{Peer: peer, Request: b.request, Work: protocol.Work{Step: step, ParametersHash: hashAt(step), Stop: reason}})
+	b.handle(WorkRequested{Peer: peer, Request: b.request, Work: protocol.Work{Step: step, ParametersHash: hashAt(step),
+		Stop: reason}})
 }
 
 // recorded gives the ledger's records of one kind.
@@ -35,7 +36,8 @@ func (b *bench) wantStopped(peer Peer, steps uint64, reason string) {
 		b.t.Fatalf("peer %d: %+v", peer, end)
 	}
 	record, status := b.lastRecord(), b.machine.Status()
-	if record.State != Finished || record.Stopped != reason || record.TotalSteps != steps || record.Steps != steps || status.Stopped != reason || status.TotalSteps != steps {
+	if record.State != Finished || record.Stopped != reason || record.TotalSteps != steps || record.Steps != steps ||
+		status.Stopped != reason || status.TotalSteps != steps {
 		b.t.Fatalf("run.json: %+v; status: %+v", record, status)
 	}
 }
@@ -50,13 +52,15 @@ func TestAScriptThatLeavesItsLoopEndsTheRunForAll(t *testing.T) {
 	b.askStop(1, 1, "patience")
 	b.wantStopped(1, 1, "patience")
 	// The other one was computing a step that will never be closed: nothing is wrong with it.
-	if ack := b.submit(2, b.update(1, 2, 2, 1)); ack.Verdict != protocol.Stale || !strings.Contains(ack.Detail, "patience") {
+	if ack := b.submit(2, b.update(1, 2, 2, 1)); ack.Verdict != protocol.Stale ||
+		!strings.Contains(ack.Detail, "patience") {
 		t.Fatalf("%+v", ack)
 	}
 	b.ask(2, 1)
 	b.wantStopped(2, 1, "patience")
 	stops := recorded[*ledger.Stop](b)
-	if len(stops) != 1 || stops[0].Steps != 1 || stops[0].Reason != "patience" || stops[0].Worker != 1 || stops[0].Name != "w" {
+	if len(stops) != 1 || stops[0].Steps != 1 || stops[0].Reason != "patience" || stops[0].Worker != 1 ||
+		stops[0].Name != "w" {
 		t.Fatalf("%+v", stops)
 	}
 	if len(b.lines) != 1 {
@@ -101,7 +105,7 @@ func TestAStopIsAfterTheLastCommittedStep(t *testing.T) {
 	}
 }
 
-// While steps are computed again the end is that of the ledger.
+// While steps are recomputed, the end is that of the ledger.
 func TestAStopInAReplayWaitsForTheLastCommittedStep(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
@@ -221,7 +225,8 @@ func TestAReasonToStopThatIsTooLongIsRefused(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.askStop(1, 0, strings.Repeat("x", int(tensor.MaxStopBytes)+1))
-	if err := one[*protocol.Error](b, 1); err.Action != protocol.FixRequest || !strings.Contains(err.Detail, "stop has 1025 bytes; it may have 1024") {
+	if err := one[*protocol.Error](b, 1); err.Action != protocol.FixRequest ||
+		!strings.Contains(err.Detail, "stop has 1025 bytes; it may have 1024") {
 		t.Fatalf("%+v", err)
 	}
 	b.ask(1, 0)
@@ -232,8 +237,9 @@ func TestAReasonToStopThatIsTooLongIsRefused(t *testing.T) {
 	}
 }
 
-// Everything is committed and the parameters are known, but the end is not written down: a start waits for a worker that can be told.
-func TestAStartDoesNotEndARunBeforeAWorkerIsThere(t *testing.T) {
+// Everything is committed and the parameters are known, but the end is not recorded: a restarted
+// process waits for a worker that it can tell.
+func TestARestartDoesNotEndARunBeforeAWorkerJoins(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.train(1, 0, 3)

@@ -5,7 +5,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// Peer identifies a connection. The shell never reuses a number, so an event that is late can only name a connection that is gone.
+// Peer identifies a connection. The shell never reuses a number, so an event that is late can only
+// name a connection that is gone.
 type Peer uint64
 
 // Event is something that happened outside: one of the types below.
@@ -52,10 +53,12 @@ type PeerDisconnected struct {
 	Reason string
 }
 
-// PeerSeen reports that something arrived from a peer, even if only a heartbeat. Every other event of a peer implies it.
+// PeerSeen reports that something arrived from a peer, even if only a heartbeat. Every other event
+// of a peer implies it.
 type PeerSeen struct{ Peer Peer }
 
-// Tick reports that time has passed. It must be sent several times a second: silence, lateness and deadlines are noticed only then.
+// Tick reports that time has passed. It must be sent several times a second: silence, lateness and
+// deadlines are noticed only then.
 type Tick struct{}
 
 // CheckpointWritten answers WriteCheckpoint.
@@ -64,14 +67,16 @@ type CheckpointWritten struct {
 	Err        error
 }
 
-// CheckpointLoaded answers LoadCheckpoint. The machine releases the snapshot, which is nil after an error.
+// CheckpointLoaded answers LoadCheckpoint. The machine releases the snapshot, which is nil after an
+// error.
 type CheckpointLoaded struct {
 	Checkpoint ledger.Checkpoint
 	Snapshot   *protocol.Snapshot
 	Err        error
 }
 
-// StopRequested asks for the end of the process: after a last checkpoint if one can be taken (see Machine.Saving), or at once.
+// StopRequested asks for the end of the process: after a last checkpoint if one can be taken (see
+// Machine.Saving), or at once.
 type StopRequested struct {
 	Reason string
 	AtOnce bool

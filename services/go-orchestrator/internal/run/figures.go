@@ -7,7 +7,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// figures are what people are shown of a run. The machine decides nothing by them, so a wrong one is never more than that.
+// figures are what people are shown of a run. The machine decides nothing by them, so a wrong one
+// is never more than that.
 type figures struct {
 	started, finished time.Time
 
@@ -22,11 +23,13 @@ type figures struct {
 	resumption *Resumption // from what the run last continued; nil where its open step was never lost
 }
 
-// MetricsLine is one line of metrics.jsonl: a step that is closed and whose result the workers have applied.
+// MetricsLine is one line of metrics.jsonl: a step that is closed and whose result the workers have
+// applied.
 type MetricsLine struct {
-	Step            uint64       `json:"step"`
-	Epoch           uint32       `json:"epoch"`
-	Loss            ledger.Float `json:"loss"` // of the step: the shards' sum by their weights; null where nothing counted
+	Step  uint64 `json:"step"`
+	Epoch uint32 `json:"epoch"`
+	// Of the step: the shards' sum by their weights; null where nothing counted.
+	Loss            ledger.Float `json:"loss"`
 	Samples         uint64       `json:"samples"`
 	Seconds         ledger.Float `json:"seconds"` // from opening to closing
 	Workers         int          `json:"workers"` // that were there at its opening
@@ -40,7 +43,8 @@ type MetricsLine struct {
 // lineOf gives the line of a step of which everything but the parameters after it is known.
 func lineOf(step *ledger.Step) *MetricsLine {
 	return &MetricsLine{
-		Step: step.Step, Epoch: step.Epoch, Loss: ledger.Float(float64(step.LossSum) / step.DividedBy()), Samples: step.Samples, Seconds: ledger.Float(step.Seconds),
+		Step: step.Step, Epoch: step.Epoch, Loss: ledger.Float(float64(step.LossSum) / step.DividedBy()),
+		Samples: step.Samples, Seconds: ledger.Float(step.Seconds),
 		Workers: step.Workers, AggregateHash: step.AggregateHash.String(),
 	}
 }

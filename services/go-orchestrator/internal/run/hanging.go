@@ -5,28 +5,32 @@ import (
 	"time"
 )
 
-// A worker may hang and still send heartbeats: in its script, on a lock, on a disk. It is not waited for without end: when its task takes
-// several times as long as any such task before, and at least leastHang, the run proceeds as if it had left, until it does something.
+// A worker may hang and still send heartbeats: in its script, on a lock, on a disk. It is not
+// waited for without end: when its task takes several times as long as any such task before, and at
+// least leastHang, the run proceeds as if it had left, until it does something.
 const (
 	leastHang  = 5 * time.Second
 	hangsAfter = 4 // times the longest observation
 )
 
-// A worker that is asked for its state has at least leastDonation, and longer where the state is large or took longer before. At the end of the
-// run it has less, so that others can be asked in time. One that does not send it is not asked again for a while.
+// A worker that is asked for its state has at least leastDonation, and longer where the state is
+// large or took longer before. At the end of the run it has less, so that others can be asked in
+// time. One that does not send it is not asked again for a while.
 const (
 	leastDonation = 5 * time.Second
 	lastDonation  = 2 * time.Second
 	donatesWithin = 4       // times the longest donation before
 	slowestLink   = 4 << 20 // bytes a second that are expected of any link, for the first donation
-	stateVectors  = 4       // a state's size in gradients, before one was seen: parameters, and what an optimizer keeps
-	donorPause    = 30 * time.Second
+	// A state's size in gradients, before one was seen: parameters, and what an optimizer keeps.
+	stateVectors = 4
+	donorPause   = 30 * time.Second
 )
 
 // findHanging looks for workers whose task takes too long.
 func (m *Machine) findHanging() {
 	for _, w := range m.roster.workers {
-		if w.waiting || w.hanging || w.silent || w.needsSnapshot || w == m.retention.donor || m.now.Sub(w.answered) < m.patience(w) {
+		if w.waiting || w.hanging || w.silent || w.needsSnapshot || w == m.retention.donor ||
+			m.now.Sub(w.answered) < m.patience(w) {
 			continue
 		}
 		m.markHanging(w, "worker hangs but still sends heartbeats; its shards go to others")
@@ -39,7 +43,8 @@ func (m *Machine) markHanging(w *worker, message string) {
 	m.releaseLeases(w)
 }
 
-// patience is how long a worker may take for its task: the shards of its last lease, or else the next request.
+// patience is how long a worker may take for its task: the shards of its last lease, or else the
+// next request.
 func (m *Machine) patience(w *worker) time.Duration {
 	usual, pieces := &m.step.requestTimes, 1
 	if w.leased > 0 {
@@ -83,6 +88,7 @@ func (m *Machine) markActive(peer Peer) {
 		return
 	}
 	w.hanging = false
-	m.note(slog.LevelInfo, "worker resumed after it hung", "id", w.id, "worker", w.name, "seconds", m.now.Sub(w.answered).Seconds())
+	m.note(slog.LevelInfo, "worker resumed after it hung", "id", w.id, "worker", w.name,
+		"seconds", m.now.Sub(w.answered).Seconds())
 	m.rebase() // It may be ahead of the others, and then its message is about its own step.
 }

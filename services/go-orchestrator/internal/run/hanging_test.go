@@ -8,8 +8,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// The only worker that holds the open step hangs while its heart beats; a newcomer goes on from a checkpoint, and when the first one is back the
-// run goes on from where that is.
+// The only worker that holds the open step hangs but still sends heartbeats; a newcomer continues
+// from a checkpoint, and when the first one is back, the run continues from where that is.
 func TestANewcomerDoesNotWaitForAWorkerThatHangs(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
@@ -40,8 +40,9 @@ func TestANewcomerDoesNotWaitForAWorkerThatHangs(t *testing.T) {
 	one[*protocol.Aggregate](b, 1)
 }
 
-// The same without any checkpoint: it is computed again from the initial parameters that the newcomer holds.
-func TestANewcomerComputesAgainWhereNothingElseHoldsTheState(t *testing.T) {
+// The same without any checkpoint: the run is recomputed from the initial parameters that the
+// newcomer holds.
+func TestANewcomerRecomputesWhereNothingElseHoldsTheState(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.advance(1, 2)
@@ -55,7 +56,8 @@ func TestANewcomerComputesAgainWhereNothingElseHoldsTheState(t *testing.T) {
 	}
 }
 
-// twoAt1 has two workers that hold step 1, and a newcomer that needs its state; the second is asked for it.
+// twoAt1 has two workers that hold step 1, and a newcomer that needs its state; the second is asked
+// for it.
 func twoAt1(t *testing.T) *bench {
 	b := newBench(t)
 	b.join(1)
@@ -82,8 +84,8 @@ func TestAnotherWorkerIsAskedWhereADonorHangs(t *testing.T) {
 	}
 }
 
-// What comes late is of use as long as nobody else has given it.
-func TestAStateThatComesLateIsTaken(t *testing.T) {
+// A late state is of use as long as nobody else has sent one.
+func TestAStateThatArrivesLateIsAccepted(t *testing.T) {
 	b := twoAt1(t)
 	for b.machine.retention.donor != nil {
 		b.beat(1, 2, 3)

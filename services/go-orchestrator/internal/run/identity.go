@@ -2,8 +2,9 @@ package run
 
 import "pangea.example/pangea/services/go-orchestrator/internal/protocol"
 
-// identity is what a run is, besides its settings. The first worker ever to join brings it, the ledger keeps it, and every later worker has to
-// bring the same: otherwise it would compute different bits.
+// identity is what a run is, besides its settings. The first worker ever to join brings it, the
+// ledger keeps it, and every later worker has to bring the same: otherwise it would compute
+// different bits.
 type identity struct {
 	layout      *protocol.Layout // of the parameters; nil until the first worker has joined
 	dataset     protocol.Dataset

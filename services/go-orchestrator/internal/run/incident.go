@@ -9,31 +9,37 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
-// nobody is the worker of an incident that cannot be put down to a single one, and the owner of a shard that has none.
+// nobody is the worker of an incident that cannot be put down to a single one, and the owner of a
+// shard that has none.
 const nobody = 0
 
-// notDeterministic says what to do where workers compute different bits and none of them can be proven wrong.
-const notDeterministic = "the script or an operation of the model is not deterministic, or a machine computes wrong results; find out which with pangea doctor, or continue with --allow-nondeterminism"
+// notDeterministic says what to do where workers compute different bits and none of them can be
+// proven wrong.
+const notDeterministic = "the script or an operation of the model is not deterministic, " +
+	"or a machine computes wrong results; find out which with pangea doctor, or continue with --allow-nondeterminism"
 
 // incident records what ought not to happen, and by which worker.
 func (m *Machine) incident(kind string, first, count, id uint32, detail string) {
 	m.writeIncident(&ledger.Incident{Kind: kind, First: first, Count: count, Worker: id, Detail: detail})
 }
 
-// conflict is the incident of two results that a third one may settle: the ledger names both workers, so that a reader can see whether one of
-// them was proven wrong later.
+// conflict is the incident of two results that a third one may settle: the ledger names both
+// workers, so that a reader can see whether one of them was proven wrong later.
 func (m *Machine) conflict(node tree.Node, id, other uint32, detail string) {
-	m.writeIncident(&ledger.Incident{Kind: ledger.Conflict, First: node.First, Count: node.Count, Worker: id, Other: other, Detail: detail})
+	m.writeIncident(&ledger.Incident{Kind: ledger.Conflict, First: node.First, Count: node.Count, Worker: id, Other: other,
+		Detail: detail})
 }
 
 func (m *Machine) writeIncident(incident *ledger.Incident) {
 	incident.Step, incident.Name, incident.Time = m.step.number, m.roster.names[incident.Worker], m.now.UTC()
-	m.note(slog.LevelError, incident.Kind, "step", incident.Step, "id", incident.Worker, "worker", incident.Name, "detail", incident.Detail)
+	m.note(slog.LevelError, incident.Kind, "step", incident.Step, "id", incident.Worker, "worker", incident.Name,
+		"detail", incident.Detail)
 	m.figures.incidents++
 	m.commit(incident)
 }
 
-// quarantine keeps a worker out of the run for good, even if it has left: it could return under its name.
+// quarantine keeps a worker out of the run for good, even if it has left: it could return under its
+// name.
 func (m *Machine) quarantine(id uint32, detail string) {
 	m.discardSums(id)
 	name := m.roster.names[id]
@@ -43,17 +49,21 @@ func (m *Machine) quarantine(id uint32, detail string) {
 }
 
 func (m *Machine) inQuarantine(name string) *protocol.Error {
-	return protocol.Errorf(protocol.Stop, "worker %s is quarantined for the rest of the run: %s; its machine may be faulty (memory, processor), its arithmetic may differ (torch build, kind of processor), or the script may not be deterministic: pangea doctor tells which", name, m.roster.quarantined[name])
+	return protocol.Errorf(protocol.Stop, "worker %s is quarantined for the rest of the run: %s; "+
+		"its machine may be faulty (memory, processor), its arithmetic may differ (torch build, kind of processor), "+
+		"or the script may not be deterministic: pangea doctor tells which", name, m.roster.quarantined[name])
 }
 
-// discardSums starts the open step again if a worker that is wrong has a part in its sum: a sum of float32 cannot be taken out again.
+// discardSums starts the open step again if a worker that is wrong has a part in its sum: a sum of
+// float32 cannot be taken out again.
 func (m *Machine) discardSums(id uint32) {
 	if slices.ContainsFunc(m.step.tree.Contributions(), func(c *tree.Contribution) bool { return c.Worker == id }) {
 		m.restartStep()
 	}
 }
 
-// dismiss ends a worker's part in the run, if it still has one. If it waits for an answer, it learns why now, otherwise with its next request.
+// dismiss ends a worker's part in the run, if it still has one. If it waits for an answer, it
+// learns why now, otherwise with its next request.
 func (m *Machine) dismiss(id uint32, why *protocol.Error) {
 	w := m.roster.byID(id)
 	if w == nil {
@@ -67,7 +77,8 @@ func (m *Machine) dismiss(id uint32, why *protocol.Error) {
 	m.remove(w)
 }
 
-// breakPromise ends the run where the promise of the same bits cannot be kept, unless people have given it up.
+// breakPromise ends the run where the promise of the same bits cannot be kept, unless people have
+// given it up.
 func (m *Machine) breakPromise(detail string) {
 	if m.config.Strict {
 		m.halt(detail)

@@ -17,13 +17,15 @@ func (m *Machine) onJoin(e JoinRequested) {
 	}
 	if w := m.roster.find(e.Peer); w != nil {
 		m.refuse(e.Peer, e.Request, protocol.KindJoinRequest,
-			protocol.Errorf(protocol.FixRequest, "this connection has already joined, as worker %d; open another one for another worker", w.id))
+			protocol.Errorf(protocol.FixRequest,
+				"this connection has already joined, as worker %d; open another one for another worker", w.id))
 		return
 	}
 	join := e.Join
 	join.WorkerName, join.Training = strings.ToValidUTF8(join.WorkerName, "?"), strings.ToValidUTF8(join.Training, "?")
 	if err := m.admit(&join); err != nil {
-		m.note(slog.LevelWarn, "refused a worker", "worker", join.WorkerName, "action", err.Action.String(), "reason", err.Detail)
+		m.note(slog.LevelWarn, "refused a worker", "worker", join.WorkerName, "action", err.Action.String(),
+			"reason", err.Detail)
 		m.refuse(e.Peer, e.Request, protocol.KindJoinRequest, err)
 		return
 	}
@@ -33,13 +35,17 @@ func (m *Machine) onJoin(e JoinRequested) {
 	m.roster.add(w)
 	reference, known := m.agreement.reference(w.step)
 	w.verified = known && reference == w.hash
-	// One that returns to the run catches up by the aggregates since then; a new one is given the state, which is one message.
+	// One that returns to the run catches up by the aggregates since then; a new one is given the
+	// state, which is one message.
 	returns := join.RunID != "" && m.reachable(w.step)
 	w.needsSnapshot = known && !w.verified || w.step < m.step.number && !returns
-	m.commit(&ledger.Worker{ID: w.id, Name: w.name, PID: w.pid, Software: strings.ToValidUTF8(join.Software, "?"), Step: w.step, Time: m.now.UTC()})
-	m.note(slog.LevelInfo, "worker joined", "id", w.id, "worker", w.name, "pid", w.pid, "holds_step", w.step, "open_step", m.step.number, "workers", len(m.roster.workers))
+	m.commit(&ledger.Worker{ID: w.id, Name: w.name, PID: w.pid, Software: strings.ToValidUTF8(join.Software, "?"),
+		Step: w.step, Time: m.now.UTC()})
+	m.note(slog.LevelInfo, "worker joined", "id", w.id, "worker", w.name, "pid", w.pid, "holds_step", w.step,
+		"open_step", m.step.number, "workers", len(m.roster.workers))
 	if join.Software != m.identity.software {
-		m.note(slog.LevelWarn, "worker runs different software from the first one; its parameters may differ in the last bits",
+		m.note(slog.LevelWarn,
+			"worker runs different software from the first one; its parameters may differ in the last bits",
 			"id", w.id, "worker", w.name, "software", join.Software, "first", m.identity.software)
 	}
 	m.send(e.Peer, e.Request, protocol.Joined{
@@ -47,10 +53,13 @@ func (m *Machine) onJoin(e JoinRequested) {
 	})
 }
 
-// admit says why a worker cannot take part, or nil. The first worker that can fixes the model, the data and the initial parameters of the run.
+// admit says why a worker cannot take part, or nil. The first worker that can fixes the model, the
+// data and the initial parameters of the run.
 func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 	if join.Version != tensor.ProtocolVersion {
-		return protocol.Errorf(protocol.Stop, "the worker speaks protocol version %d and this orchestrator %d; use the same release of both", join.Version, tensor.ProtocolVersion)
+		return protocol.Errorf(protocol.Stop,
+			"the worker speaks protocol version %d and this orchestrator %d; use the same release of both",
+			join.Version, tensor.ProtocolVersion)
 	}
 	if err := checkLengths(join); err != nil {
 		return err
@@ -59,17 +68,24 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 		return m.inQuarantine(join.WorkerName)
 	}
 	if join.RunID != "" && join.RunID != m.config.RunID {
-		return protocol.Errorf(protocol.Stop, "the worker belongs to run %s; this is run %s; restart it, or give it the address of its own orchestrator", join.RunID, m.config.RunID)
+		return protocol.Errorf(protocol.Stop,
+			"the worker belongs to run %s; this is run %s; restart it, or give it the address of its own orchestrator",
+			join.RunID, m.config.RunID)
 	}
 	if m.identity.layout == nil {
 		return m.begin(join)
 	}
 	if difference := firstDifference(m.identity.layout.Specs, join.Parameters); difference != "" {
-		return protocol.Errorf(protocol.Stop, "the worker's model is not that of the run: %s; start all workers with the same script and arguments", difference)
+		return protocol.Errorf(protocol.Stop,
+			"the worker's model is not that of the run: %s; start all workers with the same script and arguments", difference)
 	}
 	if join.Dataset.Hash != m.identity.dataset.Hash || join.Dataset.TrainSamples != m.identity.dataset.TrainSamples {
-		return protocol.Errorf(protocol.Stop, "the worker's data is not that of the run: %s with %d training samples and hash %s, but the run has %s with %d and %s; point all workers to the same data, read with the same options (a table in a run of a release before columns were standardised one by one needs normalise=all)",
-			join.Dataset.Name, join.Dataset.TrainSamples, join.Dataset.Hash.Short(), m.identity.dataset.Name, m.identity.dataset.TrainSamples, m.identity.dataset.Hash.Short())
+		return protocol.Errorf(protocol.Stop, "the worker's data is not that of the run: %s with %d training samples and "+
+			"hash %s, but the run has %s with %d and %s; point all workers to the same data, "+
+			"read with the same options (a table in a run of a release before columns were standardised one by one needs "+
+			"normalise=all)",
+			join.Dataset.Name, join.Dataset.TrainSamples, join.Dataset.Hash.Short(), m.identity.dataset.Name,
+			m.identity.dataset.TrainSamples, m.identity.dataset.Hash.Short())
 	}
 	if join.Step > m.agreement.committed() {
 		return m.ahead(join)
@@ -77,17 +93,23 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 	if err := m.checkComputation(join); err != nil {
 		return err
 	}
-	// One that returns after it was told to drop its parameters is given the right ones; a new one has to begin as the run did.
-	if reference, known := m.agreement.reference(join.Step); known && reference != join.ParametersHash && join.RunID == "" {
-		return protocol.Errorf(protocol.Stop, "the worker's parameters after %d steps have hash %s, those of the run %s; use the same seed, script, torch build and kind of processor",
+	// One that returns after it was told to drop its parameters is given the right ones; a new one has
+	// to begin as the run did.
+	if reference, known := m.agreement.reference(join.Step); known && reference != join.ParametersHash &&
+		join.RunID == "" {
+		return protocol.Errorf(protocol.Stop, "the worker's parameters after %d steps have hash %s, those of the run %s; "+
+			"use the same seed, script, torch build and kind of processor",
 			join.Step, join.ParametersHash.Short(), reference.Short())
 	}
 	return nil
 }
 
-// ahead refuses a worker that holds more steps than the ledger: the two are of different runs, or the ledger has lost committed steps.
+// ahead refuses a worker that holds more steps than the ledger: the two are of different runs, or
+// the ledger has lost committed steps.
 func (m *Machine) ahead(join *protocol.Join) *protocol.Error {
-	return protocol.Errorf(protocol.Stop, "the worker holds %d steps, but the ledger of run %s only %d: the worker belongs to another run, or the ledger is an older copy; put back the right run directory, or restart the worker",
+	return protocol.Errorf(protocol.Stop, "the worker holds %d steps, but the ledger of run %s only %d: "+
+		"the worker belongs to another run, or the ledger is an older copy; "+
+		"put back the right run directory, or restart the worker",
 		join.Step, m.config.RunID, m.agreement.committed())
 }
 
@@ -100,7 +122,8 @@ func (m *Machine) begin(join *protocol.Join) *protocol.Error {
 		return protocol.Errorf(protocol.FixRequest, "%v", err)
 	}
 	if need := layout.Bytes() * vectors; need > m.config.MemoryBytes {
-		return protocol.Errorf(protocol.Stop, "gradients of %d bytes need at least %d bytes of memory here, but --max-memory-bytes is %d; raise it",
+		return protocol.Errorf(protocol.Stop,
+			"gradients of %d bytes need at least %d bytes of memory here, but --max-memory-bytes is %d; raise it",
 			layout.Bytes(), need, m.config.MemoryBytes)
 	}
 	schedule, err := NewSchedule(m.config.Settings, join.Dataset.TrainSamples)
@@ -110,14 +133,16 @@ func (m *Machine) begin(join *protocol.Join) *protocol.Error {
 	if join.Step > 0 {
 		return m.ahead(join)
 	}
-	m.identity.layout, m.identity.schedule, m.identity.dataset, m.identity.software = layout, schedule, join.Dataset, join.Software
+	m.identity.layout, m.identity.schedule, m.identity.dataset, m.identity.software = layout, schedule, join.Dataset,
+		join.Software
 	m.identity.computation.fillIn(join)
 	m.agreement.agree(join.ParametersHash)
 	m.figures.started = m.now
 	m.state = Running
 	// A checkpoint of the initial parameters: after a tie all workers may have to drop theirs.
 	m.retention.saving.wanted = m.takesCheckpoints()
-	m.note(slog.LevelInfo, "run begins", "run", m.config.RunID, "parameters", len(layout.Specs), "elements", layout.Elements(),
+	m.note(slog.LevelInfo, "run begins", "run", m.config.RunID, "parameters", len(layout.Specs),
+		"elements", layout.Elements(),
 		"dataset", join.Dataset.Name, "train_samples", join.Dataset.TrainSamples, "steps", schedule.TotalSteps)
 	m.commit(m.modelRecord())
 	m.writeRecord()
@@ -127,10 +152,13 @@ func (m *Machine) begin(join *protocol.Join) *protocol.Error {
 func (m *Machine) modelRecord() *ledger.Model {
 	d := m.identity.dataset
 	record := &ledger.Model{
-		Software: strings.ToValidUTF8(m.identity.software, "?"), ParamsHash: *m.agreement.headHash, EpochSteps: m.identity.schedule.EpochSteps, TotalSteps: m.identity.schedule.TotalSteps,
-		Dataset: ledger.Dataset{Name: d.Name, Hash: d.Hash, TrainSamples: d.TrainSamples, HeldOutSamples: d.HeldOutSamples, Classes: d.Classes,
+		Software: strings.ToValidUTF8(m.identity.software, "?"), ParamsHash: *m.agreement.headHash,
+		EpochSteps: m.identity.schedule.EpochSteps, TotalSteps: m.identity.schedule.TotalSteps,
+		Dataset: ledger.Dataset{Name: d.Name, Hash: d.Hash, TrainSamples: d.TrainSamples, HeldOutSamples: d.HeldOutSamples,
+			Classes:  d.Classes,
 			Features: ledger.SpecOf(d.Features), Labels: ledger.SpecOf(d.Label)},
-		Training: m.identity.computation.training, Arithmetic: strings.ToValidUTF8(m.identity.computation.arithmetic, "?"), Fingerprints: m.identity.computation.fingerprints,
+		Training: m.identity.computation.training, Arithmetic: strings.ToValidUTF8(m.identity.computation.arithmetic, "?"),
+		Fingerprints: m.identity.computation.fingerprints,
 	}
 	for _, spec := range m.identity.layout.Specs {
 		record.Parameters = append(record.Parameters, ledger.SpecOf(spec))
@@ -138,7 +166,8 @@ func (m *Machine) modelRecord() *ledger.Model {
 	return record
 }
 
-// firstDifference says where the parameters of a worker's model differ first from those of the run; empty where they do not.
+// firstDifference says where the parameters of a worker's model differ first from those of the run;
+// empty where they do not.
 func firstDifference(run, worker []protocol.Spec) string {
 	for i := range min(len(run), len(worker)) {
 		if !run[i].Equal(worker[i]) {

@@ -20,10 +20,12 @@ func (m *Machine) onWork(e WorkRequested) {
 		m.refuse(e.Peer, e.Request, kind, m.notJoined(e.Peer))
 		return
 	case w.waiting:
-		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest, "worker %d asks for work twice; wait for the answer to request %d", w.id, w.request))
+		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest,
+			"worker %d asks for work twice; wait for the answer to request %d", w.id, w.request))
 		return
 	case e.Work.Step > m.agreement.committed():
-		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest, "worker %d (%s) says that it holds step %d, but only %d are closed",
+		m.refuse(e.Peer, e.Request, kind, protocol.Errorf(protocol.FixRequest,
+			"worker %d (%s) says that it holds step %d, but only %d are closed",
 			w.id, w.name, e.Work.Step, m.agreement.committed()))
 		return
 	}
@@ -52,8 +54,8 @@ func (m *Machine) onWork(e WorkRequested) {
 	}
 }
 
-// lease gives a worker that holds the open step its shards: its share of them, or else free ones, or else some that others compute, too. Nil when there
-// are none: the worker waits.
+// lease gives a worker that holds the open step its shards: its share of them, or else free ones,
+// or else some that others compute, too. Nil when there are none: the worker waits.
 func (m *Machine) lease(w *worker) protocol.Reply {
 	s := &m.step
 	if !s.divided {
@@ -95,10 +97,12 @@ func (m *Machine) present() []*worker {
 	return present
 }
 
-// canReach says whether a worker takes part in the open step, now or when it has applied the aggregates that are kept.
+// canReach says whether a worker takes part in the open step, now or when it has applied the
+// aggregates that are kept.
 func (m *Machine) canReach(w *worker) bool {
 	return !w.needsSnapshot && w.responsive() && m.reachable(w.step)
 }
 
-// openStepInSight says whether a worker is there that holds the open step, or will when it has applied the aggregates that are kept.
+// openStepInSight says whether a worker is there that holds the open step, or will when it has
+// applied the aggregates that are kept.
 func (m *Machine) openStepInSight() bool { return m.roster.any(m.canReach) }

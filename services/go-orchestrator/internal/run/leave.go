@@ -17,7 +17,8 @@ func (m *Machine) onLeave(e LeaveRequested) {
 	}
 	if w != nil {
 		// This withdraws a request for work that is held back: that gets no answer of its own.
-		m.note(slog.LevelInfo, "worker leaves", "id", w.id, "worker", w.name, "reason", strings.ToValidUTF8(e.Leave.Reason, "?"), "workers", len(m.roster.workers)-1)
+		m.note(slog.LevelInfo, "worker leaves", "id", w.id, "worker", w.name,
+			"reason", strings.ToValidUTF8(e.Leave.Reason, "?"), "workers", len(m.roster.workers)-1)
 		m.remove(w)
 	}
 	m.send(e.Peer, e.Request, protocol.Left{Reason: "as you asked"})

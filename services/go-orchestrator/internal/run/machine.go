@@ -1,5 +1,6 @@
-// Package run is the orchestrator's state machine: events go in, effects come out. It knows workers, steps, shards and sums; it has no
-// goroutines, does no input or output and never looks at a clock, so that a simulation can drive it through any history.
+// Package run is the orchestrator's state machine: events go in, effects come out. It knows
+// workers, steps, shards and sums; it has no goroutines, does no input or output and never looks at
+// a clock, so that a simulation can drive it through any history.
 package run
 
 import (
@@ -23,26 +24,29 @@ const (
 
 // Config is fixed for the life of a Machine.
 type Config struct {
-	RunID       string
-	Release     string // of this program; "" is not recorded
-	Settings    protocol.Settings
-	DefaultCut  bool  // Settings.MinShardSamples is a default: a ledger of a format without it keeps its own
+	RunID    string
+	Release  string // of this program; "" is not recorded
+	Settings protocol.Settings
+	// Settings.MinShardSamples is a default: a ledger of a format without it keeps its own.
+	DefaultCut  bool
 	MemoryBytes int64 // limit for gradients and snapshots
-	KeepBytes   int64 // limit for the aggregates that are kept for workers that lag; those of two steps always are
+	// Limit for the aggregates that are kept for workers that lag; those of two steps always are.
+	KeepBytes int64
 
 	CheckpointSteps uint64        // steps between two checkpoints; 0 for none
 	CheckpointEvery time.Duration // time between two checkpoints; 0 for none
 	KeepCheckpoints int           // the newest ones; at least 1
-	Strict          bool          // end the run where the same bits cannot be promised any more
-	TakeChanges     bool          // accept a training that differs from the run's, and continue after a script has ended it
-	VerifyFraction  float64       // share of the shards that two workers compute
-	StragglerK      float64       // a shard is late after median + k * MAD
+	Strict          bool          // end the run when the same bits can no longer be promised
+	// Accept a different training, and continue after a script has ended the run.
+	TakeChanges    bool
+	VerifyFraction float64 // share of the shards that two workers compute
+	StragglerK     float64 // a shard is late after median + k * MAD
 }
 
 // Machine is the state of one run. It is not safe for use by several goroutines.
 //
-// Everything that it does follows from its events and their times alone: it never draws lots, and never goes through a map where the order
-// could show in an effect.
+// Everything that it does follows from its events and their times alone: it never draws lots, and
+// never goes through a map where the order could show in an effect.
 type Machine struct {
 	config  Config
 	now     time.Time // of the event that is being handled
@@ -106,8 +110,9 @@ func (m *Machine) State() State { return m.state }
 // Workers is how many have joined and are still there.
 func (m *Machine) Workers() int { return len(m.roster.workers) }
 
-// settle does what has become possible: it decides on reported hashes, ends the run, closes the open step, finds the step to work on, and
-// answers every held back request that can be answered now. Each of these may make another one possible, so it repeats until nothing changes.
+// settle does what has become possible: it decides on reported hashes, ends the run, closes the
+// open step, finds the step to work on, and answers every held back request that can be answered
+// now. Each of these may make another one possible, so it repeats until nothing changes.
 func (m *Machine) settle() {
 	for changed := true; changed; {
 		changed = m.settleHead()
@@ -134,8 +139,9 @@ func (m *Machine) settle() {
 	}
 }
 
-// answer gives what a waiting worker is to do now, or nil when it has to wait. The order of the cases matters: a worker is first brought to the
-// open step, then asked for its state if that is wanted there, and only then told of the end or given a lease.
+// answer gives what a waiting worker is to do now, or nil when it has to wait. The order of the
+// cases matters: a worker is first brought to the open step, then asked for its state if that is
+// wanted there, and only then told of the end or given a lease.
 func (m *Machine) answer(w *worker) protocol.Reply {
 	if m.state == Stopped {
 		return m.stopping(protocol.KindWorkRequest)
@@ -150,7 +156,8 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 		return aggregate
 	}
 	saving := &m.retention.saving
-	if _, settled := m.agreement.reference(w.step); settled && m.retention.donor == nil && m.donates(w) && (saving.due() || m.snapshotWanted()) {
+	if _, settled := m.agreement.reference(w.step); settled && m.retention.donor == nil && m.donates(w) &&
+		(saving.due() || m.snapshotWanted()) {
 		m.retention.donor = w
 		return protocol.SnapshotRequest{Step: m.step.number}
 	}
@@ -159,14 +166,17 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 		return nil // until the checkpoint is written; then everyone is told
 	case m.step.number == m.totalSteps():
 		if m.state != Finished || saving.due() && m.retention.donor != nil {
-			return nil // until the workers agree on the result and the last checkpoint has been sent: the donor may not send it, and another be needed
+			// It waits until the workers agree on the result and the last checkpoint has been sent: if the
+			// donor does not send it, another worker is needed.
+			return nil
 		}
 		return m.finishedReply()
 	}
 	return m.lease(w)
 }
 
-// answerWithSnapshot gives a worker whose parameters the run cannot use those of another, or of a checkpoint.
+// answerWithSnapshot gives a worker whose parameters the run cannot use those of another, or of a
+// checkpoint.
 func (m *Machine) answerWithSnapshot(w *worker) protocol.Reply {
 	snapshot := m.retention.snapshot
 	switch {
@@ -175,17 +185,21 @@ func (m *Machine) answerWithSnapshot(w *worker) protocol.Reply {
 	case snapshot != nil && m.reachable(snapshot.Step):
 		w.snapshotSent = true
 		return snapshot
-	case m.retention.loading || m.donorInSight() || m.roster.any(func(other *worker) bool { return other.verified && !other.cannotDonate }):
-		return nil // A worker that is silent may hold what the run can continue from, and be it this one itself.
+	case m.retention.loading || m.donorInSight() ||
+		m.roster.any(func(other *worker) bool { return other.verified && !other.cannotDonate }):
+		// A worker that is silent may hold what the run can continue from, and be it this one itself.
+		return nil
 	}
-	err := protocol.Errorf(protocol.Stop, "no worker and no checkpoint holds parameters of run %s that worker %d (%s) could continue from, and its own (after %d steps) are not those of the run; restart it",
+	err := protocol.Errorf(protocol.Stop, "no worker and no checkpoint holds parameters of run %s that worker %d (%s) "+
+		"could continue from, and its own (after %d steps) are not those of the run; restart it",
 		m.config.RunID, w.id, w.name, w.step)
 	err.Refused = protocol.KindWorkRequest
 	return err
 }
 
 func (m *Machine) finishedReply() protocol.Reply {
-	return protocol.Finished{Steps: m.agreement.agreedSteps, ParametersHash: m.agreement.agreedHash, Incidents: m.figures.incidents, Stopped: m.end.reason()}
+	return protocol.Finished{Steps: m.agreement.agreedSteps, ParametersHash: m.agreement.agreedHash,
+		Incidents: m.figures.incidents, Stopped: m.end.reason()}
 }
 
 // stopping refuses a request because the run, or this process's part in it, has ended.
@@ -195,17 +209,20 @@ func (m *Machine) stopping(refused protocol.Kind) *protocol.Error {
 		err.Refused = refused
 		return err
 	}
-	err := protocol.Errorf(protocol.Reconnect, "the orchestrator of run %s is stopping; connect again when it is back", m.config.RunID)
+	err := protocol.Errorf(protocol.Reconnect, "the orchestrator of run %s is stopping; connect again when it is back",
+		m.config.RunID)
 	err.Refused = refused
 	return err
 }
 
-// reachable says whether parameters of that many steps can be brought to the open step by the aggregates that are kept.
+// reachable says whether parameters of that many steps can be brought to the open step by the
+// aggregates that are kept.
 func (m *Machine) reachable(step uint64) bool {
 	return step == m.step.number || m.retention.aggregate(step) != nil
 }
 
-// replaying says whether the open step is in the ledger already: the workers that are there need its sum again.
+// replaying says whether the open step is in the ledger already: the workers that are there need
+// its sum again.
 func (m *Machine) replaying() bool { return m.step.number < m.agreement.committed() }
 
 func (m *Machine) send(peer Peer, request uint64, reply protocol.Reply) {

@@ -31,13 +31,15 @@ type bench struct {
 	committed []ledger.Record
 }
 
-// Two parameters of 3 elements; 20 samples in steps of 8 over 4 shards: 3 steps, the last one of 4 samples.
+// Two parameters of 3 elements; 20 samples in steps of 8 over 4 shards: 3 steps, the last one of 4
+// samples.
 func newBench(t *testing.T) *bench {
 	return newBenchWith(t, protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1})
 }
 
 func newBenchWith(t *testing.T, settings protocol.Settings) *bench {
-	machine, effects, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, KeepBytes: 0, StragglerK: 5}, time.Unix(1000, 0), Past{})
+	machine, effects, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, KeepBytes: 0,
+		StragglerK: 5}, time.Unix(1000, 0), Past{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,12 +101,13 @@ func one[T protocol.Reply](b *bench, peer Peer) T {
 func testJoin() protocol.Join {
 	return protocol.Join{
 		Version: tensor.ProtocolVersion, WorkerName: "w", ParametersHash: hashAt(0),
-		Parameters: []protocol.Spec{{Name: "a", DType: protocol.Float32, Shape: []uint64{2}}, {Name: "b", DType: protocol.Float32, Shape: []uint64{1}}},
-		Dataset:    protocol.Dataset{Name: "d", Hash: protocol.Hash{7}, TrainSamples: 20},
+		Parameters: []protocol.Spec{{Name: "a", DType: protocol.Float32, Shape: []uint64{2}},
+			{Name: "b", DType: protocol.Float32, Shape: []uint64{1}}},
+		Dataset: protocol.Dataset{Name: "d", Hash: protocol.Hash{7}, TrainSamples: 20},
 	}
 }
 
-// hashAt is the hash of the parameters after so many steps.
+// hashAt is the hash of the parameters after this many steps.
 func hashAt(step uint64) protocol.Hash { return protocol.Hash{byte(step), 42} }
 
 func (b *bench) join(peer Peer) protocol.Joined {
@@ -166,7 +169,8 @@ func TestARunOfOneWorker(t *testing.T) {
 			t.Fatalf("%+v", ack)
 		}
 		b.ask(1, step)
-		if a := one[*protocol.Aggregate](b, 1); a.Step != step || a.LossSum != 4 || a.Gradients.Blocks()[0][2] != float32(step) {
+		if a := one[*protocol.Aggregate](b, 1); a.Step != step || a.LossSum != 4 ||
+			a.Gradients.Blocks()[0][2] != float32(step) {
 			t.Fatalf("%+v", a)
 		}
 	}
@@ -174,7 +178,8 @@ func TestARunOfOneWorker(t *testing.T) {
 	if end := one[protocol.Finished](b, 1); end.Steps != 3 || end.ParametersHash != hashAt(3) {
 		t.Fatalf("%+v", end)
 	}
-	if len(b.lines) != 3 || b.lines[2].Samples != 4 || b.lines[2].ParamsHash != hashAt(3).String() || b.lines[0].Loss != 0.5 {
+	if len(b.lines) != 3 || b.lines[2].Samples != 4 || b.lines[2].ParamsHash != hashAt(3).String() ||
+		b.lines[0].Loss != 0.5 {
 		t.Fatalf("%+v", b.lines)
 	}
 	if last := b.records[len(b.records)-1]; last.State != Finished || last.Steps != 3 || last.Finished == nil {
@@ -182,7 +187,7 @@ func TestARunOfOneWorker(t *testing.T) {
 	}
 }
 
-func TestShardsAreDividedAndOfTheDeadGivenToTheLiving(t *testing.T) {
+func TestShardsAreDividedAndThoseOfTheDeadReassigned(t *testing.T) {
 	b := newBench(t)
 	for peer := Peer(1); peer <= 3; peer++ {
 		b.join(peer)
@@ -210,13 +215,18 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 		verdict  protocol.Verdict
 		detail   string
 	}{
-		{"the same bits again", func(b *bench) protocol.Update { return b.update(1, 0, 2, 5) }, protocol.Duplicate, "already arrived"},
-		{"other bits", func(b *bench) protocol.Update { return b.update(1, 0, 2, 6) }, protocol.Conflict, "different bits"},
+		{"the same bits again", func(b *bench) protocol.Update { return b.update(1, 0, 2, 5) }, protocol.Duplicate,
+			"already arrived"},
+		{"different bits", func(b *bench) protocol.Update { return b.update(1, 0, 2, 6) }, protocol.Conflict,
+			"different bits"},
 		{"another grouping", func(b *bench) protocol.Update { return b.update(1, 0, 1, 5) }, protocol.Stale, "overlap"},
 		{"a closed step", func(b *bench) protocol.Update { return b.update(0, 0, 2, 5) }, protocol.Stale, "step 0 is closed"},
-		{"a step that is not open", func(b *bench) protocol.Update { return b.update(2, 0, 2, 5) }, protocol.TooEarly, "step 2 is not open"},
-		{"no node of the tree", func(b *bench) protocol.Update { return b.update(1, 1, 2, 5) }, protocol.Refused, "not a node"},
-		{"beyond the last shard", func(b *bench) protocol.Update { return b.update(1, 4, 2, 5) }, protocol.Refused, "not all in a step"},
+		{"a step that is not open", func(b *bench) protocol.Update { return b.update(2, 0, 2, 5) }, protocol.TooEarly,
+			"step 2 is not open"},
+		{"not a node of the tree", func(b *bench) protocol.Update { return b.update(1, 1, 2, 5) }, protocol.Refused,
+			"not a node"},
+		{"beyond the last shard", func(b *bench) protocol.Update { return b.update(1, 4, 2, 5) }, protocol.Refused,
+			"not all in a step"},
 		{"a wrong number of samples", func(b *bench) protocol.Update {
 			u := b.update(1, 2, 2, 5)
 			u.Reports[1].Samples = 3
@@ -227,18 +237,25 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 			u.Reports[0].Weight = 3
 			return u
 		}, protocol.Conflict, "different bits"},
-		{"the same bits of a loss that is a sum", func(b *bench) protocol.Update { return summed(b.update(1, 0, 2, 5)) }, protocol.Conflict, "different bits"},
-		{"a sum where the step has means", func(b *bench) protocol.Update { return summed(b.update(1, 2, 2, 5)) }, protocol.Refused, "the loss of shard 2 is a sum, that of shard 0 a mean"},
-		{"a weight that is no number", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.NaN()) }, protocol.Refused, "the weight of shard 3 is NaN"},
-		{"a weight without end", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.Inf(1)) }, protocol.Refused, "the weight of shard 3 is +Inf"},
-		{"a weight too large to add up", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), 1e306) }, protocol.Refused, "the weight of shard 3 is 1e+306"},
-		{"a negative weight", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), -1) }, protocol.Refused, "the weight of shard 3 is -1"},
-		{"a loss that is no number", func(b *bench) protocol.Update {
+		{"the same bits of a loss that is a sum", func(b *bench) protocol.Update { return summed(b.update(1, 0, 2, 5)) },
+			protocol.Conflict, "different bits"},
+		{"a sum where the step has means", func(b *bench) protocol.Update { return summed(b.update(1, 2, 2, 5)) },
+			protocol.Refused, "the loss of shard 2 is a sum, that of shard 0 a mean"},
+		{"a weight that is not a number", func(b *bench) protocol.Update {
+			return weighted(b.update(1, 2, 2, 5), math.NaN())
+		}, protocol.Refused, "the weight of shard 3 is NaN"},
+		{"an infinite weight", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), math.Inf(1)) },
+			protocol.Refused, "the weight of shard 3 is +Inf"},
+		{"a weight too large to add up", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), 1e306) },
+			protocol.Refused, "the weight of shard 3 is 1e+306"},
+		{"a negative weight", func(b *bench) protocol.Update { return weighted(b.update(1, 2, 2, 5), -1) }, protocol.Refused,
+			"the weight of shard 3 is -1"},
+		{"a loss that is not a number", func(b *bench) protocol.Update {
 			u := b.update(1, 2, 2, 5)
 			u.Reports[0].LossSum = math.NaN()
 			return u
 		}, protocol.Refused, "the loss of shard 2 is NaN"},
-		{"reports in another order", func(b *bench) protocol.Update {
+		{"reports in a different order", func(b *bench) protocol.Update {
 			u := b.update(1, 2, 2, 5)
 			slices.Reverse(u.Reports)
 			return u
@@ -334,7 +351,7 @@ func TestALateJoinerGetsTheStateOfAnother(t *testing.T) {
 	}
 }
 
-func TestAWorkerWithOtherParametersIsToldApart(t *testing.T) {
+func TestAWorkerWithDifferentParametersIsNoticed(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.join(2)
@@ -358,10 +375,13 @@ func TestJoinsThatAreRefused(t *testing.T) {
 	}{
 		{"another protocol", func(j *protocol.Join) { j.Version = 9 }, protocol.Stop, "version 9"},
 		{"a long name", func(j *protocol.Join) { j.WorkerName = strings.Repeat("x", 129) }, protocol.FixRequest, "129"},
-		{"another shape", func(j *protocol.Join) { j.Parameters[1].Shape = []uint64{2} }, protocol.Stop, "parameter 1 is b float32 [2]"},
-		{"a parameter more", func(j *protocol.Join) { j.Parameters = append(j.Parameters, protocol.Spec{Name: "c"}) }, protocol.Stop, "3 parameters"},
+		{"another shape", func(j *protocol.Join) { j.Parameters[1].Shape = []uint64{2} }, protocol.Stop,
+			"parameter 1 is b float32 [2]"},
+		{"a parameter more", func(j *protocol.Join) { j.Parameters = append(j.Parameters, protocol.Spec{Name: "c"}) },
+			protocol.Stop, "3 parameters"},
 		{"other data", func(j *protocol.Join) { j.Dataset.Hash = protocol.Hash{8} }, protocol.Stop, "data"},
-		{"other first parameters", func(j *protocol.Join) { j.ParametersHash = protocol.Hash{9} }, protocol.Stop, "same seed"},
+		{"other first parameters", func(j *protocol.Join) { j.ParametersHash = protocol.Hash{9} }, protocol.Stop,
+			"same seed"},
 		{"a step ahead", func(j *protocol.Join) { j.Step = 2 }, protocol.Stop, "holds 2 steps, but the ledger"},
 		{"another run", func(j *protocol.Join) { j.RunID = "other" }, protocol.Stop, "belongs to run other"},
 	} {
@@ -371,7 +391,8 @@ func TestJoinsThatAreRefused(t *testing.T) {
 			join := testJoin()
 			test.change(&join)
 			b.handle(JoinRequested{Peer: 2, Join: join})
-			if err := one[*protocol.Error](b, 2); err.Action != test.action || !strings.Contains(err.Detail, test.detail) || err.Refused != protocol.KindJoinRequest {
+			if err := one[*protocol.Error](b, 2); err.Action != test.action || !strings.Contains(err.Detail, test.detail) ||
+				err.Refused != protocol.KindJoinRequest {
 				t.Fatalf("%+v", err)
 			}
 			b.ask(1, 0)
@@ -383,7 +404,8 @@ func TestJoinsThatAreRefused(t *testing.T) {
 func TestRequestsOutOfOrderAreRefused(t *testing.T) {
 	b := newBench(t)
 	b.ask(5, 0)
-	if err := one[*protocol.Error](b, 5); err.Action != protocol.FixRequest || !strings.Contains(err.Detail, "has not joined") {
+	if err := one[*protocol.Error](b, 5); err.Action != protocol.FixRequest ||
+		!strings.Contains(err.Detail, "has not joined") {
 		t.Fatalf("%+v", err)
 	}
 	b.join(1)

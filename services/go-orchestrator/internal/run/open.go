@@ -16,8 +16,8 @@ type Past struct {
 	Checkpoints func(c ledger.Checkpoint) bool // whether the checkpoint's file still exists
 }
 
-// Open makes the machine of a run: of a new one, or of one that continues where the ledger ends. The effects must be carried out before any event
-// is handled.
+// Open makes the machine of a run: of a new one, or of one that continues where the ledger ends.
+// The effects must be carried out before any event is handled.
 func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 	m := &Machine{config: config, state: Waiting, now: now, roster: newRoster()}
 	m.retention.saving.at = now
@@ -28,7 +28,8 @@ func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 		if err := m.restore(past); err != nil {
 			return nil, nil, err
 		}
-		// A checkpoint by time is due with the next step: a process that is killed more often than one is due would never take any.
+		// A checkpoint by time is due with the next step: a process that is killed more often than one is
+		// due would never take any.
 		m.retention.saving.at = time.Time{}
 		m.commit(&ledger.Start{Time: now.UTC(), Step: m.agreement.committed(), Release: config.Release})
 	}
@@ -39,7 +40,8 @@ func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 
 func (m *Machine) settingsRecord() *ledger.Settings {
 	s := m.config.Settings
-	return &ledger.Settings{Format: ledger.Format, RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs,
+	return &ledger.Settings{Format: ledger.Format, RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards,
+		BatchSize: s.BatchSize, Epochs: s.Epochs,
 		MinShardSamples: s.MinShardSamples, DropLast: s.DropLast}
 }
 
@@ -70,14 +72,16 @@ func (m *Machine) restore(past Past) error {
 			m.roster.restore(r.ID, r.Name)
 		case *ledger.Step:
 			if r.Step != m.agreement.committed() || m.identity.layout == nil || r.Step >= m.identity.schedule.TotalSteps {
-				return fmt.Errorf("record %d of the ledger is step %d where step %d is expected", i, r.Step, m.agreement.committed())
+				return fmt.Errorf("record %d of the ledger is step %d where step %d is expected", i, r.Step,
+					m.agreement.committed())
 			}
 			m.agreement.append(committedStep{r.AggregateHash, r.ParamsHash})
 			steps = append(steps, r)
 		case *ledger.Checkpoint:
 			m.retention.checkpoints = append(m.retention.checkpoints, *r)
 			if r.Step == m.agreement.committed() {
-				// The workers had agreed on these parameters before the checkpoint was written, so nobody has to report them again.
+				// The workers had agreed on these parameters before the checkpoint was written, so nobody has
+				// to report them again.
 				m.agreement.agree(r.ParamsHash)
 			}
 		case *ledger.Stop:
@@ -95,23 +99,28 @@ func (m *Machine) restore(past Past) error {
 		}
 	}
 	if past.Lines > m.agreement.committed() {
-		return fmt.Errorf("metrics.jsonl has %d steps but the ledger only %d; the ledger was truncated or restored from an older copy; put back the right one, or start a new run", past.Lines, m.agreement.committed())
+		return fmt.Errorf("metrics.jsonl has %d steps but the ledger only %d; "+
+			"the ledger was truncated or restored from an older copy; put back the right one, or start a new run", past.Lines,
+			m.agreement.committed())
 	}
-	m.retention.checkpoints = slices.DeleteFunc(m.retention.checkpoints, func(c ledger.Checkpoint) bool { return past.Checkpoints == nil || !past.Checkpoints(c) })
+	m.retention.checkpoints = slices.DeleteFunc(m.retention.checkpoints,
+		func(c ledger.Checkpoint) bool { return past.Checkpoints == nil || !past.Checkpoints(c) })
 	m.takeChanges()
 	m.openStep(m.agreement.committed())
 	m.restoreMetrics(steps, past.Lines)
 	return nil
 }
 
-// sameRun refuses to continue a run with settings that differ from those in its first record: they are part of its arithmetic.
+// sameRun refuses to continue a run with settings that differ from those in its first record: they
+// are part of its arithmetic.
 func (m *Machine) sameRun(first ledger.Record) error {
 	was, is := first.(*ledger.Settings)
 	if !is {
 		return fmt.Errorf("the ledger does not begin with the settings of a run")
 	}
 	if was.Format < ledger.OldestFormat || was.Format > ledger.Format {
-		return fmt.Errorf("the ledger has format %d; this build reads %d to %d", was.Format, ledger.OldestFormat, ledger.Format)
+		return fmt.Errorf("the ledger has format %d; this build reads %d to %d", was.Format, ledger.OldestFormat,
+			ledger.Format)
 	}
 	if was.Format < 2 && m.config.DefaultCut {
 		m.config.Settings.MinShardSamples = 0
@@ -126,7 +135,9 @@ func (m *Machine) sameRun(first ledger.Record) error {
 		{"min-shard-samples", was.MinShardSamples, now.MinShardSamples}, {"drop-last", was.DropLast, now.DropLast},
 	} {
 		if s.was != s.now {
-			return fmt.Errorf("the run directory holds a run with --%s %v, but %v was requested; use %v to continue it, or another --run-dir", s.flag, s.was, s.now, s.was)
+			return fmt.Errorf(
+				"the run directory holds a run with --%s %v, but %v was requested; use %v to continue it, or another --run-dir",
+				s.flag, s.was, s.now, s.was)
 		}
 	}
 	m.identity.epochs = was.Epochs
@@ -150,15 +161,16 @@ func (m *Machine) restoreModel(r *ledger.Model) error {
 	d := r.Dataset
 	m.state = Running
 	m.identity.layout, m.identity.schedule, m.identity.software = layout, schedule, r.Software
-	m.identity.dataset = protocol.Dataset{Name: d.Name, Hash: d.Hash, TrainSamples: d.TrainSamples, HeldOutSamples: d.HeldOutSamples, Classes: d.Classes,
+	m.identity.dataset = protocol.Dataset{Name: d.Name, Hash: d.Hash, TrainSamples: d.TrainSamples,
+		HeldOutSamples: d.HeldOutSamples, Classes: d.Classes,
 		Features: d.Features.Protocol(), Label: d.Labels.Protocol()}
 	m.identity.computation = computation{training: r.Training, arithmetic: r.Arithmetic, fingerprints: r.Fingerprints}
 	m.agreement.agree(r.ParamsHash)
 	return nil
 }
 
-// restoreMetrics writes the lines that are missing from metrics.jsonl, which is not synced, after a crash. That of the last step waits for the hash
-// of its parameters.
+// restoreMetrics writes the lines that are missing from metrics.jsonl, which is not synced, after a
+// crash. That of the last step waits for the hash of its parameters.
 func (m *Machine) restoreMetrics(steps []*ledger.Step, lines uint64) {
 	for _, step := range steps[lines:] {
 		m.figures.closed = lineOf(step)

@@ -8,9 +8,10 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// The worker that computes dies while another one, which is too late for the open step but holds sound parameters, is silent: it must not be
-// sent away, because it is the only one that the run can go on with.
-func TestASilentWorkerWithSoundParametersIsWaitedFor(t *testing.T) {
+// The worker that computes dies while another one, which is too late for the open step but holds
+// verified parameters, is silent: it must not be sent away, because it is the only one that the run
+// can continue with.
+func TestASilentWorkerWithVerifiedParametersIsWaitedFor(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.ask(1, 0)
@@ -39,7 +40,8 @@ func TestASilentWorkerWithSoundParametersIsWaitedFor(t *testing.T) {
 	}
 }
 
-// All workers die and a new one comes: the checkpoint is read once, and its memory is given back when the run has gone on.
+// All workers die and a new one joins: the checkpoint is read once, and its memory is released when
+// the run has moved on.
 func TestACheckpointIsLoadedOnce(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
@@ -59,7 +61,8 @@ func TestACheckpointIsLoadedOnce(t *testing.T) {
 		t.Fatalf("%d checkpoints are loaded; want 1", b.loads)
 	}
 	freed := 0
-	b.handle(CheckpointLoaded{Checkpoint: b.machine.retention.checkpoints[0], Snapshot: protocol.NewSnapshot(1, hashAt(1), [][]byte{{1}}, 1, protocol.Hash{}, func() { freed++ })})
+	b.handle(CheckpointLoaded{Checkpoint: b.machine.retention.checkpoints[0],
+		Snapshot: protocol.NewSnapshot(1, hashAt(1), [][]byte{{1}}, 1, protocol.Hash{}, func() { freed++ })})
 	one[*protocol.Snapshot](b, 2)
 	b.handle(Tick{})
 	b.ask(2, 1)
@@ -74,7 +77,8 @@ func TestACheckpointIsLoadedOnce(t *testing.T) {
 	}
 }
 
-// An orchestrator that is killed more often than a checkpoint is due still takes one after each start.
+// An orchestrator that is killed more often than a checkpoint is due still takes one after each
+// start.
 func TestAfterARestartACheckpointByTimeIsTakenWithTheNextStep(t *testing.T) {
 	b := newBench(t)
 	b.join(1)

@@ -25,16 +25,20 @@ type Record struct {
 	Steps           uint64         `json:"steps"` // closed and applied
 	ParamsHash      string         `json:"params_hash"`
 
-	ResumedFrom     *Resumption `json:"resumed_from"`
-	Incidents       uint64      `json:"incidents"`        // in the ledger
-	CheckpointError string      `json:"checkpoint_error"` // why the last checkpoint could not be written; "" when it was
-	Stopped         string      `json:"stopped"`          // why the run ended before its last step; "" where it did not or was merely interrupted
+	ResumedFrom *Resumption `json:"resumed_from"`
+	Incidents   uint64      `json:"incidents"` // in the ledger
+	// Why the last checkpoint could not be written; "" when it was.
+	CheckpointError string `json:"checkpoint_error"`
+	// Why the run ended before its last step; "" where it did not or was merely interrupted.
+	Stopped string `json:"stopped"`
 }
 
-// Resumption says from what the run continued, since the process was started, when no worker held its open step any more.
+// Resumption says from what the run continued, since the process was started, when no worker held
+// its open step any more.
 type Resumption struct {
-	Step       uint64 `json:"step"`
-	File       string `json:"file"`        // the checkpoint, relative to the run directory; "" for parameters that a worker held
+	Step uint64 `json:"step"`
+	// The checkpoint, relative to the run directory; "" for parameters that a worker held.
+	File       string `json:"file"`
 	StepsAgain uint64 `json:"steps_again"` // committed ones, whose sums are recomputed
 }
 
@@ -64,9 +68,12 @@ func specRecord(s protocol.Spec) SpecRecord {
 func (m *Machine) Record() Record {
 	s := m.config.Settings
 	record := Record{
-		RunID: m.config.RunID, Release: m.config.Release, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize, Epochs: s.Epochs, MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, TotalSteps: m.totalSteps(),
-		Parameters: []SpecRecord{}, State: m.state, Started: stamp(m.figures.started), Finished: stamp(m.figures.finished), Steps: m.agreement.agreedSteps,
-		ResumedFrom: m.figures.resumption, Incidents: m.figures.incidents, Stopped: m.end.reason(), CheckpointError: m.retention.saving.failure,
+		RunID: m.config.RunID, Release: m.config.Release, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize,
+		Epochs: s.Epochs, MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, TotalSteps: m.totalSteps(),
+		Parameters: []SpecRecord{}, State: m.state, Started: stamp(m.figures.started), Finished: stamp(m.figures.finished),
+		Steps:       m.agreement.agreedSteps,
+		ResumedFrom: m.figures.resumption, Incidents: m.figures.incidents, Stopped: m.end.reason(),
+		CheckpointError: m.retention.saving.failure,
 	}
 	if m.identity.layout != nil {
 		record.ParamsHash = m.agreement.agreedHash.String()
@@ -74,7 +81,8 @@ func (m *Machine) Record() Record {
 			record.Parameters = append(record.Parameters, specRecord(spec))
 		}
 		d := m.identity.dataset
-		record.Dataset = &DatasetRecord{d.Name, d.Hash.String(), d.TrainSamples, d.HeldOutSamples, d.Classes, specRecord(d.Features), specRecord(d.Label)}
+		record.Dataset = &DatasetRecord{d.Name, d.Hash.String(), d.TrainSamples, d.HeldOutSamples, d.Classes,
+			specRecord(d.Features), specRecord(d.Label)}
 	}
 	return record
 }

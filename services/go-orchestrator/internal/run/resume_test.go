@@ -11,7 +11,8 @@ import (
 // reopen starts another process on what the bench's ledger holds.
 func (b *bench) reopen() {
 	b.t.Helper()
-	past := Past{Records: b.committed, Lines: uint64(len(b.lines)), Checkpoints: func(ledger.Checkpoint) bool { return true }}
+	past := Past{Records: b.committed, Lines: uint64(len(b.lines)),
+		Checkpoints: func(ledger.Checkpoint) bool { return true }}
 	machine, effects, err := Open(b.machine.config, b.now, past)
 	if err != nil {
 		b.t.Fatal(err)
@@ -20,7 +21,7 @@ func (b *bench) reopen() {
 	b.carryOut(effects)
 }
 
-// state of the parameters after so many steps.
+// state of the parameters after this many steps.
 func state(step uint64) *protocol.Snapshot {
 	return protocol.NewSnapshot(step, hashAt(step), [][]byte{{1}}, 1, protocol.Hash{}, func() {})
 }
@@ -44,8 +45,9 @@ func (b *bench) wantNoErrors() {
 	}
 }
 
-// A run that is stopped takes a last checkpoint of the step that is open; who resumes it loads that and computes nothing again.
-func TestAfterACleanStopNoStepIsComputedAgain(t *testing.T) {
+// A run that is stopped takes a last checkpoint of the open step; resuming it loads that and
+// recomputes nothing.
+func TestAfterACleanStopNoStepIsRecomputed(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.CheckpointSteps = 100
 	b.join(1)
@@ -75,12 +77,13 @@ func TestAfterACleanStopNoStepIsComputedAgain(t *testing.T) {
 		}
 	}
 	if status.RecomputedSteps != 0 || len(b.lines) != 2 {
-		t.Fatalf("%d steps were computed again; %d lines", status.RecomputedSteps, len(b.lines))
+		t.Fatalf("%d steps were recomputed; %d lines", status.RecomputedSteps, len(b.lines))
 	}
 	b.wantNoErrors()
 }
 
-// The orchestrator knows the hash of the newest checkpoint's parameters, so a worker that holds different ones is refused at once.
+// The orchestrator knows the hash of the newest checkpoint's parameters, so a worker that holds
+// different ones is refused at once.
 func TestACheckpointSettlesTheHashAfterTheLastStep(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.CheckpointSteps = 1
@@ -102,7 +105,7 @@ func TestACheckpointSettlesTheHashAfterTheLastStep(t *testing.T) {
 }
 
 // A hash that is not known is not one that differs.
-func TestACheckpointWhoseHashNobodyHasSaidIsLoaded(t *testing.T) {
+func TestACheckpointWhoseHashNobodyReportedIsLoaded(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.advance(1, 1)
@@ -146,7 +149,8 @@ func TestTheReleaseIsRecordedAtEachStart(t *testing.T) {
 	}
 	b.machine.config.Release = "1.2.3"
 	b.reopen()
-	if starts := recorded[*ledger.Start](b); len(starts) != 2 || starts[1].Release != "1.2.3" || b.lastRecord().Release != "1.2.3" {
+	if starts := recorded[*ledger.Start](b); len(starts) != 2 || starts[1].Release != "1.2.3" ||
+		b.lastRecord().Release != "1.2.3" {
 		t.Fatalf("%+v, run.json: %+v", starts, b.lastRecord())
 	}
 }

@@ -9,28 +9,35 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
-// Aggregates that are kept for workers that lag behind: these steps always, more while there is memory (Config.KeepBytes), so that a worker
-// that loads a snapshot while short steps are closed can catch up.
+// Aggregates that are kept for workers that lag behind: these steps always, more while there is
+// memory (Config.KeepBytes), so that a worker that loads a snapshot while short steps are closed
+// can catch up.
 const (
 	keepAtLeast = 2
 	keepAtMost  = 4_096
 )
 
-// retention is what can still be handed out to workers that are behind the open step: aggregates, a worker's snapshot, checkpoints. The ledger
-// holds hashes only, so what none of these and no worker holds has to be computed again.
+// retention is what can still be handed out to workers that are behind the open step: aggregates, a
+// worker's snapshot, checkpoints. The ledger holds hashes only, so what none of these and no worker
+// holds has to be computed again.
 type retention struct {
-	// Aggregates of the last closed steps, ascending and without a gap up to the open step, so that a worker that can be given one can be given
-	// all that follow. A replay that begins elsewhere drops them all.
+	// Aggregates of the last closed steps, ascending and without a gap up to the open step, so that a
+	// worker that can be given one can be given all that follow. A replay that begins elsewhere drops
+	// them all.
 	aggregates []*protocol.Aggregate
-	recent     []closedStep // who sent what of the last closed steps: a late result is still compared with the one that counted
+	// Who sent what of the last closed steps: a late result is still compared with the one that
+	// counted.
+	recent []closedStep
 
-	snapshot  *protocol.Snapshot // the state that is being handed out, one hold on it; its hash is that of the run
-	donor     *worker            // has been asked for its state and has not sent it yet: one at a time
-	donations lateness           // how long workers took to send their state
+	// The state that is being handed out, one hold on it; its hash is that of the run.
+	snapshot  *protocol.Snapshot
+	donor     *worker  // has been asked for its state and has not sent it yet: one at a time
+	donations lateness // how long workers took to send their state
 
 	checkpoints []ledger.Checkpoint // those on the disk, ascending by step
-	loading     bool                // one is being read: nothing else is decided about where to continue until it is there
-	saving      saving
+	// One is being read: nothing else is decided about where to continue until it is there.
+	loading bool
+	saving  saving
 }
 
 // closedStep is who sent what of a step that is closed.
@@ -62,11 +69,13 @@ func (r *retention) dropOldest() uint64 {
 	return oldest.Step
 }
 
-// contradicted gives the contribution to a closed step that an update of the same shards differs from, or nil.
+// contradicted gives the contribution to a closed step that an update of the same shards differs
+// from, or nil.
 func (r *retention) contradicted(u *protocol.Update) *tree.Contribution {
 	for _, step := range r.recent {
 		for _, c := range step.contributions {
-			if step.number == u.Step && c.Node.First == u.FirstShard && c.Node.Count == u.ShardCount && u.Refusal == "" && !c.SameResult(result(u)) {
+			if step.number == u.Step && c.Node.First == u.FirstShard && c.Node.Count == u.ShardCount && u.Refusal == "" &&
+				!c.SameResult(result(u)) {
 				return c
 			}
 		}
@@ -94,7 +103,8 @@ func (r *retention) newestCheckpoint() *ledger.Checkpoint {
 	return &r.checkpoints[len(r.checkpoints)-1]
 }
 
-// newestCheckpointStep is 0 where there is no checkpoint: every script can begin with the initial parameters.
+// newestCheckpointStep is 0 where there is no checkpoint: every script can begin with the initial
+// parameters.
 func (r *retention) newestCheckpointStep() uint64 {
 	if newest := r.newestCheckpoint(); newest != nil {
 		return newest.Step
@@ -107,7 +117,8 @@ func (r *retention) forget(file string) {
 	r.checkpoints = slices.DeleteFunc(r.checkpoints, func(c ledger.Checkpoint) bool { return c.File == file })
 }
 
-// checkpointNeeded says whether a step is further than the newest checkpoint, on the disk or on its way there.
+// checkpointNeeded says whether a step is further than the newest checkpoint, on the disk or on its
+// way there.
 func (r *retention) checkpointNeeded(step uint64) bool {
 	if r.saving.writing && r.saving.step >= step {
 		return false

@@ -9,23 +9,28 @@ import (
 
 // roster is who takes part in the run, who ever did, and who may not come back.
 //
-// The order of workers is part of the machine's determinism: whatever looks through them finds the same one first in every history with the same
-// events. An id is never given twice, not even by a later process of the run, because the ledger names workers by it.
+// The order of workers is part of the machine's determinism: whatever looks through them finds the
+// same one first in every history with the same events. An id is never given twice, not even by a
+// later process of the run, because the ledger names workers by it.
 type roster struct {
 	workers []*worker         // those that are connected, ascending by id
 	names   map[uint32]string // of all workers that ever joined, by id
 	lastID  uint32            // the highest id ever given
-	joined  bool              // somebody has joined since the process was started, so somebody can be told how the run ended
+	// Somebody has joined since the process was started, so somebody can be told how the run ended.
+	joined bool
 
 	// A worker that was proven wrong comes back under its name, with another id on another connection.
 	quarantined map[string]string // why, by name
-	diverged    map[string]int    // how often its parameters were not the run's, by name: the second time leads to quarantine
+	// How often its parameters were not the run's, by name: the second time leads to quarantine.
+	diverged map[string]int
 
-	rejectedPeers map[Peer]*protocol.Error // connections whose worker was removed before it asked: what its next request is answered with
+	// Connections whose worker was removed before it asked: what its next request is answered with.
+	rejectedPeers map[Peer]*protocol.Error
 }
 
 func newRoster() roster {
-	return roster{names: map[uint32]string{}, quarantined: map[string]string{}, diverged: map[string]int{}, rejectedPeers: map[Peer]*protocol.Error{}}
+	return roster{names: map[uint32]string{}, quarantined: map[string]string{}, diverged: map[string]int{},
+		rejectedPeers: map[Peer]*protocol.Error{}}
 }
 
 // worker is one that has joined.
@@ -35,28 +40,33 @@ type worker struct {
 	name string
 	pid  uint32
 
-	step     uint64        // steps applied to its parameters, as it last reported
-	hash     protocol.Hash // of these parameters
-	waiting  bool          // its request for work is held back until there is an answer to it
-	request  uint64        // the id of that request
-	answered time.Time     // when it was last answered: how long it takes for what it was told counts from then
-	leased   int           // shards in that answer
+	step    uint64        // steps applied to its parameters, as it last reported
+	hash    protocol.Hash // of these parameters
+	waiting bool          // its request for work is held back until there is an answer to it
+	request uint64        // the id of that request
+	// When it was last answered: how long it takes for what it was told counts from then.
+	answered time.Time
+	leased   int // shards in that answer
 
-	// verified: hash is that of the run's parameters after as many steps, or was reported for the open step and nobody has decided yet. Only
-	// such a worker's sums are taken, and only from its parameters is anything computed again.
+	// verified: hash is that of the run's parameters after as many steps, or was reported for the open
+	// step and nobody has decided yet. Only such a worker's sums are taken, and only from its
+	// parameters is anything computed again.
 	verified bool
-	// needsSnapshot: its parameters are not the run's, or the aggregates that would bring them to the open step are dropped. It gets no lease
-	// and no aggregate until it reports parameters that it was sent.
+	// needsSnapshot: its parameters are not the run's, or the aggregates that would bring them to the
+	// open step are dropped. It gets no lease and no aggregate until it reports parameters that it was
+	// sent.
 	needsSnapshot bool
 	snapshotSent  bool // it needs a snapshot, and has been sent one
 
-	cannotDonate bool      // it was asked for its state and sent none that can be used: it is never asked again
+	// It was asked for its state and sent none that can be used: it is never asked again.
+	cannotDonate bool
 	noDonorUntil time.Time // it did not send its state in time, and is not asked again before this
 
 	heartbeat time.Duration // the longest silence that it promised; 0 for no promise
 	lastSeen  time.Time     // when anything last arrived from it
 	silent    bool          // nothing has arrived for several heartbeats
-	hanging   bool          // nothing but heartbeats has arrived for much longer than its task should take
+	// Nothing but heartbeats has arrived for much longer than its task should take.
+	hanging bool
 }
 
 // responsive says whether a worker can be waited for.
@@ -104,7 +114,8 @@ func (r *roster) remove(w *worker) {
 // any says whether a worker fits.
 func (r *roster) any(fits func(w *worker) bool) bool { return slices.ContainsFunc(r.workers, fits) }
 
-// furthest gives the verified worker with the most steps among those that fit; nil if none does. Of several the one that joined first.
+// furthest gives the verified worker with the most steps among those that fit; nil if none does. Of
+// several the one that joined first.
 func (r *roster) furthest(fits func(w *worker) bool) *worker {
 	var best *worker
 	for _, w := range r.workers {

@@ -67,7 +67,7 @@ func TestSchedule(t *testing.T) {
 }
 
 // The file is read by tests of each language that cuts steps, and was made by none of them.
-func TestTheCutIsThatOfTheOtherLanguages(t *testing.T) {
+func TestTheCutIsTheSameInAllLanguages(t *testing.T) {
 	content, err := os.ReadFile("../../../../libraries/order/testdata/cuts.json")
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,8 @@ func TestTheCutIsThatOfTheOtherLanguages(t *testing.T) {
 		t.Fatalf("%d cuts, %v", len(cuts), err)
 	}
 	for _, cut := range cuts {
-		settings := protocol.Settings{Shards: cut.Shards, BatchSize: cut.BatchSize, Epochs: 1, MinShardSamples: cut.MinShardSamples, DropLast: cut.DropLast}
+		settings := protocol.Settings{Shards: cut.Shards, BatchSize: cut.BatchSize, Epochs: 1,
+			MinShardSamples: cut.MinShardSamples, DropLast: cut.DropLast}
 		s, err := NewSchedule(settings, cut.Samples)
 		if (err != nil) != (cut.Steps == 0) || s.EpochSteps != cut.Steps {
 			t.Errorf("%+v: %d steps, error %v", cut, s.EpochSteps, err)

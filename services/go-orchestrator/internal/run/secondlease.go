@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// secondLease gives a worker that has nothing to do shards that others have as well: to settle a dispute, to compare bits, or because the
-// others are late.
+// secondLease gives a worker that has nothing to do shards that others have as well: to settle a
+// dispute, to compare bits, or because the others are late.
 func (m *Machine) secondLease(w *worker) []uint32 {
 	if shards := m.step.thirdLease(w.id); shards != nil {
 		return shards
@@ -48,8 +48,9 @@ func (s *step) checkLease(worker uint32) []uint32 {
 	return shards
 }
 
-// lateLease gives what another worker is late with: all that it has not sent, so that both group the shards alike and their bits can be
-// compared. The worker that takes them over can be late, too: the n-th one is waited for n times as long before the next is asked.
+// lateLease gives what another worker is late with: all that it has not sent, so that both group
+// the shards alike and their bits can be compared. The worker that takes them over can be late,
+// too: the n-th one is waited for n times as long before the next is asked.
 func (s *step) lateLease(w *worker, workers []*worker, now time.Time, k float64) []uint32 {
 	for _, owner := range workers {
 		open := s.unfinished(owner.id)

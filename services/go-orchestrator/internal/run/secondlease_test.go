@@ -40,7 +40,8 @@ func (b *bench) beat(peers ...Peer) {
 	b.handle(Tick{})
 }
 
-// until lets time pass, in which these workers do nothing but live, and gives how many seconds it took until a peer was answered.
+// until lets time pass, in which these workers do nothing but live, and gives how many seconds it
+// took until a peer was answered.
 func (b *bench) until(answered Peer, limit int, hung ...Peer) int {
 	b.t.Helper()
 	from := b.now
@@ -64,7 +65,8 @@ func TestWorkersThatHangOneAfterTheOtherAreAllOvertaken(t *testing.T) {
 	for range leastObservations {
 		b.machine.step.shardTimes.add(time.Second, 1)
 	}
-	// Each has one shard; the first hangs with its own, the second and the third with that of the first.
+	// Each has one shard; the first hangs with its own, the second and the third with that of the
+	// first.
 	for peer := Peer(1); peer <= 4; peer++ {
 		b.ask(peer, 0)
 		b.wantShards(peer, uint32(peer-1))
@@ -86,7 +88,8 @@ func TestWorkersThatHangOneAfterTheOtherAreAllOvertaken(t *testing.T) {
 	one[*protocol.Aggregate](b, 4)
 }
 
-// The first worker that ever computes something hangs: there is nothing to compare with, and it is overtaken all the same.
+// The first worker that ever computes something hangs: there is nothing to compare with, and it is
+// overtaken all the same.
 func TestAFirstWorkerThatHangsIsOvertaken(t *testing.T) {
 	b := newBench(t)
 	b.join(1)

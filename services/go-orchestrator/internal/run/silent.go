@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// A worker that was silent for this many of its heartbeats, and at least this long, is not waited for.
+// A worker that was silent for this many of its heartbeats, and at least this long, is not waited
+// for.
 const (
 	missedHeartbeats = 5
 	leastSilence     = 300 * time.Millisecond
@@ -32,12 +33,14 @@ func (m *Machine) onTick() {
 	m.findHanging()
 }
 
-// findSilent looks for workers that have fallen silent. Their connections stay, their shards go to others.
+// findSilent looks for workers that have fallen silent. Their connections stay, their shards go to
+// others.
 func (m *Machine) findSilent() {
 	for _, w := range m.roster.workers {
 		if w.heartbeat > 0 && !w.silent && m.now.Sub(w.lastSeen) > max(leastSilence, missedHeartbeats*w.heartbeat) {
 			w.silent = true
-			m.note(slog.LevelWarn, "worker is silent; its shards go to others", "id", w.id, "worker", w.name, "pid", w.pid, "seconds", m.now.Sub(w.lastSeen).Seconds())
+			m.note(slog.LevelWarn, "worker is silent; its shards go to others", "id", w.id, "worker", w.name, "pid", w.pid,
+				"seconds", m.now.Sub(w.lastSeen).Seconds())
 			m.releaseLeases(w)
 		}
 	}

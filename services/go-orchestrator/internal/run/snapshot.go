@@ -7,7 +7,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// snapshotWanted says whether a worker has to be asked for its state: another one waits for it, and nobody has been asked yet.
+// snapshotWanted says whether a worker has to be asked for its state: another one waits for it, and
+// nobody has been asked yet.
 func (m *Machine) snapshotWanted() bool {
 	return m.retention.snapshot == nil && m.retention.donor == nil && m.roster.snapshotNeeded()
 }
@@ -33,7 +34,8 @@ func (m *Machine) onSnapshot(e SnapshotReceived) {
 	w.noDonorUntil = time.Time{}
 	if w != r.donor && !r.saving.due() && !m.snapshotWanted() {
 		// It took so long that another one was asked.
-		m.note(slog.LevelWarn, "worker sent its state, which is no longer needed", "id", w.id, "worker", w.name, "step", s.Step)
+		m.note(slog.LevelWarn, "worker sent its state, which is no longer needed", "id", w.id, "worker", w.name,
+			"step", s.Step)
 		s.Release()
 		return
 	}
@@ -41,7 +43,8 @@ func (m *Machine) onSnapshot(e SnapshotReceived) {
 		r.donor = nil
 	}
 	if reference, _ := m.agreement.reference(s.Step); s.Step != w.step || s.ParametersHash != reference {
-		m.note(slog.LevelError, "worker sent a snapshot that does not belong to the run", "id", w.id, "worker", w.name, "step", s.Step, "asked_step", w.step,
+		m.note(slog.LevelError, "worker sent a snapshot that does not belong to the run", "id", w.id, "worker", w.name,
+			"step", s.Step, "asked_step", w.step,
 			"hash", s.ParametersHash.String(), "run_hash", reference.String())
 		w.cannotDonate = true
 		s.Release()

@@ -4,23 +4,28 @@ import "pangea.example/pangea/services/go-orchestrator/internal/ledger"
 
 // Status is what people and dashboards see of a run.
 type Status struct {
-	RunID            string         `json:"run_id"`
-	State            State          `json:"state"`
-	Step             uint64         `json:"step"`      // the open one
-	Committed        uint64         `json:"committed"` // steps in the ledger
-	Replaying        bool           `json:"replaying"` // the open step is one of them: it is being recomputed
+	RunID     string `json:"run_id"`
+	State     State  `json:"state"`
+	Step      uint64 `json:"step"`      // the open one
+	Committed uint64 `json:"committed"` // steps in the ledger
+	// The open step is one of them: it is being recomputed.
+	Replaying        bool           `json:"replaying"`
 	TotalSteps       uint64         `json:"total_steps"`
 	Epoch            uint32         `json:"epoch"`
 	Loss             ledger.Float   `json:"loss"` // of the last step that was applied
 	ParamsHash       string         `json:"params_hash"`
 	Workers          []WorkerStatus `json:"workers"`
 	SamplesPerSecond ledger.Float   `json:"samples_per_second"` // over the last steps
-	SecondLeases     uint64         `json:"second_leases"`      // shards leased to a further worker because the first was late, since the start of the process
-	RecomputedSteps  uint64         `json:"recomputed_steps"`   // committed steps that were recomputed, since the start of the process
-	ResumedFrom      *Resumption    `json:"resumed_from"`       // as in run.json
-	Incidents        uint64         `json:"incidents"`          // in the ledger
-	CheckpointError  string         `json:"checkpoint_error"`   // why the last checkpoint could not be written; "" when it was
-	Stopped          string         `json:"stopped"`            // why the run ends or ended before its last step; "" where it does not
+	// Shards leased to a further worker because the first was late, since the start of the process.
+	SecondLeases uint64 `json:"second_leases"`
+	// Committed steps that were recomputed, since the start of the process.
+	RecomputedSteps uint64      `json:"recomputed_steps"`
+	ResumedFrom     *Resumption `json:"resumed_from"` // as in run.json
+	Incidents       uint64      `json:"incidents"`    // in the ledger
+	// Why the last checkpoint could not be written; "" when it was.
+	CheckpointError string `json:"checkpoint_error"`
+	// Why the run ends or ended before its last step; "" where it does not.
+	Stopped string `json:"stopped"`
 }
 
 // WorkerStatus is one worker of a Status.
@@ -37,9 +42,12 @@ type WorkerStatus struct {
 // Status of the run now.
 func (m *Machine) Status() Status {
 	s := Status{
-		RunID: m.config.RunID, State: m.state, Step: m.step.number, Committed: m.agreement.committed(), Replaying: m.replaying(), TotalSteps: m.totalSteps(),
-		Loss: m.figures.loss, SamplesPerSecond: m.figures.rate.perSecond(), SecondLeases: m.figures.overtakes, Workers: []WorkerStatus{},
-		RecomputedSteps: m.figures.recomputed, ResumedFrom: m.figures.resumption, Incidents: m.figures.incidents, Stopped: m.end.reason(),
+		RunID: m.config.RunID, State: m.state, Step: m.step.number, Committed: m.agreement.committed(),
+		Replaying: m.replaying(), TotalSteps: m.totalSteps(),
+		Loss: m.figures.loss, SamplesPerSecond: m.figures.rate.perSecond(), SecondLeases: m.figures.overtakes,
+		Workers:         []WorkerStatus{},
+		RecomputedSteps: m.figures.recomputed, ResumedFrom: m.figures.resumption, Incidents: m.figures.incidents,
+		Stopped:         m.end.reason(),
 		CheckpointError: m.retention.saving.failure,
 	}
 	if m.identity.layout != nil {
@@ -47,7 +55,8 @@ func (m *Machine) Status() Status {
 		s.Epoch, _ = m.identity.schedule.Locate(min(s.Step, max(1, s.TotalSteps)-1))
 	}
 	for _, w := range m.roster.workers {
-		s.Workers = append(s.Workers, WorkerStatus{w.id, w.name, w.pid, w.step, w.silent, w.hanging, append([]uint32{}, m.step.unfinished(w.id)...)})
+		s.Workers = append(s.Workers, WorkerStatus{w.id, w.name, w.pid, w.step, w.silent, w.hanging,
+			append([]uint32{}, m.step.unfinished(w.id)...)})
 	}
 	return s
 }

@@ -14,18 +14,23 @@ import (
 
 // step is the open step: who computes which of its shards, and what of its sum has arrived.
 //
-// A shard has at most one owner, whose result is, or will be, part of the sum; it may have several holders, who compute it to overtake a late
-// owner or to compare bits. Whichever result arrives first makes its sender the owner; all others are only compared with it. So a sum never
-// has a shard twice, and where two results differ, nobody is believed before a third one has computed the same.
+// A shard has at most one owner, whose result is, or will be, part of the sum; it may have several
+// holders, who compute it to overtake a late owner or to compare bits. Whichever result arrives
+// first makes its sender the owner; all others are only compared with it. So a sum never has a
+// shard twice, and where two results differ, nobody is believed before a third one has computed the
+// same.
 type step struct {
-	number   uint64
-	opened   time.Time // zero until the first lease of the run: what passes before a worker is there says nothing
-	divided  bool      // the shards have been given owners: once for each step, by the workers that were there
-	present  int       // workers at the division
+	number uint64
+	// Zero until the first lease of the run: what passes before a worker is there says nothing.
+	opened time.Time
+	// The shards have been given owners: once for each step, by the workers that were there.
+	divided  bool
+	present  int // workers at the division
 	shards   []shard
 	tree     *tree.Tree
 	disputes []*dispute // about different shards
-	retries  int        // how often the step was restarted because its replay came out with different bits
+	// How often the step was restarted because its replay came out with different bits.
+	retries int
 
 	// What later steps have to be compared with stays from one step to the next.
 	shardTimes   lateness // how long workers took for a shard
@@ -34,8 +39,11 @@ type step struct {
 
 // shard of the open step.
 type shard struct {
-	owner   uint32   // the worker whose result is, or will be, part of the sum; nobody where the shard is free
-	holders []holder // who computes it now, in the order of their leases; the owner is among them once it has asked for it
+	// The worker whose result is, or will be, part of the sum; nobody where the shard is free.
+	owner uint32
+	// Who computes it now, in the order of their leases; the owner is among them once it has asked for
+	// it.
+	holders []holder
 
 	separate  bool   // its bits are to be compared, so it is submitted alone
 	check     bool   // it is to be computed by two workers, and only one has
@@ -60,7 +68,8 @@ func (s *shard) release(worker uint32) {
 	s.holders = slices.DeleteFunc(s.holders, func(h holder) bool { return h.worker == worker })
 }
 
-// openStep makes a step the open one. What had arrived for the one before must have been handed over or discarded.
+// openStep makes a step the open one. What had arrived for the one before must have been handed
+// over or discarded.
 func (m *Machine) openStep(number uint64) {
 	settings := m.config.Settings
 	m.step = step{
@@ -81,8 +90,8 @@ func (m *Machine) restartStep() {
 	m.step.retries = retries
 }
 
-// verified says whether a shard is to be computed by two workers. It is a pure function of its arguments, so that a replay compares the same
-// shards.
+// verified says whether a shard is to be computed by two workers. It is a pure function of its
+// arguments, so that a replay compares the same shards.
 func verified(fraction float64, seed, step uint64, shard uint32) bool {
 	if fraction <= 0 {
 		return false
@@ -95,8 +104,9 @@ func verified(fraction float64, seed, step uint64, shard uint32) bool {
 	return float64(binary.LittleEndian.Uint64(sum[:8])) < fraction*math.MaxUint64
 }
 
-// divide gives the shards of a new step to the workers that are there, contiguous and even, ascending by worker id. Contiguous, because the
-// sums of neighbouring shards are added by the worker, and only the largest subtrees travel.
+// divide gives the shards of a new step to the workers that are there, contiguous and even,
+// ascending by worker id. Contiguous, because the sums of neighbouring shards are added by the
+// worker, and only the largest subtrees travel.
 func (s *step) divide(present []*worker, now time.Time) {
 	s.divided, s.present = true, len(present)
 	if s.opened.IsZero() {
@@ -146,7 +156,8 @@ func (s *step) releaseAll(worker uint32) {
 	}
 }
 
-// leave takes what a worker would have computed from it, so that others can be given it. What has arrived from it stays in the sum.
+// leave takes what a worker would have computed from it, so that others can be given it. What has
+// arrived from it stays in the sum.
 func (s *step) leave(worker uint32) {
 	for number := range s.shards {
 		shard := &s.shards[number]
@@ -162,7 +173,8 @@ func (s *step) leave(worker uint32) {
 	}
 }
 
-// received notes that the result of shards has arrived: its sender owns them now. Others that compute them may still send theirs.
+// received notes that the result of shards has arrived: its sender owns them now. Others that
+// compute them may still send theirs.
 func (s *step) received(worker uint32, node tree.Node, now time.Time) {
 	for _, h := range s.shards[node.First].holders {
 		if h.worker == worker && h.of > 0 {
@@ -191,8 +203,8 @@ func (s *step) checked(node tree.Node) {
 	}
 }
 
-// checkSummed refuses reports that take their loss for a sum where an earlier one of the step took it for a mean, or the other way round: no divisor
-// is right for both.
+// checkSummed refuses reports that take their loss for a sum where an earlier one of the step took
+// it for a mean, or the other way round: no divisor is right for both.
 func (s *step) checkSummed(reports []protocol.Report) error {
 	var first *protocol.Report
 	for _, c := range append(s.tree.Contributions(), &tree.Contribution{Reports: reports}) {
@@ -202,7 +214,8 @@ func (s *step) checkSummed(reports []protocol.Report) error {
 			case first == nil:
 				first = &c.Reports[i]
 			case report.Summed != first.Summed:
-				return fmt.Errorf("the loss of shard %d is %s, that of shard %d %s; all shards of a step must have the same kind of loss",
+				return fmt.Errorf(
+					"the loss of shard %d is %s, that of shard %d %s; all shards of a step must have the same kind of loss",
 					report.Shard, kindOfLoss(report), first.Shard, kindOfLoss(*first))
 			}
 		}

@@ -10,10 +10,11 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// wantHalted says that the run is over for everybody, and why.
+// wantHalted checks that the run has ended for everybody, and why.
 func (b *bench) wantHalted(why string, waiting ...Peer) {
 	b.t.Helper()
-	if record := b.lastRecord(); record.State != Stopped || !strings.Contains(record.Stopped, why) || record.Incidents == 0 || record.Finished == nil {
+	if record := b.lastRecord(); record.State != Stopped || !strings.Contains(record.Stopped, why) ||
+		record.Incidents == 0 || record.Finished == nil {
 		b.t.Fatalf("%+v", record)
 	}
 	for _, peer := range waiting {
@@ -36,11 +37,13 @@ func TestAScriptThatBreaksThePromiseEndsTheRun(t *testing.T) {
 	b.take(1)
 	b.submit(1, b.update(0, 0, 2, 1))
 	b.ask(1, 0)
-	b.handle(LeaveRequested{Peer: 2, Request: 7, Leave: protocol.Leave{Reason: "broken", Broken: "draws from numpy's global generator"}})
+	b.handle(LeaveRequested{Peer: 2, Request: 7,
+		Leave: protocol.Leave{Reason: "broken", Broken: "draws from numpy's global generator"}})
 	b.take(2)
 	b.wantHalted("draws from numpy's global generator", 1)
 	incident := recorded[*ledger.Incident](b)[0]
-	if incident.Kind != ledger.Script || incident.Worker != 2 || incident.Name != "w" || incident.Detail != "draws from numpy's global generator" {
+	if incident.Kind != ledger.Script || incident.Worker != 2 || incident.Name != "w" ||
+		incident.Detail != "draws from numpy's global generator" {
 		t.Fatalf("%+v", incident)
 	}
 	b.reopen()
@@ -49,7 +52,7 @@ func TestAScriptThatBreaksThePromiseEndsTheRun(t *testing.T) {
 	}
 }
 
-func TestWithoutStrictABrokenScriptIsAnIncidentAlone(t *testing.T) {
+func TestWithoutStrictABrokenScriptIsOnlyAnIncident(t *testing.T) {
 	b := newBench(t)
 	b.join(1)
 	b.join(2)
@@ -68,7 +71,8 @@ func TestWithoutStrictABrokenScriptIsAnIncidentAlone(t *testing.T) {
 	}
 }
 
-// disputing has two workers send different bits for shard 0, and gives the bench with the sum complete.
+// disputing has two workers send different bits for shard 0, and gives the bench with the sum
+// complete.
 func disputing(t *testing.T, strict bool) *bench {
 	b := newCheckedBench(t)
 	b.machine.config.Strict = strict
@@ -152,7 +156,7 @@ func TestThreeResultsEndTheRun(t *testing.T) {
 	}
 }
 
-func TestATieThatComesTwiceEndsTheRun(t *testing.T) {
+func TestASecondTieEndsTheRun(t *testing.T) {
 	b := newBench(t)
 	b.machine.config.Strict, b.machine.agreement.ties = true, 1
 	b.join(1)

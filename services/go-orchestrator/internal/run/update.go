@@ -10,7 +10,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
-// onUpdate adds the first result of shards to the open step, and compares any further one with the first.
+// onUpdate adds the first result of shards to the open step, and compares any further one with the
+// first.
 func (m *Machine) onUpdate(e UpdateReceived) {
 	const kind = protocol.KindGradientUpdate
 	gradients := e.Update.Gradients
@@ -30,7 +31,8 @@ func (m *Machine) onUpdate(e UpdateReceived) {
 	node := tree.Node{First: e.Update.FirstShard, Count: e.Update.ShardCount}
 	if verdict == protocol.Accepted {
 		m.step.received(w.id, node, m.now)
-		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports}, gradients)
+		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports},
+			gradients)
 	} else {
 		if gradients != nil {
 			gradients.Release()
@@ -42,7 +44,8 @@ func (m *Machine) onUpdate(e UpdateReceived) {
 		case protocol.Duplicate, protocol.Stale:
 			level = slog.LevelInfo // the usual end of a second lease
 		}
-		m.note(level, "gradient update was not accepted", "verdict", verdict.String(), "id", w.id, "worker", w.name, "step", e.Update.Step, "detail", detail)
+		m.note(level, "gradient update was not accepted", "verdict", verdict.String(), "id", w.id, "worker", w.name,
+			"step", e.Update.Step, "detail", detail)
 	}
 	w.answered = m.now
 	m.send(e.Peer, e.Request, protocol.Ack{Verdict: verdict, Detail: detail})
@@ -52,13 +55,15 @@ func (m *Machine) onUpdate(e UpdateReceived) {
 	}
 }
 
-// onNotFinite ends the run when a second worker computes NaN or Inf for the same shards: then it is not the fault of one machine, and any further
-// worker would fail like the two.
+// onNotFinite ends the run when a second worker computes NaN or Inf for the same shards: then it is
+// not the fault of one machine, and any further worker would fail like the two.
 func (m *Machine) onNotFinite(w *worker, node tree.Node, detail string) {
 	for number := node.First; number < min(node.First+node.Count, m.config.Settings.Shards); number++ {
 		s := &m.step.shards[number]
 		if s.notFinite != nobody && s.notFinite != w.id {
-			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same result before; lower the learning rate, clip the gradient, or look at these samples", detail, s.notFinite, m.roster.names[s.notFinite]))
+			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same result before; "+
+				"lower the learning rate, clip the gradient, or look at these samples", detail, s.notFinite,
+				m.roster.names[s.notFinite]))
 			return
 		}
 		s.notFinite = w.id
@@ -73,7 +78,9 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	switch {
 	case u.Step < m.step.number:
 		if earlier := m.retention.contradicted(u); earlier != nil {
-			return protocol.Conflict, fmt.Sprintf("step %d is closed; %s arrived with different bits from worker %d than now from worker %d (%s)", u.Step, earlier.Node, earlier.Worker, w.id, w.name)
+			return protocol.Conflict, fmt.Sprintf(
+				"step %d is closed; %s arrived with different bits from worker %d than now from worker %d (%s)",
+				u.Step, earlier.Node, earlier.Worker, w.id, w.name)
 		}
 		return protocol.Stale, fmt.Sprintf("step %d is closed; step %d is open", u.Step, m.step.number)
 	case m.end.draining:
@@ -81,11 +88,13 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	case m.end.stop != nil && u.Step == m.end.stop.Steps:
 		return protocol.Stale, fmt.Sprintf("the run ended after %d steps: %s", m.end.stop.Steps, m.end.stop.Reason)
 	case u.Step > m.step.number || u.Step >= m.totalSteps():
-		return protocol.TooEarly, fmt.Sprintf("step %d is not open; the run is at step %d of %d", u.Step, m.step.number, m.totalSteps())
+		return protocol.TooEarly, fmt.Sprintf("step %d is not open; the run is at step %d of %d", u.Step, m.step.number,
+			m.totalSteps())
 	case u.Refusal != "":
 		return refused("%s of step %d: %s", tree.Node{First: u.FirstShard, Count: u.ShardCount}, u.Step, u.Refusal)
 	case w.needsSnapshot || w.step != u.Step || !w.verified:
-		return refused("it reported parameters of step %d and sends gradients of step %d; it must ask for work first", w.step, u.Step)
+		return refused("it reported parameters of step %d and sends gradients of step %d; it must ask for work first", w.step,
+			u.Step)
 	}
 	node := tree.Node{First: u.FirstShard, Count: u.ShardCount}
 	if err := node.Check(m.config.Settings.Shards); err != nil {
@@ -105,9 +114,13 @@ func (m *Machine) judge(w *worker, u *protocol.Update) (protocol.Verdict, string
 	case tree.Same:
 		return protocol.Duplicate, fmt.Sprintf("%s already arrived from worker %d", node, earlier.Worker)
 	case tree.Differs:
-		return protocol.Conflict, fmt.Sprintf("%s already arrived with different bits from worker %d; those of worker %d (%s) are dropped", node, earlier.Worker, w.id, w.name)
+		return protocol.Conflict, fmt.Sprintf(
+			"%s already arrived with different bits from worker %d; those of worker %d (%s) are dropped",
+			node, earlier.Worker, w.id, w.name)
 	case tree.Overlaps:
-		return protocol.Stale, fmt.Sprintf("%s overlap %s, which arrived from worker %d; ask for work to learn what is missing", node, earlier.Node, earlier.Worker)
+		return protocol.Stale, fmt.Sprintf(
+			"%s overlap %s, which arrived from worker %d; ask for work to learn what is missing",
+			node, earlier.Node, earlier.Worker)
 	}
 	if err := m.step.checkSummed(u.Reports); err != nil {
 		return refused("%v", err)
@@ -131,7 +144,8 @@ func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report)
 	case !(report.Weight >= 0 && report.Weight <= maxWeight):
 		return fmt.Errorf("the weight of shard %d is %v; it must be a number from 0 to %.0e", shard, report.Weight, maxWeight)
 	case len(report.Stop) > int(tensor.MaxStopBytes):
-		return fmt.Errorf("the stop of shard %d has %d bytes; it may have %d", shard, len(report.Stop), int(tensor.MaxStopBytes))
+		return fmt.Errorf("the stop of shard %d has %d bytes; it may have %d", shard, len(report.Stop),
+			int(tensor.MaxStopBytes))
 	case samples == 0 && report.Weight != 0:
 		return fmt.Errorf("the weight of shard %d is %v, but the shard has no samples; it must be 0", shard, report.Weight)
 	}

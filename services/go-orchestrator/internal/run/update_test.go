@@ -10,7 +10,8 @@ import (
 
 // notFinite is an update with NaN in a tensor, as the reader of the wire makes it.
 func notFinite(step uint64, first, count uint32) protocol.Update {
-	return protocol.Update{Step: step, FirstShard: first, ShardCount: count, Refusal: "the gradient of tensor a has NaN at element 1", NotFinite: true}
+	return protocol.Update{Step: step, FirstShard: first, ShardCount: count,
+		Refusal: "the gradient of tensor a has NaN at element 1", NotFinite: true}
 }
 
 func TestANaNIsRefusedByTensorStepAndShards(t *testing.T) {
@@ -34,7 +35,8 @@ func TestANaNIsRefusedByTensorStepAndShards(t *testing.T) {
 	}
 }
 
-// What two workers find is not the fault of a machine: the run ends for all, rather than take down one worker after the other.
+// What two workers find is not the fault of a machine: the run ends for all, rather than take down
+// one worker after the other.
 func TestANaNOfTwoWorkersEndsTheRun(t *testing.T) {
 	b := newBench(t)
 	for peer := Peer(1); peer <= 3; peer++ {
@@ -54,13 +56,15 @@ func TestANaNOfTwoWorkersEndsTheRun(t *testing.T) {
 	}
 	b.submit(2, notFinite(0, 0, 2))
 	record := b.lastRecord()
-	for _, part := range []string{"training diverges", "shards 0-1 of step 0", "tensor a", "worker 1 (w) had the same result before"} {
+	for _, part := range []string{"training diverges", "shards 0-1 of step 0", "tensor a",
+		"worker 1 (w) had the same result before"} {
 		if record.State != Stopped || !strings.Contains(record.Stopped, part) {
 			t.Fatalf("%+v", record)
 		}
 	}
 	b.ask(3, 0)
-	if err := one[*protocol.Error](b, 3); err.Action != protocol.Stop || !strings.Contains(err.Detail, "training diverges") {
+	if err := one[*protocol.Error](b, 3); err.Action != protocol.Stop ||
+		!strings.Contains(err.Detail, "training diverges") {
 		t.Fatalf("%+v", err)
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// closeFirstWith closes step 0 with these reports by a change of those that the bench sends, and gives what workers, ledger and metrics get.
+// closeFirstWith closes step 0 with these reports by a change of those that the bench sends, and
+// gives what workers, ledger and metrics get.
 func (b *bench) closeFirstWith(change func(*protocol.Update)) (*protocol.Aggregate, *ledger.Step, MetricsLine) {
 	b.t.Helper()
 	b.join(1)
@@ -71,7 +72,8 @@ func TestAnEmptyShardHasNoWeight(t *testing.T) {
 		u.Reports[i].Samples, u.Reports[i].Weight = samples, float64(samples)
 	}
 	u.Reports[1].Weight = 1
-	if ack := b.submit(1, u); ack.Verdict != protocol.Refused || !strings.Contains(ack.Detail, "the weight of shard 1 is 1, but the shard has no samples") {
+	if ack := b.submit(1, u); ack.Verdict != protocol.Refused ||
+		!strings.Contains(ack.Detail, "the weight of shard 1 is 1, but the shard has no samples") {
 		t.Fatalf("%+v", ack)
 	}
 	u = b.update(0, 0, 4, 1)
@@ -79,11 +81,12 @@ func TestAnEmptyShardHasNoWeight(t *testing.T) {
 		u.Reports[i].Samples, u.Reports[i].Weight, u.Reports[i].Summed = samples, float64(samples), samples == 0
 	}
 	if ack := b.submit(1, u); ack.Verdict != protocol.Accepted {
-		t.Fatalf("what an empty shard says of its loss must not matter: %+v", ack)
+		t.Fatalf("what an empty shard reports as its loss must not matter: %+v", ack)
 	}
 }
 
-// Two results with the same gradients and different weights are a dispute as any other: the third worker settles it.
+// Two results with the same gradients and different weights are a dispute as any other: the third
+// worker settles it.
 func TestADisputeOverAWeightIsSettled(t *testing.T) {
 	for _, test := range []struct {
 		third  float64 // weight that the third worker sends; the first sends 2, the second 3
@@ -108,10 +111,12 @@ func TestADisputeOverAWeightIsSettled(t *testing.T) {
 		}
 		b.submitWeight(3, test.third)
 		incidents := b.incidents()
-		if len(incidents) != 2 || incidents[0].Kind != ledger.Conflict || incidents[0].Worker != 2 || incidents[0].Other != 1 {
+		if len(incidents) != 2 || incidents[0].Kind != ledger.Conflict || incidents[0].Worker != 2 ||
+			incidents[0].Other != 1 {
 			t.Fatalf("%+v", incidents)
 		}
-		if last := incidents[1]; last.Kind != test.kind || last.Worker != test.worker || last.Other != 0 || !strings.Contains(last.Detail, test.detail) {
+		if last := incidents[1]; last.Kind != test.kind || last.Worker != test.worker || last.Other != 0 ||
+			!strings.Contains(last.Detail, test.detail) {
 			t.Fatalf("a third weight of %v: %+v", test.third, last)
 		}
 	}
@@ -133,11 +138,14 @@ func (b *bench) incidents() []*ledger.Incident {
 	return incidents
 }
 
-func TestARunOfTheFirstFormatGoesOnAsItBegan(t *testing.T) {
-	first := []ledger.Record{&ledger.Settings{Format: 1, RunID: "test", Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1}, &ledger.Start{}}
+func TestARunOfTheFirstFormatContinuesAsItBegan(t *testing.T) {
+	first := []ledger.Record{&ledger.Settings{Format: 1, RunID: "test", Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1},
+		&ledger.Start{}}
 	open := func(minShardSamples uint32, byDefault, dropLast bool) (*Machine, error) {
-		settings := protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1, MinShardSamples: minShardSamples, DropLast: dropLast}
-		m, _, err := Open(Config{RunID: "test", Settings: settings, DefaultCut: byDefault, MemoryBytes: 1 << 20, StragglerK: 5}, time.Unix(1000, 0), Past{Records: first})
+		settings := protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1, MinShardSamples: minShardSamples,
+			DropLast: dropLast}
+		m, _, err := Open(Config{RunID: "test", Settings: settings, DefaultCut: byDefault, MemoryBytes: 1 << 20,
+			StragglerK: 5}, time.Unix(1000, 0), Past{Records: first})
 		return m, err
 	}
 	for _, byDefault := range []bool{true, false} {
@@ -150,10 +158,12 @@ func TestARunOfTheFirstFormatGoesOnAsItBegan(t *testing.T) {
 			t.Errorf("by default %v: %v", byDefault, err)
 		}
 	}
-	if _, err := open(2, false, false); err == nil || !strings.Contains(err.Error(), "--min-shard-samples 0, but 2 was requested") {
+	if _, err := open(2, false, false); err == nil ||
+		!strings.Contains(err.Error(), "--min-shard-samples 0, but 2 was requested") {
 		t.Errorf("another cut that was asked for: %v", err)
 	}
-	if _, err := open(2, true, true); err == nil || !strings.Contains(err.Error(), "--drop-last false, but true was requested") {
+	if _, err := open(2, true, true); err == nil ||
+		!strings.Contains(err.Error(), "--drop-last false, but true was requested") {
 		t.Errorf("another length of an epoch: %v", err)
 	}
 	first[0].(*ledger.Settings).Format = 2
@@ -166,7 +176,7 @@ func TestARunOfTheFirstFormatGoesOnAsItBegan(t *testing.T) {
 	}
 }
 
-func TestALineOfMetricsComesBackWithTheLossOfItsFormat(t *testing.T) {
+func TestALineOfMetricsIsRestoredWithTheLossOfItsFormat(t *testing.T) {
 	divisor := ledger.Float(16)
 	for _, test := range []struct {
 		divisor *ledger.Float
@@ -174,11 +184,14 @@ func TestALineOfMetricsComesBackWithTheLossOfItsFormat(t *testing.T) {
 	}{{nil, 0.5}, {&divisor, 0.25}} {
 		records := []ledger.Record{
 			&ledger.Settings{Format: 1, RunID: "test", Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1}, &ledger.Start{},
-			&ledger.Model{Dataset: ledger.Dataset{TrainSamples: 20}, Parameters: []ledger.Spec{{Name: "a", DType: "float32", Shape: []uint64{2}}}},
-			&ledger.Step{Step: 0, Samples: 8, LossSum: 4, Divisor: test.divisor}, &ledger.Step{Step: 1, Samples: 8, LossSum: 4, Divisor: test.divisor},
+			&ledger.Model{Dataset: ledger.Dataset{TrainSamples: 20},
+				Parameters: []ledger.Spec{{Name: "a", DType: "float32", Shape: []uint64{2}}}},
+			&ledger.Step{Step: 0, Samples: 8, LossSum: 4, Divisor: test.divisor}, &ledger.Step{Step: 1, Samples: 8, LossSum: 4,
+				Divisor: test.divisor},
 		}
 		settings := protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1}
-		_, effects, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, StragglerK: 5}, time.Unix(1000, 0), Past{Records: records})
+		_, effects, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, StragglerK: 5},
+			time.Unix(1000, 0), Past{Records: records})
 		if err != nil {
 			t.Fatal(err)
 		}

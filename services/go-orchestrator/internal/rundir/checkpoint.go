@@ -23,7 +23,7 @@ const checkpoints = "checkpoints"
 // Bytes of a checkpoint that are held in one piece of memory.
 const blockBytes = 4 << 20
 
-// note is the file beside a checkpoint, for people and for `pangea export`.
+// note is the JSON file next to a checkpoint, for people and for `pangea export`.
 type note struct {
 	Format     int           `json:"format"`
 	RunID      string        `json:"run_id"`
@@ -35,35 +35,40 @@ type note struct {
 	Bytes      uint64        `json:"bytes"`
 }
 
-// SaveCheckpoint writes a worker's state: whole under its name, or not at all. It may be called beside the other methods.
+// SaveCheckpoint writes a worker's state: complete under its name, or not at all. It may be called
+// concurrently with the other methods.
 func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochStep uint32) (ledger.Checkpoint, error) {
 	name := filepath.Join(checkpoints, fmt.Sprintf("step-%010d", s.Step))
-	c := ledger.Checkpoint{Step: s.Step, File: name + ".safetensors", Bytes: s.TotalBytes, SHA256: s.Hash, ParamsHash: s.ParametersHash}
+	c := ledger.Checkpoint{Step: s.Step, File: name + ".safetensors", Bytes: s.TotalBytes, SHA256: s.Hash,
+		ParamsHash: s.ParametersHash}
 	if err := os.MkdirAll(filepath.Join(d.path, checkpoints), 0o755); err != nil {
 		return c, err
 	}
-	text, err := json.MarshalIndent(note{1, runID, s.Step, epoch, epochStep, s.ParametersHash, s.Hash, s.TotalBytes}, "", "  ")
+	text, err := json.MarshalIndent(note{1, runID, s.Step, epoch, epochStep, s.ParametersHash, s.Hash, s.TotalBytes}, "",
+		"  ")
 	if err != nil {
 		return c, err
 	}
 	if err := WriteFile(filepath.Join(d.path, name+".json"), append(text, '\n')); err != nil {
 		return c, err
 	}
-	err = replace(filepath.Join(d.path, c.File), func() { d.hit(failpoint.CheckpointBeforeRename) }, func(file *os.File) error {
-		for _, block := range s.Blocks {
-			if _, err := file.Write(block); err != nil {
-				return err
+	err = replace(filepath.Join(d.path, c.File), func() { d.hit(failpoint.CheckpointBeforeRename) },
+		func(file *os.File) error {
+			for _, block := range s.Blocks {
+				if _, err := file.Write(block); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	})
+			return nil
+		})
 	if err == nil {
 		d.hit(failpoint.CheckpointAfterRename)
 	}
 	return c, err
 }
 
-// LoadCheckpoint reads one back. Its bytes count against memory until the snapshot is released. A file that is not the one that was written is refused.
+// LoadCheckpoint reads a checkpoint back. Its bytes count against memory until the snapshot is
+// released. A file that differs from what was written is refused.
 func (d *Dir) LoadCheckpoint(c ledger.Checkpoint, memory *budget.Budget) (*protocol.Snapshot, error) {
 	file, err := os.Open(filepath.Join(d.path, c.File))
 	if err != nil {
@@ -78,7 +83,8 @@ func (d *Dir) LoadCheckpoint(c ledger.Checkpoint, memory *budget.Budget) (*proto
 		memory.Give(int64(c.Bytes))
 		return nil, fmt.Errorf("%s: %w", c.File, err)
 	}
-	return protocol.NewSnapshot(c.Step, c.ParamsHash, blocks, c.Bytes, c.SHA256, func() { memory.Give(int64(c.Bytes)) }), nil
+	return protocol.NewSnapshot(c.Step, c.ParamsHash, blocks, c.Bytes, c.SHA256, func() { memory.Give(int64(c.Bytes)) }),
+		nil
 }
 
 func readBlocks(file io.Reader, c ledger.Checkpoint) ([][]byte, error) {
@@ -97,12 +103,13 @@ func readBlocks(file io.Reader, c ledger.Checkpoint) ([][]byte, error) {
 		return nil, fmt.Errorf("it is damaged: it has more than %d bytes", c.Bytes)
 	}
 	if got := protocol.Hash(sum.Sum(nil)); got != c.SHA256 {
-		return nil, fmt.Errorf("it is damaged: its bytes have hash %s, not %s as the ledger says", got.Short(), c.SHA256.Short())
+		return nil, fmt.Errorf("it is damaged: its bytes have hash %s, not %s as the ledger says", got.Short(),
+			c.SHA256.Short())
 	}
 	return blocks, nil
 }
 
-// RemoveCheckpoint deletes one, and the file beside it.
+// RemoveCheckpoint deletes a checkpoint, and the note next to it.
 func (d *Dir) RemoveCheckpoint(c ledger.Checkpoint) error {
 	file := filepath.Join(d.path, c.File)
 	for _, path := range []string{file, strings.TrimSuffix(file, ".safetensors") + ".json"} {

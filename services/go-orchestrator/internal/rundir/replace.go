@@ -6,7 +6,8 @@ import (
 	"path/filepath"
 )
 
-// WriteFile replaces a file at once: whoever reads it, even after a crash, sees the old bytes or the new ones.
+// WriteFile replaces a file atomically: whoever reads it, even after a crash, sees the old bytes or
+// the new ones.
 func WriteFile(path string, data []byte) error {
 	return replace(path, func() {}, func(file *os.File) error {
 		_, err := file.Write(data)
@@ -14,7 +15,8 @@ func WriteFile(path string, data []byte) error {
 	})
 }
 
-// replace writes a file under another name, syncs it, and renames it; ready is called between.
+// replace writes a file under a temporary name, syncs it, and renames it; ready is called before
+// the rename.
 func replace(path string, ready func(), write func(file *os.File) error) error {
 	folder := filepath.Dir(path)
 	temporary, err := os.CreateTemp(folder, filepath.Base(path)+".*.tmp")

@@ -1,4 +1,5 @@
-// Package rundir keeps the files of a run: the ledger, run.json, always whole, metrics.jsonl, which only grows, and the checkpoints.
+// Package rundir keeps the files of a run: the ledger, run.json, which is always complete,
+// metrics.jsonl, which only grows, and the checkpoints.
 package rundir
 
 import (
@@ -24,7 +25,8 @@ type Dir struct {
 	metrics *os.File
 }
 
-// Open makes the directory where it is missing, and reads what an earlier process has left in it.
+// Open creates the directory if it does not exist, and reads what an earlier process has left in
+// it. hit is called at the failpoints of its files.
 func Open(path string, hit failpoint.Hit) (dir *Dir, past run.Past, err error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, past, fmt.Errorf("cannot create the run directory: %w; choose another --run-dir", err)
@@ -59,7 +61,8 @@ func (d *Dir) mustBeNew() error {
 	for _, name := range []string{"run.json", "metrics.jsonl", checkpoints} {
 		info, err := os.Stat(filepath.Join(d.path, name))
 		if err == nil && (info.IsDir() || info.Size() > 0) {
-			return fmt.Errorf("%s holds a run already (%s is there), but its ledger is empty or missing; put the ledger back, or choose another --run-dir", d.path, name)
+			return fmt.Errorf("%s holds a run already (%s is there), but its ledger is empty or missing; "+
+				"put the ledger back, or choose another --run-dir", d.path, name)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot read the run directory: %w", err)
@@ -68,7 +71,8 @@ func (d *Dir) mustBeNew() error {
 	return nil
 }
 
-// openMetrics counts the whole lines for the steps from 0 on, and cuts off what follows them: it is written again from the ledger.
+// openMetrics counts the complete lines for the steps from 0 on, and truncates what follows them:
+// it is written again from the ledger.
 func (d *Dir) openMetrics() (lines uint64, err error) {
 	path := filepath.Join(d.path, "metrics.jsonl")
 	content, err := os.ReadFile(path)
@@ -98,7 +102,7 @@ func (d *Dir) openMetrics() (lines uint64, err error) {
 // Commit appends to the ledger; when it returns without an error, the records are on the disk.
 func (d *Dir) Commit(records []ledger.Record) error { return d.ledger.Append(records...) }
 
-// LedgerBytes that are committed.
+// LedgerBytes is the size of the ledger that is committed.
 func (d *Dir) LedgerBytes() int64 { return d.ledger.Bytes() }
 
 // Append adds a line to metrics.jsonl with one write, so that a reader never sees half of one.

@@ -31,13 +31,14 @@ func started(t *testing.T, path string) *Dir {
 	if len(past.Records) != 0 || past.Lines != 0 {
 		t.Fatal("a new directory has a past")
 	}
-	if err := errors.Join(d.Commit([]ledger.Record{&ledger.Settings{RunID: "r"}}), d.Append(run.MetricsLine{Step: 0}), d.Append(run.MetricsLine{Step: 1})); err != nil {
+	if err := errors.Join(d.Commit([]ledger.Record{&ledger.Settings{RunID: "r"}}), d.Append(run.MetricsLine{Step: 0}),
+		d.Append(run.MetricsLine{Step: 1})); err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func TestWhatWasWrittenIsFoundAgain(t *testing.T) {
+func TestWrittenFilesAreFoundAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "deep", "run")
 	d := started(t, path)
 	if err := errors.Join(d.Write(run.Record{RunID: "one"}), d.Write(run.Record{RunID: "r"}), d.Close()); err != nil {
@@ -57,7 +58,7 @@ func TestWhatWasWrittenIsFoundAgain(t *testing.T) {
 	}
 }
 
-func TestATornLineOfMetricsIsCutOff(t *testing.T) {
+func TestATornLineOfMetricsIsTruncated(t *testing.T) {
 	path := t.TempDir()
 	if err := started(t, path).Close(); err != nil {
 		t.Fatal(err)
@@ -101,12 +102,13 @@ func TestARunWithoutItsLedgerIsRefused(t *testing.T) {
 	if err := os.Remove(filepath.Join(path, ledger.Name)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(path, failpoint.Never); err == nil || !strings.Contains(err.Error(), "its ledger is empty or missing") {
+	if _, _, err := Open(path, failpoint.Never); err == nil ||
+		!strings.Contains(err.Error(), "its ledger is empty or missing") {
 		t.Fatal(err)
 	}
 }
 
-func TestAPathThatIsNoDirectoryIsRefused(t *testing.T) {
+func TestAPathThatIsNotADirectoryIsRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -122,7 +124,8 @@ func TestACheckpointIsReadBackOrRefused(t *testing.T) {
 	defer d.Close()
 	content := bytes.Repeat([]byte("0123456789"), 1_000_000)
 	freed := false
-	s := protocol.NewSnapshot(7, protocol.Hash{1}, [][]byte{content[:5_000_000], content[5_000_000:]}, uint64(len(content)), sha256.Sum256(content), func() { freed = true })
+	s := protocol.NewSnapshot(7, protocol.Hash{1}, [][]byte{content[:5_000_000], content[5_000_000:]},
+		uint64(len(content)), sha256.Sum256(content), func() { freed = true })
 	c, err := d.SaveCheckpoint("r", s, 0, 7)
 	s.Release()
 	if err != nil || !freed {
@@ -130,18 +133,21 @@ func TestACheckpointIsReadBackOrRefused(t *testing.T) {
 	}
 	memory := budget.New("test", 1<<30)
 	loaded, err := d.LoadCheckpoint(c, memory)
-	if err != nil || !bytes.Equal(bytes.Join(loaded.Blocks, nil), content) || loaded.Step != 7 || loaded.Hash != s.Hash || memory.Used() != int64(len(content)) {
+	if err != nil || !bytes.Equal(bytes.Join(loaded.Blocks, nil), content) || loaded.Step != 7 || loaded.Hash != s.Hash ||
+		memory.Used() != int64(len(content)) {
 		t.Fatal(err)
 	}
 	loaded.Release()
 	file := filepath.Join(path, c.File)
 	for name, bad := range map[string][]byte{
-		"flipped": append(append([]byte{}, content[:len(content)-1]...), 'x'), "cut": content[:len(content)-1], "longer": append(append([]byte{}, content...), 'x'), "empty": nil,
+		"flipped": append(append([]byte{}, content[:len(content)-1]...), 'x'), "cut": content[:len(content)-1],
+		"longer": append(append([]byte{}, content...), 'x'), "empty": nil,
 	} {
 		if err := os.WriteFile(file, bad, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.LoadCheckpoint(c, memory); err == nil || !strings.Contains(err.Error(), c.File) || !strings.Contains(err.Error(), "damaged") {
+		if _, err := d.LoadCheckpoint(c, memory); err == nil || !strings.Contains(err.Error(), c.File) ||
+			!strings.Contains(err.Error(), "damaged") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -9,14 +9,14 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 )
 
-// Longest that a scrape waits for the loop.
+// scrapePatience is how long a scrape waits for the loop.
 const scrapePatience = 2 * time.Second
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(prometheus.BuildFQName("pangea", "orchestrator", name), help, labels, nil)
 }
 
-// What a scrape tells of the run's status.
+// What a scrape reports of the run's status.
 var (
 	stateMetric        = describe("state", "1 for the state that the run is in, 0 for the others.", "state")
 	stepMetric         = describe("step", "The open step.")
@@ -27,14 +27,16 @@ var (
 	secondLeasesMetric = describe("second_leases_total", "Shards leased to a second worker because the first was late.")
 )
 
-// Describe is that of prometheus.Collector.
+// Describe implements prometheus.Collector.
 func (s *Server) Describe(to chan<- *prometheus.Desc) {
-	for _, metric := range []*prometheus.Desc{stateMetric, stepMetric, totalStepsMetric, lossMetric, leasedMetric, silentMetric, secondLeasesMetric} {
+	for _, metric := range []*prometheus.Desc{stateMetric, stepMetric, totalStepsMetric, lossMetric, leasedMetric,
+		silentMetric, secondLeasesMetric} {
 		to <- metric
 	}
 }
 
-// Collect is that of prometheus.Collector. A server that has ended has no status, and gives nothing.
+// Collect implements prometheus.Collector. A server that has ended has no status, and gives
+// nothing.
 func (s *Server) Collect(to chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapePatience)
 	defer cancel()

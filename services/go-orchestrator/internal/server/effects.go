@@ -37,7 +37,8 @@ func (s *Server) learnLayout() {
 	}
 }
 
-// carryOut does what the machine wants, in its order. When something cannot be committed, nothing that follows may happen.
+// carryOut does what the machine wants, in its order. When something cannot be committed, nothing
+// that follows may happen.
 func (s *Server) carryOut(effects []run.Effect) {
 	aggregate := false
 	for _, effect := range effects {
@@ -122,12 +123,14 @@ func (s *Server) loadCheckpoint(c ledger.Checkpoint) {
 
 func (s *Server) write(record run.Record) { s.check("run.json", s.config.Files.Write(record)) }
 
-// check ends the run when a file cannot be written: what the workers would compute could not be recorded.
+// check ends the run when a file cannot be written: what the workers would compute could not be
+// recorded.
 func (s *Server) check(file string, err error) {
 	if err == nil {
 		return
 	}
-	err = fmt.Errorf("cannot write %s: %w; %s, then start the orchestrator again with the same --run-dir: nothing that was committed is lost", file, err, remedy(err))
+	err = fmt.Errorf("cannot write %s: %w; %s, then start the orchestrator again with the same --run-dir: "+
+		"nothing that was committed is lost", file, err, remedy(err))
 	s.config.Log.Error("the run stops", "reason", err.Error())
 	if s.failure == nil {
 		s.failure = err

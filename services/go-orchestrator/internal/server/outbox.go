@@ -11,17 +11,17 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
 
-// Most replies that may wait for a peer to read them; one that lets more pile up is cut off.
+// maxUnread replies may wait for a peer to read them; one that lets more pile up is disconnected.
 const maxUnread = 64
 
-// How long a peer may take to read one frame.
+// sendTimeout is how long a peer may take to read one frame.
 const sendTimeout = 30 * time.Second
 
 // outgoing is a reply on its way.
 type outgoing struct {
 	frames  frames
 	request uint64
-	release func() // gives up what the frames share; called once, sent or not
+	release func() // releases what the frames share; called once, whether they were sent or not
 }
 
 // frames of a message: one, or those of a wire.Bulk.
@@ -35,7 +35,8 @@ type oneFrame wire.Frame
 func (oneFrame) Frames() int                     { return 1 }
 func (f oneFrame) Frame(int) (wire.Frame, error) { return wire.Frame(f), nil }
 
-// outbox is the queue of replies to one peer. Putting never waits, so that a slow peer holds up nobody else.
+// outbox is the queue of replies to one peer. Putting never waits, so that a slow peer holds up
+// nobody else.
 type outbox struct {
 	mutex    sync.Mutex
 	queue    []outgoing
@@ -48,7 +49,8 @@ func newOutbox() *outbox {
 	return &outbox{wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// put queues a reply; false means that it was dropped, because the peer does not read or the connection ends.
+// put queues a reply; false means that it was dropped, because the peer does not read or the
+// connection is ending.
 func (o *outbox) put(reply outgoing) bool {
 	o.mutex.Lock()
 	taken := !o.finished && len(o.queue) < maxUnread
@@ -98,7 +100,8 @@ func (o *outbox) next() (outgoing, bool) {
 	}
 }
 
-// write sends what is queued until finish. After an error it closes the connection, so that the reading side learns of it, and drops the rest.
+// write sends what is queued until finish. After an error it closes the connection, so that the
+// reading side learns of it, and drops the rest.
 func (o *outbox) write(connection *net.TCPConn, clock clock.Clock, sent prometheus.Counter) {
 	defer close(o.done)
 	var failed error

@@ -26,7 +26,7 @@ type peer struct {
 // close ends both directions at once. An error means that it is closed already.
 func (p *peer) close() { _ = p.connection.Close() }
 
-// put queues a reply. A peer that reads none of its replies is cut off.
+// put queues a reply. A peer that does not read its replies is disconnected.
 func (p *peer) put(reply outgoing) {
 	if !p.out.put(reply) {
 		p.close()
@@ -47,20 +47,23 @@ func (p *peer) reply(request uint64, reply protocol.Reply) {
 	p.put(outgoing{oneFrame(frame), request, func() {}})
 }
 
-// closeGracefully sends what is queued and closes. It reads on for a moment: a connection that is closed over unread bytes loses its last reply.
+// closeGracefully sends what is queued and closes. It reads on for a moment: a connection that is
+// closed over unread bytes loses its last reply.
 func (p *peer) closeGracefully() {
 	p.out.finish()
 	<-p.out.done
-	if p.connection.CloseWrite() == nil && p.connection.SetReadDeadline(p.server.config.Clock.Now().Add(drainTimeout)) == nil {
+	if p.connection.CloseWrite() == nil && p.connection.SetReadDeadline(
+		p.server.config.Clock.Now().Add(drainTimeout)) == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(p.connection, 64<<20))
 	}
 	p.close()
 }
 
-// read handles what comes until the connection ends.
+// read handles messages until the connection ends.
 func (p *peer) read() {
-	source := &progress{connection: p.connection, clock: p.server.config.Clock, received: p.server.config.Metrics.BytesReceived,
-		heard: func() { p.server.post(run.PeerSeen{Peer: p.id}) }}
+	source := &progress{connection: p.connection, clock: p.server.config.Clock,
+		received: p.server.config.Metrics.BytesReceived,
+		seen:     func() { p.server.post(run.PeerSeen{Peer: p.id}) }}
 	buffered := bufio.NewReaderSize(source, 4096)
 	reader := wire.NewReader(buffered, p.server.limits, p.server.config.Memory)
 	reason := ""
@@ -74,11 +77,12 @@ func (p *peer) read() {
 		if err != nil {
 			p.refuse(message, protocol.Errorf(protocol.FixRequest, "%v", err))
 		} else if err := p.handle(message); err != nil {
-			p.server.config.Log.Warn("a connection is no longer usable", "peer", p.connection.RemoteAddr().String(), "error", err.Error())
+			p.server.config.Log.Warn("a connection is no longer usable", "peer", p.connection.RemoteAddr().String(),
+				"error", err.Error())
 			p.refuse(message, asRefusal(err))
 			reason = err.Error()
 		}
-		// A frame may come at any time, but once it has begun it has to go on.
+		// A frame may begin at any time, but then the rest of it must follow.
 		source.idle = buffered.Buffered() == 0
 	}
 	reader.Close()
@@ -87,7 +91,7 @@ func (p *peer) read() {
 	p.closeGracefully()
 }
 
-// ended says why no more frames can be read, and tells the peer if it is its fault.
+// ended says why no more frames can be read, and tells the peer if that is its fault.
 func (p *peer) ended(err error) string {
 	var malformed *wire.FrameError
 	switch {
@@ -104,11 +108,12 @@ func (p *peer) ended(err error) string {
 	return err.Error()
 }
 
-// asRefusal tells a peer of an error after which its connection is closed.
+// asRefusal is what a peer is told of an error after which its connection is closed.
 func asRefusal(err error) *protocol.Error {
 	var exhausted *budget.ExhaustedError
 	if errors.As(err, &exhausted) {
-		refusal := protocol.Errorf(protocol.RetryLater, "the orchestrator is short of memory (%v); connect again, or raise --max-memory-bytes", err)
+		refusal := protocol.Errorf(protocol.RetryLater,
+			"the orchestrator is short of memory (%v); connect again, or raise --max-memory-bytes", err)
 		refusal.RetryAfter = 1
 		return refusal
 	}

@@ -9,11 +9,11 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 )
 
-// Longest pause inside a frame, and before the first one.
+// progressTimeout is the longest pause inside a frame, and before the first one.
 const progressTimeout = 30 * time.Second
 
-// The machine learns no more often that a peer is alive.
-const hearingInterval = 90 * time.Millisecond
+// seenInterval is the shortest time between two reports to the machine that a peer is alive.
+const seenInterval = 90 * time.Millisecond
 
 // progress reads from a connection under a time limit, except while it is idle between two frames.
 type progress struct {
@@ -21,7 +21,7 @@ type progress struct {
 	clock      clock.Clock
 	received   prometheus.Counter
 	idle       bool
-	heard      func() // called when something came, not more often than each interval
+	seen       func() // called when bytes arrived, at most once in each seenInterval
 	last       time.Time
 }
 
@@ -36,9 +36,9 @@ func (r *progress) Read(to []byte) (int, error) {
 	n, err := r.connection.Read(to)
 	r.idle = false
 	r.received.Add(float64(n))
-	if now := r.clock.Now(); n > 0 && now.Sub(r.last) >= hearingInterval {
+	if now := r.clock.Now(); n > 0 && now.Sub(r.last) >= seenInterval {
 		r.last = now
-		r.heard()
+		r.seen()
 	}
 	return n, err
 }

@@ -8,7 +8,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
 
-// assembly is a message in several frames that is not whole yet. At most one of both is set.
+// assembly is a message in several frames that is not complete yet. At most one of the two is set.
 type assembly struct {
 	update   *wire.UpdateAssembly
 	snapshot *wire.SnapshotAssembly
@@ -24,7 +24,7 @@ func (a *assembly) discard() {
 	*a = assembly{}
 }
 
-// open says which message's frames have to follow; unspecified if none.
+// open says of which message the next frames must be; unspecified if of any.
 func (a *assembly) open() (protocol.Kind, uint64) {
 	switch {
 	case a.update != nil:
@@ -35,13 +35,15 @@ func (a *assembly) open() (protocol.Kind, uint64) {
 	return protocol.KindUnspecified, 0
 }
 
-// handle turns a message into an event. A wrong request is refused and the connection goes on; an error means that it cannot.
+// handle turns a message into an event. A wrong request is refused and the connection stays usable;
+// after an error it is not.
 func (p *peer) handle(m wire.Message) error {
 	if m.Kind == protocol.KindHeartbeat {
-		return nil // that something came was noticed when it did
+		return nil // its arrival was noted when its bytes were read
 	}
 	if kind, request := p.assembly.open(); kind != protocol.KindUnspecified && (m.Kind != kind || m.RequestID != request) {
-		return fmt.Errorf("the frames of a %s (request %d) are mixed with a %s (request %d)", kind, request, m.Kind, m.RequestID)
+		return fmt.Errorf("the frames of a %s (request %d) are mixed with a %s (request %d)", kind, request, m.Kind,
+			m.RequestID)
 	}
 	var err error
 	switch m.Kind {
@@ -65,7 +67,8 @@ func (p *peer) handle(m wire.Message) error {
 			p.server.post(run.LeaveRequested{Peer: p.id, Request: m.RequestID, Leave: leave})
 		}
 	default:
-		err = fmt.Errorf("unsupported: an orchestrator does not accept %s; workers send joinRequest, workRequest, gradientUpdate, snapshot, heartbeat and leave", m.Kind)
+		err = fmt.Errorf("unsupported: an orchestrator does not accept %s; "+
+			"workers send joinRequest, workRequest, gradientUpdate, snapshot, heartbeat and leave", m.Kind)
 	}
 	if err != nil {
 		p.refuse(m, protocol.Errorf(protocol.FixRequest, "%s: %v", m.Kind, err))

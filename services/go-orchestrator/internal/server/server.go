@@ -1,5 +1,6 @@
-// Package server is the shell around the state machine of package run: it owns the sockets, the files and the clock. Each connection
-// has two goroutines, one that reads and one that writes; a single loop hands events to the machine and carries out its effects.
+// Package server is the shell around the state machine of package run: it owns the sockets, the
+// files and the clock. Each connection has two goroutines, one that reads and one that writes; a
+// single loop hands events to the machine and carries out its effects.
 package server
 
 import (
@@ -24,7 +25,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
 
-// Files is where a run is written down.
+// Files is where a run is recorded.
 type Files interface {
 	Append(run.MetricsLine) error
 	Write(run.Record) error
@@ -79,26 +80,29 @@ type Server struct {
 	departed      int                   // they were told, and closed their connections
 }
 
-// How long a stopping server waits for workers to close their connections, and then for what is still to be sent.
+// How long a stopping server waits for workers to close their connections, and then for what is
+// still to be sent.
 const (
 	drainTimeout = time.Second
 	flushTimeout = 2 * time.Second
 )
 
-// How long a stopping server waits for a last checkpoint: workers may finish the shard that they compute, and if one does not send its state,
-// another is asked. Whoever started the process has to wait at least this long before killing it.
+// How long a stopping server waits for a last checkpoint: workers may finish the shard that they
+// compute, and if one does not send its state, another is asked. Whoever started the process has to
+// wait at least this long before killing it.
 const lastCheckpointTimeout = 15 * time.Second
 
-// How often the machine is told the time.
+// tickInterval is how often the machine is told the time.
 const tickInterval = 50 * time.Millisecond
 
-// How long a finished run is kept open without workers: one that lost its connection just then comes back to learn of the end.
+// How long a finished run is kept open without workers: one that lost its connection just then
+// comes back to learn of the end.
 const lingerTimeout = 3 * time.Second
 
 // How long to wait before accepting again after an error.
 const acceptPause = 100 * time.Millisecond
 
-// New makes a server that has not begun. It goes on with the past of a run, or refuses to.
+// New makes a server that has not started yet. It continues the past of a run, or refuses to.
 func New(config Config, past run.Past) (*Server, error) {
 	if config.Hit == nil {
 		config.Hit = failpoint.Never
@@ -125,8 +129,8 @@ func New(config Config, past run.Past) (*Server, error) {
 	return s, s.failure
 }
 
-// Run serves until ctx ends or, with ExitWhenFinished, the run does. It closes the listener. The error is that of files that could not be
-// written, or of the listener.
+// Run serves until ctx ends or, with ExitWhenFinished, the run does. It closes the listener. The
+// error is that of files that could not be written, or of the listener.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	defer close(s.done)
 	accepting := make(chan error, 1)
@@ -238,7 +242,8 @@ func (s *Server) accept(listener net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("the listener was closed: %w", err)
 		case err != nil:
-			// Out of descriptors, most likely: those that are there go on, and the next worker may have more luck.
+			// Most likely the process is out of descriptors: existing connections keep working, and the next
+			// worker may be accepted.
 			s.config.Log.Warn("cannot accept a connection", "error", err.Error())
 			select {
 			case <-s.done:
@@ -262,7 +267,8 @@ func (s *Server) welcome(connection *net.TCPConn) {
 	s.mutex.Unlock()
 	go p.out.write(connection, s.config.Clock, s.config.Metrics.BytesSent)
 	if full {
-		refusal := protocol.Errorf(protocol.RetryLater, "the orchestrator already has %d connections, the limit set by --max-connections", s.config.MaxConnections)
+		refusal := protocol.Errorf(protocol.RetryLater,
+			"the orchestrator already has %d connections, the limit set by --max-connections", s.config.MaxConnections)
 		refusal.RetryAfter = 5
 		p.reply(0, refusal)
 		go p.closeGracefully()
@@ -299,7 +305,7 @@ func (s *Server) post(event run.Event) {
 	}
 }
 
-// Checkpoint takes one as soon as a worker can give its state; the run goes on.
+// Checkpoint takes a checkpoint as soon as a worker can send its state; the run continues.
 func (s *Server) Checkpoint(reason string) { s.post(run.CheckpointRequested{Reason: reason}) }
 
 // Ready says why no worker can join.

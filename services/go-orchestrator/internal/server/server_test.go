@@ -108,7 +108,8 @@ func startFrom(t *testing.T, connections int, time clock.Clock, past run.Past) *
 	s := &started{files: &files{}, address: listener.Addr().String(), ended: make(chan error, 1)}
 	metrics := telemetry.NewMetrics(memory)
 	made, err := server.New(server.Config{
-		Run:              run.Config{RunID: "test", Settings: protocol.Settings{Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2}, MemoryBytes: 64 << 20, KeepBytes: 16 << 20, StragglerK: 5},
+		Run: run.Config{RunID: "test", Settings: protocol.Settings{Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2},
+			MemoryBytes: 64 << 20, KeepBytes: 16 << 20, StragglerK: 5},
 		MaxConnections:   connections,
 		ExitWhenFinished: true, Memory: memory, Files: s.files, Clock: time,
 		Log: slog.New(slog.DiscardHandler), Metrics: metrics,
@@ -139,7 +140,8 @@ func (s *started) wait(t *testing.T) error {
 func TestAFinishedRunIsKeptOpenForAWorkerThatLostItsConnection(t *testing.T) {
 	past := run.Past{Records: []ledger.Record{
 		&ledger.Settings{Format: ledger.Format, RunID: "test", Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2},
-		&ledger.Model{Dataset: ledger.Dataset{TrainSamples: 64}, Parameters: []ledger.Spec{{Name: "weight", DType: "float32", Shape: []uint64{2}}}},
+		&ledger.Model{Dataset: ledger.Dataset{TrainSamples: 64},
+			Parameters: []ledger.Spec{{Name: "weight", DType: "float32", Shape: []uint64{2}}}},
 		&ledger.Stop{Steps: 0, Reason: "dry run"},
 		&ledger.Finished{Steps: 0},
 	}}
@@ -178,14 +180,16 @@ func connect(t *testing.T, address string) *worker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &worker{connection, wire.NewReader(connection, wire.DefaultLimits(16<<20), budget.New("worker", 64<<20)), layout, 0}
+	return &worker{connection, wire.NewReader(connection, wire.DefaultLimits(16<<20), budget.New("worker", 64<<20)),
+		layout, 0}
 }
 
 func testJoin() protocol.Join {
 	return protocol.Join{
 		Version: tensor.ProtocolVersion, WorkerName: "w", Software: "test",
-		Parameters: []protocol.Spec{{Name: "weight", DType: protocol.Float32, Shape: []uint64{40, 25}}, {Name: "bias", DType: protocol.Float32, Shape: []uint64{7}}},
-		Dataset:    protocol.Dataset{Name: "d", TrainSamples: 40},
+		Parameters: []protocol.Spec{{Name: "weight", DType: protocol.Float32, Shape: []uint64{40, 25}},
+			{Name: "bias", DType: protocol.Float32, Shape: []uint64{7}}},
+		Dataset: protocol.Dataset{Name: "d", TrainSamples: 40},
 	}
 }
 
@@ -236,7 +240,8 @@ func gradient(step uint64, node tree.Node, elements int) []float32 {
 	return values
 }
 
-// train plays a worker to the end of the run, whose parameters are nothing but the number of steps. It gives the hashes of the aggregates.
+// train plays a worker to the end of the run, whose parameters are nothing but the number of steps.
+// It gives the hashes of the aggregates.
 func (w *worker) train() (hashes []protocol.Hash, err error) {
 	if reply, err := w.ask(wiretest.Join(testJoin())); err != nil {
 		return nil, err
@@ -256,7 +261,8 @@ func (w *worker) train() (hashes []protocol.Hash, err error) {
 			for _, node := range tree.Cover(r.Shards) {
 				update := wiretest.Update{Step: step, FirstShard: node.First, Gradients: gradient(step, node, w.layout.Elements())}
 				for shard := node.First; shard < node.First+node.Count; shard++ {
-					update.Reports = append(update.Reports, protocol.Report{Shard: shard, Samples: samples(r.EpochStep), Weight: float64(samples(r.EpochStep)), LossSum: 0.1 * float64(shard+1)})
+					update.Reports = append(update.Reports, protocol.Report{Shard: shard, Samples: samples(r.EpochStep),
+						Weight: float64(samples(r.EpochStep)), LossSum: 0.1 * float64(shard+1)})
 				}
 				if reply, err := w.ask(update.Frames(w.layout, 300, 2)...); err != nil {
 					return nil, err
@@ -318,7 +324,8 @@ func TestAnyNumberOfWorkersGetsTheSameAggregates(t *testing.T) {
 			if err := s.wait(t); err != nil {
 				t.Fatal(err)
 			}
-			if page := s.page(); strings.Contains(page, "pangea_orchestrator_step ") || !strings.Contains(page, "pangea_orchestrator_step_seconds_count 6\n") {
+			if page := s.page(); strings.Contains(page, "pangea_orchestrator_step ") ||
+				!strings.Contains(page, "pangea_orchestrator_step_seconds_count 6\n") {
 				t.Fatalf("a run of 6 steps that is over has no open one, but:\n%s", page)
 			}
 			if len(s.files.lines) != 6 || s.files.last().State != run.Finished {
@@ -335,7 +342,7 @@ func (s *started) page() string {
 	return answer.Body.String()
 }
 
-func TestMetricsTellTheStateOfTheRun(t *testing.T) {
+func TestMetricsShowTheStateOfTheRun(t *testing.T) {
 	s := start(t, 100)
 	want := func(lines ...string) {
 		t.Helper()
@@ -346,7 +353,8 @@ func TestMetricsTellTheStateOfTheRun(t *testing.T) {
 			}
 		}
 	}
-	want(`state{state="waiting"} 1`, `state{state="running"} 0`, "total_steps 0", "leased_shards 0", "silent_workers 0", `incidents_total{kind="quarantine"} 0`, "memory_limit_bytes 6.7108864e+07")
+	want(`state{state="waiting"} 1`, `state{state="running"} 0`, "total_steps 0", "leased_shards 0", "silent_workers 0",
+		`incidents_total{kind="quarantine"} 0`, "memory_limit_bytes 6.7108864e+07")
 	w := connect(t, s.address)
 	if _, err := w.ask(wiretest.Join(testJoin())); err != nil {
 		t.Fatal(err)
@@ -356,10 +364,11 @@ func TestMetricsTellTheStateOfTheRun(t *testing.T) {
 	} else if _, is := reply.(protocol.Lease); !is {
 		t.Fatalf("%T: %v", reply, reply)
 	}
-	want(`state{state="waiting"} 0`, `state{state="running"} 1`, "step 0", "total_steps 6", "leased_shards 8", "workers 1", "second_leases_total 0")
+	want(`state{state="waiting"} 0`, `state{state="running"} 1`, "step 0", "total_steps 6", "leased_shards 8", "workers 1",
+		"second_leases_total 0")
 }
 
-func TestWrongRequestsAreRefusedAndTheConnectionGoesOn(t *testing.T) {
+func TestWrongRequestsAreRefusedAndTheConnectionStaysUsable(t *testing.T) {
 	s := start(t, 100)
 	w := connect(t, s.address)
 	for _, test := range []struct {
@@ -373,7 +382,8 @@ func TestWrongRequestsAreRefusedAndTheConnectionGoesOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if refusal, is := reply.(*protocol.Error); !is || refusal.Action != protocol.FixRequest || !strings.Contains(refusal.Detail, test.detail) {
+		if refusal, is := reply.(*protocol.Error); !is || refusal.Action != protocol.FixRequest ||
+			!strings.Contains(refusal.Detail, test.detail) {
 			t.Fatalf("%T: %v", reply, reply)
 		}
 	}
@@ -393,7 +403,7 @@ func frameOf(t *testing.T, reply protocol.Reply) wire.Frame {
 	return frame
 }
 
-func TestBytesThatAreNoFrameEndTheirConnectionAlone(t *testing.T) {
+func TestBytesThatAreNotAFrameEndOnlyTheirConnection(t *testing.T) {
 	s := start(t, 100)
 	good, bad := connect(t, s.address), connect(t, s.address)
 	if _, err := bad.connection.Write(bytes.Repeat([]byte{0xff}, 64)); err != nil {
@@ -411,7 +421,7 @@ func TestBytesThatAreNoFrameEndTheirConnectionAlone(t *testing.T) {
 	}
 }
 
-func TestAConnectionTooManyIsToldToComeLater(t *testing.T) {
+func TestAConnectionBeyondTheLimitIsToldToRetryLater(t *testing.T) {
 	s := start(t, 1)
 	first := connect(t, s.address)
 	if _, err := first.ask(wiretest.Join(testJoin())); err != nil {
@@ -470,7 +480,7 @@ func TestACheckpointIsTakenOnRequest(t *testing.T) {
 	if err := w.send(wiretest.Snapshot(0, protocol.Hash{}, []byte("state"), 4)...); err != nil {
 		t.Fatal(err)
 	}
-	// It cannot be written in these tests, and the run goes on.
+	// It cannot be written in these tests, and the run continues.
 	if reply, err := w.ask(work); err != nil {
 		t.Fatal(reply, err)
 	}
@@ -489,7 +499,8 @@ func TestAFileThatCannotBeWrittenStopsTheRun(t *testing.T) {
 	if _, err := connect(t, s.address).train(); err == nil {
 		t.Fatal("the run went on")
 	}
-	want := "cannot write metrics.jsonl: write metrics.jsonl: no space left on device; free some space on the disk, then start the orchestrator again"
+	want := "cannot write metrics.jsonl: write metrics.jsonl: no space left on device; " +
+		"free some space on the disk, then start the orchestrator again"
 	if err := s.wait(t); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Fatal(err)
 	}

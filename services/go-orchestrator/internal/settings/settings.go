@@ -14,7 +14,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// Settings of the process.
+// Settings are those of the process.
 type Settings struct {
 	Listen, HTTP     string // host:port; port 0 takes a free one
 	RunDir, RunID    string
@@ -23,7 +23,7 @@ type Settings struct {
 	PortFile         string // "" writes none
 	LogFormat        string // json or text
 	ExitWhenFinished bool
-	MaxMemoryBytes   int64 // of gradients, snapshots and frames that arrive
+	MaxMemoryBytes   int64 // for gradients, snapshots and arriving frames
 	MaxConnections   int
 	CheckpointSteps  uint64        // 0 for none
 	CheckpointEvery  time.Duration // 0 for none
@@ -34,8 +34,8 @@ type Settings struct {
 	TakeChanges      bool
 }
 
-// Parse reads the arguments after the program's name. The error says what to change; flag.ErrHelp means that help, or the release, was printed to
-// output, as the arguments ask.
+// Parse reads the arguments after the program's name. The error says what to change; flag.ErrHelp
+// means that help, or the release, was printed to output, as the arguments ask.
 func Parse(arguments []string, output io.Writer, release string) (Settings, error) {
 	var s Settings
 	var shards, batchSize, epochs, minShardSamples uint
@@ -45,31 +45,41 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	flags.SetOutput(io.Discard) // errors are printed by the caller, once
 	flags.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "address for workers")
 	flags.StringVar(&s.HTTP, "http", "127.0.0.1:8081", "address of /healthz, /readyz, /metrics and /status")
-	flags.StringVar(&s.RunDir, "run-dir", "", "folder for the ledger, run.json, metrics.jsonl and checkpoints; a run that is in it goes on (required)")
+	flags.StringVar(&s.RunDir, "run-dir", "", "directory for the ledger, run.json, metrics.jsonl and checkpoints; "+
+		"a run that is already in it continues (required)")
 	flags.StringVar(&s.RunID, "run-id", "", "name of the run (default: the name of the run directory)")
 	flags.Uint64Var(&s.Run.Seed, "seed", 0, "seed of sample order, initial parameters and all randomness")
 	flags.UintVar(&shards, "shards", 8, "micro-batches of a step, a power of two")
 	flags.UintVar(&batchSize, "batch-size", 64, "samples of a step, over all shards")
 	flags.UintVar(&epochs, "epochs", 10, "passes over the data")
-	flags.UintVar(&minShardSamples, "min-shard-samples", 2, "shards of a small step are merged until each has at least so many samples; 0 merges none")
-	flags.BoolVar(&s.Run.DropLast, "drop-last", false, "leave out the samples at the end of an epoch that do not fill a step")
-	flags.StringVar(&s.PortFile, "port-file", "", "file that gets the addresses as JSON once the service is ready")
+	flags.UintVar(&minShardSamples, "min-shard-samples", 2,
+		"shards of a small step are merged until each has at least this many samples; 0 merges none")
+	flags.BoolVar(&s.Run.DropLast, "drop-last", false,
+		"leave out the samples at the end of an epoch that do not fill a step")
+	flags.StringVar(&s.PortFile, "port-file", "", "file to write the addresses to, as JSON, once the service is ready")
 	flags.StringVar(&s.LogFormat, "log-format", "json", "json or text")
-	flags.BoolVar(&s.ExitWhenFinished, "exit-when-finished", false, "exit once the run is finished and all workers have left")
-	flags.Int64Var(&s.MaxMemoryBytes, "max-memory-bytes", 4<<30, "memory that gradients, snapshots and arriving frames may take")
-	flags.IntVar(&s.MaxConnections, "max-connections", 1024, "most workers at a time")
+	flags.BoolVar(&s.ExitWhenFinished, "exit-when-finished", false,
+		"exit once the run is finished and all workers have left")
+	flags.Int64Var(&s.MaxMemoryBytes, "max-memory-bytes", 4<<30,
+		"memory limit for gradients, snapshots and arriving frames")
+	flags.IntVar(&s.MaxConnections, "max-connections", 1024, "maximum number of connections")
 	flags.Uint64Var(&s.CheckpointSteps, "checkpoint-steps", 0, "steps between two checkpoints; 0 for none")
 	flags.Float64Var(&checkpointSeconds, "checkpoint-seconds", 30, "seconds between two checkpoints; 0 for none")
-	flags.IntVar(&s.KeepCheckpoints, "keep-checkpoints", 3, "newest checkpoints that are kept")
-	flags.Float64Var(&s.VerifyFraction, "verify-fraction", 0, "share of the shards that two workers compute and whose bits are compared, 0 to 1")
-	flags.Float64Var(&s.StragglerK, "straggler-k", 5, "a shard is late, and leased a second time, after median + k * MAD of the others")
-	flags.BoolVar(&s.Strict, "strict", true, "end the run where the same bits cannot be promised any more")
-	flags.BoolVar(&s.TakeChanges, "take-changes", false, "go on with another training (optimizer, rates) than the run had, and after a script has ended it early")
+	flags.IntVar(&s.KeepCheckpoints, "keep-checkpoints", 3, "number of newest checkpoints to keep")
+	flags.Float64Var(&s.VerifyFraction, "verify-fraction", 0,
+		"share of the shards that two workers compute and whose bits are compared, 0 to 1")
+	flags.Float64Var(&s.StragglerK, "straggler-k", 5,
+		"a shard is late, and leased a second time, after median + k * MAD of the others")
+	flags.BoolVar(&s.Strict, "strict", true, "end the run when the same bits can no longer be promised")
+	flags.BoolVar(&s.TakeChanges, "take-changes", false,
+		"accept a training (optimizer, rates) that differs from the run's, and continue after a script has ended it early")
 	flags.BoolVar(&version, "version", false, "print the release and exit")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(output, "go-orchestrator coordinates one training run: it leases shards to workers and adds up their gradients.")
-			fmt.Fprintln(output, "go-orchestrator health [ADDRESS] checks that the orchestrator whose --http is ADDRESS (default 127.0.0.1:8081) is alive.")
+			fmt.Fprintln(output,
+				"go-orchestrator coordinates one training run: it leases shards to workers and adds up their gradients.")
+			fmt.Fprintln(output, "go-orchestrator health [ADDRESS] checks that the orchestrator whose --http is ADDRESS "+
+				"(default 127.0.0.1:8081) is alive.")
 			flags.SetOutput(output)
 			flags.PrintDefaults()
 		}
@@ -84,7 +94,7 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	}
 	switch {
 	case s.RunDir == "":
-		return s, errors.New("--run-dir is missing; name a folder for the files of the run")
+		return s, errors.New("--run-dir is missing; name a directory for the files of the run")
 	case shards < 1 || shards > uint(tensor.MaxShards) || bits.OnesCount(shards) != 1:
 		return s, fmt.Errorf("--shards is %d; it must be a power of two from 1 to %d", shards, uint(tensor.MaxShards))
 	case batchSize < 1 || batchSize > uint(tensor.MaxBatchSize):
@@ -108,7 +118,8 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	case s.MaxConnections < 1:
 		return s, fmt.Errorf("--max-connections is %d; it must be at least 1", s.MaxConnections)
 	}
-	s.Run.Shards, s.Run.BatchSize, s.Run.Epochs, s.Run.MinShardSamples = uint32(shards), uint32(batchSize), uint32(epochs), uint32(minShardSamples)
+	s.Run.Shards, s.Run.BatchSize, s.Run.Epochs, s.Run.MinShardSamples = uint32(shards), uint32(batchSize), uint32(epochs),
+		uint32(minShardSamples)
 	s.DefaultCut = true
 	flags.Visit(func(given *flag.Flag) { s.DefaultCut = s.DefaultCut && given.Name != "min-shard-samples" })
 	s.CheckpointEvery = time.Duration(checkpointSeconds * float64(time.Second))

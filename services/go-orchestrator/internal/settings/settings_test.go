@@ -12,13 +12,15 @@ func TestDefaultsComeFromTheRunDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.RunID != "first" || s.Run.Seed != 7 || s.Run.Shards != 8 || s.Listen != "127.0.0.1:8080" || s.Run.MinShardSamples != 2 || s.Run.DropLast || !s.Strict || s.TakeChanges {
+	if s.RunID != "first" || s.Run.Seed != 7 || s.Run.Shards != 8 || s.Listen != "127.0.0.1:8080" ||
+		s.Run.MinShardSamples != 2 || s.Run.DropLast || !s.Strict || s.TakeChanges {
 		t.Fatalf("%+v", s)
 	}
 }
 
-func TestADefaultCutIsKnownFromOneThatIsAskedFor(t *testing.T) {
-	for arguments, byDefault := range map[string]bool{"": true, "--min-shard-samples 2": false, "--min-shard-samples 0 --drop-last": false, "--drop-last": true} {
+func TestADefaultCutIsDistinguishedFromARequestedOne(t *testing.T) {
+	for arguments, byDefault := range map[string]bool{"": true, "--min-shard-samples 2": false,
+		"--min-shard-samples 0 --drop-last": false, "--drop-last": true} {
 		s, err := Parse(append([]string{"--run-dir", "r"}, strings.Fields(arguments)...), nil, "")
 		if err != nil || s.DefaultCut != byDefault || s.Run.DropLast != strings.Contains(arguments, "drop-last") {
 			t.Errorf("%q: %+v, %v", arguments, s, err)
@@ -59,7 +61,8 @@ func TestHelpListsTheFlags(t *testing.T) {
 
 func TestVersionPrintsTheRelease(t *testing.T) {
 	var text strings.Builder
-	if _, err := Parse([]string{"--version"}, &text, "1.2.3"); !errors.Is(err, flag.ErrHelp) || text.String() != "go-orchestrator 1.2.3\n" {
+	if _, err := Parse([]string{"--version"}, &text, "1.2.3"); !errors.Is(err, flag.ErrHelp) ||
+		text.String() != "go-orchestrator 1.2.3\n" {
 		t.Fatalf("%q, %v", text.String(), err)
 	}
 }

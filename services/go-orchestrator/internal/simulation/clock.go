@@ -1,5 +1,6 @@
-// Package simulation drives the orchestrator's real state machine and its real ledger through random histories: workers, network, disk and
-// clock are simulated, every choice comes from one seed, so that a failing history can be played again.
+// Package simulation drives the orchestrator's real state machine and its real ledger through
+// random histories: workers, network, disk and clock are simulated, every choice comes from one
+// seed, so that a failing history can be played again.
 package simulation
 
 import (
@@ -8,7 +9,8 @@ import (
 	"time"
 )
 
-// clock runs what is due, in the order of time, and of asking where times are equal.
+// clock runs what is due in the order of time, and in the order of scheduling where times are
+// equal.
 type clock struct {
 	now   time.Time
 	asked int
@@ -47,7 +49,7 @@ func (c *clock) at(when time.Time, do func()) {
 
 func (c *clock) after(pause time.Duration, do func()) { c.at(c.now.Add(pause), do) }
 
-// run until done says so, or limit is reached, or nothing is left to do.
+// run until done, or until the limit is reached or nothing is left to do.
 func (c *clock) run(limit time.Duration, done func() bool) {
 	end := c.now.Add(limit)
 	for len(c.queue) > 0 && !done() {

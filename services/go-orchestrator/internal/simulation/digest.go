@@ -9,10 +9,12 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// Digests stand for the histories of a block of seeds: two builds with equal digests played equal histories.
+// Digests stand for the histories of a block of seeds: two builds with equal digests played equal
+// histories.
 type Digests struct {
-	Bytes     protocol.Hash // of everything that the histories hold
-	Decisions protocol.Hash // of everything but the sentences in incidents, and what depends on their length
+	Bytes protocol.Hash // of everything that the histories hold
+	// Of everything but the sentences in incidents, and what depends on their length.
+	Decisions protocol.Hash
 }
 
 // DigestOf plays the histories of the seeds [first, first + count).
@@ -34,8 +36,8 @@ func DigestOf(first, count uint64) (Digests, error) {
 	return Digests{protocol.Hash(all.Sum(nil)), protocol.Hash(decisions.Sum(nil))}, nil
 }
 
-// withoutWording gives the history as it would be with any other sentences in its incidents: without these, and without the ledger's positions
-// and chain hashes, which depend on them.
+// withoutWording gives the history as it would be with any other sentences in its incidents:
+// without these, and without the ledger's positions and chain hashes, which depend on them.
 func (h History) withoutWording() (History, error) {
 	var ledger bytes.Buffer
 	for _, line := range bytes.Split([]byte(h.Ledger), []byte("\n")) {

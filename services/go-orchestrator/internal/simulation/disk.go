@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// What a full disk and a failing one say.
+// The errors of a full disk and of a failing one.
 var (
 	errFull = errors.New("no space left on device")
 	errSync = errors.New("input/output error")
@@ -17,8 +17,9 @@ var (
 
 const sector = 512
 
-// disk holds the ledger's file as a kernel does: a process writes to memory, which outlives it; only a sync brings it to the disk, where a loss
-// of power finds it again. A sync that fails forgets what was to be written: the next one succeeds without it.
+// disk holds the ledger's file as a kernel does: a process writes to memory, which outlives it;
+// only a sync makes it durable, so that a loss of power leaves it. A sync that fails forgets what
+// was to be written: the next one succeeds without it.
 type disk struct {
 	dice    *rand.Rand
 	durable []byte
@@ -26,7 +27,7 @@ type disk struct {
 	dirty   map[int]bool // sectors that are to be written at the next sync
 	full    bool         // nothing can be written
 	failing bool         // syncs fail
-	lying   bool         // sabotage: syncs say that they succeed, and do nothing
+	lying   bool         // sabotage: syncs report success, and do nothing
 }
 
 func (d *disk) ReadAt(to []byte, at int64) (int, error) {
@@ -83,7 +84,7 @@ func (d *disk) Sync() error {
 	return nil
 }
 
-// flush brings the first bytes of a sector to the disk.
+// flush makes the first bytes of a sector durable.
 func (d *disk) flush(i, size int) {
 	from, to := i*sector, min(i*sector+size, len(d.current))
 	if from < to {
@@ -92,7 +93,8 @@ func (d *disk) flush(i, size int) {
 	}
 }
 
-// flushSome brings some of what is to be written to the disk, or a part of it, in any order, and forgets the rest.
+// flushSome makes some of what is to be written durable, or a part of it, in any order, and forgets
+// the rest.
 func (d *disk) flushSome() {
 	for _, i := range slices.Sorted(maps.Keys(d.dirty)) {
 		switch d.dice.IntN(4) {
@@ -108,7 +110,7 @@ func (d *disk) flushSome() {
 	}
 }
 
-// losePower leaves what the disk has.
+// losePower leaves what is durable.
 func (d *disk) losePower() {
 	d.flushSome()
 	d.current = slices.Clone(d.durable)

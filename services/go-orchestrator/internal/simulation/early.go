@@ -4,18 +4,20 @@ import "pangea.example/pangea/services/go-orchestrator/internal/protocol"
 
 // Scripts that end a run before its last step.
 
-// enough is why.
+// enough is the reason that they give.
 const enough = "the loss no longer falls"
 
 // early says when a script ends the run.
 type early struct {
-	steps  uint64 // after so many steps the run ends: known beforehand where a shard asks for it, else from when it has ended
-	shards bool   // the shards of the last of these steps ask for it
-	leaves bool   // a worker asks for it, at any time
+	// The run ends after this step: known beforehand where a shard asks for it, otherwise once it has
+	// ended.
+	steps  uint64
+	shards bool // the shards of the last of these steps ask for it
+	leaves bool // a worker asks for it, at any time
 	ended  bool
 }
 
-// endEarly chooses for a tenth of the seeds.
+// endEarly makes the choice for a tenth of the seeds.
 func (w *world) endEarly(seed uint64) early {
 	e := early{steps: w.schedule.TotalSteps}
 	switch {
@@ -29,7 +31,7 @@ func (w *world) endEarly(seed uint64) early {
 	return e
 }
 
-// leaveLoop has the script of a worker leave its loop.
+// leaveLoop lets the script of a worker leave its loop.
 func (w *world) leaveLoop() {
 	for _, worker := range w.workers {
 		if !worker.dead && !worker.done {
@@ -41,7 +43,7 @@ func (w *world) leaveLoop() {
 	w.clock.after(w.clock.between(0, faultySeconds/10), w.leaveLoop)
 }
 
-// asksForEnd gives the reason with which a shard asks for the end of the run.
+// asksForEnd gives the reason for which a shard asks for the end of the run, or "".
 func (e early) asksForEnd(step, samples uint64) string {
 	if e.shards && step+1 == e.steps && samples > 0 {
 		return enough
@@ -49,7 +51,7 @@ func (e early) asksForEnd(step, samples uint64) string {
 	return ""
 }
 
-// checkEnd says whether the run ended where it had to, and with the reason.
+// checkEnd checks that the run ended where it had to, and for the right reason.
 func (w *world) checkEnd(r protocol.Finished) {
 	e, total := &w.early, w.schedule.TotalSteps
 	if e.leaves && !e.ended {
@@ -62,6 +64,6 @@ func (w *world) checkEnd(r protocol.Finished) {
 		w.fault("run ended early")
 	}
 	if r.Steps != e.steps || r.Stopped != reason {
-		w.violate("the run ended after %d of %d steps, because %q; it has to end after %d", r.Steps, total, r.Stopped, e.steps)
+		w.violate("the run ended after %d of %d steps, because %q; it must end after %d", r.Steps, total, r.Stopped, e.steps)
 	}
 }

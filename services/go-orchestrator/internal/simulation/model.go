@@ -9,7 +9,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// What the simulated workers train: a made-up model whose gradients depend on step, shard and parameters. The checker has its own copy of these rules.
+// What the simulated workers train: a made-up model whose gradients depend on step, shard and
+// parameters. The checker has its own copy of these rules.
 
 func initial(elements int) []float32 {
 	p := make([]float32, elements)
@@ -19,7 +20,7 @@ func initial(elements int) []float32 {
 	return p
 }
 
-// weighting says what a shard's loss is a mean over, if it is one.
+// weighting says what a shard's loss is a mean over, if it is a mean.
 type weighting string
 
 const (
@@ -35,7 +36,8 @@ func (w weighting) weight(step uint64, shard uint32, samples uint64) float64 {
 	return float64(samples)
 }
 
-// gradient sum of a shard. Each float32() keeps the compiler from fusing two operations into one of higher precision.
+// gradient sum of a shard. Each float32() keeps the compiler from fusing two operations into one of
+// higher precision.
 func gradient(seed, step uint64, shard uint32, weight float64, p []float32) []float32 {
 	g := make([]float32, len(p))
 	if weight == 0 {

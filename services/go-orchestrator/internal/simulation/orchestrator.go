@@ -24,13 +24,13 @@ type orchestrator struct {
 	pool    *vector.Pool
 	peers   map[run.Peer]*connection
 	dead    bool
-	ending  time.Time // when it does not wait any longer for a last checkpoint; zero unless it was asked to stop
+	ending  time.Time // until when it waits for a last checkpoint; zero unless it was asked to stop
 }
 
-// died is thrown where the process is killed in the middle of something.
+// died is the panic of a process that is killed in the middle of something.
 type died struct{}
 
-// start a process on what the disk holds.
+// startOrchestrator starts a process on what the disk holds.
 func (w *world) startOrchestrator() {
 	o := &orchestrator{world: w, peers: map[run.Peer]*connection{}, pool: vector.NewPool(budget.New("simulation", 1<<30))}
 	w.orchestrator = nil
@@ -46,7 +46,8 @@ func (w *world) startOrchestrator() {
 		return
 	}
 	o.ledger = opened
-	past := run.Past{Records: records, Lines: uint64(len(w.metrics)), Checkpoints: func(c ledger.Checkpoint) bool { return w.checkpoints[c.File] != nil }}
+	past := run.Past{Records: records, Lines: uint64(len(w.metrics)),
+		Checkpoints: func(c ledger.Checkpoint) bool { return w.checkpoints[c.File] != nil }}
 	machine, effects, err := run.Open(w.config(), w.clock.now, past)
 	if err != nil {
 		w.violate("the run cannot be opened after a crash: %v", err)
@@ -58,14 +59,14 @@ func (w *world) startOrchestrator() {
 	o.tick()
 }
 
-// hit kills the process at one of the ledger's points now and then.
+// hit kills the process at one of the ledger's failpoints now and then.
 func (o *orchestrator) hit(failpoint.Point) {
 	if o.world.faulty() && o.world.clock.chance(o.world.crashes) {
 		panic(died{})
 	}
 }
 
-// survive turns the death of the process into that of this orchestrator alone.
+// survive confines the death of the process to this orchestrator.
 func (o *orchestrator) survive() {
 	if reason := recover(); reason != nil {
 		if _, is := reason.(died); !is {
@@ -75,7 +76,8 @@ func (o *orchestrator) survive() {
 	}
 }
 
-// die as kill -9 has it, or a loss of power of the whole machine, after which what was not synced may be gone.
+// die as by kill -9, or by a power loss of the whole machine, after which what was not synced may
+// be lost.
 func (o *orchestrator) die() {
 	if o.dead {
 		return
@@ -93,7 +95,7 @@ func (o *orchestrator) die() {
 	o.end()
 }
 
-// end breaks the connections, and has someone start another process after a while.
+// end breaks the connections, and starts another process after a while.
 func (o *orchestrator) end() {
 	w := o.world
 	o.dead = true
@@ -123,7 +125,7 @@ func (o *orchestrator) tick() {
 	o.world.clock.after(50*time.Millisecond, o.tick)
 }
 
-// stop it as SIGTERM does: it waits for a last checkpoint, but not for ever.
+// stop it as by SIGTERM: it waits for a last checkpoint, but not without end.
 func (o *orchestrator) stop() {
 	if o.ending.IsZero() {
 		o.ending = o.world.clock.now.Add(15 * time.Second)
@@ -153,7 +155,7 @@ func (o *orchestrator) carryOut(effects []run.Effect) {
 		case run.Commit:
 			if err := o.ledger.Append(e.Records...); err != nil {
 				w.fault("ledger not written")
-				panic(died{}) // the shell stops the process; what it had not said is never said
+				panic(died{}) // the shell stops the process; what was not sent by then is never sent
 			}
 			w.acknowledged = o.ledger.Bytes()
 			w.history.Acknowledged = append(w.history.Acknowledged, Acknowledgement{w.acknowledged, w.disk.head(w.acknowledged)})
@@ -168,7 +170,7 @@ func (o *orchestrator) carryOut(effects []run.Effect) {
 		case run.Note:
 			w.note("%s %v", e.Message, e.Args)
 			if e.Level >= slog.LevelError && !w.expected(e.Message) {
-				w.violate("an error was logged for which there is no reason: %s %v", e.Message, e.Args)
+				w.violate("an error was logged without a reason: %s %v", e.Message, e.Args)
 			}
 		}
 	}
@@ -176,7 +178,8 @@ func (o *orchestrator) carryOut(effects []run.Effect) {
 
 func (o *orchestrator) save(e run.WriteCheckpoint) {
 	w, s := o.world, e.Snapshot
-	c := ledger.Checkpoint{Step: s.Step, File: fmt.Sprintf("checkpoints/%d", s.Step), Bytes: s.TotalBytes, SHA256: s.Hash, ParamsHash: s.ParametersHash}
+	c := ledger.Checkpoint{Step: s.Step, File: fmt.Sprintf("checkpoints/%d", s.Step), Bytes: s.TotalBytes, SHA256: s.Hash,
+		ParamsHash: s.ParametersHash}
 	content := append([]byte{}, s.Blocks[0]...)
 	s.Release()
 	pause := w.clock.between(time.Millisecond, 150*time.Millisecond)
@@ -208,7 +211,8 @@ func (o *orchestrator) load(c ledger.Checkpoint) {
 		o.handle(run.CheckpointLoaded{Checkpoint: c, Err: fmt.Errorf("%s is damaged", c.File)})
 		return
 	}
-	o.handle(run.CheckpointLoaded{Checkpoint: c, Snapshot: protocol.NewSnapshot(c.Step, c.ParamsHash, [][]byte{content}, c.Bytes, c.SHA256, func() {})})
+	o.handle(run.CheckpointLoaded{Checkpoint: c, Snapshot: protocol.NewSnapshot(c.Step, c.ParamsHash, [][]byte{content},
+		c.Bytes, c.SHA256, func() {})})
 }
 
 // gradients of an aggregate, as they would arrive at a worker.
@@ -226,5 +230,6 @@ func (w *world) delivered(a *protocol.Aggregate, sum []float32) {
 		return
 	}
 	w.seen[key] = struct{}{}
-	w.history.Deliveries = append(w.history.Deliveries, Delivery{a.Step, hex.EncodeToString(encode(sum)), a.Hash().String(), w.acknowledged, a.Divisor})
+	w.history.Deliveries = append(w.history.Deliveries, Delivery{a.Step, hex.EncodeToString(encode(sum)),
+		a.Hash().String(), w.acknowledged, a.Divisor})
 }

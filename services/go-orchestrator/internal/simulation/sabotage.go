@@ -8,14 +8,16 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 )
 
-// Sabotage is a promise that is broken on purpose: a checker that does not notice is no checker.
+// Sabotage is a promise that is broken on purpose, to show that the checker notices.
 type Sabotage string
 
 // What can be sabotaged.
 const (
-	LateCommit          Sabotage = "late-commit"          // workers are answered before the ledger is written
-	NoSync              Sabotage = "no-sync"              // the ledger's file is never synced
-	FlippedGradient     Sabotage = "flipped-gradient"     // the lowest bit of an element changes on the way to the sum
+	// Workers are answered before the ledger is written.
+	LateCommit Sabotage = "late-commit"
+	NoSync     Sabotage = "no-sync" // the ledger's file is never synced
+	// The lowest bit of an element changes on the way to the sum.
+	FlippedGradient     Sabotage = "flipped-gradient"
 	UncheckedCheckpoint Sabotage = "unchecked-checkpoint" // a damaged checkpoint is loaded
 )
 
@@ -30,7 +32,7 @@ func Sabotages() string {
 	return strings.Join(names, ", ")
 }
 
-// Check refuses a name that is none; the empty one is no sabotage.
+// Check refuses an unknown name; the empty one means no sabotage.
 func (s Sabotage) Check() error {
 	if s != "" && !slices.Contains(sabotages, s) {
 		return fmt.Errorf("there is no sabotage %q; there are %s", s, Sabotages())

@@ -5,15 +5,16 @@ import (
 	"time"
 )
 
-// Histories that are about one thing, in which nothing else goes wrong.
+// Histories about one scenario, in which nothing else goes wrong.
 
-// Longest that a run may take in which workers hang, from when the last of them does.
+// hangLimit is how long a run may take in which workers hang, from when the last of them does.
 const hangLimit = 150 * time.Second
 
-// for ever, as far as a history goes.
+// forEver is longer than any history.
 const forEver = 1000 * time.Hour
 
-// hangAllBut lets all workers that begin the run hang, one after the other, but for so many; one more comes when they do.
+// hangAllBut lets all workers that begin the run hang, one after the other, except for some; where
+// none is left, a new one joins.
 func (w *world) hangAllBut(sound int) {
 	c := w.clock
 	last := time.Duration(0)
@@ -37,7 +38,7 @@ func (w *world) hangAllBut(sound int) {
 	})
 }
 
-// stopAll ends all processes, so many times: in order, or with kill -9. Others are started.
+// stopAll ends all processes a number of times, cleanly or with kill -9. Others are started.
 func (w *world) stopAll(times int) {
 	if times == 0 {
 		return
@@ -61,7 +62,7 @@ func (w *world) killAll(o *orchestrator) {
 	w.fault("everything killed")
 	committed := o.machine.Status().Committed
 	if behind := committed - w.newest; w.quickDisk && behind > w.checkpointSteps {
-		w.violate("the newest checkpoint is %d steps behind, where one is taken each %d", behind, w.checkpointSteps)
+		w.violate("the newest checkpoint is %d steps behind, but one is taken every %d", behind, w.checkpointSteps)
 	}
 	w.owed += committed - w.newest
 	o.end()
@@ -94,14 +95,14 @@ func (w *world) killWorkers() {
 	}
 }
 
-// checkScenario looks at the end whether more was computed again than the checkpoints asked for.
+// checkScenario checks at the end that no more was recomputed than the checkpoints made necessary.
 func (w *world) checkScenario() {
 	if w.stops && w.recomputed > w.owed {
-		w.violate("%d steps were computed again, where the checkpoints were %d behind in all", w.recomputed, w.owed)
+		w.violate("%d steps were recomputed, but the checkpoints were only %d behind in all", w.recomputed, w.owed)
 	}
 }
 
-// expected says whether something happened for which an error belongs into the log.
+// expected says whether something happened that justifies an error in the log.
 func (w *world) expected(message string) bool {
 	faults := w.history.Faults
 	switch {

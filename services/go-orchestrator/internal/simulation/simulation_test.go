@@ -51,7 +51,8 @@ func TestHistoriesHoldTheirPromises(t *testing.T) {
 }
 
 func TestHistoriesAreWhatTheyWere(t *testing.T) {
-	// A change that is not meant to change what the orchestrator decides leaves the file as it is; another one replaces it, and says so.
+	// A change that is not meant to change what the orchestrator decides leaves the file as it is; any
+	// other replaces it, and says so.
 	if runtime.GOARCH != "amd64" {
 		t.Skip("other processors may fuse the floating-point operations that say when a worker is late")
 	}
@@ -64,6 +65,7 @@ func TestHistoriesAreWhatTheyWere(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := digests.Decisions.String(); got != strings.TrimSpace(string(want)) {
-		t.Fatalf("the histories of the seeds 0 to 999 have the digest %s, not that of testdata/decisions.txt: the orchestrator decides something differently; find out what with simulate --digest", got)
+		t.Fatalf("the histories of the seeds 0 to 999 have the digest %s, not that of testdata/decisions.txt: "+
+			"the orchestrator decides something differently; find out what with simulate --digest", got)
 	}
 }

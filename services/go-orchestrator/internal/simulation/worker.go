@@ -13,7 +13,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
-// connection between a worker and an orchestrator. Messages arrive in order, each after a delay of its own.
+// connection between a worker and an orchestrator. Messages arrive in order, each after a delay of
+// its own.
 type connection struct {
 	world        *world
 	worker       *worker
@@ -43,7 +44,7 @@ func (c *connection) toOrchestrator(event func() run.Event) {
 	})
 }
 
-// toWorker reaches a worker that is stopped only when it goes on.
+// toWorker reaches a stopped worker only when it resumes.
 func (c *connection) toWorker(do func()) {
 	c.deliver(&c.down, func() { c.worker.awake(do) })
 }
@@ -91,8 +92,8 @@ type worker struct {
 	stopped    time.Time // by SIGSTOP, until then
 	hung       time.Time // does nothing but send heartbeats, until then
 	liar       bool
-	flips      uint64      // after so many steps a parameter changes by itself; 0 for never
-	spoilt     bool        // that has happened, and the parameters are still these
+	flips      uint64      // after this many steps a parameter changes by itself; 0 for never
+	spoilt     bool        // that has happened, and it still holds these parameters
 	nodes      []tree.Node // of the lease, still to be sent
 	lease      protocol.Lease
 	stop       string // why its script has left its loop
@@ -117,7 +118,7 @@ func (w *worker) awake(do func()) {
 	w.running(do)
 }
 
-// running does something now, or when the process is no longer stopped: also one that hangs does it.
+// running does something now, or when the process is no longer stopped, even in one that hangs.
 func (w *worker) running(do func()) {
 	if w.stopped.After(w.world.clock.now) {
 		w.world.clock.at(w.stopped, func() { w.awake(do) })
@@ -131,7 +132,7 @@ func (w *worker) running(do func()) {
 // hang from now on, in whatever it is told to do next.
 func (w *worker) hang(pause time.Duration) { w.hung = w.world.clock.now.Add(pause) }
 
-// on does something for a connection, unless it is another one by now.
+// on does something for a connection, unless the worker has a different one by now.
 func (w *worker) on(c *connection, do func()) {
 	if w.connection == c && !c.broken {
 		do()
@@ -156,7 +157,8 @@ func (w *worker) connect() {
 	o.peers[c.peer] = c
 	w.connection, w.nodes = c, nil
 	join := protocol.Join{
-		Version: tensor.ProtocolVersion, WorkerName: w.name, Software: "simulated", ParametersHash: hashOf(w.params), Step: w.step, ProcessID: 1, Heartbeat: 100 * time.Millisecond,
+		Version: tensor.ProtocolVersion, WorkerName: w.name, Software: "simulated", ParametersHash: hashOf(w.params),
+		Step: w.step, ProcessID: 1, Heartbeat: 100 * time.Millisecond,
 		Parameters: []protocol.Spec{{Name: "p", DType: protocol.Float32, Shape: []uint64{uint64(w.world.elements)}}},
 		Dataset:    protocol.Dataset{Name: "simulated", Hash: protocol.Hash{1}, TrainSamples: w.world.samples},
 	}
@@ -166,7 +168,7 @@ func (w *worker) connect() {
 	c.toOrchestrator(func() run.Event { return run.JoinRequested{Peer: c.peer, Join: join} })
 }
 
-// lost says that a connection has ended; another one is opened.
+// lost handles the end of a connection: another one is opened.
 func (w *worker) lost(c *connection) {
 	if w.connection == c {
 		w.connection = nil
@@ -221,8 +223,9 @@ func (w *worker) receive(reply protocol.Reply) {
 		}
 		w.after(pause, func() { w.on(c, w.submit) })
 	case protocol.Ack:
-		if r.Verdict == protocol.Refused || r.Verdict == protocol.TooEarly || r.Verdict == protocol.Conflict && !w.world.lies {
-			w.world.violate("an update of %s was not taken: %s %s", w.name, r.Verdict, r.Detail)
+		if r.Verdict == protocol.Refused || r.Verdict == protocol.TooEarly || r.Verdict == protocol.Conflict &&
+			!w.world.lies {
+			w.world.violate("an update of %s was not accepted: %s %s", w.name, r.Verdict, r.Detail)
 		}
 		w.submit()
 	case protocol.SnapshotRequest:
@@ -243,7 +246,8 @@ func (w *worker) receive(reply protocol.Reply) {
 // donate sends its state.
 func (w *worker) donate() {
 	c, content := w.connection, encode(w.params)
-	snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)), sha256.Sum256(content), func() {})
+	snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)),
+		sha256.Sum256(content), func() {})
 	c.toOrchestrator(func() run.Event { return run.SnapshotReceived{Peer: c.peer, Snapshot: snapshot} })
 	w.ask()
 }
@@ -311,9 +315,11 @@ func (w *worker) submit() {
 		samples := w.world.schedule.ShardSamples(w.lease.Step, shard)
 		weight := w.world.weights.weight(w.lease.Step, shard, samples)
 		sums[i] = gradient(w.world.seed, w.lease.Step, shard, weight, w.params)
-		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: uint32(samples), LossSum: lossSum(w.lease.Step, shard, weight),
-			BatchHash: batchHash(w.world.seed, w.lease.Epoch, w.lease.EpochStep, shard), Weight: weight, Summed: w.world.weights == summed && samples > 0,
-			Stop: w.world.early.asksForEnd(w.lease.Step, samples)})
+		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: uint32(samples),
+			LossSum:   lossSum(w.lease.Step, shard, weight),
+			BatchHash: batchHash(w.world.seed, w.lease.Epoch, w.lease.EpochStep, shard), Weight: weight,
+			Summed: w.world.weights == summed && samples > 0,
+			Stop:   w.world.early.asksForEnd(w.lease.Step, samples)})
 	}
 	for len(sums) > 1 {
 		for i := range len(sums) / 2 {
@@ -362,12 +368,12 @@ func (w *worker) apply(step uint64, sum []float32, divisor float64) {
 func (w *worker) load(step uint64, hash protocol.Hash, content []byte) {
 	w.params, w.step, w.spoilt = decode(content), step, false
 	if hashOf(w.params) != hash {
-		w.world.violate("%s was given a snapshot of step %d that is not what it says", w.name, step)
+		w.world.violate("%s was given a snapshot of step %d that does not match its hash", w.name, step)
 	}
 	w.ask()
 }
 
-// kill -9, and a new process with the same name after a while.
+// kill the process as by kill -9, and start a new one with the same name after a while.
 func (w *worker) kill() {
 	w.world.kills++
 	if c := w.connection; c != nil {
@@ -376,7 +382,7 @@ func (w *worker) kill() {
 	w.end()
 }
 
-// leave as a worker does that gets SIGTERM.
+// leave as a worker does on SIGTERM.
 func (w *worker) leave() {
 	if c := w.connection; c != nil && w.joined {
 		c.toOrchestrator(func() run.Event {
@@ -389,10 +395,11 @@ func (w *worker) leave() {
 
 func (w *worker) end() {
 	w.dead = true
-	w.world.clock.after(w.world.clock.between(50*time.Millisecond, 3*time.Second), func() { w.world.startWorker(w.name, false) })
+	w.world.clock.after(w.world.clock.between(50*time.Millisecond, 3*time.Second),
+		func() { w.world.startWorker(w.name, false) })
 }
 
-// partition breaks the connection; the orchestrator may not notice for long.
+// partition breaks the connection; the orchestrator may not notice for a long time.
 func (w *worker) partition() {
 	c := w.connection
 	if c == nil {
@@ -402,7 +409,8 @@ func (w *worker) partition() {
 	w.after(w.world.clock.between(time.Millisecond, time.Second), func() { w.lost(c) })
 }
 
-// stall holds up all that is sent on the connection, in both directions, for a while; then it arrives.
+// stall holds up all that is sent on the connection, in both directions, for a while; then it
+// arrives.
 func (w *worker) stall() {
 	if c := w.connection; c != nil {
 		c.stalled = w.world.clock.now.Add(w.world.clock.between(50*time.Millisecond, 5*time.Second))

@@ -11,7 +11,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 )
 
-// History is what happened in one simulated run, for a checker that knows nothing of this code.
+// History is what happened in one simulated run, for a checker that shares no code with this
+// package.
 type History struct {
 	Seed         uint64            `json:"seed"`
 	Lies         bool              `json:"lies"` // worker-1 computes wrong bits now and then
@@ -27,23 +28,26 @@ type History struct {
 	Metrics      []run.MetricsLine `json:"metrics"`
 	Violations   []string          `json:"violations"`
 	Kills        int               `json:"kills"`
-	SentAway     int               `json:"sent_away"`  // workers that lied and were caught
-	Flipped      int               `json:"flipped"`    // parameters that changed by themselves
-	Resynced     int               `json:"resynced"`   // times that a worker was told to drop its parameters
-	Recomputed   uint64            `json:"recomputed"` // committed steps that were computed again
+	SentAway     int               `json:"sent_away"` // workers that lied and were caught
+	Flipped      int               `json:"flipped"`   // parameters that changed by themselves
+	// Times that a worker was told to drop its parameters.
+	Resynced     int               `json:"resynced"`
+	Recomputed   uint64            `json:"recomputed"` // committed steps that were recomputed
 	Seconds      float64           `json:"seconds"`    // simulated
 	Acknowledged []Acknowledgement `json:"acknowledged"`
-	Checkpoints  map[string]string `json:"checkpoints"` // content of those that are there at the end
+	Checkpoints  map[string]string `json:"checkpoints"` // content of those that exist at the end
 	Faults       map[string]int    `json:"faults"`      // how often each kind occurred
 
 	MinShardSamples uint32    `json:"min_shard_samples"`
 	DropLast        bool      `json:"drop_last"`
 	Weights         weighting `json:"weights"`
 	EndsAfter       uint64    `json:"ends_after"` // steps
-	Stops           []string  `json:"stops"`      // reasons for which scripts end the run before its last step
+	// Reasons for which scripts end the run before its last step.
+	Stops []string `json:"stops"`
 }
 
-// Delivery is an aggregate that a worker was given. Acknowledged is how many bytes of the ledger were committed then.
+// Delivery is an aggregate that a worker was given. Acknowledged is how many bytes of the ledger
+// were committed then.
 type Delivery struct {
 	Step         uint64 `json:"step"`
 	Aggregate    string `json:"aggregate"`
@@ -53,13 +57,14 @@ type Delivery struct {
 	Divisor float64 `json:"divisor"`
 }
 
-// Acknowledgement is the end of a commit to the ledger: that many bytes, the last record with this chain hash.
+// Acknowledgement is the end of a commit to the ledger: that many bytes, the last record with this
+// chain hash.
 type Acknowledgement struct {
 	Bytes int64  `json:"bytes"`
 	Chain string `json:"chain"`
 }
 
-// How long things go wrong, and how long the run then has to end.
+// How long faults occur, and how long the whole run may take.
 const (
 	faultySeconds = 15 * time.Second
 	limit         = 300 * time.Second
@@ -76,10 +81,10 @@ type world struct {
 	latency, slowness time.Duration
 	crashes           float64 // chance of a death at each of the ledger's points
 	lies              bool    // one worker computes wrong bits
-	flips             bool    // one worker has a bad memory
-	stops             bool    // everything is stopped in order, or killed, and started again
+	flips             bool    // one worker has faulty memory
+	stops             bool    // everything is stopped cleanly, or killed, and started again
 	quickDisk         bool    // checkpoints are written in no time
-	hangs             bool    // workers hang while their hearts beat
+	hangs             bool    // workers hang but still send heartbeats
 	early             early   // a script ends the run before its last step
 	verify            float64
 	weights           weighting
@@ -96,7 +101,7 @@ type world struct {
 	beginners    int // the first of them
 	lastPeer     run.Peer
 
-	newest, owed      uint64 // step of the newest checkpoint; steps that starts had to compute again
+	newest, owed      uint64 // step of the newest checkpoint; steps that restarts had to recompute
 	recomputed        uint64
 	kills, sentAway   int
 	flipped, resynced int
@@ -110,9 +115,11 @@ type world struct {
 // Simulate plays the history of a seed. log takes what happens, line by line; nil for none.
 func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	c := newClock(seed)
-	w := &world{sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{}, log: log, began: c.now}
+	w := &world{sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{},
+		log: log, began: c.now}
 	w.disk = &disk{dice: c.dice, dirty: map[int]bool{}, lying: sabotage == NoSync}
-	w.settings = protocol.Settings{Seed: seed, Shards: 1 << c.dice.IntN(4), BatchSize: uint32(4 + c.dice.IntN(13)), Epochs: uint32(1 + c.dice.IntN(3))}
+	w.settings = protocol.Settings{Seed: seed, Shards: 1 << c.dice.IntN(4), BatchSize: uint32(4 + c.dice.IntN(13)),
+		Epochs: uint32(1 + c.dice.IntN(3))}
 	w.settings.MinShardSamples, w.settings.DropLast = uint32(seed%4), seed%7 == 3
 	w.weights = []weighting{bySamples, unequal, summed}[seed%3]
 	w.samples = uint64(w.settings.BatchSize)*uint64(2+c.dice.IntN(4)) + uint64(c.dice.IntN(int(w.settings.BatchSize)))
@@ -127,15 +134,16 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	w.checkpointSteps = uint64(c.dice.IntN(5))
 	count := 1 + c.dice.IntN(4)
 	if w.lies = seed%10 == 9; w.lies {
-		// Who is wrong can be told only while others are there to compute the same: nobody else dies here.
+		// Who is wrong can be determined only while others compute the same: nobody else dies here.
 		w.crashes, w.verify, count = 0, 1, 4
 	}
 	if w.flips = seed%10 == 8; w.flips {
-		// So can whose parameters are wrong: with two workers only by computing again from a checkpoint.
+		// The same holds for wrong parameters; with only two workers it takes a recomputation from a
+		// checkpoint.
 		w.crashes, w.checkpointSteps, count = 0, 1+w.checkpointSteps, 2+count%3
 	}
 	if w.stops = seed%10 == 7; w.stops {
-		// What has to be computed again can be told only if nothing else goes wrong.
+		// How much must be recomputed is known only if nothing else goes wrong.
 		w.crashes, w.checkpointSteps, w.quickDisk = 0, 1+w.checkpointSteps, seed/10%2 == 0
 	}
 	if w.hangs = seed%10 == 6; w.hangs {
@@ -147,8 +155,11 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	}
 	w.schedule = schedule
 	w.early = w.endEarly(seed)
-	w.history = History{Seed: seed, Lies: w.lies, Checkpoints: map[string]string{}, Faults: map[string]int{}, Shards: w.settings.Shards, BatchSize: w.settings.BatchSize, Epochs: w.settings.Epochs, TrainSamples: w.samples, Elements: w.elements,
-		Hashes: map[string]string{}, Violations: []string{}, MinShardSamples: w.settings.MinShardSamples, DropLast: w.settings.DropLast, Weights: w.weights}
+	w.history = History{Seed: seed, Lies: w.lies, Checkpoints: map[string]string{}, Faults: map[string]int{},
+		Shards: w.settings.Shards, BatchSize: w.settings.BatchSize, Epochs: w.settings.Epochs, TrainSamples: w.samples,
+		Elements: w.elements,
+		Hashes:   map[string]string{}, Violations: []string{}, MinShardSamples: w.settings.MinShardSamples,
+		DropLast: w.settings.DropLast, Weights: w.weights}
 	w.startOrchestrator()
 	w.beginners = count
 	for i := range count {
@@ -156,7 +167,8 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 		liar := w.lies && i == 0
 		pause := c.between(0, 300*time.Millisecond)
 		if liar {
-			pause += 400 * time.Millisecond // the others are there, so that somebody can always tell who is wrong
+			// the others join first, so that it can always be determined who is wrong
+			pause += 400 * time.Millisecond
 		}
 		c.after(pause, func() { w.startWorker(name, liar) })
 	}
@@ -174,17 +186,18 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 }
 
 func (w *world) config() run.Config {
-	return run.Config{RunID: "simulated", Settings: w.settings, MemoryBytes: 1 << 30, KeepBytes: int64(w.seed % 3 * 40), CheckpointSteps: w.checkpointSteps,
+	return run.Config{RunID: "simulated", Settings: w.settings, MemoryBytes: 1 << 30, KeepBytes: int64(w.seed % 3 * 40),
+		CheckpointSteps: w.checkpointSteps,
 		KeepCheckpoints: 2, VerifyFraction: w.verify, StragglerK: 5, Strict: true}
 }
 
-// calm says whether nothing goes wrong but what the history is about.
+// calm says whether nothing goes wrong except for what the history is about.
 func (w *world) calm() bool { return w.lies || w.flips || w.stops || w.hangs }
 
 // faulty says whether things still go wrong.
 func (w *world) faulty() bool { return !w.calm() && w.clock.now.Sub(w.began) < faultySeconds }
 
-// disturb does one thing that ought not to happen, and comes again.
+// disturb causes one fault, and schedules the next.
 func (w *world) disturb() {
 	if !w.faulty() {
 		return
@@ -244,7 +257,7 @@ func (w *world) disturb() {
 	c.after(c.between(10*time.Millisecond, 1500*time.Millisecond), w.disturb)
 }
 
-// joined counts the workers that take part: what one that is alone holds nobody can doubt.
+// joined counts the workers that take part: nobody can contest what a single one holds.
 func (w *world) joined() int {
 	count := 0
 	for _, worker := range w.workers {
@@ -255,7 +268,7 @@ func (w *world) joined() int {
 	return count
 }
 
-// reported keeps the hash of the parameters after a step; all workers have to say the same.
+// reported keeps the hash of the parameters after a step; all workers must report the same.
 func (w *world) reported(step uint64, hash protocol.Hash) {
 	key := fmt.Sprint(step)
 	if known, is := w.history.Hashes[key]; is && known != hash.String() {
@@ -266,14 +279,15 @@ func (w *world) reported(step uint64, hash protocol.Hash) {
 
 func (w *world) finished(worker *worker, r protocol.Finished) {
 	if worker.step != r.Steps || hashOf(worker.params) != r.ParametersHash {
-		w.violate("%s was told of the end after %d steps and holds %d of %d", worker.name, r.Steps, worker.step, w.schedule.TotalSteps)
+		w.violate("%s was told of the end after %d steps and holds %d of %d", worker.name, r.Steps, worker.step,
+			w.schedule.TotalSteps)
 	}
 	w.checkEnd(r)
 	w.history.Final = hex.EncodeToString(encode(worker.params))
 	w.ended = true
 }
 
-// close takes down what the checker needs.
+// close records what the checker needs.
 func (w *world) close() {
 	if !w.ended {
 		w.violate("the run has not ended after %v", w.clock.now.Sub(w.began))
@@ -297,7 +311,7 @@ func (w *world) close() {
 	w.history.Seconds = w.clock.now.Sub(w.began).Seconds()
 }
 
-// fault counts what goes wrong, so that a test can tell whether all kinds do.
+// fault counts what goes wrong, so that a test can check that all kinds occur.
 func (w *world) fault(kind string, who ...any) {
 	w.history.Faults[kind]++
 	w.note("%s %v", kind, who)

@@ -1,4 +1,5 @@
-// Package telemetry is what the process says of itself: structured logs and Prometheus metrics.
+// Package telemetry is what the process reports about itself: structured logs and Prometheus
+// metrics.
 package telemetry
 
 import (
@@ -6,7 +7,7 @@ import (
 	"log/slog"
 )
 
-// NewLogger writes a line an event, as JSON or as text.
+// NewLogger writes one line for each event, as JSON or as text.
 func NewLogger(format string, to io.Writer) *slog.Logger {
 	if format == "text" {
 		return slog.New(slog.NewTextHandler(to, nil))

@@ -43,8 +43,9 @@ const (
 	Failed  = "failed"
 )
 
-// NewMetrics makes a set of its own, so that several servers can live in one process. What has labels is there from the start, at 0: a rate
-// of what appears only with its first event would miss that event.
+// NewMetrics makes a separate set, so that several servers can live in one process. Series with
+// labels exist from the start, at 0: a rate of a series that appears only with its first event
+// would miss that event.
 func NewMetrics(memory *budget.Budget) *Metrics {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -56,13 +57,15 @@ func NewMetrics(memory *budget.Budget) *Metrics {
 		return with.NewCounter(prometheus.CounterOpts{Namespace: "pangea", Subsystem: "orchestrator", Name: name, Help: help})
 	}
 	vector := func(name, help, label string, values ...string) *prometheus.CounterVec {
-		made := with.NewCounterVec(prometheus.CounterOpts{Namespace: "pangea", Subsystem: "orchestrator", Name: name, Help: help}, []string{label})
+		made := with.NewCounterVec(prometheus.CounterOpts{Namespace: "pangea", Subsystem: "orchestrator", Name: name,
+			Help: help}, []string{label})
 		for _, value := range values {
 			made.WithLabelValues(value)
 		}
 		return made
 	}
-	with.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "pangea", Subsystem: "orchestrator", Name: "memory_bytes", Help: "Memory of gradients, snapshots and arriving frames."},
+	with.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "pangea", Subsystem: "orchestrator", Name: "memory_bytes",
+		Help: "Memory of gradients, snapshots and arriving frames."},
 		func() float64 { return float64(memory.Used()) })
 	gauge("memory_limit_bytes", "What memory_bytes may reach: --max-memory-bytes.").Set(float64(memory.Limit()))
 	var verdicts, actions []string
@@ -77,17 +80,22 @@ func NewMetrics(memory *budget.Budget) *Metrics {
 		Workers:     gauge("workers", "Workers that have joined."),
 		Connections: gauge("connections", "Open connections."),
 		Samples:     counter("samples_total", "Samples in closed steps."),
-		StepSeconds: with.NewHistogram(prometheus.HistogramOpts{Namespace: "pangea", Subsystem: "orchestrator", Name: "step_seconds",
+		StepSeconds: with.NewHistogram(prometheus.HistogramOpts{Namespace: "pangea", Subsystem: "orchestrator",
+			Name: "step_seconds",
 			Help: "Time from opening to closing of a step.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16)}),
-		CommitSeconds: with.NewHistogram(prometheus.HistogramOpts{Namespace: "pangea", Subsystem: "orchestrator", Name: "ledger_commit_seconds",
+		CommitSeconds: with.NewHistogram(prometheus.HistogramOpts{Namespace: "pangea", Subsystem: "orchestrator",
+			Name: "ledger_commit_seconds",
 			Help: "Time to bring records to the disk.", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16)}),
-		LedgerBytes:   gauge("ledger_bytes", "Committed bytes of the ledger."),
-		Verdicts:      vector("updates_total", "Gradient updates by verdict.", "verdict", verdicts...),
-		Refusals:      vector("refusals_total", "Refused requests by what the worker is to do.", "action", actions...),
-		WorkerSeconds: vector("worker_seconds_total", "Where the time of a worker went, mean over the workers of each step.", "activity", Data, Compute, Exchange),
-		Incidents:     vector("incidents_total", "Incidents in the ledger since the start of the process.", "kind", ledger.Conflict, ledger.Divergence, ledger.Quarantine, ledger.Replay, ledger.Script),
-		Checkpoints:   vector("checkpoints_total", "Checkpoints by result.", "result", Written, Failed),
-		CheckpointAt:  gauge("checkpoint_timestamp_seconds", "When this process last wrote a checkpoint, seconds since 1970; 0 before the first."),
+		LedgerBytes: gauge("ledger_bytes", "Committed bytes of the ledger."),
+		Verdicts:    vector("updates_total", "Gradient updates by verdict.", "verdict", verdicts...),
+		Refusals:    vector("refusals_total", "Refused requests by what the worker is to do.", "action", actions...),
+		WorkerSeconds: vector("worker_seconds_total", "Where the time of a worker went, mean over the workers of each step.",
+			"activity", Data, Compute, Exchange),
+		Incidents: vector("incidents_total", "Incidents in the ledger since the start of the process.",
+			"kind", ledger.Conflict, ledger.Divergence, ledger.Quarantine, ledger.Replay, ledger.Script),
+		Checkpoints: vector("checkpoints_total", "Checkpoints by result.", "result", Written, Failed),
+		CheckpointAt: gauge("checkpoint_timestamp_seconds",
+			"When this process last wrote a checkpoint, seconds since 1970; 0 before the first."),
 		BytesReceived: counter("received_bytes_total", "Bytes from workers."),
 		BytesSent:     counter("sent_bytes_total", "Bytes to workers."),
 	}

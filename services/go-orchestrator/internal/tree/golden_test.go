@@ -13,7 +13,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
-// golden is what all languages that add gradients must agree on. Numbers are float32, as their bits in hexadecimal.
+// golden is what all languages that add gradients must agree on. Numbers are float32, as their bits
+// in hexadecimal.
 type golden struct {
 	Leaves []string
 	Totals map[string]string

@@ -1,5 +1,5 @@
-// Package tree adds the gradients of a step in one fixed binary tree over the shard numbers, so that the sum has the same bits
-// whoever computed which shards, and in whatever order they arrive.
+// Package tree adds the gradients of a step in one fixed binary tree over the shard numbers, so
+// that the sum has the same bits whoever computed which shards, and in whatever order they arrive.
 package tree
 
 import (
@@ -7,18 +7,21 @@ import (
 	"math/bits"
 )
 
-// Node is a range of shards [First, First+Count) that is a node of the tree: Count is a power of two that divides First.
+// Node is a range of shards [First, First+Count) that is a node of the tree: Count is a power of
+// two that divides First.
 type Node struct{ First, Count uint32 }
 
-// Check says why the range is no node of a tree over that many shards.
+// Check says why the range is not a node of a tree over that many shards.
 func (n Node) Check(shards uint32) error {
 	switch {
 	case n.Count == 0 || bits.OnesCount32(n.Count) != 1:
 		return fmt.Errorf("%d shards are not a node of the tree; the count must be a power of two", n.Count)
 	case n.First%n.Count != 0:
-		return fmt.Errorf("shards %d to %d are not a node of the tree; the count must divide the first shard", n.First, uint64(n.First)+uint64(n.Count)-1)
+		return fmt.Errorf("shards %d to %d are not a node of the tree; the count must divide the first shard", n.First,
+			uint64(n.First)+uint64(n.Count)-1)
 	case uint64(n.First)+uint64(n.Count) > uint64(shards):
-		return fmt.Errorf("shards %d to %d are not all in a step of %d shards", n.First, uint64(n.First)+uint64(n.Count)-1, shards)
+		return fmt.Errorf("shards %d to %d are not all in a step of %d shards", n.First, uint64(n.First)+uint64(n.Count)-1,
+			shards)
 	}
 	return nil
 }

@@ -15,11 +15,11 @@ type Contribution struct {
 	Reports []protocol.Report
 }
 
-// Tree holds what has come of one step.
+// Tree holds the contributions to one step that have arrived.
 type Tree struct {
 	shards uint32
 	sums   map[Node]*vector.Vector // nodes whose sibling is missing
-	from   []*Contribution         // by shard; nil where nothing has come
+	from   []*Contribution         // by shard; nil where nothing has arrived
 }
 
 // New makes an empty tree over a power of two of shards.
@@ -30,15 +30,17 @@ func New(shards uint32) *Tree {
 // Outcome of Compare.
 type Outcome int
 
-// What a contribution is to those that came before.
+// How a contribution relates to those that arrived before.
 const (
-	Fresh    Outcome = iota // none of its shards has come
-	Same                    // it has come before, with the same bits
-	Differs                 // it has come before, with other bits
-	Overlaps                // some of its shards have come in another grouping, so bits cannot be compared
+	Fresh   Outcome = iota // none of its shards has arrived
+	Same                   // it has arrived before, with the same bits
+	Differs                // it has arrived before, with different bits
+	// Some of its shards have arrived in another grouping, so the bits cannot be compared.
+	Overlaps
 )
 
-// Compare looks for earlier contributions to the same shards. It gives the first one that it found, if any.
+// Compare looks for earlier contributions to the same shards. It gives the first one that it found,
+// if any.
 func (t *Tree) Compare(c *Contribution) (Outcome, *Contribution) {
 	for shard := c.Node.First; shard < c.Node.First+c.Node.Count; shard++ {
 		earlier := t.from[shard]
@@ -56,13 +58,15 @@ func (t *Tree) Compare(c *Contribution) (Outcome, *Contribution) {
 	return Fresh, nil
 }
 
-// SameResult says whether two contributions to the same shards have the same bits, in the gradients and in all that is reported of them.
+// SameResult says whether two contributions to the same shards have the same bits, in the gradients
+// and in all that is reported of them.
 func (c *Contribution) SameResult(other *Contribution) bool {
 	return c.Digest.Equal(other.Digest) && slices.Equal(c.Reports, other.Reports)
 }
 
-// Insert adds a new contribution and takes over the caller's hold on its sum. The node must be one of the tree, and Compare must have said
-// Fresh. Sums of complete siblings are added at once, left operand first, so at most half the shards are ever held.
+// Insert adds a new contribution and takes over the caller's hold on its sum. The node must be one
+// of the tree, and Compare must have said Fresh. Sums of complete siblings are added at once, left
+// operand first, so at most half the shards are ever held.
 func (t *Tree) Insert(c *Contribution, sum *vector.Vector) {
 	for shard := c.Node.First; shard < c.Node.First+c.Node.Count; shard++ {
 		t.from[shard] = c
@@ -85,10 +89,11 @@ func (t *Tree) Insert(c *Contribution, sum *vector.Vector) {
 	}
 }
 
-// Has says whether the shard has come.
+// Has says whether the shard has arrived.
 func (t *Tree) Has(shard uint32) bool { return t.from[shard] != nil }
 
-// Root gives the sum over all shards, which then belongs to the caller, or nil while some are missing.
+// Root gives the sum over all shards, which then belongs to the caller, or nil while some are
+// missing.
 func (t *Tree) Root() *vector.Vector {
 	root := Node{0, t.shards}
 	sum := t.sums[root]
@@ -105,13 +110,13 @@ func (t *Tree) Reports() []protocol.Report {
 	return reports
 }
 
-// At gives what has come of a shard, or nil.
+// At gives the contribution that holds a shard, or nil.
 func (t *Tree) At(shard uint32) *Contribution { return t.from[shard] }
 
-// Complete says whether all shards have come.
+// Complete says whether all shards have arrived.
 func (t *Tree) Complete() bool { return t.sums[Node{0, t.shards}] != nil }
 
-// Contributions that have come, ascending.
+// Contributions that have arrived, ascending.
 func (t *Tree) Contributions() []*Contribution {
 	var all []*Contribution
 	for _, contribution := range t.from {
@@ -135,8 +140,8 @@ func Losses(reports []protocol.Report) float64 {
 	return addUp(reports, func(r protocol.Report) float64 { return r.LossSum })
 }
 
-// Divisor is what the sums of a step are divided by: the weights of the shards, added in the same tree, or 1 where their losses are sums.
-// The length must be a power of two.
+// Divisor gives what the sums of a step are divided by: the weights of the shards, added in the
+// same tree, or 1 where their losses are sums. The length must be a power of two.
 func Divisor(reports []protocol.Report) float64 {
 	for _, r := range reports {
 		if r.Samples > 0 && r.Summed {

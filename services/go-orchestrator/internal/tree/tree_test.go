@@ -14,7 +14,8 @@ import (
 
 const elements = 37
 
-// reference adds a range by the definition: node(first, count) = node(first, count/2) + node(first+count/2, count/2).
+// reference adds a range by the definition: node(first, count) = node(first, count/2) +
+// node(first+count/2, count/2).
 func reference(leaves [][]float32) []float32 {
 	if len(leaves) == 1 {
 		return slices.Clone(leaves[0])
@@ -88,7 +89,7 @@ func TestAnyArrivalOrderAndGroupingGivesTheSameBits(t *testing.T) {
 					} else if root == nil {
 						t.Fatalf("round %d: no root after all nodes %v", round, nodes)
 					} else if got := vector.Bytes(flat(root)); !slices.Equal(got, want) {
-						t.Fatalf("round %d: other bits for %v", round, nodes)
+						t.Fatalf("round %d: different bits for %v", round, nodes)
 					} else {
 						root.Release()
 					}
@@ -140,9 +141,12 @@ func TestCompare(t *testing.T) {
 	}{
 		{"the same again", other(nil, Node{2, 2}, ones), Same},
 		{"other gradients", other(nil, Node{2, 2}, twos), Differs},
-		{"the same gradients from other samples", other(func(c *Contribution) { c.Reports[1].BatchHash[0] = 1 }, Node{2, 2}, ones), Differs},
-		{"the same gradients with another weight", other(func(c *Contribution) { c.Reports[1].Weight = 2 }, Node{2, 2}, ones), Differs},
-		{"the same gradients of a loss that is a sum", other(func(c *Contribution) { c.Reports[0].Summed = true }, Node{2, 2}, ones), Differs},
+		{"the same gradients from other samples", other(func(c *Contribution) { c.Reports[1].BatchHash[0] = 1 }, Node{2, 2},
+			ones), Differs},
+		{"the same gradients with another weight", other(func(c *Contribution) { c.Reports[1].Weight = 2 }, Node{2, 2}, ones),
+			Differs},
+		{"the same gradients of a loss that is a sum", other(func(c *Contribution) { c.Reports[0].Summed = true }, Node{2, 2},
+			ones), Differs},
 		{"a part of it", other(nil, Node{3, 1}, ones), Overlaps},
 		{"more than it", other(nil, Node{0, 4}, ones), Overlaps},
 		{"beside it", other(nil, Node{0, 2}, ones), Fresh},
@@ -201,7 +205,8 @@ func TestDivisor(t *testing.T) {
 		reports  []protocol.Report
 		want     float64
 	}{
-		{"weights are added in the tree", []protocol.Report{{Samples: 1, Weight: 1e16}, {Samples: 1, Weight: 1}, {Samples: 1, Weight: 1}, {Samples: 1, Weight: 1}}, 1e16 + 2},
+		{"weights are added in the tree", []protocol.Report{{Samples: 1, Weight: 1e16}, {Samples: 1, Weight: 1},
+			{Samples: 1, Weight: 1}, {Samples: 1, Weight: 1}}, 1e16 + 2},
 		{"nothing counts", []protocol.Report{{Samples: 3}, {Samples: 3}}, 0},
 		{"losses that are sums", []protocol.Report{{Samples: 3, Weight: 7, Summed: true}, {}}, 1},
 		{"an empty shard says nothing", []protocol.Report{{Samples: 3, Weight: 7}, {Summed: true}}, 7},

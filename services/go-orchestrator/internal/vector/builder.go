@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// Digest tells whether two vectors have the same bits. It is seeded anew in each process: compare it, never keep it.
+// Digest tells whether two vectors have the same bits. Each process seeds it differently: compare
+// it, never store it.
 type Digest []uint64
 
 // Equal says whether the digests are those of the same bits.
@@ -14,7 +15,8 @@ func (d Digest) Equal(other Digest) bool { return slices.Equal(d, other) }
 
 var digestSeed = maphash.MakeSeed()
 
-// Builder fills a vector from bytes in order, taking a block from the pool only when bytes for it have come.
+// Builder fills a vector from bytes in order, taking a block from the pool only when bytes for it
+// have arrived.
 type Builder struct {
 	vector *Vector
 	digest Digest
@@ -35,8 +37,8 @@ type NotFiniteError struct {
 // Error names position and value.
 func (e *NotFiniteError) Error() string { return fmt.Sprintf("element %d is %v", e.Position, e.Value) }
 
-// Write appends whole elements. It fails on NaN and Inf (*NotFiniteError), when the vector is full, and when the pool's budget is
-// spent; after that the builder can only be discarded.
+// Write appends whole elements. It fails on NaN and Inf (*NotFiniteError), when the vector is full,
+// and when the pool's budget is spent; after that the builder can only be discarded.
 func (b *Builder) Write(data []byte) error {
 	if len(data)%4 != 0 {
 		return fmt.Errorf("%d bytes are not whole float32 elements", len(data))
@@ -54,7 +56,7 @@ func (b *Builder) Write(data []byte) error {
 			b.vector.blocks = append(b.vector.blocks, block)
 		}
 		block := b.vector.blocks[len(b.vector.blocks)-1]
-		// A part of this size is still in the processor's cache when it is looked at after it was copied.
+		// A part of this size is still in the processor's cache when it is checked after it was copied.
 		part := block[at:min(len(block), at+16<<10)]
 		part = part[:copy(Bytes(part), data)/4]
 		if bad := NotFinite(part); bad >= 0 {
@@ -69,10 +71,11 @@ func (b *Builder) Write(data []byte) error {
 	return nil
 }
 
-// Filled is how many elements have come.
+// Filled is how many elements have arrived.
 func (b *Builder) Filled() int { return b.filled }
 
-// Finish gives the full vector, with one holder. It panics when elements are missing: the caller has counted them.
+// Finish gives the full vector, with one holder. It panics when elements are missing: the caller
+// has counted them.
 func (b *Builder) Finish() (*Vector, Digest) {
 	if b.filled != b.vector.elements {
 		panic("vector: finished before it was full")
@@ -82,7 +85,7 @@ func (b *Builder) Finish() (*Vector, Digest) {
 	return vector.Retain(), b.digest
 }
 
-// Discard gives the blocks back.
+// Discard returns the blocks to the pool.
 func (b *Builder) Discard() {
 	if b.vector != nil {
 		b.vector.pool.put(b.vector.blocks)

@@ -6,8 +6,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 )
 
-// Pool keeps blocks for the next step, because fresh memory costs more than the sum that is computed in it. A run has one
-// model, so all its vectors have the same two block lengths.
+// Pool keeps blocks for the next step, because fresh memory costs more than the sum that is
+// computed in it. A run has one model, so all its vectors have the same two block lengths.
 type Pool struct {
 	budget *budget.Budget
 	mutex  sync.Mutex
@@ -45,7 +45,7 @@ func (p *Pool) put(blocks [][]float32) {
 	}
 }
 
-// Trim gives up the blocks that are not in use, for when others need the budget.
+// Trim releases the blocks that are not in use, for when others need the budget.
 func (p *Pool) Trim() {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

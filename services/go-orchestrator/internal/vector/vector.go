@@ -1,8 +1,8 @@
 //go:build amd64 || arm64 || riscv64 || loong64 || ppc64le
 
-// Package vector holds model-sized float32 vectors in pooled blocks: memory is taken as bytes arrive, is used again from step
-// to step, and goes to sockets without a copy. The build tag lists little-endian machines, because the wire's elements are
-// little-endian and are viewed in place.
+// Package vector holds model-sized float32 vectors in pooled blocks: memory is taken as bytes
+// arrive, is reused from step to step, and goes to sockets without a copy. The build tag lists
+// little-endian machines, because the wire's elements are little-endian and are viewed in place.
 package vector
 
 import (
@@ -10,8 +10,8 @@ import (
 	"unsafe"
 )
 
-// BlockElements is how many elements a block holds (4 MiB: the most tensor bytes in one frame). The last block of a vector is
-// as short as the vector needs.
+// BlockElements is how many elements a block holds (4 MiB: the most tensor bytes in one frame). The
+// last block of a vector is as short as the vector needs.
 const BlockElements = 1 << 20
 
 // Vector is a flat float32 vector that several holders share. New ones come from Pool.Build.
@@ -79,12 +79,14 @@ func Bytes(floats []float32) []byte {
 	if len(floats) == 0 {
 		return nil
 	}
-	// SAFETY: a float32 has 4 bytes without padding, any alignment of bytes is fine, and the view has the length of its source.
+	// SAFETY: a float32 has 4 bytes without padding, any alignment of bytes is fine, and the view has
+	// the length of its source.
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(floats))), len(floats)*4)
 }
 
-// NotFinite gives the position of the first NaN or Inf, or -1. It looks at two elements at a time: the exponent bits of such a
-// number are all ones, so adding one to the exponent's lowest bit carries into the sign's place.
+// NotFinite gives the position of the first NaN or Inf, or -1. It looks at two elements at a time:
+// the exponent bits of such a number are all ones, so adding one to the exponent's lowest bit
+// carries into the sign's place.
 func NotFinite(floats []float32) int {
 	const exponents, one, carried = 0x7f800000_7f800000, 0x00800000_00800000, 0x80000000_80000000
 	if len(floats) == 0 {

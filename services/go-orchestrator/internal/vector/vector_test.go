@@ -51,7 +51,8 @@ func TestAddEqualsThePlainLoop(t *testing.T) {
 }
 
 func TestNotFinite(t *testing.T) {
-	bad := []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), math.Float32frombits(0x7f800001), math.Float32frombits(0xffffffff)}
+	bad := []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), math.Float32frombits(0x7f800001),
+		math.Float32frombits(0xffffffff)}
 	// At every position, in slices that start at an even and at an odd element.
 	for start := range 2 {
 		for n := 1; n < 12; n++ {
@@ -107,7 +108,7 @@ func TestBuilder(t *testing.T) {
 		memory := budget.New("test", 8*BlockElements)
 		builder := NewPool(memory).Build(1 << 40)
 		if memory.Used() != 0 {
-			t.Fatalf("%d bytes taken before any came", memory.Used())
+			t.Fatalf("%d bytes taken before any arrived", memory.Used())
 		}
 		if err := builder.Write(make([]byte, 4)); err != nil {
 			t.Fatal(err)

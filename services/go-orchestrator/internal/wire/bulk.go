@@ -10,7 +10,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
-// Most that goes into one frame.
+// Limits of what goes into one frame.
 const (
 	chunkBytes  = vector.BlockElements * 4
 	chunkPieces = 256
@@ -19,8 +19,8 @@ const (
 // This does not compile where a chunk is larger than the schema allows.
 const _ = tensor.MaxChunkBytes - chunkBytes
 
-// Bulk is a message in several frames over memory that is shared. Each frame is encoded once, when the first peer comes to it, and serves all
-// peers. It is safe for use by several goroutines.
+// Bulk is a message in several frames over memory that is shared. Each frame is encoded once, when
+// the first peer comes to it, and serves all peers. It is safe for use by several goroutines.
 type Bulk struct {
 	bytes  int64
 	encode func(i int) (Frame, error)
@@ -49,7 +49,8 @@ func (b *Bulk) Frame(i int) (Frame, error) {
 // Piece is a part of a tensor: elements [From, To) of the flat vector.
 type Piece struct{ Tensor, From, To int }
 
-// Cut gives the pieces of each frame of a gradient: not across blocks, at most 4 MiB and 256 pieces in a frame.
+// Cut gives the pieces of each frame of a gradient: not across blocks, at most 4 MiB and 256 pieces
+// in a frame.
 func Cut(layout *protocol.Layout) [][]Piece {
 	var frames [][]Piece
 	var pieces []Piece
@@ -99,7 +100,7 @@ func WritePieces(layout *protocol.Layout, pieces []Piece, list tensor.Tensor_Lis
 	return nil
 }
 
-// headBytes is about what the first segment takes for pieces.
+// headBytes is roughly what the first segment takes for pieces.
 func headBytes(layout *protocol.Layout, pieces []Piece) int {
 	bytes := 256
 	for _, piece := range pieces {
@@ -109,35 +110,37 @@ func headBytes(layout *protocol.Layout, pieces []Piece) int {
 	return bytes
 }
 
-// NewAggregate makes the frames of an aggregate, cut as Cut(layout) says. The caller holds the gradients for as long as frames are in use.
+// NewAggregate makes the frames of an aggregate, cut as Cut(layout) says. The caller holds the
+// gradients for as long as frames are in use.
 func NewAggregate(aggregate *protocol.Aggregate, layout *protocol.Layout, frames [][]Piece) *Bulk {
 	bulk := &Bulk{bytes: layout.Bytes(), frames: make([]bulkFrame, len(frames))}
 	bulk.encode = func(i int) (Frame, error) {
 		pieces := frames[i]
-		return NewFrame(headBytes(layout, pieces), payloads(aggregate.Gradients, pieces), func(root tensor.Message, payload Payload) error {
-			root.SetType(tensor.MessageType_aggregate)
-			message, err := root.NewAggregate()
-			if err != nil {
-				return err
-			}
-			message.SetStep(aggregate.Step)
-			message.SetSamples(aggregate.Samples)
-			message.SetLossSum(aggregate.LossSum)
-			message.SetDivisor(aggregate.Divisor)
-			list, err := message.NewGradients(int32(len(pieces)))
-			if err != nil {
-				return err
-			}
-			if err := WritePieces(layout, pieces, list, payload); err != nil {
-				return err
-			}
-			if i < len(frames)-1 {
-				return nil
-			}
-			message.SetFinal(true)
-			sum := aggregate.Hash()
-			return message.SetHash(sum[:])
-		})
+		return NewFrame(headBytes(layout, pieces), payloads(aggregate.Gradients, pieces),
+			func(root tensor.Message, payload Payload) error {
+				root.SetType(tensor.MessageType_aggregate)
+				message, err := root.NewAggregate()
+				if err != nil {
+					return err
+				}
+				message.SetStep(aggregate.Step)
+				message.SetSamples(aggregate.Samples)
+				message.SetLossSum(aggregate.LossSum)
+				message.SetDivisor(aggregate.Divisor)
+				list, err := message.NewGradients(int32(len(pieces)))
+				if err != nil {
+					return err
+				}
+				if err := WritePieces(layout, pieces, list, payload); err != nil {
+					return err
+				}
+				if i < len(frames)-1 {
+					return nil
+				}
+				message.SetFinal(true)
+				sum := aggregate.Hash()
+				return message.SetHash(sum[:])
+			})
 	}
 	return bulk
 }

@@ -22,15 +22,18 @@ func manySmall(n int) []protocol.Spec {
 	return specs
 }
 
-func TestAggregateComesThrough(t *testing.T) {
+func TestAggregateRoundTrip(t *testing.T) {
 	for _, test := range []struct {
 		scenario string
 		specs    []protocol.Spec
 		frames   int
 	}{
 		{"a small model in one frame", testLayout(t).Specs, 1},
-		{"a tensor larger than a frame", []protocol.Spec{{Name: "a", DType: protocol.Float32, Shape: []uint64{3}}, {Name: "big", DType: protocol.Float32, Shape: []uint64{2, vector.BlockElements}}, {Name: "z", DType: protocol.Float32, Shape: []uint64{1}}}, 3},
-		{"exactly one frame", []protocol.Spec{{Name: "a", DType: protocol.Float32, Shape: []uint64{vector.BlockElements}}}, 1},
+		{"a tensor larger than a frame", []protocol.Spec{{Name: "a", DType: protocol.Float32, Shape: []uint64{3}},
+			{Name: "big", DType: protocol.Float32, Shape: []uint64{2, vector.BlockElements}},
+			{Name: "z", DType: protocol.Float32, Shape: []uint64{1}}}, 3},
+		{"exactly one frame", []protocol.Spec{{Name: "a", DType: protocol.Float32, Shape: []uint64{vector.BlockElements}}},
+			1},
 		{"many small tensors", manySmall(600), 3},
 	} {
 		t.Run(test.scenario, func(t *testing.T) {
@@ -63,13 +66,14 @@ func TestAggregateComesThrough(t *testing.T) {
 			}
 			a := got.(*wiretest.Aggregate)
 			if a.Step != 3 || a.Samples != 64 || a.LossSum != 1.5 || a.Divisor != 48.5 || !slices.Equal(a.Gradients, want) {
-				t.Fatalf("step %d, %d samples, loss %v, divisor %v, or different gradients", a.Step, a.Samples, a.LossSum, a.Divisor)
+				t.Fatalf("step %d, %d samples, loss %v, divisor %v, or different gradients", a.Step, a.Samples, a.LossSum,
+					a.Divisor)
 			}
 		})
 	}
 }
 
-func TestSnapshotComesThrough(t *testing.T) {
+func TestSnapshotRoundTrip(t *testing.T) {
 	state := make([]byte, 9<<20+5)
 	for i := range state {
 		state[i] = byte(i * 7 / 5)
@@ -126,8 +130,9 @@ func TestBrokenSnapshotsAreMalformed(t *testing.T) {
 	}{
 		{"a gap", []wire.Frame{frames[0], frames[2]}, "starts at byte 800; the next byte is 400"},
 		{"a piece twice", []wire.Frame{frames[0], frames[0]}, "starts at byte 0"},
-		{"another step in between", []wire.Frame{frames[0], wiretest.Snapshot(7, protocol.Hash{}, state, 400)[1]}, "different steps"},
-		{"bits that changed on the way", []wire.Frame{damaged[0], frames[1], frames[2]}, "corrupted"},
+		{"another step in between", []wire.Frame{frames[0], wiretest.Snapshot(7, protocol.Hash{}, state, 400)[1]},
+			"different steps"},
+		{"bits that changed in transit", []wire.Frame{damaged[0], frames[1], frames[2]}, "corrupted"},
 	} {
 		t.Run(test.scenario, func(t *testing.T) {
 			memory := budget.New("test", 1<<20)

@@ -9,14 +9,15 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// Which pointer of its struct a bulk field is: the generated setters copy, so NewFrame's payloads are set by number. The tests read them
-// back by name.
+// Which pointer of its struct a bulk field is: the generated setters copy, so NewFrame's payloads
+// are set by number. The tests read them back by name.
 const (
 	tensorData   = 2
 	snapshotData = 1
 )
 
-// WriteTensor sets a tensor, or a piece of it that starts at byteOffset. data comes from Payload.At.
+// WriteTensor sets a tensor, or a piece of it that starts at byteOffset. data comes from
+// Payload.At.
 func WriteTensor(t tensor.Tensor, spec protocol.Spec, byteOffset uint64, data capnp.Ptr) error {
 	if err := t.SetName(spec.Name); err != nil {
 		return err

@@ -10,7 +10,8 @@ import (
 	"pangea.example/pangea/schemas/tensor"
 )
 
-// Frame is an encoded message whose bulk bytes stay where they are: its first segment, and a segment for each payload.
+// Frame is an encoded message whose bulk bytes stay where they are: its first segment, and a
+// segment for each payload.
 type Frame struct {
 	first   []byte
 	payload [][]byte
@@ -22,13 +23,15 @@ type Payload struct{ pointers capnp.PointerList }
 // At gives the pointer to a payload.
 func (p Payload) At(i int) (capnp.Ptr, error) { return p.pointers.At(i) }
 
-// NewFrame encodes a message. fill sets all but the payloads in the usual way and places those with Payload.At. hint is about how many
-// bytes the message takes without them.
+// NewFrame encodes a message. fill sets all but the payloads in the usual way and places those with
+// Payload.At. hint is roughly how many bytes the message takes without them.
 //
-// The Go library copies whatever is set as Data. What it does not copy is a pointer to an object that lies in another segment of
-// the same message: to that it makes a double-far pointer, just as the schema wants tensors to be sent. So the first segment starts with a
-// list of hand-made pointers to the payloads; they are read, set again in the message, and the list is left unused (24 bytes a payload).
-// An empty payload is a null pointer and no segment: the C++ readers refuse a far pointer into an empty one.
+// The Go library copies whatever is set as Data. What it does not copy is a pointer to an object
+// that lies in another segment of the same message: to that it makes a double-far pointer, just as
+// the schema wants tensors to be sent. So the first segment starts with a list of hand-made
+// pointers to the payloads; they are read, set again in the message, and the list is left unused
+// (24 bytes a payload). An empty payload is a null pointer and no segment: the C++ readers refuse a
+// far pointer into an empty one.
 func NewFrame(hint int, payload [][]byte, fill func(tensor.Message, Payload) error) (Frame, error) {
 	for size := max(hint, 64); ; size *= 2 {
 		frame, err := newFrame(size, payload, fill)
@@ -69,7 +72,8 @@ func newFrame(size int, payload [][]byte, fill func(tensor.Message, Payload) err
 	return Frame{segment.Data(), payload}, nil
 }
 
-// payloadList is a first segment whose root is a list of pointers, one to the whole of each following segment; and those segments.
+// payloadList is a first segment whose root is a list of pointers, one to the whole of each
+// following segment; and those segments.
 func payloadList(payload [][]byte) (first []byte, segments [][]byte) {
 	const pointerList, byteList, list, far, doubleFar = 6, 2, 1, 2, 6
 	n := uint64(len(payload))
@@ -106,8 +110,8 @@ func tableBytes(segments int) int { return (segments/2 + 1) * 8 }
 
 var padding [8]byte
 
-// Buffers gives the frame for one writev, as the message of that request. The payloads are not copied; the first segment is, so that one
-// encoded frame serves many peers.
+// Buffers gives the frame for one writev, as the message of that request. The payloads are not
+// copied; the first segment is, so that one encoded frame serves many peers.
 func (f Frame) Buffers(request uint64) (net.Buffers, error) {
 	segments := len(f.payload) + 1
 	head := make([]byte, 0, tableBytes(segments)+len(f.first))

@@ -17,7 +17,8 @@ type Message struct {
 	root      tensor.Message
 }
 
-// Open reads the envelope. The request id is set even when the rest is malformed, if it could be read.
+// Open reads the envelope. The request id is set even when the rest is malformed, if it could be
+// read.
 func Open(frame *capnp.Message) (message Message, err error) {
 	defer guard(&err)
 	root, err := tensor.ReadRootMessage(frame)
@@ -34,7 +35,8 @@ func Open(frame *capnp.Message) (message Message, err error) {
 	return message, nil
 }
 
-// guard makes a malformed message of a panic in the Cap'n Proto library: a peer's bytes must not be able to end the process.
+// guard turns a panic in the Cap'n Proto library into a malformed message: a peer's bytes must not
+// be able to end the process.
 func guard(err *error) {
 	if reason := recover(); reason != nil {
 		*err = fmt.Errorf("decode a message: %v", reason)
@@ -74,7 +76,7 @@ func (m Message) Join() (join protocol.Join, err error) {
 	if join.RunID, err = request.RunId(); err != nil {
 		return join, err
 	}
-	// What no clock can mean is taken for no promise.
+	// A value that no clock can mean counts as no promise.
 	if beat := request.HeartbeatSeconds(); beat > 0 && beat < 3600 {
 		join.Heartbeat = time.Duration(beat * float64(time.Second))
 	}
@@ -89,7 +91,7 @@ func (m Message) Join() (join protocol.Join, err error) {
 	return join, err
 }
 
-// readComputation reads what has to be equal for all workers of a run.
+// readComputation reads what must be equal for all workers of a run.
 func readComputation(request tensor.JoinRequest, join *protocol.Join) (err error) {
 	if join.Training, err = request.Training(); err != nil {
 		return err
@@ -120,7 +122,8 @@ func readComputation(request tensor.JoinRequest, join *protocol.Join) (err error
 }
 
 func readDataset(info tensor.DatasetInfo) (dataset protocol.Dataset, err error) {
-	dataset.TrainSamples, dataset.HeldOutSamples, dataset.Classes = info.TrainSamples(), info.HeldOutSamples(), info.Classes()
+	dataset.TrainSamples, dataset.HeldOutSamples, dataset.Classes = info.TrainSamples(), info.HeldOutSamples(),
+		info.Classes()
 	if dataset.Name, err = info.Name(); err != nil {
 		return dataset, err
 	}

@@ -47,7 +47,8 @@ func testUpdate(layout *protocol.Layout, seed uint64) wiretest.Update {
 		update.Gradients[i] = float32(source.NormFloat64())
 	}
 	for shard := range uint32(2) {
-		update.Reports = append(update.Reports, protocol.Report{Shard: 2 + shard, Samples: 8, LossSum: source.Float64(), BatchHash: protocol.Hash{1, byte(shard)}, Weight: 100 * source.Float64(), Summed: shard == 1,
+		update.Reports = append(update.Reports, protocol.Report{Shard: 2 + shard, Samples: 8, LossSum: source.Float64(),
+			BatchHash: protocol.Hash{1, byte(shard)}, Weight: 100 * source.Float64(), Summed: shard == 1,
 			Stop: strings.Repeat("enough ", int(shard))})
 	}
 	return update
@@ -55,10 +56,15 @@ func testUpdate(layout *protocol.Layout, seed uint64) wiretest.Update {
 
 func testJoin(layout *protocol.Layout) protocol.Join {
 	return protocol.Join{
-		Version: tensor.ProtocolVersion, WorkerName: "wörker", Software: "torch 2.6", Parameters: layout.Specs, ParametersHash: protocol.Hash{1, 2}, Step: 5, ProcessID: 77,
-		Training: `{"lr":0.1}`, Arithmetic: "avx2", Fingerprints: []protocol.Fingerprint{{Operator: "exp", Hash: protocol.Hash{5}}, {Operator: "matmul", Hash: protocol.Hash{6}}},
-		Dataset: protocol.Dataset{Name: "digits", Hash: protocol.Hash{3}, TrainSamples: 1438, HeldOutSamples: 359, Classes: 10,
-			Features: protocol.Spec{Name: "features", DType: protocol.Float32, Shape: []uint64{1, 8, 8}}, Label: protocol.Spec{Name: "labels", DType: protocol.Int64, Shape: []uint64{}}},
+		Version: tensor.ProtocolVersion, WorkerName: "wörker", Software: "torch 2.6", Parameters: layout.Specs,
+		ParametersHash: protocol.Hash{1, 2}, Step: 5, ProcessID: 77,
+		Training: `{"lr":0.1}`, Arithmetic: "avx2",
+		Fingerprints: []protocol.Fingerprint{{Operator: "exp", Hash: protocol.Hash{5}},
+			{Operator: "matmul", Hash: protocol.Hash{6}}},
+		Dataset: protocol.Dataset{Name: "digits", Hash: protocol.Hash{3}, TrainSamples: 1438, HeldOutSamples: 359,
+			Classes:  10,
+			Features: protocol.Spec{Name: "features", DType: protocol.Float32, Shape: []uint64{1, 8, 8}},
+			Label:    protocol.Spec{Name: "labels", DType: protocol.Int64, Shape: []uint64{}}},
 	}
 }
 
@@ -71,7 +77,7 @@ func open(t *testing.T, frames ...wire.Frame) []wire.Message {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The reader's buffer is used again, and this helper gives all messages at once.
+		// The reader's buffer is reused, and this helper gives all messages at once.
 		var segments [][]byte
 		for i := range frame.NumSegments() {
 			segment, err := frame.Segment(capnp.SegmentID(i))
@@ -89,7 +95,7 @@ func open(t *testing.T, frames ...wire.Frame) []wire.Message {
 	return messages
 }
 
-func TestRequestsComeThrough(t *testing.T) {
+func TestRequestsRoundTrip(t *testing.T) {
 	join := testJoin(testLayout(t))
 	for i, spec := range join.Parameters {
 		join.Parameters[i].Shape = append([]uint64{}, spec.Shape...)
@@ -97,7 +103,8 @@ func TestRequestsComeThrough(t *testing.T) {
 	if got, err := open(t, wiretest.Join(join))[0].Join(); err != nil || !reflect.DeepEqual(got, join) {
 		t.Fatalf("got %+v, %v\nwant %+v", got, err, join)
 	}
-	work := protocol.Work{Step: 1 << 40, ParametersHash: protocol.Hash{9}, Timings: protocol.Timings{Data: 1, Compute: 2, Exchange: 3}, Stop: "patience"}
+	work := protocol.Work{Step: 1 << 40, ParametersHash: protocol.Hash{9}, Timings: protocol.Timings{Data: 1, Compute: 2,
+		Exchange: 3}, Stop: "patience"}
 	if got, err := open(t, wiretest.Work(work))[0].Work(); err != nil || got != work {
 		t.Fatalf("got %+v, %v", got, err)
 	}
@@ -110,20 +117,23 @@ func TestRequestsComeThrough(t *testing.T) {
 func TestAJoinWithTooManyFingerprintsIsRefused(t *testing.T) {
 	join := testJoin(testLayout(t))
 	join.Fingerprints = slices.Repeat(join.Fingerprints, int(tensor.MaxFingerprints))
-	if _, err := open(t, wiretest.Join(join))[0].Join(); err == nil || !strings.Contains(err.Error(), "128 fingerprints; at most 64") {
+	if _, err := open(t, wiretest.Join(join))[0].Join(); err == nil ||
+		!strings.Contains(err.Error(), "128 fingerprints; at most 64") {
 		t.Fatal(err)
 	}
 }
 
-func TestRepliesComeThrough(t *testing.T) {
+func TestRepliesRoundTrip(t *testing.T) {
 	for _, reply := range []protocol.Reply{
-		protocol.Joined{RunID: "r", WorkerID: 3, Step: 7, TotalSteps: 70, Settings: protocol.Settings{Seed: 1 << 60, Shards: 8, BatchSize: 64, Epochs: 2, MinShardSamples: 3, DropLast: true}},
+		protocol.Joined{RunID: "r", WorkerID: 3, Step: 7, TotalSteps: 70,
+			Settings: protocol.Settings{Seed: 1 << 60, Shards: 8, BatchSize: 64, Epochs: 2, MinShardSamples: 3, DropLast: true}},
 		protocol.Lease{Step: 9, Epoch: 1, EpochStep: 2, Shards: []uint32{3, 4, 5}},
 		protocol.Lease{Step: 9, Shards: slices.Repeat([]uint32{1}, 1024)},
 		protocol.Ack{Verdict: protocol.Conflict, Detail: strings.Repeat("long ", 10_000)},
 		protocol.SnapshotRequest{Step: 12},
 		protocol.Finished{Steps: 70, ParametersHash: protocol.Hash{4}},
-		protocol.Finished{Steps: 9, ParametersHash: protocol.Hash{4}, Incidents: 3, Stopped: strings.Repeat("patience ", 100)},
+		protocol.Finished{Steps: 9, ParametersHash: protocol.Hash{4}, Incidents: 3,
+			Stopped: strings.Repeat("patience ", 100)},
 		protocol.Left{Reason: "bye"},
 		&protocol.Error{Action: protocol.RetryLater, Detail: "busy", Refused: protocol.KindWorkRequest, RetryAfter: 0.5},
 	} {
@@ -141,7 +151,7 @@ func TestRepliesComeThrough(t *testing.T) {
 	}
 }
 
-func TestUpdateIsPutTogetherFromAnyCut(t *testing.T) {
+func TestUpdateIsAssembledFromAnyCut(t *testing.T) {
 	layout := testLayout(t)
 	want := testUpdate(layout, 1)
 	for _, cut := range [][2]int{{1000, 256}, {1, 1}, {1, 7}, {4, 2}, {5, 1}} {
@@ -161,7 +171,8 @@ func TestUpdateIsPutTogetherFromAnyCut(t *testing.T) {
 				}
 				continue
 			}
-			if got.Refusal != "" || got.Step != 4 || got.FirstShard != 2 || got.ShardCount != 2 || !slices.Equal(got.Reports, want.Reports) {
+			if got.Refusal != "" || got.Step != 4 || got.FirstShard != 2 || got.ShardCount != 2 ||
+				!slices.Equal(got.Reports, want.Reports) {
 				t.Fatalf("cut %v: %+v", cut, got)
 			}
 			if !slices.Equal(slices.Concat(got.Gradients.Blocks()...), want.Gradients) {
@@ -171,7 +182,7 @@ func TestUpdateIsPutTogetherFromAnyCut(t *testing.T) {
 	}
 }
 
-func TestUpdateThatIsNoGradientOfTheModelIsRefused(t *testing.T) {
+func TestUpdateThatIsNotAGradientOfTheModelIsRefused(t *testing.T) {
 	layout := testLayout(t)
 	with := func(change func([]protocol.Spec) []protocol.Spec) []wire.Frame {
 		other := layoutOf(t, change(slices.Clone(layout.Specs))...)
@@ -203,15 +214,22 @@ func TestUpdateThatIsNoGradientOfTheModelIsRefused(t *testing.T) {
 		{"NaN", value(28, float32(math.NaN())), "fc.bias has NaN at element 0"},
 		{"Inf in the middle of a tensor", value(11, float32(math.Inf(1))), "conv.weight has +Inf at element 11"},
 		{"-Inf in the last element", value(32, float32(math.Inf(-1))), "fc.bias has -Inf at element 4"},
-		{"a wrong name", with(func(s []protocol.Spec) []protocol.Spec { s[2].Name = "scales"; return s }), `"scales" comes where scale is expected`},
-		{"a wrong shape", with(func(s []protocol.Spec) []protocol.Spec { s[0].Shape = []uint64{27}; return s }), "conv.weight has shape [27]"},
-		{"a tensor is missing in the middle", with(func(s []protocol.Spec) []protocol.Spec { return append(s[:2], s[3]) }), `"fc.bias" comes where scale is expected`},
-		{"a tensor is missing at the end", with(func(s []protocol.Spec) []protocol.Spec { return s[:3] }), "tensor fc.bias lacks its elements from 0 on"},
+		{"a wrong name", with(func(s []protocol.Spec) []protocol.Spec { s[2].Name = "scales"; return s }),
+			`"scales" comes where scale is expected`},
+		{"a wrong shape", with(func(s []protocol.Spec) []protocol.Spec { s[0].Shape = []uint64{27}; return s }),
+			"conv.weight has shape [27]"},
+		{"a tensor is missing in the middle", with(func(s []protocol.Spec) []protocol.Spec { return append(s[:2], s[3]) }),
+			`"fc.bias" comes where scale is expected`},
+		{"a tensor is missing at the end", with(func(s []protocol.Spec) []protocol.Spec { return s[:3] }),
+			"tensor fc.bias lacks its elements from 0 on"},
 		{"a tensor too many", with(func(s []protocol.Spec) []protocol.Spec {
 			return append(s, protocol.Spec{Name: "more", DType: protocol.Float32, Shape: []uint64{1}})
 		}), `"more" comes after all`},
 		{"a gap", reorder(0, 2, 3, 4), "starts at byte 80; the next byte is 40"},
-		{"more reports than a run has shards", reported(func(u *wiretest.Update) { u.Reports = slices.Repeat(u.Reports[:1], 1025) }), "1025 shard reports are more than a run has shards"},
+		{"more reports than a run has shards", reported(func(u *wiretest.Update) {
+			u.Reports = slices.Repeat(u.Reports[:1],
+				1025)
+		}), "1025 shard reports are more than a run has shards"},
 		{"a piece twice", reorder(0, 0, 1, 2, 3, 4), "starts at byte 0; the next byte is 40"},
 	} {
 		t.Run(test.scenario, func(t *testing.T) {

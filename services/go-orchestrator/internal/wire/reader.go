@@ -1,5 +1,6 @@
-// Package wire turns frames into the messages of package protocol and back. Frames are those of Cap'n Proto streams; nothing that a
-// peer writes into one makes the process take memory before as many bytes have come.
+// Package wire turns frames into the messages of package protocol and back. Frames are those of
+// Cap'n Proto streams; nothing that a peer writes into one makes the process take memory before as
+// many bytes have arrived.
 package wire
 
 import (
@@ -26,13 +27,15 @@ func DefaultLimits(frameBytes int64) Limits {
 	return Limits{FrameBytes: frameBytes, Segments: 511, Depth: 16, Traversal: 4 * uint64(frameBytes)}
 }
 
-// FrameError says that bytes are no frame, or one beyond the limits. The stream cannot be read on.
+// FrameError says that bytes are not a frame, or one beyond the limits. Nothing more can be read
+// from the stream.
 type FrameError struct{ Reason string }
 
 // Error gives the reason.
 func (e *FrameError) Error() string { return e.Reason }
 
-// Reader reads frames from a stream. It keeps one buffer, which grows with the largest frame that has come.
+// Reader reads frames from a stream. It keeps one buffer, which grows with the largest frame that
+// has arrived.
 type Reader struct {
 	source io.Reader
 	limits Limits
@@ -40,19 +43,19 @@ type Reader struct {
 	buffer []byte
 }
 
-// NewReader makes a Reader whose buffer counts against memory. Close gives it back.
+// NewReader makes a Reader whose buffer counts against memory. Close releases it.
 func NewReader(source io.Reader, limits Limits, memory *budget.Budget) *Reader {
 	return &Reader{source: source, limits: limits, memory: memory}
 }
 
-// Close gives the buffer back to its budget. Messages that were read must not be used any more.
+// Close returns the buffer to its budget. Messages that were read must no longer be used.
 func (r *Reader) Close() {
 	r.memory.Give(int64(len(r.buffer)))
 	r.buffer = nil
 }
 
-// Next reads a frame. The message is valid until the next call. The error is io.EOF when the stream ends between frames, and
-// io.ErrUnexpectedEOF when it ends inside one.
+// Next reads a frame. The message is valid until the next call. The error is io.EOF when the stream
+// ends between frames, and io.ErrUnexpectedEOF when it ends inside one.
 func (r *Reader) Next() (*capnp.Message, error) {
 	sizes, err := r.table()
 	if err != nil {
@@ -63,7 +66,8 @@ func (r *Reader) Next() (*capnp.Message, error) {
 		total += size
 	}
 	if total > r.limits.FrameBytes {
-		return nil, &FrameError{fmt.Sprintf("a frame of %d bytes is larger than the %d that are allowed", total, r.limits.FrameBytes)}
+		return nil, &FrameError{fmt.Sprintf("a frame of %d bytes is larger than the %d that are allowed", total,
+			r.limits.FrameBytes)}
 	}
 	if err := r.fill(total); err != nil {
 		return nil, err
@@ -72,18 +76,20 @@ func (r *Reader) Next() (*capnp.Message, error) {
 	for i, size := range sizes {
 		segments[i], rest = rest[:size:size], rest[size:]
 	}
-	return &capnp.Message{Arena: capnp.MultiSegment(segments), TraverseLimit: r.limits.Traversal, DepthLimit: r.limits.Depth}, nil
+	return &capnp.Message{Arena: capnp.MultiSegment(segments), TraverseLimit: r.limits.Traversal,
+		DepthLimit: r.limits.Depth}, nil
 }
 
 // table reads the sizes of the segments, in bytes.
 func (r *Reader) table() ([]int64, error) {
 	var count [4]byte
 	if _, err := io.ReadFull(r.source, count[:]); err != nil {
-		return nil, err // io.EOF only when not a byte has come
+		return nil, err // io.EOF only when not a byte has arrived
 	}
 	segments := int64(binary.LittleEndian.Uint32(count[:])) + 1
 	if segments > int64(r.limits.Segments) {
-		return nil, &FrameError{fmt.Sprintf("a frame of %d segments has more than the %d that are allowed", segments, r.limits.Segments)}
+		return nil, &FrameError{fmt.Sprintf("a frame of %d segments has more than the %d that are allowed", segments,
+			r.limits.Segments)}
 	}
 	entries := make([]byte, (segments|1)*4) // padded, so that segments start on a word
 	if _, err := io.ReadFull(r.source, entries); err != nil {
@@ -96,7 +102,8 @@ func (r *Reader) table() ([]int64, error) {
 	return sizes, nil
 }
 
-// fill reads that many bytes into the buffer, which at most doubles with each part that has come.
+// fill reads that many bytes into the buffer, which at most doubles with each part that has
+// arrived.
 func (r *Reader) fill(total int64) error {
 	const start = 64 << 10
 	for have := int64(0); have < total; {
@@ -118,7 +125,7 @@ func (r *Reader) fill(total int64) error {
 	return nil
 }
 
-// inside makes an end of the stream one in the middle of a frame.
+// inside marks an end of the stream as one in the middle of a frame.
 func inside(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -81,7 +81,7 @@ func TestReaderRefusesHostileTables(t *testing.T) {
 	}
 }
 
-func TestReaderTakesMemoryOnlyAsBytesCome(t *testing.T) {
+func TestReaderTakesMemoryOnlyAsBytesArrive(t *testing.T) {
 	const limit = 64 << 20
 	for _, sent := range []int{0, 1, 100 << 10, 5 << 20} {
 		memory := budget.New("test", 1<<30)
@@ -91,7 +91,7 @@ func TestReaderTakesMemoryOnlyAsBytesCome(t *testing.T) {
 			t.Fatalf("error is %v; want an unexpected end", err)
 		}
 		if most := int64(max(64<<10, 2*sent)); memory.Used() > most {
-			t.Fatalf("%d bytes taken after %d came", memory.Used(), sent)
+			t.Fatalf("%d bytes taken after %d arrived", memory.Used(), sent)
 		}
 		if r.Close(); memory.Used() != 0 {
 			t.Fatalf("%d bytes are still taken after Close", memory.Used())
@@ -104,7 +104,8 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestReaderStopsAtItsBudget(t *testing.T) {
-	r := wire.NewReader(io.MultiReader(bytes.NewReader(table(1<<17)), zeros{}), wire.DefaultLimits(1<<20), budget.New("test", 100<<10))
+	r := wire.NewReader(io.MultiReader(bytes.NewReader(table(1<<17)), zeros{}), wire.DefaultLimits(1<<20),
+		budget.New("test", 100<<10))
 	var exhausted *budget.ExhaustedError
 	if _, err := r.Next(); !errors.As(err, &exhausted) {
 		t.Fatalf("error is %v; want an exhausted budget", err)
@@ -116,7 +117,8 @@ func TestReaderReadsSeveralSegmentsAtEveryCut(t *testing.T) {
 	update := testUpdate(layout, 1)
 	whole := stream(t, 7, update.Frames(layout, 5, 3)...)
 	for cut := range len(whole) + 1 {
-		// The bytes up to the cut and then the end: whole frames can be read, then there is a clear error and never a message.
+		// The bytes up to the cut and then the end: whole frames can be read, then there is a clear error
+		// and never a message.
 		r := reader(bytes.NewReader(whole[:cut]), 1<<20)
 		read := 0
 		for {
@@ -175,8 +177,13 @@ func TestOpen(t *testing.T) {
 		kind     protocol.Kind
 		fails    bool
 	}{
-		{"a leave", message(func(m tensor.Message) { m.SetType(tensor.MessageType_leave); _, _ = m.NewLeave() }), protocol.KindLeave, false},
-		{"type and union differ", message(func(m tensor.Message) { m.SetType(tensor.MessageType_leave); _, _ = m.NewWorkRequest() }), protocol.KindLeave, true},
+		{"a leave", message(func(m tensor.Message) { m.SetType(tensor.MessageType_leave); _, _ = m.NewLeave() }),
+			protocol.KindLeave, false},
+		{"type and union differ", message(func(m tensor.Message) {
+			m.SetType(tensor.MessageType_leave)
+			_,
+				_ = m.NewWorkRequest()
+		}), protocol.KindLeave, true},
 		{"nothing at all", message(func(tensor.Message) {}), protocol.KindUnspecified, true},
 		{"one from the future", future(t), 77, false},
 	} {

@@ -9,7 +9,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// SnapshotAssembly puts the frames of a worker's state together and checks its hash.
+// SnapshotAssembly assembles the frames of a worker's state and checks its hash.
 type SnapshotAssembly struct {
 	RequestID uint64
 
@@ -22,26 +22,28 @@ type SnapshotAssembly struct {
 	sum            hash.Hash
 }
 
-// NewSnapshotAssembly starts with a snapshot's first frame, which Add is still to be given. Its bytes count against memory.
+// NewSnapshotAssembly starts with a snapshot's first frame, which must also be given to Add. The
+// snapshot's bytes count against memory.
 func NewSnapshotAssembly(first Message, memory *budget.Budget) (a *SnapshotAssembly, err error) {
 	defer guard(&err)
 	frame, err := first.root.Snapshot()
 	if err != nil {
 		return nil, err
 	}
-	a = &SnapshotAssembly{RequestID: first.RequestID, memory: memory, step: frame.Step(), total: frame.TotalBytes(), sum: sha256.New()}
+	a = &SnapshotAssembly{RequestID: first.RequestID, memory: memory, step: frame.Step(), total: frame.TotalBytes(),
+		sum: sha256.New()}
 	a.parametersHash, err = parseHash("parametersHash", frame.ParametersHash)
 	return a, err
 }
 
-// Discard gives back the memory of a snapshot that will not be finished.
+// Discard releases the memory of a snapshot that will not be completed.
 func (a *SnapshotAssembly) Discard() {
 	a.memory.Give(a.taken)
 	a.taken, a.blocks = 0, nil
 }
 
-// Add takes the next frame. After the final one it gives the snapshot. An error means that the message is malformed, or that there is no
-// memory for it now (*budget.ExhaustedError).
+// Add takes the next frame. After the final one it gives the snapshot. An error means that the
+// message is malformed, or that there is no memory for it now (*budget.ExhaustedError).
 func (a *SnapshotAssembly) Add(m Message) (snapshot *protocol.Snapshot, err error) {
 	defer guard(&err)
 	frame, err := m.root.Snapshot()
@@ -80,13 +82,15 @@ func (a *SnapshotAssembly) Add(m Message) (snapshot *protocol.Snapshot, err erro
 		return nil, err
 	}
 	if got := protocol.Hash(a.sum.Sum(nil)); got != sent {
-		return nil, fmt.Errorf("the snapshot's bytes have hash %s, not %s as its sender says; they were corrupted in transit", got.Short(), sent.Short())
+		return nil, fmt.Errorf("the snapshot's bytes have hash %s, not %s as its sender says; they were corrupted in transit",
+			got.Short(), sent.Short())
 	}
 	memory, taken := a.memory, a.taken
 	return protocol.NewSnapshot(a.step, a.parametersHash, a.blocks, a.total, sent, func() { memory.Give(taken) }), nil
 }
 
-// keep copies data into blocks of chunkBytes, each taken when bytes for it come; small pieces double the last one.
+// keep copies data into blocks of chunkBytes, each allocated when bytes for it arrive; small pieces
+// double the last one.
 func (a *SnapshotAssembly) keep(data []byte) error {
 	for len(data) > 0 {
 		last := len(a.blocks) - 1

@@ -11,7 +11,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
-// UpdateAssembly puts the frames of one gradient update together, checking each piece against the model before it is copied.
+// UpdateAssembly assembles the frames of one gradient update, checking each piece against the model
+// before it is copied.
 type UpdateAssembly struct {
 	RequestID uint64
 
@@ -19,20 +20,21 @@ type UpdateAssembly struct {
 	builder *vector.Builder
 	update  protocol.Update
 	tensor  int // that the next piece belongs to
-	filled  int // elements of it that have come
+	filled  int // elements of it that have arrived
 }
 
-// NewUpdateAssembly starts with an update's first frame, which Add is still to be given.
+// NewUpdateAssembly starts with an update's first frame, which must also be given to Add.
 func NewUpdateAssembly(first Message, layout *protocol.Layout, pool *vector.Pool) *UpdateAssembly {
 	return &UpdateAssembly{RequestID: first.RequestID, layout: layout, builder: pool.Build(layout.Elements())}
 }
 
-// Discard gives back the memory of an update that will not be finished.
+// Discard releases the memory of an update that will not be completed.
 func (a *UpdateAssembly) Discard() { a.builder.Discard() }
 
-// Add takes the next frame. After the final one it gives the update. Pieces that are no gradient of the model make it a refused one
-// (Update.Refusal); the frames that still come are then passed over. An error means that the message itself is malformed, or that there is
-// no memory for it now (*budget.ExhaustedError).
+// Add takes the next frame. After the final one it gives the update. Pieces that are not a gradient
+// of the model make it a refused one (Update.Refusal); the remaining frames are then skipped. An
+// error means that the message itself is malformed, or that there is no memory for it now
+// (*budget.ExhaustedError).
 func (a *UpdateAssembly) Add(m Message) (update *protocol.Update, err error) {
 	defer guard(&err)
 	frame, err := m.root.GradientUpdate()
@@ -114,7 +116,8 @@ func (a *UpdateAssembly) piece(piece tensor.Tensor) error {
 	}
 	from, to := a.layout.Range(a.tensor)
 	if len(data)%4 != 0 || len(data)/4 > to-from-a.filled {
-		return fmt.Errorf("a piece of tensor %s has %d bytes; it must be whole elements, and %d are missing", name, len(data), to-from-a.filled)
+		return fmt.Errorf("a piece of tensor %s has %d bytes; it must be whole elements, and %d are missing", name, len(data),
+			to-from-a.filled)
 	}
 	if len(data) == 0 && to > from {
 		return fmt.Errorf("a piece of tensor %s is empty", name)
@@ -133,7 +136,7 @@ func (a *UpdateAssembly) piece(piece tensor.Tensor) error {
 	return nil
 }
 
-// skipEmpty passes over tensors without elements, for which writers may or may not send a piece.
+// skipEmpty skips tensors without elements, for which writers may or may not send a piece.
 func (a *UpdateAssembly) skipEmpty(next string) {
 	for a.tensor < len(a.layout.Specs) {
 		from, to := a.layout.Range(a.tensor)
@@ -147,7 +150,8 @@ func (a *UpdateAssembly) skipEmpty(next string) {
 func (a *UpdateAssembly) finish(frame tensor.GradientUpdate) {
 	a.skipEmpty("")
 	if a.tensor < len(a.layout.Specs) {
-		a.refuse("the last frame is here, but tensor %s lacks its elements from %d on", a.layout.Specs[a.tensor].Name, a.filled)
+		a.refuse("the last frame is here, but tensor %s lacks its elements from %d on", a.layout.Specs[a.tensor].Name,
+			a.filled)
 		return
 	}
 	var err error
@@ -178,7 +182,8 @@ func readReports(frame tensor.GradientUpdate) ([]protocol.Report, error) {
 			return nil, fmt.Errorf("report of shard %d: %w", report.Shard(), err)
 		}
 		reports[i] = protocol.Report{
-			Shard: report.Shard(), Samples: report.Samples(), LossSum: report.LossSum(), BatchHash: batch, Weight: report.Weight(), Summed: report.Summed(), Stop: stop,
+			Shard: report.Shard(), Samples: report.Samples(), LossSum: report.LossSum(), BatchHash: batch,
+			Weight: report.Weight(), Summed: report.Summed(), Stop: stop,
 		}
 	}
 	return reports, nil

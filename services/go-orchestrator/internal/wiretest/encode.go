@@ -1,5 +1,5 @@
-// Package wiretest is the worker's side of the protocol, for tests: it encodes requests, reads replies, and can play a whole worker
-// against a real server.
+// Package wiretest is the worker's side of the protocol, for tests: it encodes requests, reads
+// replies, and can play a whole worker against a real server.
 package wiretest
 
 import (
@@ -92,11 +92,12 @@ func Work(work protocol.Work) wire.Frame {
 
 // Leave encodes a Leave.
 func Leave(leave protocol.Leave) wire.Frame {
-	return frame(protocol.KindLeave, 256+len(leave.Reason)+len(leave.Broken), nil, func(root tensor.Message, _ wire.Payload) {
-		message := must(root.NewLeave())
-		check(message.SetReason(leave.Reason))
-		check(message.SetBroken(leave.Broken))
-	})
+	return frame(protocol.KindLeave, 256+len(leave.Reason)+len(leave.Broken), nil,
+		func(root tensor.Message, _ wire.Payload) {
+			message := must(root.NewLeave())
+			check(message.SetReason(leave.Reason))
+			check(message.SetBroken(leave.Broken))
+		})
 }
 
 // Update is what a worker submits for a node of the tree.
@@ -124,28 +125,29 @@ func (u Update) Frames(layout *protocol.Layout, elements, pieces int) []wire.Fra
 			payload = append(payload, vector.Bytes(u.Gradients[piece.From:piece.To]))
 			hint += 64 + len(layout.Specs[piece.Tensor].Name) + 64
 		}
-		frames = append(frames, frame(protocol.KindGradientUpdate, hint, payload, func(root tensor.Message, payload wire.Payload) {
-			update := must(root.NewGradientUpdate())
-			update.SetStep(u.Step)
-			update.SetFirstShard(u.FirstShard)
-			update.SetShardCount(uint32(len(u.Reports)))
-			check(wire.WritePieces(layout, part, must(update.NewGradients(int32(len(part)))), payload))
-			if start+pieces < len(all) {
-				return
-			}
-			update.SetFinal(true)
-			reports := must(update.NewReports(int32(len(u.Reports))))
-			for i, report := range u.Reports {
-				to := reports.At(i)
-				to.SetShard(report.Shard)
-				to.SetSamples(report.Samples)
-				to.SetLossSum(report.LossSum)
-				to.SetWeight(report.Weight)
-				check(to.SetStop(report.Stop))
-				to.SetSummed(report.Summed)
-				check(to.SetBatchHash(report.BatchHash[:]))
-			}
-		}))
+		frames = append(frames, frame(protocol.KindGradientUpdate, hint, payload,
+			func(root tensor.Message, payload wire.Payload) {
+				update := must(root.NewGradientUpdate())
+				update.SetStep(u.Step)
+				update.SetFirstShard(u.FirstShard)
+				update.SetShardCount(uint32(len(u.Reports)))
+				check(wire.WritePieces(layout, part, must(update.NewGradients(int32(len(part)))), payload))
+				if start+pieces < len(all) {
+					return
+				}
+				update.SetFinal(true)
+				reports := must(update.NewReports(int32(len(u.Reports))))
+				for i, report := range u.Reports {
+					to := reports.At(i)
+					to.SetShard(report.Shard)
+					to.SetSamples(report.Samples)
+					to.SetLossSum(report.LossSum)
+					to.SetWeight(report.Weight)
+					check(to.SetStop(report.Stop))
+					to.SetSummed(report.Summed)
+					check(to.SetBatchHash(report.BatchHash[:]))
+				}
+			}))
 	}
 	return frames
 }

@@ -31,8 +31,9 @@ type State struct {
 	Bytes          []byte
 }
 
-// Reply reads frames from next until they make up one reply: a value of package protocol, a *Aggregate or a *State. It checks what the
-// schema promises: order of pieces, hashes, one request id.
+// Reply reads frames from next until they make up one reply: a value of package protocol, a
+// *Aggregate or a *State. It checks what the schema promises: order of pieces, hashes, one request
+// id.
 func Reply(next func() (*capnp.Message, error)) (request uint64, reply any, err error) {
 	var aggregate *Aggregate
 	var state *State
@@ -94,7 +95,8 @@ func addAggregate(to **Aggregate, frame tensor.Aggregate) (done bool, err error)
 
 func addState(to **State, frame tensor.Snapshot) (done bool, err error) {
 	if *to == nil {
-		*to = &State{Step: frame.Step(), ParametersHash: must(protocol.ParseHash("parametersHash", must(frame.ParametersHash())))}
+		*to = &State{Step: frame.Step(), ParametersHash: must(protocol.ParseHash("parametersHash",
+			must(frame.ParametersHash())))}
 	}
 	s := *to
 	if frame.ByteOffset() != uint64(len(s.Bytes)) {
@@ -104,7 +106,8 @@ func addState(to **State, frame tensor.Snapshot) (done bool, err error) {
 	if !frame.Final() {
 		return false, nil
 	}
-	if uint64(len(s.Bytes)) != frame.TotalBytes() || must(protocol.ParseHash("hash", must(frame.Hash()))) != sha256.Sum256(s.Bytes) {
+	if uint64(len(s.Bytes)) != frame.TotalBytes() ||
+		must(protocol.ParseHash("hash", must(frame.Hash()))) != sha256.Sum256(s.Bytes) {
 		return true, errors.New("the snapshot's size or hash is not that of its bytes")
 	}
 	return true, nil
@@ -133,12 +136,14 @@ func small(root tensor.Message) (any, error) {
 		return protocol.SnapshotRequest{Step: must(root.SnapshotRequest()).Step()}, nil
 	case tensor.Message_Which_runFinished:
 		r := must(root.RunFinished())
-		return protocol.Finished{Steps: r.Steps(), ParametersHash: must(protocol.ParseHash("parametersHash", must(r.ParametersHash()))), Incidents: r.Incidents(), Stopped: must(r.Stopped())}, nil
+		return protocol.Finished{Steps: r.Steps(), ParametersHash: must(protocol.ParseHash("parametersHash",
+			must(r.ParametersHash()))), Incidents: r.Incidents(), Stopped: must(r.Stopped())}, nil
 	case tensor.Message_Which_leave:
 		return protocol.Left{Reason: must(must(root.Leave()).Reason())}, nil
 	case tensor.Message_Which_errorReply:
 		r := must(root.ErrorReply())
-		return &protocol.Error{Action: protocol.Action(r.Action()), Detail: must(r.Detail()), Refused: protocol.Kind(r.Refused()), RetryAfter: r.RetryAfter()}, nil
+		return &protocol.Error{Action: protocol.Action(r.Action()), Detail: must(r.Detail()),
+			Refused: protocol.Kind(r.Refused()), RetryAfter: r.RetryAfter()}, nil
 	}
 	return nil, fmt.Errorf("%v is not a reply of an orchestrator", root.Which())
 }

@@ -1,4 +1,5 @@
-//! The only place of this crate that reads the clock or sleeps, so that everything else can be given its time.
+//! The only place of this crate that reads the clock or sleeps, so that everything else can be
+//! given its time.
 #![expect(
     clippy::disallowed_methods,
     reason = "this module is what the ban leaves for the rest of the crate"

@@ -17,7 +17,8 @@ pub enum CoreError {
         seconds: f64,
         reason: String,
     },
-    /// No replica of a service could be reached for that long. Reconnecting continues; a later call may succeed.
+    /// No replica of a service could be reached for that long. Reconnecting continues; a later call
+    /// may succeed.
     #[error(
         "no data service was reachable for {seconds} s at {addresses} ({errors}); is one running there?"
     )]
@@ -26,8 +27,8 @@ pub enum CoreError {
         seconds: f64,
         errors: String,
     },
-    /// The replicas answer, but none of them can be used: they serve different data, or something else altogether. A person has
-    /// to act.
+    /// The replicas answer, but none of them can be used: they serve different data, or something
+    /// else altogether. A person has to act.
     #[error("connection to {addresses}: {reason}")]
     Unusable { addresses: String, reason: String },
     /// This program closed the connection.
@@ -145,7 +146,8 @@ impl CoreError {
         })
     }
 
-    /// Whether the connection may be used after this error. The late reply to an interrupted request is skipped when it arrives.
+    /// Whether the connection may be used after this error. The late reply to an interrupted
+    /// request is skipped when it arrives.
     pub(crate) fn leaves_connection_usable(&self) -> bool {
         matches!(
             self,

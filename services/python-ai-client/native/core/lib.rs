@@ -1,10 +1,13 @@
-//! The worker's side of the wire, in plain Rust: connections to the orchestrator and the data service.
+//! The worker's side of the wire, in plain Rust: connections to the orchestrator and the data
+//! service.
 //!
-//! Responsible for: connecting with backoff, requests and replies, heartbeats, pipelined batches from any replica of a data
-//! service, gradients and snapshots in pieces, verifying hashes, waking up while it waits. Not responsible for: Python,
-//! training, joining an orchestrator again after a loss.
+//! Responsible for: connecting with backoff, requests and replies, heartbeats, pipelined batches
+//! from any replica of a data service, gradients and snapshots in pieces, verifying hashes, waking
+//! up while it waits. Not responsible for: Python, training, joining an orchestrator again after a
+//! loss.
 //!
-//! [`link`] is one connection; [`data`] and [`orchestrator`] are built on it and do not know each other.
+//! [`link`] is one connection; [`data`] and [`orchestrator`] are built on it and do not know each
+//! other.
 
 mod clock;
 mod data;

@@ -52,7 +52,8 @@ impl DatasetInfo {
         })
     }
 
-    /// Writes what identifies the data: the orchestrator does not need the meaning of columns, classes and tokens.
+    /// Writes what identifies the data: the orchestrator does not need the meaning of columns,
+    /// classes and tokens.
     pub(crate) fn write(&self, mut builder: dataset_info::Builder<'_>) -> Result<(), WireError> {
         builder.set_name(self.name.as_str());
         builder.set_hash(&self.hash);

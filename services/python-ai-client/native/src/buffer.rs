@@ -7,7 +7,8 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-/// Writable memory, 64-byte aligned. It lives as long as any view of it (a memoryview, a torch tensor, an array).
+/// Writable memory, 64-byte aligned. It lives as long as any view of it (a memoryview, a torch
+/// tensor, an array).
 #[pyclass(module = "pangea._native", frozen)]
 pub(crate) struct Buffer {
     memory: AlignedBuffer,
@@ -42,8 +43,9 @@ impl Buffer {
         let len = ffi::Py_ssize_t::try_from(memory.len())
             .map_err(|_| PyValueError::new_err("the buffer is larger than Python can index"))?;
         let start = memory.as_ptr().as_ptr().cast();
-        // SAFETY: `start` is valid for `len` bytes while the buffer object lives, and the filled view owns a reference to it.
-        // Rust makes no slice of this memory once Python has it, so Python is free to write to it.
+        // SAFETY: `start` is valid for `len` bytes while the buffer object lives, and the filled
+        // view owns a reference to it. Rust makes no slice of this memory once Python has it, so
+        // Python is free to write to it.
         let filled = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start, len, 0, flags) };
         if filled == 0 {
             Ok(())
@@ -52,7 +54,8 @@ impl Buffer {
         }
     }
 
-    /// Releases nothing: the interpreter drops the view's reference to this object, which is all that it holds.
+    /// Releases nothing: the interpreter drops the view's reference to this object, which is all
+    /// that it holds.
     ///
     /// # Safety
     /// Called by the interpreter only.
@@ -102,7 +105,8 @@ impl Held {
         }
     }
 
-    /// The bytes. The caller of the Python function must not change them until it returns, as with any other writer.
+    /// The bytes. The caller of the Python function must not change them until it returns, as with
+    /// any other writer.
     pub(crate) fn as_slice(&self) -> &[u8] {
         let (start, len) = match self {
             Self::Floats(buffer) => (buffer.buf_ptr(), buffer.len_bytes()),
@@ -111,9 +115,10 @@ impl Held {
         if len == 0 {
             return &[];
         }
-        // SAFETY: the exporter keeps `len` contiguous bytes at `start` alive and in place while `self` holds the buffer, which is
-        // longer than the returned borrow. That nobody writes meanwhile is the caller's duty; the bytes are only sent and hashed, so
-        // a violation gives a hash mismatch at the other end and no more.
+        // SAFETY: the exporter keeps `len` contiguous bytes at `start` alive and in place while
+        // `self` holds the buffer, which is longer than the returned borrow. That nobody writes
+        // meanwhile is the caller's duty; the bytes are only sent and hashed, so a violation gives
+        // a hash mismatch at the other end and no more.
         unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }
     }
 }

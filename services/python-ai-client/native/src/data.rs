@@ -329,7 +329,8 @@ impl DataClient {
         Batch::new(py, batch)
     }
 
-    /// Closes the connections; a call that waits in another thread raises `WireError`. Batches stay valid.
+    /// Closes the connections; a call that waits in another thread raises `WireError`. Batches stay
+    /// valid.
     fn close(&self, py: Python<'_>) {
         py.detach(|| {
             self.stopper.stop();

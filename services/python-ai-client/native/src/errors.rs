@@ -1,4 +1,5 @@
-//! Errors of the core as Python exceptions: `ValueError` for wrong arguments, `PeerError` for refusals, `WireError` for the rest.
+//! Errors of the core as Python exceptions: `ValueError` for wrong arguments, `PeerError` for
+//! refusals, `WireError` for the rest.
 
 use native_core::{CoreError, ErrorKind};
 use pangea_wire::SchemaName;
@@ -21,8 +22,8 @@ create_exception!(
     "An `ErrorReply`: `action` says what to do, `detail` what went wrong, `retry_after` when to try again, in seconds."
 );
 
-/// Adds the exceptions to the module. Their class has a `kind` as well: an exception that Python code raises is about a lost
-/// connection.
+/// Adds the exceptions to the module. Their class has a `kind` as well: an exception that Python
+/// code raises is about a lost connection.
 pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let (wire, peer) = (py.get_type::<WireError>(), py.get_type::<PeerError>());

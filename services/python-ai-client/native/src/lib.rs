@@ -1,7 +1,8 @@
 //! `pangea._native`: the worker's side of the wire for Python.
 //!
-//! A thin binding over `native_core`. Responsible for: Python types, the buffer protocol, releasing the GIL while waiting,
-//! running signal handlers. Not responsible for: anything that can be tested without Python.
+//! A thin binding over `native_core`. Responsible for: Python types, the buffer protocol, releasing
+//! the GIL while waiting, running signal handlers. Not responsible for: anything that can be tested
+//! without Python.
 
 mod buffer;
 mod data;

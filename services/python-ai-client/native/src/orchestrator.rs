@@ -10,7 +10,8 @@ use crate::data::{spec, DatasetInfo};
 use crate::replies::{to_python, JoinReply};
 use crate::waiting::{options, pool, seconds, without_gil, Slot};
 
-/// Of a shard: its number, samples, loss sum, batch hash and weight, whether the loss is a sum, and why the run is to end.
+/// Of a shard: its number, samples, loss sum, batch hash and weight, whether the loss is a sum, and
+/// why the run is to end.
 type Report = (u32, u32, f64, PyBackedBytes, f64, bool, String);
 
 fn shard_report(report: Report) -> ShardReport {
@@ -48,7 +49,8 @@ impl OrchestratorClient {
         })
     }
 
-    /// Introduces the worker; the first call of a connection. From then on, heartbeats fill the silences.
+    /// Introduces the worker; the first call of a connection. From then on, heartbeats fill the
+    /// silences.
     #[pyo3(signature = (
         worker_name, software, parameters, parameters_hash, step, dataset, run_id = "", heartbeat_seconds = 0.1,
         training = "", arithmetic = "", fingerprints = Vec::new()
@@ -122,7 +124,8 @@ impl OrchestratorClient {
         to_python(py, reply)
     }
 
-    /// Sends a gradient sum straight from the memory of `gradients`, which must not change until this returns.
+    /// Sends a gradient sum straight from the memory of `gradients`, which must not change until
+    /// this returns.
     fn submit(
         &self,
         py: Python<'_>,
@@ -156,7 +159,8 @@ impl OrchestratorClient {
         })
     }
 
-    /// Leaves the run and closes the connection; the shards of this worker go to others at once. `broken` says what broke the promise.
+    /// Leaves the run and closes the connection; the shards of this worker go to others at once.
+    /// `broken` says what broke the promise.
     #[pyo3(signature = (reason, broken = ""))]
     fn leave(&self, py: Python<'_>, reason: &str, broken: &str) -> PyResult<()> {
         self.slot

@@ -54,7 +54,8 @@ impl<C: Send> Slot<C> {
         py: Python<'_>,
         work: impl FnOnce(&mut C, &mut Signals) -> Result<T, CoreError> + Send,
     ) -> PyResult<T> {
-        // Never waits for the lock: a signal handler that runs inside a call on the same thread would wait forever.
+        // Never waits for the lock: a signal handler that runs inside a call on the same thread
+        // would wait forever.
         let Some(mut guard) = self.try_lock() else {
             let address = &self.address;
             return Err(PyRuntimeError::new_err(format!(
@@ -79,7 +80,8 @@ impl<C: Send> Slot<C> {
     fn try_lock(&self) -> Option<MutexGuard<'_, Option<C>>> {
         match self.client.try_lock() {
             Ok(guard) => Some(guard),
-            // A panic in an earlier call became a Python exception; the connection refuses further use by itself.
+            // A panic in an earlier call became a Python exception; the connection refuses further
+            // use by itself.
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
@@ -108,8 +110,9 @@ pub(crate) fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
 /// Memory that is kept for reuse, so that steady training allocates none.
 const IDLE_BYTES: usize = 512 << 20;
 
-/// The memory pool of this process. It has no limit of its own: a worker bounds what is in flight by the number of batches that it
-/// requests and by the size of its model, and memory is allocated only as bytes arrive.
+/// The memory pool of this process. It has no limit of its own: a worker bounds what is in flight
+/// by the number of batches that it requests and by the size of its model, and memory is allocated
+/// only as bytes arrive.
 pub(crate) fn pool() -> &'static Pool {
     static POOL: std::sync::OnceLock<Pool> = std::sync::OnceLock::new();
     POOL.get_or_init(|| Pool::new(usize::MAX, IDLE_BYTES))

@@ -1,4 +1,5 @@
-//! The client of the data service against a service that answers, refuses, lies, stalls and vanishes.
+//! The client of the data service against a service that answers, refuses, sends wrong data, stalls
+//! and vanishes.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -20,14 +21,14 @@ use peer::{Script, Service};
 
 const ANYWHERE: &str = "127.0.0.1:0";
 
-/// Batches are asked for ahead, come in any order of collecting, and own aligned memory.
+/// Batches are requested ahead, may be collected in any order, and own aligned memory.
 #[test]
 fn batches_are_prefetched() {
     let script = serving(|mut peer| {
         (0..5).for_each(|_| answer_batch(&mut peer, |_| ()));
         assert!(
             peer.next().is_none(),
-            "a batch asked for twice is one request"
+            "a batch requested twice is one request"
         );
     });
     let service = Service::on(ANYWHERE, vec![script]);
@@ -49,7 +50,7 @@ fn batches_are_prefetched() {
     service.finish();
 }
 
-/// What is served.
+/// The client returns the service's description of its dataset.
 #[test]
 fn the_dataset_is_described() {
     let service = Service::on(ANYWHERE, vec![serving(|mut peer| answer_all(&mut peer))]);
@@ -69,7 +70,7 @@ fn the_dataset_is_described() {
     service.finish();
 }
 
-/// A refusal concerns one request; the connection goes on.
+/// A refusal concerns one request; the connection stays.
 #[test]
 fn a_refusal_is_for_one_request() {
     let script = serving(|mut peer| {
@@ -102,7 +103,7 @@ fn a_refusal_is_for_one_request() {
     service.finish();
 }
 
-/// What a client says whose question is answered wrongly on three connections.
+/// The client's error when its request gets a wrong reply on three connections.
 fn spoiled(spoil: fn(&mut message::Builder<'_>)) -> String {
     let script = || serving(move |mut peer| answer_batch(&mut peer, spoil));
     let service = Service::on(ANYWHERE, vec![script(), script(), script()]);
@@ -112,7 +113,7 @@ fn spoiled(spoil: fn(&mut message::Builder<'_>)) -> String {
     error.expect("must be refused").to_string()
 }
 
-/// Batches that are not what was asked for, or whose bytes are not what the hash says, are not taken.
+/// Batches that were not requested, or whose bytes do not match their hash, are not accepted.
 #[test]
 fn a_wrong_batch_is_refused() {
     fn batch<'a>(root: &'a mut message::Builder<'_>) -> training_batch::Builder<'a> {
@@ -153,10 +154,10 @@ fn a_wrong_batch_is_refused() {
     );
 }
 
-/// A batch that was damaged on its way is asked for again.
+/// A batch that was damaged in transit is requested again.
 #[test]
-fn a_broken_batch_is_asked_for_again() {
-    let broken = serving(|mut peer| {
+fn a_corrupt_batch_is_requested_again() {
+    let corrupt = serving(|mut peer| {
         answer_batch(&mut peer, |root| match root.reborrow().which() {
             Ok(message::TrainingBatch(Ok(mut batch))) => batch.set_hash(&[0; 32]),
             _ => panic!("a batch is being written"),
@@ -164,7 +165,7 @@ fn a_broken_batch_is_asked_for_again() {
         while peer.next().is_some() {}
     });
     let whole = serving(|mut peer| answer_all(&mut peer));
-    let service = Service::on(ANYWHERE, vec![broken, whole]);
+    let service = Service::on(ANYWHERE, vec![corrupt, whole]);
     let mut client = connect(&service.address, PATIENT).expect("it listens");
     client.prefetch(key(1)).expect("noted");
     for step in 0..3 {
@@ -175,7 +176,8 @@ fn a_broken_batch_is_asked_for_again() {
     service.finish();
 }
 
-/// A service that was killed between its answers, and comes back at the same address, gives the same batches.
+/// A service that is killed between its replies and restarts at the same address gives the same
+/// batches.
 #[test]
 fn a_restart_is_survived() {
     let killed: Script = serving(|mut peer| {
@@ -201,12 +203,12 @@ fn a_restart_is_survived() {
     service.finish();
 }
 
-/// A service that is silent while it was asked is given up, and asked again.
+/// A service that owes a reply and stays silent is disconnected, and asked again.
 #[test]
-fn a_stalled_service_is_given_up() {
+fn a_stalled_service_is_replaced() {
     let stalled = serving(|mut peer| {
         peer.expect(MessageType::BatchRequest);
-        assert!(peer.next().is_none(), "the client gives up");
+        assert!(peer.next().is_none(), "the client disconnects");
     });
     let awake = serving(|mut peer| answer_all(&mut peer));
     let service = Service::on(ANYWHERE, vec![stalled, awake]);
@@ -217,7 +219,8 @@ fn a_stalled_service_is_given_up() {
     service.finish();
 }
 
-/// Without a service for long, calls say so, with where and why; with one again, they succeed.
+/// When no service has been reachable for long, calls fail and say where and why; once one is back,
+/// they succeed.
 #[test]
 fn a_wait_without_a_service_is_bounded() {
     let service = Service::on(ANYWHERE, vec![serving(drop)]);
@@ -251,7 +254,7 @@ impl Waiter for StopAfter {
     }
 }
 
-/// A waiter can end a wait; the answer that comes later is still there to collect.
+/// A waiter can end a wait; the reply that arrives later can still be collected.
 #[test]
 fn an_interrupted_wait_loses_nothing() {
     let (release, held) = channel::<()>();
@@ -269,7 +272,7 @@ fn an_interrupted_wait_loses_nothing() {
     service.finish();
 }
 
-/// So can one that waits for a service that is gone.
+/// The same while no service is there.
 #[test]
 fn a_wait_without_a_service_can_be_interrupted() {
     let service = Service::on(ANYWHERE, vec![serving(drop)]);
@@ -304,7 +307,7 @@ fn a_stopper_ends_the_wait() {
     service.finish();
 }
 
-/// Requests that nobody collects are bounded.
+/// Requests that are never collected are bounded.
 #[test]
 fn uncollected_requests_are_bounded() {
     let script = serving(|mut peer| while peer.next().is_some() {});
@@ -350,9 +353,9 @@ fn connecting_is_bounded() {
     assert!(twice.contains("appears twice"), "{twice}");
 }
 
-/// Who refuses to say what it serves is no data service: told at once.
+/// A service that refuses to describe a dataset is not a data service: the client fails at once.
 #[test]
-fn another_service_is_told_apart() {
+fn a_different_service_is_recognised() {
     let service = Service::start(|mut peer| {
         let (id, _) = peer.expect(MessageType::DatasetRequest);
         let detail = "unsupported: an orchestrator takes no datasetRequest";

@@ -1,4 +1,5 @@
-//! Heartbeats of a worker: in every silence, never inside a frame, and no longer than the connection.
+//! The heartbeats of a worker: they fill every silence, never come inside a frame, and end with the
+//! connection.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -36,10 +37,10 @@ fn accept(peer: &mut Peer) {
     assert_eq!(accept_join(peer), 0.002);
 }
 
-/// The next `count` messages are heartbeats.
+/// Expects that the next `count` messages are heartbeats.
 fn hear(peer: &mut Peer, count: usize) {
     for _ in 0..count {
-        let (kind, id, _) = peer.next().expect("the worker goes on");
+        let (kind, id, _) = peer.next().expect("the worker continues");
         assert_eq!((kind, id), (MessageType::Heartbeat, 0));
     }
 }
@@ -72,18 +73,20 @@ fn heartbeats_fill_the_silence() {
         }
     });
     let mut client = joined_with_heartbeats(&service);
-    heard.recv().expect("they come while nothing is called");
+    heard
+        .recv()
+        .expect("heartbeats arrive while no call is made");
     let reply = client.request_work(6, &HASH, Timings::default(), "", &mut Uninterrupted);
     assert!(matches!(reply, Ok(WorkReply::RunFinished { .. })));
     client
         .leave("done", "", &mut Uninterrupted)
         .expect("answered");
-    // Nothing comes after the end, although the client is still there.
+    // Nothing arrives after the end, although the client is still alive.
     service.finish();
     drop(client);
 }
 
-/// Long messages and heartbeats on a connection that is read slowly: every frame is whole.
+/// Long messages and heartbeats on a connection that is read slowly: every frame is intact.
 #[test]
 fn heartbeats_never_come_inside_a_frame() {
     const UPDATES: usize = 5;
@@ -112,7 +115,7 @@ fn heartbeats_never_come_inside_a_frame() {
     service.finish();
 }
 
-/// A worker that promises nothing sends nothing.
+/// A worker that promises no heartbeats sends none.
 #[test]
 fn without_a_promise_there_are_none() {
     let service = Service::start(|mut peer| {
@@ -129,7 +132,8 @@ fn without_a_promise_there_are_none() {
     service.finish();
 }
 
-/// An orchestrator that dies ends a wait, heartbeats or not; so does one that died while the worker computed.
+/// The loss of the orchestrator ends a wait despite heartbeats, also when it was lost while the
+/// worker computed.
 #[test]
 fn a_lost_orchestrator_ends_the_wait() {
     let service = Service::start(|mut peer| {
@@ -160,9 +164,9 @@ fn a_lost_orchestrator_ends_the_wait() {
     assert!(error.contains(&address), "{error}");
 }
 
-/// A refusal that comes while heartbeats are sent is heard, with what to do.
+/// A refusal that arrives while heartbeats are sent is reported with its action.
 #[test]
-fn a_refusal_is_heard_between_heartbeats() {
+fn a_refusal_is_reported_between_heartbeats() {
     let service = Service::start(|mut peer| {
         accept(&mut peer);
         let (id, _) = peer.expect(MessageType::GradientUpdate);

@@ -1,4 +1,5 @@
-//! The client of the orchestrator against a service that leads it through a run, refuses it, lies and vanishes.
+//! The client of the orchestrator against a service that leads it through a run, refuses it, sends
+//! wrong data and vanishes.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -168,7 +169,7 @@ fn spoiled(spoil: impl Fn(usize, &mut aggregate::Builder<'_>) + Send + 'static) 
     error
 }
 
-/// An aggregate that is not what it says it is never reaches the model.
+/// An aggregate that contradicts its own hash or counts never reaches the model.
 #[test]
 fn a_wrong_aggregate_is_refused() {
     let error = spoiled(|_, frame| frame.set_hash(&[0; 32]));
@@ -194,7 +195,7 @@ fn a_wrong_aggregate_is_refused() {
     assert!(error.contains("tensor `weight`"), "{error}");
 }
 
-/// A lease that asks for a shard apart which it does not lease is refused.
+/// A lease whose separate shards are not among the leased ones is refused.
 #[test]
 fn a_wrong_lease_is_refused() {
     let service = Service::start(|mut peer| {
@@ -212,7 +213,7 @@ fn a_wrong_lease_is_refused() {
     service.finish();
 }
 
-/// A refusal carries the action; the connection goes on if the service keeps it.
+/// A refusal carries the action; the connection stays as long as the service keeps it.
 #[test]
 fn refusals_carry_the_action() {
     let service = Service::start(|mut peer| {
@@ -237,9 +238,10 @@ fn refusals_carry_the_action() {
     service.finish();
 }
 
-/// A service that refuses in the middle of a long update and closes: the reason is told, not "broken pipe".
+/// When a service refuses in the middle of a long update and closes, the error is its reason, not
+/// "broken pipe".
 #[test]
-fn a_refusal_in_the_middle_of_sending_is_heard() {
+fn a_refusal_in_the_middle_of_sending_is_reported() {
     let service = Service::start(|mut peer| {
         accept_join(&mut peer);
         let (id, _) = peer.expect(MessageType::GradientUpdate);
@@ -254,7 +256,7 @@ fn a_refusal_in_the_middle_of_sending_is_heard() {
     service.finish();
 }
 
-/// Snapshots go out and come in, in pieces, verified.
+/// Snapshots are sent and received in pieces and verified.
 #[test]
 fn snapshots_travel_in_pieces() {
     let file: Vec<u8> = (0..9 << 20).map(|at| (at * 13 + at / 1021) as u8).collect();
@@ -265,7 +267,7 @@ fn snapshots_travel_in_pieces() {
         peer.send(MessageType::SnapshotRequest, id, |root| {
             root.init_snapshot_request().set_step(5)
         });
-        // The pieces are handed on, as an orchestrator does, as the answer to the next request.
+        // The pieces are passed on, as an orchestrator does, as the reply to the next request.
         let mut pieces = Vec::new();
         loop {
             let (_, request) = peer.expect(MessageType::Snapshot);
@@ -336,7 +338,7 @@ impl Waiter for StopAtOnce {
     }
 }
 
-/// A worker that is stopped while it waits can still say goodbye; the late answer is skipped.
+/// A worker that is stopped while it waits can still leave; the late reply is skipped.
 #[test]
 fn an_interrupted_worker_can_leave() {
     let service = Service::start(|mut peer| {
@@ -363,7 +365,7 @@ fn an_interrupted_worker_can_leave() {
     service.finish();
 }
 
-/// What cannot be right is refused before anything is sent.
+/// Wrong arguments are refused before anything is sent.
 #[test]
 fn wrong_arguments_are_not_sent() {
     let service = Service::start(|mut peer| {

@@ -1,4 +1,5 @@
-//! The client of the data service with two replicas: one is lost, late, wrong, or serves something else.
+//! The client of the data service with two replicas: one is lost, late, wrong, or serves a
+//! different dataset.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -20,7 +21,7 @@ use peer::data::{
 };
 use peer::{eventually, Peer, Script, Service};
 
-/// The step whose first request is held back.
+/// The step whose first reply is held back.
 const HELD: u32 = 100;
 
 fn start(script: Script) -> Service {
@@ -40,7 +41,7 @@ fn collect(client: &mut DataClient, step: u32) {
     assert_batch(&batch.expect("answered"), step);
 }
 
-/// What a replica was asked goes to the other one when it dies; both had some.
+/// When a replica dies, its requests move to the other one; both had some.
 #[test]
 fn the_other_replica_takes_over() {
     let dying = start(serving(|mut peer| {
@@ -55,8 +56,8 @@ fn the_other_replica_takes_over() {
     living.finish();
 }
 
-/// Two replicas of which the one that is asked for [`HELD`] first answers that only when `release` is dropped, after a
-/// channel told who it is, and with features of `fill`.
+/// Two replicas. The one that gets the request for [`HELD`] first sends its name through the
+/// channel and replies only when the sender is dropped, with features of `fill`.
 fn one_is_late(fill: u8) -> (Service, Service, Sender<()>, Receiver<&'static str>) {
     let (release, held) = channel::<()>();
     let (tell, late) = channel();
@@ -79,23 +80,23 @@ fn one_is_late(fill: u8) -> (Service, Service, Sender<()>, Receiver<&'static str
     (replica("one"), replica("other"), release, late)
 }
 
-/// Shows the client what is usual: far below what is ever late.
+/// Gives the client observations, so that it knows what is late.
 fn warm_up(client: &mut DataClient) {
     (0..20).for_each(|step| collect(client, step));
 }
 
-/// A late answer is asked for from the other replica as well, and the first answer counts.
+/// When a reply is late, the other replica is asked as well, and the first reply counts.
 #[test]
-fn a_late_answer_comes_from_the_other_replica() {
+fn a_late_batch_comes_from_the_other_replica() {
     let (one, other, release, late) = one_is_late(HELD as u8);
     let mut client = both(&one, &other);
     warm_up(&mut client);
     client.prefetch(key(HELD)).expect("noted");
     late.recv().expect("asked");
-    // The one that was asked first still holds its answer back.
+    // The replica that was asked first still holds its reply back.
     collect(&mut client, HELD);
     drop(release);
-    // Its answer was the same and is dropped; both go on.
+    // Its reply is the same and is dropped; both stay connected.
     (0..60).for_each(|step| client.prefetch(key(step)).expect("noted"));
     (0..60).for_each(|step| collect(&mut client, step));
     assert!(client.stopper().replicas().iter().all(|(_, up)| *up));
@@ -104,9 +105,9 @@ fn a_late_answer_comes_from_the_other_replica() {
     other.finish();
 }
 
-/// Two answers that differ: nobody can say which one is right, so that the client gives nothing more.
+/// When two replies differ, nobody can say which one is right, so the client returns nothing more.
 #[test]
-fn two_answers_must_be_the_same() {
+fn two_replies_must_be_the_same() {
     let (one, other, release, late) = one_is_late(!(HELD as u8));
     let mut client = both(&one, &other);
     warm_up(&mut client);
@@ -133,9 +134,10 @@ fn two_answers_must_be_the_same() {
     other.finish();
 }
 
-/// A replica that serves another dataset is not used, the other one is; without that, the error says why.
+/// A replica that serves a different dataset is not used, the other one is; when that one is gone,
+/// the error names both.
 #[test]
-fn another_dataset_is_refused() {
+fn a_different_dataset_is_refused() {
     let (kill, killed) = channel::<()>();
     let right = start(serving(move |mut peer| {
         for _ in 0..20 {
@@ -146,10 +148,10 @@ fn another_dataset_is_refused() {
     }));
     let (answered, begin) = channel::<()>();
     let wrong = start(Box::new(move |mut peer| {
-        // The other one is the first to be seen.
+        // The other replica connects first.
         let _ = begin.recv();
         answer_dataset(&mut peer, 8);
-        assert!(peer.next().is_none(), "it is not asked for a batch");
+        assert!(peer.next().is_none(), "no batch is requested from it");
     }));
     let addresses = format!("{},{}", wrong.address, right.address);
     let patience = Duration::from_millis(200);
@@ -176,7 +178,8 @@ fn another_dataset_is_refused() {
     );
 }
 
-/// A service that comes back with other data: no wait for another one, of which there is none.
+/// A service that restarts with different data fails the client at once: there is no other replica
+/// to wait for.
 #[test]
 fn a_service_must_come_back_with_the_same_data() {
     let first = start(serving_dataset(9, drop));
@@ -186,7 +189,7 @@ fn a_service_must_come_back_with_the_same_data() {
     let other = Service::on(
         &address,
         vec![serving_dataset(8, |mut peer| {
-            assert!(peer.next().is_none(), "it is not asked for a batch")
+            assert!(peer.next().is_none(), "no batch is requested from it")
         })],
     );
     let error = client.batch(key(0), &mut Uninterrupted).err();

@@ -72,7 +72,7 @@ def test_ssh_distributes_the_processes_over_the_hosts_of_the_options_and_the_fil
         (["ssh", "--hosts", "nowhere"], 1, "nowhere"),
         (["local", "--host", "a"], 2, "--host belongs to --backend ssh"),
         (["ssh", "--host", "a", "--data-claim", "c"], 2, "--data-claim belongs to --backend kubernetes"),
-        (["kubernetes", "--dataset", "stdlib"], 1, "carries only the digits"),
+        (["kubernetes", "--dataset", "stdlib"], 1, "contains only the digits"),
         (["kubernetes", "--dataset", "faces"], 2, "there is no such dataset"),
         (["ray"], 1, "needs the package ray"),
         (["slurm"], 2, "is not one of"),

@@ -1,4 +1,4 @@
-"""Predicts the next character of Python's own standard library with a small transformer: `pangea train ... --dataset stdlib`."""
+"""Predicts the next character of Python's standard library with a small transformer: `--dataset stdlib`."""
 
 import math
 import os
@@ -19,7 +19,7 @@ DROPOUT = 0.1
 
 
 class Block(nn.Module):
-    """A transformer block with pre-normalisation: causal self-attention and a perceptron. [n, t, WIDTH] to the same shape."""
+    """A transformer block: pre-normalised causal self-attention and perceptron, [n, t, WIDTH] to the same shape."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,9 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         heads = self.queries_keys_values(self.attention_norm(x)).unflatten(2, (3, HEADS, WIDTH // HEADS))
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(queries, keys, values, dropout_p=DROPOUT if self.training else 0.0, is_causal=True)
+        attended = functional.scaled_dot_product_attention(
+            queries, keys, values, dropout_p=DROPOUT if self.training else 0.0, is_causal=True
+        )
         x = x + self.dropout(self.attended(attended.transpose(1, 2).flatten(2)))
         x = x + self.dropout(self.perceptron(self.perceptron_norm(x)))
         return x
@@ -61,7 +63,7 @@ def loss_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def build_optimizer(model: nn.Module, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Returns AdamW with a learning rate that rises for a twentieth of `steps`, then falls to a tenth along a cosine and stays there."""
+    """Returns AdamW; its rate rises for a twentieth of `steps`, then falls along a cosine to a tenth and stays."""
     warm_up = max(1, steps // 20)
 
     def factor(step: int) -> float:

@@ -21,7 +21,9 @@ def tokens() -> torch.Tensor:
 def _batch(tokens: torch.Tensor, number: int, samples: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns samples spread over the text, different ones for each number: x and y, both int64 [samples, CONTEXT]."""
     starts = [(number + i * 997) * CONTEXT % (len(tokens) - CONTEXT) for i in range(samples)]
-    return torch.stack([tokens[i : i + CONTEXT] for i in starts]), torch.stack([tokens[i + 1 : i + 1 + CONTEXT] for i in starts])
+    return torch.stack([tokens[i : i + CONTEXT] for i in starts]), torch.stack(
+        [tokens[i + 1 : i + 1 + CONTEXT] for i in starts]
+    )
 
 
 def test_the_corpus_is_a_megabyte_of_python(tokens: torch.Tensor) -> None:

@@ -1,14 +1,16 @@
 """The buffers of a model: which of them a forward pass may change, and how a step combines the changes of its shards.
 
-BatchNorm and similar modules change buffers while the loss is computed. If each shard saw the changes of the one before, the result would depend on which
-worker computed which shard. So every shard starts from the buffers as they were at the start of the step. Its changes, weighted with its samples, are added in
-the same tree as the gradients, and the step adds their mean to each buffer. A step affects buffers like one batch: `num_batches_tracked` grows by 1 for each
-step, for any number of shards. A buffer that counts or accumulates (samples seen, hits of a code) is declared as "sum" in `pangea.join(buffers=...)`: the step
-adds the sum of the changes.
+BatchNorm and similar modules change buffers while the loss is computed. If each shard saw the changes of the one
+before, the result would depend on which worker computed which shard. So every shard starts from the buffers as they
+were at the start of the step. Its changes, weighted with its samples, are added in the same tree as the gradients, and
+the step adds their mean to each buffer. A step affects buffers like one batch: `num_batches_tracked` grows by 1 for
+each step, for any number of shards. A buffer that counts or accumulates (samples seen, hits of a code) is declared as
+"sum" in `pangea.join(buffers=...)`: the step adds the sum of the changes.
 
 Changes are sent as float32: one of more than 24 bits is rounded, identically for all workers.
 
-Buffers that are not saved (persistent=False: caches, masks) do not take part in a step: they are reset before each shard.
+Buffers that are not saved (persistent=False: caches, masks) do not take part in a step: they are reset before each
+shard.
 """
 
 from __future__ import annotations
@@ -36,18 +38,24 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
 def _of_norms(model: torch.nn.Module) -> set[str]:
     """Returns the names of the buffers of torch's own normalisation modules, which are meant to be averaged."""
     kinds = torch.nn.modules.batchnorm._NormBase
-    return {f"{prefix}.{key}" if prefix else key for prefix, module in model.named_modules() if isinstance(module, kinds) for key in module._buffers}
+    return {
+        f"{prefix}.{key}" if prefix else key
+        for prefix, module in model.named_modules()
+        if isinstance(module, kinds)
+        for key in module._buffers
+    }
 
 
 class Buffers:
-    """The buffers of a model. All numeric buffers in `state_dict` take part in a step."""
+    """The buffers of a model. All numeric buffers in `state_dict` take part in a step.
+
+    Args:
+        modes: "sum" or "mean" by the buffer's name; default: "mean".
+    Raises:
+        UnsupportedModel: for a buffer that cannot be stored in a snapshot, or a mode for an unknown buffer.
+    """
 
     def __init__(self, model: torch.nn.Module, modes: Mapping[str, str] | None = None) -> None:
-        """Args:
-            modes: "sum" or "mean" by the buffer's name; default: "mean".
-        Raises:
-            UnsupportedModel: for a buffer that cannot be stored in a snapshot, or a mode for an unknown buffer.
-        """
         modes = modes or {}
         self._numeric: list[TensorSlot] = []
         self._tied: list[TensorSlot] = []  # further slots of the same tensors
@@ -56,7 +64,10 @@ class Buffers:
         seen: set[int] = set()
         for slot, persistent in tensor_slots(model, "_buffers"):
             if persistent and slot.tensor.is_complex():
-                raise UnsupportedModel(f"buffer {slot.name} is {slot.tensor.dtype}; register it with persistent=False, or as two real buffers")
+                raise UnsupportedModel(
+                    f"buffer {slot.name} is {slot.tensor.dtype}; register it with persistent=False, or as two real"
+                    " buffers"
+                )
             if id(slot.tensor) in seen:
                 self._tied.append(slot)
                 continue
@@ -66,10 +77,17 @@ class Buffers:
         for name, mode in modes.items():
             if mode not in MODES or name not in {slot.name for slot in self._numeric}:
                 known = ", ".join(slot.name for slot in self._numeric) or "none"
-                raise UnsupportedModel(f"buffers={{{name!r}: {mode!r}}} is invalid: a mode is one of {', '.join(MODES)}, and the buffers that take part in a step are {known}")
+                raise UnsupportedModel(
+                    f"buffers={{{name!r}: {mode!r}}} is invalid: a mode is one of {', '.join(MODES)}, and the buffers"
+                    f" that take part in a step are {known}"
+                )
         self._sums = [modes.get(slot.name, "mean") == "sum" for slot in self._numeric]
         of_norms = _of_norms(model)
-        self.averaged = [slot.name for slot, is_sum in zip(self._numeric, self._sums, strict=True) if not is_sum and slot.name not in of_norms]
+        self.averaged = [
+            slot.name
+            for slot, is_sum in zip(self._numeric, self._sums, strict=True)
+            if not is_sum and slot.name not in of_norms
+        ]
         self.elements = sum(slot.tensor.numel() for slot in self._numeric)
         self._cache_start = [(slot.tensor.detach().clone(), slot.tensor._version) for slot in self._caches]
         self.record_baseline()
@@ -79,7 +97,7 @@ class Buffers:
         return [(slot.name, tuple(slot.tensor.shape)) for slot in self._numeric]
 
     def record_baseline(self) -> None:
-        """Makes the current values those at the start of the step, and resets caches to their values when the worker joined."""
+        """Makes the current values those at the start of the step, and resets caches."""
         self._start = [slot.tensor.detach().clone() for slot in self._numeric]
         self._reset_caches()
         self._non_numeric_versions = [slot.tensor._version for slot in self._non_numeric]
@@ -101,15 +119,16 @@ class Buffers:
                 self._cache_start[index] = (value, slot.tensor._version)
 
     def check(self) -> None:
-        """Checks that no saved buffer changed that does not take part in a step.
+        """Checks that the saved non-numeric buffers, which do not take part in a step, have not changed.
 
         Raises:
-            BrokenPromise: naming a saved non-numeric buffer that has changed.
+            BrokenPromise: naming the buffer that has changed.
         """
         for slot, version in zip(self._non_numeric, self._non_numeric_versions, strict=True):
             if slot.current() is not slot.tensor or slot.tensor._version != version:
                 raise BrokenPromise(
-                    f"the buffer {slot.name} ({slot.tensor.dtype}) was changed, but the change would not reach the other workers; make it a number (torch.uint8), or change it in run.after_step(fn)"
+                    f"the buffer {slot.name} ({slot.tensor.dtype}) was changed, but the change would not reach the"
+                    " other workers; make it a number (torch.uint8), or change it in run.after_step(fn)"
                 )
 
     @torch.no_grad()
@@ -124,13 +143,16 @@ class Buffers:
         """
         for slot in self._tied:
             if slot.current() is not slot.tensor:
-                raise UnsupportedModel(f"buffer {slot.name} is shared by several modules and was replaced in one; change it in place")
+                raise UnsupportedModel(
+                    f"buffer {slot.name} is shared by several modules and was replaced in one; change it in place"
+                )
         for slot, start, part, is_sum in self._parts(flat):
             now = slot.current()
             if now is None or now.shape != start.shape or now.dtype != start.dtype:
                 what = "nothing" if now is None else f"{now.dtype} {tuple(now.shape)}"
                 raise UnsupportedModel(
-                    f"buffer {slot.name} was {start.dtype} {tuple(start.shape)} and became {what} in the forward pass; keep its shape and dtype, or register it with persistent=False if it is a cache"
+                    f"buffer {slot.name} was {start.dtype} {tuple(start.shape)} and became {what} in the forward pass;"
+                    " keep its shape and dtype, or register it with persistent=False if it is a cache"
                 )
             # Equal values have not changed, even if their difference is NaN (inf - inf).
             change = (_wide(now) - _wide(start)) * (1 if is_sum else samples)
@@ -147,7 +169,9 @@ class Buffers:
         for _slot, start, part, is_sum in self._parts(flat):
             total = part.view(start.shape)
             change = total.to(torch.float64) / (1 if is_sum else samples)
-            changed = (_wide(start) + (change if start.is_floating_point() else change.round().to(torch.int64))).to(start.dtype)
+            changed = (_wide(start) + (change if start.is_floating_point() else change.round().to(torch.int64))).to(
+                start.dtype
+            )
             # An element without a change keeps its bits: adding 0 would turn -0.0 into 0.0.
             start.copy_(torch.where(total == 0, start, changed))
         self.reset()

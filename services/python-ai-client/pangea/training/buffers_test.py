@@ -121,7 +121,9 @@ def test_a_buffer_that_changes_its_shape_is_named() -> None:
     model = normalised()
     buffers = Buffers(model)
     model[1].running_mean = torch.zeros(7)
-    with pytest.raises(UnsupportedModel, match=r"1\.running_mean was torch.float32 \(4,\) and became torch.float32 \(7,\)"):
+    with pytest.raises(
+        UnsupportedModel, match=r"1\.running_mean was torch.float32 \(4,\) and became torch.float32 \(7,\)"
+    ):
         buffers.write_change(1, torch.empty(buffers.elements))
 
 
@@ -169,7 +171,13 @@ SUMS = {"seen": "sum", "total": "sum"}
 
 
 def test_counts_and_sums_change_by_the_sum_over_the_shards() -> None:
-    group = Group([Training(Parameters(model := Counting(), SUMS), torch.optim.SGD(model.parameters(), lr=0.0)) for _ in range(2)], 6)
+    group = Group(
+        [
+            Training(Parameters(model := Counting(), SUMS), torch.optim.SGD(model.parameters(), lr=0.0))
+            for _ in range(2)
+        ],
+        6,
+    )
     everything = torch.zeros(6, dtype=torch.float64)
     samples = 0
     for step in range(4):

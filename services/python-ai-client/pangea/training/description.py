@@ -1,4 +1,4 @@
-"""A description of how a step changes the parameters, which workers compare: the optimizer, its settings, the scheduler, clipping."""
+"""Describes how a step changes the parameters: optimizer, settings, scheduler, clipping. Workers compare it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pangea.contract import MAX_TRAINING_BYTES
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value as JSON without losing bits of a number; for types that JSON cannot represent, the type's name."""
+    """Returns a value as JSON that keeps every bit of a number; for types that JSON lacks, the type's name."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -32,9 +32,20 @@ def _name(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def describe_training(optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, clip_norm: float | None, rate: Callable[[int], float] | None) -> str:
+def describe_training(
+    optimizer: torch.optim.Optimizer,
+    scheduler: LRScheduler | None,
+    clip_norm: float | None,
+    rate: Callable[[int], float] | None,
+) -> str:
     """Returns JSON with sorted keys; equal for all workers of a run, because they run the same script."""
-    groups = [{"parameters": len(group["params"]), **{name: _plain(value) for name, value in group.items() if name != "params"}} for group in optimizer.param_groups]
+    groups = [
+        {
+            "parameters": len(group["params"]),
+            **{name: _plain(value) for name, value in group.items() if name != "params"},
+        }
+        for group in optimizer.param_groups
+    ]
     description: dict[str, Any] = {"optimizer": _name(optimizer), "groups": groups}
     if scheduler is not None:
         description["scheduler"] = _name(scheduler)
@@ -51,7 +62,7 @@ def describe_training(optimizer: torch.optim.Optimizer, scheduler: LRScheduler |
 
 
 def same_structure(one: str, other: str) -> bool:
-    """Returns whether two descriptions have the same optimizer with the same group sizes, so that the state of one fits the other."""
+    """Returns whether two descriptions have the same optimizer and group sizes: the state of one fits the other."""
     first, second = json.loads(one), json.loads(other)
     if "groups" not in first or "groups" not in second:
         return False
@@ -62,4 +73,6 @@ def same_structure(one: str, other: str) -> bool:
 def differing_settings(one: str, other: str) -> list[list[str]]:
     """Returns, for each group, the names of the settings that differ between two descriptions of the same structure."""
     groups = zip(json.loads(one)["groups"], json.loads(other)["groups"], strict=True)
-    return [sorted(name for name in {*first, *second} if first.get(name) != second.get(name)) for first, second in groups]
+    return [
+        sorted(name for name in {*first, *second} if first.get(name) != second.get(name)) for first, second in groups
+    ]

@@ -9,7 +9,13 @@ from torch.optim import lr_scheduler
 from pangea.training.description import describe_training, differing_settings, same_structure
 
 
-def described(lr: float = 0.1, momentum: float = 0.9, kind: type[torch.optim.Optimizer] = torch.optim.SGD, clip_norm: float | None = None, parameters: int = 2) -> str:
+def described(
+    lr: float = 0.1,
+    momentum: float = 0.9,
+    kind: type[torch.optim.Optimizer] = torch.optim.SGD,
+    clip_norm: float | None = None,
+    parameters: int = 2,
+) -> str:
     model = nn.Linear(2, 2)
     settings = {"lr": lr, "momentum": momentum} if kind is torch.optim.SGD else {"lr": lr}
     optimizer = kind(list(model.parameters())[:parameters], **settings)  # type: ignore[arg-type]
@@ -18,7 +24,18 @@ def described(lr: float = 0.1, momentum: float = 0.9, kind: type[torch.optim.Opt
 
 def test_whatever_affects_a_step_changes_the_description() -> None:
     assert described() == described()
-    assert len({described(), described(lr=0.05), described(momentum=0.5), described(clip_norm=1.0), described(kind=torch.optim.Adam)}) == 5
+    assert (
+        len(
+            {
+                described(),
+                described(lr=0.05),
+                described(momentum=0.5),
+                described(clip_norm=1.0),
+                described(kind=torch.optim.Adam),
+            }
+        )
+        == 5
+    )
     assert json.loads(described())["groups"][0]["lr"] == "0.1"
 
 

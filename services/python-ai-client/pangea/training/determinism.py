@@ -1,4 +1,4 @@
-"""Deterministic computation: one torch configuration for all workers, and random numbers that depend only on the work."""
+"""Deterministic computation: one torch configuration for all workers, and random numbers derived from the work."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from pangea.errors import PangeaError, format_error, wants_traceback
 
 _ALLOW = "PANGEA_ALLOW_NONDETERMINISM"
 _HINT = (
-    "Pangea promises the same bits for any number of workers, so it refuses operations that torch cannot compute the same way twice. Replace the operation, or give up "
-    f"that promise: `pangea train --allow-nondeterminism`, or {_ALLOW}=1 in the environment of every worker."
+    "Pangea promises the same bits for any number of workers, so it refuses operations that torch cannot compute the"
+    " same way twice. Replace the operation, or give up that promise: `pangea train --allow-nondeterminism`, or"
+    f" {_ALLOW}=1 in the environment of every worker."
 )
 
 
@@ -30,40 +31,50 @@ class NondeterministicOperation(PangeaError, RuntimeError):
 
 
 def configure_torch(threads: int = 1) -> None:
-    """Makes torch's results depend only on their inputs. With PANGEA_ALLOW_NONDETERMINISM=1, operations that cannot are allowed, with a warning.
+    """Makes torch's results depend only on their inputs.
+
+    Operations without a deterministic form raise an error; with PANGEA_ALLOW_NONDETERMINISM=1, a warning.
 
     Args:
-        threads: of torch's own pool and of the BLAS below it; they affect the result, so they are equal for all workers of a run.
+        threads: of torch's own pool and of the BLAS below it; they affect the result, so they are equal for all workers
+            of a run.
     """
     allowed = allows_nondeterminism()
     if allowed:
-        warnings.warn(f"{_ALLOW}=1: operations without a deterministic form are allowed, and the promise of the same bits for any number of workers is given up", stacklevel=1)
+        warnings.warn(
+            f"{_ALLOW}=1: operations without a deterministic form are allowed, and the promise of the same bits for any"
+            " number of workers is given up",
+            stacklevel=1,
+        )
     torch.use_deterministic_algorithms(True, warn_only=allowed)
     torch.set_num_threads(threads)
-    # A BLAS built with pthreads ignores torch's setting: it uses one thread per core, and the bits of a product depend on their number.
+    # A BLAS built with pthreads ignores torch's setting: it uses one thread per core, and the bits of a product depend
+    # on their number.
     threadpoolctl.threadpool_limits(threads, user_api="blas")
     torch.backends.mkldnn.deterministic = True  # type: ignore[assignment]
 
 
 def is_nondeterministic(error: BaseException | None) -> bool:
-    """Returns whether torch has refused an operation without a deterministic form; its message begins with the operation's name."""
+    """Returns whether torch refused an operation without a deterministic form; the message begins with its name."""
     return isinstance(error, RuntimeError) and "does not have a deterministic implementation" in str(error)
 
 
 def nondeterminism_error(error: RuntimeError) -> NondeterministicOperation:
     """Returns the error to raise for an operation that torch has refused; it names the operation."""
-    return NondeterministicOperation(f"the model uses {str(error).split(' ', 1)[0]}, an operation without a deterministic form. {_HINT}")
+    return NondeterministicOperation(
+        f"the model uses {str(error).split(' ', 1)[0]}, an operation without a deterministic form. {_HINT}"
+    )
 
 
 # Parts of error messages that torch raises in the script's own code, and Pangea's advice for them.
 _ADVICE = {
     "Expected more than 1 value per channel when training": (
-        "A shard has a single sample, which BatchNorm cannot normalise. Drop the incomplete last step of each epoch (--drop-last), or choose a --batch-size "
-        "with which that step has more than one sample"
+        "A shard has a single sample, which BatchNorm cannot normalise. Drop the incomplete last step of each epoch"
+        " (--drop-last), or choose a --batch-size with which that step has more than one sample"
     ),
     "No module named 'setuptools": (
-        "torch.compile with the backend inductor compiles C++ during training, and neither setuptools nor a compiler is installed; use torch.compile(model, backend='aot_eager'), "
-        "or do not compile the model"
+        "torch.compile with the backend inductor compiles C++ during training, and neither setuptools nor a compiler is"
+        " installed; use torch.compile(model, backend='aot_eager'), or do not compile the model"
     ),
 }
 
@@ -84,7 +95,7 @@ def add_advice(error: BaseException | None) -> None:
 
 
 class UncaughtErrorHook:
-    """Replaces `sys.excepthook`: prints errors of Pangea in one line, and known errors of torch in the script's own code with advice.
+    """Replaces `sys.excepthook`: prints errors of Pangea in one line, and known errors of torch with advice.
 
     Attributes:
         on_error: called with the error before it is printed.
@@ -117,8 +128,10 @@ _NO_SHARD = 1 << 32
 
 
 def shard_seed(seed: int, step: int, shard: int) -> int:
-    """Returns the seed for all random numbers drawn while a shard of a step is computed: SHA-256 over the three numbers, truncated to 63 bits."""
-    digest = hashlib.sha256(b"pangea/shard/1" + b"".join(part.to_bytes(8, "little") for part in (seed, step, shard))).digest()
+    """Returns the seed for all random numbers of a shard: SHA-256 over the three numbers, truncated to 63 bits."""
+    digest = hashlib.sha256(
+        b"pangea/shard/1" + b"".join(part.to_bytes(8, "little") for part in (seed, step, shard))
+    ).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 
@@ -156,7 +169,7 @@ def seed_after_step(seed: int, step: int) -> None:
 
 
 def seed_everything(seed: int | None = None) -> int:
-    """Seeds torch, numpy and `random` so that every worker starts from the same parameters. Call it before the model is built.
+    """Seeds torch, numpy and `random`. Call it before building the model, so that all workers build the same one.
 
     Args:
         seed: of the run; default: the launcher's (PANGEA_SEED), or 0.
@@ -171,10 +184,13 @@ def seed_everything(seed: int | None = None) -> int:
 
 
 def describe_software() -> str:
-    """Returns the arithmetic level, the torch build, the processor type that torch and its BLAS detect, and thread counts; all workers of a run should agree on them."""
+    """Returns arithmetic level, torch build, detected processor and thread counts; all workers should agree on them."""
     blas = sorted(
         f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')} threads={pool['num_threads']}"
         for pool in threadpoolctl.threadpool_info()
         if pool["user_api"] == "blas"
     )
-    return f"arithmetic {arithmetic.pinned_level() or 'not pinned'}, torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()} {' '.join(blas)}"
+    return (
+        f"arithmetic {arithmetic.pinned_level() or 'not pinned'}, torch {torch.__version__}"
+        f" {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()} {' '.join(blas)}"
+    )

@@ -1,4 +1,4 @@
-"""Random numbers depend on the work, not on the worker; operations without a deterministic form are refused with advice."""
+"""Random numbers depend on the work, not on the worker; nondeterministic operations are refused with advice."""
 
 import hashlib
 import os
@@ -12,7 +12,15 @@ import pytest
 import torch
 from torch import nn
 
-from pangea.training.determinism import add_advice, configure_torch, is_nondeterministic, nondeterminism_error, seed_everything, seed_shard, shard_seed
+from pangea.training.determinism import (
+    add_advice,
+    configure_torch,
+    is_nondeterministic,
+    nondeterminism_error,
+    seed_everything,
+    seed_shard,
+    shard_seed,
+)
 
 
 def draws() -> tuple[float, float, float]:
@@ -34,7 +42,9 @@ def test_seeds_of_different_work_differ() -> None:
 
 
 def test_the_seed_function_never_changes() -> None:
-    assert shard_seed(0, 0, 0) == int.from_bytes(hashlib.sha256(b"pangea/shard/1" + bytes(24)).digest()[:8], "little") >> 1
+    assert (
+        shard_seed(0, 0, 0) == int.from_bytes(hashlib.sha256(b"pangea/shard/1" + bytes(24)).digest()[:8], "little") >> 1
+    )
 
 
 def test_everything_is_seeded_by_the_launchers_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,13 +99,21 @@ before.remove()
 hook = UncaughtErrorHook()
 torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
 """
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env={"PYTHONPATH": ":".join(sys.path)})
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
     assert ended.returncode == 1
     assert "the model uses put_, an operation without a deterministic form" in ended.stderr
     assert ended.stderr.count("--allow-nondeterminism") == 1
 
 
-@pytest.mark.parametrize("error", [None, RuntimeError("out of memory"), ValueError("does not have a deterministic implementation")])
+@pytest.mark.parametrize(
+    "error", [None, RuntimeError("out of memory"), ValueError("does not have a deterministic implementation")]
+)
 def test_other_errors_are_left_alone(error: BaseException | None) -> None:
     add_advice(error)
     assert not getattr(error, "__notes__", [])

@@ -25,7 +25,7 @@ class Finding:
 
 
 def reference_hash() -> str:
-    """Returns one hash over the results of all operators in `training.fingerprints`. Machines with equal hashes train to the same bits."""
+    """Returns one hash over all fingerprints. Machines with equal hashes train to the same bits."""
     configure_torch()
     return summary(fingerprints()).hex()
 
@@ -41,7 +41,10 @@ def _arithmetic() -> str:
     level, best = arithmetic.pinned_level(), arithmetic.best_level()
     if not level:
         return "not pinned: this processor has none of " + ", ".join(arithmetic.LEVELS) if not best else "not pinned"
-    return f"{level} ({'the best of this machine' if level == best else f'this machine also has {best}'}); to check another one: {arithmetic.VARIABLE}=LEVEL pangea doctor"
+    return (
+        f"{level} ({'the best of this machine' if level == best else f'this machine also has {best}'}); to check"
+        f" another one: {arithmetic.VARIABLE}=LEVEL pangea doctor"
+    )
 
 
 def _operators() -> str:

@@ -75,17 +75,28 @@ def _verify(path: Path, weights: dict[str, torch.Tensor], tensors: Iterable[str]
     if digest.hexdigest() == expected:
         return f"its parameters have hash {expected}, as the ledger says"
     known = {bytes(tensor_bytes(weights[name])) for name in order}
-    others = [name for name, tensor in weights.items() if name not in order and bytes(tensor_bytes(tensor)) not in known]
+    others = [
+        name for name, tensor in weights.items() if name not in order and bytes(tensor_bytes(tensor)) not in known
+    ]
     if not others:
         raise CannotExport(
-            f"cannot verify {path}: its parameters have hash {digest.hexdigest()}, but the run finished with {expected}. It is damaged, or the model has buffers that are not saved; "
-            "export a checkpoint instead (--checkpoint-steps writes them)"
+            f"cannot verify {path}: its parameters have hash {digest.hexdigest()}, but the run finished with"
+            f" {expected}. It is damaged, or the model has buffers that are not saved; export a checkpoint instead"
+            " (--checkpoint-steps writes them)"
         )
-    return f"not checked against the ledger, because {others[0]} is part of the hash at an unknown position; a checkpoint of the last step can be checked"
+    return (
+        f"not checked against the ledger, because {others[0]} is part of the hash at an unknown position; a checkpoint"
+        " of the last step can be checked"
+    )
 
 
 def _write(weights: dict[str, torch.Tensor], target: Path) -> None:
     if not target.parent.is_dir():
         raise CannotExport(f"the folder {target.parent} does not exist")
     # Tied weights are written under each of their names, as load_state_dict expects.
-    write_atomically(target, safetensors.torch.save({name: tensor.contiguous() for name, tensor in sorted(weights.items())}, {"format": "pt"}))
+    write_atomically(
+        target,
+        safetensors.torch.save(
+            {name: tensor.contiguous() for name, tensor in sorted(weights.items())}, {"format": "pt"}
+        ),
+    )

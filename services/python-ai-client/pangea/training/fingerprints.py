@@ -19,7 +19,7 @@ Results = torch.Tensor | Iterable[torch.Tensor]
 
 
 def values(*shape: int, seed: int = 0) -> torch.Tensor:
-    """Returns numbers from -2 to 2, computed with integers and exact scaling: the same on every machine, without using a random generator."""
+    """Returns numbers from -2 to 2 by integer arithmetic and exact scaling: the same on every machine."""
     number = torch.arange(math.prod(shape), dtype=torch.int64) + (seed * 7919 + 1)
     mixed = number * 6364136223846793005 + 1442695040888963407
     mixed = (mixed ^ (mixed >> 29)) * 1181783497276652981
@@ -61,7 +61,11 @@ def _batched_matmul() -> Results:
 def _convolution() -> Results:
     results = []
     for channels, filters, size in [(1, 16, 3), (16, 24, 3), (16, 32, 1)]:
-        x, weight, bias = _leaf(16, channels, 8, 8), _leaf(filters, channels, size, size, seed=1), _leaf(filters, seed=2)
+        x, weight, bias = (
+            _leaf(16, channels, 8, 8),
+            _leaf(filters, channels, size, size, seed=1),
+            _leaf(filters, seed=2),
+        )
         results += _with_gradients(functional.conv2d(x, weight, bias, padding=size // 2), x, weight, bias)
     return results
 
@@ -73,7 +77,11 @@ def _transposed_convolution() -> Results:
 
 def _attention() -> Results:
     q, k, v = (_leaf(2, 4, 24, 16, seed=seed) for seed in range(3))
-    return [result for causal in (False, True) for result in _with_gradients(functional.scaled_dot_product_attention(q, k, v, is_causal=causal), q, k, v)]
+    return [
+        result
+        for causal in (False, True)
+        for result in _with_gradients(functional.scaled_dot_product_attention(q, k, v, is_causal=causal), q, k, v)
+    ]
 
 
 def _recurrence() -> Results:
@@ -95,7 +103,17 @@ def _normalisation() -> Results:
 def _exponentials() -> Results:
     x = values(999)
     positive = x.abs() + 0.1
-    return [torch.exp(x), torch.expm1(x), torch.log(positive), torch.log1p(positive), torch.exp(x.double()), torch.exp(x[:3]), positive.pow(1.7), positive.rsqrt(), torch.erf(x)]
+    return [
+        torch.exp(x),
+        torch.expm1(x),
+        torch.log(positive),
+        torch.log1p(positive),
+        torch.exp(x.double()),
+        torch.exp(x[:3]),
+        positive.pow(1.7),
+        positive.rsqrt(),
+        torch.erf(x),
+    ]
 
 
 def _trigonometry() -> Results:
@@ -112,28 +130,58 @@ def _activations() -> Results:
 
 def _softmax() -> Results:
     x = _leaf(30, 77)
-    return [*_with_gradients(functional.softmax(x, 1), x), *_with_gradients(functional.log_softmax(x, 1), x), torch.logsumexp(x, 0)]
+    return [
+        *_with_gradients(functional.softmax(x, 1), x),
+        *_with_gradients(functional.log_softmax(x, 1), x),
+        torch.logsumexp(x, 0),
+    ]
 
 
 def _loss() -> Results:
     x = _leaf(64, 10)
     target = torch.arange(64) % 10
-    return [*_with_gradients(functional.cross_entropy(x, target), x), *_with_gradients(functional.mse_loss(x, values(64, 10, seed=1)), x)]
+    return [
+        *_with_gradients(functional.cross_entropy(x, target), x),
+        *_with_gradients(functional.mse_loss(x, values(64, 10, seed=1)), x),
+    ]
 
 
 def _reductions() -> Results:
     x = values(100, 301)
-    return [x.sum(), x.sum(0), x.sum(1), x.mean(), x.var(0), x.std(1), x.norm(), x.norm(dim=1, p=3), values(5000).cumsum(0), (1 + x[0] / 1000).prod()]
+    return [
+        x.sum(),
+        x.sum(0),
+        x.sum(1),
+        x.mean(),
+        x.var(0),
+        x.std(1),
+        x.norm(),
+        x.norm(dim=1, p=3),
+        values(5000).cumsum(0),
+        (1 + x[0] / 1000).prod(),
+    ]
 
 
 def _elementwise() -> Results:
     x, y, z = (values(1001, seed=seed) for seed in range(3))
-    return [x * y + z, torch.addcmul(x, y, z, value=0.3), torch.addcdiv(x, y, z + 3), torch.lerp(x, y, 0.3), x / (y + 3), (x + 2).sqrt()]
+    return [
+        x * y + z,
+        torch.addcmul(x, y, z, value=0.3),
+        torch.addcdiv(x, y, z + 3),
+        torch.lerp(x, y, 0.3),
+        x / (y + 3),
+        (x + 2).sqrt(),
+    ]
 
 
 def _pooling() -> Results:
     x = _leaf(4, 3, 12, 12)
-    pooled = [functional.avg_pool2d(x, 3), functional.max_pool2d(x, 3), functional.adaptive_avg_pool2d(x, 5), functional.interpolate(x, size=(17, 7), mode="bilinear")]
+    pooled = [
+        functional.avg_pool2d(x, 3),
+        functional.max_pool2d(x, 3),
+        functional.adaptive_avg_pool2d(x, 5),
+        functional.interpolate(x, size=(17, 7), mode="bilinear"),
+    ]
     return [result for one in pooled for result in _with_gradients(one, x)]
 
 
@@ -145,7 +193,12 @@ def _embedding() -> Results:
 def _factorisations() -> Results:
     x = values(24, 24)
     positive = x @ x.T + 100 * torch.eye(24)
-    return [torch.linalg.cholesky(positive), torch.linalg.solve(positive, x), torch.linalg.qr(x[:, :16])[0], torch.linalg.eigvalsh(positive)]
+    return [
+        torch.linalg.cholesky(positive),
+        torch.linalg.solve(positive, x),
+        torch.linalg.qr(x[:, :16])[0],
+        torch.linalg.eigvalsh(positive),
+    ]
 
 
 def _fourier() -> Results:
@@ -155,7 +208,12 @@ def _fourier() -> Results:
 def _random() -> Results:
     generator = torch.Generator("cpu").manual_seed(3)
     draws = [torch.empty(count) for count in (999, 999, 7, 99)]
-    return [draws[0].normal_(generator=generator), draws[1].uniform_(generator=generator), draws[2].normal_(generator=generator), draws[3].bernoulli_(0.3, generator=generator)]
+    return [
+        draws[0].normal_(generator=generator),
+        draws[1].uniform_(generator=generator),
+        draws[2].normal_(generator=generator),
+        draws[3].bernoulli_(0.3, generator=generator),
+    ]
 
 
 def _optimizer(make: Callable[[list[torch.Tensor]], torch.optim.Optimizer]) -> Callable[[], Results]:
@@ -174,14 +232,24 @@ def _optimizer(make: Callable[[list[torch.Tensor]], torch.optim.Optimizer]) -> C
 def _numpy() -> Results:
     x = values(999).numpy()
     wide = x.astype(numpy.float64)
-    results = [numpy.exp(x), numpy.exp(wide), numpy.log(abs(x) + 1), numpy.sin(x), numpy.tanh(wide), numpy.power(abs(wide), 1.7), x[:990].reshape(30, 33).sum(0)]
+    results = [
+        numpy.exp(x),
+        numpy.exp(wide),
+        numpy.log(abs(x) + 1),
+        numpy.sin(x),
+        numpy.tanh(wide),
+        numpy.power(abs(wide), 1.7),
+        x[:990].reshape(30, 33).sum(0),
+    ]
     return [torch.from_numpy(numpy.ascontiguousarray(result)) for result in results]
 
 
 def _python() -> Results:
     """Computes the functions that learning-rate schedules use."""
     functions = (math.exp, math.log, math.sin, math.cos, math.tanh, math.sqrt, lambda x: math.pow(x, 1.7))
-    return torch.tensor([function(0.1 + 0.037 * number) for function in functions for number in range(100)], dtype=torch.float64)
+    return torch.tensor(
+        [function(0.1 + 0.037 * number) for function in functions for number in range(100)], dtype=torch.float64
+    )
 
 
 OPERATORS: dict[str, Callable[[], Results]] = {
@@ -217,7 +285,8 @@ OPERATORS: dict[str, Callable[[], Results]] = {
 def fingerprints() -> dict[str, bytes]:
     """Returns the SHA-256 of each operator's results for fixed inputs, by the operator's name.
 
-    They depend on torch's current configuration; call `training.determinism.configure_torch` first. Torch's settings and all random states remain unchanged.
+    They depend on torch's current configuration; call `training.determinism.configure_torch` first. Torch's settings
+    and all random states remain unchanged.
     """
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)

@@ -29,7 +29,13 @@ print(json.dumps({name: value.hex() for name, value in fingerprints().items()}))
 def computed(**environment: str) -> dict[str, str]:
     """Returns the fingerprints of a new process that is pinned to avx2, except for these variables."""
     variables = {**pin(os.environ, "avx2"), "PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    return dict(json.loads(subprocess.run([sys.executable, "-c", COMPUTE], env=variables, capture_output=True, text=True, timeout=240, check=True).stdout))
+    return dict(
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", COMPUTE], env=variables, capture_output=True, text=True, timeout=240, check=True
+            ).stdout
+        )
+    )
 
 
 def test_they_fit_into_a_message() -> None:
@@ -47,7 +53,13 @@ def test_fingerprints_and_their_summary_are_reproducible() -> None:
 
 def test_random_states_and_settings_remain_unchanged() -> None:
     def state() -> list[object]:
-        return [torch.get_rng_state().tolist(), random.getstate(), str(numpy.random.get_state(legacy=False)), torch.get_num_threads(), torch.is_grad_enabled()]
+        return [
+            torch.get_rng_state().tolist(),
+            random.getstate(),
+            str(numpy.random.get_state(legacy=False)),
+            torch.get_num_threads(),
+            torch.is_grad_enabled(),
+        ]
 
     torch.manual_seed(3)
     before = state()
@@ -86,4 +98,9 @@ def test_different_kernels_change_the_fingerprints_of_their_operators(variable: 
 
 @pytest.mark.skipif(not best_level(), reason="this processor has no level")
 def test_differences_between_processors_of_one_level_do_not_matter() -> None:
-    assert computed(OPENBLAS_CORETYPE="Zen", OPENBLAS_L2_SIZE="262144", OPENBLAS_BLOCK_FACTOR="4", OPENBLAS_NUM_THREADS="3") == computed()
+    assert (
+        computed(
+            OPENBLAS_CORETYPE="Zen", OPENBLAS_L2_SIZE="262144", OPENBLAS_BLOCK_FACTOR="4", OPENBLAS_NUM_THREADS="3"
+        )
+        == computed()
+    )

@@ -1,6 +1,7 @@
 """Collects a shard's contribution to a step in one flat vector, and writes the sum of all shards back to the model.
 
-The vector is float32: [gradients of the trainable parameters in model order][1 for each of them that has a gradient, else 0][changes of the buffers].
+The vector is float32: [gradients of the trainable parameters in model order][1 for each of them that has a gradient,
+else 0][changes of the buffers].
 """
 
 from __future__ import annotations
@@ -23,19 +24,23 @@ USED = "pangea.used"
 
 
 class Parameters:
-    """A model's state as a run sees it: trainable parameters in the order of `named_parameters`, then buffers."""
+    """A model's state as a run sees it: trainable parameters in the order of `named_parameters`, then buffers.
+
+    Args:
+        model: on the CPU, with at least one trainable float32 parameter.
+        modes: of its buffers; see `Buffers`.
+    Raises:
+        UnsupportedModel: naming the tensor.
+    """
 
     def __init__(self, model: torch.nn.Module, modes: Mapping[str, str] | None = None) -> None:
-        """Args:
-            model: on the CPU, with at least one trainable float32 parameter.
-            modes: of its buffers; see `Buffers`.
-        Raises:
-            UnsupportedModel: naming the tensor.
-        """
         self.model = model
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             if is_lazy(tensor):
-                raise UnsupportedModel(f"{name} has no shape yet; run one batch through the model before it joins, or give pangea.join(init=...)")
+                raise UnsupportedModel(
+                    f"{name} has no shape yet; run one batch through the model before it joins, or give"
+                    " pangea.join(init=...)"
+                )
             if tensor.device.type != "cpu":
                 raise UnsupportedModel(f"{name} is on {tensor.device}; move the model to the CPU")
         self.trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -43,7 +48,10 @@ class Parameters:
             raise UnsupportedModel("the model has no trainable parameter; check requires_grad")
         for name, parameter in self.trainable.items():
             if parameter.dtype != torch.float32:
-                raise UnsupportedModel(f"{name} is {parameter.dtype}; gradients are added in float32, so trainable parameters must be float32")
+                raise UnsupportedModel(
+                    f"{name} is {parameter.dtype}; gradients are added in float32, so trainable parameters must be"
+                    " float32"
+                )
             if not parameter.is_contiguous():
                 raise UnsupportedModel(f"{name} is not contiguous in memory; store `parameter.data.contiguous()`")
         self._frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
@@ -78,14 +86,20 @@ class Parameters:
         """Resets the buffers to the start of the step. Call it before the forward pass."""
         self.buffers.reset()
 
-    def gradient_sum(self, loss: torch.Tensor, samples: int, flat: torch.Tensor | None = None, weight: float | None = None) -> torch.Tensor:
-        """Runs backward and returns the contribution of a shard: the gradient of its loss times its weight, which parameters have one, and the buffers' changes.
+    def gradient_sum(
+        self, loss: torch.Tensor, samples: int, flat: torch.Tensor | None = None, weight: float | None = None
+    ) -> torch.Tensor:
+        """Runs backward, and returns the contribution of a shard.
+
+        It has the gradient of the loss times its weight, which parameters have a gradient, and the changes of the
+        buffers.
 
         Args:
             loss: scalar.
             samples: in the shard, at least 1.
             flat: float32 [elements] to write to; default: a new vector.
-            weight: the factor of the loss; if 0, nothing in the shard counts and the gradient is all zeros. Default: the samples.
+            weight: the factor of the loss; if 0, nothing in the shard counts and the gradient is all zeros. Default:
+                the samples.
         Returns:
             flat.
         Raises:
@@ -136,12 +150,16 @@ class Parameters:
         self.buffers.check()
         for name, parameter in self._frozen.items():
             if parameter.requires_grad:
-                raise BrokenPromise(f"the parameter {name} was frozen when the model joined and is trainable now; set requires_grad before pangea.join")
+                raise BrokenPromise(
+                    f"the parameter {name} was frozen when the model joined and is trainable now; set requires_grad"
+                    " before pangea.join"
+                )
 
     def begin_step(self, total: torch.Tensor, samples: int, divisor: float | None = None) -> None:
-        """Updates the buffers, and sets every parameter's `grad` to the gradient of the step's loss. Call `end_step` afterwards.
+        """Updates the buffers, and sets every parameter's `grad` to the gradient of the step's loss.
 
-        A parameter that no shard used has no gradient (None), as if one process had computed the whole batch.
+        Call `end_step` after the optimizer's step. A parameter that no shard used has no gradient (None), as if one
+        process had computed the whole batch.
 
         Args:
             total: flat float32 [elements], the sum over all shards; overwritten, and in use until `end_step`.

@@ -35,7 +35,12 @@ def test_a_frozen_parameter_is_left_out_and_an_unused_one_is_distinguished_from_
     model = nn.ModuleDict({"used": nn.Linear(2, 1), "frozen": nn.Linear(2, 1), "unused": nn.Linear(2, 1, bias=False)})
     model["frozen"].requires_grad_(False)
     parameters = Parameters(model)
-    assert parameters.specs() == [("used.weight", "float32", (1, 2)), ("used.bias", "float32", (1,)), ("unused.weight", "float32", (1, 2)), ("pangea.used", "float32", (3,))]
+    assert parameters.specs() == [
+        ("used.weight", "float32", (1, 2)),
+        ("used.bias", "float32", (1,)),
+        ("unused.weight", "float32", (1, 2)),
+        ("pangea.used", "float32", (3,)),
+    ]
     flat = parameters.gradient_sum(model["used"](torch.ones(4, 2)).mean(), 4)
     assert flat.tolist() == [4.0, 4.0, 4.0, 0.0, 0.0, 1.0, 1.0, 0.0]
     zeros = parameters.gradient_sum(0 * model["unused"](torch.ones(4, 2)).mean(), 4)
@@ -116,7 +121,10 @@ class Meddling(nn.Module):
         (lambda model: model.weight.clamp_(0), "^the parameter weight was changed in the forward.*parametrize"),
         (lambda model: model.weight.data.clamp_(0.5, 0.75), "^the parameter weight was changed in the forward"),
         (lambda model: model.frozen.add_(1), "^the parameter frozen was changed"),
-        (lambda model: setattr(model, "frozen", nn.Parameter(torch.ones(2), requires_grad=False)), "^the parameter frozen was changed"),
+        (
+            lambda model: setattr(model, "frozen", nn.Parameter(torch.ones(2), requires_grad=False)),
+            "^the parameter frozen was changed",
+        ),
         (lambda model: model.mask.fill_(True), "^the buffer mask"),
         (lambda model: model.frozen.requires_grad_(True), "^the parameter frozen was frozen when the model joined"),
     ],
@@ -150,7 +158,9 @@ def test_weights_make_a_step_the_mean_over_what_counts() -> None:
     total, divisor = torch.zeros(parameters.elements), 0.0
     for part in (slice(0, 5), slice(5, 15), slice(15, 20)):
         weight = float((y[part] != -100).sum())
-        total += parameters.gradient_sum(nn.functional.cross_entropy(model(x[part]), y[part]), len(y[part]), None, weight)
+        total += parameters.gradient_sum(
+            nn.functional.cross_entropy(model(x[part]), y[part]), len(y[part]), None, weight
+        )
         divisor += weight
     assert divisor == 9.0, "the last part has only ignored targets, and its loss is NaN"
     parameters.begin_step(total, 20, divisor)
@@ -164,7 +174,9 @@ def test_weights_make_a_step_the_mean_over_what_counts() -> None:
 def test_a_step_in_which_nothing_counts_changes_nothing() -> None:
     model = small_model()
     parameters = Parameters(model)
-    flat = parameters.gradient_sum(nn.functional.cross_entropy(model(torch.randn(2, 6)), torch.tensor([-100, -100])), 2, None, 0.0)
+    flat = parameters.gradient_sum(
+        nn.functional.cross_entropy(model(torch.randn(2, 6)), torch.tensor([-100, -100])), 2, None, 0.0
+    )
     assert not flat.any()
     parameters.begin_step(flat, 2, 0.0)
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -1,7 +1,8 @@
-"""Refuses calls of an ordinary training loop that the run makes itself: the optimizer's step, a scheduler's step, clipping, averaging of parameters.
+"""Refuses calls of an ordinary training loop that the run makes itself.
 
-In a loop over the run's batches they would act once for each batch that this worker computes. The error is raised in the call, so that it names the line of
-the script. The run itself, and the functions of `run.before_step` and `run.after_step`, may make them.
+They are the optimizer's step, a scheduler's step, clipping, and averaging of parameters. In a loop over the run's
+batches they would act once for each batch that this worker computes. The error is raised in the call, so that it names
+the line of the script. The run itself, and the functions of `run.before_step` and `run.after_step`, may make them.
 """
 
 from __future__ import annotations
@@ -17,30 +18,50 @@ from torch.optim import lr_scheduler, swa_utils
 
 from pangea.errors import BrokenPromise
 
-_OPTIMIZER = "optimizer.step() was called by the script; the run calls it itself once all shards of a step have arrived: delete the call"
-_SCHEDULER = (
-    "{}.step() was called by the script; give the scheduler to pangea.join(model, optimizer, scheduler=...), which steps it after each step of the run, and delete the call"
+_OPTIMIZER = (
+    "optimizer.step() was called by the script; the run calls it itself once all shards of a step have arrived: delete"
+    " the call"
 )
-_CLIP = "{}() was called by the script, where it does not act on the run's gradient; give clip_norm=... to pangea.join, or call it in run.before_step(fn), which sees the gradient of the whole step"
-_AVERAGE = "AveragedModel.update_parameters() was called in the loop, where it runs once for each batch of this worker; write run.after_step(lambda _: average.update_parameters(model), state={'average': average})"
+_SCHEDULER = (
+    "{}.step() was called by the script; give the scheduler to pangea.join(model, optimizer, scheduler=...), which"
+    " steps it after each step of the run, and delete the call"
+)
+_CLIP = (
+    "{}() was called by the script, where it does not act on the run's gradient; give clip_norm=... to pangea.join, or"
+    " call it in run.before_step(fn), which sees the gradient of the whole step"
+)
+_AVERAGE = (
+    "AveragedModel.update_parameters() was called in the loop, where it runs once for each batch of this worker; write"
+    " run.after_step(lambda _: average.update_parameters(model), state={'average': average})"
+)
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 
 
 class Guards:
-    """Refuses such calls from its construction until `remove`, except within `suspended`."""
+    """Refuses such calls from its construction until `remove`, except within `suspended`.
 
-    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, on_broken_promise: Callable[[str], None] | None = None) -> None:
-        """Args:
+    Args:
         model, optimizer: of the run.
         on_broken_promise: called with the message instead of raising an error, if given.
-        """
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        on_broken_promise: Callable[[str], None] | None = None,
+    ) -> None:
         self._optimizer, self._on_broken_promise = optimizer, on_broken_promise
         self._suspended = 0
         self._parameters = {id(parameter) for parameter in model.parameters()}
         self._undo: list[Callable[[], None]] = []
         hook = optimizer.register_step_pre_hook(lambda *_: self._refuse(_OPTIMIZER))
         self._undo.append(hook.remove)
-        for kind in {value for value in vars(lr_scheduler).values() if isinstance(value, type) and value.__module__ == lr_scheduler.__name__}:
+        for kind in {
+            value
+            for value in vars(lr_scheduler).values()
+            if isinstance(value, type) and value.__module__ == lr_scheduler.__name__
+        }:
             if "step" in vars(kind):
                 self._wrap(kind, "step", self._scheduler_called)
         self._wrap(swa_utils.AveragedModel, "update_parameters", self._average_called)
@@ -50,7 +71,12 @@ class Guards:
                 self._wrap(module, name, functools.partial(self._clip_called, name), first_is_iterable=True)
         # A function that the script imported by name before this patch still calls this one.
         if hasattr(clip_grad, "_clip_grads_with_norm_"):
-            self._wrap(clip_grad, "_clip_grads_with_norm_", functools.partial(self._clip_called, _CLIPS[0]), first_is_iterable=True)
+            self._wrap(
+                clip_grad,
+                "_clip_grads_with_norm_",
+                functools.partial(self._clip_called, _CLIPS[0]),
+                first_is_iterable=True,
+            )
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -66,8 +92,14 @@ class Guards:
         while self._undo:
             self._undo.pop()()
 
-    def _wrap(self, owner: Any, name: str, before_call: Callable[..., None], *, first_is_iterable: bool = False) -> None:
-        """Has `before_call` inspect the arguments of each call. `first_is_iterable`: the first may be a generator, which inspection would exhaust."""
+    def _wrap(
+        self, owner: Any, name: str, before_call: Callable[..., None], *, first_is_iterable: bool = False
+    ) -> None:
+        """Has `before_call` inspect the arguments of each call.
+
+        Args:
+            first_is_iterable: the first argument may be a generator, which inspection would exhaust.
+        """
         original = vars(owner)[name]
 
         @functools.wraps(original)
@@ -92,7 +124,9 @@ class Guards:
             self._refuse(_SCHEDULER.format(type(scheduler).__name__))
 
     def _average_called(self, _average: Any, model: Any = None, *_: Any) -> None:
-        if isinstance(model, torch.nn.Module) and any(id(parameter) in self._parameters for parameter in model.parameters()):
+        if isinstance(model, torch.nn.Module) and any(
+            id(parameter) in self._parameters for parameter in model.parameters()
+        ):
             self._refuse(_AVERAGE)
 
     def _clip_called(self, name: str, parameters: Any = (), *_: Any) -> None:

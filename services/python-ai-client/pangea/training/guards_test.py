@@ -44,11 +44,23 @@ CALLS: dict[str, tuple[Callable[[Parts], object], str]] = {
     "StepLR": (lambda parts: parts.schedulers[0].step(), r"StepLR.step\(\) was called .*scheduler=\.\.\."),
     "plateau": (lambda parts: parts.schedulers[1].step(1), r"ReduceLROnPlateau.step\(\)"),
     "restarts": (lambda parts: parts.schedulers[2].step(), r"CosineAnnealingWarmRestarts.step\(\)"),
-    "average": (lambda parts: parts.average.update_parameters(parts.model), r"run.after_step\(lambda _: average.update_parameters\(model\), state={'average': average}\)"),
-    "clip": (lambda parts: torch.nn.utils.clip_grad_norm_(parts.model.parameters(), 1.0), r"clip_grad_norm_\(\) .*clip_norm"),
-    "clip, imported by name": (lambda parts: clip_grad_norm_(parts.model.parameters(), 1.0), r"clip_grad_norm_\(\) .*clip_norm"),
+    "average": (
+        lambda parts: parts.average.update_parameters(parts.model),
+        r"run.after_step\(lambda _: average.update_parameters\(model\), state={'average': average}\)",
+    ),
+    "clip": (
+        lambda parts: torch.nn.utils.clip_grad_norm_(parts.model.parameters(), 1.0),
+        r"clip_grad_norm_\(\) .*clip_norm",
+    ),
+    "clip, imported by name": (
+        lambda parts: clip_grad_norm_(parts.model.parameters(), 1.0),
+        r"clip_grad_norm_\(\) .*clip_norm",
+    ),
     "clip one": (lambda parts: torch.nn.utils.clip_grad_norm_(parts.model.weight, 1.0), r"clip_grad_norm_\(\)"),
-    "clip values": (lambda parts: torch.nn.utils.clip_grad_value_(list(parts.model.parameters()), 1.0), r"clip_grad_value_\(\) .*run.before_step"),
+    "clip values": (
+        lambda parts: torch.nn.utils.clip_grad_value_(list(parts.model.parameters()), 1.0),
+        r"clip_grad_value_\(\) .*run.before_step",
+    ),
 }
 
 
@@ -67,7 +79,11 @@ def test_a_call_by_the_script_is_refused_and_one_by_the_run_is_not(name: str, pa
 def test_removing_the_guards_restores_torch(name: str, parts: Parts) -> None:
     before = torch.nn.utils.clip_grad_norm_, lr_scheduler.LRScheduler.step, swa_utils.AveragedModel.update_parameters
     Guards(parts.model, parts.optimizer).remove()
-    assert (torch.nn.utils.clip_grad_norm_, lr_scheduler.LRScheduler.step, swa_utils.AveragedModel.update_parameters) == before
+    assert (
+        torch.nn.utils.clip_grad_norm_,
+        lr_scheduler.LRScheduler.step,
+        swa_utils.AveragedModel.update_parameters,
+    ) == before
     CALLS[name][0](parts)
 
 

@@ -11,7 +11,7 @@ from pangea.training.tree import Forest, Node
 
 
 class VectorPool:
-    """A pool of flat float32 vectors [elements], reused between leases: a lease needs about log2(shards) of them at a time."""
+    """A pool of flat float32 vectors [elements]. A lease needs about log2(shards) of them at a time."""
 
     def __init__(self, elements: int) -> None:
         self._elements = elements
@@ -76,7 +76,7 @@ class Lease:
         self._sums = Forest(self.vectors.add)
 
     def record(self, report: ShardReport, flat: torch.Tensor) -> None:
-        """Records the result of the next shard. Its contribution `flat` comes from `vectors` and then belongs to the lease."""
+        """Records the result of the next shard. Its contribution `flat` comes from `vectors`; the lease releases it."""
         self._sums.insert(report.shard, flat, separate=report.shard in self.separate)
         self.reports[report.shard] = report
 

@@ -1,4 +1,4 @@
-"""Applies the gradient of a step to the parameters: the optimizer, its learning-rate schedule, gradient clipping, and the script's own functions."""
+"""Applies a step to the parameters: the optimizer, its schedule, gradient clipping, and the script's own functions."""
 
 from __future__ import annotations
 
@@ -24,9 +24,33 @@ class UnsupportedOptimizer(PangeaError, ValueError):
 
 
 _REFUSED: dict[type[torch.optim.Optimizer], str] = {
-    torch.optim.LBFGS: "it computes the loss several times within a step (a closure), which workers cannot do together; use AdamW, or SGD with momentum",
-    torch.optim.SparseAdam: "it needs sparse gradients, which a run cannot add up; build the layers with sparse=False and use Adam",
+    torch.optim.LBFGS: (
+        "it computes the loss several times within a step (a closure), which workers cannot do together; use AdamW, or"
+        " SGD with momentum"
+    ),
+    torch.optim.SparseAdam: (
+        "it needs sparse gradients, which a run cannot add up; build the layers with sparse=False and use Adam"
+    ),
 }
+
+
+def _refuse_unsupported(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Checks that a run supports the optimizer, and that all its parameters belong to the model.
+
+    Raises:
+        UnsupportedOptimizer: it does not.
+    """
+    for refused, reason in _REFUSED.items():
+        if isinstance(optimizer, refused):
+            raise UnsupportedOptimizer(f"{type(optimizer).__name__} cannot train in a run: {reason}")
+    known = {id(parameter) for parameter in model.parameters()}
+    for number, group in enumerate(optimizer.param_groups):
+        for parameter in group["params"]:
+            if id(parameter) not in known:
+                raise UnsupportedOptimizer(
+                    f"group {number} of the optimizer holds a parameter {tuple(parameter.shape)} that does not belong"
+                    " to the model; put everything that is trained into one module"
+                )
 
 
 @dataclass(frozen=True)
@@ -52,7 +76,17 @@ StepFunction = Callable[[Step], Any]
 
 
 class Training:
-    """A model's parameters and everything that changes them in a step, identical on every worker."""
+    """A model's parameters and everything that changes them in a step, identical on every worker.
+
+    Args:
+        optimizer: over parameters of this model.
+        scheduler: of this optimizer's learning rates; stepped once after each step of the optimizer.
+        clip_norm: maximum global norm of a step's gradient; above 0.
+        rate: the learning rate of all groups as a function of the step's number; instead of a scheduler.
+    Raises:
+        UnsupportedOptimizer: naming what cannot be used.
+        BadSnapshot: naming the part of their state that cannot be sent to another worker.
+    """
 
     def __init__(
         self,
@@ -62,33 +96,22 @@ class Training:
         clip_norm: float | None = None,
         rate: Callable[[int], float] | None = None,
     ) -> None:
-        """Args:
-            optimizer: over parameters of this model.
-            scheduler: of this optimizer's learning rates; stepped once after each step of the optimizer.
-            clip_norm: maximum global norm of a step's gradient; above 0.
-            rate: the learning rate of all groups as a function of the step's number; instead of a scheduler.
-        Raises:
-            UnsupportedOptimizer: naming what cannot be used.
-            BadSnapshot: naming the part of their state that cannot be sent to another worker.
-        """
-        for refused, reason in _REFUSED.items():
-            if isinstance(optimizer, refused):
-                raise UnsupportedOptimizer(f"{type(optimizer).__name__} cannot train in a run: {reason}")
-        known = {id(parameter) for parameter in parameters.model.parameters()}
-        for number, group in enumerate(optimizer.param_groups):
-            for parameter in group["params"]:
-                if id(parameter) not in known:
-                    shape = tuple(parameter.shape)
-                    raise UnsupportedOptimizer(
-                        f"group {number} of the optimizer holds a parameter {shape} that does not belong to the model; put everything that is trained into one module"
-                    )
+        _refuse_unsupported(parameters.model, optimizer)
         if scheduler is not None and scheduler.optimizer is not optimizer:
-            raise UnsupportedOptimizer(f"{type(scheduler).__name__} was built for another optimizer than the one given to pangea.join")
+            raise UnsupportedOptimizer(
+                f"{type(scheduler).__name__} was built for another optimizer than the one given to pangea.join"
+            )
         if scheduler is not None and rate is not None:
-            raise UnsupportedOptimizer("both scheduler and rate are given, and each sets the learning rate; give one of them")
+            raise UnsupportedOptimizer(
+                "both scheduler and rate are given, and each sets the learning rate; give one of them"
+            )
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm is {clip_norm}; it must be above 0, or None for no bound")
-        self.parameters, self.optimizer, self.scheduler, self.clip_norm, self._rate = parameters, optimizer, scheduler, clip_norm, rate
+        self.parameters = parameters
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.clip_norm = clip_norm
+        self._rate = rate
         self.before: list[StepFunction] = []
         self.after: list[StepFunction] = []
         self.state: dict[str, HasState] = {}
@@ -122,7 +145,15 @@ class Training:
             self.parameters.on_broken_promise(str(error))
             self._settings.record_baseline()
 
-    def apply(self, total: torch.Tensor, samples: int, loss_sum: float, divisor: float | None = None, step: Step | None = None, seed: int = 0) -> None:
+    def apply(
+        self,
+        total: torch.Tensor,
+        samples: int,
+        loss_sum: float,
+        divisor: float | None = None,
+        step: Step | None = None,
+        seed: int = 0,
+    ) -> None:
         """Applies a step.
 
         Args:
@@ -171,14 +202,17 @@ class Training:
 
     def encode(self, position: snapshot.Position) -> bytes:
         """Returns the complete state as a snapshot."""
-        return snapshot.encode(self.parameters.model, self.optimizer, self.scheduler, position, self.state, self.description)
+        return snapshot.encode(
+            self.parameters.model, self.optimizer, self.scheduler, position, self.state, self.description
+        )
 
     def load(self, data: bytes, *, take_changes: bool = False) -> snapshot.Position:
         """Loads the state of another worker, or of a checkpoint; see `snapshot.decode_into`.
 
         Args:
             data: a snapshot.
-            take_changes: where its settings differ from this script's, use this script's; a different optimizer or scheduler starts from scratch.
+            take_changes: where its settings differ from this script's, use this script's; a different optimizer or
+                scheduler starts from scratch.
         """
         # Read only if needed: `training_of` parses the whole snapshot.
         theirs = snapshot.training_of(data) if take_changes else ""
@@ -196,7 +230,8 @@ class Training:
         if not same_structure(theirs, self.description):
             return snapshot.load_model(data, model)
         changed = [
-            {name: group[name] for name in names if name in group} for group, names in zip(optimizer.param_groups, differing_settings(theirs, self.description), strict=True)
+            {name: group[name] for name in names if name in group}
+            for group, names in zip(optimizer.param_groups, differing_settings(theirs, self.description), strict=True)
         ]
         position = snapshot.decode_into(data, model, optimizer, self.scheduler, self.state, other_scheduler=True)
         for group, settings in zip(optimizer.param_groups, changed, strict=True):

@@ -1,4 +1,4 @@
-"""For any optimizer, schedule and model, several workers have the same bits as one after every step, and train as plain torch does."""
+"""With any optimizer, schedule and model, several workers get the bits of one in every step, and train like torch."""
 
 import random
 from collections.abc import Callable
@@ -38,7 +38,9 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "SGD, nesterov": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9, nesterov=True),
 }
 SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]] = {
-    "ChainedScheduler": lambda optimizer: lr_scheduler.ChainedScheduler([lr_scheduler.ConstantLR(optimizer, 0.5, 3), lr_scheduler.ExponentialLR(optimizer, 0.9)]),
+    "ChainedScheduler": lambda optimizer: lr_scheduler.ChainedScheduler(
+        [lr_scheduler.ConstantLR(optimizer, 0.5, 3), lr_scheduler.ExponentialLR(optimizer, 0.9)]
+    ),
     "CosineAnnealingLR": lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 6),
     "CosineAnnealingWarmRestarts": lambda optimizer: lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 2),
     "CyclicLR": lambda optimizer: lr_scheduler.CyclicLR(optimizer, 0.001, 0.1, step_size_up=3),
@@ -50,7 +52,9 @@ SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler
     "PolynomialLR": lambda optimizer: lr_scheduler.PolynomialLR(optimizer, 10),
     "ReduceLROnPlateau": lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer, patience=0),
     "SequentialLR": lambda optimizer: lr_scheduler.SequentialLR(
-        optimizer, [lr_scheduler.LinearLR(optimizer, 0.1, total_iters=3), lr_scheduler.CosineAnnealingLR(optimizer, 8)], [3]
+        optimizer,
+        [lr_scheduler.LinearLR(optimizer, 0.1, total_iters=3), lr_scheduler.CosineAnnealingLR(optimizer, 8)],
+        [3],
     ),
     "StepLR": lambda optimizer: lr_scheduler.StepLR(optimizer, 2),
 }
@@ -61,7 +65,12 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.4), nn.Linear(8, 3))
 
 
-def built(optimizer: str, scheduler: str | None = None, clip_norm: float | None = None, model: Callable[[], nn.Module] = network) -> Build:
+def built(
+    optimizer: str,
+    scheduler: str | None = None,
+    clip_norm: float | None = None,
+    model: Callable[[], nn.Module] = network,
+) -> Build:
     def build() -> Training:
         made = model()
         chosen = OPTIMIZERS[optimizer](made.parameters())
@@ -81,7 +90,10 @@ def careful(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def assert_same_bits(build: Build, steps: int, loss: Loss = careful) -> Group:
-    """Runs one worker and a group of three, and compares them after each step. A fourth joins the group by snapshot halfway. Returns the group."""
+    """Runs one worker and a group of three, and compares them after each step. Returns the group.
+
+    Halfway, a fourth worker joins the group by snapshot.
+    """
     alone, together = Group([build()], 6, loss=loss), Group([build() for _ in range(3)], 6, loss=loss)
     seen = set()
     for step in range(steps):
@@ -111,7 +123,9 @@ def test_every_scheduler(name: str) -> None:
     workers = assert_same_bits(built("SGD with momentum", name), 7).workers
     rates = [[group["lr"] for group in worker.optimizer.param_groups] for worker in workers]
     assert rates[0] == rates[1] == rates[3]
-    assert rates[0] != [group["lr"] for group in built("SGD with momentum")().optimizer.param_groups], "the scheduler was not stepped"
+    assert rates[0] != [group["lr"] for group in built("SGD with momentum")().optimizer.param_groups], (
+        "the scheduler was not stepped"
+    )
     position = Position(7, 11, 8, 24)
     assert workers[0].encode(position) == workers[3].encode(position), "the late joiner's state differs"
 
@@ -130,7 +144,9 @@ def test_clipping_bounds_the_global_norm_of_the_whole_steps_gradient() -> None:
     before = [parameter.detach().clone() for parameter in free.parameters.trainable.values()]
     flat = torch.ones(training.parameters.elements)
     training.apply(flat.clone(), 2, 0.0)
-    moved = torch.cat([(old - new).reshape(-1) for old, new in zip(before, training.parameters.trainable.values(), strict=True)])
+    moved = torch.cat(
+        [(old - new).reshape(-1) for old, new in zip(before, training.parameters.trainable.values(), strict=True)]
+    )
     torch.testing.assert_close(moved.norm().item(), 0.1 * 0.5, rtol=1e-4, atol=0)
 
 
@@ -146,14 +162,18 @@ def plain() -> nn.Module:
 
 
 def test_a_step_equals_gradient_accumulation_in_torch() -> None:
-    # Two micro-batches with 16 samples in total: torch adds them in the order of the tree, and division by 16 is exact, before or after the sum.
+    # Two micro-batches with 16 samples in total: torch adds them in the order of the tree, and division by 16 is exact,
+    # before or after the sum.
     x = torch.randn(16, 6, generator=torch.Generator().manual_seed(3))
     model = plain()
     optimizer = torch.optim.AdamW(model.parameters())
     accumulated(model, [x[:8], x[8:]], 16)
     optimizer.step()
     training = built("AdamW", model=plain)()
-    sums = {shard: training.parameters.gradient_sum(mean_square(training.parameters.model, part), 8) for shard, part in enumerate((x[:8], x[8:]))}
+    sums = {
+        shard: training.parameters.gradient_sum(mean_square(training.parameters.model, part), 8)
+        for shard, part in enumerate((x[:8], x[8:]))
+    }
     training.apply(add_up(merge(sums, torch.add)), 16, 0.0)
     assert tensors_hash(training.parameters.model.parameters()) == tensors_hash(model.parameters())
 
@@ -162,7 +182,10 @@ def test_with_more_micro_batches_only_the_order_of_additions_differs_from_accumu
     x = torch.randn(32, 6, generator=torch.Generator().manual_seed(3))
     parts = list(torch.split(x, 4))
     training, model = built("SGD", model=plain)(), plain()
-    sums = {shard: training.parameters.gradient_sum(mean_square(training.parameters.model, part), 4) for shard, part in enumerate(parts)}
+    sums = {
+        shard: training.parameters.gradient_sum(mean_square(training.parameters.model, part), 4)
+        for shard, part in enumerate(parts)
+    }
 
     def in_tree_order(first: int, count: int) -> list[torch.Tensor]:
         if count == 1:
@@ -263,7 +286,12 @@ def test_parameter_groups_with_different_settings() -> None:
         others = [parameter for parameter in model.parameters() if parameter.ndim == 1]
         groups: list[dict[str, Any]] = [{"params": others, "weight_decay": 0.0, "lr": 0.1}, {"params": decayed}]
         optimizer = torch.optim.AdamW(groups)
-        return Training(Parameters(model), optimizer, lr_scheduler.LambdaLR(optimizer, [lambda step: 1 / (1 + step), lambda _: 0.5]), 1.0)
+        return Training(
+            Parameters(model),
+            optimizer,
+            lr_scheduler.LambdaLR(optimizer, [lambda step: 1 / (1 + step), lambda _: 0.5]),
+            1.0,
+        )
 
     assert_same_bits(build, 6)
 
@@ -272,11 +300,19 @@ def test_parameter_groups_with_different_settings() -> None:
     ("optimizer", "message"),
     [
         (lambda model: torch.optim.LBFGS(model.parameters()), "LBFGS cannot train in a run: .*closure.*use AdamW"),
-        (lambda model: torch.optim.SparseAdam(list(model.parameters())), "SparseAdam cannot train in a run: .*sparse=False and use Adam"),
-        (lambda model: torch.optim.SGD([*model.parameters(), nn.Parameter(torch.ones(7))]), r"group 0 of the optimizer holds a parameter \(7,\) that does not belong to the model"),
+        (
+            lambda model: torch.optim.SparseAdam(list(model.parameters())),
+            "SparseAdam cannot train in a run: .*sparse=False and use Adam",
+        ),
+        (
+            lambda model: torch.optim.SGD([*model.parameters(), nn.Parameter(torch.ones(7))]),
+            r"group 0 of the optimizer holds a parameter \(7,\) that does not belong to the model",
+        ),
     ],
 )
-def test_an_optimizer_that_cannot_be_used_is_refused_by_name(optimizer: Callable[[nn.Module], torch.optim.Optimizer], message: str) -> None:
+def test_an_optimizer_that_cannot_be_used_is_refused_by_name(
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer], message: str
+) -> None:
     model = plain()
     with pytest.raises(UnsupportedOptimizer, match=message):
         Training(Parameters(model), optimizer(model))

@@ -1,11 +1,13 @@
-"""Rehearsals: a shard is computed a second time in a different order, to find out whether its result depends on what was computed before it.
+"""Rehearsals: a shard is computed a second time in a different order, and the results are compared.
 
-The promise of the same bits requires that it does not. State that a script carries from batch to batch, a random generator of its own, initialisation by the
-first batch: each silently makes a result depend on the order, and so on the number of workers. A rehearsal detects it in the first steps.
+The promise of the same bits requires that a result does not depend on what was computed before it. State that a script
+carries from batch to batch, a random generator of its own, initialisation by the first batch: each silently makes a
+result depend on the order, and so on the number of workers. A rehearsal detects it in the first steps.
 
-It runs in a forked child process that continues in the script's own loop, gets one shard before all others, sends its result through a pipe and exits. So the
-script's own state (lists, counters, files it appends to) does not see the shard twice. torch cannot compute gradients in a child once its parent has; then
-only the losses are compared, in which all known causes show.
+It runs in a forked child process that continues in the script's own loop, gets one shard before all others, sends its
+result through a pipe and exits. So the script's own state (lists, counters, files it appends to) does not see the shard
+twice. torch cannot compute gradients in a child once its parent has; then only the losses are compared, in which all
+known causes show.
 """
 
 from __future__ import annotations
@@ -38,8 +40,9 @@ _PR_SET_PDEATHSIG = 1
 _MAX_NAMED = 4
 
 CAUSES = (
-    "Known causes: state carried from batch to batch (a hidden state, a counter, a cache), the script's own random generator (use batch.torch_generator() or "
-    "batch.numpy_generator() instead), initialisation by the first batch (use pangea.join(init=...)), and random numbers drawn for only some batches"
+    "Known causes: state carried from batch to batch (a hidden state, a counter, a cache), the script's own random"
+    " generator (use batch.torch_generator() or batch.numpy_generator() instead), initialisation by the first batch"
+    " (use pangea.join(init=...)), and random numbers drawn for only some batches"
 )
 
 
@@ -65,7 +68,9 @@ def loss_text(loss: torch.Tensor) -> str:
 
 def digests(flat: torch.Tensor, sizes: list[int]) -> list[str]:
     """Returns a short hash of each part of a flat vector; the parts have `sizes` elements."""
-    return [hashlib.blake2b(part.numpy().tobytes(), digest_size=8).hexdigest() for part in torch.split(flat.detach(), sizes)]
+    return [
+        hashlib.blake2b(part.numpy().tobytes(), digest_size=8).hexdigest() for part in torch.split(flat.detach(), sizes)
+    ]
 
 
 class Plan:
@@ -75,8 +80,8 @@ class Plan:
         self._seed, self._fraction = seed, fraction
         self._leases = 0
 
-    def wants(self, step: int, shards: int) -> bool:
-        """Returns whether to rehearse a lease with this number of non-empty shards. Call it exactly once for each lease."""
+    def should_rehearse(self, step: int, shards: int) -> bool:
+        """Returns whether to rehearse a lease of `shards` non-empty shards. Call it exactly once for each lease."""
         if self._fraction <= 0 or shards == 0:
             return False
         self._leases += 1
@@ -86,14 +91,15 @@ class Plan:
 
 
 class Rehearsal:
-    """One shard of a lease, computed by a child process before all others, and by this process in order."""
+    """One shard of a lease, computed by a child process before all others, and by this process in order.
 
-    def __init__(self, step: int, shard: int, names: list[str], trace: OutputTrace | None) -> None:
-        """Args:
+    Args:
         step, shard: the shard to compare.
         names: of the parts of a contribution.
         trace: records the modules' outputs, if they are to be compared.
-        """
+    """
+
+    def __init__(self, step: int, shard: int, names: list[str], trace: OutputTrace | None) -> None:
         self.step, self.shard = step, shard
         self._names, self._trace = names, trace
         self._expected: Result | None = None
@@ -103,7 +109,7 @@ class Rehearsal:
         self._started = 0.0
 
     def fork(self) -> bool:
-        """Forks the child. Returns true in the child, which must end with `send_result` or `fail`, and false in the parent.
+        """Forks. Returns true in the child, which must end with `send_result` or `fail`, and false in the parent.
 
         Raises:
             OSError: the system refuses another process.
@@ -136,7 +142,9 @@ class Rehearsal:
             os.dup2(quiet, stream)
         sys.excepthook = self._on_uncaught
 
-    def _on_uncaught(self, _kind: type[BaseException], error: BaseException, _traceback: types.TracebackType | None) -> None:
+    def _on_uncaught(
+        self, _kind: type[BaseException], error: BaseException, _traceback: types.TracebackType | None
+    ) -> None:
         self.fail(f"{type(error).__name__}: {error}")
 
     def send_result(self, result: Result) -> NoReturn:
@@ -178,27 +186,39 @@ class Rehearsal:
             content = {"error": "incomplete answer"}
         if "error" in content:
             return str(content["error"])
-        self._raise_if_different(self._expected, Result(content["loss"], content["digests"], [tuple(entry) for entry in content["outputs"]]))
+        self._raise_if_different(
+            self._expected, Result(content["loss"], content["digests"], [tuple(entry) for entry in content["outputs"]])
+        )
         return None
 
     def _raise_if_different(self, expected: Result, rehearsed: Result) -> None:
         different = []
         if expected.digests is not None and rehearsed.digests is not None:
-            different = [name for name, one, other in zip(self._names, expected.digests, rehearsed.digests, strict=True) if one != other]
+            different = [
+                name
+                for name, one, other in zip(self._names, expected.digests, rehearsed.digests, strict=True)
+                if one != other
+            ]
         if expected.loss == rehearsed.loss and not different:
             return
         what = "loss" if expected.loss != rehearsed.loss else "gradient"
         details = []
         if expected.loss != rehearsed.loss:
-            details.append(f"after the shards before it the loss is {float.fromhex(expected.loss)!r}, before them it is {float.fromhex(rehearsed.loss)!r}")
+            details.append(
+                f"after the shards before it the loss is {float.fromhex(expected.loss)!r}, before them it is"
+                f" {float.fromhex(rehearsed.loss)!r}"
+            )
         if different:
             more = f" and {len(different) - _MAX_NAMED} more" if len(different) > _MAX_NAMED else ""
-            details.append(f"{len(different)} of {len(self._names)} tensors differ: {', '.join(different[:_MAX_NAMED])}{more}")
+            details.append(
+                f"{len(different)} of {len(self._names)} tensors differ: {', '.join(different[:_MAX_NAMED])}{more}"
+            )
         if self._trace is not None:
             details.append(first_difference(expected.outputs, rehearsed.outputs))
         raise BrokenPromise(
-            f"the {what} of shard {self.shard} of step {self.step} depends on what was computed before it, so the result would depend on the number of workers: "
-            f"{'; '.join(details)}. {CAUSES}. `pangea doctor SCRIPT` finds the module; `--allow-nondeterminism` continues without the promise of the same bits"
+            f"the {what} of shard {self.shard} of step {self.step} depends on what was computed before it, so the"
+            f" result would depend on the number of workers: {'; '.join(details)}. {CAUSES}. `pangea doctor SCRIPT`"
+            " finds the module; `--allow-nondeterminism` continues without the promise of the same bits"
         )
 
     def _receive(self, deadline: float) -> str:

@@ -79,14 +79,14 @@ def test_a_child_that_hangs_is_killed_after_the_timeout(monkeypatch: pytest.Monk
 
 def test_the_first_leases_are_rehearsed_and_later_the_given_fraction() -> None:
     plan = Plan(seed=5, fraction=0.01)
-    assert [plan.wants(step, 8) for step in range(FIRST_STEPS)] == [True] * FIRST_STEPS
-    chosen = [step for step in range(FIRST_STEPS, 4000) if plan.wants(step, 8)]
+    assert [plan.should_rehearse(step, 8) for step in range(FIRST_STEPS)] == [True] * FIRST_STEPS
+    chosen = [step for step in range(FIRST_STEPS, 4000) if plan.should_rehearse(step, 8)]
     # A rehearsal covers one of eight shards, so 8 % of the leases are rehearsed to cover 1 % of the shards.
     assert 0.06 < len(chosen) / 4000 < 0.10
     again = Plan(seed=5, fraction=0.01)
-    assert [step for step in range(4000) if again.wants(step, 8)][FIRST_STEPS:] == chosen
+    assert [step for step in range(4000) if again.should_rehearse(step, 8)][FIRST_STEPS:] == chosen
     never = Plan(seed=5, fraction=0.0)
-    assert not any(never.wants(step, 8) for step in range(100))
+    assert not any(never.should_rehearse(step, 8) for step in range(100))
 
 
 class Stateful(nn.Module):

@@ -59,7 +59,9 @@ class Group:
         for number in rng.sample(range(len(self.workers)), len(self.workers)):
             parameters = self.workers[number].parameters
             shards = [shard for shard in range(self.shards) if owner[shard] == number]
-            lease = Lease(step, 0, step, shards, frozenset(rng.sample(shards, len(shards) // 3)), VectorPool(parameters.elements))
+            lease = Lease(
+                step, 0, step, shards, frozenset(rng.sample(shards, len(shards) // 3)), VectorPool(parameters.elements)
+            )
             for shard in shards:
                 x = samples[shard]
                 if len(x) == 0:
@@ -68,7 +70,10 @@ class Group:
                 parameters.begin_shard()
                 seed_shard(self.seed, step, shard)
                 loss = self.loss(self.workers[number].parameters.model, x)
-                lease.record(ShardReport(shard, len(x), loss.item() * len(x), b"", float(len(x))), parameters.gradient_sum(loss, len(x), lease.vectors.acquire()))
+                lease.record(
+                    ShardReport(shard, len(x), loss.item() * len(x), b"", float(len(x))),
+                    parameters.gradient_sum(loss, len(x), lease.vectors.acquire()),
+                )
                 losses[shard] = lease.reports[shard].loss_sum
             nodes += lease.roots()
         total = add_up(nodes)
@@ -84,7 +89,11 @@ def add_up(nodes: list[Node[torch.Tensor]]) -> torch.Tensor:
     """Adds the workers' sums in the same tree, as the orchestrator does."""
     pending = {node.first: node for node in nodes}
     while len(pending) > 1:
-        first, count = next((f, n.count) for f, n in sorted(pending.items()) if f % (2 * n.count) == 0 and f + n.count in pending and pending[f + n.count].count == n.count)
+        first, count = next(
+            (f, n.count)
+            for f, n in sorted(pending.items())
+            if f % (2 * n.count) == 0 and f + n.count in pending and pending[f + n.count].count == n.count
+        )
         right = pending.pop(first + count)
         pending[first] = Node(first, 2 * count, pending[first].value + right.value)
     return pending[0].value

@@ -1,9 +1,10 @@
 """A worker's complete state as the bytes of a safetensors file: no pickle, no executable content.
 
-Tensors are named `model.NAME` (everything in `model.state_dict`, so including frozen parameters and buffers), `optimizer...` and `scheduler...`. The non-tensor
-state of the optimizer and the scheduler is JSON in the file's metadata, where floats keep every bit. The metadata also has the step, the seed, the number of
-shards and the batch size. They define the position in a run completely: the samples of a step are a function of (seed, epoch, step), and all random generators
-are seeded by (seed, step, shard) before each shard, so no generator state has to be saved.
+Tensors are named `model.NAME` (everything in `model.state_dict`, so including frozen parameters and buffers),
+`optimizer...` and `scheduler...`. The non-tensor state of the optimizer and the scheduler is JSON in the file's
+metadata, where floats keep every bit. The metadata also has the step, the seed, the number of shards and the batch
+size. They define the position in a run completely: the samples of a step are a function of (seed, epoch, step), and all
+random generators are seeded by (seed, step, shard) before each shard, so no generator state has to be saved.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class BadSnapshot(PangeaError, ValueError):
 
 @dataclass(frozen=True)
 class Position:
-    """The position of a state in a run: after `step` steps of a run with this seed, and with `shards` shards and `batch_size` samples a step."""
+    """A position in a run: after `step` steps of a run with this seed, number of shards and batch size."""
 
     step: int
     seed: int
@@ -52,7 +53,7 @@ class Position:
 
 
 def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """Returns a value as JSON that `_unpack` restores to an equal value; stores tensors in `tensors` under their path."""
+    """Returns a value as JSON that `_unpack` restores exactly; stores tensors in `tensors` under their path."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, torch.Tensor):
@@ -65,8 +66,13 @@ def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, dict):
         kind = "counter" if isinstance(value, Counter) else "dict"
         # As pairs, because keys may be numbers, and their order must be kept.
-        return {kind: [[_pack(key, path, tensors), _pack(item, f"{path}.{key}", tensors)] for key, item in value.items()]}
-    raise BadSnapshot(f"{path} is a {type(value).__name__}, which cannot be handed to another worker without pickle; use numbers, text, lists, dicts or tensors")
+        return {
+            kind: [[_pack(key, path, tensors), _pack(item, f"{path}.{key}", tensors)] for key, item in value.items()]
+        }
+    raise BadSnapshot(
+        f"{path} is a {type(value).__name__}, which cannot be sent to another worker without pickle; use numbers, text,"
+        " lists, dicts or tensors"
+    )
 
 
 def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
@@ -84,13 +90,19 @@ def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def _state(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, state: Mapping[str, HasState]
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: LRScheduler | None,
+    state: Mapping[str, HasState],
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Returns all tensors, and the rest of the state as JSON."""
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in model.state_dict().items():
         if not isinstance(tensor, torch.Tensor):
-            raise BadSnapshot(f"{name} of the model's state is a {type(tensor).__name__}, which cannot be handed to another worker; make it a buffer")
+            raise BadSnapshot(
+                f"{name} of the model's state is a {type(tensor).__name__}, which cannot be sent to another worker;"
+                " make it a buffer"
+            )
         tensors[_MODEL + name] = tensor
     rest = {"optimizer": _pack(optimizer.state_dict(), "optimizer", tensors)}
     if scheduler is not None:
@@ -100,7 +112,12 @@ def _state(
     return tensors, rest
 
 
-def check(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None = None, state: Mapping[str, HasState] = MappingProxyType({})) -> None:
+def check(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: LRScheduler | None = None,
+    state: Mapping[str, HasState] = MappingProxyType({}),
+) -> None:
     """Checks that the state can be stored in a snapshot.
 
     Raises:
@@ -136,7 +153,7 @@ def encode(
 
 
 def _unshared(tensors: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields the tensors with copies of those that share memory (tied weights), because safetensors refuses shared memory."""
+    """Yields the tensors, with copies of those that share memory (tied weights), which safetensors refuses."""
     seen: set[int] = set()
     for name, tensor in tensors.items():
         whole = tensor.detach().contiguous()
@@ -159,7 +176,7 @@ def _parse(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def model_tensors(data: bytes) -> dict[str, torch.Tensor]:
-    """Returns the weights of a snapshot, for `model.load_state_dict`: parameters and buffers under their names in `state_dict`.
+    """Returns the weights of a snapshot, parameters and buffers, for `model.load_state_dict`.
 
     Raises:
         BadSnapshot: the bytes are not a snapshot.
@@ -198,7 +215,9 @@ def load_model(data: bytes, model: torch.nn.Module) -> Position:
     """
     tensors, metadata = _parse(data)
     try:
-        model.load_state_dict({name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)})
+        model.load_state_dict(
+            {name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)}
+        )
         return _position(metadata)
     except Exception as error:
         raise BadSnapshot(f"the snapshot does not fit this model: {error}") from error
@@ -229,13 +248,21 @@ def decode_into(
         scheduler = None
     elif ("scheduler" in metadata) != (scheduler is not None):
         have, want = ("a", "none") if scheduler is None else ("no", "one")
-        raise BadSnapshot(f"the snapshot has {have} scheduler, but this worker has {want}; start all workers with the same script and arguments")
+        raise BadSnapshot(
+            f"the snapshot has {have} scheduler, but this worker has {want}; start all workers with the same script and"
+            " arguments"
+        )
     kept = {name.removeprefix(_STATE) for name in metadata if name.startswith(_STATE)}
     if kept != set(state):
         have_state, want_state = (", ".join(sorted(names)) or "none" for names in (kept, state))
-        raise BadSnapshot(f"the snapshot has state of run.after_step: {have_state}, but this worker has: {want_state}; start all workers with the same script and arguments")
+        raise BadSnapshot(
+            f"the snapshot has state of run.after_step: {have_state}, but this worker has: {want_state}; start all"
+            " workers with the same script and arguments"
+        )
     try:
-        model.load_state_dict({name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)})
+        model.load_state_dict(
+            {name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)}
+        )
         packed = _unpack(metadata["optimizer"], tensors)
         optimizer.load_state_dict(packed)
         _restore_exactly(optimizer, packed["state"])
@@ -249,7 +276,7 @@ def decode_into(
 
 
 def _restore_exactly(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Any]]) -> None:
-    """Restores each parameter's state exactly: `load_state_dict` casts tensors to the parameter's dtype, and rebuilds text and counters as other types."""
+    """Restores each parameter's state exactly: `load_state_dict` casts tensors and changes other types."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, entries in state.items():
         optimizer.state[parameters[index]] = entries

@@ -20,7 +20,9 @@ def build(seed: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
 
 
-def advance(model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: lr_scheduler.LRScheduler, steps: range) -> None:
+def advance(
+    model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: lr_scheduler.LRScheduler, steps: range
+) -> None:
     for step in steps:
         torch.manual_seed(step)
         optimizer.zero_grad()
@@ -50,7 +52,9 @@ def test_training_continues_from_a_snapshot_with_the_same_bits() -> None:
     other_scheduler = lr_scheduler.ReduceLROnPlateau(other_optimizer)
     assert snapshot.decode_into(data, other, other_optimizer, other_scheduler) == POSITION
     advance(other, other_optimizer, other_scheduler, range(3, 8))
-    assert snapshot.encode(other, other_optimizer, other_scheduler, POSITION) == snapshot.encode(model, optimizer, scheduler, POSITION)
+    assert snapshot.encode(other, other_optimizer, other_scheduler, POSITION) == snapshot.encode(
+        model, optimizer, scheduler, POSITION
+    )
 
 
 def test_a_snapshot_has_its_position_in_the_run_and_plain_weights() -> None:
@@ -63,18 +67,40 @@ def test_a_snapshot_has_its_position_in_the_run_and_plain_weights() -> None:
     assert tensors_hash(other.state_dict().values()) == tensors_hash(model.state_dict().values())
 
 
-@pytest.mark.parametrize("value", [0.1 + 0.2, -0.0, float("inf"), float("-inf"), float("nan"), 5e-324, 1e308, 1 << 62, True, None, "text", (1.5, (2, None)), [1, [2.5]]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        0.1 + 0.2,
+        -0.0,
+        float("inf"),
+        float("-inf"),
+        float("nan"),
+        5e-324,
+        1e308,
+        1 << 62,
+        True,
+        None,
+        "text",
+        (1.5, (2, None)),
+        [1, [2.5]],
+    ],
+)
 def test_values_besides_tensors_keep_every_bit(value: Any) -> None:
     model = build(1)
     optimizer, other = (torch.optim.SGD(model.parameters(), lr=0.1) for _ in range(2))
     optimizer.param_groups[0]["extra"] = value
-    optimizer.state[model[0].weight] = {"nested": {3: value, "milestones": Counter({2: 1})}, "wide": torch.full((2,), 1 / 3, dtype=torch.float64)}
+    optimizer.state[model[0].weight] = {
+        "nested": {3: value, "milestones": Counter({2: 1})},
+        "wide": torch.full((2,), 1 / 3, dtype=torch.float64),
+    }
     snapshot.decode_into(snapshot.encode(model, optimizer, None, POSITION), model, other, None)
     state = other.state[model[0].weight]
     for loaded in (other.param_groups[0]["extra"], state["nested"][3]):
         assert repr(loaded) == repr(value)
         assert type(loaded) is type(value)
-    assert torch.equal(state["wide"], torch.full((2,), 1 / 3, dtype=torch.float64)), "state in a wider dtype than its parameter must keep it"
+    assert torch.equal(state["wide"], torch.full((2,), 1 / 3, dtype=torch.float64)), (
+        "state in a wider dtype than its parameter must keep it"
+    )
     assert state["nested"]["milestones"] == Counter({2: 1})
 
 

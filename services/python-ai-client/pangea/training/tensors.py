@@ -47,7 +47,8 @@ def tensor_slots(model: torch.nn.Module, kind: str) -> Iterator[tuple[TensorSlot
     for prefix, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise UnsupportedModel(
-                f"{prefix or 'the model'} is a torch.jit.ScriptModule, whose buffers cannot be reset between shards; train the module that it was scripted from, and script it afterwards"
+                f"{prefix or 'the model'} is a torch.jit.ScriptModule, whose buffers cannot be reset between shards;"
+                " train the module that it was scripted from, and script it afterwards"
             )
         registry = getattr(module, kind)
         for key, tensor in registry.items():

@@ -1,4 +1,4 @@
-"""Records the outputs of a model's modules in call order, to find the first one that differs between two computations of the same batch."""
+"""Records the outputs of a model's modules, to find the first that differs between two computations of a batch."""
 
 from __future__ import annotations
 
@@ -41,8 +41,12 @@ class OutputTrace:
         """Clears the entries and starts recording."""
         self.stop()
         self.entries = []
-        # Forward hooks of a container run after those of its children, so the innermost module that differs comes first.
-        self._hooks = [module.register_forward_hook(self._hook(name or "the model")) for name, module in self._model.named_modules()]
+        # Forward hooks of a container run after those of its children, so the innermost module that differs comes
+        # first.
+        self._hooks = [
+            module.register_forward_hook(self._hook(name or "the model"))
+            for name, module in self._model.named_modules()
+        ]
 
     def stop(self) -> None:
         """Stops recording."""
@@ -65,7 +69,10 @@ def first_difference(one: list[tuple[str, str, str]], other: list[tuple[str, str
         if inputs != other_inputs:
             return f"the input of {name} already differs: check what the script does between the batch and {name}"
         if outputs != other_outputs:
-            return f"{name} is the first module whose output differs, from equal inputs: it keeps state, or draws random numbers"
+            return (
+                f"{name} is the first module whose output differs, from equal inputs: it keeps state, or draws random"
+                " numbers"
+            )
     if len(one) != len(other):
         return f"the model calls {len(one)} modules in one order and {len(other)} in the other"
     return "all modules return equal outputs: check what the script computes from them, and the backward pass"

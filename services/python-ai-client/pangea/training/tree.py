@@ -1,7 +1,8 @@
 """The fixed binary tree over shard numbers in which gradient sums are added.
 
-node(first, count) = node(first, count / 2) + node(first + count / 2, count / 2), element by element in float32, left operand first. Float addition is not
-associative; adding in this one order makes the total independent of which worker computed which shard. The orchestrator adds the workers' sums in the same tree.
+node(first, count) = node(first, count / 2) + node(first + count / 2, count / 2), element by element in float32, left
+operand first. Float addition is not associative; adding in this one order makes the total independent of which worker
+computed which shard. The orchestrator adds the workers' sums in the same tree.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ class Node(Generic[Value]):
 
 
 class Forest(Generic[Value]):
-    """Adds the sums of ascending shards as they arrive, keeping only the roots of complete subtrees."""
+    """Adds the sums of ascending shards as they arrive, keeping only the roots of complete subtrees.
+
+    Args:
+        add: returns the sum of its left and right operand; it may reuse the memory of either.
+    """
 
     def __init__(self, add: Callable[[Value, Value], Value]) -> None:
-        """Args:
-        add: returns the sum of its left and right operand; it may reuse the memory of either.
-        """
         self._add = add
         self._roots: list[Node[Value]] = []
         self._closed = 0  # the first N roots that nothing is added to any more
@@ -47,15 +49,21 @@ class Forest(Generic[Value]):
         self._roots.append(node)
 
     def roots(self) -> list[Node[Value]]:
-        """Returns the roots of the largest complete subtrees, ascending; together they cover exactly the inserted shards."""
+        """Returns the roots of the largest complete subtrees, ascending; they cover exactly the inserted shards."""
         return list(self._roots)
 
 
 def _is_left_sibling(left: Node[Value], node: Node[Value]) -> bool:
-    return left.count == node.count and left.first + node.count == node.first and node.first % (2 * node.count) == node.count
+    return (
+        left.count == node.count
+        and left.first + node.count == node.first
+        and node.first % (2 * node.count) == node.count
+    )
 
 
-def merge(leaves: Mapping[int, Value], add: Callable[[Value, Value], Value], separate: Container[int] = ()) -> list[Node[Value]]:
+def merge(
+    leaves: Mapping[int, Value], add: Callable[[Value, Value], Value], separate: Container[int] = ()
+) -> list[Node[Value]]:
     """Adds up the complete aligned subtrees of the given shards.
 
     Args:

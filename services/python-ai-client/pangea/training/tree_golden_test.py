@@ -23,7 +23,10 @@ def bits_of(value: torch.Tensor) -> str:
 @pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: f"{len(case['held'])}-of-{case['held'][-1] + 1}")
 def test_the_same_ranges_are_added_in_the_same_order(case: dict[str, Any]) -> None:
     roots = [Node(root["first"], root["count"], root["sum"]) for root in case["roots"]]
-    assert merge({shard: str(shard) for shard in case["held"]}, lambda left, right: f"({left}+{right})", case["separate"]) == roots
+    assert (
+        merge({shard: str(shard) for shard in case["held"]}, lambda left, right: f"({left}+{right})", case["separate"])
+        == roots
+    )
     sums = merge({shard: LEAVES[shard] for shard in case["held"]}, torch.add, case["separate"])
     assert [bits_of(root.value) for root in sums] == [root["bits"] for root in case["roots"]]
 

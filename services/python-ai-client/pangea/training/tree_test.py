@@ -19,7 +19,10 @@ def reference(leaves: list[torch.Tensor]) -> torch.Tensor:
 
 def leaves(count: int) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(count)
-    return [torch.randn(257, generator=generator) * 10.0**exponent for exponent in torch.randint(-6, 6, (count,), generator=generator).tolist()]
+    return [
+        torch.randn(257, generator=generator) * 10.0**exponent
+        for exponent in torch.randint(-6, 6, (count,), generator=generator).tolist()
+    ]
 
 
 def test_every_assignment_of_eight_shards_to_two_workers_gives_the_bits_of_the_definition() -> None:
@@ -27,11 +30,18 @@ def test_every_assignment_of_eight_shards_to_two_workers_gives_the_bits_of_the_d
     expected = reference(values)
     for size in range(9):
         for chosen in itertools.combinations(range(8), size):
-            parts = [merge({shard: values[shard].clone() for shard in group}, torch.add) for group in (chosen, set(range(8)) - set(chosen))]
+            parts = [
+                merge({shard: values[shard].clone() for shard in group}, torch.add)
+                for group in (chosen, set(range(8)) - set(chosen))
+            ]
             # As the orchestrator does: the workers' nodes are leaves of the tree above them.
             nodes = {node.first: node for part in parts for node in part}
             while len(nodes) > 1:
-                first, count = next((f, n.count) for f, n in sorted(nodes.items()) if f % (2 * n.count) == 0 and f + n.count in nodes and nodes[f + n.count].count == n.count)
+                first, count = next(
+                    (f, n.count)
+                    for f, n in sorted(nodes.items())
+                    if f % (2 * n.count) == 0 and f + n.count in nodes and nodes[f + n.count].count == n.count
+                )
                 right = nodes.pop(first + count)
                 nodes[first] = type(right)(first, 2 * count, nodes[first].value + right.value)
             assert torch.equal(nodes[0].value.view(torch.int32), expected.view(torch.int32)), chosen
@@ -55,7 +65,9 @@ def test_the_order_of_addition_affects_the_bits() -> None:
 
 
 @hypothesis.given(st.sets(st.integers(0, 31), min_size=1), st.sets(st.integers(0, 31)))
-def test_separate_shards_remain_alone_and_the_others_are_grouped_as_if_they_were_absent(shards: set[int], separate: set[int]) -> None:
+def test_separate_shards_remain_alone_and_the_others_are_grouped_as_if_they_were_absent(
+    shards: set[int], separate: set[int]
+) -> None:
     def add(left: frozenset[int], right: frozenset[int]) -> frozenset[int]:
         return left | right
 

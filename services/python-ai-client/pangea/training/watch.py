@@ -1,10 +1,11 @@
 """Detects when a script changes what only the run may change: parameters, and the settings of the optimizer.
 
-Workers apply the same steps to the same state. Any other change that a script makes, in its loop or in a forward pass, happens once for each batch that this
-worker computes, so the result would depend on how the batches are distributed.
+Workers apply the same steps to the same state. Any other change that a script makes, in its loop or in a forward pass,
+happens once for each batch that this worker computes, so the result would depend on how the batches are distributed.
 
-An in-place change increments a tensor's version, and an assignment to `.data` changes its address: both are checked for each batch. An in-place change through
-`.data` does neither. It is detected by checksums over the bytes: of all parameters in the first steps, and of 1 MiB of them in each later step, in rotation.
+An in-place change increments a tensor's version, and an assignment to `.data` changes its address: both are checked for
+each batch. An in-place change through `.data` does neither. It is detected by checksums over the bytes: of all
+parameters in the first steps, and of 1 MiB of them in each later step, in rotation.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _SETTING = {
 
 
 def checksum(tensor: torch.Tensor) -> int:
-    """Returns a checksum over the bytes of a CPU tensor that any change of one byte alters; runs at about memory bandwidth."""
+    """Returns a checksum over the bytes of a CPU tensor, which any single change alters; about as fast as memory."""
     flat = tensor.detach().contiguous().reshape(-1)
     if flat.numel() == 0:
         return 0
@@ -46,12 +47,13 @@ def checksum(tensor: torch.Tensor) -> int:
 
 
 class ParameterWatch:
-    """Detects changes of parameters between two baselines."""
+    """Detects changes of parameters between two baselines.
+
+    Args:
+        parameters: every slot of a parameter in the model, including frozen ones.
+    """
 
     def __init__(self, parameters: Sequence[TensorSlot]) -> None:
-        """Args:
-        parameters: every slot of a parameter in the model, including frozen ones.
-        """
         self._parameters = parameters
         self._steps = 0
         self._next = 0
@@ -70,7 +72,7 @@ class ParameterWatch:
         self._sums = {index: self._checksum(index) for index in chosen}
 
     def _part(self) -> list[int]:
-        """Returns the indices of the next parameters in rotation, at least one; of a large one only one piece of 1 MiB is checked."""
+        """Returns the indices of the next parameters in rotation, at least one; of a large one, 1 MiB is checked."""
         part, size = [], 0
         for _ in range(len(self._parameters)):
             if size >= _PART_BYTES:
@@ -114,7 +116,14 @@ class ParameterWatch:
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    return [{name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    return [
+        {
+            name: value.clone() if isinstance(value, torch.Tensor) else value
+            for name, value in group.items()
+            if name != "params"
+        }
+        for group in optimizer.param_groups
+    ]
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -143,11 +152,17 @@ class SettingsWatch:
         """
         groups = self._optimizer.param_groups
         if [[id(parameter) for parameter in group["params"]] for group in groups] != self._members:
-            raise BrokenPromise("the groups of the optimizer were changed in the loop, after the run was joined; give it all its parameters before pangea.join")
+            raise BrokenPromise(
+                "the groups of the optimizer were changed in the loop, after the run was joined; give it all its"
+                " parameters before pangea.join"
+            )
         for number, (group, before) in enumerate(zip(groups, self._settings, strict=True)):
             for name, value in group.items():
                 if name != "params" and (name not in before or not _same(value, before[name])):
                     was = before.get(name, "not set")
                     advice = _SETTING.get(name, _SETTING["other"])
                     what = "the learning rate" if name == "lr" else name
-                    raise BrokenPromise(f"{what} of the optimizer's group {number} was changed in the loop, from {was} to {value}; {advice}")
+                    raise BrokenPromise(
+                        f"{what} of the optimizer's group {number} was changed in the loop, from {was} to {value};"
+                        f" {advice}"
+                    )

@@ -86,7 +86,16 @@ def test_a_large_parameter_is_checked_piece_by_piece() -> None:
     assert found == 1
 
 
-@pytest.mark.parametrize("value", [torch.zeros(0), torch.ones(3, dtype=torch.bfloat16), torch.arange(12.0).reshape(3, 4).t(), torch.ones(5, dtype=torch.uint8), torch.tensor(2.5)])
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(0),
+        torch.ones(3, dtype=torch.bfloat16),
+        torch.arange(12.0).reshape(3, 4).t(),
+        torch.ones(5, dtype=torch.uint8),
+        torch.tensor(2.5),
+    ],
+)
 def test_a_checksum_detects_any_single_change(value: torch.Tensor) -> None:
     assert checksum(value) == checksum(value.clone())
     flat = value.contiguous().reshape(-1).view(torch.uint8)
@@ -107,15 +116,23 @@ def optimizer() -> torch.optim.Optimizer:
     [
         (
             lambda groups: groups[1].update(lr=0.05),
-            "the learning rate of the optimizer's group 1 was changed in the loop, from 0.1 to 0.05; give pangea.join a scheduler, or rate=",
+            (
+                "the learning rate of the optimizer's group 1 was changed in the loop, from 0.1 to 0.05; give"
+                " pangea.join a scheduler, or rate="
+            ),
         ),
         (lambda groups: groups[0]["lr"].fill_(0.25), "the learning rate of the optimizer's group 0"),
         (lambda groups: groups[0].update(betas=(0.8, 0.9)), "betas of the optimizer's group 0 .*run.before_step"),
-        (lambda groups: groups[0].update(own=1), "own of the optimizer's group 0 was changed in the loop, from not set to 1"),
+        (
+            lambda groups: groups[0].update(own=1),
+            "own of the optimizer's group 0 was changed in the loop, from not set to 1",
+        ),
         (lambda groups: groups[0]["params"].clear(), "the groups of the optimizer were changed"),
     ],
 )
-def test_a_changed_setting_of_the_optimizer_is_named(change: Callable[[list[dict[str, object]]], None], message: str) -> None:
+def test_a_changed_setting_of_the_optimizer_is_named(
+    change: Callable[[list[dict[str, object]]], None], message: str
+) -> None:
     adam = optimizer()
     watch = SettingsWatch(adam)
     watch.check()

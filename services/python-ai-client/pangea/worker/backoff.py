@@ -13,9 +13,14 @@ _FIRST_SECONDS, _LONGEST_SECONDS = 0.02, 1.0
 
 
 class Backoff:
-    """Pauses between attempts: they double from 20 ms to 1 s, each shortened by up to half at random, so that workers do not reconnect all at once.
+    """Pauses between attempts: they double from 20 ms to 1 s, each shortened by up to half at random.
 
-    The time without a connection accumulates until `progressed`; when it exceeds the limit, no more attempts are made.
+    The jitter keeps workers from reconnecting all at the same time. The time without a connection accumulates until
+    `progressed`; when it exceeds the limit, no more attempts are made.
+
+    Args:
+        limit: seconds without a connection after which `pause` returns false.
+        clock, now, sleep, uniform: monotonic time and time of day (both in seconds), sleeping, and random numbers.
     """
 
     def __init__(
@@ -27,10 +32,6 @@ class Backoff:
         sleep: Callable[[float], None] = time.sleep,
         uniform: Callable[[float, float], float] = _random.uniform,
     ) -> None:
-        """Args:
-        limit: seconds without a connection after which `pause` returns false.
-        clock, now, sleep, uniform: monotonic time and time of day (both in seconds), sleeping, and random numbers.
-        """
         self.limit = limit
         self._clock, self._now, self._sleep, self._uniform = clock, now, sleep, uniform
         self.progressed()

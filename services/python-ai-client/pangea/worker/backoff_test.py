@@ -16,7 +16,13 @@ class Time:
 
 
 def backoff(time: Time, limit: float, low: bool = False) -> Backoff:
-    return Backoff(limit, clock=lambda: time.seconds, now=lambda: time.seconds, sleep=time.sleep, uniform=lambda a, b: a if low else b)
+    return Backoff(
+        limit,
+        clock=lambda: time.seconds,
+        now=lambda: time.seconds,
+        sleep=time.sleep,
+        uniform=lambda a, b: a if low else b,
+    )
 
 
 def test_pauses_double_from_20_ms_to_a_second() -> None:

@@ -62,7 +62,7 @@ class Batch:
         return int(self.sample_ids.shape[0])
 
     def torch_generator(self) -> torch.Generator:
-        """Returns a new generator for this batch: its numbers are the same on every worker and in any order of batches."""
+        """Returns a new generator for this batch, with the same numbers on every worker and in any order of batches."""
         return torch.Generator().manual_seed(self.seed)
 
     def numpy_generator(self) -> numpy.random.Generator:
@@ -94,26 +94,38 @@ def _batch(received: _native.Batch, step: int, seed: int) -> Batch:
 class BatchSource:
     """Requests the batches of a lease from the data service, ahead of their use."""
 
-    def __init__(self, client: _native.DataClient, seed: int, batch_size: int, shards: int, min_shard_samples: int) -> None:
+    def __init__(
+        self, client: _native.DataClient, seed: int, batch_size: int, shards: int, min_shard_samples: int
+    ) -> None:
         self._client = client
-        self._seed, self._batch_size, self._shards, self._min_shard_samples = seed, batch_size, shards, min_shard_samples
+        self._seed, self._batch_size, self._shards, self._min_shard_samples = (
+            seed,
+            batch_size,
+            shards,
+            min_shard_samples,
+        )
 
     def training(self, epoch: int, epoch_step: int, step: int, shards: list[int]) -> _Prefetching:
         """Returns an iterator over the batches of `shards` of one step, in that order."""
-        requests: list[_Request] = [("train", self._seed, epoch, epoch_step, self._batch_size, shard, self._shards, self._min_shard_samples) for shard in shards]
+        requests: list[_Request] = [
+            ("train", self._seed, epoch, epoch_step, self._batch_size, shard, self._shards, self._min_shard_samples)
+            for shard in shards
+        ]
         return _Prefetching(self._client, requests, step, self._seed)
 
 
 def held_out(client: _native.DataClient, samples: int, batch_size: int) -> Iterator[Batch]:
-    """Yields all held-out samples, in dataset order, at most `batch_size` at a time. The random state is restored afterwards."""
-    requests: list[_Request] = [("heldOut", 0, 0, step, batch_size, 0, 1, 0) for step in range(-(-samples // batch_size))]
+    """Yields all held-out samples in dataset order, `batch_size` at a time; restores the random state at the end."""
+    requests: list[_Request] = [
+        ("heldOut", 0, 0, step, batch_size, 0, 1, 0) for step in range(-(-samples // batch_size))
+    ]
     batches = _Prefetching(client, requests, 0, 0)
     with preserved_random_state():
         yield from batches
 
 
 def first_batch(client: _native.DataClient, samples: int) -> Batch:
-    """Returns the first training samples in a fixed order, at most 64: the same for every worker of a run, at its start and after a resume."""
+    """Returns the first training samples, at most 64: the same for every worker, at the start and after a resume."""
     return next(_Prefetching(client, [("train", 0, 0, 0, min(samples, _FIRST_SAMPLES), 0, 1, 0)], 0, 0))
 
 

@@ -18,11 +18,12 @@ class DatasetFacts:
         train_samples, held_out_samples: the number of samples.
         classes: the number of classes; 0 if labels are not classes.
         class_names: the names of class 0, 1, ... in the raw data; empty if labels are numbers.
-        columns: the names of a table's feature columns, in order; empty strings if it has no header, no entries if the dataset is not a table.
+        columns: the names of a table's feature columns, in order; empty strings if it has no header, no entries if the
+            dataset is not a table.
         means, deviations: of each column. A served value is (raw value - mean) / deviation.
         vocabulary: the bytes that tokens 0, 1, ... of a text represent; empty if the dataset is not a text.
         steps_per_epoch: steps of the run in one pass over the training samples.
-        steps: of the whole run, with the number of epochs that it was started with.
+        steps: of the whole run.
     """
 
     name: str

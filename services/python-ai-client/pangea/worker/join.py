@@ -28,8 +28,8 @@ from pangea.worker.sigterm import Sigterm, Stopped
 from pangea.worker.worker import Addresses, Worker
 
 _AVERAGED_NOTICE = (
-    "a step changes these buffers by the mean of the changes of its shards: {}. A buffer that counts or accumulates needs pangea.join(buffers={{name: 'sum'}}); compute a moving "
-    "average of sums in run.after_step"
+    "a step changes these buffers by the mean of the changes of its shards: {}. A buffer that counts or accumulates"
+    " needs pangea.join(buffers={{name: 'sum'}}); compute a moving average of sums in run.after_step"
 )
 
 
@@ -49,20 +49,25 @@ def join(
     run_dir: str | os.PathLike[str] | None = None,
     timeout: float = 30.0,
 ) -> Run:
-    """Joins the run at PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or starts a local run with its services as child processes.
+    """Joins the run at PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or starts a local run with its own services.
 
-    The batch of a step is split into `shards` micro-batches, whose gradients are added up before the optimizer's step: gradient accumulation, over one or several
-    workers. To accumulate more, raise `shards` and `batch_size` together; activations need the memory of batch_size / shards samples.
+    The batch of a step is split into `shards` micro-batches, whose gradients are added up before the optimizer's step:
+    gradient accumulation, over one or several workers. To accumulate more, raise `shards` and `batch_size` together;
+    activations need the memory of batch_size / shards samples.
 
-    Buffers that a forward pass changes (BatchNorm) are updated once a step, by the mean change over its samples: see `pangea.training.buffers`.
+    Buffers that a forward pass changes (BatchNorm) are updated once a step, by the mean change over its samples: see
+    `pangea.training.buffers`.
 
     Args:
         model: on the CPU; identical on every worker (call `pangea.seed_everything` before it is built).
-        optimizer: any torch optimizer over the model's trainable parameters, except LBFGS and SparseAdam. The run calls its `step`.
-        scheduler: of the optimizer's learning rates; stepped after every step of the run, not once an epoch. ReduceLROnPlateau gets the step's mean loss.
+        optimizer: any torch optimizer over the model's trainable parameters, except LBFGS and SparseAdam. The run calls
+            its `step`.
+        scheduler: of the optimizer's learning rates; stepped after every step of the run, not once an epoch.
+            ReduceLROnPlateau gets the step's mean loss.
         clip_norm: maximum global norm of a step's gradient.
         rate: the learning rate of all groups as a function of the step's number, from 0; instead of a scheduler.
-        init: called once with the first training samples in a fixed order (at most 64) before the worker joins, for data-dependent initialisation.
+        init: called once with the first training samples in a fixed order (at most 64) before the worker joins, for
+            data-dependent initialisation.
         buffers: "sum" by the name of a buffer that counts or accumulates; other buffers change by the mean.
         epochs, batch_size, shards, seed: options of a local run; ignored when an existing run is joined.
         run_dir: of a local run; default: `pangea-runs/TIME-SEED`.
@@ -77,20 +82,20 @@ def join(
     uncaught = UncaughtErrorHook()
     level = ensure_pinned()
     configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS", "1")))
-    orchestrator, data = os.environ.get("PANGEA_ORCHESTRATOR"), os.environ.get("PANGEA_DATA")
-    if bool(orchestrator) != bool(data):
-        raise ValueError("set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or neither of them for a local run")
-    embedded: EmbeddedServices | None = None
-    directory: Path | None = None
+    existing = _existing_run()
     share = fraction()
-    # An unsupported model is refused before any service is started; with `init`, which may change the model, it is checked afterwards.
+    # An unsupported model is refused before any service is started; with `init`, which may change the model, it is
+    # checked afterwards.
     training = Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate) if init is None else None
-    if not orchestrator or not data:
-        embedded = EmbeddedServices.start(RunOptions(epochs=epochs, batch_size=batch_size, shards=shards, seed=seed), run_dir=run_dir, keep_alive=True)
+    embedded: EmbeddedServices | None = None
+    directory: Path | None
+    if existing is None:
+        embedded = EmbeddedServices.start(
+            RunOptions(epochs=epochs, batch_size=batch_size, shards=shards, seed=seed), run_dir=run_dir, keep_alive=True
+        )
         orchestrator, data, directory = embedded.orchestrator, embedded.data, embedded.run_dir
     else:
-        named = os.environ.get("PANGEA_RUN_DIR")
-        directory = Path(named) if named else None
+        orchestrator, data, directory = existing
     # Until it has joined, nothing is lost if the worker stops immediately; afterwards it leaves the run in order.
     sigterm = Sigterm(lambda: True)
     try:
@@ -104,7 +109,9 @@ def join(
         training = training or Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate)
         if allows_nondeterminism():
             training.parameters.on_broken_promise = lambda text: notices.add(calling_line() + text)
-        worker = Worker(training, client, addresses, name, level, take_changes=os.environ.get("PANGEA_TAKE_CHANGES") == "1")
+        worker = Worker(
+            training, client, addresses, name, level, take_changes=os.environ.get("PANGEA_TAKE_CHANGES") == "1"
+        )
     except BaseException as error:
         sigterm.restore()
         if embedded is not None:
@@ -119,6 +126,21 @@ def join(
         health.worker = worker
     rehearser = Rehearser(training.parameters, worker.settings.seed, share, (addresses.data, addresses.timeout))
     return Run(worker, directory, embedded, health, sigterm, notices, rehearser, uncaught)
+
+
+def _existing_run() -> tuple[str, str, Path | None] | None:
+    """Returns the addresses of orchestrator and data service and the run directory, if the environment names a run.
+
+    Raises:
+        ValueError: it has only one of the addresses.
+    """
+    orchestrator, data = os.environ.get("PANGEA_ORCHESTRATOR"), os.environ.get("PANGEA_DATA")
+    if bool(orchestrator) != bool(data):
+        raise ValueError("set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or neither of them for a local run")
+    if not orchestrator or not data:
+        return None
+    directory = os.environ.get("PANGEA_RUN_DIR")
+    return orchestrator, data, Path(directory) if directory else None
 
 
 def _initialise(model: torch.nn.Module, init: Callable[[Batch], Any], batch: Batch) -> None:

@@ -22,7 +22,9 @@ def _figures(worker: Worker | None) -> str:
         "data_replicas": len(replicas),
         "connected_data_replicas": sum(replicas),
     }
-    return "".join(f"# TYPE pangea_worker_{name} gauge\npangea_worker_{name} {value}\n" for name, value in figures.items())
+    return "".join(
+        f"# TYPE pangea_worker_{name} gauge\npangea_worker_{name} {value}\n" for name, value in figures.items()
+    )
 
 
 class _Server6(ThreadingHTTPServer):
@@ -34,16 +36,15 @@ def _server(host: str) -> type[ThreadingHTTPServer]:
 
 
 class HealthServer:
-    """Serves the probes on one address in a thread, until the process ends: before it joins a run, and after it has left one, it is alive as well.
+    """Serves the probes on one address, in a thread, until the process ends, also before and after a run.
 
+    Args:
+        address: host:port, with an IPv6 host in brackets; port 0 selects a free one.
     Attributes:
         worker: the worker that has joined a run; None before and after.
     """
 
     def __init__(self, address: str) -> None:
-        """Args:
-        address: host:port, with an IPv6 host in brackets; port 0 selects a free one.
-        """
         host, _, port = address.rpartition(":")
         host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
         self.worker: Worker | None = None
@@ -65,7 +66,9 @@ class HealthServer:
         try:
             self._server = _server(host)((host, int(port)), Handler)
         except (OSError, ValueError, OverflowError) as error:
-            raise OSError(f"cannot serve health on PANGEA_HTTP={address}: {error}; choose another port, or 0 for a free one") from error
+            raise OSError(
+                f"cannot serve health on PANGEA_HTTP={address}: {error}; choose another port, or 0 for a free one"
+            ) from error
         threading.Thread(target=self._server.serve_forever, name="pangea-health", daemon=True).start()
 
     @property
@@ -84,12 +87,13 @@ class HealthServer:
         return 404, "not found; available are /healthz, /readyz and /metrics\n"
 
 
-# Cached by address: `pangea worker` starts the server before the script, which may join several runs, one after the other.
+# Cached by address: `pangea worker` starts the server before the script, which may join several runs, one after the
+# other.
 _serve = functools.cache(HealthServer)
 
 
 def serve_health() -> HealthServer | None:
-    """Starts the server on the address in PANGEA_HTTP, unless it is running already. Returns None if the variable is not set.
+    """Returns the server on the address in PANGEA_HTTP, started on the first call; None if the variable is not set.
 
     Raises:
         OSError: it cannot listen there; the message says what to do.

@@ -24,7 +24,7 @@ DOCTOR_LEASES = 8
 
 @dataclass(frozen=True)
 class Target:
-    """The batch of a rehearsal, and how often the child computes it: twice if the lease has no other shard that could affect it."""
+    """The batch of a rehearsal, and how often the child computes it: twice if the lease has no other shard."""
 
     batch: Batch
     repetitions: int
@@ -44,20 +44,19 @@ def fraction() -> float:
 
 
 class Rehearser:
-    """Used by `Run` around each shard, in the worker and in the child process of a rehearsal, which only sends a result.
+    """Used by `ShardLoop` around each shard, in the worker and in the child process of a rehearsal.
 
+    Args:
+        parameters: of the model.
+        seed: of the run.
+        share: the fraction of shards to rehearse after the first steps; 0 disables rehearsals.
+        connect: addresses and timeout of the data service, for a child that evaluates.
     Attributes:
         in_child: whether this process is the child of a rehearsal.
         last_repetition: in the child, whether the next loss is the result.
     """
 
     def __init__(self, parameters: Parameters, seed: int, share: float, connect: tuple[str, float]) -> None:
-        """Args:
-        parameters: of the model.
-        seed: of the run.
-        share: the fraction of shards to rehearse after the first steps; 0 disables rehearsals.
-        connect: addresses and timeout of the data service, for a child that evaluates.
-        """
         self._parameters, self._connect = parameters, connect
         self._plan = Plan(seed, share)
         self._names = [name for name, _, _ in parameters.specs()]
@@ -79,10 +78,10 @@ class Rehearser:
         """Whether this worker computes one of its first leases."""
         return self._leases <= FIRST_STEPS
 
-    def wants(self, lease: Lease) -> bool:
+    def should_rehearse(self, lease: Lease) -> bool:
         """Returns whether to rehearse a lease. Call it exactly once for each lease."""
         self._leases += 1
-        return self._plan.wants(lease.step, len(lease.shards))
+        return self._plan.should_rehearse(lease.step, len(lease.shards))
 
     def fork(self, lease: Lease, batches: list[Batch]) -> Target | None:
         """Forks the child. Returns in the child what it has to compute, and None in the parent."""
@@ -113,7 +112,9 @@ class Rehearser:
         return self._trace.entries
 
     def take_in_child(self, loss: torch.Tensor, contribution: Callable[[], torch.Tensor]) -> bool:
-        """In the child, takes the loss of a batch and returns true; the last repetition sends the result and exits. In the parent, returns false.
+        """In the child, takes the loss of a batch and returns true; in the parent, returns false.
+
+        The last repetition sends the result and exits the child.
 
         Args:
             loss: of the batch.
@@ -167,7 +168,7 @@ class Rehearser:
             self._current.fail(reason)
 
     def data_client(self, client: _native.DataClient) -> _native.DataClient:
-        """Returns the connection to the data service; the child needs its own, because the threads of the parent's do not exist there."""
+        """Returns the connection to the data service. The child opens its own: it lacks the parent's threads."""
         if not self.in_child:
             return client
         if self._data is None:

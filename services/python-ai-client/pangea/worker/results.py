@@ -15,7 +15,7 @@ from pangea.training.gradients import Parameters
 
 
 def as_json(value: Any) -> Any:
-    """Converts a value to JSON: tensors and arrays to numbers and lists; NaN and infinities, which JSON lacks, to null; other types to text."""
+    """Converts a value to JSON: tensors and arrays to numbers and lists, NaN and infinities to null, others to text."""
     if isinstance(value, torch.Tensor):
         return as_json(value.detach().tolist())
     if isinstance(value, bool) or value is None or isinstance(value, (int, str)):
@@ -30,7 +30,9 @@ def as_json(value: Any) -> Any:
     return as_json(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
-def write_results(run_dir: Path, parameters: Parameters, steps: int, results: dict[str, Any], *, incidents: int = 0, stopped: str = "") -> None:
+def write_results(
+    run_dir: Path, parameters: Parameters, steps: int, results: dict[str, Any], *, incidents: int = 0, stopped: str = ""
+) -> None:
     """Writes `final.safetensors` and then `result.json`.
 
     Args:
@@ -47,4 +49,6 @@ def write_results(run_dir: Path, parameters: Parameters, steps: int, results: di
     facts: dict[str, Any] = {"steps": steps, "params_hash": parameters.hash().hex(), "incidents": incidents}
     if stopped:
         facts["stopped"] = stopped
-    write_atomically(run_dir / "result.json", (json.dumps({**facts, **as_json(results)}, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(
+        run_dir / "result.json", (json.dumps({**facts, **as_json(results)}, indent=1, allow_nan=False) + "\n").encode()
+    )

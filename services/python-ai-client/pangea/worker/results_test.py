@@ -24,7 +24,20 @@ def test_figures_are_converted_to_json() -> None:
 
 def test_weights_and_results_are_complete(tmp_path: Path) -> None:
     model = nn.Linear(2, 2)
-    write_results(tmp_path / "run", Parameters(model), 7, {"acc": float("nan"), "last": torch.tensor(0.25, requires_grad=True)}, incidents=2, stopped="good enough")
+    write_results(
+        tmp_path / "run",
+        Parameters(model),
+        7,
+        {"acc": float("nan"), "last": torch.tensor(0.25, requires_grad=True)},
+        incidents=2,
+        stopped="good enough",
+    )
     assert torch.equal(safetensors.torch.load_file(tmp_path / "run" / "final.safetensors")["weight"], model.weight)
     result = json.loads((tmp_path / "run" / "result.json").read_text(), parse_constant=lambda text: f"not JSON: {text}")
-    assert (result["steps"], result["acc"], result["last"], result["incidents"], result["stopped"]) == (7, None, 0.25, 2, "good enough")
+    assert (result["steps"], result["acc"], result["last"], result["incidents"], result["stopped"]) == (
+        7,
+        None,
+        0.25,
+        2,
+        "good enough",
+    )

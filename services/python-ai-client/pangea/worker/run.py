@@ -7,8 +7,6 @@ for batch in run.batches():
 
 from __future__ import annotations
 
-import math
-import time
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,17 +15,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from pangea.contract import MAX_STOP_BYTES
-from pangea.errors import BrokenPromise, MisusedRun, PangeaError, calling_line, script_line
+from pangea.errors import BrokenPromise, MisusedRun, script_line
 from pangea.rundir.notices import Notices
-from pangea.training.determinism import UncaughtErrorHook, add_advice, allows_nondeterminism, is_nondeterministic, nondeterminism_error, seed_shard
-from pangea.training.hints import hint_about
-from pangea.training.lease import Lease, ShardReport
+from pangea.training.determinism import UncaughtErrorHook, add_advice
+from pangea.training.lease import Lease
 from pangea.training.optimizer import StepFunction
 from pangea.training.snapshot import HasState
 from pangea.worker.batches import Batch, held_out
 from pangea.worker.dataset_facts import DatasetFacts
 from pangea.worker.rehearser import Rehearser
 from pangea.worker.results import write_results
+from pangea.worker.shard_loop import ShardLoop
 from pangea.worker.sigterm import Sigterm, Stopped
 from pangea.worker.worker import Worker
 
@@ -35,16 +33,11 @@ if TYPE_CHECKING:
     from pangea.services.embedded import EmbeddedServices
     from pangea.worker.probes import HealthServer
 
-__all__ = ["MisusedRun", "NotFinite", "Run"]
 
 _ALREADY_ENDED = (
     "run.batches() was called again after the last step of the run: its first pass went through all epochs. Write "
     "`for epoch in run.epochs(): for batch in run.batches(): ...` for a loop over epochs. The weights have been written"
 )
-
-
-class NotFinite(PangeaError, ArithmeticError):
-    """A loss is NaN or infinite; the message names the shard."""
 
 
 class Run:
@@ -64,14 +57,11 @@ class Run:
         self._worker, self._embedded, self._health, self._sigterm = worker, embedded, health, sigterm
         self._training = worker.training
         self._notices, self._rehearser, self._uncaught = notices, rehearser, uncaught
+        self._loop = ShardLoop(worker, rehearser, notices, sigterm)
         sigterm.may_raise = lambda: worker.waiting
         uncaught.on_error = self._report
-        self._batch: Batch | None = None
-        self._lease: Lease | None = None
         self._pending: Lease | None = None  # of an epoch that the script's loop has not reached yet
         self._epoch: int | None = None  # of the loop over `epochs`; None outside of one
-        self._loss_is_sum: bool | None = None
-        self._stop = ""
         self._finished = False
         self.run_dir = run_dir
 
@@ -103,7 +93,8 @@ class Run:
     def epochs(self) -> Iterator[int]:
         """Yields the number of each epoch, from 0. Within that loop, `batches` yields the batches of the epoch.
 
-        A worker that joins late or falls behind may miss epochs; do what must happen once an epoch in `after_step` (see Step.ends_epoch).
+        A worker that joins late or falls behind may miss epochs; do what must happen once an epoch in `after_step` (see
+        Step.ends_epoch).
         """
         while (lease := self._next_lease()) is not None:
             self._pending, self._epoch = lease, lease.epoch
@@ -113,10 +104,11 @@ class Run:
         self._epoch = None
 
     def batches(self) -> Iterator[Batch]:
-        """Yields the batches that this worker computes, until the run ends; within a loop over `epochs`, until the epoch ends. Each is one shard of a step.
+        """Yields the batches that this worker computes, until the run or, within a loop over `epochs`, the epoch ends.
 
-        Call `step` once for each batch. The model's parameters change between two batches, when the step is complete on all workers.
-        Leaving this loop early and then calling `finish` ends the run for all workers, after the last complete step.
+        Each batch is one shard of a step. Call `step` once for each batch. The model's parameters change between two
+        batches, when the step is complete on all workers. Leaving this loop early and then calling `finish` ends the
+        run for all workers, after the last complete step.
 
         Raises:
             MisusedRun: `step` was not called for the last batch, or the run has already ended.
@@ -135,7 +127,7 @@ class Run:
                 if self._epoch is not None and lease.epoch != self._epoch:
                     self._pending = lease
                     return
-                yield from self._compute(lease)
+                yield from self._loop.compute(lease)
                 if self._sigterm.requested:
                     self._worker.leave("stopped by a signal")
                     return
@@ -170,82 +162,27 @@ class Run:
     def _report(self, error: BaseException) -> None:
         """Reports a script that breaks the promise to the orchestrator, so that the run ends for all workers."""
         if isinstance(error, BrokenPromise):
-            self._worker.leave("its script breaks the promise of the same bits", f"{script_line(error.__traceback__)}{error}")
+            self._worker.leave(
+                "its script breaks the promise of the same bits", f"{script_line(error.__traceback__)}{error}"
+            )
 
-    def _compute(self, lease: Lease) -> Iterator[Batch]:
-        """Yields the lease's batches and checks that each comes back through `step`."""
-        worker = self._worker
-        self._lease = lease
-        batches: Iterator[Batch] = iter(worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards))
-        if self._rehearser.wants(lease):
-            received = list(self._received(batches))
-            yield from self._rehearse(lease, received)
-            batches = iter(received)
-        try:
-            for batch in self._received(batches):
-                if batch.samples == 0:
-                    lease.record(ShardReport(batch.shard, 0, 0.0, batch.hash, 0.0), lease.vectors.acquire().zero_())
-                else:
-                    yield from self._shard(batch, lease.step)
-            self._compare()
-        finally:
-            self._rehearser.abandon()
+    def step(
+        self,
+        loss: torch.Tensor,
+        *,
+        weight: float | torch.Tensor | None = None,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> None:
+        """Submits the loss of the current batch, and runs backward.
 
-    def _received(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yields the batches of a lease as they arrive, until this worker should stop."""
-        while not self._sigterm.requested:
-            started = time.perf_counter()
-            with self._worker.interruptible():
-                batch = next(batches, None)
-            self._worker.seconds.data += time.perf_counter() - started
-            if batch is None:
-                return
-            yield batch
-
-    def _shard(self, batch: Batch, step: int) -> Iterator[Batch]:
-        """Yields a batch to the script, after resetting the buffers and seeding the random generators for it."""
-        self._worker.parameters.begin_shard()
-        seed_shard(self._worker.settings.seed, step, batch.shard)
-        self._batch = batch
-        self._rehearser.begin_shard(batch)
-        started = time.perf_counter()
-        yield batch
-        self._worker.seconds.compute += time.perf_counter() - started
-        if self._batch is not None:
-            raise MisusedRun(f"run.step was not called for shard {batch.shard} of step {batch.step}; call it once for every batch")
-        self._training.check("loop", bytes_too=self._worker.parameters.watch.in_full)
-
-    def _rehearse(self, lease: Lease, batches: list[Batch]) -> Iterator[Batch]:
-        """In a forked child process, yields a batch of the lease before all others; in this process, yields nothing."""
-        target = self._rehearser.fork(lease, batches)
-        if target is None:
-            return
-        for repetition in range(1, target.repetitions + 1):
-            self._rehearser.last_repetition = repetition == target.repetitions
-            yield from self._shard(target.batch, lease.step)
-        self._rehearser.fail_child("run.step was not called")
-
-    def _compare(self) -> None:
-        """Compares the results of the rehearsal, if there was one, and reports a difference as an error or a notice."""
-        try:
-            inconclusive = self._rehearser.compare()
-        except BrokenPromise as error:
-            if not allows_nondeterminism():
-                raise
-            self._notices.add(f"{calling_line()}{error}")
-            self._rehearser.disable()
-            return
-        if inconclusive:
-            self._notices.add(f"the rehearsal of a shard in a different order was inconclusive ({inconclusive}); a dependence on the order of batches may go undetected")
-
-    def step(self, loss: torch.Tensor, *, weight: float | torch.Tensor | None = None, reduction: Literal["mean", "sum"] = "mean") -> None:
-        """Submits the loss of the current batch, and runs backward. The step's loss is the weighted mean over its batches, or their sum.
+        The step's loss is the weighted mean over its batches, or their sum.
 
         Args:
             loss: scalar; the mean over what counts in the batch, or its sum.
-            weight: the number of items that the mean is taken over, such as tokens without padding: at least 0; if 0, nothing in the batch counts and the loss
-                is ignored. Default: the batch's samples.
-            reduction: "sum" for a loss that is a sum over the batch: then the step's gradient is that of the sum over the whole step.
+            weight: the number of items that the mean is taken over, such as tokens without padding: at least 0; if 0,
+                nothing in the batch counts and the loss is ignored. Default: the batch's samples.
+            reduction: "sum" for a loss that is a sum over the batch: then the step's gradient is that of the sum over
+                the whole step.
         Raises:
             MisusedRun: there is no current batch, the loss is not a scalar, or the weight is invalid.
             NotFinite: the loss is NaN or infinite.
@@ -253,74 +190,25 @@ class Run:
             NondeterministicOperation: naming the operation.
             UnsupportedModel: naming a tensor that cannot be trained.
         """
-        batch, lease = self._batch, self._lease
-        if batch is None or lease is None:
-            raise MisusedRun("run.step was called without a current batch; call it once for every batch that run.batches() yields")
-        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-            what = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
-            raise MisusedRun(f"run.step needs the loss of the batch as a scalar tensor, but got {what}. Use reduction='mean' in the loss, or run.step(loss, reduction='sum')")
-        scale, summed = self._scale(batch, weight, reduction)
-        value = float(loss.detach().double())
-        if scale and not math.isfinite(value):
-            raise NotFinite(
-                f"the loss of shard {batch.shard} of step {batch.step} is {value}, after {self.steps} complete steps. Lower the learning rate, clip the gradient "
-                "(pangea.join(clip_norm=...)), or inspect the batch (batch.sample_ids)"
-            )
-        if weight is None and not summed and self._rehearser.in_first_steps and (hint := hint_about(loss)):
-            self._notices.add(hint)
-        if self._rehearser.take_in_child(loss, lambda: self._contribution(loss, batch, lease, 1.0 if summed else scale)):
-            self._batch = None
-            return
-        flat = self._contribution(loss, batch, lease, 1.0 if summed else scale)
-        self._rehearser.note_result(batch, loss, flat)
-        lease.record(ShardReport(batch.shard, batch.samples, value if summed else value * scale if scale else 0.0, batch.hash, scale, summed, self._stop), flat)
-        self._batch, self._stop = None, ""
-
-    def _contribution(self, loss: torch.Tensor, batch: Batch, lease: Lease, factor: float) -> torch.Tensor:
-        try:
-            return self._worker.parameters.gradient_sum(loss.reshape(()), batch.samples, lease.vectors.acquire(), factor)
-        except RuntimeError as error:
-            if is_nondeterministic(error):
-                raise nondeterminism_error(error) from error
-            if "backward through the graph a second time" in str(error):
-                raise MisusedRun("the script called loss.backward() before run.step(loss), which calls it: delete the call") from error
-            raise
-
-    def _scale(self, batch: Batch, weight: float | torch.Tensor | None, reduction: str) -> tuple[float, bool]:
-        """Returns the weight of the loss in a mean, and whether the loss is a sum.
-
-        Raises:
-            MisusedRun: the arguments are invalid, or `reduction` differs from that of an earlier batch.
-        """
-        if reduction not in ("mean", "sum"):
-            raise MisusedRun(f"reduction is {reduction!r}; it must be 'mean' or 'sum'")
-        summed = reduction == "sum"
-        if self._loss_is_sum is None:
-            self._loss_is_sum = summed
-        if self._loss_is_sum is not summed:
-            raise MisusedRun("run.step was called with reduction='mean' and with reduction='sum' in one run; use the same one for every batch")
-        if summed and weight is not None:
-            raise MisusedRun("run.step was given both a weight and reduction='sum': a sum has no weight")
-        scale = float(batch.samples if weight is None else weight)
-        if not math.isfinite(scale) or scale < 0:
-            raise MisusedRun(f"the weight of shard {batch.shard} of step {batch.step} is {scale}; it must be a finite number of at least 0")
-        return scale, summed
+        self._loop.submit_loss(loss, weight, reduction)
 
     def stop(self, reason: str) -> None:
         """Ends the run for all workers after the step of the current batch, whose weights are the final ones.
 
-        It is the same step for any number of workers, if the decision depends only on a batch or its loss: all shards of a step are computed before it ends.
-        Call it in the loop over `batches`, before `step`; a call after `step` applies to the next batch. Continue the loop, which then ends by itself.
+        It is the same step for any number of workers, if the decision depends only on a batch or its loss: all shards
+        of a step are computed before it ends. Call it in the loop over `batches`, before `step`; a call after `step`
+        applies to the next batch. Continue the loop, which then ends by itself.
 
         Args:
             reason: shown to users and recorded in the ledger.
         """
-        self._stop = reason.encode()[:MAX_STOP_BYTES].decode(errors="ignore") or "the script asked for it"
+        self._loop.stop_reason = reason.encode()[:MAX_STOP_BYTES].decode(errors="ignore") or "the script asked for it"
 
     def before_step(self, function: StepFunction) -> StepFunction:
-        """Registers a function that every worker calls before each step of the optimizer, when the parameters' `grad` is that of the whole step.
+        """Registers a function that every worker calls before each step of the optimizer.
 
-        It may change gradients and the optimizer's settings. Random numbers drawn in it are the same on all workers. Usable as a decorator.
+        The parameters' `grad` is then that of the whole step. The function may change gradients and the optimizer's
+        settings. Random numbers drawn in it are the same on all workers. Usable as a decorator.
 
         Args:
             function: called with a `pangea.Step`.
@@ -329,15 +217,15 @@ class Run:
         return function
 
     def after_step(self, function: StepFunction, *, state: Mapping[str, HasState] | None = None) -> StepFunction:
-        """Registers a function that every worker calls after each step, with the same parameters: to clip weights, average parameters, or log.
+        """Registers a function that every worker calls after each step, with the same parameters.
 
-        It may change parameters and buffers. Random numbers drawn in it are the same on all workers. Register it before the loop over `batches`, which loads a
-        checkpoint.
+        Use it to clip weights, average parameters, or log. It may change parameters and buffers. Random numbers drawn
+        in it are the same on all workers. Register it before the loop over `batches`, which loads a checkpoint.
 
         Args:
             function: called with a `pangea.Step`.
-            state: objects with `state_dict` and `load_state_dict` that the function changes, by a name of your choice: they are saved in checkpoints and sent to
-                workers that join late.
+            state: objects with `state_dict` and `load_state_dict` that the function changes, by a name of your choice:
+                they are saved in checkpoints and sent to workers that join late.
         """
         for name, value in (state or {}).items():
             if name in self._training.state:
@@ -347,18 +235,21 @@ class Run:
         return function
 
     def held_out(self) -> Iterator[Batch]:
-        """Yields the samples held out for evaluation, in dataset order. Iterating over them does not affect the random numbers of training."""
+        """Yields the samples held out for evaluation, in dataset order. Training's random numbers are not affected."""
         facts = self._worker.dataset
-        return held_out(self._rehearser.data_client(self._worker.data), facts.held_out_samples, self._worker.settings.batch_size)
+        return held_out(
+            self._rehearser.data_client(self._worker.data), facts.held_out_samples, self._worker.settings.batch_size
+        )
 
     def finish(self, **results: Any) -> None:
-        """Writes `final.safetensors` (names as in `state_dict`) and `result.json` into the run directory, if the run has ended.
+        """Writes `final.safetensors` (a `state_dict`) and `result.json` into the run directory, if the run has ended.
 
-        Every worker has the same parameters and writes the same bytes, so it does not matter which one writes last. If the loop over `batches` was left early,
-        this ends the run for all workers, after the last complete step.
+        Every worker has the same parameters and writes the same bytes, so it does not matter which one writes last. If
+        the loop over `batches` was left early, this ends the run for all workers, after the last complete step.
 
         Args:
-            **results: figures for result.json, such as held_out_accuracy: numbers, tensors, text, and lists and dicts of them.
+            **results: figures for result.json, such as held_out_accuracy: numbers, tensors, text, and lists and dicts
+                of them.
         """
         self._rehearser.fail_child("the script left the loop")
         if not self._finished and not self._sigterm.requested:
@@ -373,7 +264,9 @@ class Run:
         reason = f"the script of {self._worker.name} left its loop over run.batches() in step {self._worker.step}"
         try:
             if self._worker.next_lease(lambda: self._sigterm.requested, reason) is not None:
-                raise MisusedRun("the orchestrator continues the run that the script has left; use the same release of both")
+                raise MisusedRun(
+                    "the orchestrator continues the run that the script has left; use the same release of both"
+                )
         except Stopped:
             self._worker.leave("stopped by a signal")
         self._mark_ended()
@@ -383,7 +276,14 @@ class Run:
     def _write(self, results: dict[str, Any]) -> None:
         ended = self._worker.ended
         if self.run_dir is not None and ended is not None:
-            write_results(self.run_dir, self._worker.parameters, self._worker.step, results, incidents=ended.incidents, stopped=ended.stopped)
+            write_results(
+                self.run_dir,
+                self._worker.parameters,
+                self._worker.step,
+                results,
+                incidents=ended.incidents,
+                stopped=ended.stopped,
+            )
 
     def close(self) -> None:
         """Closes this worker's connections, and stops the services of a local run."""
@@ -403,7 +303,9 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: types.TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: types.TracebackType | None
+    ) -> None:
         add_advice(error)
         if error is None:
             self.close()

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP in a worker: the signal is recorded, and raised as an exception only while the worker waits for a service. SIGUSR1 is not for workers."""
+"""SIGTERM and SIGHUP in a worker: recorded, and raised as an exception only while the worker waits for a service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Sigterm:
     SIGUSR1, which requests a checkpoint from the launcher, is ignored, unless it has a handler already.
 
     Attributes:
-        caught: the last signal that any instance in this process received; 0 for none. `pangea worker` derives its exit code from it.
+        caught: the last signal that any instance in this process received; 0 for none. `pangea worker` derives its exit
+            code from it.
         requested: whether this instance has received a signal.
         may_raise: called when a signal arrives; returns whether the handler may raise `Stopped`.
     """

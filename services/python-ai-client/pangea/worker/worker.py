@@ -1,4 +1,4 @@
-"""The worker's side of the protocol with the orchestrator: lease, merge, submit, apply. `Run` is the API for the training loop on top of it."""
+"""The worker's side of the protocol with the orchestrator: lease, merge, submit, apply."""
 
 from __future__ import annotations
 
@@ -63,8 +63,16 @@ class Seconds:
 class Worker:
     """One worker in a run: its connections, its parameters, and the number of steps applied to them.
 
-    A lost connection to the orchestrator is reopened before the next request; shards that were computed meanwhile are leased and computed again.
+    A lost connection to the orchestrator is reopened before the next request; the shards leased before are leased
+    again.
 
+    Args:
+        training: of this worker's model.
+        data: connected to the data service.
+        addresses: of the services.
+        name: of the worker.
+        arithmetic: the level that this process is pinned to; empty if it is not pinned.
+        take_changes: use this script's settings where those of a checkpoint differ.
     Attributes:
         step: steps applied to the parameters.
         waiting: whether the worker only waits for a service, so that a signal handler may raise.
@@ -72,15 +80,16 @@ class Worker:
         ended: the orchestrator's last message; None until the run has ended.
     """
 
-    def __init__(self, training: Training, data: _native.DataClient, addresses: Addresses, name: str, arithmetic: str = "", *, take_changes: bool = False) -> None:
-        """Args:
-        training: of this worker's model.
-        data: connected to the data service.
-        addresses: of the services.
-        name: of the worker.
-        arithmetic: the level that this process is pinned to; empty if it is not pinned.
-        take_changes: use this script's settings where those of a checkpoint differ.
-        """
+    def __init__(
+        self,
+        training: Training,
+        data: _native.DataClient,
+        addresses: Addresses,
+        name: str,
+        arithmetic: str = "",
+        *,
+        take_changes: bool = False,
+    ) -> None:
         self.training, self.parameters = training, training.parameters
         self.seconds = Seconds()
         self.step = 0
@@ -97,7 +106,13 @@ class Worker:
         self._hash = self.parameters.hash()
         self.settings = self._first_join()
         self.dataset = DatasetFacts.of(self._dataset, self.settings)
-        self.source = BatchSource(self.data, self.settings.seed, self.settings.batch_size, self.settings.shards, self.settings.min_shard_samples)
+        self.source = BatchSource(
+            self.data,
+            self.settings.seed,
+            self.settings.batch_size,
+            self.settings.shards,
+            self.settings.min_shard_samples,
+        )
 
     def _join(self, timeout: float, run_id: str = "") -> _native.JoinReply:
         self._orchestrator = _native.OrchestratorClient(self._addresses.orchestrator, timeout)
@@ -115,7 +130,7 @@ class Worker:
         )
 
     def _first_join(self) -> _native.JoinReply:
-        """Joins the run. Retries until `Addresses.timeout` if the orchestrator dies meanwhile or asks to retry later."""
+        """Joins the run. Retries for up to `Addresses.timeout` if the orchestrator dies or asks to retry later."""
         started, backoff = time.monotonic(), Backoff(self._addresses.timeout)
         while True:
             left = self._addresses.timeout - (time.monotonic() - started)
@@ -159,16 +174,25 @@ class Worker:
             self._reconnect()
             try:
                 with self.interruptible():
-                    answer = self._orchestrator.request_work(self.step, self._hash, reported.data, reported.compute, reported.exchange, stop)
+                    answer = self._orchestrator.request_work(
+                        self.step, self._hash, reported.data, reported.compute, reported.exchange, stop
+                    )
                 self.seconds.exchange = time.perf_counter() - started
                 if isinstance(answer, _native.SnapshotRequest):
                     self._orchestrator.send_snapshot(self.step, self._hash, self.training.encode(self._position()))
                     continue
             except (_native.WireError, _native.PeerError) as error:
-                self._disconnected(error)
+                self._handle_connection_error(error)
                 continue
             if isinstance(answer, _native.ShardLease):
-                return Lease(answer.step, answer.epoch, answer.epoch_step, answer.shards, frozenset(answer.separate), self._vectors)
+                return Lease(
+                    answer.step,
+                    answer.epoch,
+                    answer.epoch_step,
+                    answer.shards,
+                    frozenset(answer.separate),
+                    self._vectors,
+                )
             if isinstance(answer, _native.Aggregate):
                 self._apply(answer)
             elif isinstance(answer, _native.Snapshot):
@@ -177,7 +201,7 @@ class Worker:
                 self._finish(answer)
                 return None
 
-    def _disconnected(self, error: _native.WireError | _native.PeerError) -> None:
+    def _handle_connection_error(self, error: _native.WireError | _native.PeerError) -> None:
         """Records that the connection is lost, or raises the error if a new connection would not fix it."""
         if isinstance(error, _native.PeerError):
             if error.action not in ("reconnect", "retryLater", "resync"):
@@ -186,7 +210,12 @@ class Worker:
                 # The orchestrator sends a snapshot to a worker that reports step 0.
                 self.step = 0
         if not self._backoff.since:
-            _log.warning("%s lost the connection to the orchestrator at %s and reconnects: %s", self.name, self._addresses.orchestrator, error)
+            _log.warning(
+                "%s lost the connection to the orchestrator at %s and reconnects: %s",
+                self.name,
+                self._addresses.orchestrator,
+                error,
+            )
         self._orchestrator.close()
         self._connection_error = error
 
@@ -197,14 +226,15 @@ class Worker:
                 again = self._backoff.pause(lost.retry_after if isinstance(lost, _native.PeerError) else 0.0)
             if not again:
                 raise _native.WireError(
-                    f"the orchestrator at {self._addresses.orchestrator} has been unreachable since {self._backoff.since}, for more than {self._backoff.limit:g} s: {lost}; "
-                    "restart it with the run's directory, then the workers, or raise PANGEA_RECONNECT_SECONDS"
+                    f"the orchestrator at {self._addresses.orchestrator} has been unreachable since"
+                    f" {self._backoff.since}, for more than {self._backoff.limit:g} s: {lost}; restart it with the"
+                    " run's directory, then the workers, or raise PANGEA_RECONNECT_SECONDS"
                 ) from lost
             try:
                 with self.interruptible():
                     self._join(min(self._addresses.timeout, max(self._backoff.remaining, 1.0)), self.settings.run_id)
             except (_native.WireError, _native.PeerError) as error:
-                self._disconnected(error)
+                self._handle_connection_error(error)
                 continue
             self._backoff.connected()
             self._connection_error = None
@@ -220,19 +250,24 @@ class Worker:
             for node in lease.roots():
                 self._submit_node(lease, node)
         except (_native.WireError, _native.PeerError) as error:
-            self._disconnected(error)
+            self._handle_connection_error(error)
         lease.release()
         self.seconds.exchange += time.perf_counter() - started
 
     def _submit_node(self, lease: Lease, node: Node[torch.Tensor]) -> None:
         reports = [lease.reports[shard] for shard in range(node.first, node.first + node.count)]
         verdict, detail = self._orchestrator.submit(lease.step, node.first, node.count, node.value.numpy(), reports)
-        # Another worker submitted different bits. The orchestrator determines which are right, and dismisses the worker with the wrong ones.
+        # Another worker submitted different bits. The orchestrator determines which are right, and dismisses the worker
+        # with the wrong ones.
         if verdict == "conflict":
             _log.warning("%s: %s", self.name, detail)
-        # "duplicate": another worker was faster; "stale": the step is already committed. Nothing is lost, so ask for work.
+        # "duplicate": another worker was faster; "stale": the step is already committed. Nothing is lost, so ask for
+        # work.
         elif verdict not in ("accepted", "duplicate", "stale"):
-            raise RunDiverged(f"the orchestrator rejected shards {node.first}..{node.first + node.count - 1} of step {lease.step} ({verdict}): {detail}")
+            raise RunDiverged(
+                f"the orchestrator rejected shards {node.first}..{node.first + node.count - 1} of step {lease.step}"
+                f" ({verdict}): {detail}"
+            )
 
     def _position(self) -> Position:
         return Position(self.step, self.settings.seed, self.settings.shards, self.settings.batch_size)
@@ -240,9 +275,19 @@ class Worker:
     def _apply(self, aggregate: _native.Aggregate) -> None:
         started = time.perf_counter()
         if aggregate.step != self.step:
-            raise RunDiverged(f"received the gradient of step {aggregate.step}, but this worker has the parameters of step {self.step}")
+            raise RunDiverged(
+                f"received the gradient of step {aggregate.step}, but this worker has the parameters of step"
+                f" {self.step}"
+            )
         total = torch.frombuffer(aggregate.gradients, dtype=torch.float32)
-        self.training.apply(total, aggregate.samples, aggregate.loss_sum, aggregate.divisor, self._describe(aggregate), self.settings.seed)
+        self.training.apply(
+            total,
+            aggregate.samples,
+            aggregate.loss_sum,
+            aggregate.divisor,
+            self._describe(aggregate),
+            self.settings.seed,
+        )
         self._advanced_to(self.step + 1)
         self.seconds.compute += time.perf_counter() - started
 
@@ -258,7 +303,8 @@ class Worker:
             raise RunDiverged(f"the snapshot was taken at {position}, but the run is at {self._position()}")
         if self._hash != received.parameters_hash:
             raise RunDiverged(
-                f"the parameters loaded from the snapshot of step {received.step} have a different hash than the original ones; check that all workers use the same torch build"
+                f"the parameters loaded from the snapshot of step {received.step} have a different hash than the"
+                " original ones; check that all workers use the same torch build"
             )
 
     def _advanced_to(self, step: int) -> None:
@@ -268,11 +314,14 @@ class Worker:
 
     def _finish(self, finished: _native.RunFinished) -> None:
         if finished.steps != self.step or finished.parameters_hash != self._hash:
-            raise RunDiverged(f"the run ended at step {finished.steps} with parameters that differ from this worker's at step {self.step}")
+            raise RunDiverged(
+                f"the run ended at step {finished.steps} with parameters that differ from this worker's at step"
+                f" {self.step}"
+            )
         self.ended = finished
 
     def leave(self, reason: str, broken: str = "") -> None:
-        """Leaves the run, which frees the leased shards immediately. If the orchestrator is unreachable, it notices the loss by itself.
+        """Leaves the run, which frees the leased shards immediately. An unreachable orchestrator notices by itself.
 
         Args:
             reason: shown to users.

@@ -46,7 +46,8 @@ pub struct Column {
 }
 
 impl Column {
-    /// `rows` rows of this shape. The first one starts at element `first`; elements before and after the rows are not part of the column.
+    /// `rows` rows of this shape. The first one starts at element `first`; elements before and
+    /// after the rows are not part of the column.
     pub fn new(
         elements: Elements,
         first: usize,

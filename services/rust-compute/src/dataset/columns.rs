@@ -15,6 +15,7 @@ pub struct Columns {
     pub hash: [u8; 32],
 }
 
+/// Features of all samples, either ready to be served or to be normalised first.
 #[derive(Debug)]
 pub enum Features {
     /// Served as they are.
@@ -28,7 +29,7 @@ pub enum Features {
     },
 }
 
-/// What the file calls things; empty where it does not say.
+/// Names that the file gives; empty where it gives none.
 #[derive(Debug, Default)]
 pub struct Names {
     /// Of a table: its feature columns.

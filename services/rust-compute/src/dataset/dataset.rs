@@ -42,7 +42,8 @@ pub struct TableColumn {
 }
 
 impl Dataset {
-    /// Splits and preprocesses columns. `held_out` is the share of samples that are kept for evaluation.
+    /// Splits and preprocesses columns. `held_out` is the share of samples that are kept for
+    /// evaluation.
     pub fn new(name: &str, raw: Columns, held_out: f64) -> Result<Self, DatasetError> {
         let samples = raw.labels.rows();
         let split = split_of(&raw.hash, samples, held_out)?;
@@ -78,8 +79,8 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// SHA-256("pangea/dataset/1" || training ids || held-out ids || features || labels), each list preceded by its length as u64, all
-    /// numbers little-endian, ids as u32.
+    /// SHA-256("pangea/dataset/1" || training ids || held-out ids || features || labels), each list
+    /// preceded by its length as u64, all numbers little-endian, ids as u32.
     fn compute_hash(&self) -> [u8; 32] {
         let mut hash = Sha256::new_with_prefix(b"pangea/dataset/1");
         let parts: [(usize, &[u8]); 4] = [
@@ -102,7 +103,8 @@ impl Dataset {
     }
 }
 
-/// Which samples are trained on and which are held out: a function of the raw data alone, so that it is the same in every run and replica.
+/// Which samples are trained on and which are held out: a function of the raw data alone, so that
+/// it is the same in every run and replica.
 fn split_of(raw_hash: &[u8; 32], samples: usize, held_out: f64) -> Result<Split, DatasetError> {
     let samples = u32::try_from(samples).map_err(|_| DatasetError::TooManySamples)?;
     let split = split(raw_hash, samples, held_out);

@@ -1,3 +1,5 @@
+//! The errors of making a dataset from columns.
+
 use pangea_wire::WireError;
 use thiserror::Error;
 
@@ -10,12 +12,18 @@ pub enum DatasetError {
     TooManySamples,
     #[error("none of {samples} samples is left to train on")]
     NothingToTrainOn { samples: u32 },
-    #[error("{column} cannot be standardised: its values are too far apart or too close together for float64; scale them first, or say normalise=none")]
+    #[error(
+        "{column} cannot be standardised: its values are too far apart or too close together for \
+        float64; scale them first, or say normalise=none"
+    )]
     Unscalable { column: String },
     #[error("the training features cannot be normalised: their standard deviation is {deviation}")]
     NoCommonScale { deviation: f64 },
     /// `row` and `feature` count from 1.
-    #[error("row {row}: feature {feature}: {value} is too large to be served as float32; scale it first, or say normalise=columns")]
+    #[error(
+        "row {row}: feature {feature}: {value} is too large to be served as float32; scale it \
+        first, or say normalise=columns"
+    )]
     TooLarge {
         row: usize,
         feature: usize,

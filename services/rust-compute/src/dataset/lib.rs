@@ -1,6 +1,7 @@
 //! A dataset in memory: its columns, its held-out split, and features with mean 0 and deviation 1.
 //!
-//! Not responsible for: where the columns come from (sources), which batches are made of them (serving).
+//! Not responsible for: where the columns come from (sources), which batches are made of them
+//! (serving).
 
 mod column;
 mod columns;

@@ -100,8 +100,8 @@ impl RawFeatures<'_> {
     }
 
     /// The scale of each column. Differences are added rather than values: first from the column's
-    /// first value, so that nanoseconds since 1970 keep their digits, then from the mean, divided by
-    /// the largest one, so that no square leaves the range of float64.
+    /// first value, so that nanoseconds since 1970 keep their digits, then from the mean, divided
+    /// by the largest one, so that no square leaves the range of float64.
     fn column_scales(&self, train: &[u32]) -> Vec<Scale> {
         let count = train.len() as f64;
         let start = train.first().map_or(0, |id| *id as usize * self.width);

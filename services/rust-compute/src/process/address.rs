@@ -1,4 +1,5 @@
-//! Addresses as people write them: HOST:PORT, [IPV6]:PORT, or :PORT for all interfaces of a machine.
+//! Addresses as people write them: HOST:PORT, [IPV6]:PORT, or :PORT for all interfaces of a
+//! machine.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rust_compute_sources::Spec;
 
-/// One line of JSON: `spec` is the spec with an absolute path and all options, `file` the path in it; null for a dataset that comes with
-/// Pangea. The file must exist, but is not read.
+/// One line of JSON: `spec` is the spec with an absolute path and all options, `file` is the path
+/// in it, or null for a dataset that comes with Pangea. The file must exist, but is not read.
 pub fn describe(spec: &str) -> Result<String> {
     let spec = Spec::parse(spec, Path::new(""))?;
     let file = match spec.users_file()? {

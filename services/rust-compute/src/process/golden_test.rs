@@ -1,4 +1,5 @@
-//! Values that must never change, because the bits of every run follow from them. Computed by an independent implementation in Python.
+//! Values that must never change, because the bits of every run follow from them. Computed by an
+//! independent implementation in Python.
 
 use pangea_wire::schema::message;
 use pangea_wire::{Limits, Pool, TensorData};

@@ -10,7 +10,8 @@ use crate::address::targets;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// GETs /healthz at `address`, in the form of --http. The error says why the service counts as dead.
+/// GETs /healthz at `address`, in the form of --http. The error says why the service counts as
+/// dead.
 pub fn health(address: &str) -> Result<()> {
     let targets = targets(address).with_context(|| {
         format!("`{address}` is not an address; wanted HOST:PORT, [IPV6]:PORT or :PORT")
@@ -31,7 +32,8 @@ pub fn health(address: &str) -> Result<()> {
     Ok(())
 }
 
-/// Connects to the first address that accepts: `localhost` has two, and a service listens at one of them.
+/// Connects to the first address that accepts: `localhost` has two, and a service listens at one of
+/// them.
 fn connect(targets: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for target in targets {

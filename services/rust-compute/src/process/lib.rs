@@ -1,4 +1,5 @@
-//! The process: its command line, its addresses, probes and metrics, and its life from start to stop.
+//! The process: its command line, its addresses, probes and metrics, and its life from start to
+//! stop.
 //!
 //! Not responsible for: what is served (serving), and where it comes from (sources).
 

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Writes {"listen": "host:port", "http": "host:port"} atomically: a reader sees no file or a complete one.
+/// Writes {"listen": "host:port", "http": "host:port"} atomically: a reader sees no file or a
+/// complete one.
 pub fn write_ports(file: &Path, listen: SocketAddr, http: SocketAddr) -> Result<()> {
     let text =
         serde_json::json!({"listen": listen.to_string(), "http": http.to_string()}).to_string();

@@ -25,7 +25,8 @@ use crate::telemetry::{keep_metrics_small, start_logging, start_metrics};
 
 /// How long a stopping service waits until its last replies are sent.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait after the system failed to accept a connection, most likely because there is no file descriptor left.
+/// How long to wait after the system failed to accept a connection, most likely because there is no
+/// file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs the service until SIGTERM or SIGINT.
@@ -34,7 +35,8 @@ pub fn serve(settings: &Settings) -> Result<()> {
     start_logging(settings.log_format)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let result = runtime.block_on(run(settings, spec));
-    // When the service is stopped while it reads the data, it does not wait for the thread that reads.
+    // When the service is stopped while it reads the data, it does not wait for the thread that
+    // reads.
     runtime.shutdown_background();
     result
 }
@@ -76,7 +78,14 @@ async fn run(settings: &Settings, spec: Spec) -> Result<()> {
             return Ok(());
         }
     };
-    tracing::info!(dataset = dataset.name, train = dataset.split.train.len(), held_out = dataset.split.held_out.len(), listen = %listen_address, http = %http_address, "ready");
+    tracing::info!(
+        dataset = dataset.name,
+        train = dataset.split.train.len(),
+        held_out = dataset.split.held_out.len(),
+        listen = %listen_address,
+        http = %http_address,
+        "ready"
+    );
     let service = Arc::new(Service {
         batches: Batches::new(dataset, pool.clone()),
         pool,
@@ -104,7 +113,8 @@ async fn bind(option: &str, address: &str) -> Result<TcpListener> {
         if error.kind() == ErrorKind::InvalidInput {
             anyhow::anyhow!("{option} {address} is not an address ({error}); wanted HOST:PORT, [IPV6]:PORT or :PORT")
         } else if error.kind() == ErrorKind::AddrInUse {
-            anyhow::anyhow!("cannot listen on {address}: another process does; stop it, or choose another {option} (port 0 takes a free one)")
+            anyhow::anyhow!("cannot listen on {address}: another process does; stop it, or choose \
+                another {option} (port 0 takes a free one)")
         } else {
             anyhow::anyhow!("cannot listen on {address}: {error}; choose another {option}")
         }

@@ -6,13 +6,14 @@ use clap::{Parser, ValueEnum};
 
 const COMMANDS: &str = "\
 rust-compute health [ADDRESS]  asks the service whose --http is ADDRESS (default 127.0.0.1:9091) whether it is alive
-rust-compute describe SPEC     prints a dataset spec as JSON, with an absolute path and all options, or what is wrong with it";
+rust-compute describe SPEC     prints a dataset spec with all its options as JSON, or what is wrong with it";
 
 /// Serves training batches of one dataset over schemas/tensor.capnp.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "rust-compute", version = env!("PANGEA_RELEASE"), after_help = COMMANDS)]
 pub struct Settings {
-    /// The dataset, such as digits or csv:/data/points.csv,shape=2; docs/how-to/data.md lists all formats and their options
+    /// The dataset, such as digits or csv:/data/points.csv,shape=2; docs/how-to/data.md lists all
+    /// formats and their options
     #[arg(long, value_name = "SPEC", allow_hyphen_values = true)]
     pub dataset: String,
     /// Folder of the datasets that come with Pangea
@@ -23,7 +24,8 @@ pub struct Settings {
         default_value = "/usr/share/pangea"
     )]
     pub data_dir: PathBuf,
-    /// Address for workers, such as 127.0.0.1:9090, [::1]:9090 or :9090 (all interfaces); port 0 takes a free one
+    /// Address for workers, such as 127.0.0.1:9090, [::1]:9090 or :9090 (all interfaces); port 0
+    /// takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     pub listen: String,
     /// Address of /healthz, /readyz and /metrics

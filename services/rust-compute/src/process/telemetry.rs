@@ -63,7 +63,8 @@ pub fn measure_memory(pool: &Pool) {
     gauge!("pangea_compute_memory_bytes").set(pool.live_bytes() as f64);
 }
 
-/// Merges measurements for as long as the process lives. Histograms keep each one until then, even if nobody reads /metrics.
+/// Merges measurements for as long as the process lives. Histograms keep each one until then, even
+/// if nobody reads /metrics.
 pub async fn keep_metrics_small(handle: PrometheusHandle) {
     loop {
         tokio::time::sleep(UPKEEP).await;

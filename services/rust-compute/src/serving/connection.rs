@@ -1,4 +1,5 @@
-//! One worker's connection: requests are read ahead, answered on the compute threads, and the replies sent in order.
+//! One worker's connection: requests are read ahead, answered on the compute threads, and the
+//! replies sent in order.
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
@@ -16,19 +17,22 @@ use crate::request::Request;
 
 /// Largest frame of a worker: requests are small.
 const MAX_REQUEST_BYTES: u64 = 64 << 10;
-/// Most replies of one connection that are computed or waiting to be sent. Bounds the memory that one worker takes.
+/// Most replies of one connection that are computed or waiting to be sent. Bounds the memory that
+/// one worker takes.
 const MAX_PENDING: usize = 16;
 
-/// What all connections share.
+/// State that all connections share.
 pub struct Service {
     pub batches: Batches,
+    /// The memory of requests and replies of all connections together.
     pub pool: Pool,
     pub reply_limits: Limits,
-    /// The clock that replies are timed by: the time since any moment in the past.
+    /// The clock that replies are timed by: the time since an arbitrary moment.
     pub now: fn() -> Duration,
 }
 
-/// Serves one connection until the worker closes it, an error ends it, or the service stops. Requests that arrived by then are answered.
+/// Serves one connection until the worker closes it, an error ends it, or the service stops.
+/// Requests that arrived by then are answered.
 pub async fn serve(
     service: Arc<Service>,
     mut stream: TcpStream,
@@ -42,14 +46,16 @@ pub async fn serve(
 
     let sending = async {
         while let Some(pending) = replies.recv().await {
-            // Without a reply (not even a refusal could be encoded), later replies would be out of order.
+            // Without a reply (not even a refusal could be encoded), later replies would be out of
+            // order.
             let Ok(reply) = pending.await else { break };
             metrics::counter!("pangea_compute_sent_bytes_total").increment(reply.len() as u64);
             write_frame(&mut writing, &reply, timeout).await?;
         }
         Ok(())
     };
-    // Owns the sending end of the queue, which closes when receiving ends; replies in the queue are still sent.
+    // Owns the sending end of the queue, which closes when receiving ends; replies in the queue are
+    // still sent.
     let (shared, reply_limits) = (&service, &service.reply_limits);
     let receiving = async move {
         loop {
@@ -80,7 +86,8 @@ pub async fn serve(
         }
     };
     tokio::pin!(sending);
-    // Sending ends first only if it fails. Then nobody reads replies, and further requests are of no use.
+    // Sending ends first only if it fails. Then nobody reads replies, and further requests are of
+    // no use.
     let received = tokio::select! {
         received = receiving => received,
         sent = &mut sending => return sent,
@@ -117,7 +124,8 @@ fn reply_to(service: &Service, frame: ReceivedFrame) -> Option<Reply> {
         }
     };
     let id = root.get_request_id();
-    // A panic on a compute thread would abort the process, and with it the connections of all other workers.
+    // A panic on a compute thread would abort the process, and with it the connections of all other
+    // workers.
     let refusal = match catch_unwind(AssertUnwindSafe(|| answer(service, root, id))) {
         Ok(Ok(reply)) => return Some(reply),
         Ok(Err(refusal)) => refusal,

@@ -1,3 +1,5 @@
+//! The errors of a batch request, in the words that the worker gets.
+
 use pangea_wire::schema::{MAX_BATCH_SIZE, MAX_SHARDS};
 use thiserror::Error;
 
@@ -18,7 +20,8 @@ pub enum RequestError {
         "step is {step}; it must be below {steps}, the steps of an epoch of {samples} samples"
     )]
     Step { step: u32, steps: u64, samples: u64 },
-    #[error("batchSize is {batch_size} over {shards} shards, minShardSamples is {min_shard_samples}: a shard has {bytes} bytes, more than {MAX_BATCH_BYTES}; use more shards")]
+    #[error("batchSize is {batch_size} over {shards} shards, minShardSamples is {min_shard_samples}: a \
+        shard has {bytes} bytes, more than {MAX_BATCH_BYTES}; use more shards")]
     TooLarge {
         batch_size: u32,
         shards: u32,

@@ -1,7 +1,8 @@
 //! Serving batches: requests, checked and answered, on one connection per worker.
 //!
-//! Every answer is a pure function of the request and the dataset, so any replica gives the same bytes. Not responsible for: how the
-//! dataset came about (sources, dataset), listening and stopping (process).
+//! Every answer is a pure function of the request and the dataset, so any replica gives the same
+//! bytes. Not responsible for: how the dataset came about (sources, dataset), listening and
+//! stopping (process).
 
 mod batch;
 mod connection;

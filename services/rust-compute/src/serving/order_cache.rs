@@ -1,4 +1,5 @@
-//! The sample orders of the most recent epochs, so that an epoch is not shuffled again for each of its shards.
+//! The sample orders of the most recent epochs, so that an epoch is not shuffled again for each of
+//! its shards.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +18,8 @@ pub struct OrderCache {
 }
 
 impl OrderCache {
-    /// The training ids in the order of an epoch. `dataset_hash` and `train` must be the same in every call.
+    /// The training ids in the order of an epoch. `dataset_hash` and `train` must be the same in
+    /// every call.
     pub fn get(
         &self,
         dataset_hash: &[u8; 32],
@@ -26,7 +28,8 @@ impl OrderCache {
         epoch: u32,
     ) -> Arc<Vec<u32>> {
         let key = (seed, epoch);
-        // Computed under the lock: whoever waits for it mostly wants the same order. A panic elsewhere leaves the list intact.
+        // Computed under the lock: whoever waits for it mostly wants the same order. A panic
+        // elsewhere leaves the list intact.
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let order = match entries.iter().position(|(known, _)| *known == key) {
             Some(index) => entries.remove(index).1,

@@ -34,7 +34,7 @@ pub fn dataset_info(
 }
 
 fn describe(mut info: dataset_info::Builder<'_>, meaning: &Meaning) {
-    // There are at most `MAX_COLUMNS` and `MAX_CLASS_NAMES`, which the rooms below see to.
+    // `dataset` and `sources` ensure that there are at most `MAX_COLUMNS` and `MAX_CLASS_NAMES`.
     let mut columns = info.reborrow().init_columns(meaning.columns.len() as u32);
     for (at, column) in (0..).zip(&meaning.columns) {
         let mut entry = columns.reborrow().get(at);

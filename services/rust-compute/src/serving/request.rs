@@ -8,7 +8,8 @@ use rust_compute_dataset::Dataset;
 
 use crate::error::RequestError;
 
-/// Largest data of a batch: a frame that every reader accepts, less 1 MiB for everything else in it.
+/// Largest data of a batch: a frame that every reader accepts, less 1 MiB for everything else in
+/// it.
 pub const MAX_BATCH_BYTES: u64 = MAX_FRAME_BYTES as u64 - (1 << 20);
 const SAMPLE_ID_BYTES: u64 = 8;
 
@@ -24,10 +25,12 @@ pub enum Part {
 pub struct Request {
     pub part: Part,
     pub epoch: u32,
+    /// Within the epoch, below `epoch_steps`.
     pub step: u32,
     pub shard: u32,
     pub epoch_steps: u32,
-    /// Positions in the order of the part: the first one, and the one after the last.
+    /// Positions in the order of the part: the first one, and the one after the last. They lie
+    /// within the part.
     pub start: usize,
     pub end: usize,
 }
@@ -72,7 +75,8 @@ impl Request {
                 samples,
             });
         };
-        // A sample has at most 2^20 features and as many labels, a shard at most 2^20 samples, so this does not overflow.
+        // A sample has at most 2^20 features and as many labels, a shard at most 2^20 samples, so
+        // this does not overflow.
         let row_bytes = dataset.features.row_bytes() + dataset.labels.row_bytes();
         let bytes = (range.end - range.start) * (SAMPLE_ID_BYTES + row_bytes as u64);
         if bytes > MAX_BATCH_BYTES {

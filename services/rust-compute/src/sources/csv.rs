@@ -1,4 +1,5 @@
-//! CSV files: numbers, one sample a row, with the label in the first or last column. Read as a stream, in parallel.
+//! CSV files: numbers, one sample a row, with the label in the first or last column. Read as a
+//! stream, in parallel.
 
 mod cells;
 mod dialect;
@@ -17,7 +18,7 @@ use rust_compute_dataset::{
 use rust_compute_storage::DataFile;
 
 use self::cells::{bare, columns, cut, finite, number, shown};
-use self::dialect::{beginning, recognise, Dialect};
+use self::dialect::{beginning, detect, Dialect};
 use self::error::CsvError;
 use self::header::is_comment;
 use self::labels::{Label, Labels};
@@ -57,7 +58,10 @@ impl Choice for Normalise {
 
 impl Csv {
     fn from_options(options: &mut Options<'_>) -> Result<Box<dyn Reader>, OptionError> {
-        let expected = format!("that of one sample, such as 1x8x8 for 64 columns besides the label, with 1 to {MAX_ROW_ELEMENTS} elements");
+        let expected = format!(
+            "that of one sample, such as 1x8x8 for 64 columns besides the label, \
+            with 1 to {MAX_ROW_ELEMENTS} elements"
+        );
         let Some((shape, width)) = options.take_with("shape", expected, read_shape)? else {
             return Err(OptionError::Missing {
                 name: "shape",
@@ -143,7 +147,7 @@ struct Table {
 /// Reads all rows, which must have `features` columns besides the label.
 fn read_table(stream: &mut dyn Read, layout: &Layout, features: usize) -> Result<Table, CsvError> {
     let (sample, whole) = beginning(stream)?;
-    let dialect = recognise((&sample, whole), layout, features + 1)?;
+    let dialect = detect((&sample, whole), layout, features + 1)?;
     let stream = Cursor::new(sample).chain(stream);
     let mut rows = Rows::new(stream, dialect.separator, dialect.newline);
     let mut block = Block::default();
@@ -181,8 +185,8 @@ fn read_table(stream: &mut dyn Read, layout: &Layout, features: usize) -> Result
     })
 }
 
-/// Adds the samples of a block to the `before` that are already there. Rows are read in parallel, but
-/// of several faulty ones, the first is always the one that is reported.
+/// Adds the samples of a block to the `before` that are already there. Rows are read in parallel,
+/// but of several faulty ones, the first is always the one that is reported.
 fn append(
     form: &RowForm<'_>,
     block: &Block,

@@ -22,8 +22,8 @@ pub struct Format {
 
 /// A format with its options.
 pub trait Reader: Debug + Send + Sync {
-    /// All options with their values, so that the same spec means the same after a default changes. An option that is left to be
-    /// detected in the file is not among them.
+    /// All options with their values, so that the same spec means the same after a default changes.
+    /// An option that is left to be detected in the file is not among them.
     fn options(&self) -> Vec<(&'static str, String)>;
 
     /// Reads a whole file. The error completes the sentence "FILE is not usable: ...".

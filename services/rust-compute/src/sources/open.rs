@@ -21,7 +21,8 @@ pub static FORMATS: [Format; 2] = [
 pub enum SourceError {
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("{} is missing: it comes with Pangea; say with --data-dir (PANGEA_DATA_DIR) which folder holds it", file.display())]
+    #[error("{} is missing: it comes with Pangea; say with --data-dir (PANGEA_DATA_DIR) which folder \
+        holds it", file.display())]
     NotInstalled { file: PathBuf },
     #[error("{} is not usable", file.display())]
     Unusable { file: PathBuf, source: FormatError },

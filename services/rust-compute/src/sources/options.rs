@@ -1,4 +1,5 @@
-//! The options of a dataset spec, `,name=value` each: split from the path, then taken one by one by the format.
+//! The options of a dataset spec, `,name=value` each: split from the path, then taken one by one by
+//! the format.
 
 use thiserror::Error;
 
@@ -30,12 +31,13 @@ pub enum OptionError {
 #[derive(Debug)]
 pub struct Options<'t> {
     given: Vec<(&'t str, &'t str)>,
-    /// Everything that was asked for: the options that the format has.
+    /// Every name that was asked for: the options that the format has.
     known: Vec<&'static str>,
 }
 
 impl<'t> Options<'t> {
-    /// Splits `PATH,name=value,...`. Options are read from the end, so a path may contain commas, and even `=` in any but its last part.
+    /// Splits `PATH,name=value,...`. Options are read from the end and have no slash, so a folder
+    /// may have any name, and a file name may contain commas.
     pub fn split(text: &'t str) -> Result<(&'t str, Self), OptionError> {
         let mut path = text;
         let mut given = Vec::new();
@@ -92,9 +94,9 @@ impl<'t> Options<'t> {
         })
     }
 
-    /// Refuses what nobody took.
+    /// Fails if there are options that nobody took.
     pub fn finish(self, kind: &'static str) -> Result<(), OptionError> {
-        // The one that is leftmost in the spec.
+        // The leftmost one in the spec.
         match self.given.last() {
             None => Ok(()),
             Some((name, _)) => Err(OptionError::Unknown {
@@ -114,10 +116,10 @@ fn last_option(text: &str) -> Option<(&str, &str, &str)> {
         let mut bytes = name.bytes();
         !name.is_empty() && bytes.all(|byte| byte.is_ascii_lowercase() || byte == b'_')
     };
-    (is_name(name) && !value.contains('=')).then_some((before, name, value))
+    (is_name(name) && !value.contains(['=', '/'])).then_some((before, name, value))
 }
 
-/// Digits only: no sign, no blank.
+/// An integer that is written with digits only: no sign, no blank.
 pub fn integer(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
@@ -152,6 +154,7 @@ mod tests {
                 &[("context", "3")],
             ),
             ("a=b,c=d=e", "a=b,c=d=e", &[]),
+            ("/d,x=1/a,x=2", "/d,x=1/a", &[("x", "2")]),
             ("a,B=1", "a,B=1", &[]),
             ("a,=1,x=", "a,=1", &[("x", "")]),
             (",context=3", "", &[("context", "3")]),

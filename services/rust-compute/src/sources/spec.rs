@@ -5,7 +5,8 @@
 //! OPTIONS = { "," name "=" value }
 //! ```
 //!
-//! A NAME is a dataset that comes with Pangea, a KIND one of `open::FORMATS`. All other programs hand a spec on as it is.
+//! A NAME is a dataset that comes with Pangea, a KIND one of `open::FORMATS`. All other programs
+//! pass a spec on unchanged.
 
 use std::fmt;
 use std::io;
@@ -26,17 +27,21 @@ const SHIPPED: [(&str, &str); 2] = [
     ("stdlib", "text:stdlib.txt.gz,context=64,held_out=0.1"),
 ];
 
-/// A dataset, as a spec names it. Its text form has an absolute path and all options.
+/// A dataset that a spec names. Its text form has an absolute path and all options, so that it
+/// means the same in any folder and release.
 #[derive(Debug)]
 pub struct Spec {
+    /// The name, if the dataset comes with Pangea.
     shipped: Option<&'static str>,
+    /// That of the format, as in `Format::kind`.
     kind: &'static str,
+    /// Absolute.
     file: PathBuf,
     held_out: f64,
     reader: Box<dyn Reader>,
 }
 
-/// Why a text names no dataset.
+/// Why a text is not a dataset spec. The message ends with the grammar.
 #[derive(Debug, Error)]
 #[error("{spec:?}: {reason}; a dataset is {}", grammar(spec))]
 pub struct SpecError {
@@ -59,7 +64,7 @@ enum Reason {
 }
 
 impl Spec {
-    /// Reads a spec. A path is relative to the current folder; whether there is a file is not looked at.
+    /// Parses a spec. A path is relative to the current folder. The file does not have to exist.
     pub fn parse(text: &str, data_dir: &Path) -> Result<Self, SpecError> {
         let spec = match SHIPPED.iter().find(|(name, _)| *name == text) {
             Some((name, shipped)) => Self::of_file(shipped, data_dir).map(|spec| Self {
@@ -98,7 +103,8 @@ impl Spec {
         })
     }
 
-    /// The file, unless it comes with Pangea: then whoever serves it knows where it is. Refuses a file that does not exist.
+    /// The user's file; None for a dataset that comes with Pangea, whose place only the serving
+    /// process knows. Fails if the file does not exist.
     pub fn users_file(&self) -> Result<Option<&Path>, SpecError> {
         if self.is_shipped() {
             return Ok(None);
@@ -151,7 +157,7 @@ impl fmt::Display for Spec {
     }
 }
 
-/// How specs like this one are written; all of them, if it is like none.
+/// The grammar of the format that a spec starts with; of every format if it starts with none.
 fn grammar(spec: &str) -> String {
     let kind = spec.split(':').next();
     match FORMATS.iter().find(|format| kind == Some(format.kind)) {

@@ -1,5 +1,5 @@
-//! Texts: each distinct byte is a character, and a character is a token. A sample is `context` consecutive tokens, and the label of each
-//! token is the token after it.
+//! Texts: each distinct byte is a character, and a character is a token. A sample is `context`
+//! consecutive tokens, and the label of each token is the token after it.
 
 use std::io::{self, Read};
 
@@ -61,7 +61,8 @@ impl Text {
             .into());
         }
         let (tokens, vocabulary) = tokenise(text);
-        // The label of the last token of a sample is not one of its features, so the last sample needs one token more.
+        // The label of the last token of a sample is not one of its features, so the last sample
+        // needs one token more.
         let samples = (tokens.len() - 1) / context;
         let (tokens, shape) = (Elements::Int64(tokens.into()), [context as u64]);
         Ok(Columns {

@@ -80,7 +80,8 @@ impl Read for DataFile {
         self.read += count as u64;
         if self.read > self.max_bytes {
             return Err(io::Error::other(format!(
-                "it has more than {} bytes when decompressed; raise --max-data-bytes (PANGEA_MAX_DATA_BYTES) if there is memory for it",
+                "it has more than {} bytes when decompressed; raise --max-data-bytes \
+                    (PANGEA_MAX_DATA_BYTES) if there is memory for it",
                 self.max_bytes
             )));
         }

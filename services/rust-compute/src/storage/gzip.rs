@@ -1,4 +1,5 @@
-//! Decompresses gzip data: one member or several, and the zeros with which tapes and block devices pad the last one.
+//! Decompresses gzip data: one member or several, and the zeros with which tapes and block devices
+//! pad the last one.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 

@@ -1,4 +1,5 @@
-//! Where the bytes of a dataset come from: a regular file, decompressed, hashed and bounded as it is read.
+//! Where the bytes of a dataset come from: a regular file, decompressed, hashed and bounded as it
+//! is read.
 //!
 //! Not responsible for: what the bytes mean.
 

@@ -1,4 +1,5 @@
-//! Recognises the kind of a file by its first bytes: gzip, or a kind that this service does not read.
+//! Recognises the kind of a file by its first bytes: gzip, or a kind that this service does not
+//! read.
 
 /// How gzip data starts.
 pub const GZIP: &[u8] = &[0x1f, 0x8b];
@@ -22,9 +23,11 @@ const UNSUPPORTED: [(&[u8], &str); 7] = [
     (b"\x93NUMPY", "it is a numpy array; write it with numpy.savetxt"),
 ];
 
-/// What to do with a file that starts with `head` and that this service does not read. None for any other file.
+/// What to do with a file that starts with `head` and that this service does not read. None for any
+/// other file.
 pub fn unsupported(head: &[u8]) -> Option<&'static str> {
-    // The fourth byte of bzip2 is the compression level, and the magic of the first block follows it. A text may start with BZh.
+    // The fourth byte of bzip2 is the compression level, and the magic of the first block follows
+    // it. A text may start with BZh.
     if head.starts_with(b"BZh") && head.get(4..10) == Some(b"1AY&SY") {
         return Some("it is compressed with bzip2; decompress it with `bzip2 -d`, or use gzip");
     }

@@ -52,7 +52,9 @@ def _collect(request: Request, scope: int, constants: list[str], enums: list[str
             name = "_".join(upper_snake(part) for part in path.split("."))
             constants.append(f"{name}: Final = {_literal(path, node.const)}\n")
         elif kind == "enum":
-            members = (f"    {upper_snake(str(member.name))} = {at}\n" for at, member in enumerate(node.enum.enumerants))
+            members = (
+                f"    {upper_snake(str(member.name))} = {at}\n" for at, member in enumerate(node.enum.enumerants)
+            )
             enums.append(f"class {path.replace('.', '')}(enum.IntEnum):\n" + "".join(members))
         elif kind == "struct":
             _collect(request, node.id, constants, enums)
@@ -61,7 +63,9 @@ def _collect(request: Request, scope: int, constants: list[str], enums: list[str
 def _literal(path: str, const: Any) -> str:
     which = str(const.type.which())
     if which not in _TYPES:
-        raise SystemExit(f"constant {path} is of type {which}, which has no Python literal; use the bindings of py_capnp_library for it")
+        raise SystemExit(
+            f"constant {path} is of type {which}, which has no Python literal; use the bindings of py_capnp_library for it"
+        )
     value = getattr(const.value, which)
     if _TYPES[which] == "float" and repr(float(value)) in ("inf", "-inf", "nan"):
         return f'float("{value}")'

@@ -30,7 +30,9 @@ def module_text(request: Request, name: str, package: str, import_paths: list[st
         the module's text; its names are the structs, enums and constants of the file.
     """
     source = f"{package}/{name}" if package else name
-    names = [child for child, node in request.children(request.files[name]) if node.which() in ("struct", "enum", "const")]
+    names = [
+        child for child, node in request.children(request.files[name]) if node.which() in ("struct", "enum", "const")
+    ]
     return _TEMPLATE.format(
         source=source,
         depth=source.count("/"),

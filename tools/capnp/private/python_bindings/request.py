@@ -25,7 +25,11 @@ class Request:
 
     def children(self, node_id: int) -> list[tuple[str, Any]]:
         """Named declarations inside a file or a struct, in the order of the schema."""
-        return [(str(child.name), self.nodes[child.id]) for child in self.nodes[node_id].nestedNodes if child.id in self.nodes]
+        return [
+            (str(child.name), self.nodes[child.id])
+            for child in self.nodes[node_id].nestedNodes
+            if child.id in self.nodes
+        ]
 
     def file_of(self, node_id: int) -> int:
         """Id of the file that a declaration stands in."""
@@ -58,5 +62,8 @@ def read_request(file: pathlib.Path) -> Request:
     return Request(
         nodes={node.id: node for node in message.nodes},
         files={str(requested.filename): requested.id for requested in message.requestedFiles},
-        imports={str(requested.filename): [(str(item.name), item.id) for item in requested.imports] for requested in message.requestedFiles},
+        imports={
+            str(requested.filename): [(str(item.name), item.id) for item in requested.imports]
+            for requested in message.requestedFiles
+        },
     )

@@ -23,7 +23,7 @@ _SCALARS = {
     "text": "str",
     "data": "bytes",
 }
-# `discriminantValue` of a field that is no union member.
+# `discriminantValue` of a field that is not a union member.
 _NO_DISCRIMINANT = 0xFFFF
 
 
@@ -43,7 +43,9 @@ class StubWriter:
     def text(self) -> str:
         """The stub."""
         body = self._declarations(self._file)
-        imports = sorted(module for file, module in self._modules.items() if file != self._file and f"{module}." in body)
+        imports = sorted(
+            module for file, module in self._modules.items() if file != self._file and f"{module}." in body
+        )
         header = [
             '"""Types of the generated bindings."""',
             "",
@@ -102,11 +104,21 @@ class StubWriter:
     def _struct(self, name: str, node: Any) -> str:
         fields = list(node.struct.fields)
         union = [str(field.name) for field in fields if field.discriminantValue != _NO_DISCRIMINANT]
-        groups = [self._struct(_group_name(self._request, field.group.typeId), self._request.nodes[field.group.typeId]) for field in fields if field.which() == "group"]
+        groups = [
+            self._struct(_group_name(self._request, field.group.typeId), self._request.nodes[field.group.typeId])
+            for field in fields
+            if field.which() == "group"
+        ]
         which = f"    def which(self) -> Literal[{', '.join(repr(member) for member in union)}]: ...\n" if union else ""
 
-        reader = "".join(f"    @property\n    def {_safe(str(field.name))}(self) -> {self._field_type(field, 'Reader')}: ...\n" for field in fields)
-        reader += which + f"    def as_builder(self) -> {self._own(node)}.Builder: ...\n    def to_dict(self, verbose: bool = ...) -> dict[str, Any]: ...\n"
+        reader = "".join(
+            f"    @property\n    def {_safe(str(field.name))}(self) -> {self._field_type(field, 'Reader')}: ...\n"
+            for field in fields
+        )
+        reader += (
+            which
+            + f"    def as_builder(self) -> {self._own(node)}.Builder: ...\n    def to_dict(self, verbose: bool = ...) -> dict[str, Any]: ...\n"
+        )
 
         builder = ""
         for field in fields:
@@ -116,9 +128,7 @@ class StubWriter:
         names = ", ".join(repr(str(field.name)) for field in fields)
         init = f"    def init(self, field: Literal[{names}], size: int = ...) -> Any: ...\n" if fields else ""
         builder += which + init
-        builder += (
-            f"    def as_reader(self) -> {self._own(node)}.Reader: ...\n    def to_bytes(self) -> bytes: ...\n    def to_dict(self, verbose: bool = ...) -> dict[str, Any]: ...\n"
-        )
+        builder += f"    def as_reader(self) -> {self._own(node)}.Reader: ...\n    def to_bytes(self) -> bytes: ...\n    def to_dict(self, verbose: bool = ...) -> dict[str, Any]: ...\n"
         builder += "    def write(self, file: IO[bytes]) -> None: ...\n"
 
         keywords = "".join(f", {_safe(str(field.name))}: {self._accepted(field)} = ..." for field in fields)

@@ -1,4 +1,4 @@
-"""The stub of a real schema, as a type checker sees it: right code passes, wrong code is named."""
+"""The stub of a real schema under a type checker: correct code passes, mistakes are reported."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ STUB_ROOT = Path(tensor_capnp.__file__).parent.parent
 
 
 def check(code: str, folder: Path) -> str:
-    """What mypy says about the code; empty if nothing."""
+    """The output of mypy for the code; empty if it has no complaint."""
     file = folder / "user.py"
     file.write_text("from schemas import tensor_capnp as schema\n" + textwrap.dedent(code))
     (folder / "schemas").mkdir()
     (folder / "schemas" / "__init__.py").touch()
     (folder / "schemas" / "tensor_capnp.pyi").write_bytes((STUB_ROOT / "schemas" / "tensor_capnp.pyi").read_bytes())
-    arguments = ["--strict", "--no-incremental", f"--cache-dir={folder / 'cache'}", f"--python-version={sys.version_info[0]}.{sys.version_info[1]}", "--config-file=", str(file)]
+    arguments = [
+        "--strict",
+        "--no-incremental",
+        f"--cache-dir={folder / 'cache'}",
+        f"--python-version={sys.version_info[0]}.{sys.version_info[1]}",
+        "--config-file=",
+        str(file),
+    ]
     text, problem, code_of_exit = api.run(["--no-error-summary", *arguments])
     assert not problem, problem
     assert bool(text) == bool(code_of_exit)
@@ -44,7 +51,7 @@ def read(data: bytes) -> tuple[int, float, str]:
 """
 
 
-def test_right_code_passes(tmp_path: Path) -> None:
+def test_correct_code_passes(tmp_path: Path) -> None:
     assert check(RIGHT, tmp_path) == ""
 
 
@@ -60,7 +67,7 @@ def test_right_code_passes(tmp_path: Path) -> None:
         ("schema.WorkRequest.new_message().step = 1.5", "float"),
     ],
 )
-def test_wrong_code_is_named(code: str, named: str, tmp_path: Path) -> None:
+def test_a_mistake_is_reported(code: str, named: str, tmp_path: Path) -> None:
     said = check(code, tmp_path)
     assert "error:" in said
     assert named in said

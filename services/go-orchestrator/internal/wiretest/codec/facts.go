@@ -8,7 +8,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-// facts writes the constants and the names of enum members, in the order of their numbers, that the orchestrator uses.
+// facts writes the constants and the names of enum members, in the order of their numbers, that the
+// orchestrator uses.
 func facts() error {
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{
 		"constants": map[string]uint64{
@@ -43,7 +44,8 @@ func facts() error {
 	})
 }
 
-// members are the names of the numbers from 0 on. Behind the last member comes what String gives to any number that has no name.
+// members are the names of the numbers from 0 on. Behind the last member comes what String gives to
+// any number that has no name.
 func members(name func(uint16) string) []string {
 	var names []string
 	for number := uint16(0); name(number) != name(1<<15) && !unnamed(name(number)); number++ {

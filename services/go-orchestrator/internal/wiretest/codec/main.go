@@ -1,8 +1,10 @@
-// Codec is the Go side of tests/conformance: it turns descriptions of gradient updates into frames and back, with the code that the orchestrator uses.
+// Codec is the Go side of tests/conformance: it turns descriptions of gradient updates into frames
+// and back, with the code that the orchestrator uses.
 //
 //	codec write    JSON lines on stdin -> frames on stdout
-//	codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a sentence on stderr for what cannot be read
-//	codec cut      one frame on stdin -> for each of its beginnings a line: what reading it comes to
+//	codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a sentence on stderr
+//	               for what cannot be read
+//	codec cut      one frame on stdin -> a line for each of its prefixes: what reading it gives
 //	codec facts    the constants and enums that it was built with, as JSON
 package main
 
@@ -25,7 +27,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
 
-// update describes a frame; piece one of its tensors. Size and Seed are for writing, Length and SHA256 for reading.
+// update describes a frame; piece one of its tensors. Size and Seed are for writing, Length and
+// SHA256 for reading.
 type update struct {
 	RequestID uint64   `json:"requestId"`
 	Step      uint64   `json:"step"`
@@ -34,7 +37,8 @@ type update struct {
 	Reports   []report `json:"reports"`
 }
 
-// report describes what is said of a shard. Floats are the bits that they have, because not every reader of JSON keeps them.
+// report describes what is said of a shard. Floats are the bits that they have, because not every
+// reader of JSON keeps them.
 type report struct {
 	Shard     uint32 `json:"shard"`
 	Samples   uint32 `json:"samples"`
@@ -104,7 +108,10 @@ func write() error {
 			hint += 256 + len(p.Name)
 			payload = append(payload, pattern(p))
 		}
-		frame, err := wire.NewFrame(hint, payload, func(root tensor.Message, payload wire.Payload) error { return fill(root, payload, u) })
+		frame, err := wire.NewFrame(hint, payload, func(root tensor.Message, payload wire.Payload) error {
+			return fill(root,
+				payload, u)
+		})
 		if err != nil {
 			return err
 		}
@@ -139,7 +146,8 @@ func fill(root tensor.Message, payload wire.Payload, u update) error {
 		if err != nil {
 			return err
 		}
-		if err := wire.WriteTensor(list.At(i), protocol.Spec{Name: p.Name, DType: dtype, Shape: p.Shape}, p.ByteOffset, data); err != nil {
+		if err := wire.WriteTensor(list.At(i), protocol.Spec{Name: p.Name, DType: dtype, Shape: p.Shape}, p.ByteOffset,
+			data); err != nil {
 			return err
 		}
 	}
@@ -244,8 +252,9 @@ func describeReports(message tensor.GradientUpdate) ([]report, error) {
 			return nil, err
 		}
 		reports[i] = report{
-			Shard: from.Shard(), Samples: from.Samples(), LossSum: math.Float64bits(from.LossSum()), BatchHash: hex.EncodeToString(hash),
-			Weight: math.Float64bits(from.Weight()), Summed: from.Summed(), Stop: stop,
+			Shard: from.Shard(), Samples: from.Samples(), LossSum: math.Float64bits(from.LossSum()),
+			BatchHash: hex.EncodeToString(hash),
+			Weight:    math.Float64bits(from.Weight()), Summed: from.Summed(), Stop: stop,
 		}
 	}
 	return reports, nil

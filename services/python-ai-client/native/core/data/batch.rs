@@ -93,7 +93,8 @@ struct Parsed {
 }
 
 impl Batch {
-    /// Reads the batch that answers `key`, verifies its hash, and takes its memory out of the frame without a copy.
+    /// Reads the batch that answers `key`, verifies its hash, and takes its memory out of the frame
+    /// without a copy.
     pub(crate) fn read(received: Received, key: &BatchKey) -> Result<Self, WireError> {
         let parsed = {
             let root = received.reader.get_root::<message::Reader<'_>>()?;

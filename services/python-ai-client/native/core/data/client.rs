@@ -1,4 +1,5 @@
-//! What a worker calls: batches are requested ahead, from any replica, and calls survive the loss of all replicas for a while.
+//! What a worker calls: batches are requested ahead, from any replica, and calls survive the loss
+//! of all replicas for a while.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -38,9 +39,9 @@ pub struct DataClient {
 }
 
 impl DataClient {
-    /// Connects to the replicas at `addresses`, which are separated by commas; one of them suffices. `options.timeout` bounds this
-    /// wait, and later the silence of a replica that owes a reply. Once connected, calls wait for up to `patience` while no replica
-    /// is connected.
+    /// Connects to the replicas at `addresses`, which are separated by commas; one of them
+    /// suffices. `options.timeout` bounds this wait, and later the silence of a replica that owes a
+    /// reply. Once connected, calls wait for up to `patience` while no replica is connected.
     pub fn connect(
         addresses: &str,
         options: Options,
@@ -108,7 +109,8 @@ impl DataClient {
         })?
     }
 
-    /// Requests a batch that a later [`batch`](Self::batch) collects. Requesting the same one twice sends one request.
+    /// Requests a batch that a later [`batch`](Self::batch) collects. Requesting the same one twice
+    /// sends one request.
     pub fn prefetch(&mut self, key: BatchKey) -> Result<(), CoreError> {
         self.shared.update(|dispatcher, now| {
             if let (true, Some(error)) = (dispatcher.is_closed(), dispatcher.fatal_error(now)) {

@@ -1,8 +1,9 @@
 //! Decides which batch is requested from which replica, and what becomes of each request.
 //!
-//! It holds neither a clock nor a socket: the caller passes the time in. A request goes to the connected replica with the fewest
-//! requests in flight. When that replica is lost, the request moves to another one; when its reply is late, another replica is
-//! asked as well (a hedge). The first reply counts, and the second one must have the same hash.
+//! It holds neither a clock nor a socket: the caller passes the time in. A request goes to the
+//! connected replica with the fewest requests in flight. When that replica is lost, the request
+//! moves to another one; when its reply is late, another replica is asked as well (a hedge). The
+//! first reply counts, and the second one must have the same hash.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -14,9 +15,11 @@ use crate::values::DatasetInfo;
 
 /// Id of the first request of a connection. Batch requests count on from it.
 pub(crate) const DATASET_REQUEST: u64 = 1;
-/// Limit of requests whose replies have not been collected, which bounds the memory of the batches that wait.
+/// Limit of requests whose replies have not been collected, which bounds the memory of the batches
+/// that wait.
 const MAX_AHEAD: usize = 256;
-/// A request whose replies are corrupt this often has not been damaged by accident: it fails with that error.
+/// A request whose replies are corrupt this often has not been damaged by accident: it fails with
+/// that error.
 const MAX_CORRUPT_REPLIES: u32 = 3;
 
 /// A request that is queued for one replica, or that the replica has not answered yet.
@@ -46,7 +49,8 @@ struct ReplicaSlot {
 /// A request that has no reply yet.
 struct Request {
     key: BatchKey,
-    /// The slots it is in flight on, and since when: none while no replica is connected, two when it is hedged.
+    /// The slots it is in flight on, and since when: none while no replica is connected, two when
+    /// it is hedged.
     slots: Vec<(usize, Instant)>,
     corrupt_replies: u32,
 }
@@ -64,7 +68,8 @@ pub(crate) struct Dispatcher {
     last_serial: u64,
     /// Answered requests whose second reply is still on its way, by serial number.
     awaiting_duplicate: HashMap<u64, FirstReply>,
-    /// Replies that have not been collected. An error is a refusal, or what was wrong with corrupt replies.
+    /// Replies that have not been collected. An error is a refusal, or what was wrong with corrupt
+    /// replies.
     replies: HashMap<BatchKey, Result<Batch, CoreError>>,
     lateness: Lateness,
     /// What the first replica serves, and its slot. All others must serve the same data.
@@ -84,7 +89,8 @@ enum Closed {
 }
 
 impl Dispatcher {
-    /// For the replicas at `addresses`. When none has been connected for `patience`, waiting callers get an error.
+    /// For the replicas at `addresses`. When none has been connected for `patience`, waiting
+    /// callers get an error.
     pub(crate) fn new(addresses: &[String], patience: Duration) -> Self {
         let slot = |address: &String| ReplicaSlot {
             address: address.clone(),
@@ -234,7 +240,8 @@ impl Dispatcher {
         self.slots[slot].in_flight.push_back(queued);
     }
 
-    /// A replica is connected and can be used. Fails, with the reason, if it serves different data than the first one did.
+    /// A replica is connected and can be used. Fails, with the reason, if it serves different data
+    /// than the first one did.
     pub(crate) fn connected(
         &mut self,
         slot: usize,
@@ -268,8 +275,8 @@ impl Dispatcher {
         self.slots[slot].connected = false;
     }
 
-    /// A connection was lost, or could not be made: its requests move to other replicas. `corrupt` is the error in the reply to its
-    /// oldest request, if that is why the connection was closed.
+    /// A connection was lost, or could not be made: its requests move to other replicas. `corrupt`
+    /// is the error in the reply to its oldest request, if that is why the connection was closed.
     pub(crate) fn lost(
         &mut self,
         slot: usize,
@@ -302,8 +309,8 @@ impl Dispatcher {
         }
     }
 
-    /// Bytes that were damaged in transit are right the next time, so the request is repeated; one whose replies are always
-    /// corrupt fails.
+    /// Bytes that were damaged in transit are right the next time, so the request is repeated; one
+    /// whose replies are always corrupt fails.
     fn record_corrupt_reply(&mut self, serial: u64, error: CoreError) {
         let Some(request) = self.open.get_mut(&serial) else {
             return;
@@ -315,7 +322,8 @@ impl Dispatcher {
         }
     }
 
-    /// The next request to send to a replica: its id and key. If it has no new one, a request that another replica is late with.
+    /// The next request to send to a replica: its id and key. If it has no new one, a request that
+    /// another replica is late with.
     pub(crate) fn next_to_send(&mut self, slot: usize, now: Instant) -> Option<(u64, BatchKey)> {
         let newest = self.slots[slot].in_flight.back();
         if newest.is_none_or(|request| request.id.is_some()) {
@@ -350,7 +358,8 @@ impl Dispatcher {
         })
     }
 
-    /// The oldest request that was sent to a replica and has no reply: the one that its next reply must answer.
+    /// The oldest request that was sent to a replica and has no reply: the one that its next reply
+    /// must answer.
     pub(crate) fn oldest_sent(&self, slot: usize) -> Option<(u64, BatchKey)> {
         let oldest = self.slots[slot].in_flight.front()?;
         Some((oldest.id?, oldest.key))
@@ -395,8 +404,8 @@ impl Dispatcher {
         self.replies.insert(answered.key, reply);
     }
 
-    /// Checks the second reply of a hedged request. If two replicas differ, nobody can say which one is right, so nothing that
-    /// either of them gave is handed out any more.
+    /// Checks the second reply of a hedged request. If two replicas differ, nobody can say which
+    /// one is right, so nothing that either of them gave is handed out any more.
     fn compare(&mut self, first: &FirstReply, slot: usize, reply: Result<Batch, CoreError>) {
         let Ok(batch) = reply else { return };
         if batch.hash == first.hash {

@@ -236,7 +236,8 @@ fn a_lost_hedge_can_be_sent_again() {
     bench.connect(1);
     assert_eq!(bench.send(1), Some(0));
     bench.reply(1, 7);
-    // The first one, whose reply would have been compared, is lost too: it owes nothing when it is back.
+    // The first one, whose reply would have been compared, is lost too: it owes nothing when it is
+    // back.
     bench.lose(0, None);
     assert!(bench.dispatcher.awaiting_duplicate.is_empty());
     assert!(bench.collect(0).expect("there").is_ok());

@@ -1,7 +1,8 @@
 //! When a reply is late, judged by how long the replies before it took.
 //!
-//! The rule is the orchestrator's (its `internal/run/lateness.go` is the definition, //libraries/lateness holds the cases that both
-//! must agree on). Only the constants differ, because what being late costs differs.
+//! The rule is the orchestrator's (its `internal/run/lateness.go` is the definition,
+//! //libraries/lateness holds the cases that both must agree on). Only the constants differ,
+//! because what being late costs differs.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,7 +13,8 @@ const WINDOW: usize = 64;
 const MIN_OBSERVATIONS: usize = 8;
 /// How many median absolute deviations above the median a reply is late.
 const DEVIATIONS: u32 = 5;
-/// Nothing is late before this: a second request costs the services more than the wait costs the worker.
+/// Nothing is late before this: a second request costs the services more than the wait costs the
+/// worker.
 const MIN_LATENESS: Duration = Duration::from_millis(50);
 
 /// The times that the latest replies took.
@@ -22,8 +24,8 @@ pub(crate) struct Lateness {
 }
 
 impl Lateness {
-    /// Adds an observation. It counts as at most twice the longest known one: a reply that hung for minutes must not make the next
-    /// one wait as long.
+    /// Adds an observation. It counts as at most twice the longest known one: a reply that hung for
+    /// minutes must not make the next one wait as long.
     pub(crate) fn observe(&mut self, took: Duration) {
         self.observe_above(took, MIN_LATENESS);
     }
@@ -57,7 +59,8 @@ impl Lateness {
     }
 }
 
-/// The median of at least one time: of an even count, the upper of the two in the middle. Sorts them.
+/// The median of at least one time: of an even count, the upper of the two in the middle. Sorts
+/// them.
 fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]

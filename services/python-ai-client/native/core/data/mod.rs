@@ -1,7 +1,8 @@
 //! The client of a data service: batches are requested ahead, from any replica, and verified.
 //!
-//! `dispatch` decides what is requested from whom, without clock or sockets; `shared` puts it behind a lock and wakes who waits;
-//! `replica` is the connection to one replica; `client` is what the worker calls.
+//! `dispatch` decides what is requested from whom, without clock or sockets; `shared` puts it
+//! behind a lock and wakes who waits; `replica` is the connection to one replica; `client` is what
+//! the worker calls.
 
 mod batch;
 mod client;

@@ -1,7 +1,7 @@
 //! The connection to one replica of a data service, which is re-established whenever it is lost.
 //!
-//! One thread connects, receives and verifies the batches; while connected, a second one sends the requests. Both block on the
-//! socket or on a condition variable; neither polls.
+//! One thread connects, receives and verifies the batches; while connected, a second one sends the
+//! requests. Both block on the socket or on a condition variable; neither polls.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -75,7 +75,8 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// The body of the receiving thread: connects, serves and reconnects until the client is closed.
+    /// The body of the receiving thread: connects, serves and reconnects until the client is
+    /// closed.
     pub(crate) fn run(self) {
         let mut backoff = Backoff::default();
         loop {
@@ -221,7 +222,8 @@ impl Replica {
     }
 
     fn receive_all(&self, frames: &mut FrameReader<TcpStream>, replies: &mut u64) -> ConnectionEnd {
-        // A reply is a pure function of the request, so the service has no reason to be silent for long.
+        // A reply is a pure function of the request, so the service has no reason to be silent for
+        // long.
         let fresh = || Progress::new(self.limits.progress_timeout);
         let mut progress = fresh();
         loop {

@@ -1,4 +1,5 @@
-//! The dispatcher behind a lock: replicas' threads and callers share it, and each change wakes whoever waits for it.
+//! The dispatcher behind a lock: replicas' threads and callers share it, and each change wakes
+//! whoever waits for it.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -31,7 +32,8 @@ impl SharedDispatcher {
         }
     }
 
-    /// For reading. Changes go through [`update`](Self::update), which wakes those who wait for them.
+    /// For reading. Changes go through [`update`](Self::update), which wakes those who wait for
+    /// them.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Dispatcher> {
         let locked = self.dispatcher.lock();
         locked.unwrap_or_else(PoisonError::into_inner)
@@ -59,7 +61,8 @@ impl SharedDispatcher {
     /// Registers the socket of a new connection.
     pub(crate) fn register(&self, slot: usize, socket: TcpStream) {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        // Checked while holding the lock: either this sees that the client is closed, or `close` sees the socket.
+        // Checked while holding the lock: either this sees that the client is closed, or `close`
+        // sees the socket.
         if self.lock().is_closed() {
             shut_down(Some(&socket));
         }
@@ -112,7 +115,8 @@ impl SharedDispatcher {
             let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             dispatcher = guard;
             if timeout.timed_out() {
-                // The waiter may run foreign code, such as a signal handler: never while the lock is held.
+                // The waiter may run foreign code, such as a signal handler: never while the lock
+                // is held.
                 drop(dispatcher);
                 waiter.tick()?;
                 dispatcher = self.lock();

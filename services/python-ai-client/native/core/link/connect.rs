@@ -1,4 +1,5 @@
-//! Connecting: repeated with a growing, jittered pause until the timeout, and interruptible all along.
+//! Connecting: repeated with a growing, jittered pause until the timeout, and interruptible all
+//! along.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -16,12 +17,14 @@ use crate::error::CoreError;
 pub const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// Longest pause of a [`Backoff`]; Python reads it as `_native.LONGEST_PAUSE_SECONDS`.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Limit of one attempt to connect, so that a host that drops packets does not use up the whole timeout.
+/// Limit of one attempt to connect, so that a host that drops packets does not use up the whole
+/// timeout.
 const MAX_ATTEMPT: Duration = Duration::from_secs(5);
 /// How long sent bytes may stay unacknowledged before the connection counts as lost.
 const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
-/// Connects to `address` (host:port) within `timeout`. Socket reads and writes wake up each [`TICK`].
+/// Connects to `address` (host:port) within `timeout`. Socket reads and writes wake up each
+/// [`TICK`].
 pub(crate) fn connect(
     address: &str,
     timeout: Duration,
@@ -48,8 +51,9 @@ pub(crate) fn connect(
     }
 }
 
-/// The pauses between attempts: they double from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], each shortened by up to half at random, so that
-/// workers that lost a service at the same time do not all return at the same time.
+/// The pauses between attempts: they double from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], each
+/// shortened by up to half at random, so that workers that lost a service at the same time do not
+/// all return at the same time.
 pub(crate) struct Backoff {
     pause: Duration,
 }
@@ -82,7 +86,8 @@ pub(crate) fn check_address(address: &str) -> Result<(), CoreError> {
     )))
 }
 
-/// Connects once. Resolving and connecting block in the system, so a helper thread does both; it ends by itself in bounded time.
+/// Connects once. Resolving and connecting block in the system, so a helper thread does both; it
+/// ends by itself in bounded time.
 pub(crate) fn attempt(
     address: &str,
     timeout: Duration,
@@ -94,7 +99,8 @@ pub(crate) fn attempt(
     let started = thread::Builder::new()
         .name("pangea-connect".to_owned())
         .spawn(move || {
-            // Fails if the caller was interrupted and the receiver is gone: nobody needs the stream then.
+            // Fails if the caller was interrupted and the receiver is gone: nobody needs the stream
+            // then.
             let _ = sender.send(connect_once(&target, timeout));
         });
     if let Err(error) = started {
@@ -126,8 +132,9 @@ fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TICK))?;
     stream.set_write_timeout(Some(TICK))?;
-    // Detects within about a minute a peer whose machine vanished without closing, however long a reply may take: by probes while
-    // nothing is sent, otherwise (heartbeats) by bytes that are not acknowledged.
+    // Detects within about a minute a peer whose machine vanished without closing, however long a
+    // reply may take: by probes while nothing is sent, otherwise (heartbeats) by bytes that are not
+    // acknowledged.
     let socket = socket2::SockRef::from(&stream);
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(Duration::from_secs(20))

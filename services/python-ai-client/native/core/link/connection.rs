@@ -82,7 +82,8 @@ impl Connection {
         self.writer.stopper()
     }
 
-    /// From now on, sends heartbeats so that this side is never silent for longer than `every`; zero stops them.
+    /// From now on, sends heartbeats so that this side is never silent for longer than `every`;
+    /// zero stops them.
     pub(crate) fn start_heartbeats(&mut self, every: Duration) -> Result<(), CoreError> {
         let started = self.writer.start_heartbeats(every);
         started.map_err(|error| self.wire_error(error))
@@ -112,7 +113,8 @@ impl Connection {
         }
     }
 
-    /// Runs one exchange. An error inside it leaves the position in the stream unknown, so no exchange follows it.
+    /// Runs one exchange. An error inside it leaves the position in the stream unknown, so no
+    /// exchange follows it.
     pub(crate) fn exchange<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, CoreError>,
@@ -169,7 +171,8 @@ impl Connection {
         }
     }
 
-    /// A peer that refuses a request while it is being sent says why before it closes: that error is more useful than ours.
+    /// A peer that refuses a request while it is being sent says why before it closes: that error
+    /// is more useful than ours.
     fn pending_refusal(&mut self, waiter: &mut impl Waiter) -> Option<CoreError> {
         let request = self.last_request;
         match self.receive_reply(request, Some(REFUSAL_TIMEOUT), waiter) {
@@ -178,8 +181,8 @@ impl Connection {
         }
     }
 
-    /// The reply to `request`; an `ErrorReply` becomes an error. `patience` bounds the wait for its first byte; `None` waits as long
-    /// as the connection lives.
+    /// The reply to `request`; an `ErrorReply` becomes an error. `patience` bounds the wait for its
+    /// first byte; `None` waits as long as the connection lives.
     pub(crate) fn receive_reply(
         &mut self,
         request: u64,

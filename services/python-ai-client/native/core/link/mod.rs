@@ -1,4 +1,5 @@
-//! One connection, whoever is at its other end: connecting with backoff, frames both ways, heartbeats, interruptible waits.
+//! One connection, whoever is at its other end: connecting with backoff, frames both ways,
+//! heartbeats, interruptible waits.
 //!
 //! Not responsible for: what the messages mean, which replica to ask.
 

@@ -1,4 +1,5 @@
-//! Waking up while waiting, so that signals are handled and no caller waits for a program that is ending.
+//! Waking up while waiting, so that signals are handled and no caller waits for a program that is
+//! ending.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! The sending side of a connection: whole frames from the caller, and heartbeats between them.
 //!
-//! Whoever holds the lock writes one frame. A heartbeat that the stream accepted only in part is finished by whoever writes next, so
-//! the heartbeat thread never waits for a slow peer. After a frame that was interrupted in the middle nothing is written any more.
+//! Whoever holds the lock writes one frame. A heartbeat that the stream accepted only in part is
+//! finished by whoever writes next, so the heartbeat thread never waits for a slow peer. After a
+//! frame that was interrupted in the middle nothing is written any more.
 
 use std::io::{self, ErrorKind, Write};
 use std::mem;
@@ -27,7 +28,8 @@ struct State {
     interval: Duration,
     /// The part of a heartbeat that the stream has not accepted yet.
     rest: Vec<u8>,
-    /// A frame is being written. Whoever takes the lock and finds it set knows that the frame was abandoned in the middle.
+    /// A frame is being written. Whoever takes the lock and finds it set knows that the frame was
+    /// abandoned in the middle.
     inside_frame: bool,
 }
 
@@ -62,7 +64,8 @@ impl Stopper {
     }
 }
 
-/// Owns the sending side and the heartbeat thread. Dropping it closes the connection and ends the thread.
+/// Owns the sending side and the heartbeat thread. Dropping it closes the connection and ends the
+/// thread.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     heartbeats: Option<JoinHandle<()>>,
@@ -133,7 +136,8 @@ impl Writer {
         Ok(())
     }
 
-    /// From now on, sends a heartbeat whenever nothing was sent for `interval`; zero stops the heartbeats.
+    /// From now on, sends a heartbeat whenever nothing was sent for `interval`; zero stops the
+    /// heartbeats.
     pub(crate) fn start_heartbeats(&mut self, interval: Duration) -> Result<(), WireError> {
         self.shared.lock().interval = interval;
         self.shared.changed.notify_all();
@@ -156,7 +160,8 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.shared.close();
-        // Taking the lock once: the thread then either has seen `closed` or waits, and this wakes it.
+        // Taking the lock once: the thread then either has seen `closed` or waits, and this wakes
+        // it.
         drop(self.shared.lock());
         self.shared.changed.notify_all();
         if let Some(thread) = self.heartbeats.take() {
@@ -175,7 +180,8 @@ fn heartbeat() -> Result<Vec<u8>, WireError> {
     Ok(frame.to_bytes())
 }
 
-/// The body of the heartbeat thread, which ends with the connection. The reading side reports why it ended.
+/// The body of the heartbeat thread, which ends with the connection. The reading side reports why
+/// it ended.
 fn send_heartbeats(shared: &Shared, frame: &[u8]) {
     let mut state = shared.lock();
     while !shared.closed.load(Ordering::Acquire) && !state.inside_frame {

@@ -67,8 +67,8 @@ impl OrchestratorClient {
         Ok(reply)
     }
 
-    /// Requests work, holding parameters after `step` steps. Waits as long as the connection lives. `stop`, if not empty, is why the
-    /// run is to end after the last committed step.
+    /// Requests work, holding parameters after `step` steps. Waits as long as the connection lives.
+    /// `stop`, if not empty, is why the run is to end after the last committed step.
     pub fn request_work(
         &mut self,
         step: u64,
@@ -96,8 +96,9 @@ impl OrchestratorClient {
         })
     }
 
-    /// Sends the gradient sum of the shards [first_shard, first_shard + shard_count), straight from `gradients`: the flat
-    /// little-endian float32 vector over all parameters. Returns the verdict and its detail.
+    /// Sends the gradient sum of the shards [first_shard, first_shard + shard_count), straight from
+    /// `gradients`: the flat little-endian float32 vector over all parameters. Returns the verdict
+    /// and its detail.
     pub fn submit(
         &mut self,
         step: u64,
@@ -142,7 +143,8 @@ impl OrchestratorClient {
         })
     }
 
-    /// Sends the whole state, the bytes of a safetensors file, straight from `data`. It is not answered.
+    /// Sends the whole state, the bytes of a safetensors file, straight from `data`. It is not
+    /// answered.
     pub fn send_snapshot(
         &mut self,
         step: u64,
@@ -155,8 +157,9 @@ impl OrchestratorClient {
             .exchange(|connection| send_snapshot(connection, step, parameters_hash, data, waiter))
     }
 
-    /// Leaves the run and closes the connection: the shards of this worker go to others at once. `broken`, if not empty, is what this
-    /// worker's script does that breaks the promise of the same bits.
+    /// Leaves the run and closes the connection: the shards of this worker go to others at once.
+    /// `broken`, if not empty, is what this worker's script does that breaks the promise of the
+    /// same bits.
     pub fn leave(
         &mut self,
         reason: &str,

@@ -8,7 +8,8 @@ use crate::error::CoreError;
 use crate::link::{Connection, Received, Waiter};
 use crate::values::hash;
 
-/// Largest snapshot to accept. Memory is allocated as its bytes arrive, so this guards against a wrong number, not against load.
+/// Largest snapshot to accept. Memory is allocated as its bytes arrive, so this guards against a
+/// wrong number, not against load.
 const MAX_SNAPSHOT_BYTES: u64 = 1 << 40;
 /// Index of `Snapshot.data` among the pointer fields of `Snapshot`: parametersHash, data, hash.
 const SNAPSHOT_DATA_POINTER: usize = 1;
@@ -56,7 +57,8 @@ pub(crate) fn send_snapshot(
     }
 }
 
-/// The whole state of a worker after `step` steps: the bytes of a safetensors file. Their hash has been verified.
+/// The whole state of a worker after `step` steps: the bytes of a safetensors file. Their hash has
+/// been verified.
 pub struct Snapshot {
     pub step: u64,
     pub parameters_hash: Vec<u8>,

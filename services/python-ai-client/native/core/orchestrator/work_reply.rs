@@ -1,4 +1,5 @@
-//! Replies to a work request: a lease, an aggregate or a snapshot in pieces, a request for a snapshot, or the end of the run.
+//! Replies to a work request: a lease, an aggregate or a snapshot in pieces, a request for a
+//! snapshot, or the end of the run.
 
 use pangea_wire::schema::{aggregate, message, shard_lease, MessageType};
 use pangea_wire::{AlignedBuffer, FlatAssembler, FlatLayout, Pool, TensorData, WireError};
@@ -20,7 +21,8 @@ pub enum WorkReply {
         /// Those of `shards` that are to be submitted as updates of one shard each.
         separate: Vec<u32>,
     },
-    /// Apply the gradient sum of a closed step: one flat float32 vector. The hash has been verified.
+    /// Apply the gradient sum of a closed step: one flat float32 vector. The hash has been
+    /// verified.
     Aggregate {
         step: u64,
         samples: u64,

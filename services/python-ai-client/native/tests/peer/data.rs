@@ -1,4 +1,5 @@
-//! A data service as its clients see it: what it serves, and batches that are a function of their step.
+//! A data service as its clients see it: what it serves, and batches that are a function of their
+//! step.
 
 use std::time::Duration;
 
@@ -24,12 +25,12 @@ pub fn key(step: u32) -> BatchKey {
     }
 }
 
-/// A client that waits for long, but gives up a silent service after `timeout`.
+/// A client that reconnects for long, but disconnects a silent service after `timeout`.
 pub fn connect(addresses: &str, timeout: Duration) -> Result<DataClient, CoreError> {
     connect_for(addresses, timeout, PATIENT)
 }
 
-/// A client that waits without any service for `reconnect`.
+/// A client that waits for `reconnect` while no service is there.
 pub fn connect_for(
     addresses: &str,
     timeout: Duration,
@@ -107,7 +108,7 @@ pub fn answer_all(peer: &mut Peer) {
 
 /// Answers one batch request; `spoil` may change the message.
 pub fn answer_batch(peer: &mut Peer, spoil: impl FnOnce(&mut message::Builder<'_>)) {
-    let (id, step) = next_step(peer).expect("the worker goes on");
+    let (id, step) = next_step(peer).expect("the worker continues");
     send_batch(peer, id, step, step as u8, spoil);
 }
 

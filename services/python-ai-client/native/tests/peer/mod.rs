@@ -1,4 +1,5 @@
-//! The other side of a connection: a script of requests to expect and replies to give, on a free loopback port.
+//! The other side of a connection: a script of requests to expect and replies to give, on a free
+//! loopback port.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 pub mod data;
@@ -16,7 +17,7 @@ pub fn pool() -> Pool {
     Pool::new(1 << 30, 64 << 20)
 }
 
-/// Runs until `reached`; the test's own time limit ends a wait for what never comes.
+/// Waits until `reached`; the time limit of the test ends a wait that would never end.
 pub fn eventually(mut reached: impl FnMut() -> bool) {
     while !reached() {
         thread::yield_now();
@@ -26,7 +27,8 @@ pub fn eventually(mut reached: impl FnMut() -> bool) {
 /// What a service does with one connection.
 pub type Script = Box<dyn FnOnce(Peer) + Send>;
 
-/// A service that runs one script for each connection, one after the other, and is gone after the last.
+/// A service that runs one script for each connection, one after the other, and ends after the
+/// last.
 pub struct Service {
     pub address: String,
     thread: JoinHandle<()>,
@@ -51,7 +53,7 @@ impl Service {
         Self { address, thread }
     }
 
-    /// Waits for the script, and fails if it failed.
+    /// Waits for the script to end, and fails if it failed.
     pub fn finish(self) {
         self.thread.join().expect("the script of the service holds");
     }
@@ -89,10 +91,11 @@ impl Peer {
         Some((kind, id, reader))
     }
 
-    /// The next message but heartbeats, which are counted. It must be of the type `kind`: its id and message.
+    /// The id and content of the next message, which must be of the type `kind`. Heartbeats before
+    /// it are counted and skipped.
     pub fn expect(&mut self, kind: MessageType) -> (u64, Reader<ReceivedFrame>) {
         loop {
-            let (found, id, reader) = self.next().expect("the worker goes on");
+            let (found, id, reader) = self.next().expect("the worker continues");
             if found == kind {
                 return (id, reader);
             }
@@ -116,7 +119,8 @@ impl Peer {
         attachments: Attachments<P>,
     ) {
         let frame = Frame::new(builder, attachments, &Limits::default()).expect("within limits");
-        // A worker that refuses a frame closes while more are sent; what it made of them is checked on its side.
+        // A worker that refuses a frame closes while more are sent; the test checks the worker's
+        // side.
         let _ = write_frame(&mut self.stream, &frame);
     }
 

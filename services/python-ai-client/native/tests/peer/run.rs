@@ -1,4 +1,4 @@
-//! A run as an orchestrator leads it: joining, and what a worker submits.
+//! The orchestrator's side of a run: joining, and collecting what a worker submits.
 
 use std::time::Duration;
 

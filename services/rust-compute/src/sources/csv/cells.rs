@@ -8,7 +8,8 @@ pub fn number(cell: &[u8]) -> Option<f64> {
     std::str::from_utf8(bare(cell)).ok()?.parse().ok()
 }
 
-/// The cell without blanks and one pair of quotes around it. The parser leaves quotes in place that follow a blank.
+/// The cell without blanks and one pair of quotes around it. The parser leaves quotes in place that
+/// follow a blank.
 pub fn bare(cell: &[u8]) -> &[u8] {
     let cell = cell.trim_ascii();
     let inner = cell

@@ -2,18 +2,19 @@
 
 use std::io::{Read, Result as IoResult};
 
-use crate::options::Choice;
-
 use super::cells::{bare, number};
 use super::error::CsvError;
 use super::header;
 use super::layout::{Layout, Separator};
 use super::rows::{Block, Row, Rows};
+use crate::options::Choice;
 
-/// Least bytes and lines of the beginning, unless the file has fewer.
+/// Minimum length of the beginning that is examined, in bytes and in lines, unless the file is
+/// shorter.
 const SAMPLE_BYTES: usize = 1 << 16;
 const SAMPLE_LINES: usize = 8;
-/// Most bytes of the beginning: a longer row could not be read anyway.
+/// Bytes after which the beginning is long enough, however few lines it has: a longer row could not
+/// be read anyway.
 const MAX_SAMPLE_BYTES: usize = 64 << 20;
 /// Most rows of the beginning that are examined.
 const SAMPLE_ROWS: usize = 32;
@@ -29,7 +30,7 @@ pub struct Dialect {
     pub names: Vec<String>,
 }
 
-/// Reads enough of a stream for `recognise`. The flag says whether that was all of it.
+/// Reads enough of a stream for `detect`. The flag says whether that was all of it.
 pub fn beginning(stream: &mut dyn Read) -> IoResult<(Vec<u8>, bool)> {
     let mut sample = Vec::new();
     loop {
@@ -51,7 +52,7 @@ pub fn beginning(stream: &mut dyn Read) -> IoResult<(Vec<u8>, bool)> {
 }
 
 /// Detects what the layout leaves open. `columns` is the number of cells that a row must have.
-pub fn recognise(
+pub fn detect(
     (sample, whole): (&[u8], bool),
     layout: &Layout,
     columns: usize,
@@ -67,7 +68,7 @@ pub fn recognise(
     let separator = separator_of(sample, newline, layout, columns)?;
     let block = first_rows(sample, separator, newline)?;
     let rows: Vec<Row<'_>> = (0..block.len()).map(|index| block.row(index)).collect();
-    let header = header::recognise(&rows, layout, columns)?;
+    let header = header::detect(&rows, layout, columns)?;
     Ok(Dialect {
         separator,
         newline,
@@ -121,7 +122,7 @@ fn first_rows(sample: &[u8], separator: Separator, newline: u8) -> Result<Block,
     Ok(block)
 }
 
-/// How well a separator fits. More is better; fields are compared in their order.
+/// How well a separator fits. More is better; the fields are compared in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Fit {
     /// Rows that could be samples.
@@ -133,7 +134,7 @@ struct Fit {
 }
 
 fn fit(sample: &[u8], separator: Separator, newline: u8, layout: &Layout, columns: usize) -> Fit {
-    // A row that cannot be read speaks against the separator.
+    // A row that cannot be read does not fit the separator.
     let block = first_rows(sample, separator, newline).unwrap_or_default();
     let rows = || (0..block.len()).map(|index| block.row(index));
     Fit {

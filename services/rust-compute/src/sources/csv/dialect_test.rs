@@ -2,7 +2,7 @@ use super::*;
 use crate::csv::tests::DETECTED;
 
 fn dialect(text: &str, columns: usize) -> Result<Dialect, CsvError> {
-    recognise((text.as_bytes(), true), &DETECTED, columns)
+    detect((text.as_bytes(), true), &DETECTED, columns)
 }
 
 #[test]
@@ -38,12 +38,12 @@ fn a_separator_that_does_not_fit_is_refused() {
         separator: Some(Separator::Comma),
         ..DETECTED
     };
-    let error = recognise((b"1;2;0\n", true), &given, 3).expect_err("refused");
+    let error = detect((b"1;2;0\n", true), &given, 3).expect_err("refused");
     assert!(
         error.to_string().contains("say separator=semicolon"),
         "{error}"
     );
-    assert!(recognise((b"1,x,0\n", true), &given, 3).is_ok());
+    assert!(detect((b"1,x,0\n", true), &given, 3).is_ok());
 }
 
 #[test]
@@ -53,11 +53,11 @@ fn an_unsupported_encoding_is_named() {
         .flat_map(u16::to_le_bytes)
         .collect();
     for text in [utf16.clone(), [&b"\xff\xfe"[..], &utf16].concat()] {
-        let error = recognise((&text, true), &DETECTED, 3).expect_err("refused");
+        let error = detect((&text, true), &DETECTED, 3).expect_err("refused");
         assert!(error.to_string().contains("UTF-16"), "{error}");
     }
     let late = b"1,2,0\n1,\0,0\n";
-    let error = recognise((late, true), &DETECTED, 3).expect_err("refused");
+    let error = detect((late, true), &DETECTED, 3).expect_err("refused");
     assert!(
         error.to_string().starts_with("line 2 has a zero byte"),
         "{error}"

@@ -22,7 +22,7 @@ pub struct Header {
 }
 
 /// Examines the first rows of a file whose rows must have `columns` cells.
-pub fn recognise(rows: &[Row<'_>], layout: &Layout, columns: usize) -> Result<Header, CsvError> {
+pub fn detect(rows: &[Row<'_>], layout: &Layout, columns: usize) -> Result<Header, CsvError> {
     let comments = rows
         .iter()
         .take_while(|row| is_comment(**row) && !reads_as_sample(**row, layout, columns))
@@ -108,7 +108,7 @@ mod tests {
         let mut block = Block::default();
         while rows.read_row(&mut block)? {}
         let rows: Vec<Row<'_>> = (0..block.len()).map(|index| block.row(index)).collect();
-        let found = recognise(&rows, layout, 3)?;
+        let found = detect(&rows, layout, 3)?;
         Ok((found.skip, found.names.join("|")))
     }
 
@@ -160,7 +160,7 @@ mod tests {
             let mut rows = Rows::new(text.as_bytes(), Separator::Comma, b'\n');
             let mut block = Block::default();
             while rows.read_row(&mut block).expect("valid") {}
-            recognise(&[block.row(0), block.row(1)], &DETECTED, 4)
+            detect(&[block.row(0), block.row(1)], &DETECTED, 4)
         };
         let error = four("0,1,2,3\n5,6,7,0\n").expect_err("refused");
         assert!(error.to_string().contains("header=yes"), "{error}");

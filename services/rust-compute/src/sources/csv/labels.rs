@@ -46,7 +46,8 @@ impl<'b> Label<'b> {
                 Ok(Self::Text(text))
             }
             Ok(_) => Err(format!(
-                "the label {} is longer than {MAX_NAME_BYTES} bytes, or is not text; the label is the last column, or with label=first the first",
+                "the label {} is longer than {MAX_NAME_BYTES} bytes, or is not text; the label is the \
+                    last column, or with label=first the first",
                 shown(cell)
             )),
             Err(_) => Err(format!(
@@ -97,7 +98,8 @@ impl Labels {
         }
         if self.texts.len() == MAX_CLASS_NAMES as usize {
             return Err(format!(
-                "there are more than {MAX_CLASS_NAMES} different labels, so this column does not look like one of classes; the label is the last column, or with label=first the first"
+                "there are more than {MAX_CLASS_NAMES} different labels, so this column does not look \
+                    like one of classes; the label is the last column, or with label=first the first"
             ));
         }
         let number = self.texts.len() as i64;

@@ -42,8 +42,8 @@ pub enum Separator {
     Space,
 }
 
-/// In the order in which they are tried. The first of equally good ones wins: a comma may also be a decimal comma, and a blank part of a
-/// name.
+/// In the order in which they are tried. The first of equally good ones wins: a comma may also be a
+/// decimal comma, and a blank part of a name.
 impl Choice for Separator {
     const VALUES: &'static [(&'static str, Self)] = &[
         ("tab", Self::Tab),

@@ -1,0 +1,194 @@
+"""The computation of a lease: yields its batches to the script, and takes their losses."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+
+import torch
+
+from pangea.errors import BrokenPromise, MisusedRun, PangeaError, calling_line
+from pangea.rundir.notices import Notices
+from pangea.training.determinism import allows_nondeterminism, is_nondeterministic, nondeterminism_error, seed_shard
+from pangea.training.hints import hint_about
+from pangea.training.lease import Lease, ShardReport
+from pangea.worker.batches import Batch
+from pangea.worker.rehearser import Rehearser
+from pangea.worker.sigterm import Sigterm
+from pangea.worker.worker import Worker
+
+
+class NotFinite(PangeaError, ArithmeticError):
+    """A loss is NaN or infinite; the message names the shard."""
+
+
+class ShardLoop:
+    """Computes leases in the script's loop, and rehearses some of them.
+
+    Attributes:
+        stop_reason: why the run should end after the step of the current batch; empty if it should not.
+    """
+
+    def __init__(self, worker: Worker, rehearser: Rehearser, notices: Notices, sigterm: Sigterm) -> None:
+        self._worker, self._rehearser, self._notices, self._sigterm = worker, rehearser, notices, sigterm
+        self._training = worker.training
+        self._batch: Batch | None = None
+        self._lease: Lease | None = None
+        self._loss_is_sum: bool | None = None
+        self.stop_reason = ""
+
+    def compute(self, lease: Lease) -> Iterator[Batch]:
+        """Yields the lease's batches, and checks that the script calls `Run.step` for each."""
+        worker = self._worker
+        self._lease = lease
+        batches: Iterator[Batch] = iter(worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards))
+        if self._rehearser.should_rehearse(lease):
+            received = list(self._received(batches))
+            yield from self._rehearse(lease, received)
+            batches = iter(received)
+        try:
+            for batch in self._received(batches):
+                if batch.samples == 0:
+                    lease.record(ShardReport(batch.shard, 0, 0.0, batch.hash, 0.0), lease.vectors.acquire().zero_())
+                else:
+                    yield from self._shard(batch, lease.step)
+            self._compare()
+        finally:
+            self._rehearser.abandon()
+
+    def _received(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yields the batches of a lease as they arrive, until this worker should stop."""
+        while not self._sigterm.requested:
+            started = time.perf_counter()
+            with self._worker.interruptible():
+                batch = next(batches, None)
+            self._worker.seconds.data += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+
+    def _shard(self, batch: Batch, step: int) -> Iterator[Batch]:
+        """Yields a batch to the script, after resetting the buffers and seeding the random generators for it."""
+        self._worker.parameters.begin_shard()
+        seed_shard(self._worker.settings.seed, step, batch.shard)
+        self._batch = batch
+        self._rehearser.begin_shard(batch)
+        started = time.perf_counter()
+        yield batch
+        self._worker.seconds.compute += time.perf_counter() - started
+        if self._batch is not None:
+            raise MisusedRun(
+                f"run.step was not called for shard {batch.shard} of step {batch.step}; call it once for every batch"
+            )
+        self._training.check("loop", bytes_too=self._worker.parameters.watch.in_full)
+
+    def _rehearse(self, lease: Lease, batches: list[Batch]) -> Iterator[Batch]:
+        """In a forked child process, yields a batch of the lease before all others; in this process, yields nothing."""
+        target = self._rehearser.fork(lease, batches)
+        if target is None:
+            return
+        for repetition in range(1, target.repetitions + 1):
+            self._rehearser.last_repetition = repetition == target.repetitions
+            yield from self._shard(target.batch, lease.step)
+        self._rehearser.fail_child("run.step was not called")
+
+    def _compare(self) -> None:
+        """Compares the results of the rehearsal, if there was one, and reports a difference as an error or a notice."""
+        try:
+            inconclusive = self._rehearser.compare()
+        except BrokenPromise as error:
+            if not allows_nondeterminism():
+                raise
+            self._notices.add(f"{calling_line()}{error}")
+            self._rehearser.disable()
+            return
+        if inconclusive:
+            self._notices.add(
+                f"the rehearsal of a shard in a different order was inconclusive ({inconclusive}); a dependence on the"
+                " order of batches may go undetected"
+            )
+
+    def submit_loss(self, loss: torch.Tensor, weight: float | torch.Tensor | None, reduction: str) -> None:
+        """Takes the loss of the current batch; see `Run.step`."""
+        batch, lease = self._batch, self._lease
+        if batch is None or lease is None:
+            raise MisusedRun(
+                "run.step was called without a current batch; call it once for every batch that run.batches() yields"
+            )
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            what = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+            raise MisusedRun(
+                f"run.step needs the loss of the batch as a scalar tensor, but got {what}. Use reduction='mean' in the"
+                " loss, or run.step(loss, reduction='sum')"
+            )
+        scale, summed = self._scale(batch, weight, reduction)
+        value = float(loss.detach().double())
+        if scale and not math.isfinite(value):
+            raise NotFinite(
+                f"the loss of shard {batch.shard} of step {batch.step} is {value}, after {self._worker.step} complete"
+                " steps. Lower the learning rate, clip the gradient (pangea.join(clip_norm=...)), or inspect the batch"
+                " (batch.sample_ids)"
+            )
+        if weight is None and not summed and self._rehearser.in_first_steps and (hint := hint_about(loss)):
+            self._notices.add(hint)
+        if self._rehearser.take_in_child(
+            loss, lambda: self._contribution(loss, batch, lease, 1.0 if summed else scale)
+        ):
+            self._batch = None
+            return
+        flat = self._contribution(loss, batch, lease, 1.0 if summed else scale)
+        self._rehearser.note_result(batch, loss, flat)
+        lease.record(
+            ShardReport(
+                batch.shard,
+                batch.samples,
+                value if summed else value * scale if scale else 0.0,
+                batch.hash,
+                scale,
+                summed,
+                self.stop_reason,
+            ),
+            flat,
+        )
+        self._batch, self.stop_reason = None, ""
+
+    def _contribution(self, loss: torch.Tensor, batch: Batch, lease: Lease, factor: float) -> torch.Tensor:
+        try:
+            return self._worker.parameters.gradient_sum(
+                loss.reshape(()), batch.samples, lease.vectors.acquire(), factor
+            )
+        except RuntimeError as error:
+            if is_nondeterministic(error):
+                raise nondeterminism_error(error) from error
+            if "backward through the graph a second time" in str(error):
+                raise MisusedRun(
+                    "the script called loss.backward() before run.step(loss), which calls it: delete the call"
+                ) from error
+            raise
+
+    def _scale(self, batch: Batch, weight: float | torch.Tensor | None, reduction: str) -> tuple[float, bool]:
+        """Returns the weight of the loss in a mean, and whether the loss is a sum.
+
+        Raises:
+            MisusedRun: the arguments are invalid, or `reduction` differs from that of an earlier batch.
+        """
+        if reduction not in ("mean", "sum"):
+            raise MisusedRun(f"reduction is {reduction!r}; it must be 'mean' or 'sum'")
+        summed = reduction == "sum"
+        if self._loss_is_sum is None:
+            self._loss_is_sum = summed
+        if self._loss_is_sum is not summed:
+            raise MisusedRun(
+                "run.step was called with reduction='mean' and with reduction='sum' in one run; use the same one for"
+                " every batch"
+            )
+        if summed and weight is not None:
+            raise MisusedRun("run.step was given both a weight and reduction='sum': a sum has no weight")
+        scale = float(batch.samples if weight is None else weight)
+        if not math.isfinite(scale) or scale < 0:
+            raise MisusedRun(
+                f"the weight of shard {batch.shard} of step {batch.step} is {scale}; it must be a finite number of at"
+                " least 0"
+            )
+        return scale, summed
