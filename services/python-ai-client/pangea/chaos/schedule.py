@@ -36,7 +36,7 @@ _PAUSE_SECONDS = (0.5, 5.0)
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault.
+    """One fault of a schedule.
 
     Attributes:
         at: seconds since the first step.

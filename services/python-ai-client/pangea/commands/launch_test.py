@@ -14,7 +14,7 @@ from pangea.places import program
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller's folder, with an orchestrator that is looked for and not started, and the data service's program, which knows the dataset specs."""
+    """The caller's folder, and the programs: rust-compute, which parses dataset specs, and a placeholder."""
     monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(tmp_path))
     (tmp_path / "rust-compute").symlink_to(program("rust-compute"))
     (tmp_path / "go-orchestrator").touch()
@@ -72,7 +72,7 @@ def test_ssh_distributes_the_processes_over_the_hosts_of_the_options_and_the_fil
         (["ssh", "--hosts", "nowhere"], 1, "nowhere"),
         (["local", "--host", "a"], 2, "--host belongs to --backend ssh"),
         (["ssh", "--host", "a", "--data-claim", "c"], 2, "--data-claim belongs to --backend kubernetes"),
-        (["kubernetes", "--dataset", "stdlib"], 1, "carries only the digits"),
+        (["kubernetes", "--dataset", "stdlib"], 1, "contains only the digits"),
         (["kubernetes", "--dataset", "faces"], 2, "there is no such dataset"),
         (["ray"], 1, "needs the package ray"),
         (["slurm"], 2, "is not one of"),

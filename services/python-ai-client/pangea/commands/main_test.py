@@ -10,7 +10,6 @@ from click.testing import CliRunner
 import pangea
 from pangea.commands.main import main
 from pangea.launch.settings import Launch, Settings, script_hash, write_launch
-from pangea.rundir.json_lines import JsonLinesFile
 
 
 @pytest.mark.parametrize(
@@ -67,18 +66,6 @@ def test_doctor_reports_each_finding_as_json_and_fails_if_something_is_missing(
     assert findings["same bits twice"]["ok"]
     assert findings["native module"]["ok"]
     assert not findings["go-orchestrator"]["ok"]
-
-
-def test_json_lines_are_read_by_complete_lines_while_the_file_grows(tmp_path: Path) -> None:
-    file = tmp_path / "metrics.jsonl"
-    metrics = JsonLinesFile(file)
-    assert metrics.read_new() == []
-    file.write_text('{"step": 0}\n{"st')
-    assert metrics.read_new() == [{"step": 0}]
-    with file.open("a") as stream:
-        stream.write('ep": 1}\n')
-    assert metrics.read_new() == [{"step": 1}]
-    assert metrics.lines == [{"step": 0}, {"step": 1}]
 
 
 def test_resuming_a_folder_without_a_run_is_an_error_message_and_exit_code_1(tmp_path: Path) -> None:

@@ -225,7 +225,8 @@ def _data_service(job: Job, cluster: Cluster) -> Manifest:
         dataset = datasets.parse(job.settings.dataset)
         if not cluster.data_claim or dataset.file is None:
             raise CannotLaunch(
-                f"the image carries only the digits; --dataset {job.settings.dataset} needs a file of yours and --data-claim NAME, a volume claim with a copy of it"
+                f"the image contains only the digits; --dataset {job.settings.dataset} needs a file of yours and"
+                " --data-claim NAME, a volume claim with a copy of it"
             )
         copy = Path("/data") / dataset.file.name
         arguments = [f"--dataset={dataset.at(copy)}", "--listen=0.0.0.0:9090", "--http=0.0.0.0:9091"]

@@ -96,7 +96,7 @@ def write_launch(run_dir: Path, launch: Launch) -> None:
 
 
 def read_launch(run_dir: Path) -> Launch:
-    """Reads launch.json.
+    """Reads the launch.json of a run.
 
     Raises:
         FileNotFoundError: it does not exist.

@@ -159,7 +159,7 @@ REFUTED: dict[str, tuple[Callable[[], Records], str, str]] = {
         "end",
         "from '3' to '4', but the run has 2",
     ),
-    "a step too many": (lambda: [*longer(), step(9)], "end", "step 9 is recorded after the end"),
+    "a step after the last epoch": (lambda: [*longer(), step(9)], "end", "step 9 is recorded after the end"),
     "a step of no epoch": (
         lambda: [*longer()[:-1], step(9)],
         "steps",

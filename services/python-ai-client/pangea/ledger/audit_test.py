@@ -85,7 +85,12 @@ REFUTED: dict[str, tuple[Callable[[Records], Any], str, str, int | None]] = {
         6,
     ),
     "a shard is missing": (lambda r: r[6]["contributions"].pop(), "shards", "shard 3 is in the sum 0 times", 6),
-    "a shard too many": (lambda r: leaf(r[6], 3).update(shard=4), "shards", "there is no shard 4, as a step has 4", 6),
+    "a shard beyond the last": (
+        lambda r: leaf(r[6], 3).update(shard=4),
+        "shards",
+        "there is no shard 4, as a step has 4",
+        6,
+    ),
     "not a node of the tree": (
         lambda r: r[13].update(step(4, ((0, 1), (1, 2), (3, 1)))),
         "shards",

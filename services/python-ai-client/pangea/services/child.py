@@ -92,16 +92,16 @@ class Child:
     def failure(self) -> ChildFailed:
         """The error for its exit: with the reason that a program of Pangea printed, else with the end of its log."""
         output = self.output()
-        ended = f"{self.name} ended with exit code {self.exit_code()}"
+        exited = f"{self.name} exited with code {self.exit_code()}"
         end = output[-_ERROR_WITHIN_LINES:]
         found = [number for number, line in enumerate(end) if line.startswith(_ERROR_PREFIXES)]
         if found:
             reason = "\n".join(end[found[-1] :]).partition(": ")[2]
-            return ChildFailed(f"{ended}: {reason}\nIts log: {self.log}")
+            return ChildFailed(f"{exited}: {reason}\nIts log: {self.log}")
         return ChildFailed(
-            f"{ended}. The end of {self.log}:\n{self.log_tail()}"
+            f"{exited}. The end of {self.log}:\n{self.log_tail()}"
             if output
-            else f"{ended} and wrote nothing to {self.log}"
+            else f"{exited} and wrote nothing to {self.log}"
         )
 
     def wait_ready(self, port_file: Path, timeout: float) -> dict[str, str]:

@@ -31,7 +31,7 @@ def test_a_service_is_ready_once_it_has_written_its_addresses(tmp_path: Path) ->
 
 def test_the_error_for_a_service_that_fails_at_startup_has_the_end_of_its_log(tmp_path: Path) -> None:
     service = child(tmp_path, "import sys; print('port 9090 is taken', file=sys.stderr); sys.exit(3)")
-    with pytest.raises(ChildFailed, match=r"(?s)service ended with exit code 3.*port 9090 is taken"):
+    with pytest.raises(ChildFailed, match=r"(?s)service exited with code 3.*port 9090 is taken"):
         service.wait_ready(tmp_path / "ports", 30)
 
 
@@ -59,11 +59,11 @@ def test_a_failure_has_the_reason_that_was_printed_or_the_end_of_the_output(tmp_
 
     assert (
         failure("print('pangea: x.py, line 7: the loss is NaN'); raise SystemExit(1)")
-        == f"service ended with exit code 1: x.py, line 7: the loss is NaN\nIts log: {tmp_path / 'log'}"
+        == f"service exited with code 1: x.py, line 7: the loss is NaN\nIts log: {tmp_path / 'log'}"
     )
     traceback = failure("raise ValueError('seven')")
     assert "ValueError: seven" in traceback and "line 7" not in traceback, "output of an earlier process"
-    assert failure("raise SystemExit(2)") == f"service ended with exit code 2 and wrote nothing to {tmp_path / 'log'}"
+    assert failure("raise SystemExit(2)") == f"service exited with code 2 and wrote nothing to {tmp_path / 'log'}"
 
 
 def test_sigusr1_does_not_kill_a_child_that_does_not_handle_it(tmp_path: Path) -> None:

@@ -12,7 +12,10 @@ from pangea.services.options import RunOptions
 
 
 def data_service_command(program: str, dataset: str, addresses: Addresses, ports: Path) -> list[str]:
-    """The command line of a replica of rust-compute, which serves the dataset of a spec and writes its addresses to the file `ports`."""
+    """The command line of a replica of rust-compute, which writes its addresses to the file `ports`.
+
+    `dataset` is a dataset spec.
+    """
     return [program, "--dataset", dataset, "--data-dir", str(data_folder()), *_address_flags(addresses, ports)]
 
 
@@ -28,7 +31,7 @@ def _address_flags(addresses: Addresses, ports: Path) -> list[str]:
 
 
 def start_data_service(run_dir: Path, name: str, dataset: str, addresses: Addresses = FREE_PORTS) -> Child:
-    """Starts a replica of rust-compute, which serves the dataset of a spec."""
+    """Starts a replica of rust-compute, which serves the dataset of the spec `dataset`."""
     return _start(
         run_dir, name, data_service_command(str(program(DATA_SERVICE)), dataset, addresses, port_file(run_dir, name))
     )

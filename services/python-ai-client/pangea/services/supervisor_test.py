@@ -85,7 +85,7 @@ def test_a_worker_that_exits_is_not_restarted_and_a_failure_is_reported(watch: W
     watch.supervisor.poll(progress=0)
     assert (good.status, bad.status, asked.status) == (ExitStatus.EXITED, ExitStatus.FAILED, ExitStatus.EXITED)
     assert not any(worker.alive for worker in (good, bad, asked))
-    assert watch.events == [f"bad ended with exit code 1: x.py, line 3: no such layer\nIts log: {watch.folder / 'log'}"]
+    assert watch.events == [f"bad exited with code 1: x.py, line 3: no such layer\nIts log: {watch.folder / 'log'}"]
 
 
 def test_the_failure_of_the_last_worker_is_not_reported_as_an_event(watch: Watch) -> None:
@@ -94,7 +94,7 @@ def test_the_failure_of_the_last_worker_is_not_reported_as_an_event(watch: Watch
     watch.supervisor.poll(progress=0)
     assert (
         len(watch.events) == 1
-        and watch.events[0].startswith("first ended with exit code 3")
+        and watch.events[0].startswith("first exited with code 3")
         and watch.events[0].endswith("The other workers continue.")
     )
     second.start = lambda: Child("second", [sys.executable, "-c", "raise SystemExit(3)"], watch.folder / "log")
@@ -125,7 +125,7 @@ def test_a_crash_loop_is_an_error_with_the_end_of_the_log(watch: Watch) -> None:
 def test_a_failed_service_is_an_error_with_the_end_of_its_log(watch: Watch) -> None:
     service = watch.start("service", "raise SystemExit('the disk is full')", Addresses("127.0.0.1:1", "127.0.0.1:2"))
     wait_exit(service)
-    with pytest.raises(ChildFailed, match=r"(?s)service ended with exit code 1.*the disk is full"):
+    with pytest.raises(ChildFailed, match=r"(?s)service exited with code 1.*the disk is full"):
         watch.supervisor.poll(progress=0)
 
 

@@ -1,4 +1,4 @@
-"""The environment of a worker, and the flags of the orchestrator."""
+"""The environment variables of a worker."""
 
 from pathlib import Path
 
@@ -6,7 +6,6 @@ import pytest
 
 from pangea.launch.environment import http_variable, worker_environment
 from pangea.launch.settings import Settings
-from pangea.services.options import RunOptions
 
 
 @pytest.mark.parametrize(
@@ -48,19 +47,3 @@ def test_switches_become_environment_variables_of_the_workers(tmp_path: Path) ->
         "PANGEA_TAKE_CHANGES": "1",
         "PANGEA_REHEARSE": "0",
     }
-
-
-def test_options_become_flags() -> None:
-    assert RunOptions(epochs=3, checkpoint_seconds=0.5).flags() == [
-        "--epochs=3",
-        "--batch-size=64",
-        "--shards=8",
-        "--seed=0",
-        "--checkpoint-steps=0",
-        "--checkpoint-seconds=0.5",
-        "--keep-checkpoints=3",
-        "--verify-fraction=0.0",
-        "--straggler-k=5.0",
-    ]
-    others = {"--min-shard-samples=0", "--drop-last=true", "--strict=false", "--take-changes=true"}
-    assert others <= set(RunOptions(strict=False, take_changes=True, drop_last=True, min_shard_samples=0).flags())
