@@ -1,4 +1,8 @@
 //! Small datasets for the tests of every room.
+#![expect(
+    clippy::expect_used,
+    reason = "a test fails where something unexpected happens"
+)]
 
 use rust_compute_dataset::{Column, Columns, Dataset, Elements, Features, Names, Normalise};
 

@@ -1,4 +1,5 @@
 //! The data service as a process: commands, exit codes, and the one line of an error.
+#![expect(clippy::print_stdout, reason = "`describe` answers on stdout")]
 
 use std::process::ExitCode;
 

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from pangea._native import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+
 # Not the global generator: that one is seeded for each shard, identically on all workers.
 _random = random.Random()
-_FIRST_SECONDS, _LONGEST_SECONDS = 0.02, 1.0
 
 
 class Backoff:
@@ -38,7 +39,7 @@ class Backoff:
 
     def progressed(self) -> None:
         """Resets the accumulated time, because the connection led to progress: the next outage is a new one."""
-        self._pause = _FIRST_SECONDS
+        self._pause = FIRST_PAUSE_SECONDS
         self._outage_started: float | None = None
         self._earlier_outages = 0.0  # seconds of earlier outages without progress in between
         self._since = ""
@@ -74,6 +75,6 @@ class Backoff:
         if self.remaining <= 0:
             return False
         wait = max(at_least, self._uniform(self._pause / 2, self._pause))
-        self._pause = min(2 * self._pause, _LONGEST_SECONDS)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
         self._sleep(min(wait, self.remaining))
         return True

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The time since the first call.
-#[allow(
+#[expect(
     clippy::disallowed_methods,
     reason = "everything else is handed this function"
 )]
