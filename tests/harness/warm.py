@@ -32,7 +32,7 @@ from pangea.services.child import Child
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _TICK_SECONDS = 0.001
 # All that a worker of the usual scripts imports; torch itself imports the last one at the first step of an optimizer.
-_IMPORTS = "import torch, numpy, pangea, pangea.worker, pangea.training.fingerprints, pangea.rehearsal, torch._dynamo"
+_IMPORTS = "import torch, numpy, pangea, pangea.worker.join, pangea.training.fingerprints, pangea.training.rehearsal, torch._dynamo"
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ func (m *Machine) onJoin(e JoinRequested) {
 	w.needsSnapshot = known && !w.verified || w.step < m.step.number && !returns
 	m.commit(&ledger.Worker{ID: w.id, Name: w.name, PID: w.pid, Software: strings.ToValidUTF8(join.Software, "?"),
 		Step: w.step, Time: m.now.UTC()})
-	m.note(slog.LevelInfo, "worker joined", "id", w.id, "worker", w.name, "pid", w.pid, "holds_step", w.step,
-		"open_step", m.step.number, "workers", len(m.roster.workers))
+	m.note(slog.LevelInfo, "worker joined", "event", eventWorkerJoined, "id", w.id, "worker", w.name, "pid", w.pid,
+		"holds_step", w.step, "open_step", m.step.number, "workers", len(m.roster.workers))
 	if join.Software != m.identity.software {
 		m.note(slog.LevelWarn,
 			"worker runs different software from the first one; its parameters may differ in the last bits",

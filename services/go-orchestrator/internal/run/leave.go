@@ -41,7 +41,8 @@ func (m *Machine) onDisconnect(e PeerDisconnected) {
 		if m.state == Finished || m.state == Stopped {
 			level = slog.LevelInfo
 		}
-		m.note(level, "worker is gone", "id", w.id, "worker", w.name, "reason", e.Reason, "workers", len(m.roster.workers)-1)
+		m.note(level, "worker is gone", "event", eventWorkerGone, "id", w.id, "worker", w.name, "reason", e.Reason,
+			"workers", len(m.roster.workers)-1)
 		m.remove(w)
 	}
 }

@@ -63,13 +63,14 @@ func (m *Machine) onLoaded(e CheckpointLoaded) {
 	reference, known := m.agreement.reference(e.Checkpoint.Step)
 	switch {
 	case e.Err != nil:
-		m.note(slog.LevelError, "a checkpoint cannot be used; an older one will be tried", "file", e.Checkpoint.File,
+		m.note(slog.LevelError, "a checkpoint cannot be used; an older one will be tried",
+			"event", eventCheckpointRefused, "file", e.Checkpoint.File,
 			"error", e.Err.Error())
 		m.retention.forget(e.Checkpoint.File)
 		drop()
 	case known && reference != e.Checkpoint.ParamsHash:
 		m.note(slog.LevelError, "a checkpoint does not belong to this run; an older one will be tried",
-			"file", e.Checkpoint.File, "hash", e.Checkpoint.ParamsHash.String(), "run_hash", reference.String())
+			"event", eventCheckpointRefused, "file", e.Checkpoint.File, "hash", e.Checkpoint.ParamsHash.String(), "run_hash", reference.String())
 		m.retention.forget(e.Checkpoint.File)
 		drop()
 	case m.openStepInSight() || m.state == Stopped:

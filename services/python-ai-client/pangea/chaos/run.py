@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from pangea.chaos.injector import Injector
 from pangea.chaos.recovery import Recoveries
 from pangea.chaos.schedule import Fault, FaultKind
 from pangea.launch.session import Session
 from pangea.launch.settings import Launch, Settings, script_hash, write_launch
+from pangea.rundir.service_logs import WORKER_GONE, WORKER_JOINED, log_entries
 from pangea.services.restarts import UNLIMITED_RESTARTS, RestartPolicy
 from pangea.services.stopping import StopRequest
 
@@ -163,11 +162,10 @@ def detection_seconds(log: Path, worker_kills: list[tuple[str, float]]) -> list[
     """
     exited: dict[str, list[float]] = {}
     joined: dict[str, list[float]] = {}
-    for line in log.read_text(errors="replace").splitlines():
-        for message, times in (("worker is gone", exited), ("worker joined", joined)):
-            if f'"{message}"' in line:
-                entry: dict[str, Any] = json.loads(line)
-                times.setdefault(entry["worker"], []).append(datetime.fromisoformat(entry["time"]).timestamp())
+    for _, entry in log_entries(log):
+        times = {WORKER_GONE: exited, WORKER_JOINED: joined}.get(entry.get("event", ""))
+        if times is not None:
+            times.setdefault(entry["worker"], []).append(datetime.fromisoformat(entry["time"]).timestamp())
     found = []
     for number, (name, at) in enumerate(worker_kills):
         # Events after the worker's next join or next kill do not belong to this kill.

@@ -9,12 +9,12 @@ from pangea.chaos.run import detection_seconds, first_difference
 def test_the_log_has_the_times_at_which_the_orchestrator_detected_each_kill(tmp_path: Path) -> None:
     log = tmp_path / "log"
     lines = [
-        {"time": "1970-01-01T00:00:10.25Z", "msg": "worker is gone", "worker": "worker-1"},
-        {"time": "1970-01-01T00:00:20.5Z", "msg": "worker joined", "worker": "worker-1"},
-        {"time": "1970-01-01T00:00:31Z", "msg": "worker is gone", "worker": "worker-2"},
-        {"time": "1970-01-01T00:00:40.125Z", "msg": "worker is gone", "worker": "worker-1"},
-        {"time": "1970-01-01T00:00:55Z", "msg": "worker joined", "worker": "worker-2"},
-        {"time": "1970-01-01T00:00:59Z", "msg": "worker is gone", "worker": "worker-2"},
+        {"time": "1970-01-01T00:00:10.25Z", "event": "worker_gone", "worker": "worker-1"},
+        {"time": "1970-01-01T00:00:20.5Z", "event": "worker_joined", "worker": "worker-1"},
+        {"time": "1970-01-01T00:00:31Z", "event": "worker_gone", "worker": "worker-2"},
+        {"time": "1970-01-01T00:00:40.125Z", "event": "worker_gone", "worker": "worker-1"},
+        {"time": "1970-01-01T00:00:55Z", "event": "worker_joined", "worker": "worker-2"},
+        {"time": "1970-01-01T00:00:59Z", "event": "worker_gone", "worker": "worker-2"},
     ]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     # The second kill of worker-1 and the last one of worker-2 came before the worker had joined again; the last event

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_REFUSED = (
-    "a checkpoint cannot be used; an older one will be tried",
-    "a checkpoint does not belong to this run; an older one will be tried",
-)
+# What go-orchestrator names as the `event` of a log line, for programs; its message is for people and may change.
+WORKER_JOINED = "worker_joined"
+WORKER_GONE = "worker_gone"
+CHECKPOINT_REFUSED = "checkpoint_refused"
 
 
 @dataclass
@@ -35,15 +35,16 @@ def read_service_logs(run_dir: Path) -> ServiceLogs:
     for file in sorted(
         [*(run_dir / "logs").glob("go-orchestrator.log"), *(run_dir / "logs").glob("rust-compute*.log")]
     ):
-        for line, entry in _entries(file):
+        for line, entry in log_entries(file):
             if entry.get("level", "ERROR") == "ERROR":
                 found.errors.append(f"{file.name}: {line}")
-            found.checkpoints_refused += entry.get("msg") in _REFUSED
+            found.checkpoints_refused += entry.get("event") == CHECKPOINT_REFUSED
             found.steps_again += int(entry.get("steps_again", 0))
     return found
 
 
-def _entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def log_entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields each line of a service's log with its JSON object; an empty one for a line that is not JSON."""
     for line in file.read_text(errors="replace").splitlines():
         try:
             entry: Any = json.loads(line)

@@ -12,6 +12,7 @@ def test_errors_refused_checkpoints_and_repeated_steps_are_counted(tmp_path: Pat
     refused = {
         "level": "ERROR",
         "msg": "a checkpoint does not belong to this run; an older one will be tried",
+        "event": "checkpoint_refused",
         "file": "f",
     }
     orchestrator = [
