@@ -46,7 +46,7 @@ def test_another_amount_of_work_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("outcome", [1.02, 0.98, -1.0, math.nan])
 def test_another_outcome_is_refused(tmp_path: Path, outcome: float) -> None:
-    with pytest.raises(DifferentWork, match="further apart than 1.000%"):
+    with pytest.raises(DifferentWork, match="differ by more than 1.000%"):
         measure("some", Tally({"a": samples(1.0), "b": samples(1.0, outcome=outcome)}), 1, tmp_path, nothing)
 
 

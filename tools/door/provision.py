@@ -18,7 +18,8 @@ from typing import Callable, Iterator
 from .apt import Apt, unpack
 from .errors import DoorError, run, say
 
-# bazel-rules-*: the rule sets that Debian has. apt: repository rules download the locked packages with it. No compiler, no Python: nothing can leak into actions.
+# bazel-rules-*: the rule sets that Debian has. apt: repository rules download the locked packages with it. No compiler
+# and no Python are included, so that nothing can leak into actions.
 ROOT_PACKAGES = [
     "bazel-bootstrap",
     "bazel-features",
@@ -49,7 +50,8 @@ ROOT_PACKAGES = [
     "zip",
 ]
 LEFT_OUT = re.compile(
-    r"(gcc|g\+\+|cpp).*|.*binutils.*|build-essential|dpkg-dev|make|perl|perl-modules.*|libperl.*|.*-dev|openjdk-.*-jdk-headless|default-jdk-headless|python3.*|libpython3.*"
+    r"(gcc|g\+\+|cpp).*|.*binutils.*|build-essential|dpkg-dev|make|perl|perl-modules.*|libperl.*|.*-dev|"
+    r"openjdk-.*-jdk-headless|default-jdk-headless|python3.*|libpython3.*"
 )
 RULE_SETS = {"rules_go": "github.com/bazelbuild/rules_go", "gazelle": "github.com/bazelbuild/bazel-gazelle"}
 
@@ -214,7 +216,7 @@ class Provision:
 
     @staticmethod
     def _trim_rules_go(folder: pathlib.Path) -> None:
-        """Takes out the default SDK, which would ask Go's own server for its list of releases; our toolchain wraps the wheel's SDK."""
+        """Removes the default SDK, which would ask Go's server for its releases; our toolchain wraps the wheel."""
         file = folder / "MODULE.bazel"
         text, count = re.subn(
             r"go_sdk\.from_file\(\s*name = \"go_default_sdk\",.*?\)\n", "", file.read_text(), flags=re.DOTALL
@@ -227,7 +229,7 @@ class Provision:
     def _vendor_gazelle(
         folder: pathlib.Path, go: pathlib.Path, environment: dict[str, str], aside: pathlib.Path
     ) -> None:
-        """Makes gazelle's vendor folder again, which a module archive leaves out; gazelle builds its own tools from it."""
+        """Recreates gazelle's vendor folder, which a module archive leaves out; gazelle builds its tools from it."""
         aside.mkdir()
         for name in ("tests", "testtools"):
             (folder / name).rename(aside / name)

@@ -1,7 +1,8 @@
 """`launcher`: a program of a `debian_packages` repository as an executable target."""
 
-# Beside the target's own runfiles, or among those of whatever has it as data. A link to the program would not do: on a machine that runs
-# actions for others it is a copy, and the program no longer finds its files.
+# Beside the target's own runfiles, or among those of whatever has it as data. A link to the program
+# would not do: on a machine that runs actions for others it is a copy, and the program no longer
+# finds its files.
 _SCRIPT = """#!/bin/sh
 case "$0" in /*) self=$0 ;; *) self=$PWD/$0 ;; esac
 for runfiles in "$self.runfiles" "${{self%.runfiles/*}}.runfiles"; do

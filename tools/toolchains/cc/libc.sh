@@ -1,7 +1,9 @@
 #!/bin/sh
-# Makes libc/, the start files and libraries that every link needs. Run in the root of the zig repository.
+# Builds libc/, the start files and libraries that every link needs. It runs in the root of the zig
+# repository.
 #
-# libc/ is an input of every action that links, so it must be the same bytes wherever it is made: without debug information, which would name this folder.
+# libc/ is an input of every action that links, so it must have the same bytes wherever it is built:
+# without debug information, which would contain the path of this folder.
 set -eu
 for name in cc c++ ar; do ln -sf zig.sh "bin/$name"; chmod +x bin/zig.sh; done
 mkdir libc scratch

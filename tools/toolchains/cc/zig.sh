@@ -1,8 +1,10 @@
 #!/bin/sh
-# Runs one zig tool: `cc`, `c++` or `ar`, by the name that this script is started as.
+# Runs one zig tool, `cc`, `c++` or `ar`, according to the name that this script is started with.
 #
-# A link of objects goes straight to zig's linker (LLD) with the C library in libc/. zig's compiler driver would build that library's parts in each link, which takes 10 s and puts the path of the
-# sandbox into them. All else (compiling, or linking C++ with its library) is the driver's, with an empty cache that no other action sees.
+# Objects are linked directly by zig's linker (LLD) with the C library in libc/. zig's compiler
+# driver would build the parts of that library in each link, which takes 10 s and puts the path of
+# the sandbox into them. Everything else (compiling, or linking C++ with its library) is done by the
+# driver, with an empty cache that no other action sees.
 set -eu
 root=$(readlink -f "$0")
 root=${root%/*/*}
@@ -13,7 +15,7 @@ zig=$root/ziglang/zig
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/zig.XXXXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 
-# All arguments, one a line, quoted as in the parameter files that Bazel and rustc write.
+# All arguments, one per line, quoted as in the parameter files that Bazel and rustc write.
 for argument; do
   case "$argument" in
     @*) cat "${argument#@}" ;;
@@ -25,7 +27,8 @@ given() { grep -Eq -- "^($1)\$" "$scratch/arguments"; }
 
 if given '-[cESxv]|-M.*|-###|--?(version|print|dump|help).*|-static|-static-pie|-l(std)?c\+\+|.*\.(c|cc|cpp|cxx|C|s|S)' || ! given '-o.*'; then
   export ZIG_GLOBAL_CACHE_DIR="$scratch/cache" ZIG_LOCAL_CACHE_DIR="$scratch/cache"
-  # -fno-sanitize: zig turns undefined-behaviour traps on in debug builds, which other people's C code is not written for.
+  # -fno-sanitize: zig enables undefined-behaviour traps in debug builds, which the C code of others
+  # is not written for.
   "$zig" "$tool" -target x86_64-linux-gnu.2.28 -fno-sanitize=undefined "$@"
   exit
 fi
@@ -37,10 +40,11 @@ elif given -pie; then
 else
   start=$root/libc/crt1.o
 fi
-# What is left for the linker: its own options freed from -Wl, and no options of a compiler. The C library is named below, whole.
+# What remains for the linker: its own options without -Wl, and no compiler options. The complete C
+# library is named below.
 sed -E -e '/^-Wl,/{s///;y/,/\n/;b}' -e 's/^-rdynamic$/--export-dynamic/' \
   -e '/^-(Xlinker|m64|nodefaultlibs|nostdlib|nostartfiles|pthread|static-libgcc|no-canonical-prefixes|[fgODW].*)$/d' \
   -e '/^-l(gcc|gcc_s|gcc_eh|unwind|c|m|dl|pthread|rt|util|resolv)$/d' "$scratch/arguments" > "$scratch/linker_arguments"
-# shellcheck disable=SC2086  # No start file is no argument.
+# shellcheck disable=SC2086  # Without a start file there is no argument.
 "$zig" ld.lld -m elf_x86_64 --build-id=none --eh-frame-hdr -z now --dynamic-linker /lib64/ld-linux-x86-64.so.2 $start "@$scratch/linker_arguments" \
   --as-needed "$root"/libc/lib*.so.* "$root/libc/libunwind.a" "$root/libc/libc_nonshared.a" "$root/libc/libcompiler_rt.a"

@@ -82,7 +82,8 @@ def _debian_packages_impl(ctx):
     ctx.delete("_staging")
     run(ctx, ["sh", "-c", "rm -rf usr/share/doc usr/share/man usr/share/locale usr/share/lintian usr/include usr/lib/x86_64-linux-gnu/gconv etc var " + " ".join(ctx.attr.prune)], "remove what no build needs")
 
-    # A link that leads nowhere or out of the tree makes every action on the folder fail once a cache hashes it.
+    # A link that leads nowhere or out of the tree makes every action on the folder fail once a
+    # cache hashes it.
     run(ctx, ["sh", "-c", "find . -type l \\( -lname '/*' -o ! -exec test -e {} \\; \\) -delete"], "remove dangling links")
     _write_launchers(ctx)
 

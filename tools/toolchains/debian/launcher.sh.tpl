@@ -1,5 +1,6 @@
 #!/bin/sh
-# Starts {program} under its own loader with its own libraries, so that nothing of the host's C library is used.
+# Starts {program} under its own loader with its own libraries, so that nothing of the host's C
+# library is used.
 self=$(readlink -f "$0")
 root=${self%/*/*}
 lib=$root/usr/lib/x86_64-linux-gnu

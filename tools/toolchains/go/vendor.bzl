@@ -13,7 +13,8 @@ def _go_vendor_impl(ctx):
         environment = {
             "GOCACHE": str(ctx.path("_cache")),
             "GOENV": "off",
-            # readonly: what go.sum does not have is refused. Modules are kept, and checked against go.sum again when they are taken from there.
+            # readonly: what go.sum does not have is refused. Modules are kept, and checked against
+            # go.sum again when they are taken from there.
             "GOFLAGS": "-mod=readonly -modcacherw",
             "GOMODCACHE": dist_dir(ctx) + "/go",
             # go.sum has every hash; a mirror need not carry the checksum database.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts a Python program of this workspace with the toolchain's interpreter: no host Python takes part.
+# Starts a Python program of this workspace with the toolchain's interpreter, not with the host's.
 case "$0" in /*) self=$0 ;; *) self=$PWD/$0 ;; esac
 runfiles=${RUNFILES_DIR:-$self.runfiles}
 [ -d "$self.runfiles" ] && runfiles=$self.runfiles

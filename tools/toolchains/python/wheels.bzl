@@ -46,7 +46,8 @@ def _python_wheels_impl(ctx):
     for source, destination in ctx.attr.extra_files.items():
         ctx.template(destination, source)
     if ctx.attr.byte_compile:
-        # As pip does at installation. Unchecked: the tree never changes, and its times mean nothing.
+        # As pip does at installation. Unchecked: the tree never changes, and its times mean
+        # nothing.
         run(ctx, [ctx.path(ctx.attr._python), "-m", "compileall", "-q", "-j", "2", "--invalidation-mode", "unchecked-hash", ctx.attr.root], "compile the wheels")
     for command in ctx.attr.commands:
         run(ctx, ["sh", "-c", command], "finish the repository")
