@@ -113,8 +113,8 @@ func (r *retention) newestCheckpointStep() uint64 {
 }
 
 // addCheckpoint takes a checkpoint that is on the disk. After the run went back to a step, its
-// checkpoint may be written again, into the same file: the file must have one entry, because removing
-// the file for an older entry would delete the newer checkpoint.
+// checkpoint may be written again, into the same file: the file must have one entry, because
+// removing the file for an older entry would delete the newer checkpoint.
 func (r *retention) addCheckpoint(c ledger.Checkpoint) {
 	r.forget(c.File)
 	r.checkpoints = append(r.checkpoints, c)

@@ -37,7 +37,8 @@ func DigestOf(first, count uint64) (Digests, error) {
 }
 
 // withoutWording returns the history as it would be with any other sentences in incidents and in
-// the log: without these, and without the ledger's positions and chain hashes, which depend on them.
+// the log: without these, and without the ledger's positions and chain hashes, which depend on
+// them.
 func (h History) withoutWording() (History, error) {
 	var ledger bytes.Buffer
 	for _, line := range bytes.Split([]byte(h.Ledger), []byte("\n")) {
