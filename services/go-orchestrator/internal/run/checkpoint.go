@@ -50,7 +50,7 @@ func (m *Machine) onWritten(e CheckpointWritten) {
 	m.note(slog.LevelInfo, "checkpoint written", "step", checkpoint.Step, "file", checkpoint.File,
 		"bytes", checkpoint.Bytes)
 	m.commit(&checkpoint)
-	r.checkpoints = append(r.checkpoints, checkpoint)
+	r.addCheckpoint(checkpoint)
 	if r.saving.failure != "" {
 		r.saving.failure = ""
 		m.writeRecord()

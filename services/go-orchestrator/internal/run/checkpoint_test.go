@@ -2,6 +2,7 @@ package run
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -104,4 +105,23 @@ func TestTheLastCheckpointOfARunIsNotLostToADonorThatHangs(t *testing.T) {
 	}
 	b.ask(1, 1)
 	b.wantStopped(1, 1, "patience")
+}
+
+// The run went back to a step that has a checkpoint, and took it again: pruning must not delete it.
+func TestACheckpointThatIsWrittenAgainIsNotRemoved(t *testing.T) {
+	b := newBench(t)
+	b.machine.config.KeepCheckpoints = 2
+	b.join(1)
+	var removed []string
+	for _, step := range []uint64{0, 1, 1, 1} {
+		written := ledger.Checkpoint{Step: step, File: fmt.Sprint("step-", step), ParamsHash: hashAt(step)}
+		for _, effect := range b.machine.Handle(b.now, CheckpointWritten{Checkpoint: written}) {
+			if e, is := effect.(RemoveCheckpoint); is {
+				removed = append(removed, e.Checkpoint.File)
+			}
+		}
+	}
+	if len(removed) != 0 || len(b.machine.retention.checkpoints) != 2 {
+		t.Fatalf("removed %v; %+v are left", removed, b.machine.retention.checkpoints)
+	}
 }

@@ -78,7 +78,7 @@ func (m *Machine) restore(past Past) error {
 			m.agreement.append(committedStep{r.AggregateHash, r.ParamsHash})
 			steps = append(steps, r)
 		case *ledger.Checkpoint:
-			m.retention.checkpoints = append(m.retention.checkpoints, *r)
+			m.retention.addCheckpoint(*r)
 			if r.Step == m.agreement.committed() {
 				// The workers had agreed on these parameters before the checkpoint was written, so nobody has
 				// to report them again.

@@ -112,6 +112,14 @@ func (r *retention) newestCheckpointStep() uint64 {
 	return 0
 }
 
+// addCheckpoint takes a checkpoint that is on the disk. After the run went back to a step, its
+// checkpoint may be written again, into the same file: the file must have one entry, because
+// removing the file for an older entry would delete the newer checkpoint.
+func (r *retention) addCheckpoint(c ledger.Checkpoint) {
+	r.forget(c.File)
+	r.checkpoints = append(r.checkpoints, c)
+}
+
 // forget drops a checkpoint that turned out to be unusable, so that the one before it is tried.
 func (r *retention) forget(file string) {
 	r.checkpoints = slices.DeleteFunc(r.checkpoints, func(c ledger.Checkpoint) bool { return c.File == file })

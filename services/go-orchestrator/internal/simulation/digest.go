@@ -36,8 +36,9 @@ func DigestOf(first, count uint64) (Digests, error) {
 	return Digests{protocol.Hash(all.Sum(nil)), protocol.Hash(decisions.Sum(nil))}, nil
 }
 
-// withoutWording returns the history as it would be with any other sentences in its incidents:
-// without these, and without the ledger's positions and chain hashes, which depend on them.
+// withoutWording returns the history as it would be with any other sentences in incidents and in
+// the log: without these, and without the ledger's positions and chain hashes, which depend on
+// them.
 func (h History) withoutWording() (History, error) {
 	var ledger bytes.Buffer
 	for _, line := range bytes.Split([]byte(h.Ledger), []byte("\n")) {
@@ -58,5 +59,6 @@ func (h History) withoutWording() (History, error) {
 		h.Deliveries[i] = delivery
 	}
 	h.Acknowledged = make([]Acknowledgement, len(h.Acknowledged))
+	h.Violations = make([]string, len(h.Violations)) // they quote the log
 	return h, nil
 }
