@@ -37,6 +37,9 @@ FIRST_STEPS = 3
 _MIN_TIMEOUT_SECONDS = 10.0
 _TIMEOUT_FACTOR = 5.0
 _PR_SET_PDEATHSIG = 1
+# The shard number in the seed of the draw whether a lease is rehearsed; no shard has it.
+_DRAW = 1 << 33
+# Differing tensors that a message names.
 _MAX_NAMED = 4
 
 CAUSES = (
@@ -86,7 +89,7 @@ class Plan:
             return False
         self._leases += 1
         cost = (1 if shards > 1 else 2) / shards
-        draw = shard_seed(self._seed, step, 1 << 33) / float(1 << 63)
+        draw = shard_seed(self._seed, step, _DRAW) / float(1 << 63)
         return self._leases <= FIRST_STEPS or draw * cost < self._fraction
 
 
