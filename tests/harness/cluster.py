@@ -88,8 +88,7 @@ class Cluster(RunFiles):
         return child
 
     def start_orchestrator(self, crash_at: str = "") -> Child:
-        """Starts the orchestrator, also again, and waits until it is ready; with `crash_at`, POINT:N, it kills itself
-        there."""
+        """Starts or restarts the orchestrator and waits until it is ready; it kills itself at `crash_at`, POINT:N."""
         self.orchestrator = self.launch_orchestrator(crash_at)
         self._wait_ready(ORCHESTRATOR, self.orchestrator)
         return self.orchestrator

@@ -1,5 +1,7 @@
-"""What would make the result depend on the number of workers is refused in the first steps, with the line of the script
-and what to write instead."""
+"""What would make the result depend on the number of workers is refused in the first steps.
+
+The message names the line of the script and what to write instead.
+"""
 
 import re
 from dataclasses import dataclass
