@@ -88,8 +88,7 @@ def prove_http_rights(report: Report, server: Server) -> None:
 
 
 def prove_bazel_rights(report: Report, server: Server, clone: Clone) -> None:
-    """Shows that a result that is not yet in the cache is uploaded with the token only, even if Bazel is told to
-    upload."""
+    """Shows that a new result is uploaded with the token only, even if Bazel is told to upload."""
     probe = clone.folder / "cache_probe"
     probe.mkdir()
     for who, lines, options, uploads in (

@@ -1,5 +1,4 @@
-"""A stand-in for `ssh` on PATH: runs the remote command on this machine, in a session of its own and with only a few
-variables.
+"""A stand-in for `ssh` on PATH: runs the remote command on this machine, in another session with few variables.
 
 As with ssh and sshd, the command's input ends when this process ends, for whatever reason, and the exit code is 255 if
 a signal ended the command.

@@ -1,5 +1,4 @@
-"""`pangea launch --backend ray` on a real Ray cluster of two nodes: whatever is killed, the run ends with the bits of
-an undisturbed one."""
+"""`pangea launch --backend ray` on a real Ray cluster of two nodes: whatever is killed, the bits stay the same."""
 
 from __future__ import annotations
 
@@ -63,8 +62,7 @@ def keeper_of(pid: int) -> int:
 
 
 def wait_again(command: Launched, name: str, pid: int) -> None:
-    """Waits until there is another process of this name; a worker at its gate is still there, since it leaves only when
-    the gate opens."""
+    """Waits until there is another process of this name. The old worker may still be there, waiting at its gate."""
     eventually(lambda: set(command.processes(name)) - {pid}, f"{name} is restarted")
 
 

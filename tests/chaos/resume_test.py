@@ -1,5 +1,4 @@
-"""A run that was stopped, or killed with all its processes, resumes with other workers to the bits of an undisturbed
-one, and recomputes no more than it must."""
+"""A run that was stopped or killed resumes with other workers to the same bits, recomputing no more than it must."""
 
 import os
 import shutil

@@ -65,15 +65,13 @@ def connection(command: Launched, name: str) -> int:
 
 
 def real(command: Launched, name: str) -> dict[int, str]:
-    """The processes of this name on the host, without `ssh`, the shells around them, and the fork of a worker that
-    rehearses."""
+    """The processes of this name on the host, without `ssh`, the shells around them, and forks that rehearse."""
     found = {pid: words for pid, words in command.processes(name).items() if "exec 3<&0" not in words}
     return {pid: words for pid, words in found.items() if parent_of(pid) not in found}
 
 
 def wait_again(command: Launched, name: str, pid: int) -> None:
-    """Waits until there is another process of this name; a worker at its gate is still there, since it leaves only when
-    the gate opens."""
+    """Waits until there is another process of this name. The old worker may still be there, waiting at its gate."""
     eventually(lambda: set(real(command, name)) - {pid}, f"{name} is restarted")
 
 

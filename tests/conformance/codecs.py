@@ -80,19 +80,29 @@ def read(codec: str, frames: bytes) -> list[Update]:
 def as_text(update: Update) -> str:
     """The update in the text format of the capnp tool."""
     tensors = [
-        f"(name = {json.dumps(t['name'])}, dtype = {t['dtype']}, shape = {t['shape']}, byteOffset = {t['byteOffset']}, data = {as_data(pattern(t))})"
+        f"(name = {json.dumps(t['name'])}, dtype = {t['dtype']}, shape = {t['shape']}, byteOffset = {t['byteOffset']},"
+        f" data = {as_data(pattern(t))})"
         for t in update["tensors"]
     ]
     reports = ", ".join(map(report_as_text, update.get("reports", [])))
-    body = f"(step = {update['step']}, final = {str(update['final']).lower()}, gradients = [{', '.join(tensors)}], reports = [{reports}])"
+    body = (
+        f"(step = {update['step']}, final = {str(update['final']).lower()}, gradients = [{', '.join(tensors)}], reports"
+        f" = [{reports}])"
+    )
     return f"(type = gradientUpdate, requestId = {update['requestId']}, gradientUpdate = {body})"
 
 
 def report_as_text(report: Report) -> str:
     """A shard's report in the text format of the capnp tool."""
     loss, weight = float_of(report["lossSum"]), float_of(report["weight"])
-    counts = f"shard = {report['shard']}, samples = {report['samples']}, lossSum = {loss!r}, batchHash = {as_data(bytes.fromhex(report['batchHash']))}"
-    return f"({counts}, weight = {weight!r}, summed = {str(report['summed']).lower()}, stop = {json.dumps(report['stop'], ensure_ascii=False)})"
+    counts = (
+        f"shard = {report['shard']}, samples = {report['samples']}, lossSum = {loss!r}, batchHash ="
+        f" {as_data(bytes.fromhex(report['batchHash']))}"
+    )
+    return (
+        f"({counts}, weight = {weight!r}, summed = {str(report['summed']).lower()}, stop ="
+        f" {json.dumps(report['stop'], ensure_ascii=False)})"
+    )
 
 
 def as_data(data: bytes) -> str:

@@ -1,5 +1,4 @@
-"""The processes of a deployed stack are killed, and its run must end with the bits of an undisturbed run on this
-machine.
+"""Processes of a deployed stack are killed, and its run must end with the bits of an undisturbed run elsewhere.
 
 Started by setup.sh, or by hand: see tests/e2e/README.md. Each test builds on those before it.
 """

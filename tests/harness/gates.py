@@ -1,9 +1,10 @@
 """Gates: named points of a training script at which a worker stands still until the test opens its gate.
 
 The test and the worker share only a folder and environment variables:
-GATE_DIR: the worker NAME announces itself as GATE_DIR/NAME.reached and waits for GATE_DIR/NAME.open.
-GATE_STEP: the worker stops at the first batch of this step, or of the first later step that it takes part in.
-COMPUTED_DIR: a file NAME in it gets a line with the step of each batch that the worker computes.
+
+- GATE_DIR: the worker NAME announces itself as GATE_DIR/NAME.reached and waits for GATE_DIR/NAME.open.
+- GATE_STEP: the worker stops at the first batch of this step, or of the first later step that it takes part in.
+- COMPUTED_DIR: a file NAME in it gets a line with the step of each batch that the worker computes.
 """
 
 from __future__ import annotations

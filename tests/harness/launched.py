@@ -86,8 +86,7 @@ class Launched(RunFiles):
         return self.output
 
     def processes(self, part: str = "") -> dict[int, str]:
-        """Pid to command line, of the run's processes whose command line contains `part`, and of the worker of that
-        name."""
+        """The command line, by pid, of the run's processes whose command line contains `part`, or of this worker."""
         mark, worker = f"PANGEA_RUN_DIR={self.run_dir}\0".encode(), f"PANGEA_WORKER_NAME={part}\0".encode()
 
         def belongs(command: bytes, variables: bytes) -> bool:

@@ -36,8 +36,11 @@ def resume(child: Child) -> None:
 
 
 def find_processes(belongs: Callable[[bytes, bytes], bool]) -> dict[int, str]:
-    """Pid to command line, of the processes whose command line and environment, both with words that end with NUL,
-    `belongs` accepts."""
+    """The command line, by pid, of all processes that `belongs` accepts.
+
+    Args:
+        belongs: gets the command line and the environment, as /proc has them: each word ends with NUL.
+    """
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         # The process may end while it is looked at.

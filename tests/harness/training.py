@@ -1,9 +1,9 @@
-"""The training script of most tests. Its worker can be stopped at a gate, and be made to hang, to lie, or to have
-faulty memory.
+"""The training script of most tests, whose worker can be made to stop at a gate, to hang, to lie, or to forget.
 
-GATE_STEP, GATE_DIR, COMPUTED_DIR: see tests/harness/gates.py. LIE_FROM_STEP: from this step on every gradient is wrong
-by LIE_FACTOR (1.001 by default), as from a faulty processor. With nan as the factor the gradient is NaN while the loss
-is a number. FLIP_AFTER_STEP: once this step is applied, one parameter changes by itself, once, as in faulty memory.
+- GATE_STEP, GATE_DIR, COMPUTED_DIR: see tests/harness/gates.py.
+- LIE_FROM_STEP: from this step on every gradient is wrong by LIE_FACTOR (1.001 by default), as from a faulty
+  processor. With nan as the factor the gradient is NaN while the loss is a number.
+- FLIP_AFTER_STEP: once this step is applied, one parameter changes by itself, once, as in faulty memory.
 """
 
 import itertools

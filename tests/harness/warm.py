@@ -1,6 +1,6 @@
 """Python processes that start in milliseconds: forks of one that has imported torch already.
 
-Importing torch takes nine tenths of a small worker's processor time, and a suite starts hundreds of workers. A fork is
+Importing torch takes most of a small worker's processor time, and a suite starts hundreds of workers. A fork is
 a process of its own, with its own session, environment, log and exit code, and becomes a child of the test: whatever is
 killed, stopped or signalled is the worker itself. Only what happens before the first line of a script is shared.
 
@@ -31,8 +31,8 @@ from pangea.services.child import Child
 # linux/prctl.h
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _TICK_SECONDS = 0.001
-# All that a worker of the usual scripts imports; torch itself imports the last one at the first step of an optimizer.
-_IMPORTS = "import torch, numpy, pangea, pangea.worker.join, pangea.training.fingerprints, pangea.training.rehearsal, torch._dynamo"
+# What every worker imports: `join` brings the rest of the package, an optimizer's first step torch._dynamo.
+_IMPORTS = "import torch, torch._dynamo, numpy, pangea; pangea.join"
 
 
 @dataclass(frozen=True)

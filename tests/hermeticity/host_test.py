@@ -1,5 +1,4 @@
-"""A test has no compiler of the machine, no undeclared file in its tree, no place to write but its own, and nothing of
-its caller's environment."""
+"""A test has no compiler of the machine, no undeclared file, no place to write but its own, no caller's environment."""
 
 import os
 import shutil

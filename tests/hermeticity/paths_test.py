@@ -1,5 +1,7 @@
-"""No program that we ship contains a path of the machine that built it: it has the same bytes wherever it is built, and
-reveals nothing about that machine."""
+"""No program that we ship contains a path of the machine that built it.
+
+It has the same bytes wherever it is built, and reveals nothing about that machine.
+"""
 
 import os
 import re

@@ -1,5 +1,4 @@
-"""The images in this machine's container engine: they have the right configuration, run without rights, and train
-together.
+"""The images in this machine's container engine: they are configured as declared, have no rights, and train together.
 
 Not a test target, since an engine is outside the sandbox: ./bazelw run //tests/images. Without an engine everything is
 skipped, with the reason.

@@ -1,5 +1,4 @@
-"""infra/docker-compose.yaml fits the programs: its flags, variables, ports and health checks are compared with the real
-ones."""
+"""infra/docker-compose.yaml fits the programs: their flags, variables, ports and health checks are the real ones."""
 
 from __future__ import annotations
 

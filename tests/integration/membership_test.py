@@ -67,7 +67,8 @@ def test_a_waiting_worker_stops_at_once(tmp_path: Path) -> None:
 def test_a_worker_with_a_different_model_is_refused_and_the_run_continues(tmp_path: Path) -> None:
     other = tmp_path / "other.py"
     other.write_text(
-        "import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(), lr=1.0))\n"
+        "import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(),"
+        " lr=1.0))\n"
     )
     with cluster(tmp_path / "cluster", epochs=1) as run:
         run.start_worker("good", gate_step=1)

@@ -1,5 +1,4 @@
-"""Each option of a run has one default, whoever starts the run: a command, a script without a launcher, or
-go-orchestrator itself."""
+"""Each option of a run has one default: in the commands, in a script without a launcher, and in go-orchestrator."""
 
 from __future__ import annotations
 

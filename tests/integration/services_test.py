@@ -84,7 +84,8 @@ def test_a_worker_without_an_orchestrator_names_the_address_that_it_tried(tmp_pa
     address = free_address()
     script = tmp_path / "impatient.py"
     script.write_text(
-        "import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(), lr=1.0), timeout=1.0)\n"
+        "import torch, pangea\nmodel = torch.nn.Linear(64, 10)\npangea.join(model, torch.optim.SGD(model.parameters(),"
+        " lr=1.0), timeout=1.0)\n"
     )
     with cluster(tmp_path / "cluster") as run:
         run.start_worker("lost", script=script, PANGEA_ORCHESTRATOR=address)

@@ -78,7 +78,8 @@ def test_a_terminal_without_unicode_works() -> None:
 
 def test_pangea_worker_resolves_a_relative_path_in_the_callers_folder(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(
-        "import pathlib, sys\nimport beside\nprint(pathlib.Path('here.txt').read_text(), beside.__name__, sys.argv[1])\n"
+        "import pathlib, sys\nimport beside\nprint(pathlib.Path('here.txt').read_text(), beside.__name__,"
+        " sys.argv[1])\n"
     )
     (tmp_path / "beside.py").write_text("")
     (tmp_path / "here.txt").write_text("found")
@@ -93,6 +94,8 @@ def test_a_run_directory_that_cannot_be_made_is_one_line_of_error(tmp_path: Path
     (tmp_path / "file").write_text("")
     ended = pangea(tmp_path, "train", "train.py", "--run-dir", "file/run")
     assert ended.returncode == 1
-    assert ended.stderr == (
-        f"pangea: cannot create the run directory {tmp_path}/file/run: Not a directory; free some space, get permission to write there, or choose another --run-dir\n"
+    assert (
+        ended.stderr
+        == f"pangea: cannot create the run directory {tmp_path}/file/run: Not a directory; free some space, get"
+        " permission to write there, or choose another --run-dir\n"
     )

@@ -1,5 +1,4 @@
-"""A run with weighted shards that its script ends early: the same bytes for any number of workers, and an audit that
-shows both."""
+"""A run with weighted shards that its script ends early: the same bytes for any workers, and the audit shows both."""
 
 import json
 from pathlib import Path

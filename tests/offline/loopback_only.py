@@ -1,5 +1,4 @@
-"""`python -m tests.offline.loopback_only COMMAND...` executes the command in a network namespace that has nothing but
-the loopback."""
+"""`python -m tests.offline.loopback_only COMMAND...` executes the command with nothing but the loopback."""
 
 from __future__ import annotations
 
@@ -14,8 +13,7 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
 def isolate() -> None:
-    """Moves this process into an empty network namespace. An ordinary user becomes root of a user namespace without
-    further rights.
+    """Moves this process into an empty network namespace; an ordinary user becomes root of a user namespace for it.
 
     Raises:
         OSError: this machine refuses namespaces.

@@ -1,5 +1,7 @@
-"""What people need beyond the basic three lines has a supported way: the same bytes with one worker, and with three
-that are interrupted and replaced by two."""
+"""What people need beyond the basic three lines has a supported way, with the same bytes for any number of workers.
+
+Three workers are interrupted and replaced by two.
+"""
 
 import signal
 from collections.abc import Callable

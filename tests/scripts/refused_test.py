@@ -1,5 +1,7 @@
-"""What would make the result depend on the number of workers is refused in the first steps, with the line of the script
-and what to write instead."""
+"""What would make the result depend on the number of workers is refused in the first steps.
+
+The message names the line of the script and what to write instead.
+"""
 
 import re
 from dataclasses import dataclass
@@ -61,7 +63,8 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
 SCRIPTS = {
     "a rate that is set in the loop": Script(
-        "the learning rate of the optimizer's group 0 was changed in the loop, from 0.1 to 0.05; give pangea.join a scheduler, or rate=lambda step",
+        "the learning rate of the optimizer's group 0 was changed in the loop, from 0.1 to 0.05; give pangea.join a"
+        " scheduler, or rate=lambda step",
         loop=LOOP + "    optimizer.param_groups[0]['lr'] = 0.05\n",
     ),
     "a scheduler's step": Script(
@@ -92,7 +95,8 @@ SCRIPTS = {
         loop=LOOP + "    model(batch.x).mean().backward()\n    other.step()\n",
     ),
     "a norm that the forward pass keeps": Script(
-        "the parameter 1.weight was changed in the forward or backward pass; build it into the model (torch.nn.utils.parametrize)",
+        "the parameter 1.weight was changed in the forward or backward pass; build it into the model"
+        " (torch.nn.utils.parametrize)",
         model=RENORMALISED,
     ),
     "an average in the loop": Script(

@@ -51,7 +51,8 @@ def write(workspace: Path, folder: Path, import_path: str, sources: list[Path], 
         shutil.copyfile(source, written[-1])
     work = workspace / "go.work"
     work.write_text(
-        f"// Written by ./bazelw run //tools/ide; the build does not read it.\ngo {go[1]}\n\nuse (\n\t.\n\t./{folder.relative_to(workspace)}\n)\n"
+        f"// Written by ./bazelw run //tools/ide; the build does not read it.\ngo {go[1]}\n\nuse"
+        f" (\n\t.\n\t./{folder.relative_to(workspace)}\n)\n"
     )
     return [*written, work]
 

@@ -1,5 +1,4 @@
-"""Kubernetes accepts what `pangea launch --backend kubernetes --render` prints, and its pods agree with those of
-infra/kubernetes."""
+"""Kubernetes accepts what `pangea launch --backend kubernetes` renders; the pods agree with infra/kubernetes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""The manifests of infra/kubernetes are valid and confined, and their parts find each other. programs_test.py compares
-them with the programs."""
+"""The manifests of infra/kubernetes are valid and confined, and their parts find each other.
+
+programs_test.py compares them with the programs.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The commands, variables and probes of infra/kubernetes, tried on the real programs at other addresses; and which pods
-Prometheus finds."""
+"""The commands, variables and probes of infra/kubernetes, tried on the real programs; and what Prometheus finds."""
 
 from __future__ import annotations
 
@@ -29,8 +28,7 @@ ORCHESTRATOR, DATA, WORKER = PODS
 
 
 def filled(arguments: list[str], variables: dict[str, str]) -> list[str]:
-    """The arguments with each $(NAME) replaced, as the kubelet does it; an unknown name is an error here, which the
-    kubelet does not report."""
+    """The arguments with each $(NAME) replaced. An unknown name is an error here, which the kubelet does not report."""
     return [re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], argument) for argument in arguments]
 
 

@@ -1,5 +1,4 @@
-"""Checks a PromQL expression against the exported metrics: names, labels and their values, counters, and the labels of
-the result.
+"""Checks a PromQL expression against the exported metrics: names, labels, their values, counters, and the result.
 
 The parser is the crate GreptimeTeam/promql-parser; the rules for labels are those of
 https://prometheus.io/docs/prometheus/latest/querying/operators/.

@@ -1,5 +1,4 @@
-"""The commands and variables of infra/systemd, tried on the real programs; only addresses, folders and specifiers are
-replaced."""
+"""The commands and variables of infra/systemd, tried on the real programs at other addresses and in other folders."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The units of infra/systemd as systemd reads them, as far as tests need it: keys with their values, and commands with
-their variables replaced."""
+"""The units of infra/systemd as systemd reads them: keys with their values, and commands with variables replaced."""
 
 from __future__ import annotations
 
@@ -29,8 +28,7 @@ def environment(unit: str) -> dict[str, str]:
 
 
 def command(unit: str, variables: dict[str, str], specifiers: dict[str, str]) -> list[str]:
-    """ExecStart as systemd.service(5) expands it: ${NAME} is replaced in place, a word $NAME is split into words, %X is
-    a specifier."""
+    """ExecStart as systemd.service(5) expands it: ${NAME} in place, a word $NAME split into words, %X a specifier."""
     (line,) = read(unit)["ExecStart"]
     words: list[str] = []
     for word in line.split():

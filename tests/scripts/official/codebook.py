@@ -1,5 +1,4 @@
-"""A codebook that moves by averages (VQ-VAE): the forward pass accumulates hits in buffers that are sums, and the
-average moves once a step."""
+"""A codebook that moves by averages (VQ-VAE): the forward pass accumulates sums, and the average moves once a step."""
 
 import torch
 from interruption import interrupt

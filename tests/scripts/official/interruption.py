@@ -10,7 +10,6 @@ _WORKER = os.getpid()
 
 
 def interrupt(batch: Batch) -> None:
-    """Called for each batch. Sends SIGTERM to INTERRUPT_PID, by default the launcher. Never from the fork that
-    rehearses a shard."""
+    """Sends SIGTERM to INTERRUPT_PID, by default the launcher, in INTERRUPT_STEP; never in a rehearsal."""
     if (batch.step, batch.shard) == (_STEP, 0) and os.getpid() == _WORKER:
         os.kill(int(os.environ.get("INTERRUPT_PID", os.getppid())), signal.SIGTERM)

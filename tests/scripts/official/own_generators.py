@@ -1,5 +1,4 @@
-"""Noise from generators that are made for each batch, beside dropout; validation at the start of each epoch draws
-random numbers too."""
+"""Noise from generators that are made for each batch, beside dropout; validation draws random numbers too."""
 
 import torch
 from interruption import interrupt

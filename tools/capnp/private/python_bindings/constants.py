@@ -64,7 +64,8 @@ def _literal(path: str, const: Any) -> str:
     which = str(const.type.which())
     if which not in _TYPES:
         raise SystemExit(
-            f"constant {path} is of type {which}, which has no Python literal; use the bindings of py_capnp_library for it"
+            f"constant {path} is of type {which}, which has no Python literal; use the bindings of py_capnp_library"
+            " for it"
         )
     value = getattr(const.value, which)
     if _TYPES[which] == "float" and repr(float(value)) in ("inf", "-inf", "nan"):

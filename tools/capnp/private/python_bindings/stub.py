@@ -73,7 +73,10 @@ class StubWriter:
         values = [str(value.name) for value in node.enum.enumerants]
         # A field holds a value that compares equal to its name; the class maps names to numbers.
         members = "\n".join(f"    {_safe(value)}: int" for value in values)
-        return f"{name}Name = Literal[{', '.join(repr(value) for value in values)}]\n\nclass {name}:\n{members or '    ...'}\n"
+        return (
+            f"{name}Name = Literal[{', '.join(repr(value) for value in values)}]\n\nclass"
+            f" {name}:\n{members or '    ...'}\n"
+        )
 
     def _reference(self, node_id: int) -> str:
         file = self._request.file_of(node_id)
@@ -117,7 +120,8 @@ class StubWriter:
         )
         reader += (
             which
-            + f"    def as_builder(self) -> {self._own(node)}.Builder: ...\n    def to_dict(self, verbose: bool = ...) -> dict[str, Any]: ...\n"
+            + f"    def as_builder(self) -> {self._own(node)}.Builder: ...\n    def to_dict(self, verbose: bool = ...)"
+            " -> dict[str, Any]: ...\n"
         )
 
         builder = ""
@@ -128,7 +132,10 @@ class StubWriter:
         names = ", ".join(repr(str(field.name)) for field in fields)
         init = f"    def init(self, field: Literal[{names}], size: int = ...) -> Any: ...\n" if fields else ""
         builder += which + init
-        builder += f"    def as_reader(self) -> {self._own(node)}.Reader: ...\n    def to_bytes(self) -> bytes: ...\n    def to_dict(self, verbose: bool = ...) -> dict[str, Any]: ...\n"
+        builder += (
+            f"    def as_reader(self) -> {self._own(node)}.Reader: ...\n    def to_bytes(self) -> bytes: ...\n    def"
+            " to_dict(self, verbose: bool = ...) -> dict[str, Any]: ...\n"
+        )
         builder += "    def write(self, file: IO[bytes]) -> None: ...\n"
 
         keywords = "".join(f", {_safe(str(field.name))}: {self._accepted(field)} = ..." for field in fields)
@@ -136,9 +143,10 @@ class StubWriter:
         limits = "traversal_limit_in_words: int | None = ..., nesting_limit: int | None = ..."
         own = self._own(node)
         static = (
-            f"@staticmethod\ndef new_message(num_first_segment_words: int | None = ...{star}{keywords}) -> {own}.Builder: ...\n"
-            f"@staticmethod\ndef from_bytes(buf: bytes | bytearray | memoryview, {limits}) -> AbstractContextManager[{own}.Reader]: ...\n"
-            f"@staticmethod\ndef read(file: IO[bytes], {limits}) -> {own}.Reader: ...\n"
+            f"@staticmethod\ndef new_message(num_first_segment_words: int | None = ...{star}{keywords}) ->"
+            f" {own}.Builder: ...\n@staticmethod\ndef from_bytes(buf: bytes | bytearray | memoryview, {limits}) ->"
+            f" AbstractContextManager[{own}.Reader]: ...\n@staticmethod\ndef read(file: IO[bytes], {limits}) ->"
+            f" {own}.Reader: ...\n"
         )
         inner = self._declarations(node.id)
         parts = [f"class Reader:\n{reader}", f"class Builder:\n{builder}", *groups, inner, static]
