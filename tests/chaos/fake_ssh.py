@@ -28,7 +28,7 @@ def main() -> None:
 
     threading.Thread(target=relay, daemon=True).start()
     code = remote.wait()
-    # Does not wait for the thread, which may block in read() for ever.
+    # Does not wait for the thread, which may block in read() forever.
     os._exit(255 if code < 0 else code)
 
 

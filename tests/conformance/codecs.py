@@ -199,4 +199,5 @@ def expected(updates: list[Update]) -> list[Update]:
 
 def every_dtype() -> list[str]:
     """The dtypes of the schema, without `unspecified`."""
-    return [name for name in tensor_capnp.DataType.schema.enumerants if name != "unspecified"]  # type: ignore[attr-defined]
+    names = tensor_capnp.DataType.schema.enumerants  # type: ignore[attr-defined]
+    return [name for name in names if name != "unspecified"]

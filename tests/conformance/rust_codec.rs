@@ -2,8 +2,9 @@
 //! with the code that services use.
 //!
 //!     rust_codec write    JSON lines on stdin -> frames on stdout
-//!     rust_codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a message on stderr for what cannot be read
-//!     rust_codec cut      one frame on stdin -> for each of its prefixes a line: the outcome of reading it
+//!     rust_codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a
+//!                         message on stderr for what cannot be read
+//!     rust_codec cut      one frame on stdin -> a line for each prefix: the outcome
 //!     rust_codec facts    the constants and enums that it was built with, as JSON
 #![expect(clippy::print_stdout, reason = "its output is what the tests read")]
 

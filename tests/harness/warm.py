@@ -76,7 +76,7 @@ class _Fork:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Sends SIGKILL."""
+        """Kills the process with SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
 

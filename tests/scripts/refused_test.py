@@ -126,7 +126,7 @@ SCRIPTS = {
             "batches():\n    if batch.epoch != epoch:\n        epoch = batch.epoch\n        torch.rand(3)\n",
         ),
     ),
-    "a loss that is no number": Script(
+    "a loss that is not a number": Script(
         "the loss of shard 0 of step 0 is nan, after 0 complete steps. Lower the learning rate",
         loop=LOOP.replace("run.step(", "run.step(float('nan') * "),
     ),

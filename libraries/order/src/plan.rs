@@ -20,7 +20,7 @@ impl StepPlan {
             samples,
             batch_size: u64::from(batch_size),
             shards: u64::from(shards),
-            // Empty shards alone are no reason to merge: such small steps keep the cut that they
+            // Empty shards alone do not require a merge: such small steps keep the cut that they
             // had before shards were merged.
             min_shard_samples: if min_shard_samples > 1 {
                 u64::from(min_shard_samples)

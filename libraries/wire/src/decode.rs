@@ -29,7 +29,8 @@ enum State {
 /// ```
 /// # use pangea_wire::{FrameDecoder, Limits, Pool};
 /// let mut decoder = FrameDecoder::new(Pool::new(1 << 20, 0), Limits::default());
-/// let mut stream: &[u8] = &[0, 0, 0, 0, 1, 0, 0, 0, /* segment 0: a null root */ 0, 0, 0, 0, 0, 0, 0, 0];
+/// // The last eight bytes are segment 0: a null root.
+/// let mut stream: &[u8] = &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// let frame = loop {
 ///     let window = decoder.unfilled().unwrap();
 ///     let n = std::io::Read::read(&mut stream, window).unwrap();

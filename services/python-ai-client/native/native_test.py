@@ -410,7 +410,10 @@ def test_the_stub_names_what_the_schema_names() -> None:
         "Action": tensor_capnp.ErrorAction,
         "Verdict": tensor_capnp.Verdict,
     }
-    named = {name: sorted(set(kind.schema.enumerants) - {"unspecified"}) for name, kind in kinds.items()}  # type: ignore[attr-defined]
+    named = {
+        name: sorted(set(kind.schema.enumerants) - {"unspecified"})  # type: ignore[attr-defined]
+        for name, kind in kinds.items()
+    }
     named["ErrorKind"] = sorted(_native.ERROR_KINDS)
     assert {name: sorted(values) for name, values in literals().items()} == named
 

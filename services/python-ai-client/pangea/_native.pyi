@@ -305,7 +305,7 @@ class OrchestratorClient:
         """Sends the whole state from the memory of `data` without copying it. There is no reply."""
 
     def leave(self, reason: str, broken: str = "") -> None:
-        """Leaves the run: waits at most 2 s for the reply, and closes. The shards of this worker go to others at once."""
+        """Leaves the run: waits at most 2 s for the reply, and closes. Its shards go to others immediately."""
 
     def close(self) -> None:
         """Closes the connection; a call that waits in another thread raises WireError."""

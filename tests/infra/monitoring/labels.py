@@ -83,7 +83,7 @@ class Checker:
         if call.func.name in _OF_COUNTERS:
             name = call.args[0].vector_selector.name
             if not self._metric(name).counts:
-                raise Wrong(f"{call.func.name}() of {name}, which is no counter")
+                raise Wrong(f"{call.func.name}() of {name}, which is not a counter")
         inner = [self._labels(argument) for argument in call.args]
         if call.func.name == "absent":
             return frozenset()

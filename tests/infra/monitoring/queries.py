@@ -73,5 +73,5 @@ def _of_variables() -> Iterator[Query]:
 
 
 def queries() -> list[Query]:
-    """All queries."""
+    """Returns the queries of all panels and alerts."""
     return [*_of_alerts(), *_of_panels(), *_of_variables()]

@@ -1,4 +1,4 @@
-"""A wrong schema is refused with the compiler's own message, file and line, by the command that `capnp_library` runs."""
+"""A wrong schema is refused with the compiler's message, file and line, by the command that `capnp_library` runs."""
 
 import os
 import subprocess

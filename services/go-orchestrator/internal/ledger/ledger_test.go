@@ -175,7 +175,7 @@ func TestNothingIsAppendedAfterAnError(t *testing.T) {
 	}
 	file.failing = nil
 	if err := l.Append(samples()[4]); err == nil {
-		t.Fatal("it went on after an error")
+		t.Fatal("it continued after an error")
 	}
 	if _, records, err := Open(file, failpoint.Never); err != nil || len(records) != 4 {
 		t.Fatal(len(records), err)

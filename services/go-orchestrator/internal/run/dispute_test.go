@@ -84,5 +84,5 @@ func TestNothingThatAWrongWorkerSentStaysInTheSum(t *testing.T) {
 			}
 		}
 	}
-	t.Fatal("no sum has come")
+	t.Fatal("no sum arrived")
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // A worker may hang and still send heartbeats: in its script, on a lock, on a disk. It is not
-// waited for without end: when its task takes several times as long as any such task before, and at
+// waited for forever: when its task takes several times as long as any such task before, and at
 // least leastHang, the run proceeds as if it had left, until it does something.
 const (
 	leastHang  = 5 * time.Second

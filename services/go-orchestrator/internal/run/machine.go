@@ -141,7 +141,7 @@ func (m *Machine) settle() {
 
 // answer returns what a waiting worker is to do now, or nil when it has to wait. The order of the
 // cases matters: a worker is first brought to the open step, then asked for its state if that is
-// wanted there, and only then told of the end or given a lease.
+// wanted there, and only then finished or given a lease.
 func (m *Machine) answer(w *worker) protocol.Reply {
 	if m.state == Stopped {
 		return m.stopping(protocol.KindWorkRequest)

@@ -108,7 +108,7 @@ func (p *peer) ended(err error) string {
 	return err.Error()
 }
 
-// asRefusal is what a peer is told of an error after which its connection is closed.
+// asRefusal is what a peer receives for an error after which its connection is closed.
 func asRefusal(err error) *protocol.Error {
 	var exhausted *budget.ExhaustedError
 	if errors.As(err, &exhausted) {

@@ -497,7 +497,7 @@ func TestAFileThatCannotBeWrittenStopsTheRun(t *testing.T) {
 	s.files.failure = fmt.Errorf("write metrics.jsonl: %w", syscall.ENOSPC)
 	s.files.mutex.Unlock()
 	if _, err := connect(t, s.address).train(); err == nil {
-		t.Fatal("the run went on")
+		t.Fatal("the run continued")
 	}
 	want := "cannot write metrics.jsonl: write metrics.jsonl: no space left on device; " +
 		"free some space on the disk, then start the orchestrator again"

@@ -125,7 +125,7 @@ func (o *orchestrator) tick() {
 	o.world.clock.after(50*time.Millisecond, o.tick)
 }
 
-// stop it as by SIGTERM: it waits for a last checkpoint, but not without end.
+// stop it as by SIGTERM: it waits for a last checkpoint, but not forever.
 func (o *orchestrator) stop() {
 	if o.ending.IsZero() {
 		o.ending = o.world.clock.now.Add(15 * time.Second)

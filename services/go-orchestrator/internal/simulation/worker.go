@@ -219,7 +219,7 @@ func (w *worker) receive(reply protocol.Reply) {
 			pause *= 50
 		}
 		if wait := w.world.dataless.Sub(w.world.clock.now); wait > 0 {
-			pause += wait // it asks the data service again and again
+			pause += wait // it asks the data service repeatedly
 		}
 		w.after(pause, func() { w.on(c, w.submit) })
 	case protocol.Ack:

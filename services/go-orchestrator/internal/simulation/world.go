@@ -279,7 +279,7 @@ func (w *world) reported(step uint64, hash protocol.Hash) {
 
 func (w *world) finished(worker *worker, r protocol.Finished) {
 	if worker.step != r.Steps || hashOf(worker.params) != r.ParametersHash {
-		w.violate("%s was told of the end after %d steps and holds %d of %d", worker.name, r.Steps, worker.step,
+		w.violate("%s was finished after %d steps and holds %d of %d", worker.name, r.Steps, worker.step,
 			w.schedule.TotalSteps)
 	}
 	w.checkEnd(r)

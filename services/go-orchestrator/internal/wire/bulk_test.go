@@ -92,7 +92,7 @@ func TestSnapshotRoundTrip(t *testing.T) {
 			}
 		}
 		if !bytes.Equal(slices.Concat(snapshot.Blocks...), state) {
-			t.Fatalf("pieces of %d: other bytes", piece)
+			t.Fatalf("pieces of %d: different bytes", piece)
 		}
 		var whole []byte
 		bulk := wire.NewSnapshot(snapshot)

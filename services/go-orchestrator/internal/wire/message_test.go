@@ -222,7 +222,7 @@ func TestUpdateThatIsNotAGradientOfTheModelIsRefused(t *testing.T) {
 			`"fc.bias" comes where scale is expected`},
 		{"a tensor is missing at the end", with(func(s []protocol.Spec) []protocol.Spec { return s[:3] }),
 			"tensor fc.bias lacks its elements from 0 on"},
-		{"a tensor too many", with(func(s []protocol.Spec) []protocol.Spec {
+		{"one tensor beyond the limit", with(func(s []protocol.Spec) []protocol.Spec {
 			return append(s, protocol.Spec{Name: "more", DType: protocol.Float32, Shape: []uint64{1}})
 		}), `"more" comes after all`},
 		{"a gap", reorder(0, 2, 3, 4), "starts at byte 80; the next byte is 40"},

@@ -88,7 +88,7 @@ class Guards:
             self._suspended -= 1
 
     def remove(self) -> None:
-        """Restores torch."""
+        """Restores the functions of torch that the guards replaced."""
         while self._undo:
             self._undo.pop()()
 

@@ -49,7 +49,7 @@ class OutputTrace:
         ]
 
     def stop(self) -> None:
-        """Stops recording."""
+        """Stops recording the outputs of the modules."""
         for hook in self._hooks:
             hook.remove()
         self._hooks = []

@@ -41,7 +41,7 @@ class StubWriter:
         self._modules = modules
 
     def text(self) -> str:
-        """The stub."""
+        """Returns the text of the stub."""
         body = self._declarations(self._file)
         imports = sorted(
             module for file, module in self._modules.items() if file != self._file and f"{module}." in body

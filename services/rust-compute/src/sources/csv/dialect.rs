@@ -34,7 +34,7 @@ pub struct Dialect {
 pub fn beginning(stream: &mut dyn Read) -> IoResult<(Vec<u8>, bool)> {
     let mut sample = Vec::new();
     loop {
-        // Doubled each time, so that long rows are not examined again and again.
+        // Doubled each time, so that long rows are not examined repeatedly.
         let step = sample.len().max(SAMPLE_BYTES);
         let read = stream.take(step as u64).read_to_end(&mut sample)?;
         if read < step {
