@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from pangea.commands.main import main
 from pangea.places import program
+from tests.infra.defaults import differing_options
 
 FILE = Path("infra/docker-compose.yaml")
 WORKERS = ("python-worker-1", "python-worker-2")
@@ -73,3 +74,7 @@ def test_the_run_outlives_its_containers(name: str) -> None:
     mounted = STACK["services"][name].get("volumes", [])
     assert mounted == ([] if name == "rust-compute" else ["runs:/runs"])
     assert "runs" in STACK["volumes"]
+
+
+def test_the_options_of_the_run_are_those_of_every_run() -> None:
+    assert differing_options(STACK["services"]["go-orchestrator"]["command"]) == {}

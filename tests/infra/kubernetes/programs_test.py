@@ -17,6 +17,7 @@ from pangea.places import program, python_environment
 from pangea.services.child import Child
 from pangea.services.programs import start_data_service
 from tests.harness.pages import http_get
+from tests.infra.defaults import differing_options
 from tests.infra.kubernetes.manifests import Manifest, build, containers, pod_labels, pods
 from tools.processes.ports import free_address
 from tools.processes.waiting import PATIENCE_SECONDS, eventually
@@ -157,3 +158,7 @@ def test_prometheus_finds_the_pod_and_names_its_job_as_the_rules_do(manifest: Ma
             "Job": (8082, "pangea-worker"),
         }[manifest["kind"]]
     )
+
+
+def test_the_options_of_the_run_are_those_of_every_run() -> None:
+    assert differing_options(filled(containers(ORCHESTRATOR)[0]["args"], variables(ORCHESTRATOR))) == {}

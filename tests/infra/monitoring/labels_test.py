@@ -62,7 +62,7 @@ def test_labels_of_a_result(text: str, labels: set[str]) -> None:
         ("a_total - ignoring (kin) b_total", "kin"),
         ("a_total - b_total", "never meet"),
         ("sum(b_total) - b_total", "never meet"),
-        ("rate(a_state[5m])", "no counter"),
+        ("rate(a_state[5m])", "not a counter"),
         ("histogram_quantile(0.9, sum(rate(a_seconds_bucket[5m])))", "without le"),
         ("histogram_quantile(0.9, rate(a_seconds_count[5m]))", "without le"),
         ('{kind="x"}', "None"),

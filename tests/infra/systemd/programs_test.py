@@ -17,6 +17,7 @@ from pangea.services.child import Child
 from tests.harness.cluster import cluster
 from tests.harness.pages import http_get
 from tests.harness.processes import wait_exit
+from tests.infra.defaults import differing_options
 from tests.infra.systemd.units import UNITS, command, environment, read
 from tools.processes.waiting import PATIENCE_SECONDS, eventually
 
@@ -106,3 +107,7 @@ def test_services_and_workers_on_one_machine_find_each_other_by_default() -> Non
     assert environment(DATA)["LISTEN"] == environment(WORKER)["PANGEA_DATA"]
     assert environment(ORCHESTRATOR)["PANGEA_SEED"] == environment(WORKER)["PANGEA_SEED"]
     assert [environment(unit)["HTTP"] for unit in (ORCHESTRATOR, DATA)] == ["127.0.0.1:8081", "127.0.0.1:9091"]
+
+
+def test_the_options_of_the_run_are_those_of_every_run() -> None:
+    assert differing_options(command(ORCHESTRATOR, environment(ORCHESTRATOR), {"S": "/var/lib"})) == {}
