@@ -1,4 +1,5 @@
-# Each target is a thin wrapper around Bazel, or around the compose tool of this machine. `make help` lists them.
+# Each target is a thin wrapper around Bazel, or around the compose tool of this machine.
+# `make help` lists them.
 BAZEL := ./bazelw
 COMPOSE := $(BAZEL) run --ui_event_filters=-info,-stdout,-stderr --noshow_progress //tools/compose --
 IMAGES := go-orchestrator rust-compute python-ai-client

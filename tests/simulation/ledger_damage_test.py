@@ -59,4 +59,4 @@ def test_an_audit_reports_a_spoilt_slot() -> None:
     content[20] ^= 1
     report = audit_ledger(io.BytesIO(bytes(content)))
     assert report.holds
-    assert any("commit slot 0 is not valid" in note for note in report.notes)
+    assert any("commit slot 0 is invalid" in note for note in report.notes)

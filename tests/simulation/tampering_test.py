@@ -78,10 +78,13 @@ def flip(text: str, position: int = 0) -> str:
 
 
 LEDGER: dict[str, tuple[Edit, str]] = {
-    "a step is dropped": (lambda r: r.remove(steps(r)[2]), "step 3 comes where step 2 has to be; step 2 is missing"),
+    "a step is dropped": (
+        lambda r: r.remove(steps(r)[2]),
+        "step 3 is recorded where step 2 is expected; step 2 is missing",
+    ),
     "a step comes twice": (
         lambda r: r.insert(r.index(steps(r)[2]), steps(r)[2]),
-        "step 2 comes where step 3 has to be",
+        "step 2 is recorded where step 3 is expected",
     ),
     "a shard is counted twice": (
         lambda r: steps(r)[1]["contributions"].append(steps(r)[1]["contributions"][-1]),
