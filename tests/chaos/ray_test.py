@@ -87,7 +87,7 @@ def test_killed_workers_orchestrator_and_actors_are_restarted_and_the_bits_hold(
         for victim in ("worker-1", "go-orchestrator"):
             wait_again(command, victim, command.kill(victim))
         for victim in ("worker-2", "go-orchestrator", "rust-compute"):
-            (pid,) = command.processes(victim)
+            pid = command.process(victim)
             os.kill(keeper_of(pid), signal.SIGKILL)
             wait_again(command, victim, pid)
         said = finish(command, alone, tmp_path)

@@ -113,7 +113,7 @@ def test_data_and_script_may_move_and_the_error_for_a_missing_one_names_the_opti
         stop(first)
     moved, moved_script = data.rename(tmp_path / "moved.csv.gz"), script.rename(tmp_path / "moved.py")
     with launched(run_dir, resume(run_dir)) as without_script:
-        assert f"the run's script {script} is gone" in without_script.wait_exit(1)
+        assert f"the run's script {script} does not exist any more" in without_script.wait_exit(1)
     again = ["train", str(moved_script), *resume(run_dir)[1:]]
     with launched(run_dir, again) as without_data:
         said = without_data.wait_exit(1)

@@ -107,7 +107,7 @@ def test_a_newcomer_starts_from_a_checkpoint_if_its_donor_hangs(alone: Cluster, 
         run.open_gate("hanging")
         run.wait_hanging("hanging")
         run.finish("newcomer")
-        assert "does not give it; another one, or a checkpoint, is tried" in run.log("go-orchestrator")
+        assert "did not send it in time; another worker or a checkpoint is tried" in run.log("go-orchestrator")
         assert run.status()["resumed_from"]["step"] == 4
         assert run.records(ledger.Checkpoint)[-1].step == len(alone.hashes())
         run.gates.free("hanging")

@@ -100,9 +100,14 @@ class Launched(RunFiles):
         found = {*self.processes(part)}
         return {pid for pid in found if parent_of(pid) not in found}
 
+    def process(self, part: str) -> int:
+        """Returns the pid of the one process that `part` names."""
+        (pid,) = self._started(part)
+        return pid
+
     def kill(self, part: str) -> int:
         """Kills the one process that `part` names; gives its pid."""
-        (pid,) = self._started(part)
+        pid = self.process(part)
         os.kill(pid, signal.SIGKILL)
         return pid
 

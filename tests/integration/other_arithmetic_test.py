@@ -11,14 +11,12 @@ from tests.harness.cluster import SCRIPT, cluster
 # What changes a worker's arithmetic before it joins, and the reason that it is refused with.
 OTHERS = {
     "another operator": (
-        (
-            "import torch\nfrom pangea.training import fingerprints\nfingerprints.OPERATORS['matmul'] = lambda:"
-            " torch.zeros(3)\n"
-        ),
+        "import torch\nfrom pangea.training import fingerprints\n"
+        "fingerprints.OPERATORS['matmul'] = lambda: torch.zeros(3)\n",
         "matmul of the same inputs give different bits; pin its arithmetic to that of the run (--arithmetic)",
     ),
     "another level": (
-        "from pangea import arithmetic\narithmetic.ensure_pinned = lambda: 'other'\n",
+        "from pangea.worker import join\njoin.ensure_pinned = lambda: 'other'\n",
         "its arithmetic is pinned to other, that of the run to ",
     ),
 }
