@@ -53,4 +53,4 @@ def with_interpreter(workspace: Path, files: list[Path], interpreter: str) -> li
 
 def imports_bindings(file: Path) -> bool:
     """Whether a Python file imports bindings that the build generates (`from schemas import tensor_capnp`)."""
-    return re.search(r"^from \S+ import \w+_(capnp|constants)$", file.read_text(), re.MULTILINE) is not None
+    return re.search(r"^from \S+ import (\w+, )*\w+_(capnp|constants)\b", file.read_text(), re.MULTILINE) is not None

@@ -27,6 +27,8 @@ def test_only_our_sources_are_seen(tmp_path: Path) -> None:
 
 def test_a_file_that_imports_generated_bindings_is_known(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("import os\nfrom schemas import tensor_capnp\n")
+    (tmp_path / "c.py").write_text("from schemas import tensor_capnp, tensor_constants\n")
     (tmp_path / "b.py").write_text("import capnp as _capnp\n# from schemas import tensor_capnp\n")
     assert imports_bindings(tmp_path / "a.py")
+    assert imports_bindings(tmp_path / "c.py")
     assert not imports_bindings(tmp_path / "b.py")
