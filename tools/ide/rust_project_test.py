@@ -8,7 +8,7 @@ from typing import Any
 from tools.ide.main import built_files, execroot_of
 from tools.ide.rust_project import merged, project, real_path
 
-REAL = real_path(Path("/work"), Path("/base/execroot/_main"))
+REAL = real_path(Path("/clone"), Path("/base/execroot/_main"))
 
 
 def crate(name: str, root: str, *deps: str, **more: Any) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def crate(name: str, root: str, *deps: str, **more: Any) -> dict[str, Any]:
 
 
 def test_a_path_is_that_of_a_source_or_of_bazel() -> None:
-    assert REAL("libraries/a/lib.rs") == "/work/libraries/a/lib.rs"
+    assert REAL("libraries/a/lib.rs") == "/clone/libraries/a/lib.rs"
     assert REAL("__EXEC_ROOT__/external/crates/a.rs") == "/base/external/crates/a.rs"
     assert REAL("__EXEC_ROOT__/bazel-out/k8-opt/bin/a.rs") == "/base/execroot/_main/bazel-out/k8-opt/bin/a.rs"
     assert REAL("${pwd}/bazel-out/k8-opt/bin/out_dir") == "/base/execroot/_main/bazel-out/k8-opt/bin/out_dir"
