@@ -5,7 +5,8 @@
 # connecting side (always a worker) sends requests; the accepting side answers each request, in
 # order, on the same connection. A reply echoes the `requestId` of its request. A logical message
 # that is too large for one frame is sent as several consecutive frames of the same type and
-# `requestId`; the last one has `final = true`. Only a `Heartbeat` may come between them.
+# `requestId`; the last one has `final = true`. Only a `Heartbeat`, or frames of one `Snapshot`, may
+# come between them.
 #
 # Usage, with the `capnp` tool (prints a captured frame):
 #
@@ -13,8 +14,9 @@
 #
 # Rules for changing this file: fields are only added, at the end; a field that is no longer used is
 # renamed `obsoleteX` and stays. An enum value or union member that a reader does not know is an
-# `unsupported` error for that one message, never a crash. All hashes are SHA-256, 32 bytes. All
-# times are in seconds. All counters start at 0 unless their comment says otherwise.
+# `unsupported` error for that one message, never a crash. All hashes are 32 bytes: SHA-256, or the
+# content hash where a comment says so. All times are in seconds. All counters start at 0 unless
+# their comment says otherwise.
 
 using Go = import "/go.capnp";
 $Go.package("tensor");
@@ -54,6 +56,32 @@ const maxColumns :UInt32 = 4096;            # DatasetInfo.columns
 const maxColumnNameBytes :UInt32 = 256;     # Column.name
 const maxClassNames :UInt32 = 4096;         # DatasetInfo.classNames
 const maxVocabulary :UInt32 = 256;          # DatasetInfo.vocabulary
+
+# ---------------------------------------------------------------------------- hashes, shared memory
+
+const contentHashBlockBytes :UInt32 = 4194304;
+# Bytes (4 MiB) of a tensor under one leaf of the content hash.
+
+enum ContentHash {
+  # How the content of tensors is hashed. It detects faulty hardware, nondeterminism and bugs, not
+  # people: whatever a person could gain by forging is hashed with SHA-256 in any case.
+  sha256 @0;
+  # SHA-256 over the bytes of all tensors, one after the other.
+  xxh3Tree @1;
+  # Each tensor is cut into blocks of `contentHashBlockBytes`, the last of which may be shorter; the
+  # leaf of a block is its XXH3-128 with seed 0, as 16 bytes, big-endian. The hash is the SHA-256
+  # over "pangea/content/1" and a zero byte, then, for each tensor, its size in bytes as a
+  # little-endian UInt64 and its leaves. A tensor without elements has no leaves.
+}
+
+struct Place {
+  # Where in shared memory a message's tensor bytes are, instead of in its frames. Only on a
+  # connection over a Unix socket, in a region that was sent on it.
+  region @0 :UInt32;       # SharedRegion.id
+  generation @1 :UInt64;   # Counts the uses of the region by its owner, from 1.
+  bytes @2 :UInt64;        # Used, from the start of the region.
+  digest @3 :Data;         # The content hash (xxh3Tree) of these bytes as one tensor.
+}
 
 # ------------------------------------------------------------------------------------------ tensors
 
@@ -148,6 +176,9 @@ struct BatchRequest {
   shard @5 :UInt32;            # Below `shards`.
   shards @6 :UInt32;           # A power of two, 1 to `maxShards`.
   minShardSamples @7 :UInt32;  # RunSettings.minShardSamples; 0 for `heldOut`.
+  contentHash @8 :ContentHash; # How TrainingBatch.hash is to be computed.
+  released @9 :List(UInt32);
+  # Over a Unix socket: regions that held batches and that this worker no longer reads.
 }
 
 struct TrainingBatch {
@@ -164,9 +195,12 @@ struct TrainingBatch {
   features @5 :Tensor;         # [n, ...sample shape]
   labels @6 :Tensor;           # [n, ...label shape]
   hash @7 :Data;
-  # The identity of the batch: SHA-256 over the data bytes of sampleIds, features, labels, in this
-  # order.
+  # The identity of the batch: over sampleIds, features, labels, in this order, as
+  # BatchRequest.contentHash says.
   epochSteps @8 :UInt32;       # ceil(samples / batchSize): steps of an epoch.
+  place @9 :Place;
+  # If set, the tensors have no `data`: their bytes are in this region, in the order of `hash`, each
+  # starting at the next multiple of 64 bytes.
 }
 
 # ------------------------------------------------------------------------------------ joining a run
@@ -183,6 +217,8 @@ struct RunSettings {
   dropLast @5 :Bool;
   # An epoch has floor(samples / batchSize) steps: samples left over at the end of its order are not
   # used in that epoch.
+  contentHash @6 :ContentHash;
+  # Of parameters, aggregates and batches. A run that began with `sha256` keeps it.
 }
 
 struct JoinRequest {
@@ -195,7 +231,9 @@ struct JoinRequest {
   parameters @3 :List(TensorSpec);
   # What is added up in a step: the gradients of the trainable parameters, in model order, then
   # everything else in the model that changes in a forward pass. At most `maxParameters`.
-  parametersHash @4 :Data;          # Of the parameters that the worker holds (see WorkRequest).
+  parametersHash @4 :Data;
+  # SHA-256 of the parameters that the worker holds: over their tensors as in
+  # WorkRequest.parametersHash.
   step @5 :UInt64;                  # Steps applied to them; 0 for freshly initialised ones.
   dataset @6 :DatasetInfo;          # As described by the worker's data service.
   processId @7 :UInt32;             # Of the worker, for people and for fault injection. 0 if unknown.
@@ -215,6 +253,9 @@ struct JoinRequest {
   fingerprints @12 :List(Fingerprint);
   # Of a reference computation, one for each operator; equal for all workers of a run. At most
   # `maxFingerprints`.
+  parametersContentHash @13 :Data;
+  # The same as `parametersHash`, as `xxh3Tree`: before the reply, a worker does not know which of
+  # the two the run uses.
 }
 
 struct Fingerprint {
@@ -248,7 +289,7 @@ struct WorkRequest {
   # `RunFinished` or `ErrorReply`.
   step @0 :UInt64;
   parametersHash @1 :Data;
-  # SHA-256 over the bytes of all trainable parameters, then all buffers, in model order.
+  # Over all trainable parameters, then all buffers, in model order; RunSettings.contentHash.
   timings @2 :Timings;
   stop @3 :Text;
   # Not empty: the worker's script has left its loop, for this reason; the run ends after the last
@@ -265,6 +306,8 @@ struct ShardLease {
   separate @4 :List(UInt32);
   # Those of them that must be submitted as updates of one shard each: their bits are compared with
   # those of another worker.
+  released @5 :List(UInt32);
+  # Regions of this worker that the orchestrator no longer reads: they may be written again.
 }
 
 struct ShardReport {
@@ -297,6 +340,10 @@ struct GradientUpdate {
   # Pieces, in the order of JoinRequest.parameters and of their bytes, without gaps or overlaps.
   final @4 :Bool;                   # The last frame of this update.
   reports @5 :List(ShardReport);    # Only in the final frame: one for each shard, ascending.
+  place @6 :Place;
+  # If set, there is one frame without `gradients`: they are in this region of the worker, as one
+  # flat vector. This frame is the point of submission: what is in the region before it counts for
+  # nothing. The worker does not write to the region again until it is `released`.
 }
 
 enum Verdict {
@@ -317,6 +364,7 @@ enum Verdict {
 struct GradientAck {
   verdict @0 :Verdict;
   detail @1 :Text;             # For people; empty for `accepted`.
+  released @2 :List(UInt32);   # As in ShardLease.
 }
 
 struct Aggregate {
@@ -327,10 +375,20 @@ struct Aggregate {
   lossSum @2 :Float64;         # Added in the same tree.
   gradients @3 :List(Tensor);  # Pieces, as in GradientUpdate.
   final @4 :Bool;
-  hash @5 :Data;               # SHA-256 over all gradient bytes; only in the final frame.
+  hash @5 :Data;
+  # Over the gradients as one tensor (RunSettings.contentHash); only in the final frame. The step is
+  # committed when the final frame is sent, and not before: a worker that has received the other
+  # frames applies nothing until then.
   divisor @6 :Float64;
   # The weights of the shards, added in the same tree; 1 if the losses are sums. At least 0; if it
   # is 0, nothing counted and the gradient is all zeros.
+  place @7 :Place;
+  # If set, there is one frame without `gradients`: they are in this region of the orchestrator, as
+  # one flat vector, and remain there until the worker's next WorkRequest.
+  released @8 :List(UInt32);   # As in ShardLease.
+  abandoned @9 :Bool;
+  # The last frame of an aggregate that will not be committed: the worker drops what it has received
+  # of it and keeps waiting for the answer to its request.
 }
 
 struct SnapshotRequest {
