@@ -185,9 +185,10 @@ func (m *Machine) answerWithSnapshot(w *worker) protocol.Reply {
 	case snapshot != nil && m.reachable(snapshot.Step):
 		w.snapshotSent = true
 		return snapshot
-	case m.retention.loading || m.donorInSight() ||
+	case m.retention.loading || m.retention.saving.writing || m.donorInSight() ||
 		m.roster.any(func(other *worker) bool { return other.verified && !other.cannotDonate }):
-		// A worker that is silent may hold what the run can continue from, and be it this one itself.
+		// A worker that is silent may hold what the run can continue from, and be it this one itself; so
+		// may a checkpoint that is on its way to the disk.
 		return nil
 	}
 	err := protocol.Errorf(protocol.Stop, "no worker and no checkpoint holds parameters of run %s that worker %d (%s) "+

@@ -264,15 +264,12 @@ func (w *world) disturb() {
 	c.after(c.between(10*time.Millisecond, 1500*time.Millisecond), w.disturb)
 }
 
-// joined counts the workers that take part: nobody can contest what a single one holds.
-func (w *world) joined() int {
-	count := 0
-	for _, worker := range w.workers {
-		if worker.joined && !worker.dead {
-			count++
-		}
-	}
-	return count
+// contested reports whether another worker holds what this one does, or will with the sum that this
+// one has just applied: what only one holds nobody can contest, and it counts as the run's.
+func (w *world) contested(one *worker) bool {
+	return slices.ContainsFunc(w.workers, func(other *worker) bool {
+		return other != one && other.joined && !other.dead && other.current && other.step+1 >= one.step
+	})
 }
 
 // reported keeps the hash of the parameters after a step; all workers must report the same.
