@@ -158,10 +158,12 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 	saving := &m.retention.saving
 	if _, settled := m.agreement.reference(w.step); settled && m.retention.donor == nil && m.donates(w) &&
 		(saving.due() || m.snapshotWanted()) {
-		m.retention.donor = w
+		m.retention.donor, w.askedAt, w.askedStep = w, m.now, w.step
 		return protocol.SnapshotRequest{Step: m.step.number}
 	}
 	switch {
+	case m.retention.donor == w && m.donorWaits():
+		return nil // until its state has arrived
 	case m.end.draining:
 		return nil // until the checkpoint is written; then everyone is told
 	case m.step.number == m.totalSteps():

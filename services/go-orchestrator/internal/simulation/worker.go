@@ -225,7 +225,7 @@ func (w *worker) receive(reply protocol.Reply) {
 		w.after(pause, func() { w.on(c, w.submit) })
 	case protocol.Ack:
 		if r.Verdict == protocol.Refused || r.Verdict == protocol.TooEarly || r.Verdict == protocol.Conflict &&
-			!w.world.lies {
+			!w.world.lies && w.world.flipped == 0 {
 			w.world.violate("an update of %s was not accepted: %s %s", w.name, r.Verdict, r.Detail)
 		}
 		w.submit()
@@ -244,12 +244,19 @@ func (w *worker) receive(reply protocol.Reply) {
 	}
 }
 
-// donate sends its state.
+// donate sends its state, beside what it does next.
 func (w *worker) donate() {
 	c, content := w.connection, encode(w.params)
 	snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)),
 		sha256.Sum256(content), func() {})
-	c.toOrchestrator(func() run.Event { return run.SnapshotReceived{Peer: c.peer, Snapshot: snapshot} })
+	send := func() {
+		c.toOrchestrator(func() run.Event { return run.SnapshotReceived{Peer: c.peer, Snapshot: snapshot} })
+	}
+	if w.world.quickDisk {
+		send()
+	} else {
+		w.after(w.world.clock.between(0, 4*w.world.slowness), func() { w.on(c, send) })
+	}
 	w.ask()
 }
 

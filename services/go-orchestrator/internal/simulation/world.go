@@ -264,11 +264,11 @@ func (w *world) disturb() {
 	c.after(c.between(10*time.Millisecond, 1500*time.Millisecond), w.disturb)
 }
 
-// contested reports whether another worker holds what this one does, or will with the sum that this
-// one has just applied: what only one holds nobody can contest, and it counts as the run's.
+// contested reports whether another worker holds the same parameters: what only one holds nobody
+// can contest, and it counts as the run's.
 func (w *world) contested(one *worker) bool {
 	return slices.ContainsFunc(w.workers, func(other *worker) bool {
-		return other != one && other.joined && !other.dead && other.current && other.step+1 >= one.step
+		return other != one && other.joined && !other.dead && other.current && other.step >= one.step
 	})
 }
 
