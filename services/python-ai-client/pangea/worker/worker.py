@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from pangea import _native
-from pangea.contract import MAX_BROKEN_BYTES
 from pangea.errors import PangeaError
 from pangea.training.determinism import describe_software
 from pangea.training.fingerprints import fingerprints
@@ -19,36 +17,16 @@ from pangea.training.lease import Lease, VectorPool
 from pangea.training.optimizer import Step, Training
 from pangea.training.snapshot import Position
 from pangea.training.tree import Node
-from pangea.worker.backoff import Backoff
 from pangea.worker.batches import BatchSource
 from pangea.worker.dataset_facts import DatasetFacts
+from pangea.worker.membership import Addresses, Membership
+from pangea.worker.sigterm import Waiting
 
 _log = logging.getLogger("pangea")
 
 
-def _truncated(text: str) -> str:
-    return text.encode()[:MAX_BROKEN_BYTES].decode(errors="ignore")
-
-
 class RunDiverged(PangeaError, RuntimeError):
     """This worker's parameters differ from those of the run."""
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """The addresses of the services, and how long to wait for them, in seconds.
-
-    Attributes:
-        orchestrator: host:port.
-        data: host:port of each replica, separated by commas.
-        timeout: for the first connection, and for progress within a message.
-        reconnect: for a lost service to become reachable again.
-    """
-
-    orchestrator: str
-    data: str
-    timeout: float
-    reconnect: float
 
 
 @dataclass
@@ -75,7 +53,7 @@ class Worker:
         take_changes: use this script's settings where those of a checkpoint differ.
     Attributes:
         step: steps applied to the parameters.
-        waiting: whether the worker only waits for a service, so that a signal handler may raise.
+        waiting: entered while the worker only waits for a service.
         settings: of the run, as the orchestrator sent them.
         ended: the orchestrator's last message; None until the run has ended.
     """
@@ -93,18 +71,17 @@ class Worker:
         self.training, self.parameters = training, training.parameters
         self.seconds = Seconds()
         self.step = 0
-        self.waiting = False
+        self.waiting = Waiting()
         self.ended: _native.RunFinished | None = None
         self._take_changes = take_changes
-        self.name, self._addresses = name, addresses
-        self._connection_error: _native.WireError | _native.PeerError | None = None
-        self._backoff = Backoff(addresses.reconnect)
+        self.name = name
         self._vectors = VectorPool(self.parameters.elements)
         self.data = data
         self._dataset = data.dataset()
         self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())
         self._hash = self.parameters.hash()
-        self.settings = self._first_join()
+        self._membership = Membership(addresses, name, self._introduce, self._resync, self.waiting)
+        self.settings = self._membership.join()
         self.dataset = DatasetFacts.of(self._dataset, self.settings)
         self.source = BatchSource(
             self.data,
@@ -114,9 +91,8 @@ class Worker:
             self.settings.min_shard_samples,
         )
 
-    def _join(self, timeout: float, run_id: str = "") -> _native.JoinReply:
-        self._orchestrator = _native.OrchestratorClient(self._addresses.orchestrator, timeout)
-        return self._orchestrator.join(
+    def _introduce(self, client: _native.OrchestratorClient, run_id: str) -> _native.JoinReply:
+        return client.join(
             self.name,
             describe_software(),
             self.parameters.specs(),
@@ -129,29 +105,9 @@ class Worker:
             fingerprints=self._fingerprints,
         )
 
-    def _first_join(self) -> _native.JoinReply:
-        """Joins the run. Retries for up to `Addresses.timeout` if the orchestrator dies or asks to retry later."""
-        started, backoff = time.monotonic(), Backoff(self._addresses.timeout)
-        while True:
-            left = self._addresses.timeout - (time.monotonic() - started)
-            try:
-                return self._join(max(left, 1.0))
-            except (_native.WireError, _native.PeerError) as error:
-                later = error.retry_after if isinstance(error, _native.PeerError) else 0.0
-                if isinstance(error, _native.PeerError) and error.action not in ("reconnect", "retryLater"):
-                    raise
-                if time.monotonic() - started >= self._addresses.timeout or not backoff.pause(later):
-                    raise
-                _log.warning("%s retries to join the run at %s: %s", self.name, self._addresses.orchestrator, error)
-
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Marks code that only waits for a service and changes no state, so that a signal handler may raise in it."""
-        self.waiting = True
-        try:
-            yield
-        finally:
-            self.waiting = False
+    def _resync(self) -> None:
+        # The orchestrator sends a snapshot to a worker that reports step 0.
+        self.step = 0
 
     def next_lease(self, stopping: Callable[[], bool], stop: str = "") -> Lease | None:
         """Handles what the orchestrator sends until there are shards to compute.
@@ -171,18 +127,20 @@ class Worker:
                 return None
             started = time.perf_counter()
             reported, self.seconds = self.seconds, Seconds()
-            self._reconnect()
+            if self._membership.restore():
+                _log.warning("%s reconnected to the orchestrator, with %d steps applied", self.name, self.step)
+            client = self._membership.client
             try:
-                with self.interruptible():
-                    answer = self._orchestrator.request_work(
+                with self.waiting:
+                    answer = client.request_work(
                         self.step, self._hash, reported.data, reported.compute, reported.exchange, stop
                     )
                 self.seconds.exchange = time.perf_counter() - started
                 if isinstance(answer, _native.SnapshotRequest):
-                    self._orchestrator.send_snapshot(self.step, self._hash, self.training.encode(self._position()))
+                    client.send_snapshot(self.step, self._hash, self.training.encode(self._position()))
                     continue
             except (_native.WireError, _native.PeerError) as error:
-                self._handle_connection_error(error)
+                self._membership.lost(error)
                 continue
             if isinstance(answer, _native.ShardLease):
                 return Lease(
@@ -201,45 +159,6 @@ class Worker:
                 self._finish(answer)
                 return None
 
-    def _handle_connection_error(self, error: _native.WireError | _native.PeerError) -> None:
-        """Records that the connection is lost, or raises the error if a new connection would not fix it."""
-        if isinstance(error, _native.PeerError):
-            if error.action not in ("reconnect", "retryLater", "resync"):
-                raise error
-            if error.action == "resync":
-                # The orchestrator sends a snapshot to a worker that reports step 0.
-                self.step = 0
-        if not self._backoff.since:
-            _log.warning(
-                "%s lost the connection to the orchestrator at %s and reconnects: %s",
-                self.name,
-                self._addresses.orchestrator,
-                error,
-            )
-        self._orchestrator.close()
-        self._connection_error = error
-
-    def _reconnect(self) -> None:
-        """Rejoins the run if the connection was lost."""
-        while (lost := self._connection_error) is not None:
-            with self.interruptible():
-                again = self._backoff.pause(lost.retry_after if isinstance(lost, _native.PeerError) else 0.0)
-            if not again:
-                raise _native.WireError(
-                    f"the orchestrator at {self._addresses.orchestrator} has been unreachable since"
-                    f" {self._backoff.since}, for more than {self._backoff.limit:g} s: {lost}; restart it with the"
-                    " run's directory, then the workers, or raise PANGEA_RECONNECT_SECONDS"
-                ) from lost
-            try:
-                with self.interruptible():
-                    self._join(min(self._addresses.timeout, max(self._backoff.remaining, 1.0)), self.settings.run_id)
-            except (_native.WireError, _native.PeerError) as error:
-                self._handle_connection_error(error)
-                continue
-            self._backoff.connected()
-            self._connection_error = None
-            _log.warning("%s reconnected to the orchestrator, with %d steps applied", self.name, self.step)
-
     def submit(self, lease: Lease) -> None:
         """Sends the gradient sums of a finished lease: one message for each aligned subtree.
 
@@ -250,13 +169,15 @@ class Worker:
             for node in lease.roots():
                 self._submit_node(lease, node)
         except (_native.WireError, _native.PeerError) as error:
-            self._handle_connection_error(error)
+            self._membership.lost(error)
         lease.release()
         self.seconds.exchange += time.perf_counter() - started
 
     def _submit_node(self, lease: Lease, node: Node[torch.Tensor]) -> None:
         reports = [lease.reports[shard] for shard in range(node.first, node.first + node.count)]
-        verdict, detail = self._orchestrator.submit(lease.step, node.first, node.count, node.value.numpy(), reports)
+        verdict, detail = self._membership.client.submit(
+            lease.step, node.first, node.count, node.value.numpy(), reports
+        )
         # Another worker submitted different bits. The orchestrator determines which are right, and dismisses the worker
         # with the wrong ones.
         if verdict == "conflict":
@@ -310,7 +231,7 @@ class Worker:
     def _advanced_to(self, step: int) -> None:
         self.step = step
         self._hash = self.parameters.hash()
-        self._backoff.progressed()
+        self._membership.progressed()
 
     def _finish(self, finished: _native.RunFinished) -> None:
         if finished.steps != self.step or finished.parameters_hash != self._hash:
@@ -321,16 +242,10 @@ class Worker:
         self.ended = finished
 
     def leave(self, reason: str, broken: str = "") -> None:
-        """Leaves the run, which frees the leased shards immediately. An unreachable orchestrator notices by itself.
-
-        Args:
-            reason: shown to users.
-            broken: how the script breaks the promise of the same bits; empty if the reason is a different one.
-        """
-        with suppress(_native.WireError, _native.PeerError):
-            self._orchestrator.leave(reason, _truncated(broken))
+        """Leaves the run; see `Membership.leave`."""
+        self._membership.leave(reason, broken)
 
     def close(self) -> None:
         """Closes both connections."""
-        self._orchestrator.close()
+        self._membership.close()
         self.data.close()
