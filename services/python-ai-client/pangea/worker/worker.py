@@ -79,7 +79,9 @@ class Worker:
         self.data = data
         self._dataset = data.dataset()
         self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())
-        self._hash = self.parameters.hash()
+        self._known_hash: bytes | None = self.parameters.hash()
+        self._hashing: _native.ParametersHash | None = None
+        self._asked, self._asked_to_stop = False, ""
         self._membership = Membership(addresses, name, self._introduce, self._resync, self.waiting)
         self.settings = self._membership.join()
         self.dataset = DatasetFacts.of(self._dataset, self.settings)
@@ -125,32 +127,21 @@ class Worker:
             if stopping():
                 self.leave("stopped")
                 return None
-            started = time.perf_counter()
-            reported, self.seconds = self.seconds, Seconds()
             if self._membership.restore():
                 _log.warning("%s reconnected to the orchestrator, with %d steps applied", self.name, self.step)
-            client = self._membership.client
             try:
-                with self.waiting:
-                    answer = client.request_work(
-                        self.step, self._hash, reported.data, reported.compute, reported.exchange, stop
-                    )
-                self.seconds.exchange = time.perf_counter() - started
+                answer = self._answer(stop)
                 if isinstance(answer, _native.SnapshotRequest):
-                    client.send_snapshot(self.step, self._hash, self.training.encode(self._position()))
+                    state = self.training.encode(self._position())
+                    self._membership.client.send_snapshot(self.step, self._hash, state)
                     continue
             except (_native.WireError, _native.PeerError) as error:
-                self._membership.lost(error)
+                self._lost(error)
                 continue
             if isinstance(answer, _native.ShardLease):
-                return Lease(
-                    answer.step,
-                    answer.epoch,
-                    answer.epoch_step,
-                    answer.shards,
-                    frozenset(answer.separate),
-                    self._vectors,
-                )
+                if stop and self._asked_to_stop != stop:
+                    continue  # the answer to a question from before the script left its loop
+                return self._lease(answer)
             if isinstance(answer, _native.Aggregate):
                 self._apply(answer)
             elif isinstance(answer, _native.Snapshot):
@@ -158,32 +149,84 @@ class Worker:
             else:
                 self._finish(answer)
                 return None
+            if not stop:
+                self._ask_beside()
+
+    def _answer(
+        self, stop: str
+    ) -> _native.ShardLease | _native.Aggregate | _native.SnapshotRequest | _native.Snapshot | _native.RunFinished:
+        """Waits for the answer to the last question, or asks one."""
+        started = time.perf_counter()
+        client = self._membership.client
+        if not self._asked:
+            client.ask(self.step, self._hash, *self._taken_seconds(), stop)
+            self._asked, self._asked_to_stop = True, stop
+        with self.waiting:
+            answer = client.answer()
+        self._asked = False
+        self.seconds.exchange += time.perf_counter() - started
+        return answer
+
+    def _ask_beside(self) -> None:
+        """Asks for work in a thread that first hashes the parameters, while this one continues."""
+        try:
+            self._hashing = self._membership.client.ask_beside(
+                self.step, self.parameters.memory(), *self._taken_seconds()
+            )
+        except (_native.WireError, _native.PeerError) as error:
+            self._lost(error)
+            return
+        self._asked, self._asked_to_stop = True, ""
+
+    def _taken_seconds(self) -> tuple[float, float, float]:
+        """Returns how the time since the last question was spent; from now on counts the next one."""
+        spent, self.seconds = self.seconds, Seconds()
+        return spent.data, spent.compute, spent.exchange
+
+    @property
+    def _hash(self) -> bytes:
+        """The hash of the parameters; a thread may still be computing it."""
+        if self._hashing is not None:
+            self._known_hash, self._hashing = self._hashing.value(), None
+        if self._known_hash is None:
+            self._known_hash = self.parameters.hash()
+        return self._known_hash
+
+    def _lost(self, error: _native.WireError | _native.PeerError) -> None:
+        self._asked = False
+        self._membership.lost(error)
+
+    def _lease(self, answer: _native.ShardLease) -> Lease:
+        return Lease(
+            answer.step, answer.epoch, answer.epoch_step, answer.shards, frozenset(answer.separate), self._vectors
+        )
 
     def submit(self, lease: Lease) -> None:
-        """Sends the gradient sums of a finished lease: one message for each aligned subtree.
+        """Sends the gradient sums of a finished lease, one for each aligned subtree, and asks for work in one write.
 
         If the connection breaks, the rest of the lease is dropped: the orchestrator leases it again.
         """
         started = time.perf_counter()
+        nodes = lease.roots()
+        sums = [(lease.step, node.first, node.count, node.value.numpy(), lease.reports_of(node)) for node in nodes]
         try:
-            for node in lease.roots():
-                self._submit_node(lease, node)
+            verdicts = self._membership.client.submit_and_ask(sums, self.step, self._hash, *self._taken_seconds())
+            self._asked, self._asked_to_stop = True, ""
         except (_native.WireError, _native.PeerError) as error:
-            self._membership.lost(error)
+            self._lost(error)
+            verdicts = []
         lease.release()
+        for node, (verdict, detail) in zip(nodes, verdicts, strict=False):
+            self._check_verdict(lease, node, verdict, detail)
         self.seconds.exchange += time.perf_counter() - started
 
-    def _submit_node(self, lease: Lease, node: Node[torch.Tensor]) -> None:
-        reports = [lease.reports[shard] for shard in range(node.first, node.first + node.count)]
-        verdict, detail = self._membership.client.submit(
-            lease.step, node.first, node.count, node.value.numpy(), reports
-        )
+    def _check_verdict(self, lease: Lease, node: Node[torch.Tensor], verdict: str, detail: str) -> None:
         # Another worker submitted different bits. The orchestrator determines which are right, and dismisses the worker
         # with the wrong ones.
         if verdict == "conflict":
             _log.warning("%s: %s", self.name, detail)
-        # "duplicate": another worker was faster; "stale": the step is already committed. Nothing is lost, so ask for
-        # work.
+        # "duplicate": another worker was faster; "stale": the step is already committed. Nothing is lost: the question
+        # was asked.
         elif verdict not in ("accepted", "duplicate", "stale"):
             raise RunDiverged(
                 f"the orchestrator rejected shards {node.first}..{node.first + node.count - 1} of step {lease.step}"
@@ -209,7 +252,9 @@ class Worker:
             self._describe(aggregate),
             self.settings.seed,
         )
-        self._advanced_to(self.step + 1)
+        self.step += 1
+        self._known_hash, self._hashing = None, None
+        self._membership.progressed()
         self.seconds.compute += time.perf_counter() - started
 
     def _describe(self, aggregate: _native.Aggregate) -> Step:
@@ -219,7 +264,9 @@ class Worker:
 
     def _load(self, received: _native.Snapshot) -> None:
         position = self.training.load(bytes(received.data), take_changes=self._take_changes)
-        self._advanced_to(received.step)
+        self.step = received.step
+        self._known_hash, self._hashing = self.parameters.hash(), None
+        self._membership.progressed()
         if position != self._position():
             raise RunDiverged(f"the snapshot was taken at {position}, but the run is at {self._position()}")
         if self._hash != received.parameters_hash:
@@ -227,11 +274,6 @@ class Worker:
                 f"the parameters loaded from the snapshot of step {received.step} have a different hash than the"
                 " original ones; check that all workers use the same torch build"
             )
-
-    def _advanced_to(self, step: int) -> None:
-        self.step = step
-        self._hash = self.parameters.hash()
-        self._membership.progressed()
 
     def _finish(self, finished: _native.RunFinished) -> None:
         if finished.steps != self.step or finished.parameters_hash != self._hash:

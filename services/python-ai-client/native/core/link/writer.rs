@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use pangea_wire::blocking::poll_write;
 use pangea_wire::schema::{message, MessageType};
-use pangea_wire::{Attachments, Frame, Limits, WireError};
+use pangea_wire::{Attachments, Frame, FrameCursor, Limits, WireError};
 
 use super::progress::Progress;
 use super::Waiter;
@@ -104,10 +104,10 @@ impl Writer {
         self.shared.lock().inside_frame
     }
 
-    /// Sends a whole frame. `fail` gives errors their address.
+    /// Sends whole frames, small ones in one system call. `fail` gives errors their address.
     pub(crate) fn send<P: AsRef<[u8]>>(
         &self,
-        frame: &Frame<P>,
+        frames: &[Frame<P>],
         patience: Duration,
         waiter: &mut impl Waiter,
         fail: impl Fn(WireError) -> CoreError,
@@ -116,7 +116,7 @@ impl Writer {
         state.inside_frame = true;
         let mut stream = &self.shared.stream;
         let mut rest = mem::take(&mut state.rest);
-        let mut cursor = frame.cursor();
+        let mut cursor = FrameCursor::over(frames);
         let mut progress = Progress::new(patience);
         loop {
             write_some(stream, &mut rest).map_err(&fail)?;
