@@ -26,6 +26,7 @@ CHECKPOINT_STEPS = 3
         "ledger.before-slot:4",
         "ledger.after-slot:5",
         "ledger.after-commit:8",
+        "sum.after:4",
         "step.before-send:4",
         "step.after-send:3",
         "checkpoint.before-rename:2",

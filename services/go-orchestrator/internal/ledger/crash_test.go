@@ -156,7 +156,7 @@ func mustHold(t *testing.T, image []byte, acknowledged int, when string) {
 }
 
 func TestAPowerLossBetweenAnyTwoCallsLosesNothingAcknowledged(t *testing.T) {
-	for _, ahead := range []int64{0, 1024, 4096} {
+	for _, ahead := range []int64{0, 1024, 2048} {
 		for left := afterBegin; ; left++ {
 			k := started(nil, left)
 			acknowledged, done := process(k, ahead, history())

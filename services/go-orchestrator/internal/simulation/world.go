@@ -91,6 +91,7 @@ type world struct {
 	weights           weighting
 	checkpointSteps   uint64
 
+	late         lateness
 	sabotage     Sabotage
 	dataless     time.Time // no batch is served until then
 	acknowledged int64     // bytes of the ledger
@@ -122,8 +123,9 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 
 func simulate(seed uint64, sabotage Sabotage, log func(string), starts func([]byte)) History {
 	c := newClock(seed)
-	w := &world{sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{},
-		log: log, starts: starts, began: c.now, ahead: []int64{0, 1 << 10, 4 << 10}[seed/10%3]}
+	w := &world{late: newLateness(seed), sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{},
+		seen: map[string]struct{}{}, log: log, starts: starts, began: c.now,
+		ahead: []int64{0, 1 << 10, 4 << 10}[seed/10%3]}
 	w.disk = &disk{dice: c.dice, dirty: map[int]bool{}, lying: sabotage == NoSync}
 	w.settings = protocol.Settings{Seed: seed, Shards: 1 << c.dice.IntN(4), BatchSize: uint32(4 + c.dice.IntN(13)),
 		Epochs: uint32(1 + c.dice.IntN(3))}
