@@ -364,8 +364,12 @@ class OrchestratorClient:
         after this step).
         """
 
-    def send_snapshot(self, step: int, parameters_hash: bytes, data: SupportsBuffer) -> None:
-        """Sends the whole state from the memory of `data` without copying it. There is no reply."""
+    def give_state(self, step: int, parameters_hash: bytes, parts: Sequence[SupportsBuffer]) -> None:
+        """Gives the whole state, the bytes of a safetensors file in parts, which are copied before this returns.
+
+        A thread sends the copy between what is called next. There is no reply. While one copy is being sent, this
+        waits for it, so there is never more than one.
+        """
 
     def leave(self, reason: str, broken: str = "") -> None:
         """Leaves the run: waits at most 2 s for the reply, and closes. Its shards go to others immediately."""

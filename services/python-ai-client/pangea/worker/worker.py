@@ -126,8 +126,9 @@ class Worker:
             try:
                 answer = self._answer(stop)
                 if isinstance(answer, _native.SnapshotRequest):
-                    state = self.training.encode(self._position())
-                    self._membership.client.send_snapshot(self.step, self._hash, state)
+                    # It is copied; a thread sends it while this one continues.
+                    state = self.training.state_parts(self._position())
+                    self._membership.client.give_state(self.step, self._hash, state)
                     continue
             except (_native.WireError, _native.PeerError) as error:
                 self._lost(error)

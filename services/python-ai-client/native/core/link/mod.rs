@@ -19,4 +19,5 @@ pub(crate) use connection::{Connection, Received};
 pub(crate) use progress::Progress;
 pub(crate) use stream::Stream;
 pub use waiting::{Uninterrupted, Waiter, TICK};
+pub(crate) use writer::Beside;
 pub use writer::Stopper;
