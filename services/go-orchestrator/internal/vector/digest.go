@@ -25,5 +25,5 @@ var digestSeed = func() uint64 {
 	return binary.LittleEndian.Uint64(seed[:])
 }()
 
-// DigestOf hashes a whole block of a vector. Blocks may be hashed in any order and by any goroutine.
+// DigestOf hashes a whole block of a vector: in any order of blocks, on any goroutine.
 func DigestOf(block []float32) BlockDigest { return xxh3.Hash128Seed(Bytes(block), digestSeed).Bytes() }
