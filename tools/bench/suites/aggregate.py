@@ -37,8 +37,8 @@ class AggregateBenchmark:
         return (
             f"Adding up a gradient of {self.elements * 4 / 1e6:g} MB of {_WORLD} workers: from the moment both have "
             f"theirs until the slower one has the sum. "
-            "Through the orchestrator that includes SHA-256 on every side and the step's record in the ledger, on the "
-            "disk."
+            "Through the orchestrator that includes a content hash on every side and the step's record in the ledger, on "
+            "the disk."
         )
 
     def run(self, contender: str, folder: Path) -> Sample:

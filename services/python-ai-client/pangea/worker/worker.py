@@ -103,8 +103,8 @@ class Worker:
         self.data = data
         self._dataset = data.dataset()
         self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())
-        self._hash = self.parameters.hash()
         self.settings = self._first_join()
+        self._hash = self.parameters.hash(self.settings.content_hash)
         self.dataset = DatasetFacts.of(self._dataset, self.settings)
         self.source = BatchSource(
             self.data,
@@ -112,6 +112,7 @@ class Worker:
             self.settings.batch_size,
             self.settings.shards,
             self.settings.min_shard_samples,
+            self.settings.content_hash,
         )
 
     def _join(self, timeout: float, run_id: str = "") -> _native.JoinReply:
@@ -120,13 +121,14 @@ class Worker:
             self.name,
             describe_software(),
             self.parameters.specs(),
-            self._hash,
+            self.parameters.hash("sha256"),
             self.step,
             self._dataset,
             run_id,
             training=self.training.description,
             arithmetic=self._arithmetic,
             fingerprints=self._fingerprints,
+            parameters_content_hash=self.parameters.hash("xxh3Tree"),
         )
 
     def _first_join(self) -> _native.JoinReply:
@@ -309,7 +311,7 @@ class Worker:
 
     def _advanced_to(self, step: int) -> None:
         self.step = step
-        self._hash = self.parameters.hash()
+        self._hash = self.parameters.hash(self.settings.content_hash)
         self._backoff.progressed()
 
     def _finish(self, finished: _native.RunFinished) -> None:
