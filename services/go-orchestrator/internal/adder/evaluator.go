@@ -1,6 +1,7 @@
 package adder
 
 import (
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
@@ -13,7 +14,11 @@ const partElements = 16 << 10
 type evaluator struct {
 	temporaries [][]float32 // by depth in the tree
 	digests     []vector.BlockDigest
+	leaf        contenthash.LeafHasher
 }
+
+// This does not compile where a block of a vector is not one of the content hash.
+const _ = uint(vector.BlockElements*4-contenthash.BlockBytes) + uint(contenthash.BlockBytes-vector.BlockElements*4)
 
 // evaluate adds up a block, and looks at what is to be looked at.
 func (e *evaluator) evaluate(w *work, block int) {
@@ -30,11 +35,17 @@ func (e *evaluator) evaluate(w *work, block int) {
 				e.digests[i].Write(operand(w.sum.Operands[i].Gradients))
 			}
 		}
+		if w.leaves != nil {
+			e.leaf.Write(vector.Bytes(part))
+		}
 		if w.notFinite[block] < 0 {
 			if at := vector.NotFinite(part); at >= 0 {
 				w.notFinite[block] = from + at
 			}
 		}
+	}
+	if w.leaves != nil {
+		w.leaves[block] = e.leaf.Leaf()
 	}
 	for i, digest := range w.digests {
 		if digest != nil {
