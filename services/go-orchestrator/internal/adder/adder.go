@@ -105,7 +105,7 @@ func (w *work) result() tree.Result {
 	case w.sha != nil:
 		result.Hash = w.sha.sum()
 	case w.leaves != nil:
-		result.Hash = contenthash.Root(contenthash.Tensor{Bytes: uint64(w.out.Elements()) * 4, Leaves: w.leaves})
+		result.Hash = w.out.RootOf(w.leaves)
 	}
 	for i, operand := range w.sum.Operands {
 		if operand.Unchecked == nil {

@@ -13,18 +13,17 @@ const partElements = 16 << 10
 // evaluator is the memory that one goroutine needs to evaluate blocks.
 type evaluator struct {
 	temporaries [][]float32 // by depth in the tree
-	digests     []vector.BlockDigest
+	digests     []vector.DigestHasher
 	leaf        contenthash.LeafHasher
 }
-
-// This does not compile where a block of a vector is not one of the content hash.
-const _ = uint(vector.BlockElements*4-contenthash.BlockBytes) + uint(contenthash.BlockBytes-vector.BlockElements*4)
 
 // evaluate adds up a block, and looks at what is to be looked at.
 func (e *evaluator) evaluate(w *work, block int) {
 	out := w.out.Blocks()[block]
 	w.notFinite[block] = -1
-	e.digests = append(e.digests[:0], make([]vector.BlockDigest, len(w.digests))...)
+	for len(e.digests) < len(w.digests) {
+		e.digests = append(e.digests, vector.DigestHasher{})
+	}
 	for from := 0; from < len(out); from += partElements {
 		to := min(from+partElements, len(out))
 		operand := func(v *vector.Vector) []float32 { return v.Blocks()[block][from:to] }
@@ -49,7 +48,7 @@ func (e *evaluator) evaluate(w *work, block int) {
 	}
 	for i, digest := range w.digests {
 		if digest != nil {
-			digest[block] = e.digests[i].Sum()
+			digest[block] = e.digests[i].Block()
 		}
 	}
 }

@@ -7,8 +7,8 @@ import "fmt"
 type Builder struct {
 	vector *Vector
 	digest Digest
-	open   BlockDigest // of the block that is being filled
-	filled int         // elements
+	open   DigestHasher // of the block that is being filled
+	filled int          // elements
 }
 
 // Build starts a vector of that many elements.
@@ -50,7 +50,7 @@ func (b *Builder) Write(data []byte) error {
 		data = data[len(part)*4:]
 		b.filled += len(part)
 		if at+len(part) == len(block) {
-			b.digest, b.open = append(b.digest, b.open.Sum()), BlockDigest{}
+			b.digest = append(b.digest, b.open.Block())
 		}
 	}
 	return nil

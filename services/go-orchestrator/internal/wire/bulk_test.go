@@ -2,13 +2,13 @@ package wire_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
@@ -47,7 +47,7 @@ func TestAggregateRoundTrip(t *testing.T) {
 			gradients, _ := builder.Finish()
 			cut := wire.Cut(layout)
 			bulk := wire.NewAggregate(&protocol.Aggregate{Step: 3, Samples: 64, LossSum: 1.5, Divisor: 48.5,
-				Gradients: gradients, Hash: sha256.Sum256(vector.Bytes(want))}, layout, cut)
+				Gradients: gradients, Hash: contenthash.XXH3Tree.Of(vector.Bytes(want))}, layout, cut)
 			if bulk.Frames() != test.frames {
 				t.Fatalf("%d frames; want %d", bulk.Frames(), test.frames)
 			}
