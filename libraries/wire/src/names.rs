@@ -93,6 +93,7 @@ impl SchemaName for MessageType {
             Self::Leave => "leave",
             Self::ErrorReply => "errorReply",
             Self::Heartbeat => "heartbeat",
+            Self::SharedRegion => "sharedRegion",
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use pangea_content_hash::Method;
-use pangea_wire::schema::{gradient_update, message, MessageType, Verdict, MAX_CHUNK_BYTES};
+use pangea_wire::schema::{gradient_update, message, MessageType, Verdict};
 use pangea_wire::{
-    write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, SchemaName, WireError,
+    write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, SchemaName, WireError, FRAME_BYTES,
 };
 
 use super::join::{read_join, Join};
@@ -126,7 +126,7 @@ impl OrchestratorClient {
         }
         self.connection.exchange(|connection| {
             let request = connection.next_request_id();
-            let frames = layout.frames(MAX_CHUNK_BYTES as usize);
+            let frames = layout.frames(FRAME_BYTES);
             let last = frames.len() - 1;
             for (index, pieces) in frames.iter().enumerate() {
                 let mut builder = Builder::new_default();
