@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 from pangea import _native
 from pangea.errors import BrokenPromise
 from pangea.training.buffers import Buffers
-from pangea.training.hashing import content_hash
+from pangea.training.hashing import content_hash, tensor_bytes
 from pangea.training.tensors import UnsupportedModel, tensor_slots
 from pangea.training.watch import ParameterWatch
 
@@ -70,8 +70,14 @@ class Parameters:
 
     def hash(self, method: _native.ContentHash = "xxh3Tree") -> bytes:
         """Returns the content hash of all trainable parameters, then all buffers, by the run's `method`."""
-        buffers = (buffer for _, buffer in self.model.named_buffers())
-        return content_hash([*self.trainable.values(), *buffers], method)
+        return content_hash(self._hashed(), method)
+
+    def memory(self) -> list[memoryview]:
+        """Returns the bytes that `hash` is taken over. They stay those of the tensors while these are contiguous."""
+        return [tensor_bytes(tensor) for tensor in self._hashed()]
+
+    def _hashed(self) -> list[torch.Tensor]:
+        return [*self.trainable.values(), *(buffer for _, buffer in self.model.named_buffers())]
 
     def clear_gradients(self) -> None:
         """Drops the gradients left by backward."""
