@@ -5,6 +5,7 @@
 //! responsible for: anything else that can be tested without Python.
 
 mod allocator;
+mod asking;
 mod buffer;
 mod data;
 mod errors;
@@ -34,6 +35,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<replies::SnapshotRequest>()?;
     module.add_class::<replies::Snapshot>()?;
     module.add_class::<replies::RunFinished>()?;
+    module.add_class::<asking::ParametersHash>()?;
     module.add_class::<orchestrator::OrchestratorClient>()?;
     module.add_class::<fold::Fold>()?;
     module.add_function(wrap_pyfunction!(fold::flushes_denormals, module)?)?;

@@ -79,6 +79,10 @@ class Lease:
         self._sums.replace(lambda total: total if total.vector is not None else self._to_memory([total]))
         return [Node(root.first, root.count, root.value.flat()) for root in self._sums.roots()]
 
+    def reports_of(self, root: Node[torch.Tensor]) -> list[ShardReport]:
+        """Returns the reports of the shards of a root, in their order."""
+        return [self.reports[shard] for shard in range(root.first, root.first + root.count)]
+
     def release(self) -> None:
         """Returns the memory of the sums."""
         for root in self._sums.roots():
