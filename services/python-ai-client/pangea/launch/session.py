@@ -104,6 +104,10 @@ class Session:
             raise self.workers[0].child.failure()
         return lines
 
+    def wait(self, seconds: float) -> None:
+        """Waits until a process of the run exits, for at most this time."""
+        self.supervisor.wait(seconds)
+
     @property
     def over(self) -> bool:
         """Whether the run makes no further progress: all workers or the orchestrator have exited."""

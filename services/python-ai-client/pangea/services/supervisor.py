@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import select
 import signal
 import socket
 import time
@@ -145,6 +147,22 @@ class Supervisor:
         process.child = process.start()
         process.restarts += 1
         process.restart_at, process.status = None, ExitStatus.RUNNING
+
+    def wait(self, seconds: float) -> None:
+        """Waits until a process exits that ran at the last `poll`, for at most this time."""
+        running = [process.child.process for process in self.processes if process.status is ExitStatus.RUNNING]
+        if any(process.returncode is not None for process in running):
+            return
+        # The exit of none of them has been collected, so their process IDs are still theirs.
+        descriptors = [os.pidfd_open(process.pid) for process in running]
+        try:
+            exits = select.poll()
+            for descriptor in descriptors:
+                exits.register(descriptor, select.POLLIN)
+            exits.poll(1000 * seconds)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def stop(self, processes: list[Process], timeout: float = 10.0) -> None:
         """Sends SIGTERM to all processes, waits for them, and kills those that run longer than `timeout` seconds."""
