@@ -21,6 +21,7 @@ from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
 from pangea.worker.batches import Batch, first_batch
+from pangea.worker.leaving import leave_quickly
 from pangea.worker.probes import serve_health
 from pangea.worker.rehearser import Rehearser, fraction
 from pangea.worker.run import Run
@@ -96,6 +97,8 @@ def join(
         orchestrator, data, directory = embedded.orchestrator, embedded.data, embedded.run_dir
     else:
         orchestrator, data, directory = existing
+        # The launcher waits for this process, which does nothing but this run.
+        leave_quickly()
     # Until it has joined, nothing is lost if the worker stops immediately; afterwards it leaves the run in order.
     sigterm = Sigterm(lambda: True)
     try:
