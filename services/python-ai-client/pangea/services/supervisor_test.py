@@ -35,7 +35,9 @@ class Watch:
 
     def start(self, name: str, code: str, addresses: Addresses | None = None) -> Process:
         start = lambda: Child(name, [sys.executable, "-c", code], self.folder / "log")  # noqa: E731
-        return self.supervisor.add(name, start, None if addresses is None else lambda _child: addresses)
+        process = self.supervisor.add(name, start, None if addresses is None else lambda _child: addresses)
+        process.wait_ready()
+        return process
 
     def kill(self, process: Process) -> None:
         process.child.process.kill()

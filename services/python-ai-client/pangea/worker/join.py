@@ -15,6 +15,7 @@ from pangea import _native
 from pangea.arithmetic import ensure_pinned
 from pangea.errors import calling_line
 from pangea.rundir.notices import Notices
+from pangea.services.announced import resolve
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
 from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
@@ -142,8 +143,8 @@ def _existing_run() -> tuple[str, str, Path | None] | None:
         raise ValueError("set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or neither of them for a local run")
     if not orchestrator or not data:
         return None
-    directory = os.environ.get("PANGEA_RUN_DIR")
-    return orchestrator, data, Path(directory) if directory else None
+    directory = Path(os.environ["PANGEA_RUN_DIR"]) if os.environ.get("PANGEA_RUN_DIR") else None
+    return resolve(orchestrator, directory), resolve(data, directory), directory
 
 
 def _initialise(model: torch.nn.Module, init: Callable[[Batch], Any], batch: Batch) -> None:
