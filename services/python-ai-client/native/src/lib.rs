@@ -4,6 +4,7 @@
 //! the GIL while waiting, running signal handlers. Not responsible for: anything that can be tested
 //! without Python.
 
+mod asking;
 mod buffer;
 mod data;
 mod errors;
@@ -31,6 +32,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<replies::SnapshotRequest>()?;
     module.add_class::<replies::Snapshot>()?;
     module.add_class::<replies::RunFinished>()?;
+    module.add_class::<asking::ParametersHash>()?;
     module.add_class::<orchestrator::OrchestratorClient>()?;
     Ok(())
 }
