@@ -59,8 +59,9 @@ class Lease:
         step: counts over the whole run.
         epoch, epoch_step: the epoch, and the step within it.
         shards: ascending.
-        separate: shards that are submitted individually, for comparison.
+        separate: shards that are submitted individually, for comparison. Not known of an assumed lease.
         vectors: the pool of the vectors that `record` takes.
+        assumed: whether the orchestrator has not answered yet; nothing may be recorded before `Worker.confirm`.
         reports: of each computed shard, by its number.
     """
 
@@ -70,6 +71,7 @@ class Lease:
     shards: list[int]
     separate: frozenset[int]
     vectors: VectorPool
+    assumed: bool = False
     reports: dict[int, ShardReport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
