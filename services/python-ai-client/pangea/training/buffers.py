@@ -102,9 +102,14 @@ class Buffers:
         self._reset_caches()
         self._non_numeric_versions = [slot.tensor._version for slot in self._non_numeric]
 
-    @torch.no_grad()
     def reset(self) -> None:
         """Restores the values at the start of the step, even where a module replaced the tensor."""
+        # Most models have no buffers, and this runs twice for each shard.
+        if self._numeric or self._caches:
+            self._reset()
+
+    @torch.no_grad()
+    def _reset(self) -> None:
         for slot, start in zip(self._numeric, self._start, strict=True):
             slot.registry[slot.key] = slot.tensor
             slot.tensor.copy_(start)
