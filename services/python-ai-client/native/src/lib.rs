@@ -10,20 +10,24 @@ mod buffer;
 mod data;
 mod errors;
 mod fold;
+mod hashing;
 mod orchestrator;
 mod replies;
 mod waiting;
 
 use native_core::{ErrorKind, FIRST_PAUSE, LONGEST_PAUSE};
+use pangea_content_hash::Method;
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::add_to(module)?;
     module.add("ALLOCATOR", allocator::configure()?)?;
+    module.add("CONTENT_HASHES", Method::ALL.map(Method::name))?;
     module.add("ERROR_KINDS", ErrorKind::ALL.map(ErrorKind::name))?;
     module.add("FIRST_PAUSE_SECONDS", FIRST_PAUSE.as_secs_f64())?;
     module.add("LONGEST_PAUSE_SECONDS", LONGEST_PAUSE.as_secs_f64())?;
+    module.add_function(wrap_pyfunction!(hashing::content_hash, module)?)?;
     module.add_class::<buffer::Buffer>()?;
     module.add_class::<data::TensorView>()?;
     module.add_class::<data::DatasetInfo>()?;
