@@ -1,10 +1,10 @@
 package protocol
 
 import (
-	"crypto/sha256"
 	"sync"
 	"sync/atomic"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
@@ -32,20 +32,15 @@ type Aggregate struct {
 	hash      func() Hash
 }
 
-// NewAggregate takes over the caller's hold on the gradients.
-func NewAggregate(step, samples uint64, lossSum, divisor float64, gradients *vector.Vector) *Aggregate {
+// NewAggregate takes over the caller's hold on the gradients. method is how they are hashed.
+func NewAggregate(step, samples uint64, lossSum, divisor float64, gradients *vector.Vector,
+	method contenthash.Method) *Aggregate {
 	return &Aggregate{Step: step, Samples: samples, LossSum: lossSum, Divisor: divisor, Gradients: gradients,
-		hash: sync.OnceValue(func() Hash {
-			sum := sha256.New()
-			for _, block := range gradients.Blocks() {
-				sum.Write(vector.Bytes(block))
-			}
-			return Hash(sum.Sum(nil))
-		})}
+		hash: sync.OnceValue(func() Hash { return gradients.ContentHash(method) })}
 }
 
-// Hash is the SHA-256 over all gradient bytes. The first call computes it, at about 1.4 GB/s; so a
-// shell may call it beforehand on another goroutine, while the first frames are on their way.
+// Hash is the content hash of the gradients. The first call computes it; so a shell may call it
+// beforehand on another goroutine, while the first frames are on their way.
 func (a *Aggregate) Hash() Hash { return a.hash() }
 
 // Kind names the message.

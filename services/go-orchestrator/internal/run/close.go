@@ -21,7 +21,8 @@ func (m *Machine) closeStep() bool {
 	}
 	number, contributions, reports := m.step.number, m.step.tree.Contributions(), m.step.tree.Reports()
 	samples := m.identity.schedule.StepSamples(number)
-	aggregate := protocol.NewAggregate(number, samples, tree.Losses(reports), tree.Divisor(reports), m.step.tree.Root())
+	aggregate := protocol.NewAggregate(number, samples, tree.Losses(reports), tree.Divisor(reports), m.step.tree.Root(),
+		m.config.Settings.ContentHash)
 	if m.replaying() {
 		if aggregate.Hash() != m.agreement.history[number].aggregate {
 			m.onReplayDiffers(aggregate)

@@ -2,18 +2,7 @@ package vector
 
 import (
 	"fmt"
-	"hash/maphash"
-	"slices"
 )
-
-// Digest tells whether two vectors have the same bits. Each process seeds it differently: compare
-// it, never store it.
-type Digest []uint64
-
-// Equal reports whether the digests are those of the same bits.
-func (d Digest) Equal(other Digest) bool { return slices.Equal(d, other) }
-
-var digestSeed = maphash.MakeSeed()
 
 // Builder fills a vector from bytes in order, taking a block from the pool only when bytes for it
 // have arrived.
@@ -65,7 +54,7 @@ func (b *Builder) Write(data []byte) error {
 		data = data[len(part)*4:]
 		b.filled += len(part)
 		if at+len(part) == len(block) {
-			b.digest = append(b.digest, maphash.Bytes(digestSeed, Bytes(block)))
+			b.digest = append(b.digest, DigestOf(block))
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
@@ -45,7 +46,7 @@ func TestAggregateRoundTrip(t *testing.T) {
 			}
 			gradients, _ := builder.Finish()
 			cut := wire.Cut(layout)
-			bulk := wire.NewAggregate(protocol.NewAggregate(3, 64, 1.5, 48.5, gradients), layout, cut)
+			bulk := wire.NewAggregate(protocol.NewAggregate(3, 64, 1.5, 48.5, gradients, contenthash.XXH3Tree), layout, cut)
 			if bulk.Frames() != test.frames {
 				t.Fatalf("%d frames; want %d", bulk.Frames(), test.frames)
 			}

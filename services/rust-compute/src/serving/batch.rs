@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use pangea_content_hash::{content_hash, Method};
 use pangea_wire::schema::{message, MessageType, Split as WireSplit};
 use pangea_wire::{
     write_tensor_bytes, AlignedBuffer, Attachments, DType, Frame, Limits, Pool, TensorSpec,
@@ -10,7 +11,6 @@ use pangea_wire::{
 };
 use rayon::prelude::*;
 use rust_compute_dataset::{Column, Dataset};
-use sha2::{Digest, Sha256};
 
 use crate::lending::{Lending, NewRegion, Region};
 use crate::order_cache::OrderCache;
@@ -113,6 +113,7 @@ impl Batches {
                 features.as_mut_slice(),
                 labels.as_mut_slice(),
             ],
+            request.content_hash,
         );
         let tensors = [sample_ids, features, labels];
         let frame = self.message(request_id, request, limits, &hash, tensors, None)?;
@@ -132,7 +133,8 @@ impl Batches {
     ) -> Result<Frame<AlignedBuffer>, WireError> {
         let bytes = self.bytes_of(ids.len());
         let used = end_of(&bytes);
-        let hash = self.fill(ids, parts(&mut region.as_mut_slice()[..used], &bytes));
+        let tensors = parts(&mut region.as_mut_slice()[..used], &bytes);
+        let hash = self.fill(ids, tensors, request.content_hash);
         let nothing = || self.pool.buffer(0);
         let tensors = [nothing()?, nothing()?, nothing()?];
         let place = Some((&*region, used));
@@ -151,18 +153,18 @@ impl Batches {
 
     /// Writes the samples of `ids`, and returns their hash, which is computed while they are in the
     /// cache.
-    fn fill(&self, ids: &[u32], [sample_ids, features, labels]: [&mut [u8]; 3]) -> [u8; 32] {
+    fn fill(
+        &self,
+        ids: &[u32],
+        [sample_ids, features, labels]: [&mut [u8]; 3],
+        method: Method,
+    ) -> [u8; 32] {
         for (written, id) in sample_ids.chunks_exact_mut(size_of::<i64>()).zip(ids) {
             written.copy_from_slice(&i64::from(*id).to_le_bytes());
         }
         gather(&self.dataset.features, ids, features);
         gather(&self.dataset.labels, ids, labels);
-        Sha256::new()
-            .chain_update(&sample_ids)
-            .chain_update(&features)
-            .chain_update(&labels)
-            .finalize()
-            .into()
+        content_hash(method, [&*sample_ids, &*features, &*labels])
     }
 
     /// The frame around the tensors. Those that are in a region (with that many bytes of it in use)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pangea_content_hash::Method;
 use pangea_wire::schema::{gradient_update, message, MessageType, Verdict, MAX_CHUNK_BYTES};
 use pangea_wire::{
     write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, SchemaName, WireError,
@@ -26,6 +27,8 @@ pub struct OrchestratorClient {
     pool: Pool,
     /// Of the gradients; known once joined.
     layout: Option<FlatLayout>,
+    /// Of the run; that of its settings once joined.
+    content_hash: Method,
 }
 
 impl OrchestratorClient {
@@ -39,6 +42,7 @@ impl OrchestratorClient {
             connection: Connection::open(address, options, pool, waiter)?,
             pool: pool.clone(),
             layout: None,
+            content_hash: Method::default(),
         })
     }
 
@@ -64,6 +68,7 @@ impl OrchestratorClient {
             read_join(&received).map_err(|error| connection.wire_error(error))
         })?;
         self.layout = Some(layout);
+        self.content_hash = reply.content_hash;
         Ok(reply)
     }
 
@@ -79,7 +84,7 @@ impl OrchestratorClient {
     ) -> Result<WorkReply, CoreError> {
         check_hash(parameters_hash, "parameters_hash")?;
         let layout = joined(&self.layout)?;
-        let pool = &self.pool;
+        let (content_hash, pool) = (self.content_hash, &self.pool);
         self.connection.exchange(|connection| {
             let mut builder = Builder::new_default();
             let (request, root) = start(connection, &mut builder, MessageType::WorkRequest);
@@ -92,7 +97,7 @@ impl OrchestratorClient {
             builder_timings.set_compute(timings.compute);
             builder_timings.set_exchange(timings.exchange);
             send_plain(connection, &builder, waiter)?;
-            WorkReply::receive(connection, request, layout, pool, waiter)
+            WorkReply::receive(connection, request, layout, content_hash, pool, waiter)
         })
     }
 
