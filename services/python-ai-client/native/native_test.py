@@ -6,6 +6,7 @@ import ast
 import contextlib
 import gc
 import hashlib
+import json
 import math
 import os
 import signal
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from fixtures import HASH, Stop, accept_join, alarm, arguments, batch_script, dataset_info, pattern
-from peer import Peer, service
+from peer import Peer, content_hash, service
 
 from pangea import _native
 from pangea.errors import PangeaError
@@ -84,6 +85,39 @@ def test_views_outlive_batches_and_connections() -> None:
     gc.collect()
     assert kept.numpy().tobytes() == pattern(kept.nbytes, 1)
     assert memory.tobytes() == b"\1" * 64
+
+
+def golden_content(start: int, size: int) -> bytes:
+    """The bytes of a tensor in the golden vectors; libraries/content-hash/README.md has the formula."""
+    numbers = np.arange(start, start + size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return (numbers >> np.uint64(56)).astype(np.uint8).tobytes()
+
+
+def test_content_hashes_are_those_of_every_language() -> None:
+    cases = json.loads(Path(os.environ["VECTORS"]).read_text())
+    assert len(cases) > 20
+    for case in cases:
+        tensors = [golden_content(*tensor) for tensor in case["tensors"]]
+        for method in _native.CONTENT_HASHES:
+            assert _native.content_hash(tensors, method).hex() == case[method], (method, case["tensors"])
+            assert content_hash(tensors, method).hex() == case[method], (method, case["tensors"])
+        assert _native.content_hash(tensors).hex() == case["xxh3Tree"], "it is the default"
+
+
+def test_a_content_hash_takes_contiguous_bytes_from_any_thread() -> None:
+    values = np.arange(3_000_000, dtype=np.float32)
+    expected = _native.content_hash([values.tobytes()])
+    found: list[bytes] = []
+    thread = threading.Thread(target=lambda: found.append(_native.content_hash([values.view(np.uint8)])))
+    thread.start()
+    thread.join()
+    assert found == [expected]
+    with pytest.raises(TypeError, match="no buffer of bytes"):
+        _native.content_hash([values])
+    with pytest.raises(ValueError, match="not C-contiguous"):
+        _native.content_hash([values.view(np.uint8)[::2]])
+    with pytest.raises(ValueError, match="content hash `md5` is none of `sha256`, `xxh3Tree`"):
+        _native.content_hash([], "md5")
 
 
 def resident_bytes() -> int:
@@ -183,7 +217,7 @@ def test_gradients_go_out_and_come_back() -> None:
             client.submit(3, 0, 1, torch.zeros(1_500_000), report)
         with pytest.raises(TypeError, match="no buffer of float32 elements"):
             client.submit(3, 0, 1, np.zeros(750_000, np.float64), report)
-        with pytest.raises(ValueError, match="31 bytes, a SHA-256 has 32"):
+        with pytest.raises(ValueError, match="31 bytes, a hash has 32"):
             client.submit(3, 0, 1, flat, [(0, 8, 1.5, HASH[1:], 8.0, False, "")])
         assert client.submit(3, 0, 1, torch.from_numpy(flat).numpy(), report) == ("stale", "")
         aggregate = client.request_work(3, HASH, 0.25, 1.0, 0.5)
@@ -254,6 +288,73 @@ def test_other_answers_to_a_request_for_work() -> None:
         finished = ask("the script left its loop")
         assert isinstance(finished, _native.RunFinished) and (finished.steps, finished.parameters_hash) == (46, HASH)
         assert (finished.incidents, finished.stopped) == (2, "the script left its loop")
+        client.close()
+
+
+def test_a_thread_hashes_the_parameters_and_asks() -> None:
+    parameters = [pattern(3_000_000, 1), b"", pattern(64, 2)]
+    expected = hashlib.sha256(b"".join(parameters)).digest()
+
+    def script(peer: Peer) -> None:
+        accept_join(peer)
+        for _ in range(2):
+            request = peer.receive()
+            assert request["workRequest"]["parametersHash"] == expected
+            assert request["workRequest"]["timings"] == {"data": 0.25, "compute": 1.0, "exchange": 0.5}
+            peer.send("shardLease", request["requestId"], step=4, shards=[3])
+        peer.receive()  # the third question, which is not answered
+        request = peer.receive()
+        assert request["leave"]["reason"] == "stopped"
+        peer.send("leave", request["requestId"])
+
+    with service(script) as address:
+        client = joined(address, [])
+        for _ in range(2):
+            hashing = client.ask_beside(4, parameters, 0.25, 1.0, 0.5)
+            lease = client.answer()
+            assert isinstance(lease, _native.ShardLease) and lease.shards == [3]
+            assert hashing.value() == hashing.value() == expected
+        client.ask_beside(4, parameters, 0.25, 1.0, 0.5)
+        client.leave("stopped")
+
+
+def test_an_error_of_the_asking_thread_is_raised_by_the_next_call() -> None:
+    with service(accept_join) as address:
+        client = joined(address, [])
+        with contextlib.suppress(_native.WireError):
+            client.request_work(0, HASH, 0.0, 0.0, 0.0)  # the service has closed the connection
+        hashing = client.ask_beside(4, [b"12"], 0.0, 0.0, 0.0)
+        with pytest.raises(_native.WireError, match="open a new connection"):
+            client.answer()
+        assert hashing.value() == hashlib.sha256(b"12").digest()
+        client.close()
+        hashing = client.ask_beside(4, [b"34"], 0.0, 0.0, 0.0)
+        with pytest.raises(_native.WireError, match="closed by `close`"):
+            client.answer()
+        assert hashing.value() == hashlib.sha256(b"34").digest()
+
+
+def test_sums_and_the_next_question_leave_in_one_write() -> None:
+    flat = np.arange(6, dtype=np.float32)
+
+    def script(peer: Peer) -> None:
+        accept_join(peer)
+        # Everything arrives before anything is answered.
+        first, second, question = peer.receive(), peer.receive(), peer.receive()
+        assert (first["gradientUpdate"]["firstShard"], second["gradientUpdate"]["firstShard"]) == (0, 2)
+        assert question["workRequest"]["step"] == 3
+        for update, verdict in ((first, "accepted"), (second, "duplicate")):
+            peer.send("gradientAck", update["requestId"], verdict=verdict, detail="")
+        peer.send("snapshotRequest", question["requestId"], step=3)
+
+    with service(script) as address:
+        client = joined(address, [("weight", "float32", (6,))])
+        reports = [(shard, 8, 1.5, HASH, 6.5, False, "") for shard in range(3)]
+        sums = [(3, 0, 2, flat, reports[:2]), (3, 2, 1, flat, reports[2:])]
+        assert client.submit_and_ask(sums, 3, HASH, 0.0, 0.0, 0.0) == [("accepted", ""), ("duplicate", "")]
+        assert isinstance(client.answer(), _native.SnapshotRequest)
+        with pytest.raises(ValueError, match="ask for work before waiting"):
+            client.answer()
         client.close()
 
 
@@ -405,6 +506,7 @@ def literals() -> dict[str, list[str]]:
 
 def test_the_stub_names_what_the_schema_names() -> None:
     kinds = {
+        "ContentHash": tensor_capnp.ContentHash,
         "DType": tensor_capnp.DataType,
         "Split": tensor_capnp.Split,
         "Action": tensor_capnp.ErrorAction,

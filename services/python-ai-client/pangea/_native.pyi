@@ -13,6 +13,7 @@ from pangea.errors import PangeaError
 
 DType = Literal["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
 Split = Literal["train", "heldOut"]
+ContentHash = Literal["sha256", "xxh3Tree"]
 Action = Literal["fixRequest", "retryLater", "reconnect", "resync", "stop"]
 Verdict = Literal["accepted", "duplicate", "conflict", "stale", "tooEarly", "refused"]
 
@@ -30,6 +31,8 @@ ErrorKind = Literal[
     "refused",  # the peer refused the request: always and only of a PeerError
 ]
 
+CONTENT_HASHES: Final[list[ContentHash]]
+"""The methods that this release knows."""
 ERROR_KINDS: Final[list[ErrorKind]]
 """All values of `kind`."""
 FIRST_PAUSE_SECONDS: Final[float]
@@ -65,6 +68,13 @@ class Buffer:
 
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+def content_hash(tensors: Sequence[SupportsBuffer], method: ContentHash = "xxh3Tree") -> bytes:
+    """Hashes the bytes of tensors, in their order, without the GIL, so that another thread may compute meanwhile.
+
+    `tensors` are C-contiguous bytes (format "B"); they must not change until this returns. `method` is the run's
+    JoinReply.content_hash.
+    """
 
 @final
 class TensorView:
@@ -162,6 +172,7 @@ class DataClient:
         shard: int,
         shards: int,
         min_shard_samples: int = 0,
+        content_hash: ContentHash = "xxh3Tree",
     ) -> None:
         """Requests a batch that a later `batch` with the same arguments collects. At most 256 may be waiting."""
 
@@ -175,8 +186,23 @@ class DataClient:
         shard: int,
         shards: int,
         min_shard_samples: int = 0,
+        content_hash: ContentHash = "xxh3Tree",
     ) -> Batch:
         """Waits for the batch, which is requested now unless it was before. A batch is collected once."""
+
+    def discard(
+        self,
+        split: Split,
+        seed: int,
+        epoch: int,
+        step: int,
+        batch_size: int,
+        shard: int,
+        shards: int,
+        min_shard_samples: int = 0,
+        content_hash: ContentHash = "xxh3Tree",
+    ) -> None:
+        """Forgets a batch that was requested and that nobody will collect; unknown ones are ignored."""
 
     def close(self) -> None:
         """Closes the connections; a call that waits in another thread raises WireError. Batches stay valid."""
@@ -193,6 +219,8 @@ class JoinReply:
     """Shards of a step are merged until each has at least this many samples."""
     drop_last: Final[bool]
     """Whether an epoch leaves out the samples that do not fill a batch."""
+    content_hash: Final[ContentHash]
+    """How parameters, aggregates and batches are hashed."""
     step: Final[int]
     total_steps: Final[int]
 
@@ -245,6 +273,13 @@ class RunFinished:
     """Why the run ended before its last step; empty if it did not."""
 
 @final
+class ParametersHash:
+    """The content hash of parameters by the run's method, which a thread computes."""
+
+    def value(self) -> bytes:
+        """Waits for the hash; from then on the parameters may be changed."""
+
+@final
 class OrchestratorClient:
     """One connection to an orchestrator. `timeout` (seconds) bounds connecting and progress inside a frame."""
 
@@ -264,16 +299,55 @@ class OrchestratorClient:
         training: str = "",
         arithmetic: str = "",
         fingerprints: Sequence[tuple[str, bytes]] = (),
+        *,
+        parameters_content_hash: bytes | None = None,
     ) -> JoinReply:
         """Introduces the worker; the first call of a connection.
 
         Args:
+            parameters_hash: SHA-256 of the parameters.
+            parameters_content_hash: the same as "xxh3Tree", because the run's method is known only from the reply. A
+                run that uses it refuses a worker without it.
             run_id: JoinReply.run_id of an earlier connection of this worker; empty on the first.
             heartbeat_seconds: a thread sends a heartbeat whenever nothing was sent for that long, until the connection
                 ends, also while Python computes. 0 for none; otherwise 0.001 to less than 3600.
             training: how a step changes the parameters, as JSON with sorted keys; equal for all workers of a run.
             arithmetic: the level that the arithmetic is pinned to; empty where it is not pinned.
             fingerprints: (operator, SHA-256 of what it computes from fixed inputs), at most 64.
+        """
+
+    def ask(
+        self,
+        step: int,
+        parameters_hash: bytes,
+        data_seconds: float,
+        compute_seconds: float,
+        exchange_seconds: float,
+        stop: str = "",
+    ) -> None:
+        """Asks for work, holding parameters after `step` steps; `answer` waits for the reply.
+
+        `stop`, if not empty, is why the run is to end after the last committed step.
+        """
+
+    def ask_beside(
+        self,
+        step: int,
+        parameters: Sequence[SupportsBuffer],
+        data_seconds: float,
+        compute_seconds: float,
+        exchange_seconds: float,
+    ) -> ParametersHash:
+        """Asks for work in a thread that first hashes `parameters`, and returns at once.
+
+        `parameters` are C-contiguous bytes; nothing may write to them before the hash is known. Its errors are raised
+        by the next call.
+        """
+
+    def answer(self) -> ShardLease | Aggregate | SnapshotRequest | Snapshot | RunFinished:
+        """Waits for the answer to the last question, as long as the connection lives.
+
+        After an exception from a signal handler the connection can still be used, above all for `leave`.
         """
 
     def request_work(
@@ -285,11 +359,20 @@ class OrchestratorClient:
         exchange_seconds: float,
         stop: str = "",
     ) -> ShardLease | Aggregate | SnapshotRequest | Snapshot | RunFinished:
-        """Requests work, holding parameters after `step` steps. Waits as long as the connection lives.
+        """Asks for work and waits for the answer."""
 
-        `stop`, if not empty, is why the run is to end after the last committed step.
+    def submit_and_ask(
+        self,
+        sums: Sequence[tuple[int, int, int, SupportsBuffer, Sequence[tuple[int, int, float, bytes, float, bool, str]]]],
+        step: int,
+        parameters_hash: bytes,
+        data_seconds: float,
+        compute_seconds: float,
+        exchange_seconds: float,
+    ) -> list[tuple[Verdict, str]]:
+        """Sends gradient sums and then asks for work, in one write; returns the verdict on each sum and its detail.
 
-        After an exception from a signal handler the connection can still be used, above all for `leave`.
+        A sum has the arguments of `submit`. `answer` waits for the reply to the question.
         """
 
     def submit(

@@ -25,5 +25,32 @@ var digestSeed = func() uint64 {
 	return binary.LittleEndian.Uint64(seed[:])
 }()
 
-// DigestOf hashes a whole block of a vector. Blocks may be hashed in any order and by any goroutine.
+// DigestOf hashes a whole block of a vector: in any order of blocks, on any goroutine.
 func DigestOf(block []float32) BlockDigest { return xxh3.Hash128Seed(Bytes(block), digestSeed).Bytes() }
+
+// Digest of the vector.
+func (v *Vector) Digest() Digest {
+	digest := make(Digest, len(v.blocks))
+	for i, block := range v.blocks {
+		digest[i] = DigestOf(block)
+	}
+	return digest
+}
+
+// DigestHasher makes the digest of one block after the other from elements that are written in
+// order, in parts that are still in the processor's cache. The zero value is ready to use.
+type DigestHasher struct{ state *xxh3.Hasher }
+
+// Write adds the elements that follow.
+func (h *DigestHasher) Write(part []float32) {
+	if h.state == nil {
+		h.state = xxh3.NewSeed(digestSeed)
+	}
+	_, _ = h.state.Write(Bytes(part)) // it never fails
+}
+
+// Block returns the digest of the block that was written, and begins the next one.
+func (h *DigestHasher) Block() BlockDigest {
+	defer h.state.Reset()
+	return h.state.Sum128().Bytes()
+}

@@ -21,5 +21,5 @@ pub use data::{Batch, BatchKey, DataClient, DataStopper, LentMemory, Memory, Spl
 pub use error::{CoreError, ErrorKind};
 pub use link::{Stopper, Uninterrupted, Waiter, FIRST_PAUSE, LONGEST_PAUSE, TICK};
 pub use options::Options;
-pub use orchestrator::{Join, OrchestratorClient, Snapshot, WorkReply};
+pub use orchestrator::{Join, OrchestratorClient, Snapshot, Update, Work, WorkReply};
 pub use values::{Column, DatasetInfo, JoinReply, ShardReport, Timings};

@@ -336,6 +336,42 @@ impl DataClient {
         Batch::new(py, batch)
     }
 
+    /// Forgets a batch that was requested and that nobody will collect.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of a batch request, each of them needed"
+    )]
+    #[pyo3(signature = (split, seed, epoch, step, batch_size, shard, shards, min_shard_samples = 0, content_hash = "xxh3Tree"))]
+    fn discard(
+        &self,
+        py: Python<'_>,
+        split: &str,
+        seed: u64,
+        epoch: u32,
+        step: u32,
+        batch_size: u32,
+        shard: u32,
+        shards: u32,
+        min_shard_samples: u32,
+        content_hash: &str,
+    ) -> PyResult<()> {
+        let key = key(
+            split,
+            seed,
+            epoch,
+            step,
+            batch_size,
+            shard,
+            shards,
+            min_shard_samples,
+            content_hash,
+        )?;
+        self.slot.with(py, |client, _signals| {
+            client.discard(&[key]);
+            Ok(())
+        })
+    }
+
     /// Closes the connections; a call that waits in another thread raises `WireError`. Batches stay
     /// valid.
     fn close(&self, py: Python<'_>) {

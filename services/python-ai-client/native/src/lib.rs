@@ -4,6 +4,7 @@
 //! the GIL while waiting, running signal handlers. Not responsible for: anything that can be tested
 //! without Python.
 
+mod asking;
 mod buffer;
 mod data;
 mod errors;
@@ -13,11 +14,13 @@ mod replies;
 mod waiting;
 
 use native_core::{ErrorKind, FIRST_PAUSE, LONGEST_PAUSE};
+use pangea_content_hash::Method;
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::add_to(module)?;
+    module.add("CONTENT_HASHES", Method::ALL.map(Method::name))?;
     module.add("ERROR_KINDS", ErrorKind::ALL.map(ErrorKind::name))?;
     module.add("FIRST_PAUSE_SECONDS", FIRST_PAUSE.as_secs_f64())?;
     module.add("LONGEST_PAUSE_SECONDS", LONGEST_PAUSE.as_secs_f64())?;
@@ -33,6 +36,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<replies::SnapshotRequest>()?;
     module.add_class::<replies::Snapshot>()?;
     module.add_class::<replies::RunFinished>()?;
+    module.add_class::<asking::ParametersHash>()?;
     module.add_class::<orchestrator::OrchestratorClient>()?;
     Ok(())
 }

@@ -1,25 +1,24 @@
-//! What a worker calls: join, request work, submit gradients, leave.
+//! What a worker calls: join, submit gradients, ask for work, leave.
+//!
+//! Asking and its answer are two calls, so that a worker can do something else in between.
 
 use std::time::Duration;
 
 use pangea_content_hash::Method;
-use pangea_wire::schema::{gradient_update, message, MessageType, Verdict, MAX_CHUNK_BYTES};
-use pangea_wire::{
-    write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, SchemaName, WireError,
-};
+use pangea_wire::schema::{message, MessageType, Verdict};
+use pangea_wire::{Attachments, FlatLayout, Pool, SchemaName, WireError};
 
 use super::join::{read_join, Join};
+use super::requests::{envelope, Builder, Update, Work};
 use super::snapshot::send_snapshot;
 use super::work_reply::WorkReply;
 use crate::error::CoreError;
 use crate::link::{Connection, Received, Stopper, Waiter};
 use crate::options::Options;
-use crate::values::{check_hash, text, JoinReply, ShardReport, Timings};
+use crate::values::{check_hash, text, JoinReply};
 
 /// How long a leaving worker waits for the reply: closing frees its shards anyway.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
-
-type Builder = capnp::message::Builder<capnp::message::HeapAllocator>;
 
 /// One connection to an orchestrator.
 pub struct OrchestratorClient {
@@ -29,6 +28,8 @@ pub struct OrchestratorClient {
     layout: Option<FlatLayout>,
     /// Of the run; that of its settings once joined.
     content_hash: Method,
+    /// The request for work that has no answer yet.
+    asked: Option<u64>,
 }
 
 impl OrchestratorClient {
@@ -43,6 +44,7 @@ impl OrchestratorClient {
             pool: pool.clone(),
             layout: None,
             content_hash: Method::default(),
+            asked: None,
         })
     }
 
@@ -72,79 +74,83 @@ impl OrchestratorClient {
         Ok(reply)
     }
 
-    /// Requests work, holding parameters after `step` steps. Waits as long as the connection lives.
-    /// `stop`, if not empty, is why the run is to end after the last committed step.
-    pub fn request_work(
-        &mut self,
-        step: u64,
-        parameters_hash: &[u8],
-        timings: Timings,
-        stop: &str,
-        waiter: &mut impl Waiter,
-    ) -> Result<WorkReply, CoreError> {
-        check_hash(parameters_hash, "parameters_hash")?;
+    /// How the run hashes; known once joined.
+    pub fn content_hash(&self) -> Method {
+        self.content_hash
+    }
+
+    /// Asks for work; [`answer`](Self::answer) waits for the reply.
+    pub fn ask(&mut self, work: &Work<'_>, waiter: &mut impl Waiter) -> Result<(), CoreError> {
+        self.submit_and_ask(&[], Some(work), waiter).map(drop)
+    }
+
+    /// Waits for the answer to the last request for work, as long as the connection lives.
+    pub fn answer(&mut self, waiter: &mut impl Waiter) -> Result<WorkReply, CoreError> {
         let layout = joined(&self.layout)?;
+        let asked = self.asked.take();
+        let request = asked.ok_or_else(|| {
+            CoreError::Argument("ask for work before waiting for the answer".to_owned())
+        })?;
         let (content_hash, pool) = (self.content_hash, &self.pool);
         self.connection.exchange(|connection| {
-            let mut builder = Builder::new_default();
-            let (request, root) = start(connection, &mut builder, MessageType::WorkRequest);
-            let mut work = root.init_work_request();
-            work.set_step(step);
-            work.set_parameters_hash(parameters_hash);
-            work.set_stop(stop);
-            let mut builder_timings = work.init_timings();
-            builder_timings.set_data(timings.data);
-            builder_timings.set_compute(timings.compute);
-            builder_timings.set_exchange(timings.exchange);
-            send_plain(connection, &builder, waiter)?;
             WorkReply::receive(connection, request, layout, content_hash, pool, waiter)
         })
     }
 
-    /// Sends the gradient sum of the shards [first_shard, first_shard + shard_count), straight from
-    /// `gradients`: the flat little-endian float32 vector over all parameters. Returns the verdict
-    /// and its detail.
-    pub fn submit(
+    /// Asks for work and waits for the answer.
+    pub fn request_work(
         &mut self,
-        step: u64,
-        first_shard: u32,
-        shard_count: u32,
-        gradients: &[u8],
-        reports: &[ShardReport],
+        work: &Work<'_>,
         waiter: &mut impl Waiter,
-    ) -> Result<(Verdict, String), CoreError> {
+    ) -> Result<WorkReply, CoreError> {
+        self.ask(work, waiter)?;
+        self.answer(waiter)
+    }
+
+    /// Sends gradient sums, straight from their memory, and after them the request for `work`, if
+    /// there is one: all in one write, so that a step needs one round trip. Returns the verdict on
+    /// each sum and its detail, once all of them have arrived; [`answer`](Self::answer) waits for
+    /// the work.
+    pub fn submit_and_ask(
+        &mut self,
+        updates: &[Update<'_>],
+        work: Option<&Work<'_>>,
+        waiter: &mut impl Waiter,
+    ) -> Result<Vec<(Verdict, String)>, CoreError> {
         let layout = joined(&self.layout)?;
-        if gradients.len() != layout.total_bytes() {
-            return Err(CoreError::Argument(format!(
-                "gradients has {} bytes, the parameters need {} (float32, in the order given to join)",
-                gradients.len(),
-                layout.total_bytes()
-            )));
+        for update in updates {
+            update.check(layout)?;
         }
-        for report in reports {
-            check_hash(&report.batch_hash, "the batch hash of a report")?;
+        if let Some(work) = work {
+            work.check()?;
         }
+        let asked = &mut self.asked;
         self.connection.exchange(|connection| {
-            let request = connection.next_request_id();
-            let frames = layout.frames(MAX_CHUNK_BYTES as usize);
-            let last = frames.len() - 1;
-            for (index, pieces) in frames.iter().enumerate() {
-                let mut builder = Builder::new_default();
-                let root = envelope(&mut builder, request, MessageType::GradientUpdate);
-                let mut update = root.init_gradient_update();
-                update.set_step(step);
-                update.set_first_shard(first_shard);
-                update.set_shard_count(shard_count);
-                if index == last {
-                    update.set_final(true);
-                    write_reports(update.reborrow(), reports);
-                }
-                let written = write_pieces(update, layout, pieces, gradients);
-                let attachments = written.map_err(|error| connection.wire_error(error))?;
-                connection.send(&builder, attachments, waiter)?;
+            let mut frames = Vec::new();
+            let mut requests = Vec::with_capacity(updates.len());
+            for update in updates {
+                let request = connection.next_request_id();
+                update.push_frames(request, layout, connection, &mut frames)?;
+                requests.push(request);
             }
-            let received = receive(connection, request, MessageType::GradientAck, waiter)?;
-            read_verdict(&received).map_err(|error| connection.wire_error(error))
+            let mut asking = None;
+            if let Some(work) = work {
+                let request = connection.next_request_id();
+                frames.push(connection.frame(&work.message(request), Attachments::new())?);
+                asking = Some(request);
+            }
+            let Some(first) = requests.first().copied().or(asking) else {
+                return Ok(Vec::new());
+            };
+            connection.send_all(&frames, first, None, waiter)?;
+            *asked = asking.or(*asked);
+            let mut verdicts = Vec::with_capacity(requests.len());
+            for request in requests {
+                let received = receive(connection, request, MessageType::GradientAck, waiter)?;
+                let verdict = read_verdict(&received);
+                verdicts.push(verdict.map_err(|error| connection.wire_error(error))?);
+            }
+            Ok(verdicts)
         })
     }
 
@@ -216,13 +222,6 @@ fn start<'b>(
     (request, envelope(builder, request, kind))
 }
 
-fn envelope(builder: &mut Builder, request: u64, kind: MessageType) -> message::Builder<'_> {
-    let mut root = builder.init_root::<message::Builder<'_>>();
-    root.set_type(kind);
-    root.set_request_id(request);
-    root
-}
-
 fn send_plain(
     connection: &mut Connection,
     builder: &Builder,
@@ -249,37 +248,6 @@ fn receive(
         return Err(connection.protocol_error(reason));
     }
     Ok(received)
-}
-
-fn write_reports(update: gradient_update::Builder<'_>, reports: &[ShardReport]) {
-    let mut list = update.init_reports(reports.len() as u32);
-    for (report, index) in reports.iter().zip(0..) {
-        let mut builder = list.reborrow().get(index);
-        builder.set_shard(report.shard);
-        builder.set_samples(report.samples);
-        builder.set_loss_sum(report.loss_sum);
-        builder.set_batch_hash(&report.batch_hash);
-        builder.set_weight(report.weight);
-        builder.set_summed(report.summed);
-        builder.set_stop(report.stop.as_str());
-    }
-}
-
-fn write_pieces<'g>(
-    update: gradient_update::Builder<'_>,
-    layout: &FlatLayout,
-    pieces: &[Piece],
-    gradients: &'g [u8],
-) -> Result<Attachments<&'g [u8]>, WireError> {
-    let mut attachments = Attachments::new();
-    let mut list = update.init_gradients(pieces.len() as u32);
-    for (piece, index) in pieces.iter().zip(0..) {
-        let spec = &layout.specs()[piece.tensor];
-        let bytes = &gradients[piece.flat.clone()];
-        let builder = list.reborrow().get(index);
-        write_tensor_bytes(builder, spec, piece.byte_offset, bytes, &mut attachments)?;
-    }
-    Ok(attachments)
 }
 
 fn read_verdict(received: &Received) -> Result<(Verdict, String), WireError> {
