@@ -17,7 +17,9 @@ mod options;
 mod orchestrator;
 mod values;
 
-pub use data::{Batch, BatchKey, DataClient, DataStopper, LentMemory, Memory, Split, Tensor};
+pub use data::{
+    own_lent_memory, Batch, BatchKey, DataClient, DataStopper, LentMemory, Memory, Split, Tensor,
+};
 pub use error::{CoreError, ErrorKind};
 pub use link::{Stopper, Uninterrupted, Waiter, FIRST_PAUSE, LONGEST_PAUSE, TICK};
 pub use options::Options;
