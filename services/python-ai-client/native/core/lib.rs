@@ -19,7 +19,9 @@ mod options;
 mod orchestrator;
 mod values;
 
-pub use data::{Batch, BatchKey, DataClient, DataStopper, Split, Tensor};
+pub use data::{
+    own_lent_memory, Batch, BatchKey, DataClient, DataStopper, LentMemory, Memory, Split, Tensor,
+};
 pub use error::{CoreError, ErrorKind};
 pub use float_mode::flushes_denormals;
 pub use fold::{fold, fold_seen, Operand};
