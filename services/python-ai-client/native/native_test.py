@@ -6,10 +6,13 @@ import ast
 import contextlib
 import gc
 import hashlib
+import json
 import math
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -19,7 +22,7 @@ import numpy as np
 import pytest
 import torch
 from fixtures import HASH, Stop, accept_join, alarm, arguments, batch_script, dataset_info, pattern
-from peer import Peer, service
+from peer import Peer, content_hash, service
 
 from pangea import _native
 from pangea.errors import PangeaError
@@ -84,6 +87,39 @@ def test_views_outlive_batches_and_connections() -> None:
     gc.collect()
     assert kept.numpy().tobytes() == pattern(kept.nbytes, 1)
     assert memory.tobytes() == b"\1" * 64
+
+
+def golden_content(start: int, size: int) -> bytes:
+    """The bytes of a tensor in the golden vectors; libraries/content-hash/README.md has the formula."""
+    numbers = np.arange(start, start + size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return (numbers >> np.uint64(56)).astype(np.uint8).tobytes()
+
+
+def test_content_hashes_are_those_of_every_language() -> None:
+    cases = json.loads(Path(os.environ["VECTORS"]).read_text())
+    assert len(cases) > 20
+    for case in cases:
+        tensors = [golden_content(*tensor) for tensor in case["tensors"]]
+        for method in _native.CONTENT_HASHES:
+            assert _native.content_hash(tensors, method).hex() == case[method], (method, case["tensors"])
+            assert content_hash(tensors, method).hex() == case[method], (method, case["tensors"])
+        assert _native.content_hash(tensors).hex() == case["xxh3Tree"], "it is the default"
+
+
+def test_a_content_hash_takes_contiguous_bytes_from_any_thread() -> None:
+    values = np.arange(3_000_000, dtype=np.float32)
+    expected = _native.content_hash([values.tobytes()])
+    found: list[bytes] = []
+    thread = threading.Thread(target=lambda: found.append(_native.content_hash([values.view(np.uint8)])))
+    thread.start()
+    thread.join()
+    assert found == [expected]
+    with pytest.raises(TypeError, match="no buffer of bytes"):
+        _native.content_hash([values])
+    with pytest.raises(ValueError, match="not C-contiguous"):
+        _native.content_hash([values.view(np.uint8)[::2]])
+    with pytest.raises(ValueError, match="content hash `md5` is none of `sha256`, `xxh3Tree`"):
+        _native.content_hash([], "md5")
 
 
 def resident_bytes() -> int:
@@ -183,7 +219,7 @@ def test_gradients_go_out_and_come_back() -> None:
             client.submit(3, 0, 1, torch.zeros(1_500_000), report)
         with pytest.raises(TypeError, match="no buffer of float32 elements"):
             client.submit(3, 0, 1, np.zeros(750_000, np.float64), report)
-        with pytest.raises(ValueError, match="31 bytes, a SHA-256 has 32"):
+        with pytest.raises(ValueError, match="31 bytes, a hash has 32"):
             client.submit(3, 0, 1, flat, [(0, 8, 1.5, HASH[1:], 8.0, False, "")])
         assert client.submit(3, 0, 1, torch.from_numpy(flat).numpy(), report) == ("stale", "")
         aggregate = client.request_work(3, HASH, 0.25, 1.0, 0.5)
@@ -455,6 +491,64 @@ def test_errors_say_what_and_where() -> None:
         )
 
 
+def test_wrong_operands_of_a_sum_are_refused() -> None:
+    fold = _native.Fold([2, 1])
+    with pytest.raises(ValueError, match="there is nothing to add"):
+        fold.in_place([])
+    with pytest.raises(ValueError, match="an operand has 1 parts instead of 2"):
+        fold.in_place([[0, 0], [0]])
+    with pytest.raises(ValueError, match="0x7 is not the address of float32 elements"):
+        fold.in_place([[7, 0]])
+    for out in (0, 6):
+        with pytest.raises(ValueError, match=f"{out:#x} is not the address of a vector of float32"):
+            fold.into_vector([[0, 0]], out)
+
+
+def test_sums_are_added_in_place_and_into_vectors() -> None:
+    fold = _native.Fold([2, 1])
+    left, right = np.array([1, 2], np.float32), np.array([10, 20], np.float32)
+    single = np.array([5], np.float32)
+    operands = [[left.ctypes.data, 0], [right.ctypes.data, single.ctypes.data]]
+    vector = np.full(3, np.nan, np.float32)
+    fold.into_vector(operands, vector.ctypes.data)
+    assert vector.tolist() == [11, 22, 5]
+    fold.in_place(operands)
+    assert (left.tolist(), right.tolist(), single.tolist()) == ([11, 22], [10, 20], [5])
+
+
+PAGES = """
+import resource, torch
+from pangea import _native
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    before = faults()
+    torch.ones(1 << 24)
+print(_native.ALLOCATOR, faults() - before)
+"""
+
+
+def in_new_process(script: str, malloc: str | None) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PANGEA_MALLOC"}
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path)} | ({} if malloc is None else {"PANGEA_MALLOC": malloc})
+    return subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_freed_memory_stays_with_the_process_unless_the_system_is_asked_for() -> None:
+    faults: dict[str, int] = {}
+    for malloc in (None, "system"):
+        allocator, count = in_new_process(PAGES, malloc).stdout.split()
+        faults[allocator] = int(count)
+    assert sorted(faults) == ["system", "tuned"]
+    assert faults["tuned"] < 100 < faults["system"], "64 MiB of new pages, for each tensor anew"
+
+
+def test_another_allocator_is_refused() -> None:
+    refused = in_new_process("from pangea import _native", "jemalloc")
+    assert refused.returncode == 1
+    assert 'PANGEA_MALLOC is "jemalloc"; it must be "system"' in refused.stderr
+
+
 def literals() -> dict[str, list[str]]:
     """The closed sets of names in the stub of the extension."""
     stub = ast.parse(Path(_native.__file__).with_name("_native.pyi").read_text())
@@ -472,6 +566,7 @@ def literals() -> dict[str, list[str]]:
 
 def test_the_stub_names_what_the_schema_names() -> None:
     kinds = {
+        "ContentHash": tensor_capnp.ContentHash,
         "DType": tensor_capnp.DataType,
         "Split": tensor_capnp.Split,
         "Action": tensor_capnp.ErrorAction,

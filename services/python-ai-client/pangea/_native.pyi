@@ -13,6 +13,7 @@ from pangea.errors import PangeaError
 
 DType = Literal["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
 Split = Literal["train", "heldOut"]
+ContentHash = Literal["sha256", "xxh3Tree"]
 Action = Literal["fixRequest", "retryLater", "reconnect", "resync", "stop"]
 Verdict = Literal["accepted", "duplicate", "conflict", "stale", "tooEarly", "refused"]
 
@@ -30,6 +31,11 @@ ErrorKind = Literal[
     "refused",  # the peer refused the request: always and only of a PeerError
 ]
 
+CONTENT_HASHES: Final[list[ContentHash]]
+"""The methods that this release knows."""
+ALLOCATOR: Final[Literal["tuned", "system"]]
+"""Whether this process's allocator keeps freed memory for the next pass, or has the settings of the C library
+(PANGEA_MALLOC=system, or a C library other than glibc)."""
 ERROR_KINDS: Final[list[ErrorKind]]
 """All values of `kind`."""
 FIRST_PAUSE_SECONDS: Final[float]
@@ -65,6 +71,13 @@ class Buffer:
 
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+def content_hash(tensors: Sequence[SupportsBuffer], method: ContentHash = "xxh3Tree") -> bytes:
+    """Hashes the bytes of tensors, in their order, without the GIL, so that another thread may compute meanwhile.
+
+    `tensors` are C-contiguous bytes (format "B"); they must not change until this returns. `method` is the run's
+    JoinReply.content_hash.
+    """
 
 @final
 class TensorView:
@@ -156,6 +169,7 @@ class DataClient:
         shard: int,
         shards: int,
         min_shard_samples: int = 0,
+        content_hash: ContentHash = "xxh3Tree",
     ) -> None:
         """Requests a batch that a later `batch` with the same arguments collects. At most 256 may be waiting."""
 
@@ -169,6 +183,7 @@ class DataClient:
         shard: int,
         shards: int,
         min_shard_samples: int = 0,
+        content_hash: ContentHash = "xxh3Tree",
     ) -> Batch:
         """Waits for the batch, which is requested now unless it was before. A batch is collected once."""
 
@@ -182,6 +197,7 @@ class DataClient:
         shard: int,
         shards: int,
         min_shard_samples: int = 0,
+        content_hash: ContentHash = "xxh3Tree",
     ) -> None:
         """Forgets a batch that was requested and that nobody will collect; unknown ones are ignored."""
 
@@ -200,6 +216,8 @@ class JoinReply:
     """Shards of a step are merged until each has at least this many samples."""
     drop_last: Final[bool]
     """Whether an epoch leaves out the samples that do not fill a batch."""
+    content_hash: Final[ContentHash]
+    """How parameters, aggregates and batches are hashed."""
     step: Final[int]
     total_steps: Final[int]
 
@@ -253,7 +271,7 @@ class RunFinished:
 
 @final
 class ParametersHash:
-    """The SHA-256 of parameters, which a thread computes."""
+    """The content hash of parameters by the run's method, which a thread computes."""
 
     def value(self) -> bytes:
         """Waits for the hash; from then on the parameters may be changed."""
@@ -278,10 +296,15 @@ class OrchestratorClient:
         training: str = "",
         arithmetic: str = "",
         fingerprints: Sequence[tuple[str, bytes]] = (),
+        *,
+        parameters_content_hash: bytes | None = None,
     ) -> JoinReply:
         """Introduces the worker; the first call of a connection.
 
         Args:
+            parameters_hash: SHA-256 of the parameters.
+            parameters_content_hash: the same as "xxh3Tree", because the run's method is known only from the reply. A
+                run that uses it refuses a worker without it.
             run_id: JoinReply.run_id of an earlier connection of this worker; empty on the first.
             heartbeat_seconds: a thread sends a heartbeat whenever nothing was sent for that long, until the connection
                 ends, also while Python computes. 0 for none; otherwise 0.001 to less than 3600.
@@ -372,3 +395,24 @@ class OrchestratorClient:
 
     def close(self) -> None:
         """Closes the connection; a call that waits in another thread raises WireError."""
+
+@final
+class Fold:
+    """Adds gradient sums that consist of the same parts, without the GIL: operands[0] + (operands[1] + (...)).
+
+    An operand is the addresses of its parts, float32 and contiguous, in order; 0 stands for +0.0 everywhere. The caller
+    holds the memory, and nobody else uses it until a call returns. Whether the thread flushes denormal numbers does not
+    affect the sum.
+    """
+
+    def __new__(cls, sizes: Sequence[int]) -> Fold:
+        """`sizes` are the elements of each part."""
+
+    def in_place(self, operands: Sequence[Sequence[int]]) -> None:
+        """Writes the sum of each part over the first operand that has the part (an address other than 0)."""
+
+    def into_vector(self, operands: Sequence[Sequence[int]], out: int) -> None:
+        """Writes the sum to the vector at the address `out`, which has all parts, one after the other."""
+
+def flushes_denormals() -> bool:
+    """Whether this thread rounds denormal numbers to zero, as after `torch.set_flush_denormal(True)`."""

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
@@ -44,9 +45,10 @@ type work struct {
 	out   *vector.Vector
 	next  atomic.Int64
 
-	notFinite []int           // by block: the first element of the sum that is not finite, or -1
-	digests   []vector.Digest // by operand: of those that are unchecked
-	hash      *hashing        // of a sum over all shards; otherwise nil
+	notFinite []int              // by block: the first element of the sum that is not finite, or -1
+	digests   []vector.Digest    // by operand: of those that are unchecked
+	sha       *ordered           // of a sum over all shards, if it is hashed so
+	leaves    []contenthash.Leaf // the same, by block
 }
 
 func (a *Adder) newWork(sum *tree.Sum) *work {
@@ -63,8 +65,12 @@ func (a *Adder) newWork(sum *tree.Sum) *work {
 			w.digests[i] = make(vector.Digest, w.blocks())
 		}
 	}
-	if sum.Whole {
-		w.hash = newHashing(w.out)
+	switch {
+	case !sum.Whole:
+	case sum.Method == contenthash.SHA256:
+		w.sha = newOrdered(w.out)
+	default:
+		w.leaves = make([]contenthash.Leaf, w.blocks())
 	}
 	return w
 }
@@ -81,8 +87,8 @@ func (w *work) run() {
 			return
 		}
 		e.evaluate(w, block)
-		if w.hash != nil {
-			w.hash.ready(block)
+		if w.sha != nil {
+			w.sha.ready(block)
 		}
 	}
 }
@@ -95,8 +101,11 @@ func (w *work) result() tree.Result {
 			break
 		}
 	}
-	if w.hash != nil {
-		result.Hash = w.hash.sum()
+	switch {
+	case w.sha != nil:
+		result.Hash = w.sha.sum()
+	case w.leaves != nil:
+		result.Hash = w.out.RootOf(w.leaves)
 	}
 	for i, operand := range w.sum.Operands {
 		if operand.Unchecked == nil {

@@ -1,45 +1,56 @@
 package vector
 
 import (
-	"hash/maphash"
+	"crypto/rand"
+	"encoding/binary"
 	"slices"
+
+	"github.com/zeebo/xxh3"
 )
 
-// Digest tells whether two vectors have the same bits. Each process seeds it differently: compare
-// it, never store it.
-type Digest []uint64
+// Digest tells whether two vectors have the same bits: it has one part for each block. Each process
+// seeds it differently, so that nobody can look for other gradients with an equal one: compare it,
+// never store it.
+type Digest []BlockDigest
+
+// BlockDigest is that of a block.
+type BlockDigest [16]byte
 
 // Equal reports whether the digests are those of the same bits.
 func (d Digest) Equal(other Digest) bool { return slices.Equal(d, other) }
 
-var digestSeed = maphash.MakeSeed()
+var digestSeed = func() uint64 {
+	var seed [8]byte
+	_, _ = rand.Read(seed[:]) // it never fails
+	return binary.LittleEndian.Uint64(seed[:])
+}()
 
-// Digest of a vector.
+// DigestOf hashes a whole block of a vector: in any order of blocks, on any goroutine.
+func DigestOf(block []float32) BlockDigest { return xxh3.Hash128Seed(Bytes(block), digestSeed).Bytes() }
+
+// Digest of the vector.
 func (v *Vector) Digest() Digest {
 	digest := make(Digest, len(v.blocks))
-	for i, elements := range v.blocks {
-		var block BlockDigest
-		block.Write(elements)
-		digest[i] = block.Sum()
+	for i, block := range v.blocks {
+		digest[i] = DigestOf(block)
 	}
 	return digest
 }
 
-// BlockDigest is the digest of one block, whose elements are written in order, in parts that are
-// still in the processor's cache. The zero value is ready to use.
-type BlockDigest struct {
-	hash    maphash.Hash
-	started bool
-}
+// DigestHasher makes the digest of one block after the other from elements that are written in
+// order, in parts that are still in the processor's cache. The zero value is ready to use.
+type DigestHasher struct{ state *xxh3.Hasher }
 
 // Write adds the elements that follow.
-func (d *BlockDigest) Write(part []float32) {
-	if !d.started {
-		d.hash.SetSeed(digestSeed)
-		d.started = true
+func (h *DigestHasher) Write(part []float32) {
+	if h.state == nil {
+		h.state = xxh3.NewSeed(digestSeed)
 	}
-	_, _ = d.hash.Write(Bytes(part)) // never fails
+	_, _ = h.state.Write(Bytes(part)) // it never fails
 }
 
-// Sum is this block's part of a Digest.
-func (d *BlockDigest) Sum() uint64 { return d.hash.Sum64() }
+// Block returns the digest of the block that was written, and begins the next one.
+func (h *DigestHasher) Block() BlockDigest {
+	defer h.state.Reset()
+	return h.state.Sum128().Bytes()
+}

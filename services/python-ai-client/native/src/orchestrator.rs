@@ -107,7 +107,7 @@ impl OrchestratorClient {
     /// silences.
     #[pyo3(signature = (
         worker_name, software, parameters, parameters_hash, step, dataset, run_id = "", heartbeat_seconds = 0.1,
-        training = "", arithmetic = "", fingerprints = Vec::new()
+        training = "", arithmetic = "", fingerprints = Vec::new(), *, parameters_content_hash = None
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -127,6 +127,7 @@ impl OrchestratorClient {
         training: &str,
         arithmetic: &str,
         fingerprints: Vec<(String, Vec<u8>)>,
+        parameters_content_hash: Option<&[u8]>,
     ) -> PyResult<JoinReply> {
         let parameters = parameters
             .into_iter()
@@ -137,6 +138,7 @@ impl OrchestratorClient {
             software,
             parameters: &parameters,
             parameters_hash,
+            parameters_content_hash: parameters_content_hash.unwrap_or_default(),
             step,
             dataset: &dataset.info,
             run_id,
@@ -188,7 +190,16 @@ impl OrchestratorClient {
         let memory = parameters.iter().map(Held::bytes);
         let memory = memory.collect::<PyResult<Vec<_>>>()?;
         let timings = timings(data_seconds, compute_seconds, exchange_seconds);
-        let started = ask_beside(&self.slot, memory, Question { step, timings });
+        let known = |client: &mut native_core::OrchestratorClient, _: &mut Signals| {
+            Ok(client.content_hash())
+        };
+        let content_hash = self.slot.with(py, known)?;
+        let question = Question {
+            step,
+            content_hash,
+            timings,
+        };
+        let started = ask_beside(&self.slot, memory, question);
         let (hash, asking) = started.map_err(|error| {
             PyOSError::new_err(format!("starting the thread that asks for work: {error}"))
         })?;

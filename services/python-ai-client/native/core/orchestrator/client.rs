@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use pangea_content_hash::Method;
 use pangea_wire::schema::{message, MessageType, Verdict};
 use pangea_wire::{Attachments, FlatLayout, Pool, SchemaName, WireError};
 
@@ -25,6 +26,8 @@ pub struct OrchestratorClient {
     pool: Pool,
     /// Of the gradients; known once joined.
     layout: Option<FlatLayout>,
+    /// Of the run; that of its settings once joined.
+    content_hash: Method,
     /// The request for work that has no answer yet.
     asked: Option<u64>,
 }
@@ -40,6 +43,7 @@ impl OrchestratorClient {
             connection: Connection::open(address, options, pool, waiter)?,
             pool: pool.clone(),
             layout: None,
+            content_hash: Method::default(),
             asked: None,
         })
     }
@@ -66,7 +70,13 @@ impl OrchestratorClient {
             read_join(&received).map_err(|error| connection.wire_error(error))
         })?;
         self.layout = Some(layout);
+        self.content_hash = reply.content_hash;
         Ok(reply)
+    }
+
+    /// How the run hashes; known once joined.
+    pub fn content_hash(&self) -> Method {
+        self.content_hash
     }
 
     /// Asks for work; [`answer`](Self::answer) waits for the reply.
@@ -81,9 +91,10 @@ impl OrchestratorClient {
         let request = asked.ok_or_else(|| {
             CoreError::Argument("ask for work before waiting for the answer".to_owned())
         })?;
-        let pool = &self.pool;
-        self.connection
-            .exchange(|connection| WorkReply::receive(connection, request, layout, pool, waiter))
+        let (content_hash, pool) = (self.content_hash, &self.pool);
+        self.connection.exchange(|connection| {
+            WorkReply::receive(connection, request, layout, content_hash, pool, waiter)
+        })
     }
 
     /// Asks for work and waits for the answer.

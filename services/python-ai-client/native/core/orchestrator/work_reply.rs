@@ -1,9 +1,9 @@
 //! Replies to a work request: a lease, an aggregate or a snapshot in pieces, a request for a
 //! snapshot, or the end of the run.
 
+use pangea_content_hash::{ContentHasher, Method};
 use pangea_wire::schema::{aggregate, message, shard_lease, MessageType};
 use pangea_wire::{AlignedBuffer, FlatAssembler, FlatLayout, Pool, TensorData, WireError};
-use sha2::{Digest, Sha256};
 
 use super::snapshot::{Snapshot, SnapshotAssembler};
 use crate::error::CoreError;
@@ -53,6 +53,7 @@ impl WorkReply {
         connection: &mut Connection,
         request: u64,
         layout: &FlatLayout,
+        content_hash: Method,
         pool: &Pool,
         waiter: &mut impl Waiter,
     ) -> Result<Self, CoreError> {
@@ -61,7 +62,9 @@ impl WorkReply {
         loop {
             let kind = received.kind;
             let whole = match kind {
-                MessageType::Aggregate => add_aggregate(&mut aggregate, received, layout, pool),
+                MessageType::Aggregate => {
+                    add_aggregate(&mut aggregate, received, layout, content_hash, pool)
+                }
                 MessageType::Snapshot => {
                     let assembler = snapshot.get_or_insert_with(SnapshotAssembler::default);
                     let whole = assembler.add(received, pool);
@@ -138,7 +141,7 @@ fn read_lease(lease: shard_lease::Reader<'_>) -> Result<WorkReply, WireError> {
 /// An aggregate of which some frames have arrived.
 pub(crate) struct PartialAggregate<'l> {
     gradients: FlatAssembler<'l>,
-    digest: Sha256,
+    digest: ContentHasher,
     /// `step`, `samples` and the bits of `lossSum` and `divisor`, which are the same in each frame.
     counts: (u64, u64, u64, u64),
 }
@@ -156,6 +159,7 @@ fn add_aggregate<'l>(
     partial: &mut Option<PartialAggregate<'l>>,
     received: Received,
     layout: &'l FlatLayout,
+    content_hash: Method,
     pool: &Pool,
 ) -> Result<Option<WorkReply>, WireError> {
     let malformed = |reason: &str| WireError::Field {
@@ -171,7 +175,7 @@ fn add_aggregate<'l>(
         Some(partial) => partial,
         None => PartialAggregate {
             gradients: layout.assembler(pool)?,
-            digest: Sha256::new(),
+            digest: ContentHasher::new(content_hash, layout.total_bytes() as u64),
             counts: counts(frame),
         },
     };
@@ -191,7 +195,7 @@ fn add_aggregate<'l>(
     }
     let expected = hash(frame.get_hash()?, "Aggregate.hash")?;
     let gradients = current.gradients.finish()?;
-    if current.digest.finalize().as_slice() != expected {
+    if current.digest.finish()[..] != expected {
         return Err(malformed("has bytes that do not match its hash"));
     }
     if frame.get_samples() == 0 {
