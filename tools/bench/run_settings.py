@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.bench.programs import allocator
-
 SHARED_MEMORY, TCP = "shared memory", "TCP over loopback"
 # The default of `pangea train` comes first.
 TRANSPORTS = (TCP,)
@@ -29,8 +27,8 @@ def orchestrator_address(ready: Mapping[str, str], run_dir: Path, transport: str
 
 
 def of_workers() -> dict[str, str]:
-    """The allocator and the transport of the workers of a run on this machine."""
-    return {"malloc": allocator.DEFAULT, "transport": TRANSPORTS[0]}
+    """The transport of the workers of a run on this machine."""
+    return {"transport": TRANSPORTS[0]}
 
 
 def of_ledger(run_dir: Path) -> dict[str, str]:

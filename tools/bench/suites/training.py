@@ -14,6 +14,7 @@ from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
 from tools.bench import commits, processes, rows, run_settings
 from tools.bench.benchmark import Pair, Sample
+from tools.bench.programs import allocator
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,6 @@ class TrainingBenchmark:
             "world": setup.processes,
             "data": services.data,
             "micro_batches": setup.shards // setup.processes,
-            "tuned": setup.tuned,
         }
 
     def _pangea(self, setup: Setup, services: EmbeddedServices, folder: Path) -> Sample:
@@ -138,8 +138,16 @@ class TrainingBenchmark:
     def _torch(self, setup: Setup, services: EmbeddedServices, folder: Path) -> Sample:
         job = self._job(setup, services)
         answers = processes.results(
-            folder, [processes.start("train_torch", folder, rank, job) for rank in range(setup.processes)]
+            folder,
+            [
+                processes.start("train_torch", folder, rank, job, **allocator.environment(tuned=setup.tuned))
+                for rank in range(setup.processes)
+            ],
         )
+        if any(answer["settings"]["malloc"] != allocator.name(tuned=setup.tuned) for answer in answers):
+            raise RuntimeError(
+                f"{self.name}: a peer ran with another allocator than asked for: {answers[0]['settings']}"
+            )
         losses = [statistics.fmean(parts) for parts in zip(*(answer["losses"] for answer in answers), strict=True)]
         return self._sample(answers, losses, sum(answer["samples"] for answer in answers), {}, {})
 
