@@ -1,0 +1,107 @@
+//! Content hashes of whole tensors, by either method.
+
+use pangea_wire::schema::ContentHash;
+use sha2::{Digest, Sha256};
+
+use crate::leaf::{leaf_of, leaves_of, LeafHasher, BLOCK_BYTES};
+use crate::root::Root;
+use crate::Hash;
+
+/// Hashes tensors whose bytes are at hand.
+pub fn content_hash<'a>(method: ContentHash, tensors: impl IntoIterator<Item = &'a [u8]>) -> Hash {
+    match method {
+        ContentHash::Sha256 => {
+            let mut state = Sha256::new();
+            for tensor in tensors {
+                state.update(tensor);
+            }
+            state.finalize().into()
+        }
+        ContentHash::Xxh3Tree => {
+            let mut root = Root::default();
+            for tensor in tensors {
+                root.tensor(tensor.len() as u64);
+                leaves_of(tensor).for_each(|leaf| root.leaf(leaf));
+            }
+            root.finish()
+        }
+    }
+}
+
+/// Hashes one tensor that arrives in order, in parts of any size.
+pub struct ContentHasher {
+    state: State,
+}
+
+enum State {
+    Flat(Sha256),
+    Tree {
+        root: Root,
+        block: LeafHasher,
+        filled: usize,
+    },
+}
+
+impl ContentHasher {
+    /// For a tensor of `bytes` bytes.
+    pub fn new(method: ContentHash, bytes: u64) -> Self {
+        let state = match method {
+            ContentHash::Sha256 => State::Flat(Sha256::new()),
+            ContentHash::Xxh3Tree => {
+                let mut root = Root::default();
+                root.tensor(bytes);
+                let block = LeafHasher::default();
+                State::Tree {
+                    root,
+                    block,
+                    filled: 0,
+                }
+            }
+        };
+        Self { state }
+    }
+
+    /// Adds the next bytes.
+    pub fn update(&mut self, mut part: &[u8]) {
+        let (root, block, filled) = match &mut self.state {
+            State::Flat(state) => return state.update(part),
+            State::Tree {
+                root,
+                block,
+                filled,
+            } => (root, block, filled),
+        };
+        while !part.is_empty() {
+            let (now, later) = part.split_at(part.len().min(BLOCK_BYTES - *filled));
+            part = later;
+            if now.len() == BLOCK_BYTES {
+                // A whole block needs no state of its own.
+                root.leaf(leaf_of(now));
+                continue;
+            }
+            block.write(now);
+            *filled += now.len();
+            if *filled == BLOCK_BYTES {
+                root.leaf(std::mem::take(block).leaf());
+                *filled = 0;
+            }
+        }
+    }
+
+    /// The content hash. It is not that of any tensor if fewer or more bytes came than announced.
+    pub fn finish(self) -> Hash {
+        match self.state {
+            State::Flat(state) => state.finalize().into(),
+            State::Tree {
+                mut root,
+                block,
+                filled,
+            } => {
+                if filled > 0 {
+                    root.leaf(block.leaf());
+                }
+                root.finish()
+            }
+        }
+    }
+}
