@@ -74,13 +74,27 @@ enum ContentHash {
   # little-endian UInt64 and its leaves. A tensor without elements has no leaves.
 }
 
+struct SharedRegion {
+  # Announces memory of the sender, by a descriptor that comes with the first byte of this frame: a
+  # memfd with the seals F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_FUTURE_WRITE and F_SEAL_SEAL, so that
+  # the receiver reads it safely and nobody else can write to it. Only over Unix sockets, in both
+  # directions, with requestId 0. Not answered. A region lives until the connection ends. One for
+  # gradients may be used once the orchestrator has listed it as `released`, which it never does
+  # where it has no room for it: then gradients travel in frames.
+  id @0 :UInt32;           # Chosen by the sender; not used before on this connection.
+  bytes @1 :UInt64;        # Its size.
+}
+
 struct Place {
   # Where in shared memory a message's tensor bytes are, instead of in its frames. Only on a
   # connection over a Unix socket, in a region that was sent on it.
   region @0 :UInt32;       # SharedRegion.id
   generation @1 :UInt64;   # Counts the uses of the region by its owner, from 1.
-  bytes @2 :UInt64;        # Used, from the start of the region.
-  digest @3 :Data;         # The content hash (xxh3Tree) of these bytes as one tensor.
+  bytes @2 :UInt64;        # Used, from `offset` on.
+  digest @3 :Data;
+  # The content hash (xxh3Tree) of these bytes as one tensor. Empty in a TrainingBatch, whose `hash`
+  # covers them.
+  offset @4 :UInt64;       # Where they start in the region; a multiple of 64.
 }
 
 # ------------------------------------------------------------------------------------------ tensors
@@ -474,6 +488,7 @@ enum MessageType {
   leave @15;
   errorReply @16;
   heartbeat @17;
+  sharedRegion @18;
 }
 
 struct Message {
@@ -501,5 +516,6 @@ struct Message {
     leave @17 :Leave;
     errorReply @18 :ErrorReply;
     heartbeat @19 :Heartbeat;
+    sharedRegion @20 :SharedRegion;
   }
 }

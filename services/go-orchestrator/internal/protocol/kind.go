@@ -30,6 +30,7 @@ const (
 	KindLeave           = Kind(tensor.MessageType_leave)
 	KindErrorReply      = Kind(tensor.MessageType_errorReply)
 	KindHeartbeat       = Kind(tensor.MessageType_heartbeat)
+	KindSharedRegion    = Kind(tensor.MessageType_sharedRegion)
 )
 
 // Known reports whether this build knows the message.

@@ -56,7 +56,12 @@ func (p *peer) handle(m wire.Message) error {
 		if join, err = m.Join(); err == nil {
 			p.server.post(run.JoinRequested{Peer: p.id, Request: m.RequestID, Join: join})
 		}
+	case protocol.KindSharedRegion:
+		return p.region(m)
 	case protocol.KindWorkRequest:
+		if p.sharing != nil {
+			p.sharing.letGo()
+		}
 		var work protocol.Work
 		if work, err = m.Work(); err == nil {
 			p.server.post(run.WorkRequested{Peer: p.id, Request: m.RequestID, Work: work})
@@ -80,6 +85,9 @@ func (p *peer) update(m wire.Message) error {
 	layout := p.server.layout.Load()
 	if layout == nil {
 		return fmt.Errorf("a gradientUpdate arrived before any worker joined; send a JoinRequest first")
+	}
+	if m.Placed() {
+		return p.placed(m, layout)
 	}
 	if p.assembly.update == nil {
 		p.assembly.update = wire.NewUpdateAssembly(m, layout, p.server.pool)

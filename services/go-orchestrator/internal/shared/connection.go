@@ -107,9 +107,12 @@ func (c *Connection) Close() error {
 	return c.UnixConn.Close()
 }
 
+// Drop closes a descriptor that is not to be used.
+func Drop(descriptor int) { _ = unix.Close(descriptor) }
+
 func closeAll(descriptors []int) {
 	for _, descriptor := range descriptors {
-		_ = unix.Close(descriptor)
+		Drop(descriptor)
 	}
 }
 

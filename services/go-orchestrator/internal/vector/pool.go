@@ -4,12 +4,14 @@ import (
 	"sync"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/shared"
 )
 
 // Pool keeps blocks for the next step, because fresh memory costs more than the sum that is
 // computed in it. A run has one model, so all its vectors have the same two block lengths.
 type Pool struct {
 	budget *budget.Budget
+	arena  *shared.Arena // for sums; nil where nobody shares memory
 	mutex  sync.Mutex
 	free   map[int][][]float32
 }
