@@ -16,9 +16,9 @@ import (
 // sharing is the memory that this process and a worker on the same machine read from each other:
 // the worker's slots, which it writes gradients into, and aggregates.
 //
-// A slot is read from the message that names it until nobody needs its gradients; then a reply lists
-// it as released, and the worker may write to it again. An aggregate stays where it is until the
-// worker's next request for work.
+// A slot is read from the message that names it until nobody needs its gradients; then a reply
+// lists it as released, and the worker may write to it again. An aggregate stays where it is until
+// the worker's next request for work.
 type sharing struct {
 	connection *shared.Connection
 	budget     *budget.Budget // of the slots that are mapped
@@ -45,7 +45,7 @@ func newSharing(connection *shared.Connection, budget *budget.Budget) *sharing {
 }
 
 // add maps a region that the worker has announced, so that it is listed as released. An error that
-// is not fatal means that it is not used, and the worker goes on with frames.
+// is not fatal means that it is not used, and the worker continues to send frames.
 func (s *sharing) add(announced protocol.SharedRegion) (fatal bool, err error) {
 	descriptor, arrived := s.connection.Descriptor()
 	if !arrived {

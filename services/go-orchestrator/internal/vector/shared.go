@@ -57,8 +57,8 @@ func (v *Vector) recycle() {
 // Share makes New take its memory from regions that other processes can map.
 func (p *Pool) Share() { p.arena = shared.NewArena(p.budget) }
 
-// inArena returns a vector in shared memory, with one holder, or nil where there is none, or no room
-// for it.
+// inArena returns a vector in shared memory, with one holder, or nil where there is none, or no
+// room for it.
 func (p *Pool) inArena(elements int) *Vector {
 	if p.arena == nil || elements == 0 {
 		return nil
