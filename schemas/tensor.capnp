@@ -92,8 +92,8 @@ struct Place {
   generation @1 :UInt64;   # Counts the uses of the region by its owner, from 1.
   bytes @2 :UInt64;        # Used, from `offset` on.
   digest @3 :Data;
-  # The content hash (xxh3Tree) of these bytes as one tensor. Empty in a TrainingBatch, whose `hash`
-  # covers them.
+  # The content hash (xxh3Tree) of these bytes as one tensor. Empty in a TrainingBatch and in an
+  # Aggregate, whose `hash` covers them.
   offset @4 :UInt64;       # Where they start in the region; a multiple of 64.
 }
 

@@ -37,6 +37,11 @@ impl<R: Read> FrameReader<R> {
         &self.decoder
     }
 
+    /// The stream that frames are read from. Reading from it directly would lose bytes.
+    pub fn stream(&self) -> &R {
+        self.stream.get_ref()
+    }
+
     /// Reads until a frame is complete or the stream has no more data for now.
     pub fn poll_frame(&mut self) -> Result<Polled, WireError> {
         loop {

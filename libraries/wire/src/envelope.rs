@@ -32,6 +32,7 @@ pub fn message_type(root: message::Reader<'_>) -> Result<MessageType, WireError>
         message::Leave(_) => MessageType::Leave,
         message::ErrorReply(_) => MessageType::ErrorReply,
         message::Heartbeat(_) => MessageType::Heartbeat,
+        message::SharedRegion(_) => MessageType::SharedRegion,
     };
     if announced != present {
         return Err(WireError::TypeMismatch {

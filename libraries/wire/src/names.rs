@@ -84,6 +84,7 @@ impl SchemaName for MessageType {
             Self::Leave => "leave",
             Self::ErrorReply => "errorReply",
             Self::Heartbeat => "heartbeat",
+            Self::SharedRegion => "sharedRegion",
         }
     }
 }

@@ -13,7 +13,7 @@ use super::shared::SharedDispatcher;
 use super::{Batch, BatchKey};
 use crate::clock;
 use crate::error::CoreError;
-use crate::link::{check_address, Waiter};
+use crate::link::{endpoints, Waiter};
 use crate::options::Options;
 use crate::values::DatasetInfo;
 
@@ -40,7 +40,7 @@ pub struct DataClient {
 
 impl DataClient {
     /// Connects to the replicas at `addresses`, which are separated by commas; one of them
-    /// suffices. `options.timeout` bounds this wait, and later the silence of a replica that owes a
+    /// suffices. Each is host:port, unix:/path, or both with `|` between them. `options.timeout` bounds this wait, and later the silence of a replica that owes a
     /// reply. Once connected, calls wait for up to `patience` while no replica is connected.
     pub fn connect(
         addresses: &str,
@@ -58,6 +58,7 @@ impl DataClient {
         for (slot, address) in addresses.into_iter().enumerate() {
             let replica = Replica {
                 slot,
+                endpoints: endpoints(&address)?,
                 address: address.clone(),
                 shared: Arc::clone(&client.shared),
                 limits: options.limits(),
@@ -145,7 +146,7 @@ impl Drop for DataClient {
 fn split(list: &str) -> Result<Vec<String>, CoreError> {
     let mut addresses = Vec::new();
     for address in list.split(',').map(str::trim) {
-        check_address(address)?;
+        endpoints(address)?;
         if addresses.iter().any(|known| known == address) {
             return Err(CoreError::Argument(format!(
                 "address `{address}` appears twice in `{list}`; name each replica once"

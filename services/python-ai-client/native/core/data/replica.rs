@@ -3,7 +3,6 @@
 //! One thread connects, receives and verifies the batches; while connected, a second one sends the
 //! requests. Both block on the socket or on a condition variable; neither polls.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
 
@@ -17,7 +16,7 @@ use super::dispatch::DATASET_REQUEST;
 use super::shared::SharedDispatcher;
 use super::Batch;
 use crate::error::CoreError;
-use crate::link::{attempt, sleep, Backoff, Progress, Received, Waiter};
+use crate::link::{attempt, sleep, Backoff, Endpoint, Progress, Received, Stream, Waiter};
 use crate::values::{read_error, DatasetInfo};
 
 type Builder = capnp::message::Builder<capnp::message::HeapAllocator>;
@@ -69,6 +68,7 @@ impl Waiter for UntilClosed<'_> {
 pub(crate) struct Replica {
     pub(crate) slot: usize,
     pub(crate) address: String,
+    pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) shared: Arc<SharedDispatcher>,
     pub(crate) limits: Limits,
     pub(crate) pool: Pool,
@@ -112,11 +112,11 @@ impl Replica {
     }
 
     /// Connects and learns what is served. From then on the replica takes requests.
-    fn connect(&self) -> Result<(TcpStream, FrameReader<TcpStream>), ConnectionEnd> {
+    fn connect(&self) -> Result<(Stream, FrameReader<Stream>), ConnectionEnd> {
         let lost = |error: std::io::Error| ConnectionEnd::Lost(error.to_string());
         let waiter = &mut UntilClosed(&self.shared);
         let patience = self.limits.progress_timeout;
-        let stream = attempt(&self.address, patience, waiter)?.map_err(lost)?;
+        let stream = attempt(&self.endpoints, patience, waiter)?.map_err(lost)?;
         let socket = stream.try_clone().map_err(lost)?;
         self.shared.register(self.slot, socket);
         let reading = stream.try_clone().map_err(lost)?;
@@ -132,8 +132,8 @@ impl Replica {
 
     fn request_dataset(
         &self,
-        stream: &TcpStream,
-        frames: &mut FrameReader<TcpStream>,
+        stream: &Stream,
+        frames: &mut FrameReader<Stream>,
         waiter: &mut UntilClosed<'_>,
     ) -> Result<DatasetInfo, ConnectionEnd> {
         let mut builder = Builder::new_default();
@@ -172,8 +172,8 @@ impl Replica {
     /// Sends requests and receives replies until the connection ends.
     fn serve(
         &self,
-        stream: &TcpStream,
-        mut frames: FrameReader<TcpStream>,
+        stream: &Stream,
+        mut frames: FrameReader<Stream>,
         replies: &mut u64,
     ) -> ConnectionEnd {
         let mut ended = None;
@@ -193,7 +193,7 @@ impl Replica {
     }
 
     /// The body of the sending thread. The receiving thread reports why the connection ended.
-    fn send_all(&self, stream: &TcpStream) {
+    fn send_all(&self, stream: &Stream) {
         while let Some((id, key)) = self.shared.next_to_send(self.slot) {
             let mut builder = Builder::new_default();
             let mut root = builder.init_root::<message::Builder<'_>>();
@@ -207,7 +207,7 @@ impl Replica {
         }
     }
 
-    fn send(&self, mut stream: &TcpStream, message: &Builder) -> Result<(), WireError> {
+    fn send(&self, mut stream: &Stream, message: &Builder) -> Result<(), WireError> {
         let frame = Frame::new(message, Attachments::<&[u8]>::new(), &self.limits)?;
         let mut cursor = frame.cursor();
         let mut progress = Progress::new(self.limits.progress_timeout);
@@ -221,7 +221,7 @@ impl Replica {
         Ok(())
     }
 
-    fn receive_all(&self, frames: &mut FrameReader<TcpStream>, replies: &mut u64) -> ConnectionEnd {
+    fn receive_all(&self, frames: &mut FrameReader<Stream>, replies: &mut u64) -> ConnectionEnd {
         // A reply is a pure function of the request, so the service has no reason to be silent for
         // long.
         let fresh = || Progress::new(self.limits.progress_timeout);

@@ -1,7 +1,6 @@
 //! The dispatcher behind a lock: replicas' threads and callers share it, and each change wakes
 //! whoever waits for it.
 
-use std::net::{Shutdown, TcpStream};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -9,12 +8,12 @@ use super::dispatch::Dispatcher;
 use super::BatchKey;
 use crate::clock;
 use crate::error::CoreError;
-use crate::link::{Waiter, TICK};
+use crate::link::{Stream, Waiter, TICK};
 
 pub(crate) struct SharedDispatcher {
     dispatcher: Mutex<Dispatcher>,
     /// The socket of each connected replica, for closing it from any thread.
-    sockets: Mutex<Vec<Option<TcpStream>>>,
+    sockets: Mutex<Vec<Option<Stream>>>,
     /// Wakes callers: there may be a reply.
     replied: Condvar,
     /// Wakes sending threads: there may be a request.
@@ -59,7 +58,7 @@ impl SharedDispatcher {
     }
 
     /// Registers the socket of a new connection.
-    pub(crate) fn register(&self, slot: usize, socket: TcpStream) {
+    pub(crate) fn register(&self, slot: usize, socket: Stream) {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         // Checked while holding the lock: either this sees that the client is closed, or `close`
         // sees the socket.
@@ -125,9 +124,9 @@ impl SharedDispatcher {
     }
 }
 
-fn shut_down(socket: Option<&TcpStream>) {
+fn shut_down(socket: Option<&Stream>) {
     if let Some(socket) = socket {
         // Fails only if the socket is closed already.
-        let _ = socket.shutdown(Shutdown::Both);
+        let _ = socket.shut_down();
     }
 }

@@ -9,6 +9,8 @@ use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use super::address::{endpoints, Endpoint};
+use super::stream::Stream;
 use super::{Waiter, TICK};
 use crate::clock;
 use crate::error::CoreError;
@@ -23,19 +25,19 @@ const MAX_ATTEMPT: Duration = Duration::from_secs(5);
 /// How long sent bytes may stay unacknowledged before the connection counts as lost.
 const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
-/// Connects to `address` (host:port) within `timeout`. Socket reads and writes wake up each
+/// Connects to `address` (see [`endpoints`]) within `timeout`. Socket reads and writes wake up each
 /// [`TICK`].
 pub(crate) fn connect(
     address: &str,
     timeout: Duration,
     waiter: &mut impl Waiter,
-) -> Result<TcpStream, CoreError> {
-    check_address(address)?;
+) -> Result<Stream, CoreError> {
+    let endpoints = endpoints(address)?;
     let deadline = clock::now() + timeout;
     let mut backoff = Backoff::default();
     loop {
         let left = deadline.saturating_duration_since(clock::now());
-        let error = match attempt(address, left, waiter)? {
+        let error = match attempt(&endpoints, left, waiter)? {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
@@ -73,42 +75,29 @@ impl Backoff {
     }
 }
 
-/// Checks that an address is host:port.
-pub(crate) fn check_address(address: &str) -> Result<(), CoreError> {
-    let port = address
-        .rsplit_once(':')
-        .map(|(_, port)| port.parse::<u16>());
-    if matches!(port, Some(Ok(_))) {
-        return Ok(());
-    }
-    Err(CoreError::Argument(format!(
-        "address `{address}` is not host:port, such as 127.0.0.1:8080"
-    )))
-}
-
-/// Connects once. Resolving and connecting block in the system, so a helper thread does both; it
-/// ends by itself in bounded time.
+/// Connects once, to the first endpoint that answers. Resolving and connecting block in the system,
+/// so a helper thread does both; it ends by itself in bounded time.
 pub(crate) fn attempt(
-    address: &str,
+    endpoints: &[Endpoint],
     timeout: Duration,
     waiter: &mut impl Waiter,
-) -> Result<io::Result<TcpStream>, CoreError> {
+) -> Result<io::Result<Stream>, CoreError> {
     let timeout = timeout.clamp(Duration::from_millis(1), MAX_ATTEMPT);
     let (sender, receiver) = channel();
-    let target = address.to_owned();
+    let targets = endpoints.to_owned();
     let started = thread::Builder::new()
         .name("pangea-connect".to_owned())
         .spawn(move || {
             // Fails if the caller was interrupted and the receiver is gone: nobody needs the stream
             // then.
-            let _ = sender.send(connect_once(&target, timeout));
+            let _ = sender.send(connect_to_first(&targets, timeout));
         });
     if let Err(error) = started {
         return Ok(Err(error));
     }
     loop {
         match receiver.recv_timeout(TICK) {
-            Ok(result) => return Ok(result.and_then(prepare)),
+            Ok(result) => return Ok(result),
             Err(RecvTimeoutError::Timeout) => waiter.tick()?,
             Err(RecvTimeoutError::Disconnected) => {
                 return Ok(Err(io::Error::other("the connecting thread panicked")))
@@ -117,21 +106,40 @@ pub(crate) fn attempt(
     }
 }
 
-fn connect_once(address: &str, timeout: Duration) -> io::Result<TcpStream> {
+/// The first of the endpoints that answers. The errors of all of them, if none does.
+fn connect_to_first(endpoints: &[Endpoint], timeout: Duration) -> io::Result<Stream> {
+    let mut errors = Vec::new();
+    for endpoint in endpoints {
+        let error = match connect_once(endpoint, timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if endpoints.len() == 1 => return Err(error),
+            Err(error) => error,
+        };
+        errors.push(format!("{endpoint}: {error}"));
+    }
+    Err(io::Error::other(errors.join("; ")))
+}
+
+fn connect_once(endpoint: &Endpoint, timeout: Duration) -> io::Result<Stream> {
+    match endpoint {
+        Endpoint::Unix(path) => Stream::unix(pangea_shared_memory::connect(path, timeout)?),
+        Endpoint::Tcp(address) => connect_tcp(address, timeout),
+    }
+}
+
+fn connect_tcp(address: &str, timeout: Duration) -> io::Result<Stream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for resolved in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&resolved, timeout) {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => return prepare(stream),
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
-fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
+fn prepare(stream: TcpStream) -> io::Result<Stream> {
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(TICK))?;
-    stream.set_write_timeout(Some(TICK))?;
     // Detects within about a minute a peer whose machine vanished without closing, however long a
     // reply may take: by probes while nothing is sent, otherwise (heartbeats) by bytes that are not
     // acknowledged.
@@ -141,7 +149,7 @@ fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
         .with_interval(Duration::from_secs(10));
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(MAX_UNACKNOWLEDGED))?;
-    Ok(stream)
+    Stream::tcp(stream)
 }
 
 /// Between half and all of `pause`.

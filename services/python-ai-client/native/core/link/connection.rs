@@ -1,9 +1,11 @@
 //! One connection: sends requests and receives the replies to them in order.
 
-use std::net::TcpStream;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use capnp::message::Reader;
+use pangea_shared_memory::{Announcement, OwnedRegion, ReadOnlyRegion};
 use pangea_wire::blocking::{FrameReader, Polled};
 use pangea_wire::schema::{message, MessageType};
 use pangea_wire::{
@@ -12,6 +14,8 @@ use pangea_wire::{
 
 use super::connect::connect;
 use super::progress::Progress;
+use super::regions::Regions;
+use super::stream::Stream;
 use super::writer::{Stopper, Writer};
 use super::Waiter;
 use crate::error::CoreError;
@@ -36,9 +40,11 @@ enum Unusable {
 pub(crate) struct Connection {
     address: String,
     writer: Writer,
-    reader: FrameReader<TcpStream>,
+    reader: FrameReader<Stream>,
     limits: Limits,
     last_request: u64,
+    /// What the peer has announced.
+    regions: Regions<ReadOnlyRegion>,
     /// Why it cannot be used any more.
     unusable: Option<Unusable>,
 }
@@ -65,6 +71,7 @@ impl Connection {
             reader: FrameReader::new(stream, FrameDecoder::new(pool.clone(), limits)),
             limits,
             last_request: 0,
+            regions: Regions::default(),
             unusable: None,
         })
     }
@@ -75,6 +82,33 @@ impl Connection {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Whether memory can be shared with the peer: it is reached through a Unix socket.
+    #[expect(dead_code, reason = "the orchestrator's client shares no memory yet")]
+    pub(crate) fn shares_memory(&self) -> bool {
+        self.reader.stream().shares_memory()
+    }
+
+    /// Memory of the peer, which it has announced before.
+    #[expect(dead_code, reason = "the orchestrator's client shares no memory yet")]
+    pub(crate) fn region(&self, id: u32) -> Result<Arc<ReadOnlyRegion>, CoreError> {
+        let found = self.regions.find(id);
+        found.map_err(|error| self.wire_error(error))
+    }
+
+    /// Announces memory of this process, for the life of the connection. `id` is new on it.
+    #[expect(dead_code, reason = "the orchestrator's client shares no memory yet")]
+    pub(crate) fn send_region(
+        &mut self,
+        id: u32,
+        region: &OwnedRegion,
+        waiter: &mut impl Waiter,
+    ) -> Result<(), CoreError> {
+        let bytes = region.len() as u64;
+        let frame = Announcement { id, bytes }.to_frame();
+        let frame = frame.map_err(|error| self.wire_error(error))?;
+        self.send_frame(&frame, Some(region.descriptor()), waiter)
     }
 
     /// A handle that closes this connection from another thread.
@@ -154,9 +188,18 @@ impl Connection {
     ) -> Result<(), CoreError> {
         let frame =
             Frame::new(message, attachments, &self.limits).map_err(|e| self.wire_error(e))?;
+        self.send_frame(&frame, None, waiter)
+    }
+
+    fn send_frame<P: AsRef<[u8]>>(
+        &mut self,
+        frame: &Frame<P>,
+        descriptor: Option<BorrowedFd<'_>>,
+        waiter: &mut impl Waiter,
+    ) -> Result<(), CoreError> {
         let patience = self.limits.progress_timeout;
         let fail = |source| self.wire_error(source);
-        match self.writer.send(&frame, patience, waiter, fail) {
+        match self.writer.send(frame, descriptor, patience, waiter, fail) {
             Err(error @ CoreError::Wire { .. }) => {
                 Err(self.pending_refusal(waiter).unwrap_or(error))
             }
@@ -199,6 +242,11 @@ impl Connection {
                 // An error about an unreadable request has no id.
                 if kind == MessageType::ErrorReply && (id == request || id == 0) {
                     return Err(read_error(root).map_err(|error| self.wire_error(error))?);
+                }
+                if kind == MessageType::SharedRegion {
+                    let taken = self.regions.take(root, self.reader.stream());
+                    taken.map_err(|error| self.wire_error(error))?;
+                    continue;
                 }
                 (kind, id)
             };

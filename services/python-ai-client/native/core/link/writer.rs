@@ -6,7 +6,7 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::mem;
-use std::net::{Shutdown, TcpStream};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use pangea_wire::blocking::poll_write;
 use pangea_wire::schema::{message, MessageType};
-use pangea_wire::{Attachments, Frame, Limits, WireError};
+use pangea_wire::{Attachments, Frame, FrameCursor, Limits, WireError};
 
 use super::progress::Progress;
+use super::stream::Stream;
 use super::Waiter;
 use crate::clock;
 use crate::error::CoreError;
@@ -34,7 +35,7 @@ struct State {
 }
 
 struct Shared {
-    stream: TcpStream,
+    stream: Stream,
     state: Mutex<State>,
     changed: Condvar,
     closed: AtomicBool,
@@ -50,7 +51,7 @@ impl Shared {
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
         // Fails only if the socket is closed already.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.stream.shut_down();
         self.changed.notify_all();
     }
 }
@@ -72,7 +73,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         let state = State {
             last_sent: clock::now(),
             interval: Duration::ZERO,
@@ -104,10 +105,12 @@ impl Writer {
         self.shared.lock().inside_frame
     }
 
-    /// Sends a whole frame. `fail` gives errors their address.
+    /// Sends a whole frame, whose first byte `descriptor` comes with. `fail` gives errors their
+    /// address.
     pub(crate) fn send<P: AsRef<[u8]>>(
         &self,
         frame: &Frame<P>,
+        mut descriptor: Option<BorrowedFd<'_>>,
         patience: Duration,
         waiter: &mut impl Waiter,
         fail: impl Fn(WireError) -> CoreError,
@@ -120,7 +123,15 @@ impl Writer {
         let mut progress = Progress::new(patience);
         loop {
             write_some(stream, &mut rest).map_err(&fail)?;
-            if rest.is_empty() && poll_write(&mut stream, &mut cursor).map_err(&fail)? {
+            if let (true, Some(beside)) = (rest.is_empty(), descriptor) {
+                if start_with(stream, &mut cursor, beside).map_err(&fail)? {
+                    descriptor = None;
+                }
+            }
+            if rest.is_empty()
+                && descriptor.is_none()
+                && poll_write(&mut stream, &mut cursor).map_err(&fail)?
+            {
                 break;
             }
             waiter.tick()?;
@@ -209,8 +220,35 @@ fn send_heartbeats(shared: &Shared, frame: &[u8]) {
     }
 }
 
+/// Sends the first bytes of a frame, with a descriptor. Returns false if the stream accepts none
+/// for now.
+fn start_with(
+    stream: &Stream,
+    cursor: &mut FrameCursor<'_>,
+    descriptor: BorrowedFd<'_>,
+) -> Result<bool, WireError> {
+    match stream.send_with(cursor.remaining(), descriptor) {
+        Ok(bytes) => {
+            cursor.advance(bytes);
+            Ok(true)
+        }
+        Err(error) if is_pause(&error) => Ok(false),
+        Err(source) => {
+            let doing = "announcing shared memory";
+            Err(WireError::Io { doing, source })
+        }
+    }
+}
+
+fn is_pause(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}
+
 /// Sends as much of `rest` as the stream accepts now, and removes it.
-fn write_some(mut stream: &TcpStream, rest: &mut Vec<u8>) -> Result<(), WireError> {
+fn write_some(mut stream: &Stream, rest: &mut Vec<u8>) -> Result<(), WireError> {
     while !rest.is_empty() {
         let source = match stream.write(rest) {
             Ok(0) => io::Error::from(ErrorKind::WriteZero),

@@ -1,4 +1,4 @@
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use pangea_wire::blocking::FrameReader;
 use pangea_wire::{message_type, FrameDecoder, Pool};
@@ -9,7 +9,7 @@ use crate::link::{Uninterrupted, TICK};
 fn connected() -> (Writer, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
-    stream.set_write_timeout(Some(TICK)).expect("not zero");
+    let stream = Stream::tcp(stream).expect("a socket");
     (Writer::new(stream), listener.accept().expect("one").0)
 }
 
@@ -47,7 +47,7 @@ fn a_partial_heartbeat_is_finished_first() {
     let rest = start.split_off(start.len() / 2 + 3);
     write_some(&writer.shared.stream, &mut start).expect("room");
     writer.shared.lock().rest = rest;
-    let sent = writer.send(&frame(), TICK, &mut Uninterrupted, fail);
+    let sent = writer.send(&frame(), None, TICK, &mut Uninterrupted, fail);
     sent.expect("room");
     assert_eq!(
         message_types(peer, 2),
@@ -100,7 +100,7 @@ fn a_torn_frame_ends_the_heartbeats() {
         .start_heartbeats(Duration::from_millis(1))
         .expect("started");
     // Nobody reads, so the frame does not fit into the socket.
-    let sent = writer.send(&frame, Duration::from_secs(30), &mut Impatient, fail);
+    let sent = writer.send(&frame, None, Duration::from_secs(30), &mut Impatient, fail);
     assert!(matches!(sent, Err(CoreError::Interrupted)));
     assert!(writer.is_torn());
     wait_for_end(&writer);
