@@ -24,6 +24,7 @@ CHECKPOINT_STEPS = 3
         "ledger.after-append:6",
         "ledger.after-sync:7",
         "ledger.after-commit:8",
+        "sum.after:4",
         "step.before-send:4",
         "step.after-send:3",
         "checkpoint.before-rename:2",

@@ -29,6 +29,8 @@ FAULTS = {
     "script leaves its loop",
     "shards merged",
     "straggler",
+    "sum is late",
+    "sum is no longer wanted",
     "sync fails",
     "unequal weights",
     "worker hangs",

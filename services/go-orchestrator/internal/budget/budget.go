@@ -54,6 +54,15 @@ func (b *Budget) Take(bytes int64) error {
 	return nil
 }
 
+// Owe counts bytes as used even where they do not fit: for what cannot be refused. Take refuses
+// everything until as many bytes are free again.
+func (b *Budget) Owe(bytes int64) {
+	b.used.Add(bytes)
+	if b.parent != nil {
+		b.parent.Owe(bytes)
+	}
+}
+
 // Give counts bytes as free again.
 func (b *Budget) Give(bytes int64) {
 	b.used.Add(-bytes)

@@ -26,6 +26,8 @@ const (
 	LedgerAfterSync Point = "ledger.after-sync"
 	// They are committed, and nobody has been told.
 	LedgerAfterCommit Point = "ledger.after-commit"
+	// Contributions are added up, and the event loop does not know it yet.
+	SumAfter Point = "sum.after"
 	// A step is committed, and nobody has its sum.
 	StepBeforeSend Point = "step.before-send"
 	// The sum is queued for those who asked for it.
@@ -38,7 +40,7 @@ const (
 
 var points = []Point{
 	LedgerBeforeAppend, LedgerAfterAppend, LedgerAfterSync, LedgerAfterCommit,
-	StepBeforeSend, StepAfterSend, CheckpointBeforeRename, CheckpointAfterRename,
+	SumAfter, StepBeforeSend, StepAfterSend, CheckpointBeforeRename, CheckpointAfterRename,
 }
 
 // Hit is called where the process comes to a point. It returns, unless this is where the process

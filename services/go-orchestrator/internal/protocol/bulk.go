@@ -1,8 +1,6 @@
 package protocol
 
 import (
-	"crypto/sha256"
-	"sync"
 	"sync/atomic"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
@@ -15,9 +13,12 @@ type Update struct {
 	ShardCount uint32
 	Gradients  *vector.Vector // the receiver of the Update releases it; nil when Refusal is set
 	Digest     vector.Digest
-	Reports    []Report
-	Refusal    string // why the pieces are not a gradient of this model; empty when they are
-	NotFinite  bool   // because one of them has NaN or Inf
+	// The gradients lie in memory that nobody has looked at: Digest is what the worker says, and there
+	// may be NaN or Inf.
+	Unchecked bool
+	Reports   []Report
+	Refusal   string // why the pieces are not a gradient of this model; empty when they are
+	NotFinite bool   // because one of them has NaN or Inf
 }
 
 // Aggregate is the gradient sum over all shards of a step.
@@ -28,25 +29,9 @@ type Aggregate struct {
 	// By which the gradients are divided to give the gradient of the step's loss; 0 where nothing
 	// counted.
 	Divisor   float64
-	Gradients *vector.Vector
-	hash      func() Hash
+	Gradients *vector.Vector // one hold on them
+	Hash      Hash           // the SHA-256 over all gradient bytes
 }
-
-// NewAggregate takes over the caller's hold on the gradients.
-func NewAggregate(step, samples uint64, lossSum, divisor float64, gradients *vector.Vector) *Aggregate {
-	return &Aggregate{Step: step, Samples: samples, LossSum: lossSum, Divisor: divisor, Gradients: gradients,
-		hash: sync.OnceValue(func() Hash {
-			sum := sha256.New()
-			for _, block := range gradients.Blocks() {
-				sum.Write(vector.Bytes(block))
-			}
-			return Hash(sum.Sum(nil))
-		})}
-}
-
-// Hash is the SHA-256 over all gradient bytes. The first call computes it, at about 1.4 GB/s; so a
-// shell may call it beforehand on another goroutine, while the first frames are on their way.
-func (a *Aggregate) Hash() Hash { return a.hash() }
 
 // Kind names the message.
 func (*Aggregate) Kind() Kind { return KindAggregate }

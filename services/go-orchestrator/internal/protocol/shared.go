@@ -15,5 +15,4 @@ type Place struct {
 	Generation uint64 // counts the uses of the region, from 1
 	Offset     uint64 // in the region
 	Bytes      uint64
-	Digest     Hash // the content hash of these bytes
 }

@@ -7,7 +7,6 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
-	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
 // closeStep ends the open step when its sum is complete and nothing about it is in doubt, and opens
@@ -16,20 +15,22 @@ import (
 // only for its sum, which must come out with the hash that is there.
 func (m *Machine) closeStep() bool {
 	if m.end.draining || m.state == Stopped || !m.step.tree.Complete() || m.inDoubt() ||
-		!m.replaying() && m.agreement.headHash == nil {
+		!m.replaying() && m.agreement.headHash == nil || m.summing.whole == nil {
 		return false
 	}
 	number, contributions, reports := m.step.number, m.step.tree.Contributions(), m.step.tree.Reports()
 	samples := m.identity.schedule.StepSamples(number)
-	aggregate := protocol.NewAggregate(number, samples, tree.Losses(reports), tree.Divisor(reports), m.step.tree.Root())
+	sum := m.takeSum()
+	aggregate := &protocol.Aggregate{Step: number, Samples: samples, LossSum: tree.Losses(reports),
+		Divisor: tree.Divisor(reports), Gradients: sum.Sum, Hash: sum.Hash}
 	if m.replaying() {
-		if aggregate.Hash() != m.agreement.history[number].aggregate {
+		if aggregate.Hash != m.agreement.history[number].aggregate {
 			m.onReplayDiffers(aggregate)
 			return true
 		}
 		m.figures.recomputed++
 	} else {
-		m.warnOfOverflow(number, aggregate.Gradients)
+		m.warnOfOverflow(number, sum)
 		m.commitStep(aggregate, contributions)
 	}
 	m.retention.closed(aggregate, contributions)
@@ -49,7 +50,7 @@ func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tre
 	divisor := ledger.Float(aggregate.Divisor)
 	record := &ledger.Step{
 		Step: number, Epoch: epoch, EpochStep: epochStep, Samples: aggregate.Samples,
-		LossSum: ledger.Float(aggregate.LossSum), Divisor: &divisor, AggregateHash: aggregate.Hash(),
+		LossSum: ledger.Float(aggregate.LossSum), Divisor: &divisor, AggregateHash: aggregate.Hash,
 		ParamsHash: before, Seconds: ledger.Float(m.now.Sub(m.step.opened).Seconds()), Workers: m.step.present,
 		Time: m.now.UTC(),
 	}
@@ -80,7 +81,7 @@ func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tre
 // was recomputed. It may be the fault of one worker this once, so it is tried a second time; after
 // that the run's bits cannot be trusted, and it stops.
 func (m *Machine) onReplayDiffers(aggregate *protocol.Aggregate) {
-	want, got := m.agreement.history[aggregate.Step].aggregate, aggregate.Hash()
+	want, got := m.agreement.history[aggregate.Step].aggregate, aggregate.Hash
 	aggregate.Gradients.Release()
 	m.step.retries++
 	detail := fmt.Sprintf("step %d was recomputed and its sum has hash %s, but the ledger has %s; "+
@@ -111,15 +112,10 @@ func (m *Machine) dropOldest() {
 
 // warnOfOverflow tells people when finite gradients add up to what is not finite: the workers'
 // parameters will not survive it.
-func (m *Machine) warnOfOverflow(number uint64, sum *vector.Vector) {
-	first := 0
-	for _, block := range sum.Blocks() {
-		if at := vector.NotFinite(block); at >= 0 {
-			name, position := m.identity.layout.At(first + at)
-			m.note(slog.LevelError, "the gradient sum overflows", "step", number, "tensor", name, "element", position,
-				"value", block[at])
-			return
-		}
-		first += len(block)
+func (m *Machine) warnOfOverflow(number uint64, sum *tree.Result) {
+	if sum.NotFinite >= 0 {
+		name, position := m.identity.layout.At(sum.NotFinite)
+		m.note(slog.LevelError, "the gradient sum overflows", "step", number, "tensor", name, "element", position,
+			"value", sum.Sum.At(sum.NotFinite))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/adder"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
@@ -17,7 +18,8 @@ func newCheckedBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, machine: machine, pool: vector.NewPool(budget.New("test", 1<<20)), now: time.Unix(1000, 0),
+	pool := vector.NewPool(budget.New("test", 1<<20))
+	b := &bench{t: t, machine: machine, pool: pool, adder: adder.New(pool), now: time.Unix(1000, 0),
 		replies: map[Peer][]protocol.Reply{}}
 	b.carryOut(effects)
 	return b

@@ -5,6 +5,7 @@ import (
 
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
 // Effect is something to be done outside, in the order given: one of the types below.
@@ -16,6 +17,15 @@ type Send struct {
 	Peer    Peer
 	Request uint64
 	Reply   protocol.Reply
+}
+
+// Sum adds up contributions to the open step, and is answered with Summed, at any time later: other
+// events are handled meanwhile. The shell releases the sum's holds on its operands.
+type Sum struct {
+	// Counts the sums that were begun. One of an open step that was begun again, or left, is no longer
+	// wanted when it arrives.
+	Generation uint64
+	Sum        *tree.Sum
 }
 
 // WriteMetrics appends a line to metrics.jsonl.
@@ -57,6 +67,7 @@ type Note struct {
 }
 
 func (Send) isEffect()             {}
+func (Sum) isEffect()              {}
 func (WriteMetrics) isEffect()     {}
 func (WriteRecord) isEffect()      {}
 func (StepClosed) isEffect()       {}

@@ -3,6 +3,7 @@ package run
 import (
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
 // Peer identifies a connection. The shell never reuses a number, so an event that is late can only
@@ -61,6 +62,12 @@ type PeerSeen struct{ Peer Peer }
 // deadlines are noticed only then.
 type Tick struct{}
 
+// Summed answers Sum. The machine takes over the hold on the sum.
+type Summed struct {
+	Generation uint64 // as in the Sum
+	tree.Result
+}
+
 // CheckpointWritten answers WriteCheckpoint.
 type CheckpointWritten struct {
 	Checkpoint ledger.Checkpoint
@@ -93,6 +100,7 @@ func (LeaveRequested) isEvent()      {}
 func (PeerDisconnected) isEvent()    {}
 func (PeerSeen) isEvent()            {}
 func (Tick) isEvent()                {}
+func (Summed) isEvent()              {}
 func (CheckpointWritten) isEvent()   {}
 func (CheckpointLoaded) isEvent()    {}
 func (StopRequested) isEvent()       {}

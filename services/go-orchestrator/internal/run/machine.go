@@ -58,6 +58,7 @@ type Machine struct {
 	agreement agreement // which parameters are the run's
 	retention retention // what can still be handed out
 	step      step      // the open step
+	summing   summing   // the sum of the open step
 	end       end       // why the run ends early, if it does
 	figures   figures   // what people are shown; nothing is decided by it
 }
@@ -76,6 +77,8 @@ func (m *Machine) Handle(now time.Time, event Event) []Effect {
 		m.markSeen(e.Peer)
 		m.markActive(e.Peer)
 		m.onUpdate(e)
+	case Summed:
+		m.onSummed(e)
 	case SnapshotReceived:
 		m.markSeen(e.Peer)
 		m.markActive(e.Peer)
@@ -117,6 +120,7 @@ func (m *Machine) settle() {
 	for changed := true; changed; {
 		changed = m.settleHead()
 		changed = m.finish() || changed
+		m.startSum()
 		changed = m.closeStep() || changed
 		m.rebase()
 		for _, w := range slices.Clone(m.roster.workers) {

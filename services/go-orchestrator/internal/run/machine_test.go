@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pangea.example/pangea/schemas/tensor"
+	"pangea.example/pangea/services/go-orchestrator/internal/adder"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -20,6 +21,9 @@ type bench struct {
 	t       *testing.T
 	machine *Machine
 	pool    *vector.Pool
+	adder   *adder.Adder
+	sums    []Summed // that have been made and not been handled
+	slow    bool     // sums are handled only by finishSums
 	now     time.Time
 	request uint64
 	replies map[Peer][]protocol.Reply
@@ -50,6 +54,7 @@ func newBenchWith(t *testing.T, settings protocol.Settings) *bench {
 		now:     time.Unix(1000, 0),
 		replies: map[Peer][]protocol.Reply{},
 	}
+	b.adder = adder.New(b.pool)
 	b.carryOut(effects)
 	return b
 }
@@ -57,6 +62,18 @@ func newBenchWith(t *testing.T, settings protocol.Settings) *bench {
 func (b *bench) handle(event Event) {
 	b.now = b.now.Add(time.Second)
 	b.carryOut(b.machine.Handle(b.now, event))
+	if !b.slow {
+		b.finishSums()
+	}
+}
+
+// finishSums handles the sums that the machine has asked for, and those that it asks for then.
+func (b *bench) finishSums() {
+	for len(b.sums) > 0 {
+		next := b.sums[0]
+		b.sums = b.sums[1:]
+		b.carryOut(b.machine.Handle(b.now, next))
+	}
 }
 
 func (b *bench) carryOut(effects []Effect) {
@@ -64,6 +81,9 @@ func (b *bench) carryOut(effects []Effect) {
 		switch e := effect.(type) {
 		case Send:
 			b.replies[e.Peer] = append(b.replies[e.Peer], e.Reply)
+		case Sum:
+			b.sums = append(b.sums, Summed{e.Generation, b.adder.Add(e.Sum)})
+			e.Sum.Release()
 		case WriteMetrics:
 			b.lines = append(b.lines, e.Line)
 		case Commit:

@@ -43,7 +43,7 @@ func (m *Machine) rebase() {
 // reopen makes another step the open one, and forgets the sums around it: what is kept must reach
 // up to the open step without a gap.
 func (m *Machine) reopen(number uint64) {
-	m.step.tree.Discard()
+	m.discardSum()
 	for len(m.retention.aggregates) > 0 {
 		m.dropOldest()
 	}

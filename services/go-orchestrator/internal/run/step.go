@@ -72,6 +72,7 @@ func (s *shard) release(worker uint32) {
 // over or discarded.
 func (m *Machine) openStep(number uint64) {
 	settings := m.config.Settings
+	m.summing.begin()
 	m.step = step{
 		number: number, opened: m.now, shards: make([]shard, settings.Shards), tree: tree.New(settings.Shards),
 		shardTimes: m.step.shardTimes, requestTimes: m.step.requestTimes,
@@ -84,10 +85,13 @@ func (m *Machine) openStep(number uint64) {
 
 // restartStep discards what has arrived for the open step, and begins it again.
 func (m *Machine) restartStep() {
-	retries := m.step.retries
-	m.step.tree.Discard()
-	m.openStep(m.step.number)
-	m.step.retries = retries
+	before := m.step
+	m.discardSum()
+	m.openStep(before.number)
+	m.step.retries = before.retries
+	for i := range before.shards {
+		m.step.shards[i].notFinite = before.shards[i].notFinite
+	}
 }
 
 // verified reports whether a shard is to be computed by two workers. It is a pure function of its

@@ -10,8 +10,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 )
 
-// onUpdate adds the first result of shards to the open step, and compares any further one with the
-// first.
+// onUpdate keeps the first result of shards for the open step's sum, and compares any further one
+// with the first.
 func (m *Machine) onUpdate(e UpdateReceived) {
 	const kind = protocol.KindGradientUpdate
 	gradients := e.Update.Gradients
@@ -31,8 +31,8 @@ func (m *Machine) onUpdate(e UpdateReceived) {
 	node := tree.Node{First: e.Update.FirstShard, Count: e.Update.ShardCount}
 	if verdict == protocol.Accepted {
 		m.step.received(w.id, node, m.now)
-		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports},
-			gradients)
+		m.step.tree.Insert(&tree.Contribution{Node: node, Worker: w.id, Digest: e.Update.Digest, Reports: e.Update.Reports,
+			Unchecked: e.Update.Unchecked}, gradients)
 	} else {
 		if gradients != nil {
 			gradients.Release()
@@ -51,22 +51,22 @@ func (m *Machine) onUpdate(e UpdateReceived) {
 	m.send(e.Peer, e.Request, protocol.Ack{Verdict: verdict, Detail: detail})
 	m.compared(w, node, verdict, &e.Update)
 	if verdict == protocol.Refused && e.Update.NotFinite {
-		m.onNotFinite(w, node, detail)
+		m.onNotFinite(w.id, node, detail)
 	}
 }
 
 // onNotFinite ends the run when a second worker computes NaN or Inf for the same shards: then it is
 // not the fault of one machine, and any further worker would fail like the two.
-func (m *Machine) onNotFinite(w *worker, node tree.Node, detail string) {
+func (m *Machine) onNotFinite(id uint32, node tree.Node, detail string) {
 	for number := node.First; number < min(node.First+node.Count, m.config.Settings.Shards); number++ {
 		s := &m.step.shards[number]
-		if s.notFinite != nobody && s.notFinite != w.id {
+		if s.notFinite != nobody && s.notFinite != id {
 			m.halt(fmt.Sprintf("training diverges: %s; worker %d (%s) had the same result before; "+
 				"lower the learning rate, clip the gradient, or look at these samples", detail, s.notFinite,
 				m.roster.names[s.notFinite]))
 			return
 		}
-		s.notFinite = w.id
+		s.notFinite = id
 	}
 }
 

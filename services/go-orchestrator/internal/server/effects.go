@@ -17,6 +17,15 @@ import (
 
 // handle gives the machine an event and carries out what it wants done.
 func (s *Server) handle(event run.Event) {
+	s.handleOne(event)
+	for len(s.small) > 0 {
+		next := s.small[0]
+		s.small = s.small[1:]
+		s.handleOne(next)
+	}
+}
+
+func (s *Server) handleOne(event run.Event) {
 	s.carryOut(s.machine.Handle(s.config.Clock.Now(), event))
 	if gone, is := event.(run.PeerDisconnected); is {
 		s.forget(gone.Peer)
@@ -58,6 +67,8 @@ func (s *Server) carryOut(effects []run.Effect) {
 			s.config.Metrics.CommitSeconds.Observe(s.config.Clock.Now().Sub(started).Seconds())
 			s.config.Metrics.LedgerBytes.Set(float64(s.config.Files.LedgerBytes()))
 			s.countIncidents(e.Records)
+		case run.Sum:
+			s.sum(e)
 		case run.WriteMetrics:
 			s.measure(e.Line)
 			s.check("metrics.jsonl", s.config.Files.Append(e.Line))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pangea.example/pangea/schemas/tensor"
+	"pangea.example/pangea/services/go-orchestrator/internal/adder"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
@@ -58,6 +59,7 @@ type Server struct {
 	config  Config
 	limits  wire.Limits
 	pool    *vector.Pool
+	adder   *adder.Adder
 	machine *run.Machine // used by the loop alone
 	events  chan run.Event
 	asked   chan chan run.Status
@@ -72,6 +74,8 @@ type Server struct {
 	mutex    sync.Mutex
 	peers    map[run.Peer]*peer
 	lastPeer run.Peer
+
+	small []run.Event // sums that were made at once, to be handled next; used by the loop alone
 
 	// Of aggregates that are still sent, by step; used by the loop alone.
 	bulks map[uint64]*wire.Bulk
@@ -129,6 +133,7 @@ func New(config Config, past run.Past) (*Server, error) {
 	if config.Shared != nil {
 		s.pool.Share()
 	}
+	s.adder = adder.New(s.pool)
 	s.carryOut(effects)
 	s.learnLayout()
 	return s, s.failure

@@ -104,6 +104,11 @@ func start(t *testing.T, connections int) *started {
 
 func startFrom(t *testing.T, connections int, time clock.Clock, past run.Past) *started {
 	t.Helper()
+	return startWith(t, func(config *server.Config) { config.MaxConnections, config.Clock = connections, time }, past)
+}
+
+func startWith(t *testing.T, change func(*server.Config), past run.Past) *started {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -116,13 +121,15 @@ func startFrom(t *testing.T, connections int, time clock.Clock, past run.Past) *
 	s := &started{files: &files{}, address: listener.Addr().String(), socket: local.Addr().String(),
 		shared: budget.New("shared", 1<<20), ended: make(chan error, 1)}
 	metrics := telemetry.NewMetrics(memory)
-	made, err := server.New(server.Config{
+	config := server.Config{
 		Run: run.Config{RunID: "test", Settings: protocol.Settings{Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2},
 			MemoryBytes: 64 << 20, KeepBytes: 16 << 20, StragglerK: 5},
-		MaxConnections:   connections,
-		ExitWhenFinished: true, Memory: memory, Shared: s.shared, Files: s.files, Clock: time,
+		MaxConnections:   100,
+		ExitWhenFinished: true, Memory: memory, Shared: s.shared, Files: s.files, Clock: clock.System{},
 		Log: slog.New(slog.DiscardHandler), Metrics: metrics,
-	}, past)
+	}
+	change(&config)
+	made, err := server.New(config, past)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,6 +271,16 @@ func gradient(step uint64, node tree.Node, elements int) []float32 {
 	return values
 }
 
+// update of a node, as a worker submits it.
+func (w *worker) update(step uint64, epochStep uint32, node tree.Node) wiretest.Update {
+	update := wiretest.Update{Step: step, FirstShard: node.First, Gradients: gradient(step, node, w.layout.Elements())}
+	for shard := node.First; shard < node.First+node.Count; shard++ {
+		update.Reports = append(update.Reports, protocol.Report{Shard: shard, Samples: samples(epochStep),
+			Weight: float64(samples(epochStep)), LossSum: 0.1 * float64(shard+1)})
+	}
+	return update
+}
+
 // train plays a worker to the end of the run, whose parameters are nothing but the number of steps.
 // It returns the hashes of the aggregates.
 func (w *worker) train() (hashes []protocol.Hash, err error) {
@@ -283,11 +300,7 @@ func (w *worker) train() (hashes []protocol.Hash, err error) {
 		switch r := reply.(type) {
 		case protocol.Lease:
 			for _, node := range tree.Cover(r.Shards) {
-				update := wiretest.Update{Step: step, FirstShard: node.First, Gradients: gradient(step, node, w.layout.Elements())}
-				for shard := node.First; shard < node.First+node.Count; shard++ {
-					update.Reports = append(update.Reports, protocol.Report{Shard: shard, Samples: samples(r.EpochStep),
-						Weight: float64(samples(r.EpochStep)), LossSum: 0.1 * float64(shard+1)})
-				}
+				update := w.update(step, r.EpochStep, node)
 				if reply, err := w.ask(w.frames(update)...); err != nil {
 					return nil, err
 				} else if ack, is := reply.(protocol.Ack); !is || ack.Verdict != protocol.Accepted {
@@ -295,9 +308,6 @@ func (w *worker) train() (hashes []protocol.Hash, err error) {
 				}
 			}
 		case *wiretest.Aggregate:
-			if w.local != nil && !r.Shared {
-				return nil, errors.New("the aggregate was not shared")
-			}
 			hashes = append(hashes, r.Hash)
 			step++
 		case *wiretest.State:

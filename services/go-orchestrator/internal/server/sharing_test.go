@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/shared"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
@@ -117,15 +118,6 @@ func joined(t *testing.T, w *worker) protocol.Lease {
 	return lease
 }
 
-// update of shards of step 0.
-func update(w *worker, node tree.Node) wiretest.Update {
-	u := wiretest.Update{FirstShard: node.First, Gradients: gradient(0, node, w.layout.Elements())}
-	for shard := node.First; shard < node.First+node.Count; shard++ {
-		u.Reports = append(u.Reports, protocol.Report{Shard: shard, Samples: 2, Weight: 2, LossSum: 0.1 * float64(shard+1)})
-	}
-	return u
-}
-
 func verdict(t *testing.T, w *worker, frame wire.Frame) protocol.Ack {
 	t.Helper()
 	reply, err := w.ask(frame)
@@ -141,7 +133,7 @@ func TestPlacesThatAreNotThoseOfGradientsAreRefused(t *testing.T) {
 	w := connectLocally(t, s, 1)
 	joined(t, w)
 	node := tree.Node{First: 0, Count: 4}
-	place, free := w.local.Place(update(w, node).Gradients)
+	place, free := w.local.Place(w.update(0, 0, node).Gradients)
 	if !free {
 		t.Fatal("the slot was not released with the lease")
 	}
@@ -157,17 +149,17 @@ func TestPlacesThatAreNotThoseOfGradientsAreRefused(t *testing.T) {
 	} {
 		wrong := place
 		test.change(&wrong)
-		if ack := verdict(t, w, update(w, node).Placed(wrong)); ack.Verdict != protocol.Refused ||
+		if ack := verdict(t, w, w.update(0, 0, node).Placed(wrong)); ack.Verdict != protocol.Refused ||
 			!strings.Contains(ack.Detail, test.want) {
 			t.Errorf("%v: %s; want %q", ack.Verdict, ack.Detail, test.want)
 		}
 	}
-	if ack := verdict(t, w, update(w, node).Placed(place)); ack.Verdict != protocol.Accepted {
+	if ack := verdict(t, w, w.update(0, 0, node).Placed(place)); ack.Verdict != protocol.Accepted {
 		t.Fatal(ack)
 	}
 	place.Generation++
 	other := tree.Node{First: 4, Count: 4}
-	if ack := verdict(t, w, update(w, other).Placed(place)); ack.Verdict != protocol.Refused ||
+	if ack := verdict(t, w, w.update(0, 0, other).Placed(place)); ack.Verdict != protocol.Refused ||
 		!strings.Contains(ack.Detail, "before it was released") {
 		t.Fatal(ack)
 	}
@@ -183,8 +175,8 @@ func TestASlotIsReleasedOnceItsGradientsAreNoLongerNeeded(t *testing.T) {
 		if free := w.local.Free(); free != 2-i {
 			t.Fatalf("%d slots are free; want %d", free, 2-i)
 		}
-		place, _ := w.local.Place(update(w, node).Gradients)
-		if ack := verdict(t, w, update(w, node).Placed(place)); ack.Verdict != protocol.Accepted {
+		place, _ := w.local.Place(w.update(0, 0, node).Gradients)
+		if ack := verdict(t, w, w.update(0, 0, node).Placed(place)); ack.Verdict != protocol.Accepted {
 			t.Fatal(ack)
 		}
 	}
@@ -204,8 +196,8 @@ func TestGradientsOfAWorkerThatIsGoneCount(t *testing.T) {
 	w, other := connectLocally(t, s, 2), connectLocally(t, s, 2)
 	joined(t, w)
 	node := tree.Node{First: 0, Count: 4}
-	place, _ := w.local.Place(update(w, node).Gradients)
-	if ack := verdict(t, w, update(w, node).Placed(place)); ack.Verdict != protocol.Accepted {
+	place, _ := w.local.Place(w.update(0, 0, node).Gradients)
+	if ack := verdict(t, w, w.update(0, 0, node).Placed(place)); ack.Verdict != protocol.Accepted {
 		t.Fatal(ack)
 	}
 	if err := w.connection.Close(); err != nil {
@@ -214,11 +206,21 @@ func TestGradientsOfAWorkerThatIsGoneCount(t *testing.T) {
 	if lease := joined(t, other); !slices.Equal(lease.Shards, []uint32{4, 5, 6, 7}) {
 		t.Fatalf("the other worker computes %v; what had arrived must count", lease.Shards)
 	}
+	rest := tree.Node{First: 4, Count: 4}
+	place, _ = other.local.Place(other.update(0, 0, rest).Gradients)
+	if ack := verdict(t, other, other.update(0, 0, rest).Placed(place)); ack.Verdict != protocol.Accepted {
+		t.Fatal(ack)
+	}
+	reply, err := other.ask(wiretest.Work(protocol.Work{}))
+	aggregate, is := reply.(*wiretest.Aggregate)
+	if err != nil || !is || !slices.Equal(aggregate.Gradients, gradient(0, tree.Node{First: 0, Count: 8}, other.layout.Elements())) {
+		t.Fatalf("%T: %v %v", reply, reply, err)
+	}
+	if mapped := s.shared.Used(); mapped != 2*other.layout.Bytes() {
+		t.Fatalf("%d bytes of workers' memory are mapped; want the two slots of the worker that is there", mapped)
+	}
 	s.stop()
 	_ = s.wait(t)
-	if left := s.shared.Used(); left != 0 {
-		t.Fatalf("%d bytes of workers' memory are still mapped", left)
-	}
 }
 
 func TestAWorkerWhoseMemoryIsNotTakenSendsFrames(t *testing.T) {
@@ -233,6 +235,34 @@ func TestAWorkerWhoseMemoryIsNotTakenSendsFrames(t *testing.T) {
 	if err := s.wait(t); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestGradientsThatChangeAfterTheirSubmissionAreNotAddedUp(t *testing.T) {
+	s := start(t, 100)
+	w := connectLocally(t, s, 2)
+	joined(t, w)
+	for _, node := range []tree.Node{{First: 0, Count: 4}, {First: 4, Count: 4}} {
+		place, _ := w.local.Place(w.update(0, 0, node).Gradients)
+		if node.First == 4 {
+			// The first contribution waits for this one.
+			w.local.Slot(1 - place.Region)[17] ^= 1
+		}
+		if ack := verdict(t, w, w.update(0, 0, node).Placed(place)); ack.Verdict != protocol.Accepted {
+			t.Fatal(ack)
+		}
+	}
+	reply, err := w.ask(wiretest.Work(protocol.Work{}))
+	if _, is := reply.(*wiretest.Aggregate); err != nil || is {
+		t.Fatalf("%T: %v %v", reply, reply, err)
+	}
+	s.stop()
+	_ = s.wait(t)
+	for _, record := range s.files.ledger {
+		if incident, is := record.(*ledger.Incident); is && strings.Contains(incident.Detail, "changed the memory of") {
+			return
+		}
+	}
+	t.Fatal("the ledger has no incident")
 }
 
 func TestMemoryIsNotSharedOverTCP(t *testing.T) {

@@ -39,6 +39,7 @@ func (c *Connection) Read(to []byte) (int, error) {
 	}
 	var control [256]byte
 	n, controls, flags, _, err := c.ReadMsgUnix(to, control[:])
+	n = max(n, 0) // it is -1 after an error, which a Reader must not return
 	if controls > 0 {
 		if err := c.keep(control[:controls], flags); err != nil {
 			return 0, err // what came with them is of no use any more

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/adder"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
@@ -22,7 +23,9 @@ type orchestrator struct {
 	machine *run.Machine
 	ledger  *ledger.Ledger
 	pool    *vector.Pool
+	adder   *adder.Adder
 	peers   map[run.Peer]*connection
+	sums    []run.Summed // made at once, to be handled next
 	dead    bool
 	ending  time.Time // until when it waits for a last checkpoint; zero unless it was asked to stop
 }
@@ -33,6 +36,7 @@ type died struct{}
 // startOrchestrator starts a process on what the disk holds.
 func (w *world) startOrchestrator() {
 	o := &orchestrator{world: w, peers: map[run.Peer]*connection{}, pool: vector.NewPool(budget.New("simulation", 1<<30))}
+	o.adder = adder.New(o.pool)
 	w.orchestrator = nil
 	defer o.survive()
 	opened, records, err := ledger.Open(w.disk, o.hit)
@@ -139,6 +143,11 @@ func (o *orchestrator) handle(event run.Event) {
 	}
 	defer o.survive()
 	o.carryOut(o.machine.Handle(o.world.clock.now, event))
+	for len(o.sums) > 0 {
+		next := o.sums[0]
+		o.sums = o.sums[1:]
+		o.carryOut(o.machine.Handle(o.world.clock.now, next))
+	}
 }
 
 func (o *orchestrator) carryOut(effects []run.Effect) {
@@ -159,6 +168,8 @@ func (o *orchestrator) carryOut(effects []run.Effect) {
 			}
 			w.acknowledged = o.ledger.Bytes()
 			w.history.Acknowledged = append(w.history.Acknowledged, Acknowledgement{w.acknowledged, w.disk.head(w.acknowledged)})
+		case run.Sum:
+			o.sum(e)
 		case run.WriteMetrics:
 			w.metrics = append(w.metrics, e.Line)
 		case run.WriteCheckpoint:
@@ -225,11 +236,11 @@ func gradients(a *protocol.Aggregate) []float32 {
 }
 
 func (w *world) delivered(a *protocol.Aggregate, sum []float32) {
-	key := fmt.Sprintf("%d %s %v", a.Step, a.Hash(), a.Divisor)
+	key := fmt.Sprintf("%d %s %v", a.Step, a.Hash, a.Divisor)
 	if _, known := w.seen[key]; known {
 		return
 	}
 	w.seen[key] = struct{}{}
 	w.history.Deliveries = append(w.history.Deliveries, Delivery{a.Step, hex.EncodeToString(encode(sum)),
-		a.Hash().String(), w.acknowledged, a.Divisor})
+		a.Hash.String(), w.acknowledged, a.Divisor})
 }

@@ -90,6 +90,7 @@ type world struct {
 	weights           weighting
 	checkpointSteps   uint64
 
+	late         lateness
 	sabotage     Sabotage
 	dataless     time.Time // no batch is served until then
 	acknowledged int64     // bytes of the ledger
@@ -115,7 +116,7 @@ type world struct {
 // Simulate plays the history of a seed. log takes what happens, line by line; nil for none.
 func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 	c := newClock(seed)
-	w := &world{sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{},
+	w := &world{late: newLateness(seed), sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{},
 		log: log, began: c.now}
 	w.disk = &disk{dice: c.dice, dirty: map[int]bool{}, lying: sabotage == NoSync}
 	w.settings = protocol.Settings{Seed: seed, Shards: 1 << c.dice.IntN(4), BatchSize: uint32(4 + c.dice.IntN(13)),

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"cmp"
 	"slices"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -13,18 +14,22 @@ type Contribution struct {
 	Worker  uint32
 	Digest  vector.Digest
 	Reports []protocol.Report
+	// Its bits are still to be compared with the digest, and to be checked for NaN and Inf.
+	Unchecked bool
 }
 
-// Tree holds the contributions to one step that have arrived.
+// Tree holds the contributions to one step that have arrived. It adds nothing itself: it says what
+// can be added, and takes the sums.
 type Tree struct {
-	shards uint32
-	sums   map[Node]*vector.Vector // nodes whose sibling is missing
-	from   []*Contribution         // by shard; nil where nothing has arrived
+	shards  uint32
+	missing int                     // shards that have not arrived
+	held    map[Node]*vector.Vector // what the root is the sum of, as far as it is there
+	from    []*Contribution         // by shard; nil where nothing has arrived
 }
 
 // New makes an empty tree over a power of two of shards.
 func New(shards uint32) *Tree {
-	return &Tree{shards, map[Node]*vector.Vector{}, make([]*Contribution, shards)}
+	return &Tree{shards, int(shards), map[Node]*vector.Vector{}, make([]*Contribution, shards)}
 }
 
 // Outcome of Compare.
@@ -64,44 +69,68 @@ func (c *Contribution) SameResult(other *Contribution) bool {
 	return c.Digest.Equal(other.Digest) && slices.Equal(c.Reports, other.Reports)
 }
 
-// Insert adds a new contribution and takes over the caller's hold on its sum. The node must be one
-// of the tree, and Compare must have said Fresh. Sums of complete siblings are added at once, left
-// operand first, so at most half the shards are ever held.
-func (t *Tree) Insert(c *Contribution, sum *vector.Vector) {
+// Insert adds a new contribution and takes over the caller's hold on its gradients. The node must
+// be one of the tree, and Compare must have said Fresh.
+func (t *Tree) Insert(c *Contribution, gradients *vector.Vector) {
 	for shard := c.Node.First; shard < c.Node.First+c.Node.Count; shard++ {
 		t.from[shard] = c
 	}
-	node := c.Node
-	for {
-		other, both := t.sums[node.sibling()]
-		if !both {
-			t.sums[node] = sum
-			return
-		}
-		delete(t.sums, node.sibling())
-		left, right := sum, other
-		if !node.left() {
-			left, right = other, sum
-		}
-		vector.Add(left, right)
-		right.Release()
-		sum, node = left, node.parent()
+	t.held[c.Node] = gradients
+	t.missing -= int(c.Node.Count)
+}
+
+// Replace puts the sum of a node in place of what it was added up from, and takes over the caller's
+// hold on it.
+func (t *Tree) Replace(node Node, sum *vector.Vector) {
+	for _, operand := range t.sum(node).Operands {
+		operand.Gradients.Release()
+		delete(t.held, operand.Node)
 	}
+	t.held[node] = sum
+}
+
+// Held is how many vectors the tree holds.
+func (t *Tree) Held() int { return len(t.held) }
+
+// Root describes the sum over all shards. Call it only when they are all there.
+func (t *Tree) Root() *Sum { return t.sum(Node{0, t.shards}) }
+
+// Part describes the largest node, the lowest among equals, that is there in several vectors; nil
+// if there is none. Adding it up frees memory.
+func (t *Tree) Part() *Sum {
+	for count := t.shards; count > 1; count /= 2 {
+		for first := uint32(0); first < t.shards; first += count {
+			node := Node{first, count}
+			if t.held[node] == nil && !slices.Contains(t.from[first:first+count], nil) {
+				if sum := t.sum(node); len(sum.Operands) > 1 {
+					return sum
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (t *Tree) sum(node Node) *Sum {
+	sum := &Sum{Node: node, Whole: node.Count == t.shards}
+	for held, gradients := range t.held {
+		if held.First < node.First || held.First >= node.First+node.Count || held.Count > node.Count {
+			continue
+		}
+		operand := Operand{Node: held, Gradients: gradients}
+		if c := t.from[held.First]; c.Node == held && c.Unchecked {
+			operand.Unchecked = c
+		}
+		sum.Operands = append(sum.Operands, operand)
+	}
+	slices.SortFunc(sum.Operands, func(a, b Operand) int { return cmp.Compare(a.Node.First, b.Node.First) })
+	return sum
 }
 
 // Has reports whether the shard has arrived.
 func (t *Tree) Has(shard uint32) bool { return t.from[shard] != nil }
 
-// Root returns the sum over all shards, which then belongs to the caller, or nil while some are
-// missing.
-func (t *Tree) Root() *vector.Vector {
-	root := Node{0, t.shards}
-	sum := t.sums[root]
-	delete(t.sums, root)
-	return sum
-}
-
-// Reports of all shards, in their order. Call it only when the root is there.
+// Reports of all shards, in their order. Call it only when they are all there.
 func (t *Tree) Reports() []protocol.Report {
 	reports := make([]protocol.Report, t.shards)
 	for shard, contribution := range t.from {
@@ -114,7 +143,7 @@ func (t *Tree) Reports() []protocol.Report {
 func (t *Tree) At(shard uint32) *Contribution { return t.from[shard] }
 
 // Complete reports whether all shards have arrived.
-func (t *Tree) Complete() bool { return t.sums[Node{0, t.shards}] != nil }
+func (t *Tree) Complete() bool { return t.missing == 0 }
 
 // Contributions that have arrived, ascending.
 func (t *Tree) Contributions() []*Contribution {
@@ -127,12 +156,12 @@ func (t *Tree) Contributions() []*Contribution {
 	return all
 }
 
-// Discard releases the sums of a step that will not be finished.
+// Discard releases what the tree holds, once the step is summed up or begun again.
 func (t *Tree) Discard() {
-	for node, sum := range t.sums {
-		sum.Release()
-		delete(t.sums, node)
+	for _, gradients := range t.held {
+		gradients.Release()
 	}
+	clear(t.held)
 }
 
 // Losses adds the losses of shards in the same tree. The length must be a power of two.

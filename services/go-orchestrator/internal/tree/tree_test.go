@@ -62,7 +62,25 @@ func contribution(t *testing.T, pool *vector.Pool, node Node, values []float32) 
 	return c, sum
 }
 
-func flat(v *vector.Vector) []float32 { return slices.Concat(v.Blocks()...) }
+// added evaluates a sum in the plainest way.
+func added(sum *Sum) []float32 {
+	if len(sum.Operands) == 1 {
+		return slices.Concat(sum.Operands[0].Gradients.Blocks()...)
+	}
+	left, right := sum.Halves()
+	total, other := slices.Clone(added(&left)), added(&right)
+	for i := range total {
+		total[i] += other[i]
+	}
+	return total
+}
+
+// add replaces a part of a tree by its sum.
+func add(t *testing.T, pool *vector.Pool, tree *Tree, sum *Sum) {
+	t.Helper()
+	_, total := contribution(t, pool, sum.Node, added(sum))
+	tree.Replace(sum.Node, total)
+}
 
 func TestAnyArrivalOrderAndGroupingGivesTheSameBits(t *testing.T) {
 	for shards := uint32(1); shards <= 64; shards *= 2 {
@@ -82,28 +100,53 @@ func TestAnyArrivalOrderAndGroupingGivesTheSameBits(t *testing.T) {
 						t.Fatalf("round %d: %s is %d; want fresh", round, node, outcome)
 					}
 					tree.Insert(c, sum)
-					if root := tree.Root(); i < len(nodes)-1 {
-						if root != nil {
-							t.Fatalf("round %d: a root after %d of %d nodes", round, i+1, len(nodes))
+					if tree.Complete() != (i == len(nodes)-1) {
+						t.Fatalf("round %d: complete is %v after %d of %d nodes", round, tree.Complete(), i+1, len(nodes))
+					}
+					// Parts may be added up at any time, or not at all.
+					for source.IntN(2) == 0 {
+						part := tree.Part()
+						if part == nil {
+							break
 						}
-					} else if root == nil {
-						t.Fatalf("round %d: no root after all nodes %v", round, nodes)
-					} else if got := vector.Bytes(flat(root)); !slices.Equal(got, want) {
-						t.Fatalf("round %d: different bits for %v", round, nodes)
-					} else {
-						root.Release()
+						add(t, pool, tree, part)
 					}
 				}
+				if got := vector.Bytes(added(tree.Root())); !slices.Equal(got, want) {
+					t.Fatalf("round %d: different bits for %v", round, nodes)
+				}
+				tree.Discard()
 				for shard, report := range tree.Reports() {
 					if report.Shard != uint32(shard) {
 						t.Fatalf("report of shard %d stands at %d", report.Shard, shard)
 					}
 				}
 			}
-			if most := int64(shards) * elements * 4; memory.Used() > most {
+			if most := int64(shards+1) * elements * 4; memory.Used() > most {
 				t.Fatalf("%d bytes were taken over all rounds; one step needs %d at most", memory.Used(), most)
 			}
 		})
+	}
+}
+
+func TestPartsThatAreAddedUpLeaveHalfOfTheShardsAtMost(t *testing.T) {
+	const shards = 64
+	source := rand.New(rand.NewPCG(9, 7))
+	leaves := leavesOf(source, shards)
+	pool := vector.NewPool(budget.New("test", 1<<30))
+	tree := New(shards)
+	for _, shard := range source.Perm(shards) {
+		c, sum := contribution(t, pool, Node{uint32(shard), 1}, leaves[shard])
+		tree.Insert(c, sum)
+		for part := tree.Part(); part != nil; part = tree.Part() {
+			add(t, pool, tree, part)
+		}
+		if tree.Held() > shards/2 {
+			t.Fatalf("%d vectors are held", tree.Held())
+		}
+	}
+	if tree.Held() != 1 {
+		t.Fatalf("%d vectors are held of a complete step that is added up", tree.Held())
 	}
 }
 

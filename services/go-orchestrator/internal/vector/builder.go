@@ -2,25 +2,17 @@ package vector
 
 import (
 	"fmt"
-	"hash/maphash"
-	"slices"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 )
-
-// Digest tells whether two vectors have the same bits. Each process seeds it differently: compare
-// it, never store it.
-type Digest []uint64
-
-// Equal reports whether the digests are those of the same bits.
-func (d Digest) Equal(other Digest) bool { return slices.Equal(d, other) }
-
-var digestSeed = maphash.MakeSeed()
 
 // Builder fills a vector from bytes in order, taking a block from the pool only when bytes for it
 // have arrived.
 type Builder struct {
 	vector *Vector
-	digest Digest
-	filled int // elements
+	digest []contenthash.Leaf
+	open   BlockDigest // of the block that is being filled
+	filled int         // elements
 }
 
 // Build starts a vector of that many elements.
@@ -62,10 +54,11 @@ func (b *Builder) Write(data []byte) error {
 		if bad := NotFinite(part); bad >= 0 {
 			return &NotFiniteError{b.filled + bad, part[bad]}
 		}
+		b.open.Write(part)
 		data = data[len(part)*4:]
 		b.filled += len(part)
 		if at+len(part) == len(block) {
-			b.digest = append(b.digest, maphash.Bytes(digestSeed, Bytes(block)))
+			b.digest = append(b.digest, b.open.Sum())
 		}
 	}
 	return nil
@@ -82,7 +75,7 @@ func (b *Builder) Finish() (*Vector, Digest) {
 	}
 	vector := b.vector
 	b.vector = nil
-	return vector.Retain(), b.digest
+	return vector.Retain(), DigestOf(vector.elements, b.digest)
 }
 
 // Discard returns the blocks to the pool.

@@ -24,19 +24,47 @@ func NewPool(budget *budget.Budget) *Pool {
 // Budget that the blocks count against.
 func (p *Pool) Budget() *budget.Budget { return p.budget }
 
+// New returns a vector of that many elements, at least one, with one holder and any content. It is
+// for sums, and never refused: their operands are there already, and only a sum makes them
+// unnecessary. So the budget may be exceeded by one vector for a while. It is in shared memory, if
+// there is any and the budget allows it.
+func (p *Pool) New(elements int) *Vector {
+	if v := p.inArena(elements); v != nil {
+		return v
+	}
+	vector := &Vector{elements: elements, pool: p}
+	for from := 0; from < elements; from += BlockElements {
+		length := min(BlockElements, elements-from)
+		block := p.reuse(length)
+		if block == nil {
+			p.budget.Owe(int64(length) * 4)
+			block = make([]float32, length)
+		}
+		vector.blocks = append(vector.blocks, block)
+	}
+	return vector.Retain()
+}
+
 func (p *Pool) take(elements int) ([]float32, error) {
-	p.mutex.Lock()
-	if free := p.free[elements]; len(free) > 0 {
-		block := free[len(free)-1]
-		p.free[elements] = free[:len(free)-1]
-		p.mutex.Unlock()
+	if block := p.reuse(elements); block != nil {
 		return block, nil
 	}
-	p.mutex.Unlock()
 	if err := p.budget.Take(int64(elements) * 4); err != nil {
 		return nil, err
 	}
 	return make([]float32, elements), nil
+}
+
+// reuse returns a free block of that length, or nil.
+func (p *Pool) reuse(elements int) []float32 {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	free := p.free[elements]
+	if len(free) == 0 {
+		return nil
+	}
+	p.free[elements] = free[:len(free)-1]
+	return free[len(free)-1]
 }
 
 func (p *Pool) put(blocks [][]float32) {

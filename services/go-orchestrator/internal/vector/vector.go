@@ -49,33 +49,20 @@ func (v *Vector) Release() {
 	}
 }
 
-// Add puts left + right into left, element by element. Both must have the same length.
-func Add(left, right *Vector) {
-	if left.elements != right.elements {
-		panic("vector: sum of vectors of different length")
+// FirstNotFinite returns the position and the value of the first NaN or Inf; the position is -1 if
+// there is none.
+func (v *Vector) FirstNotFinite() (position int, value float32) {
+	for i, block := range v.blocks {
+		if at := NotFinite(block); at >= 0 {
+			return i*BlockElements + at, block[at]
+		}
 	}
-	for i, block := range left.blocks {
-		add(block, right.blocks[i])
-	}
+	return -1, 0
 }
 
-// add is unrolled: it runs at the speed of memory, three times as fast as the plain loop.
-func add(left, right []float32) {
-	for len(left) >= 8 && len(right) >= 8 {
-		l, r := (*[8]float32)(left), (*[8]float32)(right)
-		l[0] += r[0]
-		l[1] += r[1]
-		l[2] += r[2]
-		l[3] += r[3]
-		l[4] += r[4]
-		l[5] += r[5]
-		l[6] += r[6]
-		l[7] += r[7]
-		left, right = left[8:], right[8:]
-	}
-	for i := range left {
-		left[i] += right[i]
-	}
+// At returns an element.
+func (v *Vector) At(position int) float32 {
+	return v.blocks[position/BlockElements][position%BlockElements]
 }
 
 // Bytes views floats as the bytes that travel.

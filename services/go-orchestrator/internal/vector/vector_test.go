@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
@@ -27,25 +28,20 @@ func random(seed uint64, n int) []float32 {
 	return values
 }
 
-func TestAddEqualsThePlainLoop(t *testing.T) {
-	// Lengths around the unrolling and around a block.
-	for _, n := range []int{1, 7, 8, 9, 17, BlockElements - 1, BlockElements, BlockElements + 3} {
-		pool := NewPool(budget.New("test", 1<<30))
-		a, b := random(1, n), random(2, n)
-		left, _ := build(t, pool, a)
-		right, _ := build(t, pool, b)
-		Add(left, right)
-		i := 0
-		for _, block := range left.Blocks() {
-			for _, got := range block {
-				if want := a[i] + b[i]; got != want {
-					t.Fatalf("element %d of %d is %v; want %v", i, n, got, want)
-				}
-				i++
+func TestAdditionsEqualThePlainLoop(t *testing.T) {
+	// Lengths around the unrolling.
+	for _, n := range []int{0, 1, 7, 8, 9, 17, 1003} {
+		a, b, c, d := random(1, n), random(2, n), random(3, n), random(4, n)
+		two, four, in := make([]float32, n), make([]float32, n), slices.Clone(a)
+		Add(two, a, b)
+		Add(in, in, b)
+		AddFour(four, a, b, c, d)
+		for i := range n {
+			left, right := a[i]+b[i], c[i]+d[i]
+			if two[i] != left || in[i] != left || four[i] != left+right {
+				t.Fatalf("element %d of %d is %v, %v in place, and %v of four; want %v and %v", i, n, two[i], in[i], four[i],
+					left, left+right)
 			}
-		}
-		if i != n {
-			t.Fatalf("the sum has %d elements; want %d", i, n)
 		}
 	}
 }
@@ -136,6 +132,13 @@ func TestBuilder(t *testing.T) {
 			t.Fatal("accepted")
 		}
 	})
+	t.Run("a vector for a sum is never refused", func(t *testing.T) {
+		memory := budget.New("test", 8)
+		sum := NewPool(memory).New(BlockElements + 1)
+		if len(sum.Blocks()) != 2 || len(sum.Blocks()[1]) != 1 || memory.Used() != 4*(BlockElements+1) || memory.Take(1) == nil {
+			t.Fatalf("%d blocks, %d bytes taken", len(sum.Blocks()), memory.Used())
+		}
+	})
 	t.Run("released blocks are used again", func(t *testing.T) {
 		memory := budget.New("test", 1<<30)
 		pool := NewPool(memory)
@@ -148,22 +151,6 @@ func TestBuilder(t *testing.T) {
 			t.Fatalf("%d bytes taken; want %d", memory.Used(), want)
 		}
 	})
-}
-
-func BenchmarkAdd100MB(b *testing.B) {
-	pool := NewPool(budget.New("bench", 1<<30))
-	left, right := pool.Build(25<<20), pool.Build(25<<20)
-	for _, builder := range []*Builder{left, right} {
-		if err := builder.Write(make([]byte, 100<<20)); err != nil {
-			b.Fatal(err)
-		}
-	}
-	x, _ := left.Finish()
-	y, _ := right.Finish()
-	b.SetBytes(100 << 20)
-	for b.Loop() {
-		Add(x, y)
-	}
 }
 
 func BenchmarkBuild100MB(b *testing.B) {

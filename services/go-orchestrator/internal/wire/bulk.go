@@ -138,8 +138,7 @@ func NewAggregate(aggregate *protocol.Aggregate, layout *protocol.Layout, frames
 					return nil
 				}
 				message.SetFinal(true)
-				sum := aggregate.Hash()
-				return message.SetHash(sum[:])
+				return message.SetHash(aggregate.Hash[:])
 			})
 	}
 	return bulk

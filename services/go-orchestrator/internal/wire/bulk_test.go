@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,7 +46,8 @@ func TestAggregateRoundTrip(t *testing.T) {
 			}
 			gradients, _ := builder.Finish()
 			cut := wire.Cut(layout)
-			bulk := wire.NewAggregate(protocol.NewAggregate(3, 64, 1.5, 48.5, gradients), layout, cut)
+			bulk := wire.NewAggregate(&protocol.Aggregate{Step: 3, Samples: 64, LossSum: 1.5, Divisor: 48.5,
+				Gradients: gradients, Hash: sha256.Sum256(vector.Bytes(want))}, layout, cut)
 			if bulk.Frames() != test.frames {
 				t.Fatalf("%d frames; want %d", bulk.Frames(), test.frames)
 			}

@@ -5,6 +5,7 @@ import (
 
 	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
 // SharedRegion reads what is said of a region.
@@ -52,7 +53,8 @@ func (m Message) PlacedUpdate() (update protocol.Update, place protocol.Place, e
 	}
 	place = protocol.Place{Region: given.Region(), Generation: given.Generation(), Offset: given.Offset(),
 		Bytes: given.Bytes()}
-	place.Digest, err = parseHash("place.digest", given.Digest)
+	digest, err := parseHash("place.digest", given.Digest)
+	update.Digest, update.Unchecked = vector.Digest(digest), true
 	return update, place, err
 }
 
@@ -84,8 +86,7 @@ func EncodePlaced(aggregate *protocol.Aggregate, place protocol.Place, released 
 		message.SetLossSum(aggregate.LossSum)
 		message.SetDivisor(aggregate.Divisor)
 		message.SetFinal(true)
-		sum := aggregate.Hash()
-		if err := message.SetHash(sum[:]); err != nil {
+		if err := message.SetHash(aggregate.Hash[:]); err != nil {
 			return err
 		}
 		to, err := message.NewPlace()

@@ -55,8 +55,7 @@ func (l *Local) Place(gradients []float32) (protocol.Place, bool) {
 			slot.free = false
 			slot.generation++
 			copy(slot.region.Bytes(), bytes)
-			return protocol.Place{Region: id, Generation: slot.generation, Bytes: uint64(len(bytes)),
-				Digest: contenthash.XXH3Tree.Of(bytes)}, true
+			return protocol.Place{Region: id, Generation: slot.generation, Bytes: uint64(len(bytes))}, true
 		}
 	}
 	return protocol.Place{}, false
@@ -150,6 +149,7 @@ func (u Update) Placed(place protocol.Place) wire.Frame {
 		to.SetGeneration(place.Generation)
 		to.SetOffset(place.Offset)
 		to.SetBytes(place.Bytes)
-		check(to.SetDigest(place.Digest[:]))
+		digest := contenthash.XXH3Tree.Of(vector.Bytes(u.Gradients))
+		check(to.SetDigest(digest[:]))
 	})
 }

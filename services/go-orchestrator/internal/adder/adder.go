@@ -1,0 +1,118 @@
+// Package adder evaluates sums of package tree, block by block, with all cores. What has to be
+// looked at besides (digests of operands, NaN and Inf, the hash of the sum) is done while a block
+// is in the processor's cache: one pass over memory serves them all.
+package adder
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
+	"pangea.example/pangea/services/go-orchestrator/internal/tree"
+	"pangea.example/pangea/services/go-orchestrator/internal/vector"
+)
+
+// Adder evaluates sums. It is safe for use by several goroutines.
+type Adder struct {
+	pool  *vector.Pool
+	cores int
+	idle  sync.Pool // of *evaluator
+}
+
+// New makes an adder that uses all cores and takes the memory of sums from the pool.
+func New(pool *vector.Pool) *Adder {
+	return &Adder{pool: pool, cores: runtime.GOMAXPROCS(0), idle: sync.Pool{New: func() any { return &evaluator{} }}}
+}
+
+// Add evaluates a sum. It reads the operands, which the caller holds, and never writes to them: a
+// sum of one operand is that operand, with one more holder, unless it is another process's memory.
+func (a *Adder) Add(sum *tree.Sum) tree.Result {
+	w := a.newWork(sum)
+	var others sync.WaitGroup
+	for range min(a.cores, w.blocks()) - 1 {
+		others.Go(w.run)
+	}
+	w.run()
+	others.Wait()
+	return w.result()
+}
+
+// work is a sum that is being evaluated. Whoever has time takes the next block.
+type work struct {
+	adder *Adder
+	sum   *tree.Sum
+	out   *vector.Vector
+	next  atomic.Int64
+
+	notFinite []int                // by block: the first element of the sum that is not finite, or -1
+	digests   [][]contenthash.Leaf // by operand: of those that are unchecked, by block
+	hash      *hashing             // of a sum over all shards; otherwise nil
+}
+
+func (a *Adder) newWork(sum *tree.Sum) *work {
+	w := &work{adder: a, sum: sum}
+	// Shared memory is wanted back by its worker, long before nobody needs the sum any more.
+	if len(sum.Operands) == 1 && !sum.Operands[0].Gradients.IsForeign() {
+		w.out = sum.Operands[0].Gradients.Retain()
+	} else {
+		w.out = a.pool.New(sum.Operands[0].Gradients.Elements())
+	}
+	w.notFinite = make([]int, w.blocks())
+	w.digests = make([][]contenthash.Leaf, len(sum.Operands))
+	for i, operand := range sum.Operands {
+		if operand.Unchecked != nil {
+			w.digests[i] = make([]contenthash.Leaf, w.blocks())
+		}
+	}
+	if sum.Whole {
+		w.hash = newHashing(w.out)
+	}
+	return w
+}
+
+func (w *work) blocks() int { return len(w.out.Blocks()) }
+
+// run evaluates blocks until none is left.
+func (w *work) run() {
+	e := w.adder.idle.Get().(*evaluator)
+	defer w.adder.idle.Put(e)
+	for {
+		block := int(w.next.Add(1)) - 1
+		if block >= w.blocks() {
+			return
+		}
+		e.evaluate(w, block)
+		if w.hash != nil {
+			w.hash.ready(block)
+		}
+	}
+}
+
+func (w *work) result() tree.Result {
+	result := tree.Result{Node: w.sum.Node, Sum: w.out, NotFinite: -1}
+	for block, at := range w.notFinite {
+		if at >= 0 {
+			result.NotFinite = block*vector.BlockElements + at
+			break
+		}
+	}
+	if w.hash != nil {
+		result.Hash = w.hash.sum()
+	}
+	for i, operand := range w.sum.Operands {
+		if operand.Unchecked == nil {
+			continue
+		}
+		read := vector.DigestOf(operand.Gradients.Elements(), w.digests[i])
+		wrong := tree.Wrong{Contribution: operand.Unchecked, Rewritten: !read.Equal(operand.Unchecked.Digest), NotFinite: -1}
+		if result.NotFinite >= 0 {
+			// A sum is not finite if one of its operands is not; so they are looked at only then.
+			wrong.NotFinite, wrong.Value = operand.Gradients.FirstNotFinite()
+		}
+		if wrong.Rewritten || wrong.NotFinite >= 0 {
+			result.Wrong = append(result.Wrong, wrong)
+		}
+	}
+	return result
+}

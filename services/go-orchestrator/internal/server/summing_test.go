@@ -1,0 +1,59 @@
+package server_test
+
+import (
+	"context"
+	"testing"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
+	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
+	"pangea.example/pangea/services/go-orchestrator/internal/run"
+	"pangea.example/pangea/services/go-orchestrator/internal/server"
+	"pangea.example/pangea/services/go-orchestrator/internal/tree"
+	"pangea.example/pangea/services/go-orchestrator/internal/wiretest"
+)
+
+func TestEventsAreHandledWhileASumIsMade(t *testing.T) {
+	summing, finish := make(chan struct{}), make(chan struct{})
+	s := startWith(t, func(config *server.Config) {
+		config.Hit = func(point failpoint.Point) {
+			if point == failpoint.SumAfter {
+				summing <- struct{}{}
+				<-finish
+			}
+		}
+	}, run.Past{})
+	w := connect(t, s.address)
+	join := testJoin()
+	join.Parameters = []protocol.Spec{{Name: "weight", DType: protocol.Float32, Shape: []uint64{300, 400}}}
+	layout, err := protocol.NewLayout(join.Parameters, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.layout = layout
+	if _, err := w.ask(wiretest.Join(join)); err != nil {
+		t.Fatal(err)
+	}
+	reply, err := w.ask(wiretest.Work(protocol.Work{}))
+	if err != nil || len(reply.(protocol.Lease).Shards) != 8 {
+		t.Fatal(reply, err)
+	}
+	if err := w.send(w.update(0, 0, tree.Node{First: 0, Count: 8}).Frames(layout, 1<<20, 256)...); err != nil {
+		t.Fatal(err)
+	}
+	<-summing
+	// The update was acknowledged, a newcomer joins, the status answers: all before the sum is there.
+	if _, reply, err := wiretest.Reply(w.reader.Next); err != nil || reply.(protocol.Ack).Verdict != protocol.Accepted {
+		t.Fatal(reply, err)
+	}
+	newcomer := connect(t, s.address)
+	if reply, err := newcomer.ask(wiretest.Join(join)); err != nil || reply.(protocol.Joined).WorkerID != 2 {
+		t.Fatal(reply, err)
+	}
+	if status, err := s.Status(context.Background()); err != nil || status.Committed != 0 || len(status.Workers) != 2 {
+		t.Fatalf("%+v %v", status, err)
+	}
+	close(finish)
+	if reply, err := w.ask(wiretest.Work(protocol.Work{})); err != nil || reply.(*wiretest.Aggregate).Step != 0 {
+		t.Fatal(reply, err)
+	}
+}
