@@ -165,7 +165,10 @@ impl<P: AsRef<[u8]>> Frame<P> {
 
     /// The slices of the frame in sending order.
     pub fn cursor(&self) -> FrameCursor<'_> {
-        let mut slices = Vec::with_capacity(1 + 2 * self.payloads.len());
+        FrameCursor::over(std::slice::from_ref(self))
+    }
+
+    fn push_slices<'f>(&'f self, slices: &mut Vec<IoSlice<'f>>) {
         slices.push(IoSlice::new(&self.head));
         for payload in &self.payloads {
             let payload = payload.as_ref();
@@ -175,7 +178,6 @@ impl<P: AsRef<[u8]>> Frame<P> {
                 slices.push(IoSlice::new(&TAIL[..padding]));
             }
         }
-        FrameCursor { slices, next: 0 }
     }
 
     /// The whole frame in one piece, for tests and files.
@@ -188,13 +190,26 @@ impl<P: AsRef<[u8]>> Frame<P> {
     }
 }
 
-/// How far a frame has been sent.
+/// How far a frame, or several, have been sent.
 pub struct FrameCursor<'f> {
     slices: Vec<IoSlice<'f>>,
     next: usize,
 }
 
 impl<'f> FrameCursor<'f> {
+    /// The slices of several frames in sending order: small frames leave in one system call.
+    pub fn over<P: AsRef<[u8]>>(frames: &'f [Frame<P>]) -> Self {
+        let payloads = frames
+            .iter()
+            .map(|frame| frame.payloads.len())
+            .sum::<usize>();
+        let mut slices = Vec::with_capacity(frames.len() + 2 * payloads);
+        for frame in frames {
+            frame.push_slices(&mut slices);
+        }
+        Self { slices, next: 0 }
+    }
+
     /// What remains, for a vectored write; empty at the end of the frame.
     pub fn remaining(&self) -> &[IoSlice<'f>] {
         &self.slices[self.next..]

@@ -257,6 +257,73 @@ def test_other_answers_to_a_request_for_work() -> None:
         client.close()
 
 
+def test_a_thread_hashes_the_parameters_and_asks() -> None:
+    parameters = [pattern(3_000_000, 1), b"", pattern(64, 2)]
+    expected = hashlib.sha256(b"".join(parameters)).digest()
+
+    def script(peer: Peer) -> None:
+        accept_join(peer)
+        for _ in range(2):
+            request = peer.receive()
+            assert request["workRequest"]["parametersHash"] == expected
+            assert request["workRequest"]["timings"] == {"data": 0.25, "compute": 1.0, "exchange": 0.5}
+            peer.send("shardLease", request["requestId"], step=4, shards=[3])
+        peer.receive()  # the third question, which is not answered
+        request = peer.receive()
+        assert request["leave"]["reason"] == "stopped"
+        peer.send("leave", request["requestId"])
+
+    with service(script) as address:
+        client = joined(address, [])
+        for _ in range(2):
+            hashing = client.ask_beside(4, parameters, 0.25, 1.0, 0.5)
+            lease = client.answer()
+            assert isinstance(lease, _native.ShardLease) and lease.shards == [3]
+            assert hashing.value() == hashing.value() == expected
+        client.ask_beside(4, parameters, 0.25, 1.0, 0.5)
+        client.leave("stopped")
+
+
+def test_an_error_of_the_asking_thread_is_raised_by_the_next_call() -> None:
+    with service(accept_join) as address:
+        client = joined(address, [])
+        with contextlib.suppress(_native.WireError):
+            client.request_work(0, HASH, 0.0, 0.0, 0.0)  # the service has closed the connection
+        hashing = client.ask_beside(4, [b"12"], 0.0, 0.0, 0.0)
+        with pytest.raises(_native.WireError, match="open a new connection"):
+            client.answer()
+        assert hashing.value() == hashlib.sha256(b"12").digest()
+        client.close()
+        hashing = client.ask_beside(4, [b"34"], 0.0, 0.0, 0.0)
+        with pytest.raises(_native.WireError, match="closed by `close`"):
+            client.answer()
+        assert hashing.value() == hashlib.sha256(b"34").digest()
+
+
+def test_sums_and_the_next_question_leave_in_one_write() -> None:
+    flat = np.arange(6, dtype=np.float32)
+
+    def script(peer: Peer) -> None:
+        accept_join(peer)
+        # Everything arrives before anything is answered.
+        first, second, question = peer.receive(), peer.receive(), peer.receive()
+        assert (first["gradientUpdate"]["firstShard"], second["gradientUpdate"]["firstShard"]) == (0, 2)
+        assert question["workRequest"]["step"] == 3
+        for update, verdict in ((first, "accepted"), (second, "duplicate")):
+            peer.send("gradientAck", update["requestId"], verdict=verdict, detail="")
+        peer.send("snapshotRequest", question["requestId"], step=3)
+
+    with service(script) as address:
+        client = joined(address, [("weight", "float32", (6,))])
+        reports = [(shard, 8, 1.5, HASH, 6.5, False, "") for shard in range(3)]
+        sums = [(3, 0, 2, flat, reports[:2]), (3, 2, 1, flat, reports[2:])]
+        assert client.submit_and_ask(sums, 3, HASH, 0.0, 0.0, 0.0) == [("accepted", ""), ("duplicate", "")]
+        assert isinstance(client.answer(), _native.SnapshotRequest)
+        with pytest.raises(ValueError, match="ask for work before waiting"):
+            client.answer()
+        client.close()
+
+
 def test_waiting_is_quiet_and_signals_end_it() -> None:
     left = threading.Event()
 

@@ -172,6 +172,19 @@ class DataClient:
     ) -> Batch:
         """Waits for the batch, which is requested now unless it was before. A batch is collected once."""
 
+    def discard(
+        self,
+        split: Split,
+        seed: int,
+        epoch: int,
+        step: int,
+        batch_size: int,
+        shard: int,
+        shards: int,
+        min_shard_samples: int = 0,
+    ) -> None:
+        """Forgets a batch that was requested and that nobody will collect; unknown ones are ignored."""
+
     def close(self) -> None:
         """Closes the connections; a call that waits in another thread raises WireError. Batches stay valid."""
 
@@ -239,6 +252,13 @@ class RunFinished:
     """Why the run ended before its last step; empty if it did not."""
 
 @final
+class ParametersHash:
+    """The SHA-256 of parameters, which a thread computes."""
+
+    def value(self) -> bytes:
+        """Waits for the hash; from then on the parameters may be changed."""
+
+@final
 class OrchestratorClient:
     """One connection to an orchestrator. `timeout` (seconds) bounds connecting and progress inside a frame."""
 
@@ -270,6 +290,40 @@ class OrchestratorClient:
             fingerprints: (operator, SHA-256 of what it computes from fixed inputs), at most 64.
         """
 
+    def ask(
+        self,
+        step: int,
+        parameters_hash: bytes,
+        data_seconds: float,
+        compute_seconds: float,
+        exchange_seconds: float,
+        stop: str = "",
+    ) -> None:
+        """Asks for work, holding parameters after `step` steps; `answer` waits for the reply.
+
+        `stop`, if not empty, is why the run is to end after the last committed step.
+        """
+
+    def ask_beside(
+        self,
+        step: int,
+        parameters: Sequence[SupportsBuffer],
+        data_seconds: float,
+        compute_seconds: float,
+        exchange_seconds: float,
+    ) -> ParametersHash:
+        """Asks for work in a thread that first hashes `parameters`, and returns at once.
+
+        `parameters` are C-contiguous bytes; nothing may write to them before the hash is known. Its errors are raised
+        by the next call.
+        """
+
+    def answer(self) -> ShardLease | Aggregate | SnapshotRequest | Snapshot | RunFinished:
+        """Waits for the answer to the last question, as long as the connection lives.
+
+        After an exception from a signal handler the connection can still be used, above all for `leave`.
+        """
+
     def request_work(
         self,
         step: int,
@@ -279,11 +333,20 @@ class OrchestratorClient:
         exchange_seconds: float,
         stop: str = "",
     ) -> ShardLease | Aggregate | SnapshotRequest | Snapshot | RunFinished:
-        """Requests work, holding parameters after `step` steps. Waits as long as the connection lives.
+        """Asks for work and waits for the answer."""
 
-        `stop`, if not empty, is why the run is to end after the last committed step.
+    def submit_and_ask(
+        self,
+        sums: Sequence[tuple[int, int, int, SupportsBuffer, Sequence[tuple[int, int, float, bytes, float, bool, str]]]],
+        step: int,
+        parameters_hash: bytes,
+        data_seconds: float,
+        compute_seconds: float,
+        exchange_seconds: float,
+    ) -> list[tuple[Verdict, str]]:
+        """Sends gradient sums and then asks for work, in one write; returns the verdict on each sum and its detail.
 
-        After an exception from a signal handler the connection can still be used, above all for `leave`.
+        A sum has the arguments of `submit`. `answer` waits for the reply to the question.
         """
 
     def submit(

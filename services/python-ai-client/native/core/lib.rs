@@ -12,6 +12,7 @@
 mod clock;
 mod data;
 mod error;
+mod hashing;
 mod link;
 mod options;
 mod orchestrator;
@@ -19,7 +20,10 @@ mod values;
 
 pub use data::{Batch, BatchKey, DataClient, DataStopper, Split, Tensor};
 pub use error::{CoreError, ErrorKind};
+pub use hashing::tensors_hash;
 pub use link::{Stopper, Uninterrupted, Waiter, FIRST_PAUSE, LONGEST_PAUSE, TICK};
 pub use options::Options;
-pub use orchestrator::{Join, OrchestratorClient, Snapshot, WorkReply};
+pub use orchestrator::{
+    Gradients, Join, OrchestratorClient, SharedGradients, SlotMemory, Snapshot, Update, Work, WorkReply,
+};
 pub use values::{Column, DatasetInfo, JoinReply, ShardReport, Timings};

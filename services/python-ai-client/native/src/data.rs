@@ -329,6 +329,40 @@ impl DataClient {
         Batch::new(py, batch)
     }
 
+    /// Forgets a batch that was requested and that nobody will collect.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of a batch request, each of them needed"
+    )]
+    #[pyo3(signature = (split, seed, epoch, step, batch_size, shard, shards, min_shard_samples = 0))]
+    fn discard(
+        &self,
+        py: Python<'_>,
+        split: &str,
+        seed: u64,
+        epoch: u32,
+        step: u32,
+        batch_size: u32,
+        shard: u32,
+        shards: u32,
+        min_shard_samples: u32,
+    ) -> PyResult<()> {
+        let key = key(
+            split,
+            seed,
+            epoch,
+            step,
+            batch_size,
+            shard,
+            shards,
+            min_shard_samples,
+        )?;
+        self.slot.with(py, |client, _signals| {
+            client.discard(&[key]);
+            Ok(())
+        })
+    }
+
     /// Closes the connections; a call that waits in another thread raises `WireError`. Batches stay
     /// valid.
     fn close(&self, py: Python<'_>) {

@@ -4,11 +4,13 @@
 //! the GIL while waiting, running signal handlers. Not responsible for: anything that can be tested
 //! without Python.
 
+mod asking;
 mod buffer;
 mod data;
 mod errors;
 mod orchestrator;
 mod replies;
+mod shared;
 mod waiting;
 
 use native_core::{ErrorKind, FIRST_PAUSE, LONGEST_PAUSE};
@@ -21,6 +23,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("FIRST_PAUSE_SECONDS", FIRST_PAUSE.as_secs_f64())?;
     module.add("LONGEST_PAUSE_SECONDS", LONGEST_PAUSE.as_secs_f64())?;
     module.add_class::<buffer::Buffer>()?;
+    module.add_class::<shared::SharedBuffer>()?;
     module.add_class::<data::TensorView>()?;
     module.add_class::<data::DatasetInfo>()?;
     module.add_class::<data::Batch>()?;
@@ -31,6 +34,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<replies::SnapshotRequest>()?;
     module.add_class::<replies::Snapshot>()?;
     module.add_class::<replies::RunFinished>()?;
+    module.add_class::<asking::ParametersHash>()?;
     module.add_class::<orchestrator::OrchestratorClient>()?;
     Ok(())
 }

@@ -1,18 +1,34 @@
 //! The orchestrator for Python: `OrchestratorClient`.
 
-use native_core::{Join, Options, ShardReport, Stopper, Timings};
+use std::sync::{Arc, Mutex};
+
+use native_core::{CoreError, Join, Options, ShardReport, Stopper, Timings, Update, Work};
 use pangea_wire::SchemaName;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
+use crate::asking::{ask_beside, Asking, ParametersHash, Question};
 use crate::buffer::Held;
 use crate::data::{spec, DatasetInfo};
 use crate::replies::{to_python, JoinReply};
-use crate::waiting::{options, pool, seconds, without_gil, Slot};
+use crate::shared::SharedBuffer;
+use crate::waiting::{options, pool, seconds, without_gil, Signals, Slot};
 
 /// Of a shard: its number, samples, loss sum, batch hash and weight, whether the loss is a sum, and
 /// why the run is to end.
 type Report = (u32, u32, f64, PyBackedBytes, f64, bool, String);
+
+/// A gradient sum: its step, its first shard, its number of shards, the vector and the reports.
+type Sum<'py> = (u64, u32, u32, Bound<'py, PyAny>, Vec<Report>);
+
+fn timings(data: f64, compute: f64, exchange: f64) -> Timings {
+    Timings {
+        data,
+        compute,
+        exchange,
+    }
+}
 
 fn shard_report(report: Report) -> ShardReport {
     let (shard, samples, loss_sum, batch_hash, weight, summed, stop) = report;
@@ -30,8 +46,46 @@ fn shard_report(report: Report) -> ShardReport {
 /// One connection to an orchestrator.
 #[pyclass(module = "pangea._native", frozen)]
 pub(crate) struct OrchestratorClient {
-    slot: Slot<native_core::OrchestratorClient>,
+    slot: Arc<Slot<native_core::OrchestratorClient>>,
     stopper: Stopper,
+    /// A thread that uses the client before any call does.
+    asking: Mutex<Option<Asking>>,
+}
+
+impl OrchestratorClient {
+    /// Runs `work` on the client, once a thread that is asking for work has done so.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut native_core::OrchestratorClient, &mut Signals) -> Result<T, CoreError>
+            + Send,
+    ) -> PyResult<T> {
+        self.settle(py)?;
+        self.slot.with(py, work)
+    }
+
+    /// Waits until a thread that is asking for work has done so, and raises its error.
+    fn settle(&self, py: Python<'_>) -> PyResult<()> {
+        // Never waits for the lock; see `Slot::with`.
+        let Ok(mut asking) = self.asking.try_lock() else {
+            return Err(PyRuntimeError::new_err(
+                "the connection is in use by another call; make one call at a time",
+            ));
+        };
+        let Some(current) = asking.as_mut() else {
+            return Ok(());
+        };
+        let mut interrupted = false;
+        let waited = without_gil(py, |signals| {
+            let waited = current.wait(signals);
+            interrupted = matches!(waited, Err(CoreError::Interrupted));
+            waited
+        });
+        if !interrupted {
+            *asking = None;
+        }
+        waited
+    }
 }
 
 #[pymethods]
@@ -45,7 +99,8 @@ impl OrchestratorClient {
         })?;
         Ok(Self {
             stopper: client.stopper(),
-            slot: Slot::new(address.to_owned(), client),
+            slot: Arc::new(Slot::new(address.to_owned(), client)),
+            asking: Mutex::new(None),
         })
     }
 
@@ -91,13 +146,66 @@ impl OrchestratorClient {
             arithmetic,
             fingerprints: &fingerprints,
         };
-        let reply = self
-            .slot
-            .with(py, |client, signals| client.join(&join, signals))?;
+        let reply = self.with(py, |client, signals| client.join(&join, signals))?;
         Ok(reply.into())
     }
 
-    /// Requests work, holding parameters after `step` steps. Waits as long as the connection lives.
+    /// Asks for work, holding parameters after `step` steps; `answer` waits for the reply.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of a work request, each of them needed"
+    )]
+    #[pyo3(signature = (step, parameters_hash, data_seconds, compute_seconds, exchange_seconds, stop = ""))]
+    fn ask(
+        &self,
+        py: Python<'_>,
+        step: u64,
+        parameters_hash: &[u8],
+        data_seconds: f64,
+        compute_seconds: f64,
+        exchange_seconds: f64,
+        stop: &str,
+    ) -> PyResult<()> {
+        let work = Work {
+            step,
+            parameters_hash,
+            timings: timings(data_seconds, compute_seconds, exchange_seconds),
+            stop,
+        };
+        self.with(py, |client, signals| client.ask(&work, signals))
+    }
+
+    /// The same in a thread, which first hashes the parameters.
+    fn ask_beside(
+        &self,
+        py: Python<'_>,
+        step: u64,
+        parameters: Vec<Bound<'_, PyAny>>,
+        data_seconds: f64,
+        compute_seconds: f64,
+        exchange_seconds: f64,
+    ) -> PyResult<ParametersHash> {
+        self.settle(py)?;
+        let memory = parameters.iter().map(Held::bytes);
+        let memory = memory.collect::<PyResult<Vec<_>>>()?;
+        let timings = timings(data_seconds, compute_seconds, exchange_seconds);
+        let started = ask_beside(&self.slot, memory, Question { step, timings });
+        let (hash, asking) = started.map_err(|error| {
+            PyOSError::new_err(format!("starting the thread that asks for work: {error}"))
+        })?;
+        if let Ok(mut slot) = self.asking.try_lock() {
+            *slot = Some(asking);
+        }
+        Ok(hash)
+    }
+
+    /// Waits for the answer to the last question, as long as the connection lives.
+    fn answer(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let reply = self.with(py, |client, signals| client.answer(signals))?;
+        to_python(py, reply)
+    }
+
+    /// Asks for work and waits for the answer.
     #[expect(
         clippy::too_many_arguments,
         reason = "the fields of a work request, each of them needed"
@@ -113,15 +221,41 @@ impl OrchestratorClient {
         exchange_seconds: f64,
         stop: &str,
     ) -> PyResult<Py<PyAny>> {
-        let timings = Timings {
-            data: data_seconds,
-            compute: compute_seconds,
-            exchange: exchange_seconds,
+        self.ask(
+            py,
+            step,
+            parameters_hash,
+            data_seconds,
+            compute_seconds,
+            exchange_seconds,
+            stop,
+        )?;
+        self.answer(py)
+    }
+
+    /// Sends gradient sums straight from their memory, which must not change until this returns,
+    /// and then asks for work, in one write. Returns the verdicts.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of a work request, each of them needed"
+    )]
+    fn submit_and_ask(
+        &self,
+        py: Python<'_>,
+        sums: Vec<Sum<'_>>,
+        step: u64,
+        parameters_hash: &[u8],
+        data_seconds: f64,
+        compute_seconds: f64,
+        exchange_seconds: f64,
+    ) -> PyResult<Vec<(&'static str, String)>> {
+        let work = Work {
+            step,
+            parameters_hash,
+            timings: timings(data_seconds, compute_seconds, exchange_seconds),
+            stop: "",
         };
-        let reply = self.slot.with(py, |client, signals| {
-            client.request_work(step, parameters_hash, timings, stop, signals)
-        })?;
-        to_python(py, reply)
+        self.send_sums(py, sums, Some(work))
     }
 
     /// Sends a gradient sum straight from the memory of `gradients`, which must not change until
@@ -132,16 +266,27 @@ impl OrchestratorClient {
         step: u64,
         first_shard: u32,
         shard_count: u32,
-        gradients: &Bound<'_, PyAny>,
+        gradients: Bound<'_, PyAny>,
         reports: Vec<Report>,
     ) -> PyResult<(&'static str, String)> {
-        let gradients = Held::floats(gradients)?;
-        let bytes = gradients.as_slice();
-        let reports: Vec<_> = reports.into_iter().map(shard_report).collect();
-        let (verdict, detail) = self.slot.with(py, |client, signals| {
-            client.submit(step, first_shard, shard_count, bytes, &reports, signals)
-        })?;
-        Ok((verdict.schema_name(), detail))
+        let sum = (step, first_shard, shard_count, gradients, reports);
+        let mut verdicts = self.send_sums(py, vec![sum], None)?;
+        verdicts.pop().ok_or_else(|| {
+            PyRuntimeError::new_err("the orchestrator gave no verdict on a gradient sum")
+        })
+    }
+
+    /// Memory to put gradients into that are then submitted from there, without a copy: it is
+    /// submitted at most once, and not written to after that. None where none is free, or the
+    /// orchestrator is reached over TCP.
+    fn slot(&self, py: Python<'_>) -> PyResult<Option<SharedBuffer>> {
+        let slot = self.with(py, |client, _| Ok(client.slot()))?;
+        Ok(slot.map(SharedBuffer::from))
+    }
+
+    /// Whether memory is shared with the orchestrator: it is reached through a Unix socket.
+    fn shares_memory(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |client, _| Ok(client.shares_memory()))
     }
 
     /// Sends the whole state straight from the memory of `data`. It is not answered.
@@ -154,7 +299,7 @@ impl OrchestratorClient {
     ) -> PyResult<()> {
         let data = Held::bytes(data)?;
         let bytes = data.as_slice();
-        self.slot.with(py, |client, signals| {
+        self.with(py, |client, signals| {
             client.send_snapshot(step, parameters_hash, bytes, signals)
         })
     }
@@ -163,8 +308,7 @@ impl OrchestratorClient {
     /// `broken` says what broke the promise.
     #[pyo3(signature = (reason, broken = ""))]
     fn leave(&self, py: Python<'_>, reason: &str, broken: &str) -> PyResult<()> {
-        self.slot
-            .with(py, |client, signals| client.leave(reason, broken, signals))
+        self.with(py, |client, signals| client.leave(reason, broken, signals))
     }
 
     /// Closes the connection; a call that waits in another thread raises `WireError`.
@@ -173,5 +317,39 @@ impl OrchestratorClient {
             self.stopper.stop();
             self.slot.clear();
         });
+    }
+}
+
+impl OrchestratorClient {
+    fn send_sums(
+        &self,
+        py: Python<'_>,
+        sums: Vec<Sum<'_>>,
+        work: Option<Work<'_>>,
+    ) -> PyResult<Vec<(&'static str, String)>> {
+        let mut held = Vec::with_capacity(sums.len());
+        for (step, first_shard, shard_count, gradients, reports) in sums {
+            let reports: Vec<_> = reports.into_iter().map(shard_report).collect();
+            let gradients = Held::floats(&gradients)?;
+            held.push((step, first_shard, shard_count, gradients, reports));
+        }
+        let updates =
+            held.iter().map(
+                |(step, first_shard, shard_count, gradients, reports)| Update {
+                    step: *step,
+                    first_shard: *first_shard,
+                    shard_count: *shard_count,
+                    gradients: gradients.as_slice(),
+                    reports,
+                },
+            );
+        let updates: Vec<_> = updates.collect();
+        let verdicts = self.with(py, |client, signals| {
+            client.submit_and_ask(&updates, work.as_ref(), signals)
+        })?;
+        let verdicts = verdicts.into_iter();
+        Ok(verdicts
+            .map(|(verdict, detail)| (verdict.schema_name(), detail))
+            .collect())
     }
 }

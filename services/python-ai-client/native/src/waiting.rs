@@ -70,6 +70,14 @@ impl<C: Send> Slot<C> {
         without_gil(py, |signals| work(client, signals))
     }
 
+    /// Runs `work` on the client in a thread without the GIL, once no other call uses it. None once
+    /// it is closed.
+    pub(crate) fn with_client<T>(&self, work: impl FnOnce(&mut C) -> T) -> Option<T> {
+        let locked = self.client.lock();
+        let mut guard = locked.unwrap_or_else(std::sync::PoisonError::into_inner);
+        guard.as_mut().map(work)
+    }
+
     /// Drops the client; while a call is using it, it is dropped with this slot instead.
     pub(crate) fn clear(&self) {
         if let Some(mut guard) = self.try_lock() {

@@ -11,11 +11,11 @@ mod peer;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use native_core::{Join, OrchestratorClient, Timings, Uninterrupted, WorkReply};
+use native_core::{Join, OrchestratorClient, Uninterrupted, WorkReply};
 use pangea_wire::schema::{ErrorAction, MessageType, Verdict};
 use peer::run::{
     accept_join, collect_update, connect, dataset, flat_bytes, join, joined, parameters, reports,
-    HASH,
+    submit, work, HASH,
 };
 use peer::{Peer, Service};
 
@@ -76,7 +76,7 @@ fn heartbeats_fill_the_silence() {
     heard
         .recv()
         .expect("heartbeats arrive while no call is made");
-    let reply = client.request_work(6, &HASH, Timings::default(), "", &mut Uninterrupted);
+    let reply = client.request_work(&work(6), &mut Uninterrupted);
     assert!(matches!(reply, Ok(WorkReply::RunFinished { .. })));
     client
         .leave("done", "", &mut Uninterrupted)
@@ -107,8 +107,8 @@ fn heartbeats_never_come_inside_a_frame() {
     let mut client = joined_with_heartbeats(&service);
     let flat = flat_bytes();
     for _ in 0..UPDATES {
-        let verdict = client.submit(5, 4, 2, &flat, &reports(), &mut Uninterrupted);
-        assert_eq!(verdict.expect("answered").0, Verdict::Accepted);
+        let verdict = submit(&mut client, &flat, &reports());
+        assert_eq!(verdict.expect("answered")[0].0, Verdict::Accepted);
     }
     let sent = client.send_snapshot(5, &HASH, &flat[..5 << 20], &mut Uninterrupted);
     sent.expect("sent");
@@ -126,7 +126,7 @@ fn without_a_promise_there_are_none() {
         assert_eq!(peer.heartbeats, 0);
     });
     let mut client = joined(&service);
-    let reply = client.request_work(6, &HASH, Timings::default(), "", &mut Uninterrupted);
+    let reply = client.request_work(&work(6), &mut Uninterrupted);
     assert!(matches!(reply, Ok(WorkReply::RunFinished { .. })));
     drop(client);
     service.finish();
@@ -143,7 +143,7 @@ fn a_lost_orchestrator_ends_the_wait() {
     });
     let mut client = joined_with_heartbeats(&service);
     let mut ask = || {
-        let reply = client.request_work(6, &HASH, Timings::default(), "", &mut Uninterrupted);
+        let reply = client.request_work(&work(6), &mut Uninterrupted);
         reply.err().expect("lost").to_string()
     };
     let error = ask();
@@ -159,7 +159,7 @@ fn a_lost_orchestrator_ends_the_wait() {
     let address = service.address.clone();
     let mut client = joined_with_heartbeats(&service);
     service.finish();
-    let reply = client.request_work(6, &HASH, Timings::default(), "", &mut Uninterrupted);
+    let reply = client.request_work(&work(6), &mut Uninterrupted);
     let error = reply.err().expect("lost").to_string();
     assert!(error.contains(&address), "{error}");
 }
@@ -174,7 +174,7 @@ fn a_refusal_is_reported_between_heartbeats() {
         while peer.next().is_some() {}
     });
     let mut client = joined_with_heartbeats(&service);
-    let verdict = client.submit(5, 4, 2, &flat_bytes(), &reports(), &mut Uninterrupted);
+    let verdict = submit(&mut client, &flat_bytes(), &reports());
     let error = verdict.expect_err("refused").to_string();
     assert_eq!(error, "reconnect: starting again");
     drop(client);

@@ -11,20 +11,19 @@ mod peer;
 use std::time::Duration;
 
 use native_core::{
-    CoreError, Join, OrchestratorClient, ShardReport, Snapshot, Timings, Uninterrupted, Waiter,
-    WorkReply,
+    CoreError, Join, OrchestratorClient, ShardReport, Snapshot, Uninterrupted, Waiter, WorkReply,
 };
 use pangea_wire::schema::{aggregate, message, ErrorAction, MessageType, Verdict};
 use pangea_wire::{data_slot, write_tensor_bytes, Attachments, FlatLayout};
 use peer::run::{
     accept_join, collect_update, connect, dataset, flat_bytes, join, joined, parameters, reports,
-    HASH,
+    submit, sum, work, HASH,
 };
 use peer::{prepare, Peer, Service};
 use sha2::{Digest, Sha256};
 
 fn ask(client: &mut OrchestratorClient, step: u64) -> Result<WorkReply, CoreError> {
-    client.request_work(step, &HASH, Timings::default(), "", &mut Uninterrupted)
+    client.request_work(&work(step), &mut Uninterrupted)
 }
 
 /// Sends `flat` as an aggregate in pieces; `spoil` may change each frame.
@@ -117,10 +116,10 @@ fn a_worker_is_led_through_a_step() {
     };
     assert_eq!((shards, separate), (vec![4, 5], vec![5]));
     let flat = flat_bytes();
-    let verdict = client.submit(5, 4, 2, &flat, &reports(), &mut Uninterrupted);
+    let verdicts = submit(&mut client, &flat, &reports());
     assert_eq!(
-        verdict.expect("answered"),
-        (Verdict::Duplicate, "was there".to_owned())
+        verdicts.expect("answered"),
+        [(Verdict::Duplicate, "was there".to_owned())]
     );
     let Ok(WorkReply::Aggregate {
         step: 5,
@@ -148,6 +147,44 @@ fn a_worker_is_led_through_a_step() {
     client
         .leave("done", "a generator", &mut Uninterrupted)
         .expect("answered");
+    service.finish();
+}
+
+/// A worker sends its sums and its question without waiting in between: the peer reads all of them
+/// before it answers any. Verdicts and answer arrive in that order.
+#[test]
+fn sums_and_the_next_question_leave_together() {
+    let service = Service::start(|mut peer| {
+        accept_join(&mut peer);
+        let (first, flat, shards) = collect_update(&mut peer);
+        let (second, _, _) = collect_update(&mut peer);
+        assert_eq!((shards, flat == flat_bytes()), (vec![4, 5], true));
+        let (asking, _) = peer.expect(MessageType::WorkRequest);
+        assert_eq!((second, asking), (first + 1, first + 2));
+        for (id, verdict) in [(first, Verdict::Accepted), (second, Verdict::Stale)] {
+            peer.send(MessageType::GradientAck, id, |root| {
+                root.init_gradient_ack().set_verdict(verdict);
+            });
+        }
+        send_aggregate(&mut peer, asking, &flat, |_, _| ());
+        // The next question is asked before anybody waits for the answer.
+        let (asking, _) = peer.expect(MessageType::WorkRequest);
+        peer.refuse(asking, ErrorAction::Resync, "other parameters");
+    });
+    let mut client = joined(&service);
+    let (flat, reports) = (flat_bytes(), reports());
+    let updates = [sum(&flat, &reports), sum(&flat, &reports)];
+    let verdicts = client.submit_and_ask(&updates, Some(&work(5)), &mut Uninterrupted);
+    let verdicts = verdicts.expect("answered");
+    let kinds: Vec<_> = verdicts.into_iter().map(|(verdict, _)| verdict).collect();
+    assert_eq!(kinds, [Verdict::Accepted, Verdict::Stale]);
+    let answer = client.answer(&mut Uninterrupted);
+    assert!(matches!(answer, Ok(WorkReply::Aggregate { step: 5, .. })));
+    let none = client.answer(&mut Uninterrupted).err().expect("not asked");
+    assert!(none.to_string().contains("ask for work before"), "{none}");
+    client.ask(&work(6), &mut Uninterrupted).expect("sent");
+    let refused = client.answer(&mut Uninterrupted).err().expect("refused");
+    assert!(matches!(refused, CoreError::Peer { .. }), "{refused}");
     service.finish();
 }
 
@@ -249,7 +286,7 @@ fn a_refusal_in_the_middle_of_sending_is_reported() {
         while peer.next().is_some() {}
     });
     let mut client = joined(&service);
-    let verdict = client.submit(5, 4, 2, &flat_bytes(), &reports(), &mut Uninterrupted);
+    let verdict = submit(&mut client, &flat_bytes(), &reports());
     let error = verdict.expect_err("refused").to_string();
     assert_eq!(error, "fixRequest: tensor `weight` has NaN");
     drop(client);
@@ -352,7 +389,7 @@ fn an_interrupted_worker_can_leave() {
         assert!(peer.next().is_none());
     });
     let mut client = joined(&service);
-    let waiting = client.request_work(5, &HASH, Timings::default(), "", &mut StopAtOnce);
+    let waiting = client.request_work(&work(5), &mut StopAtOnce);
     assert!(matches!(waiting, Err(CoreError::Interrupted)));
     client
         .leave("stopped", "", &mut Uninterrupted)
@@ -401,18 +438,18 @@ fn wrong_arguments_are_not_sent() {
         );
     }
     client.join(&fine, &mut Uninterrupted).expect("accepted");
-    let mut submit = |gradients: &[u8], reports: &[ShardReport]| {
-        let result = client.submit(5, 4, 2, gradients, reports, &mut Uninterrupted);
+    let mut refused = |gradients: &[u8], reports: &[ShardReport]| {
+        let result = submit(&mut client, gradients, reports);
         result.expect_err("must be refused").to_string()
     };
-    let short = submit(&[0; 12], &reports());
+    let short = refused(&[0; 12], &reports());
     assert!(
         short.contains("gradients has 12 bytes, the parameters need 9200004"),
         "{short}"
     );
     let mut bad = reports();
     bad[1].batch_hash.pop();
-    let hash = submit(&flat_bytes(), &bad);
+    let hash = refused(&flat_bytes(), &bad);
     assert!(hash.contains("has 31 bytes, a SHA-256 has 32"), "{hash}");
     drop(client);
     service.finish();

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from pangea.errors import BrokenPromise
 from pangea.training.buffers import Buffers
-from pangea.training.hashing import tensors_hash
+from pangea.training.hashing import tensor_bytes, tensors_hash
 from pangea.training.tensors import UnsupportedModel, tensor_slots
 from pangea.training.watch import ParameterWatch
 
@@ -69,7 +69,14 @@ class Parameters:
 
     def hash(self) -> bytes:
         """Returns the SHA-256 over the bytes of all trainable parameters, then all buffers."""
-        return tensors_hash([*self.trainable.values(), *(buffer for _, buffer in self.model.named_buffers())])
+        return tensors_hash(self._hashed())
+
+    def memory(self) -> list[memoryview]:
+        """Returns the bytes that `hash` is taken over. They stay those of the tensors while these are contiguous."""
+        return [tensor_bytes(tensor) for tensor in self._hashed()]
+
+    def _hashed(self) -> list[torch.Tensor]:
+        return [*self.trainable.values(), *(buffer for _, buffer in self.model.named_buffers())]
 
     def clear_gradients(self) -> None:
         """Drops the gradients left by backward."""

@@ -84,6 +84,10 @@ class Lease:
         """Returns what to submit: the sums of the largest complete subtrees."""
         return self._sums.roots()
 
+    def reports_of(self, root: Node[torch.Tensor]) -> list[ShardReport]:
+        """Returns the reports of the shards of a root, in their order."""
+        return [self.reports[shard] for shard in range(root.first, root.first + root.count)]
+
     def release(self) -> None:
         """Returns the memory of the sums to the pool."""
         for root in self.roots():

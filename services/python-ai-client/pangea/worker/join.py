@@ -21,11 +21,12 @@ from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
 from pangea.worker.batches import Batch, first_batch
+from pangea.worker.membership import Addresses
 from pangea.worker.probes import serve_health
 from pangea.worker.rehearser import Rehearser, fraction
 from pangea.worker.run import Run
 from pangea.worker.sigterm import Sigterm, Stopped
-from pangea.worker.worker import Addresses, Worker
+from pangea.worker.worker import Worker
 
 _AVERAGED_NOTICE = (
     "a step changes these buffers by the mean of the changes of its shards: {}. A buffer that counts or accumulates"

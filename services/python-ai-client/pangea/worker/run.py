@@ -58,7 +58,7 @@ class Run:
         self._training = worker.training
         self._notices, self._rehearser, self._uncaught = notices, rehearser, uncaught
         self._loop = ShardLoop(worker, rehearser, notices, sigterm)
-        sigterm.may_raise = lambda: worker.waiting
+        sigterm.may_raise = lambda: worker.waiting.now
         uncaught.on_error = self._report
         self._pending: Lease | None = None  # of an epoch that the script's loop has not reached yet
         self._epoch: int | None = None  # of the loop over `epochs`; None outside of one

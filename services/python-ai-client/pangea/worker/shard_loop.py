@@ -61,7 +61,7 @@ class ShardLoop:
         """Yields the batches of a lease as they arrive, until this worker should stop."""
         while not self._sigterm.requested:
             started = time.perf_counter()
-            with self._worker.interruptible():
+            with self._worker.waiting:
                 batch = next(batches, None)
             self._worker.seconds.data += time.perf_counter() - started
             if batch is None:

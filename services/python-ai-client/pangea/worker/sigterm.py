@@ -46,3 +46,20 @@ class Sigterm:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
+
+
+class Waiting:
+    """A context for code that only waits for a service and changes no state, so that a signal handler may raise in it.
+
+    Attributes:
+        now: whether such code runs now.
+    """
+
+    def __init__(self) -> None:
+        self.now = False
+
+    def __enter__(self) -> None:
+        self.now = True
+
+    def __exit__(self, *_: object) -> None:
+        self.now = False

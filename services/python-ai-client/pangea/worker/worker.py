@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from pangea import _native
-from pangea.contract import MAX_BROKEN_BYTES
 from pangea.errors import PangeaError
 from pangea.training.determinism import describe_software
 from pangea.training.fingerprints import fingerprints
@@ -19,36 +17,16 @@ from pangea.training.lease import Lease, VectorPool
 from pangea.training.optimizer import Step, Training
 from pangea.training.snapshot import Position
 from pangea.training.tree import Node
-from pangea.worker.backoff import Backoff
 from pangea.worker.batches import BatchSource
 from pangea.worker.dataset_facts import DatasetFacts
+from pangea.worker.membership import Addresses, Membership
+from pangea.worker.sigterm import Waiting
 
 _log = logging.getLogger("pangea")
 
 
-def _truncated(text: str) -> str:
-    return text.encode()[:MAX_BROKEN_BYTES].decode(errors="ignore")
-
-
 class RunDiverged(PangeaError, RuntimeError):
     """This worker's parameters differ from those of the run."""
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """The addresses of the services, and how long to wait for them, in seconds.
-
-    Attributes:
-        orchestrator: host:port.
-        data: host:port of each replica, separated by commas.
-        timeout: for the first connection, and for progress within a message.
-        reconnect: for a lost service to become reachable again.
-    """
-
-    orchestrator: str
-    data: str
-    timeout: float
-    reconnect: float
 
 
 @dataclass
@@ -75,7 +53,7 @@ class Worker:
         take_changes: use this script's settings where those of a checkpoint differ.
     Attributes:
         step: steps applied to the parameters.
-        waiting: whether the worker only waits for a service, so that a signal handler may raise.
+        waiting: entered while the worker only waits for a service.
         settings: of the run, as the orchestrator sent them.
         ended: the orchestrator's last message; None until the run has ended.
     """
@@ -93,18 +71,19 @@ class Worker:
         self.training, self.parameters = training, training.parameters
         self.seconds = Seconds()
         self.step = 0
-        self.waiting = False
+        self.waiting = Waiting()
         self.ended: _native.RunFinished | None = None
         self._take_changes = take_changes
-        self.name, self._addresses = name, addresses
-        self._connection_error: _native.WireError | _native.PeerError | None = None
-        self._backoff = Backoff(addresses.reconnect)
+        self.name = name
         self._vectors = VectorPool(self.parameters.elements)
         self.data = data
         self._dataset = data.dataset()
         self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())
-        self._hash = self.parameters.hash()
-        self.settings = self._first_join()
+        self._known_hash: bytes | None = self.parameters.hash()
+        self._hashing: _native.ParametersHash | None = None
+        self._asked, self._asked_to_stop = False, ""
+        self._membership = Membership(addresses, name, self._introduce, self._resync, self.waiting)
+        self.settings = self._membership.join()
         self.dataset = DatasetFacts.of(self._dataset, self.settings)
         self.source = BatchSource(
             self.data,
@@ -114,9 +93,8 @@ class Worker:
             self.settings.min_shard_samples,
         )
 
-    def _join(self, timeout: float, run_id: str = "") -> _native.JoinReply:
-        self._orchestrator = _native.OrchestratorClient(self._addresses.orchestrator, timeout)
-        return self._orchestrator.join(
+    def _introduce(self, client: _native.OrchestratorClient, run_id: str) -> _native.JoinReply:
+        return client.join(
             self.name,
             describe_software(),
             self.parameters.specs(),
@@ -129,29 +107,9 @@ class Worker:
             fingerprints=self._fingerprints,
         )
 
-    def _first_join(self) -> _native.JoinReply:
-        """Joins the run. Retries for up to `Addresses.timeout` if the orchestrator dies or asks to retry later."""
-        started, backoff = time.monotonic(), Backoff(self._addresses.timeout)
-        while True:
-            left = self._addresses.timeout - (time.monotonic() - started)
-            try:
-                return self._join(max(left, 1.0))
-            except (_native.WireError, _native.PeerError) as error:
-                later = error.retry_after if isinstance(error, _native.PeerError) else 0.0
-                if isinstance(error, _native.PeerError) and error.action not in ("reconnect", "retryLater"):
-                    raise
-                if time.monotonic() - started >= self._addresses.timeout or not backoff.pause(later):
-                    raise
-                _log.warning("%s retries to join the run at %s: %s", self.name, self._addresses.orchestrator, error)
-
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Marks code that only waits for a service and changes no state, so that a signal handler may raise in it."""
-        self.waiting = True
-        try:
-            yield
-        finally:
-            self.waiting = False
+    def _resync(self) -> None:
+        # The orchestrator sends a snapshot to a worker that reports step 0.
+        self.step = 0
 
     def next_lease(self, stopping: Callable[[], bool], stop: str = "") -> Lease | None:
         """Handles what the orchestrator sends until there are shards to compute.
@@ -169,30 +127,21 @@ class Worker:
             if stopping():
                 self.leave("stopped")
                 return None
-            started = time.perf_counter()
-            reported, self.seconds = self.seconds, Seconds()
-            self._reconnect()
+            if self._membership.restore():
+                _log.warning("%s reconnected to the orchestrator, with %d steps applied", self.name, self.step)
             try:
-                with self.interruptible():
-                    answer = self._orchestrator.request_work(
-                        self.step, self._hash, reported.data, reported.compute, reported.exchange, stop
-                    )
-                self.seconds.exchange = time.perf_counter() - started
+                answer = self._answer(stop)
                 if isinstance(answer, _native.SnapshotRequest):
-                    self._orchestrator.send_snapshot(self.step, self._hash, self.training.encode(self._position()))
+                    state = self.training.encode(self._position())
+                    self._membership.client.send_snapshot(self.step, self._hash, state)
                     continue
             except (_native.WireError, _native.PeerError) as error:
-                self._handle_connection_error(error)
+                self._lost(error)
                 continue
             if isinstance(answer, _native.ShardLease):
-                return Lease(
-                    answer.step,
-                    answer.epoch,
-                    answer.epoch_step,
-                    answer.shards,
-                    frozenset(answer.separate),
-                    self._vectors,
-                )
+                if stop and self._asked_to_stop != stop:
+                    continue  # the answer to a question from before the script left its loop
+                return self._lease(answer)
             if isinstance(answer, _native.Aggregate):
                 self._apply(answer)
             elif isinstance(answer, _native.Snapshot):
@@ -200,69 +149,84 @@ class Worker:
             else:
                 self._finish(answer)
                 return None
+            if not stop:
+                self._ask_beside()
 
-    def _handle_connection_error(self, error: _native.WireError | _native.PeerError) -> None:
-        """Records that the connection is lost, or raises the error if a new connection would not fix it."""
-        if isinstance(error, _native.PeerError):
-            if error.action not in ("reconnect", "retryLater", "resync"):
-                raise error
-            if error.action == "resync":
-                # The orchestrator sends a snapshot to a worker that reports step 0.
-                self.step = 0
-        if not self._backoff.since:
-            _log.warning(
-                "%s lost the connection to the orchestrator at %s and reconnects: %s",
-                self.name,
-                self._addresses.orchestrator,
-                error,
+    def _answer(
+        self, stop: str
+    ) -> _native.ShardLease | _native.Aggregate | _native.SnapshotRequest | _native.Snapshot | _native.RunFinished:
+        """Waits for the answer to the last question, or asks one."""
+        started = time.perf_counter()
+        client = self._membership.client
+        if not self._asked:
+            client.ask(self.step, self._hash, *self._taken_seconds(), stop)
+            self._asked, self._asked_to_stop = True, stop
+        with self.waiting:
+            answer = client.answer()
+        self._asked = False
+        self.seconds.exchange += time.perf_counter() - started
+        return answer
+
+    def _ask_beside(self) -> None:
+        """Asks for work in a thread that first hashes the parameters, while this one continues."""
+        try:
+            self._hashing = self._membership.client.ask_beside(
+                self.step, self.parameters.memory(), *self._taken_seconds()
             )
-        self._orchestrator.close()
-        self._connection_error = error
+        except (_native.WireError, _native.PeerError) as error:
+            self._lost(error)
+            return
+        self._asked, self._asked_to_stop = True, ""
 
-    def _reconnect(self) -> None:
-        """Rejoins the run if the connection was lost."""
-        while (lost := self._connection_error) is not None:
-            with self.interruptible():
-                again = self._backoff.pause(lost.retry_after if isinstance(lost, _native.PeerError) else 0.0)
-            if not again:
-                raise _native.WireError(
-                    f"the orchestrator at {self._addresses.orchestrator} has been unreachable since"
-                    f" {self._backoff.since}, for more than {self._backoff.limit:g} s: {lost}; restart it with the"
-                    " run's directory, then the workers, or raise PANGEA_RECONNECT_SECONDS"
-                ) from lost
-            try:
-                with self.interruptible():
-                    self._join(min(self._addresses.timeout, max(self._backoff.remaining, 1.0)), self.settings.run_id)
-            except (_native.WireError, _native.PeerError) as error:
-                self._handle_connection_error(error)
-                continue
-            self._backoff.connected()
-            self._connection_error = None
-            _log.warning("%s reconnected to the orchestrator, with %d steps applied", self.name, self.step)
+    def _taken_seconds(self) -> tuple[float, float, float]:
+        """Returns how the time since the last question was spent; from now on counts the next one."""
+        spent, self.seconds = self.seconds, Seconds()
+        return spent.data, spent.compute, spent.exchange
+
+    @property
+    def _hash(self) -> bytes:
+        """The hash of the parameters; a thread may still be computing it."""
+        if self._hashing is not None:
+            self._known_hash, self._hashing = self._hashing.value(), None
+        if self._known_hash is None:
+            self._known_hash = self.parameters.hash()
+        return self._known_hash
+
+    def _lost(self, error: _native.WireError | _native.PeerError) -> None:
+        self._asked = False
+        self._membership.lost(error)
+
+    def _lease(self, answer: _native.ShardLease) -> Lease:
+        return Lease(
+            answer.step, answer.epoch, answer.epoch_step, answer.shards, frozenset(answer.separate), self._vectors
+        )
 
     def submit(self, lease: Lease) -> None:
-        """Sends the gradient sums of a finished lease: one message for each aligned subtree.
+        """Sends the gradient sums of a finished lease, one for each aligned subtree, and asks for work in one write.
 
         If the connection breaks, the rest of the lease is dropped: the orchestrator leases it again.
         """
         started = time.perf_counter()
+        nodes = lease.roots()
+        sums = [(lease.step, node.first, node.count, node.value.numpy(), lease.reports_of(node)) for node in nodes]
         try:
-            for node in lease.roots():
-                self._submit_node(lease, node)
+            verdicts = self._membership.client.submit_and_ask(sums, self.step, self._hash, *self._taken_seconds())
+            self._asked, self._asked_to_stop = True, ""
         except (_native.WireError, _native.PeerError) as error:
-            self._handle_connection_error(error)
+            self._lost(error)
+            verdicts = []
         lease.release()
+        for node, (verdict, detail) in zip(nodes, verdicts, strict=False):
+            self._check_verdict(lease, node, verdict, detail)
         self.seconds.exchange += time.perf_counter() - started
 
-    def _submit_node(self, lease: Lease, node: Node[torch.Tensor]) -> None:
-        reports = [lease.reports[shard] for shard in range(node.first, node.first + node.count)]
-        verdict, detail = self._orchestrator.submit(lease.step, node.first, node.count, node.value.numpy(), reports)
+    def _check_verdict(self, lease: Lease, node: Node[torch.Tensor], verdict: str, detail: str) -> None:
         # Another worker submitted different bits. The orchestrator determines which are right, and dismisses the worker
         # with the wrong ones.
         if verdict == "conflict":
             _log.warning("%s: %s", self.name, detail)
-        # "duplicate": another worker was faster; "stale": the step is already committed. Nothing is lost, so ask for
-        # work.
+        # "duplicate": another worker was faster; "stale": the step is already committed. Nothing is lost: the question
+        # was asked.
         elif verdict not in ("accepted", "duplicate", "stale"):
             raise RunDiverged(
                 f"the orchestrator rejected shards {node.first}..{node.first + node.count - 1} of step {lease.step}"
@@ -288,7 +252,9 @@ class Worker:
             self._describe(aggregate),
             self.settings.seed,
         )
-        self._advanced_to(self.step + 1)
+        self.step += 1
+        self._known_hash, self._hashing = None, None
+        self._membership.progressed()
         self.seconds.compute += time.perf_counter() - started
 
     def _describe(self, aggregate: _native.Aggregate) -> Step:
@@ -298,7 +264,9 @@ class Worker:
 
     def _load(self, received: _native.Snapshot) -> None:
         position = self.training.load(bytes(received.data), take_changes=self._take_changes)
-        self._advanced_to(received.step)
+        self.step = received.step
+        self._known_hash, self._hashing = self.parameters.hash(), None
+        self._membership.progressed()
         if position != self._position():
             raise RunDiverged(f"the snapshot was taken at {position}, but the run is at {self._position()}")
         if self._hash != received.parameters_hash:
@@ -306,11 +274,6 @@ class Worker:
                 f"the parameters loaded from the snapshot of step {received.step} have a different hash than the"
                 " original ones; check that all workers use the same torch build"
             )
-
-    def _advanced_to(self, step: int) -> None:
-        self.step = step
-        self._hash = self.parameters.hash()
-        self._backoff.progressed()
 
     def _finish(self, finished: _native.RunFinished) -> None:
         if finished.steps != self.step or finished.parameters_hash != self._hash:
@@ -321,16 +284,10 @@ class Worker:
         self.ended = finished
 
     def leave(self, reason: str, broken: str = "") -> None:
-        """Leaves the run, which frees the leased shards immediately. An unreachable orchestrator notices by itself.
-
-        Args:
-            reason: shown to users.
-            broken: how the script breaks the promise of the same bits; empty if the reason is a different one.
-        """
-        with suppress(_native.WireError, _native.PeerError):
-            self._orchestrator.leave(reason, _truncated(broken))
+        """Leaves the run; see `Membership.leave`."""
+        self._membership.leave(reason, broken)
 
     def close(self) -> None:
         """Closes both connections."""
-        self._orchestrator.close()
+        self._membership.close()
         self.data.close()

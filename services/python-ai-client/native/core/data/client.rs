@@ -121,6 +121,11 @@ impl DataClient {
         })
     }
 
+    /// Forgets requested batches that nobody will collect.
+    pub fn discard(&mut self, keys: &[BatchKey]) {
+        self.shared.update(|dispatcher, _| dispatcher.discard(keys));
+    }
+
     /// Waits for the batch, which is requested now unless it was before.
     pub fn batch(&mut self, key: BatchKey, waiter: &mut impl Waiter) -> Result<Batch, CoreError> {
         self.prefetch(key)?;

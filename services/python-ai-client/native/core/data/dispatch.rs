@@ -214,6 +214,23 @@ impl Dispatcher {
         self.replies.remove(key)
     }
 
+    /// Forgets requests whose replies nobody will collect. One that was sent is still answered, and
+    /// the reply dropped.
+    pub(crate) fn discard(&mut self, keys: &[BatchKey]) {
+        for key in keys {
+            self.replies.remove(key);
+            let open = self.open.iter().find(|(_, request)| request.key == *key);
+            let Some(serial) = open.map(|(serial, _)| *serial) else {
+                continue;
+            };
+            self.open.remove(&serial);
+            for slot in &mut self.slots {
+                let unsent = |queued: &InFlight| queued.serial == serial && queued.id.is_none();
+                slot.in_flight.retain(|queued| !unsent(queued));
+            }
+        }
+    }
+
     /// Gives an unassigned request to a connected replica, if there is one.
     fn assign(&mut self, serial: u64, now: Instant) {
         let slots = self.slots.iter().enumerate();

@@ -85,20 +85,16 @@ impl Connection {
     }
 
     /// Whether memory can be shared with the peer: it is reached through a Unix socket.
-    #[expect(dead_code, reason = "the orchestrator's client shares no memory yet")]
     pub(crate) fn shares_memory(&self) -> bool {
         self.reader.stream().shares_memory()
     }
 
     /// Memory of the peer, which it has announced before.
-    #[expect(dead_code, reason = "the orchestrator's client shares no memory yet")]
-    pub(crate) fn region(&self, id: u32) -> Result<Arc<ReadOnlyRegion>, CoreError> {
-        let found = self.regions.find(id);
-        found.map_err(|error| self.wire_error(error))
+    pub(crate) fn find_region(&self, id: u32) -> Result<Arc<ReadOnlyRegion>, WireError> {
+        self.regions.find(id)
     }
 
     /// Announces memory of this process, for the life of the connection. `id` is new on it.
-    #[expect(dead_code, reason = "the orchestrator's client shares no memory yet")]
     pub(crate) fn send_region(
         &mut self,
         id: u32,
@@ -108,7 +104,7 @@ impl Connection {
         let bytes = region.len() as u64;
         let frame = Announcement { id, bytes }.to_frame();
         let frame = frame.map_err(|error| self.wire_error(error))?;
-        self.send_frame(&frame, Some(region.descriptor()), waiter)
+        self.send_frames(&[frame], Some(region.descriptor()), self.last_request, waiter)
     }
 
     /// A handle that closes this connection from another thread.
@@ -186,22 +182,41 @@ impl Connection {
         attachments: Attachments<P>,
         waiter: &mut impl Waiter,
     ) -> Result<(), CoreError> {
-        let frame =
-            Frame::new(message, attachments, &self.limits).map_err(|e| self.wire_error(e))?;
-        self.send_frame(&frame, None, waiter)
+        let frame = self.frame(message, attachments)?;
+        self.send_all(&[frame], self.last_request, waiter)
     }
 
-    fn send_frame<P: AsRef<[u8]>>(
+    /// A message as a frame that may be sent over this connection.
+    pub(crate) fn frame<P: AsRef<[u8]>>(
+        &self,
+        message: &capnp::message::Builder<capnp::message::HeapAllocator>,
+        attachments: Attachments<P>,
+    ) -> Result<Frame<P>, CoreError> {
+        Frame::new(message, attachments, &self.limits).map_err(|error| self.wire_error(error))
+    }
+
+    /// Sends frames in one write. They belong to the requests from `first_request` to the last one.
+    pub(crate) fn send_all<P: AsRef<[u8]>>(
         &mut self,
-        frame: &Frame<P>,
+        frames: &[Frame<P>],
+        first_request: u64,
+        waiter: &mut impl Waiter,
+    ) -> Result<(), CoreError> {
+        self.send_frames(frames, None, first_request, waiter)
+    }
+
+    fn send_frames<P: AsRef<[u8]>>(
+        &mut self,
+        frames: &[Frame<P>],
         descriptor: Option<BorrowedFd<'_>>,
+        first_request: u64,
         waiter: &mut impl Waiter,
     ) -> Result<(), CoreError> {
         let patience = self.limits.progress_timeout;
         let fail = |source| self.wire_error(source);
-        match self.writer.send(frame, descriptor, patience, waiter, fail) {
+        match self.writer.send(frames, descriptor, patience, waiter, fail) {
             Err(error @ CoreError::Wire { .. }) => {
-                Err(self.pending_refusal(waiter).unwrap_or(error))
+                Err(self.pending_refusal(first_request, waiter).unwrap_or(error))
             }
             Err(error) => {
                 if self.writer.is_torn() {
@@ -215,13 +230,16 @@ impl Connection {
     }
 
     /// A peer that refuses a request while it is being sent says why before it closes: that error
-    /// is more useful than ours.
-    fn pending_refusal(&mut self, waiter: &mut impl Waiter) -> Option<CoreError> {
-        let request = self.last_request;
-        match self.receive_reply(request, Some(REFUSAL_TIMEOUT), waiter) {
-            Err(error @ CoreError::Peer { .. }) => Some(error),
-            _ => None,
+    /// is more useful than ours. The requests before the refused one were answered.
+    fn pending_refusal(&mut self, first: u64, waiter: &mut impl Waiter) -> Option<CoreError> {
+        for request in first..=self.last_request {
+            match self.receive_reply(request, Some(REFUSAL_TIMEOUT), waiter) {
+                Ok(_) => {}
+                Err(error @ CoreError::Peer { .. }) => return Some(error),
+                Err(_) => return None,
+            }
         }
+        None
     }
 
     /// The reply to `request`; an `ErrorReply` becomes an error. `patience` bounds the wait for its

@@ -105,11 +105,11 @@ impl Writer {
         self.shared.lock().inside_frame
     }
 
-    /// Sends a whole frame, whose first byte `descriptor` comes with. `fail` gives errors their
-    /// address.
+    /// Sends whole frames, small ones in one system call; `descriptor` comes with the first byte of
+    /// the first one. `fail` gives errors their address.
     pub(crate) fn send<P: AsRef<[u8]>>(
         &self,
-        frame: &Frame<P>,
+        frames: &[Frame<P>],
         mut descriptor: Option<BorrowedFd<'_>>,
         patience: Duration,
         waiter: &mut impl Waiter,
@@ -119,7 +119,7 @@ impl Writer {
         state.inside_frame = true;
         let mut stream = &self.shared.stream;
         let mut rest = mem::take(&mut state.rest);
-        let mut cursor = frame.cursor();
+        let mut cursor = FrameCursor::over(frames);
         let mut progress = Progress::new(patience);
         loop {
             write_some(stream, &mut rest).map_err(&fail)?;

@@ -1,24 +1,24 @@
-//! What a worker calls: join, request work, submit gradients, leave.
+//! What a worker calls: join, submit gradients, ask for work, leave.
+//!
+//! Asking and its answer are two calls, so that a worker can do something else in between.
 
 use std::time::Duration;
 
-use pangea_wire::schema::{gradient_update, message, MessageType, Verdict, MAX_CHUNK_BYTES};
-use pangea_wire::{
-    write_tensor_bytes, Attachments, FlatLayout, Piece, Pool, SchemaName, WireError,
-};
+use pangea_wire::schema::{message, MessageType, Verdict};
+use pangea_wire::{Attachments, FlatLayout, Pool, SchemaName, WireError};
 
 use super::join::{read_join, Join};
+use super::requests::{envelope, Builder, Update, Work};
+use super::slots::{SlotMemory, Slots};
 use super::snapshot::send_snapshot;
 use super::work_reply::WorkReply;
 use crate::error::CoreError;
 use crate::link::{Connection, Received, Stopper, Waiter};
 use crate::options::Options;
-use crate::values::{check_hash, text, JoinReply, ShardReport, Timings};
+use crate::values::{check_hash, text, JoinReply};
 
 /// How long a leaving worker waits for the reply: closing frees its shards anyway.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
-
-type Builder = capnp::message::Builder<capnp::message::HeapAllocator>;
 
 /// One connection to an orchestrator.
 pub struct OrchestratorClient {
@@ -26,6 +26,10 @@ pub struct OrchestratorClient {
     pool: Pool,
     /// Of the gradients; known once joined.
     layout: Option<FlatLayout>,
+    /// The request for work that has no answer yet.
+    asked: Option<u64>,
+    /// Memory that gradients are submitted in.
+    slots: Slots,
 }
 
 impl OrchestratorClient {
@@ -39,6 +43,8 @@ impl OrchestratorClient {
             connection: Connection::open(address, options, pool, waiter)?,
             pool: pool.clone(),
             layout: None,
+            asked: None,
+            slots: Slots::default(),
         })
     }
 
@@ -53,6 +59,7 @@ impl OrchestratorClient {
         waiter: &mut impl Waiter,
     ) -> Result<JoinReply, CoreError> {
         let layout = join.check()?;
+        let slots = &mut self.slots;
         let reply = self.connection.exchange(|connection| {
             let mut builder = Builder::new_default();
             let (request, root) = start(connection, &mut builder, MessageType::JoinRequest);
@@ -61,85 +68,107 @@ impl OrchestratorClient {
             send_plain(connection, &builder, waiter)?;
             connection.start_heartbeats(join.heartbeat)?;
             let received = receive(connection, request, MessageType::JoinReply, waiter)?;
-            read_join(&received).map_err(|error| connection.wire_error(error))
+            let reply = read_join(&received).map_err(|error| connection.wire_error(error))?;
+            if connection.shares_memory() {
+                slots.offer(1, layout.total_bytes(), connection, waiter)?;
+            }
+            Ok(reply)
         })?;
         self.layout = Some(layout);
         Ok(reply)
     }
 
-    /// Requests work, holding parameters after `step` steps. Waits as long as the connection lives.
-    /// `stop`, if not empty, is why the run is to end after the last committed step.
-    pub fn request_work(
-        &mut self,
-        step: u64,
-        parameters_hash: &[u8],
-        timings: Timings,
-        stop: &str,
-        waiter: &mut impl Waiter,
-    ) -> Result<WorkReply, CoreError> {
-        check_hash(parameters_hash, "parameters_hash")?;
+    /// Asks for work; [`answer`](Self::answer) waits for the reply.
+    pub fn ask(&mut self, work: &Work<'_>, waiter: &mut impl Waiter) -> Result<(), CoreError> {
+        self.submit_and_ask(&[], Some(work), waiter).map(drop)
+    }
+
+    /// Waits for the answer to the last request for work, as long as the connection lives.
+    pub fn answer(&mut self, waiter: &mut impl Waiter) -> Result<WorkReply, CoreError> {
         let layout = joined(&self.layout)?;
-        let pool = &self.pool;
+        let asked = self.asked.take();
+        let request = asked.ok_or_else(|| {
+            CoreError::Argument("ask for work before waiting for the answer".to_owned())
+        })?;
+        let (pool, slots) = (&self.pool, &mut self.slots);
         self.connection.exchange(|connection| {
-            let mut builder = Builder::new_default();
-            let (request, root) = start(connection, &mut builder, MessageType::WorkRequest);
-            let mut work = root.init_work_request();
-            work.set_step(step);
-            work.set_parameters_hash(parameters_hash);
-            work.set_stop(stop);
-            let mut builder_timings = work.init_timings();
-            builder_timings.set_data(timings.data);
-            builder_timings.set_compute(timings.compute);
-            builder_timings.set_exchange(timings.exchange);
-            send_plain(connection, &builder, waiter)?;
-            WorkReply::receive(connection, request, layout, pool, waiter)
+            WorkReply::receive(connection, request, layout, pool, slots, waiter)
         })
     }
 
-    /// Sends the gradient sum of the shards [first_shard, first_shard + shard_count), straight from
-    /// `gradients`: the flat little-endian float32 vector over all parameters. Returns the verdict
-    /// and its detail.
-    pub fn submit(
+    /// Memory to put gradients into that are then submitted from there, without a copy. None where
+    /// none is free, or the orchestrator is reached over TCP.
+    pub fn slot(&mut self) -> Option<SlotMemory> {
+        self.slots.lend()
+    }
+
+    /// Whether memory can be shared with the orchestrator.
+    pub fn shares_memory(&self) -> bool {
+        self.connection.shares_memory()
+    }
+
+    /// Asks for work and waits for the answer.
+    pub fn request_work(
         &mut self,
-        step: u64,
-        first_shard: u32,
-        shard_count: u32,
-        gradients: &[u8],
-        reports: &[ShardReport],
+        work: &Work<'_>,
         waiter: &mut impl Waiter,
-    ) -> Result<(Verdict, String), CoreError> {
+    ) -> Result<WorkReply, CoreError> {
+        self.ask(work, waiter)?;
+        self.answer(waiter)
+    }
+
+    /// Sends gradient sums, straight from their memory, and after them the request for `work`, if
+    /// there is one: all in one write, so that a step needs one round trip. Returns the verdict on
+    /// each sum and its detail, once all of them have arrived; [`answer`](Self::answer) waits for
+    /// the work.
+    pub fn submit_and_ask(
+        &mut self,
+        updates: &[Update<'_>],
+        work: Option<&Work<'_>>,
+        waiter: &mut impl Waiter,
+    ) -> Result<Vec<(Verdict, String)>, CoreError> {
         let layout = joined(&self.layout)?;
-        if gradients.len() != layout.total_bytes() {
-            return Err(CoreError::Argument(format!(
-                "gradients has {} bytes, the parameters need {} (float32, in the order given to join)",
-                gradients.len(),
-                layout.total_bytes()
-            )));
+        for update in updates {
+            update.check(layout)?;
         }
-        for report in reports {
-            check_hash(&report.batch_hash, "the batch hash of a report")?;
+        if let Some(work) = work {
+            work.check()?;
         }
+        let (asked, slots) = (&mut self.asked, &mut self.slots);
         self.connection.exchange(|connection| {
-            let request = connection.next_request_id();
-            let frames = layout.frames(MAX_CHUNK_BYTES as usize);
-            let last = frames.len() - 1;
-            for (index, pieces) in frames.iter().enumerate() {
-                let mut builder = Builder::new_default();
-                let root = envelope(&mut builder, request, MessageType::GradientUpdate);
-                let mut update = root.init_gradient_update();
-                update.set_step(step);
-                update.set_first_shard(first_shard);
-                update.set_shard_count(shard_count);
-                if index == last {
-                    update.set_final(true);
-                    write_reports(update.reborrow(), reports);
-                }
-                let written = write_pieces(update, layout, pieces, gradients);
-                let attachments = written.map_err(|error| connection.wire_error(error))?;
-                connection.send(&builder, attachments, waiter)?;
+            if connection.shares_memory() {
+                slots.offer(updates.len(), layout.total_bytes(), connection, waiter)?;
             }
-            let received = receive(connection, request, MessageType::GradientAck, waiter)?;
-            read_verdict(&received).map_err(|error| connection.wire_error(error))
+            let mut frames = Vec::new();
+            let mut requests = Vec::with_capacity(updates.len());
+            for update in updates {
+                let request = connection.next_request_id();
+                match slots.place(update.gradients) {
+                    Some(placed) => frames.push(update.placed(request, &placed, connection)?),
+                    None => update.push_frames(request, layout, connection, &mut frames)?,
+                }
+                requests.push(request);
+            }
+            let mut asking = None;
+            if let Some(work) = work {
+                let request = connection.next_request_id();
+                frames.push(connection.frame(&work.message(request), Attachments::new())?);
+                asking = Some(request);
+            }
+            let Some(first) = requests.first().copied().or(asking) else {
+                return Ok(Vec::new());
+            };
+            connection.send_all(&frames, first, waiter)?;
+            *asked = asking.or(*asked);
+            let mut verdicts = Vec::with_capacity(requests.len());
+            for request in requests {
+                let received = receive(connection, request, MessageType::GradientAck, waiter)?;
+                let released = slots.read_released(&received);
+                released.map_err(|error| connection.wire_error(error))?;
+                let verdict = read_verdict(&received);
+                verdicts.push(verdict.map_err(|error| connection.wire_error(error))?);
+            }
+            Ok(verdicts)
         })
     }
 
@@ -211,13 +240,6 @@ fn start<'b>(
     (request, envelope(builder, request, kind))
 }
 
-fn envelope(builder: &mut Builder, request: u64, kind: MessageType) -> message::Builder<'_> {
-    let mut root = builder.init_root::<message::Builder<'_>>();
-    root.set_type(kind);
-    root.set_request_id(request);
-    root
-}
-
 fn send_plain(
     connection: &mut Connection,
     builder: &Builder,
@@ -244,37 +266,6 @@ fn receive(
         return Err(connection.protocol_error(reason));
     }
     Ok(received)
-}
-
-fn write_reports(update: gradient_update::Builder<'_>, reports: &[ShardReport]) {
-    let mut list = update.init_reports(reports.len() as u32);
-    for (report, index) in reports.iter().zip(0..) {
-        let mut builder = list.reborrow().get(index);
-        builder.set_shard(report.shard);
-        builder.set_samples(report.samples);
-        builder.set_loss_sum(report.loss_sum);
-        builder.set_batch_hash(&report.batch_hash);
-        builder.set_weight(report.weight);
-        builder.set_summed(report.summed);
-        builder.set_stop(report.stop.as_str());
-    }
-}
-
-fn write_pieces<'g>(
-    update: gradient_update::Builder<'_>,
-    layout: &FlatLayout,
-    pieces: &[Piece],
-    gradients: &'g [u8],
-) -> Result<Attachments<&'g [u8]>, WireError> {
-    let mut attachments = Attachments::new();
-    let mut list = update.init_gradients(pieces.len() as u32);
-    for (piece, index) in pieces.iter().zip(0..) {
-        let spec = &layout.specs()[piece.tensor];
-        let bytes = &gradients[piece.flat.clone()];
-        let builder = list.reborrow().get(index);
-        write_tensor_bytes(builder, spec, piece.byte_offset, bytes, &mut attachments)?;
-    }
-    Ok(attachments)
 }
 
 fn read_verdict(received: &Received) -> Result<(Verdict, String), WireError> {

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use native_core::{DatasetInfo, Join, Options, OrchestratorClient, ShardReport, Uninterrupted};
-use pangea_wire::schema::{message, MessageType};
+use native_core::{
+    CoreError, DatasetInfo, Join, Options, OrchestratorClient, ShardReport, Timings, Uninterrupted,
+    Update, Work,
+};
+use pangea_wire::schema::{message, MessageType, Verdict};
 use pangea_wire::{DType, FlatLayout, TensorData, TensorSpec};
 
 use super::{pool, Peer, Service};
@@ -163,4 +166,34 @@ pub fn reports() -> [ShardReport; 2] {
         summed: false,
         stop: String::new(),
     })
+}
+
+/// What a worker reports that has applied `step` steps.
+pub fn work(step: u64) -> Work<'static> {
+    Work {
+        step,
+        parameters_hash: &HASH,
+        timings: Timings::default(),
+        stop: "",
+    }
+}
+
+/// Submits the gradient sum of shards 4 and 5 of step 5.
+pub fn submit(
+    client: &mut OrchestratorClient,
+    gradients: &[u8],
+    reports: &[ShardReport],
+) -> Result<Vec<(Verdict, String)>, CoreError> {
+    let sum = sum(gradients, reports);
+    client.submit_and_ask(&[sum], None, &mut Uninterrupted)
+}
+
+pub fn sum<'a>(gradients: &'a [u8], reports: &'a [ShardReport]) -> Update<'a> {
+    Update {
+        step: 5,
+        first_shard: 4,
+        shard_count: 2,
+        gradients,
+        reports,
+    }
 }

@@ -1,0 +1,133 @@
+//! Asking for work in a thread of its own, which first hashes the parameters. It never takes the
+//! GIL, so Python computes meanwhile.
+
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use native_core::{
+    tensors_hash, CoreError, OrchestratorClient, Timings, Uninterrupted, Waiter, Work, TICK,
+};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::buffer::Held;
+use crate::waiting::{Signals, Slot};
+
+/// What such a thread asks with.
+pub(crate) struct Question {
+    pub(crate) step: u64,
+    pub(crate) timings: Timings,
+}
+
+/// The parameters that are being hashed.
+struct Memory(Vec<Held>);
+
+/// The hash of parameters, which a thread computes. Nobody may write to them before it is known.
+#[pyclass(module = "pangea._native", frozen)]
+pub(crate) struct ParametersHash {
+    hash: Mutex<Receiver<Vec<u8>>>,
+    known: std::sync::OnceLock<Vec<u8>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held until the thread has ended, which reads it.
+    _memory: Memory,
+}
+
+impl ParametersHash {
+    fn wait(&self) -> Option<&Vec<u8>> {
+        if self.known.get().is_none() {
+            // Whoever waited before us for the lock has stored the hash.
+            let receiver = self.hash.lock().ok()?;
+            if let Ok(hash) = receiver.recv() {
+                return Some(self.known.get_or_init(|| hash));
+            }
+        }
+        self.known.get()
+    }
+}
+
+#[pymethods]
+impl ParametersHash {
+    /// Waits for the hash; from then on the parameters may be changed.
+    fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let hash = py.detach(|| self.wait());
+        let hash = hash.ok_or_else(|| {
+            PyRuntimeError::new_err("the thread that hashes the parameters has panicked")
+        })?;
+        Ok(PyBytes::new(py, hash))
+    }
+}
+
+impl Drop for ParametersHash {
+    fn drop(&mut self) {
+        // The memory is released after this. The thread waits for nothing that needs the GIL.
+        if let Ok(thread) = self.thread.get_mut() {
+            if let Some(thread) = thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// A question that a thread is about to send.
+pub(crate) struct Asking(Receiver<Result<(), CoreError>>);
+
+impl Asking {
+    /// Waits until the question was sent.
+    pub(crate) fn wait(&mut self, signals: &mut Signals) -> Result<(), CoreError> {
+        loop {
+            match self.0.recv_timeout(TICK) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Timeout) => signals.tick()?,
+                // It panicked, or the client was closed meanwhile: the next use of the client says
+                // so.
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Starts a thread that hashes `memory` and then asks for work.
+pub(crate) fn ask_beside(
+    slot: &Arc<Slot<OrchestratorClient>>,
+    memory: Vec<Held>,
+    question: Question,
+) -> std::io::Result<(ParametersHash, Asking)> {
+    let memory = Memory(memory);
+    // SAFETY: the slices are used by the thread alone, and `ParametersHash` keeps the memory that
+    // they are of until the thread has ended (`drop`).
+    let tensors: Vec<&'static [u8]> = memory
+        .0
+        .iter()
+        .map(|held| unsafe { std::mem::transmute::<&[u8], &'static [u8]>(held.as_slice()) })
+        .collect();
+    let (send_hash, hash) = channel();
+    let (send_result, result) = channel();
+    let slot = Arc::clone(slot);
+    let thread = thread::Builder::new().name("pangea-ask".to_owned());
+    let thread = thread.spawn(move || {
+        let parameters_hash = tensors_hash(&tensors);
+        // Fails if nobody wants to know any more.
+        let _ = send_hash.send(parameters_hash.clone());
+        let asked = slot.with_client(|client| {
+            let work = Work {
+                step: question.step,
+                parameters_hash: &parameters_hash,
+                timings: question.timings,
+                stop: "",
+            };
+            client.ask(&work, &mut Uninterrupted)
+        });
+        if let Some(asked) = asked {
+            let _ = send_result.send(asked);
+        }
+    })?;
+    let hash = ParametersHash {
+        hash: Mutex::new(hash),
+        known: std::sync::OnceLock::new(),
+        thread: Mutex::new(Some(thread)),
+        _memory: memory,
+    };
+    Ok((hash, Asking(result)))
+}
