@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,35 @@ class Sample:
             compared.
         outcome: a figure of the result, such as the mean loss: equal within the benchmark's tolerance.
         details: further figures, by name with unit, for the report.
+        cores: processor time, user and system, of each kind of process such as "workers", in core-milliseconds of one
+            step, exchange, job or thousand rows; empty if it was not measured. It counts only what a contender uses, so
+            it holds on a machine with other load.
+        settings: what could explain a difference, by name: allocator, transport, content hash.
     """
 
     value: float
     work: int
     outcome: float
     details: Mapping[str, float] = field(default_factory=dict)
+    cores: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a comparison should reach. The report says whether it did; nothing fails if not.
+
+    Attributes:
+        limit: the least ratio, or the greatest difference.
+        figure: "ratio", of the speeds; or "difference", ours minus the peer in the benchmark's unit.
+    """
+
+    limit: float
+    figure: Literal["ratio", "difference"] = "ratio"
+
+    def reached(self, median: float) -> bool:
+        """Whether the median of the figure over the rounds is good enough."""
+        return median >= self.limit if self.figure == "ratio" else median <= self.limit
 
 
 @dataclass(frozen=True)
@@ -32,6 +55,7 @@ class Pair:
 
     ours: str
     peer: str
+    goal: Goal | None = None
 
 
 class Benchmark(Protocol):

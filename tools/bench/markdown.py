@@ -46,9 +46,29 @@ def ratios(results: Sequence[dict[str, Any]]) -> str:
                     number(pair["median"]),
                     span,
                     verdict(pair["low"], pair["high"]),
+                    _cores(pair["cores"]),
+                    *_goal(pair, result["unit"]),
                 ]
             )
-    return table(["suite", "benchmark", "ours", "peer", "ratio", "range", "ours is"], rows)
+    header = ["suite", "benchmark", "ours", "peer", "ratio", "range", "ours is", "core-ms", "goal", "reached"]
+    return table(header, rows)
+
+
+def _cores(both: list[float]) -> str:
+    """The processor time of ours and of the peer; nothing if either was not measured."""
+    return " / ".join(number(value) for value in both) if all(both) else ""
+
+
+def _goal(pair: dict[str, Any], unit: str) -> list[str]:
+    """The goal and whether it was reached; for a difference, which is not in the table otherwise, its value."""
+    goal = pair.get("goal")
+    if goal is None:
+        return ["", ""]
+    reached = "yes" if goal["reached"] else "no"
+    if goal["figure"] == "ratio":
+        return [f">= {number(goal['limit'])}", reached]
+    difference = number(pair["difference"]["median"])
+    return [f"<= {number(goal['limit'])} {unit} more", f"{reached}, {difference} {unit}"]
 
 
 def verdict(low: float, high: float) -> str:
@@ -66,15 +86,18 @@ def _benchmark(result: dict[str, Any]) -> str:
                 number(contender["median"]),
                 number(contender["mad"]),
                 f"{number(contender['low'])} to {number(contender['high'])}",
+                ", ".join(f"{name} {number(value)}" for name, value in contender["cores"].items()),
                 details,
+                ", ".join(f"{name}: {value}" for name, value in contender["settings"].items()),
             ]
         )
+    header = ["contender", "median", "MAD", "range", "core-ms", "also, in the median", "settings"]
     begin, end = result["loads"]
     rounds = len(result["contenders"][0]["values"])
     better = "more" if result["more_is_better"] else "less"
     title = f"## {result['suite']}: {result['benchmark']} ({result['unit']}, {better} is better)"
     told = f"{result['measures']} Rounds: {rounds}; load average {begin:.1f} before and {end:.1f} after."
-    return "\n\n".join([title, told, table(["contender", "median", "MAD", "range", "also, in the median"], rows)])
+    return "\n\n".join([title, told, table(header, rows)])
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

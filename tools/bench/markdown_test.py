@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench.markdown import number, render, table, verdict
+from tools.bench.benchmark import Goal, Sample
+from tools.bench.markdown import number, ratios, render, table, verdict
 from tools.bench.report import as_json
 from tools.bench.rounds import measure
 from tools.bench.tallies import MACHINE, Tally, samples
@@ -31,8 +32,8 @@ def test_a_loss_is_told_like_a_win(tmp_path: Path) -> None:
         "train", Tally({"ours": samples(10.0, 12.0), "theirs": samples(20.0, 30.0)}), 2, tmp_path, lambda _turn: None
     )
     lines = render(as_json(MACHINE, [result])).splitlines()
-    assert "| train | tally     | ours | theirs | 0.45  | 0.4 to 0.5 | slower  |" in lines
-    assert "| theirs    | 25     | 5   | 20 to 30 | ms 41.7             |" in lines
+    assert "| train | tally     | ours | theirs | 0.45  | 0.4 to 0.5 | slower  |         |      |         |" in lines
+    assert "| theirs    | 25     | 5   | 20 to 30 |         | ms 41.7             |          |" in lines
     assert "## train: tally (steps/s, more is better)" in lines
     assert (
         "Some processor (AVX2), 2 cores, 8 GiB of memory, load average 0.50 at the start; torch 2.6.0; commit "
@@ -59,7 +60,43 @@ def test_the_report_has_every_value(tmp_path: Path) -> None:
         "work": 10,
         "outcomes": [1.0, 1.0],
         "details": {"ms": pytest.approx(125 / 3)},
+        "cores": {},
+        "settings": {},
     }
     assert told["speedups"] == [
-        {"ours": "ours", "peer": "theirs", "median": 0.45, "mad": pytest.approx(0.05), "low": 0.4, "high": 0.5}
+        {
+            "ours": "ours",
+            "peer": "theirs",
+            "median": 0.45,
+            "mad": pytest.approx(0.05),
+            "low": 0.4,
+            "high": 0.5,
+            "difference": {"median": -14.0, "mad": 4.0, "low": -18.0, "high": -10.0},
+            "cores": [0, 0],
+        }
     ]
+
+
+@pytest.mark.parametrize(
+    ("goal", "told"),
+    [
+        (Goal(1.5), "| >= 1.5 | yes"),
+        (Goal(2.5), "| >= 2.5 | no "),
+        (Goal(-4.0, "difference"), "| <= -4 ms more | yes, -5 ms"),
+        (Goal(-6.0, "difference"), "| <= -6 ms more | no, -5 ms "),
+    ],
+)
+def test_a_goal_is_told_with_whether_it_was_reached(tmp_path: Path, goal: Goal, told: str) -> None:
+    given = {"ours": samples(5.0), "theirs": samples(10.0)}
+    tally = Tally(given, more_is_better=False, unit="ms", goal=goal)
+    report = as_json(MACHINE, [measure("train", tally, 1, tmp_path, lambda _turn: None)])
+    assert told in ratios(report["results"]).splitlines()[2]
+
+
+def test_processor_time_of_all_processes_stands_beside_the_ratio(tmp_path: Path) -> None:
+    ours = Sample(5.0, 1, 1.0, cores={"workers": 7.0, "orchestrator": 0.5}, settings={"transport": "TCP"})
+    tally = Tally({"ours": [ours], "theirs": [Sample(4.0, 1, 1.0, cores={"workers": 4.0})]})
+    report = as_json(MACHINE, [measure("train", tally, 1, tmp_path, lambda _turn: None)])
+    assert "| 7.5 / 4 |" in ratios(report["results"])
+    assert "| workers 7, orchestrator 0.5 |" in render(report)
+    assert "| transport: TCP |" in render(report)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pangea.arithmetic import best_level, pin
 from pangea.places import python_environment
 from pangea.services.child import Child, wait_for
 
@@ -42,7 +43,9 @@ def program_file(program: str) -> Path:
 
 def command(name: str, folder: Path, words: list[str], **environment: str) -> Child:
     """Starts any command; its log goes to the folder."""
-    return Child(name, words, folder / f"{name}.log", {**python_environment(), **_ENVIRONMENT, **environment})
+    # All compute with the same kernels; and a worker of Pangea need not start again to get them.
+    pinned = pin(python_environment(), best_level())
+    return Child(name, words, folder / f"{name}.log", {**pinned, **_ENVIRONMENT, **environment})
 
 
 def results(folder: Path, children: list[Child]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from tools.bench.benchmark import Pair
 from tools.bench.figures import spread
 from tools.bench.rounds import Result
 
@@ -31,10 +32,22 @@ def _result(result: Result) -> dict[str, Any]:
                 "work": result.samples[contender][0].work,
                 "outcomes": [sample.outcome for sample in result.samples[contender]],
                 "details": result.details(contender),
+                "cores": result.cores(contender),
+                "settings": result.settings(contender),
             }
             for contender in benchmark.contenders
         ],
-        "speedups": [
-            {**dataclasses.asdict(pair), **dataclasses.asdict(result.speedup(pair))} for pair in benchmark.pairs
-        ],
+        "speedups": [_pair(result, pair) for pair in benchmark.pairs],
     }
+
+
+def _pair(result: Result, pair: Pair) -> dict[str, Any]:
+    """The ratio, and what belongs to it: the difference, the processor time of both, and the goal."""
+    ratio, difference = result.speedup(pair), result.difference(pair)
+    told: dict[str, Any] = {"ours": pair.ours, "peer": pair.peer, **dataclasses.asdict(ratio)}
+    told["difference"] = dataclasses.asdict(difference)
+    told["cores"] = [sum(result.cores(name).values()) for name in (pair.ours, pair.peer)]
+    if pair.goal is not None:
+        median = ratio.median if pair.goal.figure == "ratio" else difference.median
+        told["goal"] = {**dataclasses.asdict(pair.goal), "reached": pair.goal.reached(median)}
+    return told

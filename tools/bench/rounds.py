@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +41,22 @@ class Result:
             speedups(self.values(pair.ours), self.values(pair.peer), more_is_better=self.benchmark.more_is_better)
         )
 
+    def difference(self, pair: Pair) -> Spread:
+        """Ours minus the peer in the benchmark's unit, over the rounds."""
+        both = zip(self.values(pair.ours), self.values(pair.peer), strict=True)
+        return spread([ours - peer for ours, peer in both])
+
     def details(self, contender: str) -> dict[str, float]:
         """Medians over the rounds."""
-        samples = self.samples[contender]
-        return {name: spread([sample.details[name] for sample in samples]).median for name in samples[0].details}
+        return _medians([sample.details for sample in self.samples[contender]])
+
+    def cores(self, contender: str) -> dict[str, float]:
+        """Medians over the rounds."""
+        return _medians([sample.cores for sample in self.samples[contender]])
+
+    def settings(self, contender: str) -> dict[str, str]:
+        """Those of all rounds: `measure` refuses rounds that differ."""
+        return dict(self.samples[contender][0].settings)
 
 
 def measure(suite: str, benchmark: Benchmark, rounds: int, folder: Path, on_turn: Callable[[str], None]) -> Result:
@@ -67,9 +79,21 @@ def measure(suite: str, benchmark: Benchmark, rounds: int, folder: Path, on_turn
             place.mkdir(parents=True)
             samples[contender].append(benchmark.run(contender, place))
             shutil.rmtree(place)
+            check_same_settings(benchmark, contender, samples[contender][0], samples[contender][-1])
         for pair in benchmark.pairs:
             check_same_work(benchmark, pair, samples[pair.ours][-1], samples[pair.peer][-1])
     return Result(suite, benchmark, (load, os.getloadavg()[0]), samples)
+
+
+def check_same_settings(benchmark: Benchmark, contender: str, first: Sample, now: Sample) -> None:
+    """Raises:
+    DifferentWork: a contender ran with other settings than in the first round, such as another transport.
+    """
+    if first.settings != now.settings:
+        raise DifferentWork(
+            f"{benchmark.name}: {contender} ran with {dict(first.settings)} in the first round and with "
+            f"{dict(now.settings)} later; find out why before you compare"
+        )
 
 
 def check_same_work(benchmark: Benchmark, pair: Pair, ours: Sample, peer: Sample) -> None:
@@ -86,3 +110,7 @@ def check_same_work(benchmark: Benchmark, pair: Pair, ours: Sample, peer: Sample
             f"{benchmark.name}: {pair.ours} got {ours.outcome} and {pair.peer} got {peer.outcome}, which differ by "
             f"more than {benchmark.tolerance:.3%}"
         )
+
+
+def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: spread([values[name] for values in rounds]).median for name in rounds[0]}

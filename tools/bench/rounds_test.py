@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench.benchmark import Pair
+from tools.bench.benchmark import Pair, Sample
 from tools.bench.figures import Spread
 from tools.bench.rounds import DifferentWork, measure
 from tools.bench.tallies import Tally, samples
@@ -44,6 +44,12 @@ def test_another_amount_of_work_is_refused(tmp_path: Path) -> None:
         measure("some", Tally({"a": samples(1.0), "b": samples(1.0, work=11)}), 1, tmp_path, nothing)
 
 
+def test_a_contender_that_runs_with_other_settings_later_is_refused(tmp_path: Path) -> None:
+    rounds = [Sample(1.0, 1, 1.0, settings={"transport": transport}) for transport in ("shared memory", "TCP")]
+    with pytest.raises(DifferentWork, match="a ran with .*shared memory.* in the first round and with .*TCP.* later"):
+        measure("some", Tally({"a": rounds}), 2, tmp_path, nothing)
+
+
 @pytest.mark.parametrize("outcome", [1.02, 0.98, -1.0, math.nan])
 def test_another_outcome_is_refused(tmp_path: Path, outcome: float) -> None:
     with pytest.raises(DifferentWork, match="differ by more than 1.000%"):
@@ -52,3 +58,8 @@ def test_another_outcome_is_refused(tmp_path: Path, outcome: float) -> None:
 
 def test_an_outcome_within_the_tolerance_is_taken(tmp_path: Path) -> None:
     measure("some", Tally({"a": samples(1.0), "b": samples(1.0, outcome=1.009)}), 1, tmp_path, nothing)
+
+
+def test_a_difference_is_taken_round_by_round(tmp_path: Path) -> None:
+    result = measure("some", Tally({"a": samples(5.0, 9.0), "b": samples(4.0, 6.0)}), 2, tmp_path, nothing)
+    assert result.difference(Pair("a", "b")) == Spread(median=2.0, mad=1.0, low=1.0, high=3.0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.bench.benchmark import Pair, Sample
+from tools.bench.benchmark import Goal, Pair, Sample
 
 MACHINE = {
     "time": "2026-01-02T03:04:05Z",
@@ -30,6 +30,7 @@ class Tally:
     name: str = "tally"
     measures: str = "Nothing."
     unit: str = "steps/s"
+    goal: Goal | None = None
     asked: list[str] = field(default_factory=list)
 
     @property
@@ -41,7 +42,7 @@ class Tally:
     def pairs(self) -> Sequence[Pair]:
         """The first contender paired with each of the others."""
         first, *others = self.given
-        return [Pair(first, other) for other in others]
+        return [Pair(first, other, self.goal) for other in others]
 
     def run(self, contender: str, folder: Path) -> Sample:
         """The next sample of a contender."""

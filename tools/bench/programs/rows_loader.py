@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from tools.bench.programs import cores
 from tools.bench.programs import job as jobs
 
 Row = tuple[torch.Tensor, int]
@@ -65,13 +67,20 @@ def main() -> None:
     total, count, read = 0.0, 0, 0
     for x, _ in loader:
         total, count = total + float(x.double().abs().sum()), count + x.numel()
-    started = time.perf_counter()
+    helpers = [process.pid for process in multiprocessing.active_children() if process.pid is not None]
+    before, started = _cores(helpers), time.perf_counter()
     for _ in range(job["epochs"]):
         for x, y in loader:
             assert len(x) == len(y)
             read += len(x)
     seconds = time.perf_counter() - started
-    jobs.answer(job, seconds=seconds, rows=read, mean=total / count)
+    used = {name: seconds_used - before[name] for name, seconds_used in _cores(helpers).items()}
+    jobs.answer(job, seconds=seconds, rows=read, mean=total / count, cores=used)
+
+
+def _cores(helpers: list[int]) -> dict[str, float]:
+    """Seconds of one core that this process and its worker processes have used."""
+    return {"reader": cores.own(), **({"loaders": cores.used(helpers)} if helpers else {})}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from pangea import _native
 from pangea.worker.batches import as_tensor
+from tools.bench.programs import cores
 from tools.bench.programs import job as jobs
 
 _AHEAD = 32
@@ -32,15 +33,16 @@ def main() -> None:
     for batch in batches(client, 0, job["batch_size"]):
         x = as_tensor(batch.features)
         total, count = total + float(x.double().abs().sum()), count + x.numel()
-    started = time.perf_counter()
+    own, service, started = cores.own(), cores.used([job["service"]]), time.perf_counter()
     for epoch in range(1, job["epochs"] + 1):
         for batch in batches(client, epoch, job["batch_size"]):
             x, y = as_tensor(batch.features), as_tensor(batch.labels)
             assert len(x) == len(y)
             read += len(x)
     seconds = time.perf_counter() - started
+    used = {"reader": cores.own() - own, "data service": cores.used([job["service"]]) - service}
     client.close()
-    jobs.answer(job, seconds=seconds, rows=read, mean=total / count)
+    jobs.answer(job, seconds=seconds, rows=read, mean=total / count, cores=used)
 
 
 if __name__ == "__main__":

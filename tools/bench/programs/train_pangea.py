@@ -1,10 +1,9 @@
 """A worker of a run. It records when it begins each step; the files of the run have the loss."""
 
-import time
-
 import pangea
-from tools.bench.models import RECIPES
+from tools.bench.models import RECIPES, described
 from tools.bench.programs import job as jobs
+from tools.bench.programs.steps import Steps
 
 
 def main() -> None:
@@ -13,14 +12,15 @@ def main() -> None:
     pangea.seed_everything()
     recipe = RECIPES[job["model"]]
     model = recipe.model()
-    run = pangea.join(model, recipe.optimizer(model))
+    optimizer = recipe.optimizer(model)
+    run = pangea.join(model, optimizer)
     jobs.meet(job)
-    began: dict[int, float] = {}
+    steps = Steps(job)
     for batch in run.batches():
-        began.setdefault(run.steps, time.perf_counter())
+        steps.begin(run.steps)
         run.step(recipe.loss(model, batch.x, batch.y))
     run.close()
-    jobs.answer(job, began=began)
+    jobs.answer(job, began=steps.began, settings={"optimizer": described(optimizer)})
 
 
 if __name__ == "__main__":

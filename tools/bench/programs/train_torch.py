@@ -1,10 +1,11 @@
 """Plain torch over batches in memory: one process, or several under DistributedDataParallel with Gloo, each with its
-part of every batch.
+part of every batch. A part may be cut further into micro-batches, whose gradients accumulate.
 
 The batches are those of the run, in the same order: they are fetched from the data service before anything is timed.
 """
 
-import time
+from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,21 +13,25 @@ import torch
 import pangea
 from pangea import _native
 from pangea.worker.batches import BatchSource
-from tools.bench.models import RECIPES
+from tools.bench.models import RECIPES, described
+from tools.bench.programs import allocator, torch_process
 from tools.bench.programs import job as jobs
-from tools.bench.programs import torch_process
+from tools.bench.programs.steps import Steps
+
+Part = tuple[torch.Tensor, torch.Tensor]
 
 
-def fetch(job: dict[str, Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """This process's part of the batch of each step."""
+def fetch(job: dict[str, Any]) -> list[list[Part]]:
+    """The micro-batches of this process's part of the batch of each step."""
     client = _native.DataClient(job["data"])
     source = BatchSource(client, seed=0, batch_size=job["batch_size"], shards=1, min_shard_samples=0)
     steps = -(-client.dataset().train_samples // job["batch_size"])
     parts = []
     for step in range(job["epochs"] * steps):
         [batch] = source.training(step // steps, step % steps, step, [0])
-        x, y = (whole.chunk(job["world"])[job["rank"]].clone() for whole in (batch.x, batch.y))
-        parts.append((x, y))
+        x, y = (whole.chunk(job["world"])[job["rank"]] for whole in (batch.x, batch.y))
+        count = job["micro_batches"]
+        parts.append([(a.clone(), b.clone()) for a, b in zip(x.chunk(count), y.chunk(count), strict=True)])
     client.close()
     return parts
 
@@ -34,6 +39,8 @@ def fetch(job: dict[str, Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def main() -> None:
     """Trains over all epochs."""
     job = jobs.read()
+    if job["tuned"]:
+        allocator.tune()
     torch_process.use_one_thread()
     pangea.seed_everything()
     recipe = RECIPES[job["model"]]
@@ -43,18 +50,40 @@ def main() -> None:
     if job["world"] > 1:
         torch_process.join_gloo(job)
         model = torch.nn.parallel.DistributedDataParallel(model)
-    began: dict[int, float] = {}
-    losses = []
-    for step, (x, y) in enumerate(batches):
-        began[step] = time.perf_counter()
+    losses, steps = [], Steps(job)
+    for step, parts in enumerate(batches):
+        steps.begin(step)
         optimizer.zero_grad()
-        loss = recipe.loss(model, x, y)
-        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(sum(part.item() for part in accumulate(model, recipe.loss, parts)))
         optimizer.step()
-        losses.append(loss.item())
     if job["world"] > 1:
         torch.distributed.destroy_process_group()
-    jobs.answer(job, began=began, losses=losses, samples=sum(len(x) for x, _ in batches))
+    jobs.answer(
+        job,
+        began=steps.began,
+        losses=losses,
+        samples=sum(len(x) for parts in batches for x, _ in parts),
+        settings={
+            "malloc": allocator.TUNED if job["tuned"] else allocator.DEFAULT,
+            "optimizer": described(optimizer),
+        },
+    )
+
+
+def accumulate(model: torch.nn.Module, loss_of: Any, parts: list[Part]) -> Iterable[torch.Tensor]:
+    """Adds up the gradient of the mean loss over all parts; yields the share of each part in that mean.
+
+    Between processes only the last part's backward pass exchanges gradients, those of all parts.
+    """
+    samples = sum(len(x) for x, _ in parts)
+    for number, (x, y) in enumerate(parts, start=1):
+        quiet = isinstance(model, torch.nn.parallel.DistributedDataParallel) and number < len(parts)
+        with model.no_sync() if quiet else nullcontext():  # type: ignore[operator]
+            loss = loss_of(model, x, y)
+            if len(parts) > 1:
+                loss = loss * (len(x) / samples)
+            loss.backward()
+        yield loss.detach()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from pangea.rundir.layout import port_file
 from pangea.services.programs import start_data_service
 from tools.bench import processes, rows
-from tools.bench.benchmark import Benchmark, Pair, Sample
+from tools.bench.benchmark import Benchmark, Goal, Pair, Sample
 
 _OURS = "pangea data service"
 _ALONE, _WITH_WORKERS = "DataLoader, in the process", "DataLoader, 2 workers"
@@ -39,7 +39,8 @@ class DataBenchmark:
     @property
     def pairs(self) -> Sequence[Pair]:
         """The data service against each loader."""
-        return [Pair(_OURS, loader) for loader in self.loaders]
+        goal = Goal(1.0) if self.in_memory else None
+        return [Pair(_OURS, loader, goal if loader == _ALONE else None) for loader in self.loaders]
 
     def run(self, contender: str, folder: Path) -> Sample:
         """All epochs but the first."""
@@ -54,14 +55,16 @@ class DataBenchmark:
         )
         try:
             listen = service.wait_ready(port_file(folder, "rust-compute"), processes.PATIENCE_SECONDS)["listen"]
-            return self._sample(folder, "rows_pangea", {**job, "data": listen})
+            return self._sample(folder, "rows_pangea", {**job, "data": listen, "service": service.process.pid})
         finally:
             service.stop()
 
     def _sample(self, folder: Path, program: str, job: Mapping[str, object]) -> Sample:
         [answer] = processes.results(folder, [processes.start(program, folder, 0, job)])
         rate = answer["rows"] / answer["seconds"]
-        return Sample(rate, answer["rows"], answer["mean"], {"MB/s": rate * self.columns * 4 / 1e6})
+        # Of a thousand rows.
+        cores = {name: 1e6 * seconds / answer["rows"] for name, seconds in answer["cores"].items()}
+        return Sample(rate, answer["rows"], answer["mean"], {"MB/s": rate * self.columns * 4 / 1e6}, cores)
 
 
 def benchmarks(quick: bool) -> list[Benchmark]:

@@ -4,9 +4,7 @@ the machine."""
 from __future__ import annotations
 
 import os
-import re
 import statistics
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +12,8 @@ from pathlib import Path
 from pangea.services.child import Child
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
-from tools.bench import processes
-from tools.bench.benchmark import Benchmark, Pair, Sample
+from tools.bench import commits, processes, run_settings
+from tools.bench.benchmark import Benchmark, Goal, Pair, Sample
 
 _OURS, _APPEND = "pangea ledger", "append + fsync"
 _BATCH_SIZE = 64
@@ -34,7 +32,7 @@ class LedgerBenchmark:
     unit: str = "ms"
     more_is_better: bool = False
     contenders: Sequence[str] = (_OURS, _APPEND)
-    pairs: Sequence[Pair] = (Pair(_OURS, _APPEND),)
+    pairs: Sequence[Pair] = (Pair(_OURS, _APPEND, Goal(0.9)),)
     tolerance: float = 0.5
 
     @property
@@ -73,18 +71,18 @@ class LedgerBenchmark:
                     )
                 ],
             )
-            with urllib.request.urlopen(
-                f"http://{services.status}/metrics", timeout=processes.PATIENCE_SECONDS
-            ) as answer:
-                metrics = answer.read().decode()
+            told = commits.read(services.status)
         finally:
             services.stop()
-        total, commits, written = (
-            _metric(metrics, name)
-            for name in ("ledger_commit_seconds_sum", "ledger_commit_seconds_count", "ledger_bytes")
-        )
         steps = len((folder / "run" / "metrics.jsonl").read_text().splitlines())
-        return Sample(1e3 * total / commits, steps, written / steps, {"commits": commits})
+        settings = run_settings.of_ledger(folder / "run")
+        return Sample(
+            1e3 * told.seconds / told.count,
+            steps,
+            told.ledger_bytes / steps,
+            {"commits": told.count},
+            settings=settings,
+        )
 
     def _append(self, folder: Path) -> Sample:
         job = {"records": self.epochs * _steps_of_an_epoch(), "size": _RECORD_BYTES}
@@ -98,14 +96,6 @@ class LedgerBenchmark:
 def _steps_of_an_epoch() -> int:
     """Of the digits: 1,438 samples to train on."""
     return -(-1438 // _BATCH_SIZE)
-
-
-def _metric(text: str, name: str) -> float:
-    """Of the orchestrator, from its Prometheus text."""
-    found = re.search(rf"^pangea_orchestrator_{name} (\S+)$", text, re.MULTILINE)
-    if found is None:
-        raise ValueError(f"/metrics of the orchestrator has no {name}; is it named otherwise now?")
-    return float(found.group(1))
 
 
 def _end(children: list[Child]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tools.bench.benchmark import Benchmark
-from tools.bench.suites import aggregate, data, ledger, recover, shards, train
+from tools.bench.suites import aggregate, checkpoint, data, growth, ledger, recover, shards, train
 
 # Each makes its benchmarks: in full, or (`quick`) so small that their figures only show that they work.
 SUITES: dict[str, Callable[[bool], list[Benchmark]]] = {
@@ -14,5 +14,7 @@ SUITES: dict[str, Callable[[bool], list[Benchmark]]] = {
     "recover": recover.benchmarks,
     "data": data.benchmarks,
     "aggregate": aggregate.benchmarks,
+    "growth": growth.benchmarks,
     "ledger": ledger.benchmarks,
+    "checkpoint": checkpoint.benchmarks,
 }

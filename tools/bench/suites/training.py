@@ -1,4 +1,4 @@
-"""Steps per second of training one model: by Pangea with its services, and by torch over batches that are already in
+"""The time of a step of training one model: by Pangea with its services, and by torch over batches that are already in
 memory."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from pangea.rundir.json_lines import JsonLinesFile
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
-from tools.bench import processes, rows
+from tools.bench import commits, processes, rows, run_settings
 from tools.bench.benchmark import Pair, Sample
 
 
@@ -44,12 +44,17 @@ class Setup:
     Attributes:
         ours: Pangea; otherwise torch alone.
         processes: that compute gradients, each with one thread.
-        shards: of a step; ignored for torch.
+        shards: forward and backward passes of a step, over all processes; torch accumulates the gradients of those of
+            one process.
+        tuned: whether torch runs with the allocator as Pangea sets it; ignored for Pangea.
+        checkpoint_steps: how often Pangea takes a checkpoint; 0 for never.
     """
 
     ours: bool
     processes: int
     shards: int = 8
+    tuned: bool = False
+    checkpoint_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,8 @@ class TrainingBenchmark:
     setups: Mapping[str, Setup]
     pairs: Sequence[Pair]
     tolerance: float
-    unit: str = "steps/s"
-    more_is_better: bool = True
+    unit: str = "ms"
+    more_is_better: bool = False
 
     @property
     def contenders(self) -> Sequence[str]:
@@ -77,7 +82,13 @@ class TrainingBenchmark:
         if self.task.make_data is not None:
             self.task.make_data(file)
         setup = self.setups[contender]
-        options = RunOptions(epochs=self.task.epochs, batch_size=self.task.batch_size, shards=setup.shards)
+        options = RunOptions(
+            epochs=self.task.epochs,
+            batch_size=self.task.batch_size,
+            shards=setup.shards,
+            checkpoint_steps=setup.checkpoint_steps,
+            checkpoint_seconds=0.0,
+        )
         services = EmbeddedServices.start(options, run_dir=folder / "run", dataset=self.task.dataset.format(file=file))
         try:
             train = self._pangea if setup.ours else self._torch
@@ -92,6 +103,8 @@ class TrainingBenchmark:
             "epochs": self.task.epochs,
             "world": setup.processes,
             "data": services.data,
+            "micro_batches": setup.shards // setup.processes,
+            "tuned": setup.tuned,
         }
 
     def _pangea(self, setup: Setup, services: EmbeddedServices, folder: Path) -> Sample:
@@ -100,7 +113,11 @@ class TrainingBenchmark:
             "PANGEA_DATA": services.data,
             "PANGEA_TORCH_THREADS": "1",
         }
-        job = self._job(setup, services)
+        children = {
+            "orchestrator": services.orchestrator_child.process.pid,
+            "data service": services.data_child.process.pid,
+        }
+        job = {**self._job(setup, services), "services": children}
         workers = [processes.start("train_pangea", folder, rank, job, **environment) for rank in range(setup.processes)]
         answers = processes.results(folder, workers)
         metrics = JsonLinesFile(folder / "run" / "metrics.jsonl")
@@ -113,8 +130,10 @@ class TrainingBenchmark:
             f"{part} ms": 1e3 * statistics.fmean(line[f"{part}_seconds"] for line in timed)
             for part in ("data", "compute", "exchange")
         }
+        went["ledger ms"] = 1e3 * commits.mean_seconds(services.status)
         losses = [line["loss"] for line in metrics.lines]
-        return self._sample(answers, losses, sum(line["samples"] for line in metrics.lines), went)
+        settings = run_settings.of_workers() | run_settings.of_ledger(folder / "run")
+        return self._sample(answers, losses, sum(line["samples"] for line in metrics.lines), went, settings)
 
     def _torch(self, setup: Setup, services: EmbeddedServices, folder: Path) -> Sample:
         job = self._job(setup, services)
@@ -122,20 +141,30 @@ class TrainingBenchmark:
             folder, [processes.start("train_torch", folder, rank, job) for rank in range(setup.processes)]
         )
         losses = [statistics.fmean(parts) for parts in zip(*(answer["losses"] for answer in answers), strict=True)]
-        return self._sample(answers, losses, sum(answer["samples"] for answer in answers), {})
+        return self._sample(answers, losses, sum(answer["samples"] for answer in answers), {}, {})
 
     def _sample(
-        self, answers: list[dict[str, Any]], losses: list[float], samples: int, went: dict[str, float]
+        self,
+        answers: list[dict[str, Any]],
+        losses: list[float],
+        samples: int,
+        went: Mapping[str, float],
+        settings: Mapping[str, str],
     ) -> Sample:
         """The time from the beginning of the first timed step to that of the last one, each taken from the process that
-        began first."""
-        first, last = (
-            min(answer["began"][str(step)] for answer in answers if str(step) in answer["began"])
-            for step in (self.task.warm_up, len(losses) - 1)
-        )
-        rate = (len(losses) - 1 - self.task.warm_up) / (last - first)
-        details = {"samples/s": rate * self.task.batch_size, "ms/step": 1e3 / rate, **went}
-        return Sample(rate, samples, statistics.fmean(losses), details)
+        began first; and the processor time of all processes between them."""
+        first, last, count = str(self.task.warm_up), str(len(losses) - 1), len(losses) - 1 - self.task.warm_up
+        began = {step: [answer["began"][step] for answer in answers] for step in (first, last)}
+        start, end = (min(marks["seconds"] for marks in began[step]) for step in (first, last))
+        milliseconds = 1e3 * (end - start) / count
+        cores = {
+            clock: 1e3 * sum(b[clock] - a[clock] for a, b in zip(*began.values(), strict=True) if clock in a) / count
+            for clock in began[first][0]
+            if clock != "seconds"
+        }
+        details = {"samples/s": 1e3 / milliseconds * self.task.batch_size, **went}
+        told = {**answers[0]["settings"], **settings}
+        return Sample(milliseconds, samples, statistics.fmean(losses), details, cores, told)
 
 
 def pixels(count: int) -> Callable[[Path], None]:

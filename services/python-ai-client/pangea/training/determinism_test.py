@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from pangea.training import determinism
 from pangea.training.determinism import (
     add_advice,
     configure_torch,
@@ -33,6 +34,34 @@ def test_a_shard_draws_the_same_numbers_regardless_of_earlier_draws() -> None:
     draws()
     seed_shard(7, 3, 2)
     assert draws() == first
+
+
+@pytest.mark.parametrize("seed", [0, 1, shard_seed(7, 3, 2), (1 << 63) - 1])
+def test_torch_draws_the_numbers_of_manual_seed(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn() -> torch.Tensor:
+        mask = nn.functional.dropout(torch.ones(300), 0.5)
+        return torch.cat([torch.rand(300), torch.randn(301), torch.randperm(50).float(), mask])
+
+    torch.manual_seed(seed)
+    expected, state, initial = drawn(), torch.get_rng_state(), torch.initial_seed()
+    for has_devices in (False, True):
+        torch.randn(3)  # leaves a normal number cached in the generator
+        monkeypatch.setattr(determinism, "_has_devices", lambda found=has_devices: found)
+        determinism._seed_torch(seed)
+        assert torch.equal(drawn(), expected)
+        assert torch.equal(torch.get_rng_state(), state)
+        assert torch.initial_seed() == initial
+
+
+def test_devices_are_seeded_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    determinism._has_devices.cache_clear()
+    seed_shard(7, 3, 2)
+    assert seeded == [shard_seed(7, 3, 2)]
+    monkeypatch.undo()
+    determinism._has_devices.cache_clear()
 
 
 def test_seeds_of_different_work_differ() -> None:
