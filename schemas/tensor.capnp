@@ -22,7 +22,7 @@ using Go = import "/go.capnp";
 $Go.package("tensor");
 $Go.import("pangea.example/pangea/schemas/tensor");
 
-const protocolVersion :UInt16 = 2;
+const protocolVersion :UInt16 = 3;
 # Raised when an old reader could misunderstand a new writer. Additions that an old reader may
 # ignore do not raise it. Version 2: the gradient of a step is divided by Aggregate.divisor instead
 # of the number of its samples; shards of a small step are merged (RunSettings.minShardSamples).

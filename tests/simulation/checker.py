@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from pangea.ledger import reader as ledger
 from pangea.ledger.audit import Report, audit_ledger, tree_sum
@@ -25,6 +26,12 @@ History = dict[str, Any]
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def content_hash(data: bytes) -> str:
+    """The content hash of one tensor of at most 4 MiB."""
+    leaf = xxhash.xxh3_128_digest(data)
+    return sha256(b"pangea/content/1\0" + len(data).to_bytes(8, "little") + leaf)
 
 
 def initial(elements: int) -> Vector:
@@ -110,7 +117,7 @@ def undisturbed(history: History) -> Iterator[Expected]:
         batches = [sha256(f"{seed} {epoch} {epoch_step} {shard}".encode()) for shard in range(shards)]
         aggregate = add_up(gradients(seed, step, weights, parameters))
         after = apply(parameters, aggregate, divisor)
-        before = sha256(parameters.tobytes())
+        before = content_hash(parameters.tobytes())
         yield Expected(
             step,
             epoch,
@@ -143,7 +150,7 @@ def check(history: History) -> list[str]:
     wrong += _check_ledger(history, report, steps, parameters)
     wrong += _check_deliveries(history, steps)
     for after, found in history["hashes"].items():
-        if int(after) >= len(parameters) or found != sha256(parameters[int(after)]):
+        if int(after) >= len(parameters) or found != content_hash(parameters[int(after)]):
             wrong.append(
                 f"a worker reported parameters {found} after {after} steps, which the undisturbed run does not have"
             )
@@ -165,10 +172,10 @@ def _check_ledger(history: History, report: Report, steps: list[Expected], param
         wrong.append("the ledger is not of this run")
     if audit.model is None or (audit.model.dataset.train_samples, audit.model.params_hash) != (
         history["train_samples"],
-        sha256(parameters[0]),
+        content_hash(parameters[0]),
     ):
         wrong.append("the ledger's model is not that of this run")
-    if audit.steps != len(steps) or audit.finished is None or audit.finished.params_hash != sha256(parameters[-1]):
+    if audit.steps != len(steps) or audit.finished is None or audit.finished.params_hash != content_hash(parameters[-1]):
         wrong.append(f"the ledger ends after {audit.steps} of {len(steps)} steps, or with different parameters")
     heads: dict[int, str] = {}
     acknowledged = {one["bytes"]: one["chain"] for one in history["acknowledged"] or []}
@@ -214,7 +221,7 @@ def _check_step(step: ledger.Step, steps: list[Expected]) -> list[str]:
     expected = steps[step.step]
     shards = [shard for part in step.contributions for shard in part.shards]
     pairs = {
-        "aggregate_hash": (step.aggregate_hash, sha256(expected.aggregate)),
+        "aggregate_hash": (step.aggregate_hash, content_hash(expected.aggregate)),
         "params_hash": (step.params_hash, expected.before),
         "place": ((step.epoch, step.epoch_step), (expected.epoch, expected.epoch_step)),
         "samples": (
@@ -237,7 +244,7 @@ def _check_step(step: ledger.Step, steps: list[Expected]) -> list[str]:
 
 
 def _check_checkpoint(checkpoint: ledger.Checkpoint, parameters: list[bytes]) -> list[str]:
-    if checkpoint.step >= len(parameters) or checkpoint.params_hash != sha256(parameters[checkpoint.step]):
+    if checkpoint.step >= len(parameters) or checkpoint.params_hash != content_hash(parameters[checkpoint.step]):
         return [f"the checkpoint of step {checkpoint.step} is not of the undisturbed run"]
     return []
 
@@ -253,7 +260,7 @@ def _check_deliveries(history: History, steps: list[Expected]) -> list[str]:
                 f"a worker was told to divide step {delivery['step']} by {delivery['divisor']}, but the undisturbed run"
                 f" divides by {steps[delivery['step']].divisor}"
             )
-        if sha256(data) != delivery["hash"]:
+        if content_hash(data) != delivery["hash"]:
             wrong.append(f"a worker was given a sum of step {delivery['step']} with a different hash")
     missing = {step.step for step in steps} - {delivery["step"] for delivery in history["deliveries"] or []}
     return [*wrong, *(f"nobody was given the sum of step {step}" for step in sorted(missing))]
@@ -269,8 +276,8 @@ def _check_metrics(history: History, steps: list[Expected]) -> list[str]:
             "epoch": step.epoch,
             "samples": sum(step.samples),
             "loss": tree_sum(step.losses) / step.divisor if step.divisor else None,
-            "aggregate_hash": sha256(step.aggregate),
-            "params_hash": sha256(step.after),
+            "aggregate_hash": content_hash(step.aggregate),
+            "params_hash": content_hash(step.after),
         }
         wrong += [
             f"the line of step {step.step} has the {name} {line[name]}, not {value}"

@@ -1,7 +1,6 @@
 """A history that was tampered with is refuted for the right reason."""
 
 import copy
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from pangea.ledger.fixtures import added, records_of, written
 from tests.simulation import checker
-from tests.simulation.checker import History, check, undisturbed
+from tests.simulation.checker import History, check, content_hash, undisturbed
 from tests.simulation.histories import histories
 
 Edit = Callable[[list[dict[str, Any]]], Any]
@@ -199,7 +198,7 @@ def test_two_operands_of_the_tree_that_change_places(whole: History, monkeypatch
     for delivery in history["deliveries"]:
         if delivery["step"] == other:
             delivery.update(
-                aggregate=wrong[other].aggregate.hex(), hash=hashlib.sha256(wrong[other].aggregate).hexdigest()
+                aggregate=wrong[other].aggregate.hex(), hash=content_hash(wrong[other].aggregate)
             )
     refuted(history, f"a worker was given a sum of step {other} that is not that of the undisturbed run")
 

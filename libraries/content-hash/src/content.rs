@@ -1,23 +1,23 @@
 //! Content hashes of whole tensors, by either method.
 
-use pangea_wire::schema::ContentHash;
 use sha2::{Digest, Sha256};
 
 use crate::leaf::{leaf_of, leaves_of, LeafHasher, BLOCK_BYTES};
+use crate::method::Method;
 use crate::root::Root;
 use crate::Hash;
 
 /// Hashes tensors whose bytes are at hand.
-pub fn content_hash<'a>(method: ContentHash, tensors: impl IntoIterator<Item = &'a [u8]>) -> Hash {
+pub fn content_hash<'a>(method: Method, tensors: impl IntoIterator<Item = &'a [u8]>) -> Hash {
     match method {
-        ContentHash::Sha256 => {
+        Method::Sha256 => {
             let mut state = Sha256::new();
             for tensor in tensors {
                 state.update(tensor);
             }
             state.finalize().into()
         }
-        ContentHash::Xxh3Tree => {
+        Method::Xxh3Tree => {
             let mut root = Root::default();
             for tensor in tensors {
                 root.tensor(tensor.len() as u64);
@@ -44,10 +44,10 @@ enum State {
 
 impl ContentHasher {
     /// For a tensor of `bytes` bytes.
-    pub fn new(method: ContentHash, bytes: u64) -> Self {
+    pub fn new(method: Method, bytes: u64) -> Self {
         let state = match method {
-            ContentHash::Sha256 => State::Flat(Sha256::new()),
-            ContentHash::Xxh3Tree => {
+            Method::Sha256 => State::Flat(Sha256::new()),
+            Method::Xxh3Tree => {
                 let mut root = Root::default();
                 root.tensor(bytes);
                 let block = LeafHasher::default();

@@ -1,9 +1,8 @@
 //! What all languages must get.
 
-use pangea_wire::schema::ContentHash;
 use serde_json::Value;
 
-use crate::{content_hash, leaf_of, leaves_of, ContentHasher, LeafHasher, BLOCK_BYTES};
+use crate::{content_hash, leaf_of, leaves_of, ContentHasher, LeafHasher, Method, BLOCK_BYTES};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -38,10 +37,8 @@ fn cases() -> Vec<(Vec<Vec<u8>>, Value)> {
 #[test]
 fn hashes_are_those_of_every_language() {
     for (tensors, case) in cases() {
-        for (method, name) in [
-            (ContentHash::Xxh3Tree, "xxh3Tree"),
-            (ContentHash::Sha256, "sha256"),
-        ] {
+        for method in Method::ALL {
+            let name = method.name();
             let hash = content_hash(method, tensors.iter().map(Vec::as_slice));
             assert_eq!(hex(&hash), case[name], "{name} of {}", case["tensors"]);
         }
@@ -50,6 +47,20 @@ fn hashes_are_those_of_every_language() {
             assert_eq!(&Value::from(got), leaves, "leaves in {}", case["tensors"]);
         }
     }
+}
+
+#[test]
+fn methods_have_the_names_of_the_schema() {
+    use pangea_wire::schema::ContentHash;
+    for method in Method::ALL {
+        assert_eq!(
+            format!("{:?}", ContentHash::from(method)).to_lowercase(),
+            method.name().to_lowercase()
+        );
+        assert_eq!(Method::from(ContentHash::from(method)), method);
+        assert_eq!(Method::from_name(method.name()), Some(method));
+    }
+    assert_eq!(Method::from_name("SHA256"), None);
 }
 
 #[test]
@@ -66,10 +77,8 @@ fn a_tensor_in_parts_has_the_hash_of_the_whole() {
             BLOCK_BYTES + 1,
             3 * BLOCK_BYTES,
         ] {
-            for (method, name) in [
-                (ContentHash::Xxh3Tree, "xxh3Tree"),
-                (ContentHash::Sha256, "sha256"),
-            ] {
+            for method in Method::ALL {
+                let name = method.name();
                 let mut hasher = ContentHasher::new(method, tensor.len() as u64);
                 tensor.chunks(part).for_each(|part| hasher.update(part));
                 assert_eq!(

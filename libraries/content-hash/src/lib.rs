@@ -6,6 +6,7 @@
 
 mod content;
 mod leaf;
+mod method;
 mod root;
 
 #[cfg(test)]
@@ -13,8 +14,7 @@ mod golden_test;
 
 pub use content::{content_hash, ContentHasher};
 pub use leaf::{leaf_of, leaves_of, Leaf, LeafHasher, BLOCK_BYTES};
-/// How tensors are hashed.
-pub use pangea_wire::schema::ContentHash;
+pub use method::Method;
 pub use root::Root;
 
 /// A content hash.

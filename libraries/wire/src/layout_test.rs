@@ -39,6 +39,9 @@ fn pieces_are_reassembled() {
             for frame in &frames {
                 let bytes: usize = frame.iter().map(|piece| piece.flat.len()).sum();
                 assert!(bytes <= max_bytes.max(4) && frame.len() <= MAX_PIECES);
+                let cut = max_bytes.max(4) / 4 * 4;
+                let ends = |piece: &Piece| (piece.flat.start / cut, (piece.flat.end - 1) / cut);
+                assert!(frame.iter().all(|piece| ends(piece).0 == ends(piece).1));
                 for piece in frame {
                     assembler
                         .push(&piece_data(&layout, piece, &flat))

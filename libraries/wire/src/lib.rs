@@ -28,7 +28,7 @@ pub use dtype::DType;
 pub use encode::{data_slot, Attachments, DataSlot, Frame, FrameCursor};
 pub use envelope::message_type;
 pub use error::WireError;
-pub use layout::{FlatAssembler, FlatLayout, Piece, MAX_PIECES};
+pub use layout::{FlatAssembler, FlatLayout, Piece, FRAME_BYTES, MAX_PIECES};
 pub use limits::Limits;
 pub use memory::{AlignedBuffer, Pool, SharedSlice, ALIGNMENT};
 pub use names::SchemaName;

@@ -45,9 +45,10 @@ type work struct {
 	out   *vector.Vector
 	next  atomic.Int64
 
-	notFinite []int                // by block: the first element of the sum that is not finite, or -1
-	digests   [][]contenthash.Leaf // by operand: of those that are unchecked, by block
-	hash      *hashing             // of a sum over all shards; otherwise nil
+	notFinite []int                  // by block: the first element of the sum that is not finite, or -1
+	digests   [][]vector.BlockDigest // by operand: of those that are unchecked, by block
+	sha       *ordered               // of a sum over all shards, if it is hashed so
+	leaves    []contenthash.Leaf     // the same, by block
 }
 
 func (a *Adder) newWork(sum *tree.Sum) *work {
@@ -59,14 +60,18 @@ func (a *Adder) newWork(sum *tree.Sum) *work {
 		w.out = a.pool.New(sum.Operands[0].Gradients.Elements())
 	}
 	w.notFinite = make([]int, w.blocks())
-	w.digests = make([][]contenthash.Leaf, len(sum.Operands))
+	w.digests = make([][]vector.BlockDigest, len(sum.Operands))
 	for i, operand := range sum.Operands {
 		if operand.Unchecked != nil {
-			w.digests[i] = make([]contenthash.Leaf, w.blocks())
+			w.digests[i] = make([]vector.BlockDigest, w.blocks())
 		}
 	}
-	if sum.Whole {
-		w.hash = newHashing(w.out)
+	switch {
+	case !sum.Whole:
+	case sum.Method == contenthash.SHA256:
+		w.sha = newOrdered(w.out)
+	default:
+		w.leaves = make([]contenthash.Leaf, w.blocks())
 	}
 	return w
 }
@@ -83,8 +88,8 @@ func (w *work) run() {
 			return
 		}
 		e.evaluate(w, block)
-		if w.hash != nil {
-			w.hash.ready(block)
+		if w.sha != nil {
+			w.sha.ready(block)
 		}
 	}
 }
@@ -97,15 +102,18 @@ func (w *work) result() tree.Result {
 			break
 		}
 	}
-	if w.hash != nil {
-		result.Hash = w.hash.sum()
+	switch {
+	case w.sha != nil:
+		result.Hash = w.sha.sum()
+	case w.leaves != nil:
+		result.Hash = w.out.RootOf(w.leaves)
 	}
 	for i, operand := range w.sum.Operands {
 		if operand.Unchecked == nil {
 			continue
 		}
-		read := vector.DigestOf(operand.Gradients.Elements(), w.digests[i])
-		wrong := tree.Wrong{Contribution: operand.Unchecked, Rewritten: !read.Equal(operand.Unchecked.Digest), NotFinite: -1}
+		digest := vector.Digest(operand.Gradients.RootOf(w.digests[i]))
+		wrong := tree.Wrong{Contribution: operand.Unchecked, Rewritten: !digest.Equal(operand.Unchecked.Digest), NotFinite: -1}
 		if result.NotFinite >= 0 {
 			// A sum is not finite if one of its operands is not; so they are looked at only then.
 			wrong.NotFinite, wrong.Value = operand.Gradients.FirstNotFinite()

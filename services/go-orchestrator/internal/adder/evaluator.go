@@ -3,6 +3,7 @@ package adder
 import (
 	"unsafe"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
@@ -14,14 +15,17 @@ const partElements = 16 << 10
 // evaluator is the memory that one goroutine needs to evaluate blocks.
 type evaluator struct {
 	temporaries [][]float32 // by depth in the tree
-	digests     []vector.BlockDigest
+	digests     []vector.DigestHasher
+	leaf        contenthash.LeafHasher
 }
 
 // evaluate adds up a block, and looks at what is to be looked at.
 func (e *evaluator) evaluate(w *work, block int) {
 	out := w.out.Blocks()[block]
 	w.notFinite[block] = -1
-	e.digests = append(e.digests[:0], make([]vector.BlockDigest, len(w.digests))...)
+	for len(e.digests) < len(w.digests) {
+		e.digests = append(e.digests, vector.DigestHasher{})
+	}
 	for from := 0; from < len(out); from += partElements {
 		to := min(from+partElements, len(out))
 		operand := func(v *vector.Vector) []float32 { return v.Blocks()[block][from:to] }
@@ -34,15 +38,21 @@ func (e *evaluator) evaluate(w *work, block int) {
 				e.digests[i].Write(operand(w.sum.Operands[i].Gradients))
 			}
 		}
+		if w.leaves != nil {
+			e.leaf.Write(vector.Bytes(part))
+		}
 		if w.notFinite[block] < 0 {
 			if at := vector.NotFinite(part); at >= 0 {
 				w.notFinite[block] = from + at
 			}
 		}
 	}
+	if w.leaves != nil {
+		w.leaves[block] = e.leaf.Leaf()
+	}
 	for i, digest := range w.digests {
 		if digest != nil {
-			digest[block] = e.digests[i].Sum()
+			digest[block] = e.digests[i].Block()
 		}
 	}
 }

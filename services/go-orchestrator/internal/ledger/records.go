@@ -11,9 +11,9 @@ import (
 
 // Formats of a ledger: that of new ones, and the oldest that can be resumed. Format 1 has no
 // weights and no merged shards: its settings mean min_shard_samples 0 and drop_last false, and the
-// weight of a shard is its number of samples.
+// weight of a shard is its number of samples. Formats 1 and 2 have no content_hash: it is SHA-256.
 const (
-	Format       = 2
+	Format       = 3
 	OldestFormat = 1
 )
 
@@ -31,6 +31,9 @@ type Settings struct {
 
 	MinShardSamples uint32 `json:"min_shard_samples"`
 	DropLast        bool   `json:"drop_last"`
+
+	// The name of what aggregate_hash, params_hash and batch_hash are; "" means SHA-256.
+	ContentHash string `json:"content_hash,omitempty"`
 }
 
 // Start records that the orchestrator was started.

@@ -30,7 +30,7 @@ type Aggregate struct {
 	// counted.
 	Divisor   float64
 	Gradients *vector.Vector // one hold on them
-	Hash      Hash           // the SHA-256 over all gradient bytes
+	Hash      Hash           // the content hash of the gradients
 }
 
 // Kind names the message.

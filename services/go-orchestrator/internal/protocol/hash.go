@@ -5,14 +5,14 @@ import (
 	"fmt"
 )
 
-// Hash is a SHA-256 digest.
+// Hash is a SHA-256, or a content hash, which has as many bytes.
 type Hash [32]byte
 
 // ParseHash takes a digest from a message. what names the field in the error.
 func ParseHash(what string, data []byte) (Hash, error) {
 	var hash Hash
 	if len(data) != len(hash) {
-		return hash, fmt.Errorf("%s has %d bytes; a SHA-256 has %d", what, len(data), len(hash))
+		return hash, fmt.Errorf("%s has %d bytes; a hash has %d", what, len(data), len(hash))
 	}
 	copy(hash[:], data)
 	return hash, nil
@@ -30,7 +30,7 @@ func (h Hash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:])
 // UnmarshalText reads the hexadecimal form.
 func (h *Hash) UnmarshalText(text []byte) error {
 	if len(text) != 2*len(h) {
-		return fmt.Errorf("a SHA-256 has %d hexadecimal digits; %q has %d", 2*len(h), text, len(text))
+		return fmt.Errorf("a hash has %d hexadecimal digits; %q has %d", 2*len(h), text, len(text))
 	}
 	_, err := hex.Decode(h[:], text)
 	return err

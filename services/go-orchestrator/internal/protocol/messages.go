@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pangea.example/pangea/schemas/tensor"
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 )
 
 // Dataset is what a data service says of its data.
@@ -32,6 +33,8 @@ type Settings struct {
 	MinShardSamples uint32
 	// Samples at the end of an epoch that do not fill a step are left out of that epoch.
 	DropLast bool
+	// Of parameters, aggregates and batches. A run keeps the one that it began with.
+	ContentHash contenthash.Method
 }
 
 // Timings say where a worker's time went since its last request for work, in seconds.
@@ -43,16 +46,27 @@ type Join struct {
 	WorkerName     string
 	Software       string
 	Parameters     []Spec
-	ParametersHash Hash
-	Step           uint64
-	Dataset        Dataset
-	ProcessID      uint32
-	RunID          string        // of an earlier connection; empty at the first
-	Heartbeat      time.Duration // longest silence that the worker promises; 0 for no promise
+	ParametersHash Hash // SHA-256
+	// The same as contenthash.XXH3Tree; all zeros from a worker of an earlier protocol.
+	ParametersContentHash Hash
+	Step                  uint64
+	Dataset               Dataset
+	ProcessID             uint32
+	RunID                 string        // of an earlier connection; empty at the first
+	Heartbeat             time.Duration // longest silence that the worker promises; 0 for no promise
 	// How a step changes the parameters, as JSON; empty where the worker does not report it.
 	Training     string
 	Arithmetic   string        // level that its arithmetic is pinned to; empty where it is not
 	Fingerprints []Fingerprint // of a reference computation
+}
+
+// HashBy returns the hash of the worker's parameters by the method that the run uses: a worker learns
+// only from the reply which one that is.
+func (j *Join) HashBy(method contenthash.Method) Hash {
+	if method == contenthash.SHA256 {
+		return j.ParametersHash
+	}
+	return j.ParametersContentHash
 }
 
 // Fingerprint is what one operator computes from fixed inputs.

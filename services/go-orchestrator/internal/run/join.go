@@ -30,7 +30,7 @@ func (m *Machine) onJoin(e JoinRequested) {
 		return
 	}
 	m.adopt(&join)
-	w := &worker{peer: e.Peer, name: join.WorkerName, pid: join.ProcessID, step: join.Step, hash: join.ParametersHash,
+	w := &worker{peer: e.Peer, name: join.WorkerName, pid: join.ProcessID, step: join.Step, hash: m.hashOf(&join),
 		heartbeat: join.Heartbeat, lastSeen: m.now, answered: m.now}
 	m.roster.add(w)
 	reference, known := m.agreement.reference(w.step)
@@ -51,6 +51,11 @@ func (m *Machine) onJoin(e JoinRequested) {
 	m.send(e.Peer, e.Request, protocol.Joined{
 		RunID: m.config.RunID, WorkerID: w.id, Settings: m.config.Settings, Step: m.step.number, TotalSteps: m.totalSteps(),
 	})
+}
+
+// hashOf is the hash of the parameters that a worker brings, as the run hashes.
+func (m *Machine) hashOf(join *protocol.Join) protocol.Hash {
+	return join.HashBy(m.config.Settings.ContentHash)
 }
 
 // admit says why a worker cannot take part, or nil. The first worker that can fixes the model, the
@@ -95,11 +100,11 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 	}
 	// One that returns after it was told to drop its parameters is given the right ones; a new one has
 	// to begin as the run did.
-	if reference, known := m.agreement.reference(join.Step); known && reference != join.ParametersHash &&
+	if reference, known := m.agreement.reference(join.Step); known && reference != m.hashOf(join) &&
 		join.RunID == "" {
 		return protocol.Errorf(protocol.Stop, "the worker's parameters after %d steps have hash %s, those of the run %s; "+
 			"use the same seed, script, torch build and kind of processor",
-			join.Step, join.ParametersHash.Short(), reference.Short())
+			join.Step, m.hashOf(join).Short(), reference.Short())
 	}
 	return nil
 }
@@ -136,7 +141,7 @@ func (m *Machine) begin(join *protocol.Join) *protocol.Error {
 	m.identity.layout, m.identity.schedule, m.identity.dataset, m.identity.software = layout, schedule, join.Dataset,
 		join.Software
 	m.identity.computation.fillIn(join)
-	m.agreement.agree(join.ParametersHash)
+	m.agreement.agree(m.hashOf(join))
 	m.figures.started = m.now
 	m.state = Running
 	// A checkpoint of the initial parameters: after a tie all workers may have to drop theirs.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -42,7 +43,7 @@ func (m *Machine) settingsRecord() *ledger.Settings {
 	s := m.config.Settings
 	return &ledger.Settings{Format: ledger.Format, RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards,
 		BatchSize: s.BatchSize, Epochs: s.Epochs,
-		MinShardSamples: s.MinShardSamples, DropLast: s.DropLast}
+		MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, ContentHash: s.ContentHash.String()}
 }
 
 func (m *Machine) commit(records ...ledger.Record) {
@@ -125,6 +126,9 @@ func (m *Machine) sameRun(first ledger.Record) error {
 	if was.Format < 2 && m.config.DefaultCut {
 		m.config.Settings.MinShardSamples = 0
 	}
+	if err := m.takeContentHash(was); err != nil {
+		return err
+	}
 	now := m.settingsRecord()
 	for _, s := range []struct {
 		flag     string
@@ -141,6 +145,18 @@ func (m *Machine) sameRun(first ledger.Record) error {
 		}
 	}
 	m.identity.epochs = was.Epochs
+	return nil
+}
+
+// takeContentHash makes the run hash as it has begun: the hashes in its ledger are to be compared
+// with those of now.
+func (m *Machine) takeContentHash(was *ledger.Settings) (err error) {
+	m.config.Settings.ContentHash = contenthash.SHA256
+	if was.ContentHash != "" {
+		if m.config.Settings.ContentHash, err = contenthash.ParseMethod(was.ContentHash); err != nil {
+			return fmt.Errorf("read the settings in the ledger: %w; use the release that wrote it", err)
+		}
+	}
 	return nil
 }
 

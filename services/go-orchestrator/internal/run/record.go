@@ -16,7 +16,8 @@ type Record struct {
 	Epochs          uint32         `json:"epochs"`
 	MinShardSamples uint32         `json:"min_shard_samples"`
 	DropLast        bool           `json:"drop_last"`
-	TotalSteps      uint64         `json:"total_steps"` // 0 until the first worker has joined
+	ContentHash     string         `json:"content_hash"` // what params_hash is
+	TotalSteps      uint64         `json:"total_steps"`  // 0 until the first worker has joined
 	Dataset         *DatasetRecord `json:"dataset"`
 	Parameters      []SpecRecord   `json:"parameters"`
 	State           State          `json:"state"`
@@ -69,7 +70,8 @@ func (m *Machine) Record() Record {
 	s := m.config.Settings
 	record := Record{
 		RunID: m.config.RunID, Release: m.config.Release, Seed: s.Seed, Shards: s.Shards, BatchSize: s.BatchSize,
-		Epochs: s.Epochs, MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, TotalSteps: m.totalSteps(),
+		Epochs: s.Epochs, MinShardSamples: s.MinShardSamples, DropLast: s.DropLast,
+		ContentHash: s.ContentHash.String(), TotalSteps: m.totalSteps(),
 		Parameters: []SpecRecord{}, State: m.state, Started: stamp(m.figures.started), Finished: stamp(m.figures.finished),
 		Steps:       m.agreement.agreedSteps,
 		ResumedFrom: m.figures.resumption, Incidents: m.figures.incidents, Stopped: m.end.reason(),

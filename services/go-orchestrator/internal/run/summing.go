@@ -39,7 +39,7 @@ func (m *Machine) startSum() {
 		sum = t.Part()
 	}
 	if sum != nil {
-		s.asked = true
+		s.asked, sum.Method = true, m.config.Settings.ContentHash
 		m.effects = append(m.effects, Sum{s.generation, sum.Retain()})
 	}
 }

@@ -170,8 +170,8 @@ func TestARunOfTheFirstFormatContinuesAsItBegan(t *testing.T) {
 	if _, err := open(2, true, false); err == nil || !strings.Contains(err.Error(), "--min-shard-samples 0") {
 		t.Errorf("a run of this format that began with another cut: %v", err)
 	}
-	first[0].(*ledger.Settings).Format = 3
-	if _, err := open(2, true, false); err == nil || !strings.Contains(err.Error(), "format 3; this build reads 1 to 2") {
+	first[0].(*ledger.Settings).Format = 4
+	if _, err := open(2, true, false); err == nil || !strings.Contains(err.Error(), "format 4; this build reads 1 to 3") {
 		t.Errorf("a later format: %v", err)
 	}
 }

@@ -83,6 +83,7 @@ func (p *peer) read() {
 		seen:     func() { p.server.post(run.PeerSeen{Peer: p.id}) }}
 	buffered := bufio.NewReaderSize(source, 4096)
 	reader := wire.NewReader(buffered, p.server.limits, p.server.config.Memory)
+	reader.PlaceBy(p.place)
 	reason := ""
 	for reason == "" {
 		frame, err := reader.Next()

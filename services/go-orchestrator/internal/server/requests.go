@@ -5,6 +5,7 @@ import (
 
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
+	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
 
@@ -81,6 +82,26 @@ func (p *peer) handle(m wire.Message) error {
 	return nil
 }
 
+// begin starts an update with its first frame, unless Place has done so already.
+func (a *assembly) begin(first wire.Message, layout *protocol.Layout, pool *vector.Pool) {
+	if a.update == nil {
+		a.update = wire.NewUpdateAssembly(first, layout, pool)
+	}
+}
+
+// place lets the gradients of an update be read to where they belong. What is wrong with a frame is
+// said when it has arrived.
+func (p *peer) place(frame wire.Outline) ([][]byte, error) {
+	layout := p.server.layout.Load()
+	kind, _ := p.assembly.open()
+	if frame.Kind != protocol.KindGradientUpdate || frame.Placed() || layout == nil ||
+		kind != protocol.KindUnspecified && kind != protocol.KindGradientUpdate {
+		return nil, nil
+	}
+	p.assembly.begin(frame.Message, layout, p.server.pool)
+	return p.assembly.update.Place(frame)
+}
+
 func (p *peer) update(m wire.Message) error {
 	layout := p.server.layout.Load()
 	if layout == nil {
@@ -89,9 +110,7 @@ func (p *peer) update(m wire.Message) error {
 	if m.Placed() {
 		return p.placed(m, layout)
 	}
-	if p.assembly.update == nil {
-		p.assembly.update = wire.NewUpdateAssembly(m, layout, p.server.pool)
-	}
+	p.assembly.begin(m, layout, p.server.pool)
 	update, err := p.assembly.update.Add(m)
 	if err != nil {
 		return fmt.Errorf("gradientUpdate: %w", err)

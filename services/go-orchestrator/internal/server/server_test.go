@@ -24,6 +24,7 @@ import (
 	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
@@ -122,7 +123,8 @@ func startWith(t *testing.T, change func(*server.Config), past run.Past) *starte
 		shared: budget.New("shared", 1<<20), ended: make(chan error, 1)}
 	metrics := telemetry.NewMetrics(memory)
 	config := server.Config{
-		Run: run.Config{RunID: "test", Settings: protocol.Settings{Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2},
+		Run: run.Config{RunID: "test", Settings: protocol.Settings{Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2,
+			ContentHash: contenthash.XXH3Tree},
 			MemoryBytes: 64 << 20, KeepBytes: 16 << 20, StragglerK: 5},
 		MaxConnections:   100,
 		ExitWhenFinished: true, Memory: memory, Shared: s.shared, Files: s.files, Clock: clock.System{},

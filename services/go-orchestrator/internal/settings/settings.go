@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pangea.example/pangea/schemas/tensor"
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -19,10 +20,10 @@ type Settings struct {
 	Listen, HTTP     string // host:port; port 0 takes a free one
 	Socket           string // path of a Unix socket for workers on this machine; "" for none
 	RunDir, RunID    string
-	Run              protocol.Settings
-	DefaultCut       bool   // --min-shard-samples is not given: Run has its default
-	PortFile         string // "" writes none
-	LogFormat        string // json or text
+	Run              protocol.Settings // with the content hash of a new run
+	DefaultCut       bool              // --min-shard-samples is not given: Run has its default
+	PortFile         string            // "" writes none
+	LogFormat        string            // json or text
 	ExitWhenFinished bool
 	MaxMemoryBytes   int64 // for gradients, snapshots and arriving frames
 	MaxSharedBytes   int64 // of workers' memory that is mapped
@@ -128,6 +129,7 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	}
 	s.Run.Shards, s.Run.BatchSize, s.Run.Epochs, s.Run.MinShardSamples = uint32(shards), uint32(batchSize), uint32(epochs),
 		uint32(minShardSamples)
+	s.Run.ContentHash = contenthash.XXH3Tree
 	s.DefaultCut = true
 	flags.Visit(func(given *flag.Flag) { s.DefaultCut = s.DefaultCut && given.Name != "min-shard-samples" })
 	s.CheckpointEvery = time.Duration(checkpointSeconds * float64(time.Second))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -91,4 +92,7 @@ func decode(data []byte) []float32 {
 	return p
 }
 
-func hashOf(p []float32) protocol.Hash { return sha256.Sum256(encode(p)) }
+// contentHash is that of all simulated runs.
+const contentHash = contenthash.XXH3Tree
+
+func hashOf(p []float32) protocol.Hash { return contentHash.Of(encode(p)) }

@@ -157,8 +157,8 @@ func (w *worker) connect() {
 	o.peers[c.peer] = c
 	w.connection, w.nodes = c, nil
 	join := protocol.Join{
-		Version: tensor.ProtocolVersion, WorkerName: w.name, Software: "simulated", ParametersHash: hashOf(w.params),
-		Step: w.step, ProcessID: 1, Heartbeat: 100 * time.Millisecond,
+		Version: tensor.ProtocolVersion, WorkerName: w.name, Software: "simulated",
+		ParametersHash: sha256.Sum256(encode(w.params)), ParametersContentHash: hashOf(w.params), Step: w.step, ProcessID: 1, Heartbeat: 100 * time.Millisecond,
 		Parameters: []protocol.Spec{{Name: "p", DType: protocol.Float32, Shape: []uint64{uint64(w.world.elements)}}},
 		Dataset:    protocol.Dataset{Name: "simulated", Hash: protocol.Hash{1}, TrainSamples: w.world.samples},
 	}

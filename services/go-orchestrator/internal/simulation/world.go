@@ -120,7 +120,7 @@ func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
 		log: log, began: c.now}
 	w.disk = &disk{dice: c.dice, dirty: map[int]bool{}, lying: sabotage == NoSync}
 	w.settings = protocol.Settings{Seed: seed, Shards: 1 << c.dice.IntN(4), BatchSize: uint32(4 + c.dice.IntN(13)),
-		Epochs: uint32(1 + c.dice.IntN(3))}
+		Epochs: uint32(1 + c.dice.IntN(3)), ContentHash: contentHash}
 	w.settings.MinShardSamples, w.settings.DropLast = uint32(seed%4), seed%7 == 3
 	w.weights = []weighting{bySamples, unequal, summed}[seed%3]
 	w.samples = uint64(w.settings.BatchSize)*uint64(2+c.dice.IntN(4)) + uint64(c.dice.IntN(int(w.settings.BatchSize)))

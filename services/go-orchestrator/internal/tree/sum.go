@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
@@ -11,6 +12,7 @@ type Sum struct {
 	Node     Node
 	Operands []Operand // ascending; together they are the node
 	Whole    bool      // it is over all shards of the step, and is to be hashed
+	Method   contenthash.Method
 }
 
 // Operand is a vector that a sum reads: a contribution, or a sum of several that was made before.

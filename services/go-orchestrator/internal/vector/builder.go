@@ -1,18 +1,14 @@
 package vector
 
-import (
-	"fmt"
-
-	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
-)
+import "fmt"
 
 // Builder fills a vector from bytes in order, taking a block from the pool only when bytes for it
-// have arrived.
+// have arrived, or are about to.
 type Builder struct {
 	vector *Vector
-	digest []contenthash.Leaf
-	open   BlockDigest // of the block that is being filled
-	filled int         // elements
+	digest []BlockDigest
+	open   DigestHasher // of the block that is being filled
+	filled int          // elements
 }
 
 // Build starts a vector of that many elements.
@@ -40,17 +36,13 @@ func (b *Builder) Write(data []byte) error {
 	}
 	for len(data) > 0 {
 		at := b.filled % BlockElements
-		if at == 0 {
-			block, err := b.vector.pool.take(min(BlockElements, b.vector.elements-b.filled))
-			if err != nil {
-				return err
-			}
-			b.vector.blocks = append(b.vector.blocks, block)
+		block, err := b.block(b.filled / BlockElements)
+		if err != nil {
+			return err
 		}
-		block := b.vector.blocks[len(b.vector.blocks)-1]
 		// A part of this size is still in the processor's cache when it is checked after it was copied.
 		part := block[at:min(len(block), at+16<<10)]
-		part = part[:copy(Bytes(part), data)/4]
+		part = part[:copy(Bytes(part), data)/4] // nothing is copied where Place has put it
 		if bad := NotFinite(part); bad >= 0 {
 			return &NotFiniteError{b.filled + bad, part[bad]}
 		}
@@ -58,10 +50,47 @@ func (b *Builder) Write(data []byte) error {
 		data = data[len(part)*4:]
 		b.filled += len(part)
 		if at+len(part) == len(block) {
-			b.digest = append(b.digest, b.open.Sum())
+			b.digest = append(b.digest, b.open.Block())
 		}
 	}
 	return nil
+}
+
+// block returns a block, and takes it from the pool if it is the next one.
+func (b *Builder) block(i int) ([]float32, error) {
+	if i == len(b.vector.blocks) {
+		block, err := b.vector.pool.take(min(BlockElements, b.vector.elements-i*BlockElements))
+		if err != nil {
+			return nil, err
+		}
+		b.vector.blocks = append(b.vector.blocks, block)
+	}
+	return b.vector.blocks[i], nil
+}
+
+// Place returns the memory of the next elements, in pieces of these lengths in bytes, so that they
+// can be read there. Write must then be given each of the pieces. It returns nil where that is not
+// possible: where a piece would lie in two blocks, or is not whole elements, or there are more than
+// the vector has.
+func (b *Builder) Place(lengths []int64) ([][]byte, error) {
+	if b.vector == nil {
+		return nil, nil
+	}
+	var places [][]byte
+	next := int64(b.filled)
+	for _, bytes := range lengths {
+		at, end := next%BlockElements, next%BlockElements+bytes/4
+		if bytes%4 != 0 || end > BlockElements || next+bytes/4 > int64(b.vector.elements) {
+			return nil, nil
+		}
+		block, err := b.block(int(next / BlockElements))
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, Bytes(block[at:end]))
+		next += bytes / 4
+	}
+	return places, nil
 }
 
 // Filled is how many elements have arrived.
@@ -75,7 +104,7 @@ func (b *Builder) Finish() (*Vector, Digest) {
 	}
 	vector := b.vector
 	b.vector = nil
-	return vector.Retain(), DigestOf(vector.elements, b.digest)
+	return vector.Retain(), Digest(vector.RootOf(b.digest))
 }
 
 // Discard returns the blocks to the pool.

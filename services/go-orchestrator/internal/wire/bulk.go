@@ -14,6 +14,9 @@ import (
 const (
 	chunkBytes  = vector.BlockElements * 4
 	chunkPieces = 256
+	// Gradients in a frame: 1 MiB is in the cache of a core when it is checked or added, and the other
+	// side can begin with it early. It divides a block.
+	frameElements = vector.BlockElements / 4
 )
 
 // This does not compile where a chunk is larger than the schema allows.
@@ -49,7 +52,7 @@ func (b *Bulk) Frame(i int) (Frame, error) {
 // Piece is a part of a tensor: elements [From, To) of the flat vector.
 type Piece struct{ Tensor, From, To int }
 
-// Cut returns the pieces of each frame of a gradient: not across blocks, at most 4 MiB and 256
+// Cut returns the pieces of each frame of a gradient: not across multiples of 1 MiB, and at most 256
 // pieces in a frame.
 func Cut(layout *protocol.Layout) [][]Piece {
 	var frames [][]Piece
@@ -62,9 +65,9 @@ func Cut(layout *protocol.Layout) [][]Piece {
 	for i := range layout.Specs {
 		from, to := layout.Range(i)
 		for from < to {
-			end := min(to, (from/vector.BlockElements+1)*vector.BlockElements)
+			end := min(to, (from/frameElements+1)*frameElements)
 			pieces = append(pieces, Piece{i, from, end})
-			if from = end; end%vector.BlockElements == 0 || len(pieces) == chunkPieces {
+			if from = end; end%frameElements == 0 || len(pieces) == chunkPieces {
 				flush()
 			}
 		}

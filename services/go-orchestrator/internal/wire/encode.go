@@ -129,6 +129,7 @@ func writeJoined(root tensor.Message, r protocol.Joined) error {
 	settings.SetEpochs(r.Settings.Epochs)
 	settings.SetMinShardSamples(r.Settings.MinShardSamples)
 	settings.SetDropLast(r.Settings.DropLast)
+	settings.SetContentHash(tensor.ContentHash(r.Settings.ContentHash))
 	return nil
 }
 

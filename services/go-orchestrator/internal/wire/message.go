@@ -60,6 +60,9 @@ func (m Message) Join() (join protocol.Join, err error) {
 	if join.ParametersHash, err = parseHash("parametersHash", request.ParametersHash); err != nil {
 		return join, err
 	}
+	if err := readContentHash(request, &join); err != nil {
+		return join, err
+	}
 	specs, err := request.Parameters()
 	if err != nil {
 		return join, err
@@ -89,6 +92,15 @@ func (m Message) Join() (join protocol.Join, err error) {
 	}
 	join.Dataset, err = readDataset(dataset)
 	return join, err
+}
+
+// readContentHash reads a field that workers of an earlier protocol do not send: they are refused for
+// their version, which says more.
+func readContentHash(request tensor.JoinRequest, join *protocol.Join) (err error) {
+	if request.HasParametersContentHash() || join.Version == tensor.ProtocolVersion {
+		join.ParametersContentHash, err = parseHash("parametersContentHash", request.ParametersContentHash)
+	}
+	return err
 }
 
 // readComputation reads what must be equal for all workers of a run.

@@ -57,7 +57,7 @@ func testUpdate(layout *protocol.Layout, seed uint64) wiretest.Update {
 func testJoin(layout *protocol.Layout) protocol.Join {
 	return protocol.Join{
 		Version: tensor.ProtocolVersion, WorkerName: "wörker", Software: "torch 2.6", Parameters: layout.Specs,
-		ParametersHash: protocol.Hash{1, 2}, Step: 5, ProcessID: 77,
+		ParametersHash: protocol.Hash{1, 2}, ParametersContentHash: protocol.Hash{3, 4}, Step: 5, ProcessID: 77,
 		Training: `{"lr":0.1}`, Arithmetic: "avx2",
 		Fingerprints: []protocol.Fingerprint{{Operator: "exp", Hash: protocol.Hash{5}},
 			{Operator: "matmul", Hash: protocol.Hash{6}}},

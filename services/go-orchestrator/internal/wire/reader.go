@@ -41,6 +41,7 @@ type Reader struct {
 	limits Limits
 	memory *budget.Budget
 	buffer []byte
+	place  Placer // nil where everything is read into the buffer
 }
 
 // NewReader makes a Reader whose buffer counts against memory. Close releases it.
@@ -53,6 +54,10 @@ func (r *Reader) Close() {
 	r.memory.Give(int64(len(r.buffer)))
 	r.buffer = nil
 }
+
+// leastPlaced is the size of the smallest frame whose segments are read in place: looking at it twice
+// costs more than copying less.
+const leastPlaced = 64 << 10
 
 // Next reads a frame. The message is valid until the next call. The error is io.EOF when the stream
 // ends between frames, and io.ErrUnexpectedEOF when it ends inside one.
@@ -69,15 +74,29 @@ func (r *Reader) Next() (*capnp.Message, error) {
 		return nil, &FrameError{fmt.Sprintf("a frame of %d bytes is larger than the %d that are allowed", total,
 			r.limits.FrameBytes)}
 	}
-	if err := r.fill(total); err != nil {
+	have := int64(0)
+	if r.place != nil && len(sizes) > 1 && total >= leastPlaced {
+		have = sizes[0]
+		if err := r.fill(0, have); err != nil {
+			return nil, err
+		}
+		if segments, err := r.inPlace(sizes); segments != nil || err != nil {
+			return r.message(segments), err
+		}
+	}
+	if err := r.fill(have, total); err != nil {
 		return nil, err
 	}
 	segments, rest := make([][]byte, len(sizes)), r.buffer
 	for i, size := range sizes {
 		segments[i], rest = rest[:size:size], rest[size:]
 	}
+	return r.message(segments), nil
+}
+
+func (r *Reader) message(segments [][]byte) *capnp.Message {
 	return &capnp.Message{Arena: capnp.MultiSegment(segments), TraverseLimit: r.limits.Traversal,
-		DepthLimit: r.limits.Depth}, nil
+		DepthLimit: r.limits.Depth}
 }
 
 // table reads the sizes of the segments, in bytes.
@@ -102,11 +121,11 @@ func (r *Reader) table() ([]int64, error) {
 	return sizes, nil
 }
 
-// fill reads that many bytes into the buffer, which at most doubles with each part that has
-// arrived.
-func (r *Reader) fill(total int64) error {
+// fill reads up to that many bytes into the buffer, some of which it has. The buffer at most doubles
+// with each part that has arrived.
+func (r *Reader) fill(have, total int64) error {
 	const start = 64 << 10
-	for have := int64(0); have < total; {
+	for have < total {
 		if have == int64(len(r.buffer)) {
 			larger := min(total, max(start, 2*have))
 			if err := r.memory.Take(larger - have); err != nil {

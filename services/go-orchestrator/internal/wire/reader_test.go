@@ -225,7 +225,19 @@ func TestDamagedFramesNeverPanic(t *testing.T) {
 		stream(t, 4, wiretest.Snapshot(1, protocol.Hash{}, make([]byte, 300), 1000)...),
 		stream(t, 5, wiretest.Leave(protocol.Leave{Reason: "why"})),
 	}
+	// Large enough to be read in place.
+	large := layoutOf(t, protocol.Spec{Name: "a", DType: protocol.Float32, Shape: []uint64{20_001}})
+	inPlace := stream(t, 6, testUpdate(large, 1).Frames(large, 10_000, 4)...)
 	pool := testPool()
+	for range 2_000 {
+		damaged := slices.Clone(inPlace)
+		for range 1 + source.IntN(4) {
+			damaged[source.IntN(1000)] = byte(source.Uint32())
+		}
+		if update, _, err := receive(damaged, large, pool); err == nil && update.Gradients != nil {
+			update.Gradients.Release()
+		}
+	}
 	for range 40_000 {
 		damaged := slices.Clone(samples[source.IntN(len(samples))])
 		for range 1 + source.IntN(4) {

@@ -43,6 +43,7 @@ func Join(join protocol.Join) wire.Frame {
 		check(request.SetWorkerName(join.WorkerName))
 		check(request.SetSoftware(join.Software))
 		check(request.SetParametersHash(join.ParametersHash[:]))
+		check(request.SetParametersContentHash(join.ParametersContentHash[:]))
 		request.SetStep(join.Step)
 		request.SetProcessId(join.ProcessID)
 		specs := must(request.NewParameters(int32(len(join.Parameters))))

@@ -1,11 +1,14 @@
 //! Small values of the protocol, and how they are read from and written to messages.
 
-use pangea_wire::schema::{dataset_info, join_reply, message, ErrorAction, MessageType};
+use pangea_content_hash::Method;
+use pangea_wire::schema::{
+    dataset_info, join_reply, message, ContentHash, ErrorAction, MessageType,
+};
 use pangea_wire::{TensorSpec, WireError};
 
 use crate::error::CoreError;
 
-/// Length of a SHA-256.
+/// Length of a SHA-256 and of a content hash.
 pub(crate) const HASH_BYTES: usize = 32;
 
 /// One feature column of a table, as it was before preprocessing.
@@ -100,6 +103,8 @@ pub struct JoinReply {
     pub min_shard_samples: u32,
     /// Whether an epoch leaves out the samples that do not fill a batch.
     pub drop_last: bool,
+    /// Of parameters, aggregates and batches.
+    pub content_hash: Method,
     pub step: u64,
     pub total_steps: u64,
 }
@@ -116,10 +121,19 @@ impl JoinReply {
             epochs: settings.get_epochs(),
             min_shard_samples: settings.get_min_shard_samples(),
             drop_last: settings.get_drop_last(),
+            content_hash: content_hash(settings.get_content_hash())?,
             step: reader.get_step(),
             total_steps: reader.get_total_steps(),
         })
     }
+}
+
+fn content_hash(method: Result<ContentHash, capnp::NotInSchema>) -> Result<Method, WireError> {
+    let method = method.map_err(|unknown| WireError::Unsupported {
+        what: "content hash",
+        value: unknown.0,
+    })?;
+    Ok(method.into())
 }
 
 /// What went into the gradient sum of one shard.
@@ -179,7 +193,7 @@ pub(crate) fn hash(bytes: &[u8], what: &'static str) -> Result<Vec<u8>, WireErro
     if bytes.len() != HASH_BYTES {
         return Err(WireError::Field {
             field: what,
-            reason: format!("has {} bytes, a SHA-256 has {HASH_BYTES}", bytes.len()),
+            reason: format!("has {} bytes, a hash has {HASH_BYTES}", bytes.len()),
         });
     }
     Ok(bytes.to_vec())
@@ -191,7 +205,7 @@ pub(crate) fn check_hash(bytes: &[u8], what: &str) -> Result<(), CoreError> {
         return Ok(());
     }
     Err(CoreError::Argument(format!(
-        "{what} has {} bytes, a SHA-256 has {HASH_BYTES}",
+        "{what} has {} bytes, a hash has {HASH_BYTES}",
         bytes.len()
     )))
 }

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
 use crate::buffer::Buffer;
+use crate::hashing::method;
 use crate::waiting::{options, pool, seconds, without_gil, Slot};
 
 /// A dtype by name, or an error that lists the names.
@@ -211,6 +212,7 @@ fn key(
     shard: u32,
     shards: u32,
     min_shard_samples: u32,
+    content_hash: &str,
 ) -> PyResult<BatchKey> {
     let split = Split::from_name(split).ok_or_else(|| {
         PyValueError::new_err(format!("split `{split}` is neither `train` nor `heldOut`"))
@@ -224,6 +226,7 @@ fn key(
         shard,
         shards,
         min_shard_samples,
+        content_hash: method(content_hash)?,
     })
 }
 
@@ -269,7 +272,7 @@ impl DataClient {
         clippy::too_many_arguments,
         reason = "the fields of a batch request, each of them needed"
     )]
-    #[pyo3(signature = (split, seed, epoch, step, batch_size, shard, shards, min_shard_samples = 0))]
+    #[pyo3(signature = (split, seed, epoch, step, batch_size, shard, shards, min_shard_samples = 0, content_hash = "xxh3Tree"))]
     fn prefetch(
         &self,
         py: Python<'_>,
@@ -281,6 +284,7 @@ impl DataClient {
         shard: u32,
         shards: u32,
         min_shard_samples: u32,
+        content_hash: &str,
     ) -> PyResult<()> {
         let key = key(
             split,
@@ -291,6 +295,7 @@ impl DataClient {
             shard,
             shards,
             min_shard_samples,
+            content_hash,
         )?;
         self.slot.with(py, |client, _signals| client.prefetch(key))
     }
@@ -300,7 +305,7 @@ impl DataClient {
         clippy::too_many_arguments,
         reason = "the fields of a batch request, each of them needed"
     )]
-    #[pyo3(signature = (split, seed, epoch, step, batch_size, shard, shards, min_shard_samples = 0))]
+    #[pyo3(signature = (split, seed, epoch, step, batch_size, shard, shards, min_shard_samples = 0, content_hash = "xxh3Tree"))]
     fn batch(
         &self,
         py: Python<'_>,
@@ -312,6 +317,7 @@ impl DataClient {
         shard: u32,
         shards: u32,
         min_shard_samples: u32,
+        content_hash: &str,
     ) -> PyResult<Batch> {
         let key = key(
             split,
@@ -322,6 +328,7 @@ impl DataClient {
             shard,
             shards,
             min_shard_samples,
+            content_hash,
         )?;
         let batch = self
             .slot

@@ -8,6 +8,7 @@ mod asking;
 mod buffer;
 mod data;
 mod errors;
+mod hashing;
 mod orchestrator;
 mod replies;
 mod shared;
@@ -22,6 +23,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ERROR_KINDS", ErrorKind::ALL.map(ErrorKind::name))?;
     module.add("FIRST_PAUSE_SECONDS", FIRST_PAUSE.as_secs_f64())?;
     module.add("LONGEST_PAUSE_SECONDS", LONGEST_PAUSE.as_secs_f64())?;
+    module.add_function(wrap_pyfunction!(hashing::content_hash, module)?)?;
     module.add_class::<buffer::Buffer>()?;
     module.add_class::<shared::SharedBuffer>()?;
     module.add_class::<data::TensorView>()?;

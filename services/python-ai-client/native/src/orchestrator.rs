@@ -108,7 +108,7 @@ impl OrchestratorClient {
     /// silences.
     #[pyo3(signature = (
         worker_name, software, parameters, parameters_hash, step, dataset, run_id = "", heartbeat_seconds = 0.1,
-        training = "", arithmetic = "", fingerprints = Vec::new()
+        training = "", arithmetic = "", fingerprints = Vec::new(), *, parameters_content_hash = None
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -128,6 +128,7 @@ impl OrchestratorClient {
         training: &str,
         arithmetic: &str,
         fingerprints: Vec<(String, Vec<u8>)>,
+        parameters_content_hash: Option<&[u8]>,
     ) -> PyResult<JoinReply> {
         let parameters = parameters
             .into_iter()
@@ -138,6 +139,7 @@ impl OrchestratorClient {
             software,
             parameters: &parameters,
             parameters_hash,
+            parameters_content_hash: parameters_content_hash.unwrap_or_default(),
             step,
             dataset: &dataset.info,
             run_id,

@@ -18,6 +18,7 @@ pub(crate) struct JoinReply {
     epochs: u32,
     min_shard_samples: u32,
     drop_last: bool,
+    content_hash: &'static str,
     step: u64,
     total_steps: u64,
 }
@@ -33,6 +34,7 @@ impl From<native_core::JoinReply> for JoinReply {
             epochs: reply.epochs,
             min_shard_samples: reply.min_shard_samples,
             drop_last: reply.drop_last,
+            content_hash: reply.content_hash.name(),
             step: reply.step,
             total_steps: reply.total_steps,
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use native_core::{
     CoreError, Join, OrchestratorClient, ShardReport, Snapshot, Uninterrupted, Waiter, WorkReply,
 };
+use pangea_content_hash::{content_hash, Method};
 use pangea_wire::schema::{aggregate, message, ErrorAction, MessageType, Verdict};
 use pangea_wire::{data_slot, write_tensor_bytes, Attachments, FlatLayout};
 use peer::run::{
@@ -45,7 +46,7 @@ fn send_aggregate(
             aggregate.set_divisor(60.5);
             if index + 1 == frames.len() {
                 aggregate.set_final(true);
-                aggregate.set_hash(&Sha256::digest(flat));
+                aggregate.set_hash(&content_hash(Method::Xxh3Tree, [flat]));
             }
             let mut list = aggregate.reborrow().init_gradients(pieces.len() as u32);
             for (piece, at) in pieces.iter().zip(0..) {
@@ -133,7 +134,7 @@ fn a_worker_is_led_through_a_step() {
         panic!("an aggregate was sent");
     };
     assert!(gradients.as_slice() == flat && loss_sum == 0.1 && divisor == 60.5);
-    assert_eq!(hash, Sha256::digest(&flat).as_slice());
+    assert_eq!(hash, content_hash(Method::Xxh3Tree, [&flat[..]]));
     let Ok(WorkReply::RunFinished {
         steps: 6,
         incidents: 3,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytemuck::cast_slice;
+use pangea_content_hash::content_hash;
 use pangea_wire::schema::{message, MessageType, Split as WireSplit};
 use pangea_wire::{
     write_tensor, AlignedBuffer, Attachments, DType, Frame, Limits, Pool, TensorSpec, WireError,
 };
 use rayon::prelude::*;
 use rust_compute_dataset::{Column, Dataset};
-use sha2::{Digest, Sha256};
 
 use crate::order_cache::OrderCache;
 use crate::request::{Part, Request};
@@ -52,11 +52,10 @@ impl Batches {
         let sample_ids = self.pool.copy_of(cast_slice(&wide))?;
         let features = self.rows_of(&self.dataset.features, ids)?;
         let labels = self.rows_of(&self.dataset.labels, ids)?;
-        let hash = Sha256::new()
-            .chain_update(&sample_ids)
-            .chain_update(&features)
-            .chain_update(&labels)
-            .finalize();
+        let hash = content_hash(
+            request.content_hash,
+            [&sample_ids[..], &features[..], &labels[..]],
+        );
 
         let mut message = capnp::message::Builder::new_default();
         let mut attachments = Attachments::new();

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use pangea_content_hash::Method;
 use pangea_wire::TensorData;
 use rust_compute_fixtures::small;
 
@@ -16,6 +17,7 @@ fn request(part: Part, start: usize, end: usize) -> Request {
         step: 0,
         shard: 0,
         epoch_steps: 2,
+        content_hash: Method::Xxh3Tree,
         start,
         end,
     }
@@ -50,10 +52,7 @@ fn read(bytes: &[u8]) -> (Vec<i64>, Vec<f32>, Vec<i64>, Vec<u64>) {
         batch.get_labels(),
     ]
     .map(|tensor| TensorData::read_whole(tensor.expect("set")).expect("whole"));
-    let hash = tensors
-        .iter()
-        .fold(Sha256::new(), |hash, tensor| hash.chain_update(tensor.data))
-        .finalize();
+    let hash = content_hash(Method::Xxh3Tree, tensors.iter().map(|tensor| tensor.data));
     assert_eq!(batch.get_hash().expect("set"), hash.as_slice());
     (
         elements(tensors[0].data),

@@ -10,6 +10,8 @@ use crate::request::MAX_BATCH_BYTES;
 pub enum RequestError {
     #[error("split has the unknown value {value}; it must be train or heldOut")]
     UnknownSplit { value: u16 },
+    #[error("contentHash has the unknown value {value}; use the same release of worker and data service")]
+    UnknownContentHash { value: u16 },
     #[error("batchSize is {batch_size}; it must be from 1 to {MAX_BATCH_SIZE}")]
     BatchSize { batch_size: u32 },
     #[error("shards is {shards}; it must be a power of two from 1 to {MAX_SHARDS}")]

@@ -1,5 +1,6 @@
 //! Batch requests, checked against the dataset before anything is computed.
 
+use pangea_content_hash::Method;
 use pangea_order::StepPlan;
 use pangea_wire::schema::{
     batch_request, Split as WireSplit, MAX_BATCH_SIZE, MAX_FRAME_BYTES, MAX_SHARDS,
@@ -29,6 +30,7 @@ pub struct Request {
     pub step: u32,
     pub shard: u32,
     pub epoch_steps: u32,
+    pub content_hash: Method,
     /// Positions in the order of the part: the first one, and the one after the last. They lie
     /// within the part.
     pub start: usize,
@@ -53,6 +55,10 @@ impl Request {
             Ok(WireSplit::HeldOut) => (Part::HeldOut, dataset.split.held_out.len()),
             Err(unknown) => return Err(RequestError::UnknownSplit { value: unknown.0 }),
         };
+        let content_hash = reader
+            .get_content_hash()
+            .map_err(|unknown| RequestError::UnknownContentHash { value: unknown.0 })?
+            .into();
         if !(1..=MAX_BATCH_SIZE).contains(&batch_size) {
             return Err(RequestError::BatchSize { batch_size });
         }
@@ -94,6 +100,7 @@ impl Request {
             shard,
             // There are at most as many steps as samples, which are fewer than 2^32.
             epoch_steps: plan.steps() as u32,
+            content_hash,
             start: range.start as usize,
             end: range.end as usize,
         })

@@ -78,4 +78,4 @@ def test_the_module_agrees_with_its_stub() -> None:
     message.init("trainingBatch").init("features").shape = [2, 3]
     with tensor_capnp.Message.from_bytes(message.to_bytes()) as read:
         assert (read.requestId, read.which(), list(read.trainingBatch.features.shape)) == (3, "trainingBatch", [2, 3])
-    assert tensor_capnp.protocolVersion == 2
+    assert tensor_capnp.protocolVersion == 3

@@ -1,10 +1,10 @@
 //! Batches: what identifies one, and how it is read into tensors over the received memory.
 
+use pangea_content_hash::{content_hash, Method};
 use pangea_wire::schema::{batch_request, message, training_batch, Split as WireSplit};
 use pangea_wire::{
     AlignedBuffer, DataLocation, ReceivedFrame, SchemaName, TensorData, TensorSpec, WireError,
 };
-use sha2::{Digest, Sha256};
 
 use crate::link::Received;
 use crate::values::hash;
@@ -50,6 +50,8 @@ pub struct BatchKey {
     pub shards: u32,
     /// Shards of a step are merged until each has at least this many samples.
     pub min_shard_samples: u32,
+    /// How the batch's hash is computed.
+    pub content_hash: Method,
 }
 
 impl BatchKey {
@@ -62,6 +64,7 @@ impl BatchKey {
         builder.set_shard(self.shard);
         builder.set_shards(self.shards);
         builder.set_min_shard_samples(self.min_shard_samples);
+        builder.set_content_hash(self.content_hash.into());
     }
 }
 
@@ -136,21 +139,22 @@ fn parse(
         return Err(mismatch("is not the one that was requested"));
     }
     let expected = hash(batch.get_hash()?, "TrainingBatch.hash")?;
-    let mut digest = Sha256::new();
-    let mut read = |name: &'static str, tensor| {
+    let read = |name: &'static str, tensor| {
         let tensor = TensorData::read_whole(tensor)?;
-        digest.update(tensor.data);
         let place = frame.locate(tensor.data);
         let place = place.ok_or_else(|| mismatch("has a tensor outside of its frame"))?;
         // The schema leaves the names of these tensors empty; errors need one.
         let spec = TensorSpec::new(name, tensor.dtype, tensor.shape)?;
-        Ok::<_, WireError>((spec, place))
+        Ok::<_, WireError>((spec, place, tensor.data))
     };
-    let (ids, ids_place) = read("sampleIds", batch.get_sample_ids()?)?;
-    let (features, features_place) = read("features", batch.get_features()?)?;
-    let (labels, labels_place) = read("labels", batch.get_labels()?)?;
-    if digest.finalize().as_slice() != expected {
-        return Err(mismatch("has bytes that do not match its hash"));
+    let (ids, ids_place, ids_data) = read("sampleIds", batch.get_sample_ids()?)?;
+    let (features, features_place, features_data) = read("features", batch.get_features()?)?;
+    let (labels, labels_place, labels_data) = read("labels", batch.get_labels()?)?;
+    if content_hash(key.content_hash, [ids_data, features_data, labels_data])[..] != expected {
+        return Err(mismatch(&format!(
+            "has bytes that do not match its hash ({}); use the same release of the data service",
+            key.content_hash.name()
+        )));
     }
     let samples = ids.shape.first();
     if ids.shape.len() != 1 || features.shape.first() != samples || labels.shape.first() != samples

@@ -3,6 +3,7 @@ use pangea_wire::{DType, Pool, TensorSpec};
 use super::*;
 use crate::clock;
 use crate::data::{Split, Tensor};
+use pangea_content_hash::Method;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -16,6 +17,7 @@ fn key(step: u32) -> BatchKey {
         shard: 0,
         shards: 1,
         min_shard_samples: 0,
+        content_hash: Method::Xxh3Tree,
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use pangea_content_hash::Method;
 use pangea_wire::schema::{message, MessageType, Verdict};
 use pangea_wire::{Attachments, FlatLayout, Pool, SchemaName, WireError};
 
@@ -11,7 +12,7 @@ use super::join::{read_join, Join};
 use super::requests::{envelope, Builder, Update, Work};
 use super::slots::{SlotMemory, Slots};
 use super::snapshot::send_snapshot;
-use super::work_reply::WorkReply;
+use super::work_reply::{ReplyMemory, WorkReply};
 use crate::error::CoreError;
 use crate::link::{Connection, Received, Stopper, Waiter};
 use crate::options::Options;
@@ -30,6 +31,8 @@ pub struct OrchestratorClient {
     asked: Option<u64>,
     /// Memory that gradients are submitted in.
     slots: Slots,
+    /// Of the run; that of its settings once joined.
+    content_hash: Method,
 }
 
 impl OrchestratorClient {
@@ -45,6 +48,7 @@ impl OrchestratorClient {
             layout: None,
             asked: None,
             slots: Slots::default(),
+            content_hash: Method::default(),
         })
     }
 
@@ -75,6 +79,7 @@ impl OrchestratorClient {
             Ok(reply)
         })?;
         self.layout = Some(layout);
+        self.content_hash = reply.content_hash;
         Ok(reply)
     }
 
@@ -90,9 +95,14 @@ impl OrchestratorClient {
         let request = asked.ok_or_else(|| {
             CoreError::Argument("ask for work before waiting for the answer".to_owned())
         })?;
-        let (pool, slots) = (&self.pool, &mut self.slots);
+        let memory = ReplyMemory {
+            layout,
+            content_hash: self.content_hash,
+            pool: &self.pool,
+        };
+        let slots = &mut self.slots;
         self.connection.exchange(|connection| {
-            WorkReply::receive(connection, request, layout, pool, slots, waiter)
+            WorkReply::receive(connection, request, memory, slots, waiter)
         })
     }
 

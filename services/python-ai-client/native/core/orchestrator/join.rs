@@ -24,7 +24,11 @@ pub struct Join<'a> {
     pub software: &'a str,
     /// The trainable parameters and whatever else is added up, in the order of their gradients.
     pub parameters: &'a [TensorSpec],
+    /// SHA-256.
     pub parameters_hash: &'a [u8],
+    /// The same as `Method::Xxh3Tree`: the run's method is known only from the reply. Empty if it was
+    /// not computed, for a run that needs only the other one.
+    pub parameters_content_hash: &'a [u8],
     pub step: u64,
     pub dataset: &'a DatasetInfo,
     /// The run id of an earlier connection of this worker; empty on the first.
@@ -64,6 +68,9 @@ impl Join<'_> {
             check_hash(hash, operator)?;
         }
         check_hash(self.parameters_hash, "parameters_hash")?;
+        if !self.parameters_content_hash.is_empty() {
+            check_hash(self.parameters_content_hash, "parameters_content_hash")?;
+        }
         check_hash(&self.dataset.hash, "dataset.hash")?;
         let sensible = MIN_HEARTBEAT..MAX_HEARTBEAT;
         if !self.heartbeat.is_zero() && !sensible.contains(&self.heartbeat) {
@@ -81,6 +88,7 @@ impl Join<'_> {
         join.set_worker_name(self.worker_name);
         join.set_software(self.software);
         join.set_parameters_hash(self.parameters_hash);
+        join.set_parameters_content_hash(self.parameters_content_hash);
         join.set_step(self.step);
         join.set_process_id(std::process::id());
         join.set_run_id(self.run_id);

@@ -1,7 +1,7 @@
 //! What a worker sends again and again: gradient sums, and the request for work.
 
-use pangea_wire::schema::{gradient_update, message, MessageType, MAX_CHUNK_BYTES};
-use pangea_wire::{write_tensor_bytes, Attachments, FlatLayout, Frame, Piece, WireError};
+use pangea_wire::schema::{gradient_update, message, MessageType};
+use pangea_wire::{write_tensor_bytes, Attachments, FlatLayout, Frame, Piece, WireError, FRAME_BYTES};
 
 use super::slots::Placed;
 use crate::error::CoreError;
@@ -93,7 +93,7 @@ impl<'a> Update<'a> {
         connection: &Connection,
         frames: &mut Vec<Frame<&'a [u8]>>,
     ) -> Result<(), CoreError> {
-        let pieces = layout.frames(MAX_CHUNK_BYTES as usize);
+        let pieces = layout.frames(FRAME_BYTES);
         let last = pieces.len() - 1;
         for (index, pieces) in pieces.iter().enumerate() {
             let mut builder = Builder::new_default();

@@ -7,7 +7,7 @@
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use pangea_content_hash::{ContentHash, ContentHasher};
+use pangea_content_hash::{ContentHasher, Method};
 use pangea_shared_memory::OwnedRegion;
 use pangea_wire::schema::{message, place};
 use pangea_wire::WireError;
@@ -173,7 +173,7 @@ impl Slots {
         let free = || self.slots.iter().position(Slot::is_free);
         let index = in_place.or_else(free)?;
         let slot = &mut self.slots[index];
-        let mut hasher = ContentHasher::new(ContentHash::Xxh3Tree, gradients.len() as u64);
+        let mut hasher = ContentHasher::new(Method::Xxh3Tree, gradients.len() as u64);
         for (number, part) in gradients.chunks(PART_BYTES).enumerate() {
             if in_place.is_none() {
                 // SAFETY: the slot has as many bytes as the gradients, which are not in it: it is

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use pangea_content_hash::{ContentHasher, Method};
 use pangea_shared_memory::ReadOnlyRegion;
 use pangea_wire::schema::{aggregate, message, shard_lease, MessageType};
 use pangea_wire::{AlignedBuffer, FlatAssembler, FlatLayout, Pool, TensorData, WireError};
-use sha2::{Digest, Sha256};
 
 use super::shared_gradients::SharedGradients;
 use super::slots::Slots;
@@ -21,6 +21,14 @@ pub enum Gradients {
     Received(AlignedBuffer),
     /// It is the orchestrator's, to be read until the next request for work.
     Shared(SharedGradients),
+}
+
+/// What a reply is read into.
+#[derive(Clone, Copy)]
+pub(super) struct ReplyMemory<'l> {
+    pub(super) layout: &'l FlatLayout,
+    pub(super) content_hash: Method,
+    pub(super) pool: &'l Pool,
 }
 
 /// What to do next.
@@ -65,8 +73,7 @@ impl WorkReply {
     pub(super) fn receive(
         connection: &mut Connection,
         request: u64,
-        layout: &FlatLayout,
-        pool: &Pool,
+        memory: ReplyMemory<'_>,
         slots: &mut Slots,
         waiter: &mut impl Waiter,
     ) -> Result<Self, CoreError> {
@@ -79,11 +86,11 @@ impl WorkReply {
             let whole = match kind {
                 MessageType::Aggregate => {
                     let regions = |id| connection.find_region(id);
-                    add_aggregate(&mut aggregate, received, layout, pool, regions)
+                    add_aggregate(&mut aggregate, received, memory, regions)
                 }
                 MessageType::Snapshot => {
                     let assembler = snapshot.get_or_insert_with(SnapshotAssembler::default);
-                    let whole = assembler.add(received, pool);
+                    let whole = assembler.add(received, memory.pool);
                     whole.map(|snapshot| snapshot.map(Self::Snapshot))
                 }
                 _ => read_single(received).map(Some),
@@ -157,7 +164,7 @@ fn read_lease(lease: shard_lease::Reader<'_>) -> Result<WorkReply, WireError> {
 /// An aggregate of which some frames have arrived.
 pub(crate) struct PartialAggregate<'l> {
     gradients: FlatAssembler<'l>,
-    digest: Sha256,
+    digest: ContentHasher,
     /// `step`, `samples` and the bits of `lossSum` and `divisor`, which are the same in each frame.
     counts: (u64, u64, u64, u64),
 }
@@ -174,8 +181,7 @@ fn counts(frame: aggregate::Reader<'_>) -> (u64, u64, u64, u64) {
 fn add_aggregate<'l>(
     partial: &mut Option<PartialAggregate<'l>>,
     received: Received,
-    layout: &'l FlatLayout,
-    pool: &Pool,
+    memory: ReplyMemory<'l>,
     regions: impl Fn(u32) -> Result<Arc<ReadOnlyRegion>, WireError>,
 ) -> Result<Option<WorkReply>, WireError> {
     let malformed = |reason: &str| WireError::Field {
@@ -189,15 +195,15 @@ fn add_aggregate<'l>(
     let frame = frame?;
     if frame.has_place() {
         let place = frame.get_place()?;
-        let shared = SharedGradients::at(regions(place.get_region())?, place, layout.total_bytes())?;
+        let shared = SharedGradients::at(regions(place.get_region())?, place, memory.layout.total_bytes())?;
         let sum = hash(frame.get_hash()?, "Aggregate.hash")?;
         return whole(frame, Gradients::Shared(shared), sum).map(Some);
     }
     let mut current = match partial.take() {
         Some(partial) => partial,
         None => PartialAggregate {
-            gradients: layout.assembler(pool)?,
-            digest: Sha256::new(),
+            gradients: memory.layout.assembler(memory.pool)?,
+            digest: ContentHasher::new(memory.content_hash, memory.layout.total_bytes() as u64),
             counts: counts(frame),
         },
     };
@@ -217,7 +223,7 @@ fn add_aggregate<'l>(
     }
     let expected = hash(frame.get_hash()?, "Aggregate.hash")?;
     let gradients = current.gradients.finish()?;
-    if current.digest.finalize().as_slice() != expected {
+    if current.digest.finish()[..] != expected {
         return Err(malformed("has bytes that do not match its hash"));
     }
     whole(frame, Gradients::Received(gradients), expected).map(Some)

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use native_core::{Batch, BatchKey, CoreError, DataClient, Options, Split, Uninterrupted};
+use pangea_content_hash::{content_hash, Method};
 use pangea_wire::schema::{batch_request, message, tensor, MessageType};
 use pangea_wire::{write_tensor, Attachments, DType, TensorSpec};
-use sha2::{Digest, Sha256};
 
 use super::{pool, prepare, Peer, Script};
 
@@ -22,6 +22,7 @@ pub fn key(step: u32) -> BatchKey {
         shard: 1,
         shards: 8,
         min_shard_samples: 2,
+        content_hash: Method::Xxh3Tree,
     }
 }
 
@@ -125,11 +126,7 @@ pub fn send_batch(
         .collect();
     let features = vec![fill; 3 * 64 * 4];
     let labels = vec![1; 3 * 8];
-    let mut digest = Sha256::new();
-    [&ids, &features, &labels]
-        .iter()
-        .for_each(|bytes| digest.update(bytes));
-    let hash = digest.finalize();
+    let hash = content_hash(Method::Xxh3Tree, [&ids[..], &features[..], &labels[..]]);
     let spec = |dtype, shape: &[u64]| TensorSpec::new("", dtype, shape.to_vec()).expect("valid");
     let (builder, attachments) = prepare(MessageType::TrainingBatch, id, |mut root| {
         let mut attachments = Attachments::new();

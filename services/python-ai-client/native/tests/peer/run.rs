@@ -6,6 +6,7 @@ use native_core::{
     CoreError, DatasetInfo, Join, Options, OrchestratorClient, ShardReport, Timings, Uninterrupted,
     Update, Work,
 };
+use pangea_content_hash::Method;
 use pangea_wire::schema::{message, MessageType, Verdict};
 use pangea_wire::{DType, FlatLayout, TensorData, TensorSpec};
 
@@ -69,7 +70,7 @@ pub fn accept_join(peer: &mut Peer) -> f64 {
         .map(TensorSpec::read);
     let specs: Result<Vec<_>, _> = specs.collect();
     assert_eq!(specs.expect("valid"), parameters());
-    assert_eq!(join.get_protocol_version(), 2);
+    assert_eq!(join.get_protocol_version(), 3);
     assert_eq!(join.get_run_id().expect("there"), "earlier");
     assert_eq!(join.get_process_id(), std::process::id());
     peer.send(MessageType::JoinReply, id, |root| {
@@ -82,6 +83,7 @@ pub fn accept_join(peer: &mut Peer) -> f64 {
         settings.set_shards(8);
         settings.set_min_shard_samples(2);
         settings.set_drop_last(true);
+        settings.set_content_hash(Method::Xxh3Tree.into());
     });
     join.get_heartbeat_seconds()
 }
@@ -93,6 +95,7 @@ pub fn join<'a>(parameters: &'a [TensorSpec], dataset: &'a DatasetInfo) -> Join<
         software: "torch",
         parameters,
         parameters_hash: &HASH,
+        parameters_content_hash: &HASH,
         step: 0,
         dataset,
         run_id: "earlier",
@@ -114,9 +117,10 @@ pub fn joined(service: &Service) -> OrchestratorClient {
             reply.seed,
             reply.shards,
             reply.min_shard_samples,
-            reply.drop_last
+            reply.drop_last,
+            reply.content_hash
         ),
-        ("run", 4, 11, 8, 2, true)
+        ("run", 4, 11, 8, 2, true, Method::Xxh3Tree)
     );
     client
 }

@@ -9,10 +9,10 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 )
 
-// hashing computes the SHA-256 of a vector whose blocks become ready in any order. It has no
+// ordered computes the SHA-256 of a vector whose blocks become ready in any order. It has no
 // goroutine of its own: whoever brings the block that is next hashes it, and those behind it that
 // are ready by then, while the others add.
-type hashing struct {
+type ordered struct {
 	vector *vector.Vector
 	hasher hash.Hash
 	mutex  sync.Mutex
@@ -21,11 +21,11 @@ type hashing struct {
 	busy   bool   // somebody hashes
 }
 
-func newHashing(v *vector.Vector) *hashing {
-	return &hashing{vector: v, hasher: sha256.New(), done: make([]bool, len(v.Blocks()))}
+func newOrdered(v *vector.Vector) *ordered {
+	return &ordered{vector: v, hasher: sha256.New(), done: make([]bool, len(v.Blocks()))}
 }
 
-func (h *hashing) ready(block int) {
+func (h *ordered) ready(block int) {
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
 	h.done[block] = true
@@ -41,4 +41,4 @@ func (h *hashing) ready(block int) {
 }
 
 // sum of all blocks, once each of them was ready.
-func (h *hashing) sum() protocol.Hash { return protocol.Hash(h.hasher.Sum(nil)) }
+func (h *ordered) sum() protocol.Hash { return protocol.Hash(h.hasher.Sum(nil)) }
