@@ -123,7 +123,9 @@ class Batch:
 class DataClient:
     """Connections to the replicas of a data service; any of them gives the same batches.
 
-    `addresses` is one "host:port" or several, separated by commas. `timeout` (seconds) bounds the first connection, for
+    `addresses` is one "host:port" or several, separated by commas. A replica on this machine may be "unix:/path", or
+    "unix:/path|host:port": the first of them that answers. Over a Unix socket, batches are read from the memory of the
+    service, in a private view: what a script writes to a batch, nobody else sees. `timeout` (seconds) bounds the first connection, for
     which one replica suffices, and the silence of a replica before its connection is closed. Afterwards the client
     survives lost connections, stalled replicas and restarts: it reconnects and repeats its requests. Waiting calls
     raise WireError only after `reconnect_seconds` without any replica, and later ones do so until a replica is back.
@@ -143,7 +145,10 @@ class DataClient:
         reconnect_seconds: float = 600.0,
     ) -> DataClient: ...
     def replicas(self) -> list[tuple[str, bool]]:
-        """The address of each replica, and whether it is connected now. May be called at any time, from any thread."""
+        """The address of each replica, and whether it is connected now. May be called at any time, from any thread.
+
+        Of a replica that can be reached in several ways, it is the one in use, once it was connected.
+        """
 
     def dataset(self) -> DatasetInfo: ...
     def prefetch(

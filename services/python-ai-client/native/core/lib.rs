@@ -18,7 +18,7 @@ mod options;
 mod orchestrator;
 mod values;
 
-pub use data::{Batch, BatchKey, DataClient, DataStopper, Split, Tensor};
+pub use data::{Batch, BatchKey, DataClient, DataStopper, LentMemory, Memory, Split, Tensor};
 pub use error::{CoreError, ErrorKind};
 pub use hashing::tensors_hash;
 pub use link::{Stopper, Uninterrupted, Waiter, FIRST_PAUSE, LONGEST_PAUSE, TICK};

@@ -27,7 +27,7 @@ class EmbeddedServices:
 
     Attributes:
         orchestrator: the address at which it listens for workers, host:port.
-        data: the addresses of all replicas of the data service, host:port, separated by commas.
+        data: the addresses of all replicas of the data service, separated by commas: `unix:/path|host:port` each.
         status: the orchestrator's HTTP address, host:port.
         run_dir: the run directory.
     """
@@ -103,7 +103,7 @@ class EmbeddedServices:
             name = data_service_name(number)
             self._data_services.append(add_data_service(self._supervisor, self.run_dir, name, self._dataset))
         self.data = ",".join(
-            addresses.listen for service in self._data_services if (addresses := service.addresses) is not None
+            addresses.for_workers for service in self._data_services if (addresses := service.addresses) is not None
         )
         self._orchestrator = add_orchestrator(self._supervisor, self.run_dir, self.run_dir.name, self._options)
         assert self._orchestrator.addresses is not None
