@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,26 +92,41 @@ def _batch(received: _native.Batch, step: int, seed: int) -> Batch:
 
 
 class BatchSource:
-    """Requests the batches of a lease from the data service, ahead of their use."""
+    """Requests the batches of a lease from the data service, ahead of their use, and early those of the next one.
+
+    Shards stay with a worker while no worker joins or leaves. So when a lease is half done, the batches of the same
+    shards of the next step are requested, before the orchestrator has leased them. If it leases others, at most one
+    step's batches were requested in vain.
+
+    Args:
+        client: of the data service.
+        schedule: epoch and step within it, of a step of the run; None after the last one.
+    """
 
     def __init__(
-        self, client: _native.DataClient, seed: int, batch_size: int, shards: int, min_shard_samples: int
+        self, client: _native.DataClient, settings: _native.JoinReply, schedule: Callable[[int], tuple[int, int] | None]
     ) -> None:
-        self._client = client
-        self._seed, self._batch_size, self._shards, self._min_shard_samples = (
-            seed,
-            batch_size,
-            shards,
-            min_shard_samples,
-        )
+        self._client, self._settings, self._schedule = client, settings, schedule
+        self._early: list[_Request] = []
 
-    def training(self, epoch: int, epoch_step: int, step: int, shards: list[int]) -> _Prefetching:
+    def training(self, epoch: int, epoch_step: int, step: int, shards: list[int]) -> Iterator[Batch]:
         """Returns an iterator over the batches of `shards` of one step, in that order."""
-        requests: list[_Request] = [
-            ("train", self._seed, epoch, epoch_step, self._batch_size, shard, self._shards, self._min_shard_samples)
+        requests = self._requests(epoch, epoch_step, shards)
+        following = self._schedule(step + 1)
+        early = [] if following is None else self._requests(*following, shards)
+        wanted = {*requests, *early}
+        for request in self._early:
+            if request not in wanted:
+                self._client.discard(*request)
+        self._early = early
+        return _Prefetching(self._client, requests, step, self._settings.seed, self._early)
+
+    def _requests(self, epoch: int, epoch_step: int, shards: list[int]) -> list[_Request]:
+        run = self._settings
+        return [
+            ("train", run.seed, epoch, epoch_step, run.batch_size, shard, run.shards, run.min_shard_samples)
             for shard in shards
         ]
-        return _Prefetching(self._client, requests, step, self._seed)
 
 
 def held_out(client: _native.DataClient, samples: int, batch_size: int) -> Iterator[Batch]:
@@ -130,17 +145,35 @@ def first_batch(client: _native.DataClient, samples: int) -> Batch:
 
 
 class _Prefetching:
-    """An iterator over batches that keeps requests for the next ones in flight."""
+    """An iterator over batches that keeps requests for the next ones in flight.
 
-    def __init__(self, client: _native.DataClient, requests: list[_Request], step: int, seed: int) -> None:
+    Args:
+        client: of the data service.
+        requests: of the batches, in their order.
+        step: that they belong to.
+        seed: of the run.
+        early: requests for what will probably follow; they are made once half of the batches were delivered.
+    """
+
+    def __init__(
+        self,
+        client: _native.DataClient,
+        requests: list[_Request],
+        step: int,
+        seed: int,
+        early: Sequence[_Request] = (),
+    ) -> None:
         self._client, self._requests, self._step, self._seed = client, requests, step, seed
+        self._all = [*requests, *early]
         self._requested = self._delivered = 0
         self._prefetch()
 
     def _prefetch(self) -> None:
-        while self._requested < min(len(self._requests), self._delivered + _MAX_PREFETCHED):
-            self._client.prefetch(*self._requests[self._requested])
-            self._requested += 1
+        half_done = 2 * self._delivered >= len(self._requests)
+        end = min(len(self._all) if half_done else len(self._requests), self._delivered + _MAX_PREFETCHED)
+        for request in self._all[self._requested : end]:
+            self._client.prefetch(*request)
+        self._requested = max(self._requested, end)
 
     def __iter__(self) -> _Prefetching:
         return self

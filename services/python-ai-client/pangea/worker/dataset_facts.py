@@ -56,6 +56,10 @@ class DatasetFacts:
             steps=steps * settings.epochs,
         )
 
+    def locate(self, step: int) -> tuple[int, int] | None:
+        """Returns the epoch of a step of the run and its number in that epoch; None after the last one."""
+        return divmod(step, self.steps_per_epoch) if step < self.steps else None
+
 
 def steps_per_epoch(samples: int, batch_size: int, *, drop_last: bool) -> int:
     """Returns the number of steps in one pass over the training samples."""

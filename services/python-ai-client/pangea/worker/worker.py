@@ -85,13 +85,7 @@ class Worker:
         self._membership = Membership(addresses, name, self._introduce, self._resync, self.waiting)
         self.settings = self._membership.join()
         self.dataset = DatasetFacts.of(self._dataset, self.settings)
-        self.source = BatchSource(
-            self.data,
-            self.settings.seed,
-            self.settings.batch_size,
-            self.settings.shards,
-            self.settings.min_shard_samples,
-        )
+        self.source = BatchSource(self.data, self.settings, self.dataset.locate)
 
     def _introduce(self, client: _native.OrchestratorClient, run_id: str) -> _native.JoinReply:
         return client.join(

@@ -196,7 +196,7 @@ fn in_frame(
     let (ids, ids_place, ids_data) = read("sampleIds", batch.get_sample_ids()?)?;
     let (features, features_place, features_data) = read("features", batch.get_features()?)?;
     let (labels, labels_place, labels_data) = read("labels", batch.get_labels()?)?;
-    if content_hash(method, [ids_data, features_data, labels_data])[..] != expected {
+    if content_hash(method, [ids_data, features_data, labels_data])[..] != *expected {
         return Err(mismatch(&format!(
             "has bytes that do not match its hash ({}); use the same release of the data service",
             method.name()

@@ -188,6 +188,27 @@ fn a_hedge_is_not_sent_after_the_reply() {
     assert_eq!(bench.send(1), None);
 }
 
+/// What is discarded is not sent, or its reply is dropped; it may be requested again.
+#[test]
+fn discarded_requests_leave_no_trace() {
+    let mut bench = Bench::with(1);
+    (0..3).for_each(|step| bench.request(step));
+    assert_eq!(bench.send(0), Some(0));
+    assert_eq!(bench.send(0), Some(1));
+    bench.reply(0, 7);
+    // One has arrived, one was sent, one was not.
+    bench.dispatcher.discard(&[key(0), key(1), key(2), key(3)]);
+    assert_eq!(bench.send(0), None);
+    bench.reply(0, 7);
+    for step in 0..3 {
+        assert!(bench.collect(step).is_none());
+    }
+    bench.request(1);
+    assert_eq!(bench.send(0), Some(1));
+    bench.reply(0, 7);
+    assert!(bench.collect(1).is_some_and(|batch| batch.is_ok()));
+}
+
 #[test]
 fn replies_that_differ_close_the_client() {
     let mut bench = Bench::with(2);

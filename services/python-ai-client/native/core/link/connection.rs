@@ -104,7 +104,7 @@ impl Connection {
         let bytes = region.len() as u64;
         let frame = Announcement { id, bytes }.to_frame();
         let frame = frame.map_err(|error| self.wire_error(error))?;
-        self.send_frames(&[frame], Some(region.descriptor()), self.last_request, waiter)
+        self.send_all(&[frame], self.last_request, Some(region.descriptor()), waiter)
     }
 
     /// A handle that closes this connection from another thread.
@@ -183,7 +183,7 @@ impl Connection {
         waiter: &mut impl Waiter,
     ) -> Result<(), CoreError> {
         let frame = self.frame(message, attachments)?;
-        self.send_all(&[frame], self.last_request, waiter)
+        self.send_all(&[frame], self.last_request, None, waiter)
     }
 
     /// A message as a frame that may be sent over this connection.
@@ -195,21 +195,13 @@ impl Connection {
         Frame::new(message, attachments, &self.limits).map_err(|error| self.wire_error(error))
     }
 
-    /// Sends frames in one write. They belong to the requests from `first_request` to the last one.
+    /// Sends frames in one write; `descriptor` comes with the first byte. They belong to the
+    /// requests from `first_request` to the last one.
     pub(crate) fn send_all<P: AsRef<[u8]>>(
         &mut self,
         frames: &[Frame<P>],
         first_request: u64,
-        waiter: &mut impl Waiter,
-    ) -> Result<(), CoreError> {
-        self.send_frames(frames, None, first_request, waiter)
-    }
-
-    fn send_frames<P: AsRef<[u8]>>(
-        &mut self,
-        frames: &[Frame<P>],
         descriptor: Option<BorrowedFd<'_>>,
-        first_request: u64,
         waiter: &mut impl Waiter,
     ) -> Result<(), CoreError> {
         let patience = self.limits.progress_timeout;

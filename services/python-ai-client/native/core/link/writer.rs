@@ -105,8 +105,8 @@ impl Writer {
         self.shared.lock().inside_frame
     }
 
-    /// Sends whole frames, small ones in one system call; `descriptor` comes with the first byte of
-    /// the first one. `fail` gives errors their address.
+    /// Sends whole frames, small ones in one system call. `descriptor` comes with the first byte.
+    /// `fail` gives errors their address.
     pub(crate) fn send<P: AsRef<[u8]>>(
         &self,
         frames: &[Frame<P>],

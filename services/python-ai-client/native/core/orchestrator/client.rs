@@ -168,7 +168,7 @@ impl OrchestratorClient {
             let Some(first) = requests.first().copied().or(asking) else {
                 return Ok(Vec::new());
             };
-            connection.send_all(&frames, first, waiter)?;
+            connection.send_all(&frames, first, None, waiter)?;
             *asked = asking.or(*asked);
             let mut verdicts = Vec::with_capacity(requests.len());
             for request in requests {
