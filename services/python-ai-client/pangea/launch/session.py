@@ -82,7 +82,7 @@ class Session:
     def _worker(self, name: str) -> Child:
         assert self.orchestrator is not None and self.orchestrator.addresses is not None
         data = [service.addresses.for_workers for service in self.data_services if service.addresses is not None]
-        own = worker_environment(self.settings, self.run_dir, name, self.orchestrator.addresses.listen, data)
+        own = worker_environment(self.settings, self.run_dir, name, self.orchestrator.addresses.for_workers, data)
         environment = {**pin(python_environment(), self.settings.arithmetic), **own}
         command = [*python_command(self.settings.script), *self.settings.arguments]
         # A path that the script opens is relative to the user's working directory.
