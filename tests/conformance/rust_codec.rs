@@ -202,6 +202,7 @@ fn facts() -> Result<()> {
         "maxColumnNameBytes": schema::MAX_COLUMN_NAME_BYTES,
         "maxClassNames": schema::MAX_CLASS_NAMES,
         "maxVocabulary": schema::MAX_VOCABULARY,
+        "contentHashBlockBytes": schema::CONTENT_HASH_BLOCK_BYTES,
     });
     let facts = json!({
         "constants": constants,
@@ -210,6 +211,7 @@ fn facts() -> Result<()> {
             "Split": members::<schema::Split>(),
             "Verdict": members::<schema::Verdict>(),
             "ErrorAction": members::<schema::ErrorAction>(),
+            "ContentHash": members::<schema::ContentHash>(),
             "MessageType": members::<schema::MessageType>(),
         },
     });

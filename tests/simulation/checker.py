@@ -175,7 +175,8 @@ def _check_ledger(history: History, report: Report, steps: list[Expected], param
         content_hash(parameters[0]),
     ):
         wrong.append("the ledger's model is not that of this run")
-    if audit.steps != len(steps) or audit.finished is None or audit.finished.params_hash != content_hash(parameters[-1]):
+    final = content_hash(parameters[-1])
+    if audit.steps != len(steps) or audit.finished is None or audit.finished.params_hash != final:
         wrong.append(f"the ledger ends after {audit.steps} of {len(steps)} steps, or with different parameters")
     heads: dict[int, str] = {}
     acknowledged = {one["bytes"]: one["chain"] for one in history["acknowledged"] or []}

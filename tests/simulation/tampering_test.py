@@ -197,9 +197,7 @@ def test_two_operands_of_the_tree_that_change_places(whole: History, monkeypatch
     history = copy.deepcopy(whole)
     for delivery in history["deliveries"]:
         if delivery["step"] == other:
-            delivery.update(
-                aggregate=wrong[other].aggregate.hex(), hash=content_hash(wrong[other].aggregate)
-            )
+            delivery.update(aggregate=wrong[other].aggregate.hex(), hash=content_hash(wrong[other].aggregate))
     refuted(history, f"a worker was given a sum of step {other} that is not that of the undisturbed run")
 
 

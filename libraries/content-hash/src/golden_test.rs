@@ -50,14 +50,8 @@ fn hashes_are_those_of_every_language() {
 }
 
 #[test]
-fn methods_have_the_names_of_the_schema() {
-    use pangea_wire::schema::ContentHash;
+fn methods_are_known_by_name() {
     for method in Method::ALL {
-        assert_eq!(
-            format!("{:?}", ContentHash::from(method)).to_lowercase(),
-            method.name().to_lowercase()
-        );
-        assert_eq!(Method::from(ContentHash::from(method)), method);
         assert_eq!(Method::from_name(method.name()), Some(method));
     }
     assert_eq!(Method::from_name("SHA256"), None);

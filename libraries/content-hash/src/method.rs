@@ -1,6 +1,7 @@
 //! The methods of content hashes.
 
 use pangea_wire::schema::ContentHash;
+use pangea_wire::SchemaName;
 
 /// How the tensors of a run are hashed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,10 +17,7 @@ impl Method {
 
     /// The name in the schema, which is also that in the files of a run and in Python.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Sha256 => "sha256",
-            Self::Xxh3Tree => "xxh3Tree",
-        }
+        ContentHash::from(self).schema_name()
     }
 
     pub fn from_name(name: &str) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! The names of enum members, as the schema spells them. tests/conformance compares them with the
 //! schema and the other languages.
 
-use crate::schema::{DataType, ErrorAction, MessageType, Split, Verdict};
+use crate::schema::{ContentHash, DataType, ErrorAction, MessageType, Split, Verdict};
 
 /// An enum of the schema whose members have names.
 pub trait SchemaName: Copy {
@@ -32,6 +32,15 @@ impl SchemaName for Split {
         match self {
             Self::Train => "train",
             Self::HeldOut => "heldOut",
+        }
+    }
+}
+
+impl SchemaName for ContentHash {
+    fn schema_name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Xxh3Tree => "xxh3Tree",
         }
     }
 }

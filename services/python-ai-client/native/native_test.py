@@ -6,6 +6,7 @@ import ast
 import contextlib
 import gc
 import hashlib
+import json
 import math
 import os
 import signal
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from fixtures import HASH, Stop, accept_join, alarm, arguments, batch_script, dataset_info, pattern
-from peer import Peer, service
+from peer import Peer, content_hash, service
 
 from pangea import _native
 from pangea.errors import PangeaError
@@ -84,6 +85,39 @@ def test_views_outlive_batches_and_connections() -> None:
     gc.collect()
     assert kept.numpy().tobytes() == pattern(kept.nbytes, 1)
     assert memory.tobytes() == b"\1" * 64
+
+
+def golden_content(start: int, size: int) -> bytes:
+    """The bytes of a tensor in the golden vectors; libraries/content-hash/README.md has the formula."""
+    numbers = np.arange(start, start + size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return (numbers >> np.uint64(56)).astype(np.uint8).tobytes()
+
+
+def test_content_hashes_are_those_of_every_language() -> None:
+    cases = json.loads(Path(os.environ["VECTORS"]).read_text())
+    assert len(cases) > 20
+    for case in cases:
+        tensors = [golden_content(*tensor) for tensor in case["tensors"]]
+        for method in _native.CONTENT_HASHES:
+            assert _native.content_hash(tensors, method).hex() == case[method], (method, case["tensors"])
+            assert content_hash(tensors, method).hex() == case[method], (method, case["tensors"])
+        assert _native.content_hash(tensors).hex() == case["xxh3Tree"], "it is the default"
+
+
+def test_a_content_hash_takes_contiguous_bytes_from_any_thread() -> None:
+    values = np.arange(3_000_000, dtype=np.float32)
+    expected = _native.content_hash([values.tobytes()])
+    found: list[bytes] = []
+    thread = threading.Thread(target=lambda: found.append(_native.content_hash([values.view(np.uint8)])))
+    thread.start()
+    thread.join()
+    assert found == [expected]
+    with pytest.raises(TypeError, match="no buffer of bytes"):
+        _native.content_hash([values])
+    with pytest.raises(ValueError, match="not C-contiguous"):
+        _native.content_hash([values.view(np.uint8)[::2]])
+    with pytest.raises(ValueError, match="content hash `md5` is none of `sha256`, `xxh3Tree`"):
+        _native.content_hash([], "md5")
 
 
 def resident_bytes() -> int:
@@ -183,7 +217,7 @@ def test_gradients_go_out_and_come_back() -> None:
             client.submit(3, 0, 1, torch.zeros(1_500_000), report)
         with pytest.raises(TypeError, match="no buffer of float32 elements"):
             client.submit(3, 0, 1, np.zeros(750_000, np.float64), report)
-        with pytest.raises(ValueError, match="31 bytes, a SHA-256 has 32"):
+        with pytest.raises(ValueError, match="31 bytes, a hash has 32"):
             client.submit(3, 0, 1, flat, [(0, 8, 1.5, HASH[1:], 8.0, False, "")])
         assert client.submit(3, 0, 1, torch.from_numpy(flat).numpy(), report) == ("stale", "")
         aggregate = client.request_work(3, HASH, 0.25, 1.0, 0.5)
@@ -472,6 +506,7 @@ def literals() -> dict[str, list[str]]:
 
 def test_the_stub_names_what_the_schema_names() -> None:
     kinds = {
+        "ContentHash": tensor_capnp.ContentHash,
         "DType": tensor_capnp.DataType,
         "Split": tensor_capnp.Split,
         "Action": tensor_capnp.ErrorAction,

@@ -13,6 +13,7 @@ from pangea.errors import PangeaError
 
 DType = Literal["float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8", "bool", "int8", "int16"]
 Split = Literal["train", "heldOut"]
+ContentHash = Literal["sha256", "xxh3Tree"]
 Action = Literal["fixRequest", "retryLater", "reconnect", "resync", "stop"]
 Verdict = Literal["accepted", "duplicate", "conflict", "stale", "tooEarly", "refused"]
 
@@ -30,6 +31,8 @@ ErrorKind = Literal[
     "refused",  # the peer refused the request: always and only of a PeerError
 ]
 
+CONTENT_HASHES: Final[list[ContentHash]]
+"""The methods that this release knows."""
 ERROR_KINDS: Final[list[ErrorKind]]
 """All values of `kind`."""
 FIRST_PAUSE_SECONDS: Final[float]
@@ -65,6 +68,13 @@ class Buffer:
 
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+def content_hash(tensors: Sequence[SupportsBuffer], method: ContentHash = "xxh3Tree") -> bytes:
+    """Hashes the bytes of tensors, in their order, without the GIL, so that another thread may compute meanwhile.
+
+    `tensors` are C-contiguous bytes (format "B"); they must not change until this returns. `method` is the run's
+    JoinReply.content_hash.
+    """
 
 @final
 class SharedBuffer:
@@ -131,12 +141,13 @@ class Batch:
 class DataClient:
     """Connections to the replicas of a data service; any of them gives the same batches.
 
-    `addresses` is one "host:port" or several, separated by commas. A replica on this machine may be "unix:/path", or
-    "unix:/path|host:port": the first of them that answers. Over a Unix socket, batches are read from the memory of the
-    service, in a private view: what a script writes to a batch, nobody else sees. `timeout` (seconds) bounds the first connection, for
-    which one replica suffices, and the silence of a replica before its connection is closed. Afterwards the client
-    survives lost connections, stalled replicas and restarts: it reconnects and repeats its requests. Waiting calls
-    raise WireError only after `reconnect_seconds` without any replica, and later ones do so until a replica is back.
+    `addresses` is one "host:port" or several, separated by commas. A replica on this machine may be "unix:/path",
+    or "unix:/path|host:port": the first of them that answers. Over a Unix socket, batches are read from the memory
+    of the service, in a private view: what a script writes to a batch, nobody else sees. `timeout` (seconds) bounds
+    the first connection, for which one replica suffices, and the silence of a replica before its connection is
+    closed. Afterwards the client survives lost connections, stalled replicas and restarts: it reconnects and
+    repeats its requests. Waiting calls raise WireError only after `reconnect_seconds` without any replica, and
+    later ones do so until a replica is back.
 
     A replica that serves a different dataset than the first one is not used; if there is no other one, waiting calls
     raise WireError at once. With two or more replicas, a batch that is unusually late is requested from another one as
@@ -169,6 +180,7 @@ class DataClient:
         shard: int,
         shards: int,
         min_shard_samples: int = 0,
+        content_hash: ContentHash = "xxh3Tree",
     ) -> None:
         """Requests a batch that a later `batch` with the same arguments collects. At most 256 may be waiting."""
 
@@ -182,6 +194,7 @@ class DataClient:
         shard: int,
         shards: int,
         min_shard_samples: int = 0,
+        content_hash: ContentHash = "xxh3Tree",
     ) -> Batch:
         """Waits for the batch, which is requested now unless it was before. A batch is collected once."""
 
@@ -195,6 +208,7 @@ class DataClient:
         shard: int,
         shards: int,
         min_shard_samples: int = 0,
+        content_hash: ContentHash = "xxh3Tree",
     ) -> None:
         """Forgets a batch that was requested and that nobody will collect; unknown ones are ignored."""
 
@@ -213,6 +227,8 @@ class JoinReply:
     """Shards of a step are merged until each has at least this many samples."""
     drop_last: Final[bool]
     """Whether an epoch leaves out the samples that do not fill a batch."""
+    content_hash: Final[ContentHash]
+    """How parameters, aggregates and batches are hashed."""
     step: Final[int]
     total_steps: Final[int]
 
@@ -267,7 +283,7 @@ class RunFinished:
 
 @final
 class ParametersHash:
-    """The SHA-256 of parameters, which a thread computes."""
+    """The content hash of parameters by the run's method, which a thread computes."""
 
     def value(self) -> bytes:
         """Waits for the hash; from then on the parameters may be changed."""
@@ -292,10 +308,15 @@ class OrchestratorClient:
         training: str = "",
         arithmetic: str = "",
         fingerprints: Sequence[tuple[str, bytes]] = (),
+        *,
+        parameters_content_hash: bytes | None = None,
     ) -> JoinReply:
         """Introduces the worker; the first call of a connection.
 
         Args:
+            parameters_hash: SHA-256 of the parameters.
+            parameters_content_hash: the same as "xxh3Tree", because the run's method is known only from the reply. A
+                run that uses it refuses a worker without it.
             run_id: JoinReply.run_id of an earlier connection of this worker; empty on the first.
             heartbeat_seconds: a thread sends a heartbeat whenever nothing was sent for that long, until the connection
                 ends, also while Python computes. 0 for none; otherwise 0.001 to less than 3600.

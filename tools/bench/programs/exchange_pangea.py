@@ -29,7 +29,15 @@ def main() -> None:
         labels=("int64", ()),
     )
     client = _native.OrchestratorClient(job["orchestrator"])
-    client.join(f"worker-{rank}", "bench", [("gradient", "float32", (elements,))], _hash(0), 0, dataset)
+    client.join(
+        f"worker-{rank}",
+        "bench",
+        [("gradient", "float32", (elements,))],
+        _hash(0),
+        0,
+        dataset,
+        parameters_content_hash=_hash(0),
+    )
     gradient: Vector = numpy.empty(elements, numpy.float32)
     # All are present before any asks for work, so that each has a part of every step.
     barrier = Barrier(job)

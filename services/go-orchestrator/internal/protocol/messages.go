@@ -60,8 +60,8 @@ type Join struct {
 	Fingerprints []Fingerprint // of a reference computation
 }
 
-// HashBy returns the hash of the worker's parameters by the method that the run uses: a worker learns
-// only from the reply which one that is.
+// HashBy returns the hash of the worker's parameters by the method that the run uses: a worker
+// learns only from the reply which one that is.
 func (j *Join) HashBy(method contenthash.Method) Hash {
 	if method == contenthash.SHA256 {
 		return j.ParametersHash

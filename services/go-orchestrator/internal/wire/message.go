@@ -94,8 +94,8 @@ func (m Message) Join() (join protocol.Join, err error) {
 	return join, err
 }
 
-// readContentHash reads a field that workers of an earlier protocol do not send: they are refused for
-// their version, which says more.
+// readContentHash reads a field that workers of an earlier protocol do not send: they are refused
+// for their version, which says more.
 func readContentHash(request tensor.JoinRequest, join *protocol.Join) (err error) {
 	if request.HasParametersContentHash() || join.Version == tensor.ProtocolVersion {
 		join.ParametersContentHash, err = parseHash("parametersContentHash", request.ParametersContentHash)

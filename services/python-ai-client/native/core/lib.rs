@@ -12,7 +12,6 @@
 mod clock;
 mod data;
 mod error;
-mod hashing;
 mod link;
 mod options;
 mod orchestrator;
@@ -20,7 +19,6 @@ mod values;
 
 pub use data::{Batch, BatchKey, DataClient, DataStopper, LentMemory, Memory, Split, Tensor};
 pub use error::{CoreError, ErrorKind};
-pub use hashing::tensors_hash;
 pub use link::{Stopper, Uninterrupted, Waiter, FIRST_PAUSE, LONGEST_PAUSE, TICK};
 pub use options::Options;
 pub use orchestrator::{

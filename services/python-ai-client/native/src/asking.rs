@@ -5,9 +5,8 @@ use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use native_core::{
-    tensors_hash, CoreError, OrchestratorClient, Timings, Uninterrupted, Waiter, Work, TICK,
-};
+use native_core::{CoreError, OrchestratorClient, Timings, Uninterrupted, Waiter, Work, TICK};
+use pangea_content_hash::{content_hash, Method};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -18,6 +17,7 @@ use crate::waiting::{Signals, Slot};
 /// What such a thread asks with.
 pub(crate) struct Question {
     pub(crate) step: u64,
+    pub(crate) content_hash: Method,
     pub(crate) timings: Timings,
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn ask_beside(
     let slot = Arc::clone(slot);
     let thread = thread::Builder::new().name("pangea-ask".to_owned());
     let thread = thread.spawn(move || {
-        let parameters_hash = tensors_hash(&tensors);
+        let parameters_hash = content_hash(question.content_hash, tensors).to_vec();
         // Fails if nobody wants to know any more.
         let _ = send_hash.send(parameters_hash.clone());
         let asked = slot.with_client(|client| {

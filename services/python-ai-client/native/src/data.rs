@@ -341,7 +341,7 @@ impl DataClient {
         clippy::too_many_arguments,
         reason = "the fields of a batch request, each of them needed"
     )]
-    #[pyo3(signature = (split, seed, epoch, step, batch_size, shard, shards, min_shard_samples = 0))]
+    #[pyo3(signature = (split, seed, epoch, step, batch_size, shard, shards, min_shard_samples = 0, content_hash = "xxh3Tree"))]
     fn discard(
         &self,
         py: Python<'_>,
@@ -353,6 +353,7 @@ impl DataClient {
         shard: u32,
         shards: u32,
         min_shard_samples: u32,
+        content_hash: &str,
     ) -> PyResult<()> {
         let key = key(
             split,
@@ -363,6 +364,7 @@ impl DataClient {
             shard,
             shards,
             min_shard_samples,
+            content_hash,
         )?;
         self.slot.with(py, |client, _signals| {
             client.discard(&[key]);

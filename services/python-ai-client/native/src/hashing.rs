@@ -15,8 +15,8 @@ pub(crate) fn method(name: &str) -> PyResult<Method> {
     })
 }
 
-/// Hashes tensors, in their order, without the GIL: another thread may compute meanwhile, as long as
-/// it does not change them.
+/// Hashes tensors, in their order, without the GIL: another thread may compute meanwhile, as long
+/// as it does not change them.
 #[pyfunction]
 #[pyo3(signature = (tensors, method = "xxh3Tree"))]
 pub(crate) fn content_hash<'py>(

@@ -15,11 +15,13 @@ mod shared;
 mod waiting;
 
 use native_core::{ErrorKind, FIRST_PAUSE, LONGEST_PAUSE};
+use pangea_content_hash::Method;
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::add_to(module)?;
+    module.add("CONTENT_HASHES", Method::ALL.map(Method::name))?;
     module.add("ERROR_KINDS", ErrorKind::ALL.map(ErrorKind::name))?;
     module.add("FIRST_PAUSE_SECONDS", FIRST_PAUSE.as_secs_f64())?;
     module.add("LONGEST_PAUSE_SECONDS", LONGEST_PAUSE.as_secs_f64())?;

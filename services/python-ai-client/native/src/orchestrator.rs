@@ -191,7 +191,16 @@ impl OrchestratorClient {
         let memory = parameters.iter().map(Held::bytes);
         let memory = memory.collect::<PyResult<Vec<_>>>()?;
         let timings = timings(data_seconds, compute_seconds, exchange_seconds);
-        let started = ask_beside(&self.slot, memory, Question { step, timings });
+        let known = |client: &mut native_core::OrchestratorClient, _: &mut Signals| {
+            Ok(client.content_hash())
+        };
+        let content_hash = self.slot.with(py, known)?;
+        let question = Question {
+            step,
+            content_hash,
+            timings,
+        };
+        let started = ask_beside(&self.slot, memory, question);
         let (hash, asking) = started.map_err(|error| {
             PyOSError::new_err(format!("starting the thread that asks for work: {error}"))
         })?;

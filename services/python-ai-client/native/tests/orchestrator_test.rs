@@ -451,7 +451,7 @@ fn wrong_arguments_are_not_sent() {
     let mut bad = reports();
     bad[1].batch_hash.pop();
     let hash = refused(&flat_bytes(), &bad);
-    assert!(hash.contains("has 31 bytes, a SHA-256 has 32"), "{hash}");
+    assert!(hash.contains("has 31 bytes, a hash has 32"), "{hash}");
     drop(client);
     service.finish();
 }

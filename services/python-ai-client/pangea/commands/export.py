@@ -36,7 +36,7 @@ def export_command(source: Path, output: Path, step: int | None, as_json: bool) 
             f"the file's SHA-256 is {found.sha256}, as the ledger says",
         )
     else:
-        tensors, vouched = export_final(found.path, target, found.tensors, found.params_hash)
+        tensors, vouched = export_final(found.path, target, found.tensors, found.params_hash, found.content_hash)
     if as_json:
         print(
             json.dumps(

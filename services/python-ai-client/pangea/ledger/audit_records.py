@@ -145,7 +145,7 @@ class Audit:
         if settings.format not in FORMATS:
             self._refute(
                 "begin",
-                f"the ledger has format {settings.format}; this release knows {' and '.join(map(str, FORMATS))}",
+                f"the ledger has format {settings.format}; this release knows {FORMATS[0]} to {FORMATS[-1]}",
                 entry,
             )
         shards = settings.shards

@@ -203,9 +203,9 @@ REFUTED: dict[str, tuple[Callable[[Records], Any], str, str, int | None]] = {
         5,
     ),
     "an unknown format": (
-        lambda r: r[0].update(format=3),
+        lambda r: r[0].update(format=4),
         "begin",
-        "the ledger has format 3; this release knows 1 and 2",
+        "the ledger has format 4; this release knows 1 to 3",
         0,
     ),
     "a checkpoint with different parameters": (

@@ -46,9 +46,9 @@ def _flag(value: Any) -> bool:
 
 
 def as_hash(value: Any) -> Hash:
-    """Converts a JSON string that is a SHA-256. Raises ValueError for anything else."""
+    """Converts a JSON string that is a hash. Raises ValueError for anything else."""
     if type(value) is not str or len(value) != 64 or value.strip("0123456789abcdef"):
-        raise ValueError(f"{value!r} is not a SHA-256")
+        raise ValueError(f"{value!r} is not a hash of 64 lower-case digits")
     return Hash(value)
 
 

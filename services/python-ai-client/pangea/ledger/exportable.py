@@ -8,7 +8,7 @@ from pathlib import Path
 from pangea.errors import PangeaError
 from pangea.ledger.other_files import verify_checkpoint
 from pangea.ledger.reader import NAME, LedgerDamaged, Reader
-from pangea.ledger.records import Checkpoint, Finished, Model
+from pangea.ledger.records import Checkpoint, Finished, Model, Settings
 
 
 class NothingToExport(PangeaError, ValueError):
@@ -25,6 +25,7 @@ class Exportable:
         sha256: of the file, which was verified, if it is a checkpoint; "" for the final weights of a run.
         tensors: the names of the trained tensors, in the order in which the run hashes them.
         params_hash: the hash of the parameters with which the run finished; "" for a checkpoint.
+        content_hash: how that hash was computed.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Exportable:
     sha256: str
     tensors: tuple[str, ...]
     params_hash: str
+    content_hash: str
 
 
 def find_exportable(source: Path, step: int | None = None) -> Exportable:
@@ -62,11 +64,12 @@ def find_exportable(source: Path, step: int | None = None) -> Exportable:
             " training (pangea train --resume), or export them anyway with --step 0"
         )
     verify_checkpoint(run_dir, chosen)
-    return Exportable(run_dir / chosen.file, chosen.step, chosen.sha256, facts.tensors, "")
+    return Exportable(run_dir / chosen.file, chosen.step, chosen.sha256, facts.tensors, "", facts.content_hash)
 
 
 @dataclass(frozen=True)
 class _Facts:
+    content_hash: str
     model: Model | None
     checkpoints: list[Checkpoint]
     finished: Finished | None
@@ -78,6 +81,7 @@ class _Facts:
 
 
 def _read_ledger(path: Path) -> _Facts:
+    content_hash = ""
     model: Model | None = None
     finished: Finished | None = None
     checkpoints: list[Checkpoint] = []
@@ -85,6 +89,8 @@ def _read_ledger(path: Path) -> _Facts:
         try:
             for entry in Reader(stream):
                 match entry.record:
+                    case Settings(content_hash=content_hash):
+                        pass
                     case Model() as model:
                         pass
                     case Checkpoint() as checkpoint:
@@ -93,7 +99,7 @@ def _read_ledger(path: Path) -> _Facts:
                         pass
         except LedgerDamaged as error:
             raise NothingToExport(f"{path}: {error}; no checkpoint can be verified with it") from error
-    return _Facts(model, checkpoints, finished)
+    return _Facts(content_hash, model, checkpoints, finished)
 
 
 def _choose(run_dir: Path, facts: _Facts, file: Path | None, step: int | None) -> Checkpoint | None:
@@ -132,5 +138,10 @@ def _choose(run_dir: Path, facts: _Facts, file: Path | None, step: int | None) -
 def _final(run_dir: Path, facts: _Facts) -> Exportable:
     assert facts.finished is not None
     return Exportable(
-        run_dir / "final.safetensors", facts.finished.steps, "", facts.tensors, facts.finished.params_hash
+        run_dir / "final.safetensors",
+        facts.finished.steps,
+        "",
+        facts.tensors,
+        facts.finished.params_hash,
+        facts.content_hash,
     )

@@ -108,7 +108,7 @@ def without_weights(record: Fields) -> Fields:
     """The same record in format 1, which has no weights."""
     record = copy.deepcopy(record)
     if record["type"] == "settings":
-        del record["min_shard_samples"], record["drop_last"]
+        del record["min_shard_samples"], record["drop_last"], record["content_hash"]
         record["format"] = 1
     if record["type"] == "step":
         del record["divisor"]
@@ -140,7 +140,7 @@ def opening() -> list[Fields]:
     return [
         {
             "type": "settings",
-            "format": 2,
+            "format": 3,
             "run_id": "sample",
             "seed": 7,
             "shards": SHARDS,
@@ -148,6 +148,7 @@ def opening() -> list[Fields]:
             "epochs": EPOCHS,
             "min_shard_samples": 0,
             "drop_last": False,
+            "content_hash": "xxh3Tree",
         },
         {"type": "start", "time": TIME, "step": 0},
         {"type": "model", **model, "epoch_steps": epoch_steps, "total_steps": EPOCHS * epoch_steps},

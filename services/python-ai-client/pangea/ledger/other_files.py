@@ -124,11 +124,11 @@ def _run_record(file: Path, audit: Audit) -> Finding:
     wanted: dict[str, Any] = {
         name: getattr(settings, name) for name in ("run_id", "seed", "shards", "batch_size", "epochs")
     }
-    # Releases that wrote ledgers of format 1 do not write them to run.json.
+    # A release does not write to run.json what its format of the ledger does not have.
     wanted |= {
         name: getattr(settings, name)
-        for name in ("min_shard_samples", "drop_last")
-        if settings.format > 1 or name in record
+        for name, since in (("min_shard_samples", 2), ("drop_last", 2), ("content_hash", 3))
+        if settings.format >= since or name in record
     }
     if model is not None and record.get("dataset") is not None:
         wanted |= {"epochs": audit.end.epochs, "total_steps": audit.end.steps}

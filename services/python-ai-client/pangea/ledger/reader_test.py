@@ -24,7 +24,7 @@ def test_entries_have_their_records_and_places() -> None:
         content.splitlines()[entry.line - 1].startswith(b'{"chain":"' + entry.chain.encode()) for entry in entries
     )
     settings, step = entries[0].record, entries[5].record
-    assert settings == ledger.Settings(2, "sample", 7, 4, 10, 2, 0, False)
+    assert settings == ledger.Settings(3, "sample", 7, 4, 10, 2, 0, False, "xxh3Tree")
     assert isinstance(step, ledger.Step)
     assert [(part.first, part.count, part.worker) for part in step.contributions] == [(0, 2, 1), (2, 1, 2), (3, 1, 1)]
     assert [(shard.start, shard.end) for part in step.contributions for shard in part.shards] == [

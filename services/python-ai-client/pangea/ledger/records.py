@@ -6,18 +6,23 @@ import dataclasses
 from dataclasses import dataclass
 from typing import NewType
 
-# The format of new ledgers. Format 1 has no weights and no merged shards.
-FORMAT = 2
+# The format of new ledgers. Format 1 has no weights and no merged shards; before format 3, all hashes are SHA-256.
+FORMAT = 3
 # The formats that can be read.
-FORMATS = (1, 2)
+FORMATS = (1, 2, 3)
 
 Hash = NewType("Hash", str)
-"""A SHA-256 as 64 lower-case hexadecimal digits."""
+"""A SHA-256, or a content hash, as 64 lower-case hexadecimal digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The first record: the settings that are fixed for the run. The last two are new in format 2."""
+    """The first record: the settings that are fixed for the run.
+
+    Attributes:
+        min_shard_samples, drop_last: new in format 2.
+        content_hash: what aggregate_hash, params_hash and batch_hash are; new in format 3.
+    """
 
     format: int
     run_id: str
@@ -27,6 +32,7 @@ class Settings:
     epochs: int
     min_shard_samples: int = 0
     drop_last: bool = False
+    content_hash: str = "sha256"
 
 
 @dataclass(frozen=True, slots=True)

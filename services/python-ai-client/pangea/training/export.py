@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import safetensors.torch
 import torch
 
+from pangea import _native
 from pangea.errors import PangeaError
 from pangea.rundir.atomic_file import write_atomically
 from pangea.training.gradients import USED
-from pangea.training.hashing import tensor_bytes
+from pangea.training.hashing import content_hash, tensor_bytes
 from pangea.training.snapshot import model_tensors
 
 
@@ -38,7 +38,7 @@ def export_checkpoint(path: Path, target: Path) -> int:
     return len(weights)
 
 
-def export_final(path: Path, target: Path, tensors: Iterable[str], expected: str) -> tuple[int, str]:
+def export_final(path: Path, target: Path, tensors: Iterable[str], expected: str, method: str) -> tuple[int, str]:
     """Writes the weights of a finished run.
 
     Args:
@@ -46,18 +46,28 @@ def export_final(path: Path, target: Path, tensors: Iterable[str], expected: str
         target: the file to write; replaced atomically.
         tensors: names of the tensors that the run adds up in a step, in the order in which they are hashed.
         expected: the hash over all parameters at the end of the run.
+        method: how it was computed, as the ledger's settings say.
     Returns:
         the number of tensors written, and a sentence on how their bits were verified.
     Raises:
         CannotExport: naming what is wrong.
     """
     weights = safetensors.torch.load_file(path)
-    verified = _verify(path, weights, tensors, expected)
+    verified = _verify(path, weights, tensors, expected, _known(method))
     _write(weights, target)
     return len(weights), verified
 
 
-def _verify(path: Path, weights: dict[str, torch.Tensor], tensors: Iterable[str], expected: str) -> str:
+def _known(method: str) -> _native.ContentHash:
+    for known in _native.CONTENT_HASHES:
+        if method == known:
+            return known
+    raise CannotExport(f"the run hashes its parameters by {method}, which this release does not know; use a later one")
+
+
+def _verify(
+    path: Path, weights: dict[str, torch.Tensor], tensors: Iterable[str], expected: str, method: _native.ContentHash
+) -> str:
     """Compares the hash of the weights with the final one of the run, if the ledger has the order of all tensors.
 
     Returns:
@@ -69,18 +79,16 @@ def _verify(path: Path, weights: dict[str, torch.Tensor], tensors: Iterable[str]
     missing = [name for name in order if name not in weights]
     if missing:
         raise CannotExport(f"{path} is damaged or belongs to another run: it has no tensor {missing[0]}")
-    digest = hashlib.sha256()
-    for name in order:
-        digest.update(tensor_bytes(weights[name]))
-    if digest.hexdigest() == expected:
-        return f"its parameters have hash {expected}, as the ledger says"
+    found = content_hash([weights[name] for name in order], method).hex()
+    if found == expected:
+        return f"its parameters have hash {expected} ({method}), as the ledger says"
     known = {bytes(tensor_bytes(weights[name])) for name in order}
     others = [
         name for name, tensor in weights.items() if name not in order and bytes(tensor_bytes(tensor)) not in known
     ]
     if not others:
         raise CannotExport(
-            f"cannot verify {path}: its parameters have hash {digest.hexdigest()}, but the run finished with"
+            f"cannot verify {path}: its parameters have hash {found}, but the run finished with"
             f" {expected}. It is damaged, or the model has buffers that are not saved; export a checkpoint instead"
             " (--checkpoint-steps writes them)"
         )

@@ -12,9 +12,10 @@ from typing import Literal
 import torch
 from torch.nn.parameter import is_lazy
 
+from pangea import _native
 from pangea.errors import BrokenPromise
 from pangea.training.buffers import Buffers
-from pangea.training.hashing import tensor_bytes, tensors_hash
+from pangea.training.hashing import content_hash, tensor_bytes
 from pangea.training.tensors import UnsupportedModel, tensor_slots
 from pangea.training.watch import ParameterWatch
 
@@ -67,9 +68,9 @@ class Parameters:
         shapes = [(name, tuple(parameter.shape)) for name, parameter in self.trainable.items()]
         return [(name, "float32", shape) for name, shape in [*shapes, (USED, (len(shapes),)), *self.buffers.shapes()]]
 
-    def hash(self) -> bytes:
-        """Returns the SHA-256 over the bytes of all trainable parameters, then all buffers."""
-        return tensors_hash(self._hashed())
+    def hash(self, method: _native.ContentHash = "xxh3Tree") -> bytes:
+        """Returns the content hash of all trainable parameters, then all buffers, by the run's `method`."""
+        return content_hash(self._hashed(), method)
 
     def memory(self) -> list[memoryview]:
         """Returns the bytes that `hash` is taken over. They stay those of the tensors while these are contiguous."""

@@ -1,4 +1,4 @@
-"""Hashes over tensors."""
+"""Hashes over tensors: SHA-256, and the content hash with which workers of a run compare their bits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable
 
 import torch
+
+from pangea import _native
 
 
 def tensor_bytes(tensor: torch.Tensor) -> memoryview:
@@ -22,3 +24,13 @@ def tensors_hash(tensors: Iterable[torch.Tensor]) -> bytes:
     for tensor in tensors:
         digest.update(tensor_bytes(tensor))
     return digest.digest()
+
+
+def content_hash(tensors: Iterable[torch.Tensor], method: _native.ContentHash) -> bytes:
+    """Returns the content hash of these tensors.
+
+    Args:
+        tensors: in the order in which they are hashed.
+        method: that of the run.
+    """
+    return _native.content_hash([tensor_bytes(tensor) for tensor in tensors], method)

@@ -14,8 +14,8 @@ from pangea.training.determinism import preserved_random_state, shard_seed
 if TYPE_CHECKING:
     from pangea import _native
 
-    # Split, seed, epoch, step in the epoch, batch size, shard, shards, minimum samples of a shard.
-    _Request = tuple[_native.Split, int, int, int, int, int, int, int]
+    # Split, seed, epoch, step in the epoch, batch size, shard, shards, minimum samples of a shard, content hash.
+    _Request = tuple[_native.Split, int, int, int, int, int, int, int, _native.ContentHash]
 
 _DTYPES = {
     "float32": torch.float32,
@@ -43,7 +43,7 @@ class Batch:
         y: [samples, ...labels].
         sample_ids: int64 [samples], indices into the raw dataset.
         epoch, step, shard: where the batch belongs; `step` counts over the whole run.
-        hash: SHA-256 of the batch's content, as the data service sent it.
+        hash: content hash of the batch, as the data service sent it.
         seed: for all random numbers of this batch; a pure function of the run's seed, step and shard.
     """
 
@@ -124,7 +124,17 @@ class BatchSource:
     def _requests(self, epoch: int, epoch_step: int, shards: list[int]) -> list[_Request]:
         run = self._settings
         return [
-            ("train", run.seed, epoch, epoch_step, run.batch_size, shard, run.shards, run.min_shard_samples)
+            (
+                "train",
+                run.seed,
+                epoch,
+                epoch_step,
+                run.batch_size,
+                shard,
+                run.shards,
+                run.min_shard_samples,
+                run.content_hash,
+            )
             for shard in shards
         ]
 
@@ -132,7 +142,7 @@ class BatchSource:
 def held_out(client: _native.DataClient, samples: int, batch_size: int) -> Iterator[Batch]:
     """Yields all held-out samples in dataset order, `batch_size` at a time; restores the random state at the end."""
     requests: list[_Request] = [
-        ("heldOut", 0, 0, step, batch_size, 0, 1, 0) for step in range(-(-samples // batch_size))
+        ("heldOut", 0, 0, step, batch_size, 0, 1, 0, "xxh3Tree") for step in range(-(-samples // batch_size))
     ]
     batches = _Prefetching(client, requests, 0, 0)
     with preserved_random_state():
@@ -141,7 +151,8 @@ def held_out(client: _native.DataClient, samples: int, batch_size: int) -> Itera
 
 def first_batch(client: _native.DataClient, samples: int) -> Batch:
     """Returns the first training samples, at most 64: the same for every worker, at the start and after a resume."""
-    return next(_Prefetching(client, [("train", 0, 0, 0, min(samples, _FIRST_SAMPLES), 0, 1, 0)], 0, 0))
+    request: _Request = ("train", 0, 0, 0, min(samples, _FIRST_SAMPLES), 0, 1, 0, "xxh3Tree")
+    return next(_Prefetching(client, [request], 0, 0))
 
 
 class _Prefetching:

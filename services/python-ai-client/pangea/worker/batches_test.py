@@ -18,7 +18,7 @@ class Client:
 
     @staticmethod
     def _key(request: tuple[Any, ...]) -> tuple[int, int, int]:
-        _, _, epoch, step, _, shard, _, _ = request
+        _, _, epoch, step, _, shard, *_ = request
         return epoch, step, shard
 
     def prefetch(self, *request: Any) -> None:
@@ -42,7 +42,9 @@ class Client:
 
 
 def source(client: Client, shards: int = 8) -> BatchSource:
-    settings: Any = SimpleNamespace(seed=1, batch_size=64, shards=shards, min_shard_samples=2)
+    settings: Any = SimpleNamespace(
+        seed=1, batch_size=64, shards=shards, min_shard_samples=2, content_hash="xxh3Tree"
+    )
     typed: Any = client
     return BatchSource(typed, settings, lambda step: divmod(step, STEPS_PER_EPOCH) if step < STEPS else None)
 

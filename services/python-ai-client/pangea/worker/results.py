@@ -10,6 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from pangea import _native
 from pangea.rundir.atomic_file import write_atomically
 from pangea.training.gradients import Parameters
 
@@ -31,7 +32,14 @@ def as_json(value: Any) -> Any:
 
 
 def write_results(
-    run_dir: Path, parameters: Parameters, steps: int, results: dict[str, Any], *, incidents: int = 0, stopped: str = ""
+    run_dir: Path,
+    parameters: Parameters,
+    steps: int,
+    results: dict[str, Any],
+    *,
+    incidents: int = 0,
+    stopped: str = "",
+    content_hash: _native.ContentHash = "xxh3Tree",
 ) -> None:
     """Writes `final.safetensors` and then `result.json`.
 
@@ -42,11 +50,13 @@ def write_results(
         results: the figures that the script reports.
         incidents: the number of incidents in the run's ledger.
         stopped: why the run ended before its last step; empty if it did not.
+        content_hash: how the run hashes parameters.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().clone().contiguous() for name, tensor in parameters.model.state_dict().items()}
     write_atomically(run_dir / "final.safetensors", safetensors.torch.save(weights))
-    facts: dict[str, Any] = {"steps": steps, "params_hash": parameters.hash().hex(), "incidents": incidents}
+    params_hash = parameters.hash(content_hash).hex()
+    facts: dict[str, Any] = {"steps": steps, "params_hash": params_hash, "incidents": incidents}
     if stopped:
         facts["stopped"] = stopped
     write_atomically(

@@ -283,6 +283,7 @@ class Run:
                 results,
                 incidents=ended.incidents,
                 stopped=ended.stopped,
+                content_hash=self._worker.settings.content_hash,
             )
 
     def close(self) -> None:

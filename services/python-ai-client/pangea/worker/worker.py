@@ -89,7 +89,7 @@ class Worker:
         self.data = data
         self._dataset = data.dataset()
         self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())
-        self._known_hash: bytes | None = self.parameters.hash()
+        self._known_hash: bytes | None = None
         self._hashing: _native.ParametersHash | None = None
         self._asked, self._asked_to_stop = False, ""
         self._membership = Membership(addresses, name, self._introduce, self._resync, self.waiting)
@@ -102,13 +102,14 @@ class Worker:
             self.name,
             describe_software(),
             self.parameters.specs(),
-            self._hash,
+            self.parameters.hash("sha256"),
             self.step,
             self._dataset,
             run_id,
             training=self.training.description,
             arithmetic=self._arithmetic,
             fingerprints=self._fingerprints,
+            parameters_content_hash=self.parameters.hash("xxh3Tree"),
         )
 
     def _resync(self) -> None:
@@ -193,7 +194,7 @@ class Worker:
         if self._hashing is not None:
             self._known_hash, self._hashing = self._hashing.value(), None
         if self._known_hash is None:
-            self._known_hash = self.parameters.hash()
+            self._known_hash = self.parameters.hash(self.settings.content_hash)
         return self._known_hash
 
     def _lost(self, error: _native.WireError | _native.PeerError) -> None:
@@ -268,7 +269,7 @@ class Worker:
     def _load(self, received: _native.Snapshot) -> None:
         position = self.training.load(bytes(received.data), take_changes=self._take_changes)
         self.step = received.step
-        self._known_hash, self._hashing = self.parameters.hash(), None
+        self._known_hash, self._hashing = None, None
         self._membership.progressed()
         if position != self._position():
             raise RunDiverged(f"the snapshot was taken at {position}, but the run is at {self._position()}")

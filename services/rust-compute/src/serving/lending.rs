@@ -123,9 +123,8 @@ impl Lending {
     /// A region for `bytes` bytes; none if all are lent and no more may be made.
     pub fn take(&self, bytes: usize) -> Option<Region> {
         let mut state = self.lock();
-        let fitting = |region: &&Region| {
-            (bytes..=bytes.saturating_mul(LEAST_USED)).contains(&region.memory.len())
-        };
+        let largest = bytes.saturating_mul(LEAST_USED).max(SMALLEST_REGION);
+        let fitting = |region: &&Region| (bytes..=largest).contains(&region.memory.len());
         let best = state
             .free
             .iter()
@@ -155,7 +154,7 @@ impl Lending {
         })
     }
 
-    /// Lends a region that holds a batch now. The worker is told of a new one first.
+    /// Lends a region that holds a batch now. A new one has to be announced first.
     pub fn lend(&self, mut region: Region) -> Result<Option<NewRegion>, RegionError> {
         let mut new = None;
         if !region.announced {

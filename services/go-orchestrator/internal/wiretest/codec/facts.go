@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"pangea.example/pangea/schemas/tensor"
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -33,12 +34,15 @@ func facts() error {
 			"maxColumnNameBytes": uint64(tensor.MaxColumnNameBytes),
 			"maxClassNames":      uint64(tensor.MaxClassNames),
 			"maxVocabulary":      uint64(tensor.MaxVocabulary),
+
+			"contentHashBlockBytes": uint64(contenthash.BlockBytes),
 		},
 		"enums": map[string][]string{
 			"DataType":    members(func(number uint16) string { return protocol.DType(number).String() }),
 			"Split":       members(func(number uint16) string { return tensor.Split(number).String() }),
 			"Verdict":     members(func(number uint16) string { return protocol.Verdict(number).String() }),
 			"ErrorAction": members(func(number uint16) string { return protocol.Action(number).String() }),
+			"ContentHash": members(func(number uint16) string { return contenthash.Method(number).String() }),
 			"MessageType": members(func(number uint16) string { return protocol.Kind(number).String() }),
 		},
 	})

@@ -120,6 +120,7 @@ impl Replica {
         let stream = attempt(&self.endpoints, patience, waiter)?.map_err(lost)?;
         let socket = stream.try_clone().map_err(lost)?;
         self.shared.register(self.slot, socket);
+        self.report_way(&stream);
         let reading = stream.try_clone().map_err(lost)?;
         let decoder = FrameDecoder::new(self.pool.clone(), self.limits);
         let mut frames = FrameReader::new(reading, decoder);
@@ -129,6 +130,17 @@ impl Replica {
             .update(|dispatcher, now| dispatcher.connected(self.slot, info, now));
         accepted.map_err(ConnectionEnd::Refused)?;
         Ok((stream, frames))
+    }
+
+    /// Says which of the replica's addresses answered.
+    fn report_way(&self, stream: &Stream) {
+        let mut endpoints = self.endpoints.iter();
+        let used = endpoints.find(|endpoint| endpoint.is_local() == stream.shares_memory());
+        if let Some(used) = used {
+            let used = used.to_string();
+            self.shared
+                .update(|dispatcher, _| dispatcher.reached(self.slot, used));
+        }
     }
 
     fn request_dataset(

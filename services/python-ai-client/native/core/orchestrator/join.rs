@@ -26,8 +26,8 @@ pub struct Join<'a> {
     pub parameters: &'a [TensorSpec],
     /// SHA-256.
     pub parameters_hash: &'a [u8],
-    /// The same as `Method::Xxh3Tree`: the run's method is known only from the reply. Empty if it was
-    /// not computed, for a run that needs only the other one.
+    /// The same as `Method::Xxh3Tree`: the run's method is known only from the reply. Empty if it
+    /// was not computed, for a run that needs only the other one.
     pub parameters_content_hash: &'a [u8],
     pub step: u64,
     pub dataset: &'a DatasetInfo,

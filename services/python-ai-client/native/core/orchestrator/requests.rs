@@ -1,7 +1,9 @@
 //! What a worker sends again and again: gradient sums, and the request for work.
 
 use pangea_wire::schema::{gradient_update, message, MessageType};
-use pangea_wire::{write_tensor_bytes, Attachments, FlatLayout, Frame, Piece, WireError, FRAME_BYTES};
+use pangea_wire::{
+    write_tensor_bytes, Attachments, FlatLayout, Frame, Piece, WireError, FRAME_BYTES,
+};
 
 use super::slots::Placed;
 use crate::error::CoreError;
