@@ -10,7 +10,7 @@ from tools.bench.programs import allocator
 
 SHARED_MEMORY, TCP = "shared memory", "TCP over loopback"
 # The default of `pangea train` comes first.
-TRANSPORTS = (TCP,)
+TRANSPORTS = (SHARED_MEMORY, TCP)
 
 
 def orchestrator_address(ready: Mapping[str, str], run_dir: Path, transport: str) -> str:
@@ -25,7 +25,7 @@ def orchestrator_address(ready: Mapping[str, str], run_dir: Path, transport: str
     """
     if transport not in TRANSPORTS:
         raise ValueError(f"there is no transport {transport!r}; choose one of {', '.join(TRANSPORTS)}")
-    return ready["listen"]
+    return f"unix:{ready['socket']}" if transport == SHARED_MEMORY else ready["listen"]
 
 
 def of_workers() -> dict[str, str]:

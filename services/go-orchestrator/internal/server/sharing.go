@@ -208,6 +208,8 @@ func (p *peer) placed(m wire.Message, layout *protocol.Layout) error {
 	}
 	if update.Gradients, err = p.sharing.at(place, layout.Bytes()); err != nil {
 		update.Refusal = err.Error()
+	} else {
+		p.server.config.Metrics.SharedUpdates.Inc()
 	}
 	p.server.post(run.UpdateReceived{Peer: p.id, Request: m.RequestID, Update: update})
 	return nil
@@ -237,6 +239,7 @@ func (p *peer) share(request uint64, aggregate *protocol.Aggregate) bool {
 		return true
 	}
 	p.sharing.hold(aggregate.Gradients)
+	p.server.config.Metrics.SharedSums.Inc()
 	p.put(outgoing{frames: oneFrame(frame), request: request, release: func() {}})
 	return true
 }

@@ -12,6 +12,7 @@
 mod clock;
 mod data;
 mod error;
+mod failpoint;
 mod link;
 mod options;
 mod orchestrator;

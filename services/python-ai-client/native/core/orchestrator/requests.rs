@@ -1,4 +1,4 @@
-//! What a worker sends again and again: gradient sums, and the request for work.
+//! What a worker sends in every step: gradient sums, and the request for work.
 
 use pangea_wire::schema::{gradient_update, message, MessageType};
 use pangea_wire::{

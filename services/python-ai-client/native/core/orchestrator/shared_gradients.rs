@@ -8,7 +8,8 @@ use pangea_shared_memory::ReadOnlyRegion;
 use pangea_wire::schema::place;
 use pangea_wire::WireError;
 
-/// Gradients in memory of the orchestrator, which leaves them there until the next request for work.
+/// Gradients in memory of the orchestrator, which leaves them there until the next request for
+/// work.
 #[derive(Clone)]
 pub struct SharedGradients {
     region: Arc<ReadOnlyRegion>,

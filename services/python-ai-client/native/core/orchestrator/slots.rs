@@ -1,8 +1,8 @@
 //! Memory of this worker that the orchestrator reads gradients from, over a Unix socket.
 //!
-//! A slot is written, named by one message, and not written again before the orchestrator has listed
-//! it as released. The message is what submits the gradients: what a slot holds before it counts for
-//! nothing.
+//! A slot is written, named by one message, and not written again before the orchestrator has
+//! listed it as released. The message is what submits the gradients: what a slot holds before it
+//! counts for nothing.
 
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use pangea_wire::schema::{message, place};
 use pangea_wire::WireError;
 
 use crate::error::CoreError;
+use crate::failpoint::{self, Point};
 use crate::link::{Connection, Received, Waiter};
 
 /// Most slots of a worker. One that submits more sums at once sends the others in frames.
@@ -184,7 +185,11 @@ impl Slots {
                 }
             }
             hasher.update(part);
+            if number == gradients.len() / PART_BYTES / 2 {
+                failpoint::hit(Point::SharedInsideWrite);
+            }
         }
+        failpoint::hit(Point::SharedBeforeSubmit);
         slot.generation += 1;
         slot.state = State::Busy;
         Some(Placed {
