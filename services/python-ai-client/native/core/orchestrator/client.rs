@@ -74,7 +74,8 @@ impl OrchestratorClient {
             let received = receive(connection, request, MessageType::JoinReply, waiter)?;
             let reply = read_join(&received).map_err(|error| connection.wire_error(error))?;
             if connection.shares_memory() {
-                slots.offer(1, layout.total_bytes(), connection, waiter)?;
+                let announce = |id, region: &_| connection.send_region(id, region, waiter);
+                slots.offer(1, layout.total_bytes(), announce)?;
             }
             Ok(reply)
         })?;
@@ -152,7 +153,8 @@ impl OrchestratorClient {
         let (asked, slots) = (&mut self.asked, &mut self.slots);
         self.connection.exchange(|connection| {
             if connection.shares_memory() {
-                slots.offer(updates.len(), layout.total_bytes(), connection, waiter)?;
+                let announce = |id, region: &_| connection.send_region(id, region, waiter);
+                slots.offer(updates.len(), layout.total_bytes(), announce)?;
             }
             let mut frames = Vec::new();
             let mut requests = Vec::with_capacity(updates.len());

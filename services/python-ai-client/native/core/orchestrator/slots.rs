@@ -14,7 +14,7 @@ use pangea_wire::WireError;
 
 use crate::error::CoreError;
 use crate::failpoint::{self, Point};
-use crate::link::{Connection, Received, Waiter};
+use crate::link::Received;
 
 /// Most slots of a worker. One that submits more sums at once sends the others in frames.
 const MAX_SLOTS: usize = 8;
@@ -101,8 +101,7 @@ impl Slots {
         &mut self,
         count: usize,
         bytes: usize,
-        connection: &mut Connection,
-        waiter: &mut impl Waiter,
+        mut announce: impl FnMut(u32, &OwnedRegion) -> Result<(), CoreError>,
     ) -> Result<(), CoreError> {
         self.bytes = bytes;
         while self.slots.len() < count.min(MAX_SLOTS) && !self.exhausted && bytes > 0 {
@@ -111,7 +110,7 @@ impl Slots {
                 return Ok(());
             };
             let id = self.slots.len() as u32;
-            connection.send_region(id, &region, waiter)?;
+            announce(id, &region)?;
             self.slots.push(Slot {
                 memory: SlotMemory(Arc::new(region)),
                 generation: 0,
@@ -130,6 +129,10 @@ impl Slots {
             Ok(message::Aggregate(aggregate)) => aggregate?.get_released()?,
             _ => return Ok(()),
         };
+        self.release(released.iter())
+    }
+
+    fn release(&mut self, released: impl Iterator<Item = u32>) -> Result<(), WireError> {
         for id in released {
             match self.slots.get_mut(id as usize) {
                 Some(slot) if slot.state == State::Busy => slot.state = State::Free,
@@ -200,3 +203,7 @@ impl Slots {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "slots_test.rs"]
+mod tests;
