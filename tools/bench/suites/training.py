@@ -12,7 +12,7 @@ from typing import Any
 from pangea.rundir.json_lines import JsonLinesFile
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
-from tools.bench import commits, processes, rows, run_settings
+from tools.bench import orchestrator_metrics, processes, rows, run_settings
 from tools.bench.benchmark import Pair, Sample
 from tools.bench.programs import allocator
 
@@ -130,9 +130,10 @@ class TrainingBenchmark:
             f"{part} ms": 1e3 * statistics.fmean(line[f"{part}_seconds"] for line in timed)
             for part in ("data", "compute", "exchange")
         }
-        went["ledger ms"] = 1e3 * commits.mean_seconds(services.status)
+        told = orchestrator_metrics.read(services.status)
+        went["ledger ms"] = 1e3 * told.mean_commit_seconds
         losses = [line["loss"] for line in metrics.lines]
-        settings = run_settings.of_workers() | run_settings.of_ledger(folder / "run")
+        settings = {"transport": told.transport, **run_settings.of_ledger(folder / "run")}
         return self._sample(answers, losses, sum(line["samples"] for line in metrics.lines), went, settings)
 
     def _torch(self, setup: Setup, services: EmbeddedServices, folder: Path) -> Sample:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,15 @@ from pangea.worker.membership import Addresses, Membership
 from pangea.worker.sigterm import Waiting
 
 _log = logging.getLogger("pangea")
+
+
+def _vector(gradients: _native.Buffer | _native.SharedBuffer) -> torch.Tensor:
+    """The flat vector of an aggregate, which a step overwrites: so memory of the orchestrator is copied."""
+    if isinstance(gradients, _native.Buffer):
+        return torch.frombuffer(gradients, dtype=torch.float32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given buffer is not writable")
+        return torch.frombuffer(gradients, dtype=torch.float32).clone()
 
 
 class RunDiverged(PangeaError, RuntimeError):
@@ -239,9 +249,8 @@ class Worker:
                 f"received the gradient of step {aggregate.step}, but this worker has the parameters of step"
                 f" {self.step}"
             )
-        total = torch.frombuffer(aggregate.gradients, dtype=torch.float32)
         self.training.apply(
-            total,
+            _vector(aggregate.gradients),
             aggregate.samples,
             aggregate.loss_sum,
             aggregate.divisor,

@@ -33,6 +33,7 @@ fn start_with(
     let pool = Pool::new(1 << 26, 1 << 20);
     let service = Arc::new(Service {
         batches: Batches::new(dataset, pool.clone()),
+        lending_limit: Arc::new(LendingLimit::new(pool.clone(), 1 << 25)),
         pool: pool.clone(),
         reply_limits,
         // A clock that stands still.
