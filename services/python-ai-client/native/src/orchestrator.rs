@@ -13,6 +13,7 @@ use crate::asking::{ask_beside, Asking, ParametersHash, Question};
 use crate::buffer::Held;
 use crate::data::{spec, DatasetInfo};
 use crate::replies::{to_python, JoinReply};
+use crate::shared::SharedBuffer;
 use crate::waiting::{options, pool, seconds, without_gil, Signals, Slot};
 
 /// Of a shard: its number, samples, loss sum, batch hash and weight, whether the loss is a sum, and
@@ -286,6 +287,19 @@ impl OrchestratorClient {
         verdicts.pop().ok_or_else(|| {
             PyRuntimeError::new_err("the orchestrator gave no verdict on a gradient sum")
         })
+    }
+
+    /// Memory to put gradients into that are then submitted from there, without a copy: it is
+    /// submitted at most once, and not written to after that. None where none is free, or the
+    /// orchestrator is reached over TCP.
+    fn slot(&self, py: Python<'_>) -> PyResult<Option<SharedBuffer>> {
+        let slot = self.with(py, |client, _| Ok(client.slot()))?;
+        Ok(slot.map(SharedBuffer::from))
+    }
+
+    /// Whether memory is shared with the orchestrator: it is reached through a Unix socket.
+    fn shares_memory(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |client, _| Ok(client.shares_memory()))
     }
 
     /// Sends the whole state straight from the memory of `data`. It is not answered.
