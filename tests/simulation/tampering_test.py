@@ -153,7 +153,7 @@ def last_of_epoch(records: list[dict[str, Any]]) -> dict[str, Any]:
         (lambda r: r[0].update(drop_last=True), "steps, "),
         (
             lambda r: r.insert(
-                -1,
+                [record["type"] for record in r].index("finished"),
                 {
                     "type": "stop",
                     "steps": len(steps(r)),
