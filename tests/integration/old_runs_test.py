@@ -26,6 +26,7 @@ def restore(run_dir: Path) -> None:
     shutil.copytree(SCRIPT.with_name("format-2"), run_dir)
     for path in [run_dir, *run_dir.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
+    (run_dir / "logs").mkdir()
     launch = json.loads((run_dir / "launch.json").read_text())
     launch |= {"script": str(SCRIPT), "script_sha256": hashlib.sha256(SCRIPT.read_bytes()).hexdigest()}
     (run_dir / "launch.json").write_text(json.dumps(launch))
