@@ -38,6 +38,9 @@ def main() -> None:
         dataset,
         parameters_content_hash=_hash(0),
     )
+    if client.shares_memory() != job["shares_memory"]:
+        raise RuntimeError(f"worker {rank} does not reach {job['orchestrator']} through {job['transport']}")
+    # The worker's own memory: the client copies it to where it is shared.
     gradient: Vector = numpy.empty(elements, numpy.float32)
     # All are present before any asks for work, so that each has a part of every step.
     barrier = Barrier(job)

@@ -20,10 +20,12 @@ mod options;
 mod orchestrator;
 mod values;
 
-pub use data::{Batch, BatchKey, DataClient, DataStopper, LentMemory, Memory, Split, Tensor};
+pub use data::{
+    own_lent_memory, Batch, BatchKey, DataClient, DataStopper, LentMemory, Memory, Split, Tensor,
+};
 pub use error::{CoreError, ErrorKind};
 pub use float_mode::flushes_denormals;
-pub use fold::{fold, Operand};
+pub use fold::{fold, fold_seen, Operand};
 pub use link::{Stopper, Uninterrupted, Waiter, FIRST_PAUSE, LONGEST_PAUSE, TICK};
 pub use options::Options;
 pub use orchestrator::{

@@ -104,7 +104,12 @@ impl Connection {
         let bytes = region.len() as u64;
         let frame = Announcement { id, bytes }.to_frame();
         let frame = frame.map_err(|error| self.wire_error(error))?;
-        self.send_all(&[frame], self.last_request, Some(region.descriptor()), waiter)
+        self.send_all(
+            &[frame],
+            self.last_request,
+            Some(region.descriptor()),
+            waiter,
+        )
     }
 
     /// A handle that closes this connection from another thread.

@@ -84,11 +84,6 @@ impl OrchestratorClient {
         Ok(reply)
     }
 
-    /// How the run hashes; known once joined.
-    pub fn content_hash(&self) -> Method {
-        self.content_hash
-    }
-
     /// Asks for work; [`answer`](Self::answer) waits for the reply.
     pub fn ask(&mut self, work: &Work<'_>, waiter: &mut impl Waiter) -> Result<(), CoreError> {
         self.submit_and_ask(&[], Some(work), waiter).map(drop)
