@@ -89,6 +89,8 @@ class Buffers:
             if not is_sum and slot.name not in of_norms
         ]
         self.elements = sum(slot.tensor.numel() for slot in self._numeric)
+        # Then a shard saves the time of switching autograd off to do nothing.
+        self.are_none = not (self._numeric or self._tied or self._caches)
         self._cache_start = [(slot.tensor.detach().clone(), slot.tensor._version) for slot in self._caches]
         self.record_baseline()
 

@@ -103,6 +103,7 @@ class ParameterWatch:
         """
         for slot, (version, address) in zip(self._parameters, self._versions, strict=True):
             tensor = slot.tensor
+            # Three times for each shard, so without the call of `slot.current`.
             if slot.registry.get(slot.key) is not tensor or tensor._version != version or tensor.data_ptr() != address:
                 raise self._broken(slot.name, where)
         if bytes_too:

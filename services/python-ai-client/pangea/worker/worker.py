@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -29,6 +30,15 @@ _log = logging.getLogger("pangea")
 Answer: TypeAlias = (
     _native.ShardLease | _native.Aggregate | _native.SnapshotRequest | _native.Snapshot | _native.RunFinished
 )
+
+
+def _vector(gradients: _native.Buffer | _native.SharedBuffer) -> torch.Tensor:
+    """The flat vector of an aggregate, which a step overwrites: so memory of the orchestrator is copied."""
+    if isinstance(gradients, _native.Buffer):
+        return torch.frombuffer(gradients, dtype=torch.float32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given buffer is not writable")
+        return torch.frombuffer(gradients, dtype=torch.float32).clone()
 
 
 class RunDiverged(PangeaError, RuntimeError):
@@ -305,9 +315,8 @@ class Worker:
                 f"received the gradient of step {aggregate.step}, but this worker has the parameters of step"
                 f" {self.step}"
             )
-        total = torch.frombuffer(aggregate.gradients, dtype=torch.float32)
         self.training.apply(
-            total,
+            _vector(aggregate.gradients),
             aggregate.samples,
             aggregate.loss_sum,
             aggregate.divisor,
