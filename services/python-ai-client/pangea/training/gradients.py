@@ -110,8 +110,7 @@ class Parameters:
 
     def begin_shard(self) -> None:
         """Resets the buffers to the start of the step. Call it before the forward pass."""
-        if not self.buffers.are_none:
-            self.buffers.reset()
+        self.buffers.reset()
 
     def zero_sum(self) -> GradientSum:
         """Returns the contribution of a shard without samples."""
@@ -138,9 +137,8 @@ class Parameters:
         self.check("pass", bytes_too=self.watch.in_full)
         gradients = take_gradients(self.trainable)
         rest = self._used_flags([gradient is not None for gradient in gradients])
-        if not self.buffers.are_none:
-            self.buffers.write_change(samples, rest[len(self.trainable) :])
-            self.buffers.reset()
+        self.buffers.write_change(samples, rest[len(self.trainable) :])
+        self.buffers.reset()
         return GradientSum(self._layout, [*gradients, rest])
 
     def _used_flags(self, used: list[bool]) -> torch.Tensor:
