@@ -410,8 +410,8 @@ class OrchestratorClient:
         """
 
     def slot(self) -> SharedBuffer | None:
-        """Returns memory for gradients that are then submitted from there, without a copy: at most once, and they do not
-        change after that. None if none is free, or the orchestrator is reached over TCP."""
+        """Returns memory for gradients that are then submitted from there, without a copy: at most once, and they do
+        not change after that. None if none is free, or the orchestrator is reached over TCP."""
 
     def shares_memory(self) -> bool:
         """Returns whether memory is shared with the orchestrator: it is reached through a Unix socket."""

@@ -11,7 +11,8 @@ mod peer;
 use std::time::Duration;
 
 use native_core::{
-    CoreError, Join, OrchestratorClient, ShardReport, Snapshot, Uninterrupted, Waiter, WorkReply,
+    CoreError, Gradients, Join, OrchestratorClient, ShardReport, Snapshot, Uninterrupted, Waiter,
+    WorkReply,
 };
 use pangea_content_hash::{content_hash, Method};
 use pangea_wire::schema::{aggregate, message, ErrorAction, MessageType, Verdict};
@@ -127,7 +128,7 @@ fn a_worker_is_led_through_a_step() {
         samples: 64,
         loss_sum,
         divisor,
-        gradients,
+        gradients: Gradients::Received(gradients),
         hash,
     }) = ask(&mut client, 5)
     else {

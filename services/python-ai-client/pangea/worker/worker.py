@@ -18,10 +18,10 @@ from pangea.training.fingerprints import fingerprints
 from pangea.training.lease import Lease
 from pangea.training.optimizer import Step, Training
 from pangea.training.snapshot import Position
-from pangea.training.sums import VectorPool
 from pangea.training.tree import Node
 from pangea.worker.batches import BatchSource
 from pangea.worker.dataset_facts import DatasetFacts
+from pangea.worker.gradient_memory import GradientMemory
 from pangea.worker.membership import Addresses, Membership
 from pangea.worker.sigterm import Stopped, Waiting
 
@@ -33,12 +33,11 @@ Answer: TypeAlias = (
 
 
 def _vector(gradients: _native.Buffer | _native.SharedBuffer) -> torch.Tensor:
-    """The flat vector of an aggregate, which a step overwrites: so memory of the orchestrator is copied."""
-    if isinstance(gradients, _native.Buffer):
-        return torch.frombuffer(gradients, dtype=torch.float32)
+    """The flat vector of an aggregate, which is only read: it may be in memory of the orchestrator."""
     with warnings.catch_warnings():
+        # torch warns of memory that cannot be written to.
         warnings.filterwarnings("ignore", "The given buffer is not writable")
-        return torch.frombuffer(gradients, dtype=torch.float32).clone()
+        return torch.frombuffer(gradients, dtype=torch.float32)
 
 
 class RunDiverged(PangeaError, RuntimeError):
@@ -91,7 +90,7 @@ class Worker:
         self.ended: _native.RunFinished | None = None
         self._take_changes = take_changes
         self.name = name
-        self._vectors = VectorPool(self.parameters.elements)
+        self._vectors = GradientMemory(self.parameters.elements, lambda: self._membership.client.slot())
         self.data = data
         self._dataset = data.dataset()
         self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())

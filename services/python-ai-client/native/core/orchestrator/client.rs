@@ -105,9 +105,8 @@ impl OrchestratorClient {
             pool: &self.pool,
         };
         let slots = &mut self.slots;
-        self.connection.exchange(|connection| {
-            WorkReply::receive(connection, request, memory, slots, waiter)
-        })
+        self.connection
+            .exchange(|connection| WorkReply::receive(connection, request, memory, slots, waiter))
     }
 
     /// Memory to put gradients into that are then submitted from there, without a copy. None where
