@@ -65,9 +65,17 @@ class Orchestrator:
         hash = self._question["workRequest"]["parametersHash"]
         self.answer("runFinished", steps=steps, parametersHash=hash)
 
-    def snapshot(self) -> None:
-        while not self._peer.receive()["snapshot"].get("final"):
-            pass
+    def snapshot_and_question(self, step: int) -> None:
+        """A thread sends the state between the frames of the worker's other messages."""
+        whole, question = False, None
+        while not whole or question is None:
+            message = self._peer.receive()
+            if message["type"] == "snapshot":
+                whole = whole or message["snapshot"].get("final", False)
+            else:
+                question = message
+        assert question["workRequest"]["step"] == step
+        self._question = question
 
 
 def seen_by_script(lead: Callable[[Orchestrator, threading.Event], None]) -> list[tuple[int, int]]:
@@ -137,8 +145,7 @@ def test_a_snapshot_is_sent_before_what_was_computed_is_used() -> None:
         first_step(orchestrator)
         ahead.wait()
         orchestrator.answer("snapshotRequest", step=1)
-        orchestrator.snapshot()
-        orchestrator.question(1)
+        orchestrator.snapshot_and_question(1)
         orchestrator.lease(1, [0, 1])
         orchestrator.update(1, 2)
         orchestrator.aggregate(1)
