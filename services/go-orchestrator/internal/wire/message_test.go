@@ -114,6 +114,16 @@ func TestRequestsRoundTrip(t *testing.T) {
 	}
 }
 
+// A worker of an earlier protocol is refused for its version, so its request has to be readable.
+func TestAJoinOfAnEarlierProtocolIsRead(t *testing.T) {
+	join := testJoin(testLayout(t))
+	join.Version, join.ParametersContentHash = tensor.ProtocolVersion-1, protocol.Hash{}
+	got, err := open(t, wiretest.Join(join))[0].Join()
+	if err != nil || got.Version != join.Version || got.ParametersContentHash != (protocol.Hash{}) {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+}
+
 func TestAJoinWithTooManyFingerprintsIsRefused(t *testing.T) {
 	join := testJoin(testLayout(t))
 	join.Fingerprints = slices.Repeat(join.Fingerprints, int(tensor.MaxFingerprints))

@@ -31,6 +31,9 @@ func frame(kind protocol.Kind, hint int, payload [][]byte, fill func(tensor.Mess
 	}))
 }
 
+// firstWithContentHash is the protocol version that brought JoinRequest.parametersContentHash.
+const firstWithContentHash = 3
+
 // Join encodes a JoinRequest.
 func Join(join protocol.Join) wire.Frame {
 	hint := 4096 + len(join.Training) + 128*len(join.Fingerprints)
@@ -43,7 +46,9 @@ func Join(join protocol.Join) wire.Frame {
 		check(request.SetWorkerName(join.WorkerName))
 		check(request.SetSoftware(join.Software))
 		check(request.SetParametersHash(join.ParametersHash[:]))
-		check(request.SetParametersContentHash(join.ParametersContentHash[:]))
+		if join.Version >= firstWithContentHash {
+			check(request.SetParametersContentHash(join.ParametersContentHash[:]))
+		}
 		request.SetStep(join.Step)
 		request.SetProcessId(join.ProcessID)
 		specs := must(request.NewParameters(int32(len(join.Parameters))))
