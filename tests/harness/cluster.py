@@ -58,8 +58,8 @@ class Cluster(RunFiles):
 
     @property
     def orchestrator_address(self) -> str:
-        """Where workers reach the orchestrator, host:port."""
-        return self._addresses[ORCHESTRATOR].listen
+        """Where workers reach the orchestrator: its socket, or host:port."""
+        return self._addresses[ORCHESTRATOR].for_workers
 
     @property
     def data_addresses(self) -> str:

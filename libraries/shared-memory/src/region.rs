@@ -62,6 +62,12 @@ impl OwnedRegion {
         self.len() == 0
     }
 
+    /// Its first byte, page-aligned, for those that share the region and know who may write to it.
+    /// Valid for `len()` bytes for as long as the region lives.
+    pub fn start(&self) -> NonNull<u8> {
+        self.mapping.start()
+    }
+
     /// What is sent with its announcement.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()

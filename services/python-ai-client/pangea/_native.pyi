@@ -80,6 +80,14 @@ def content_hash(tensors: Sequence[SupportsBuffer], method: ContentHash = "xxh3T
     """
 
 @final
+class SharedBuffer:
+    """Memory that this worker and the orchestrator share, accessed through the buffer protocol (format "B"): a slot,
+    which is writable, or an aggregate, which is not. It is mapped as long as any view of it lives."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
 class TensorView:
     """A tensor over received memory. `torch.frombuffer(view.buffer, dtype=...)` shares it (but refuses 0 bytes)."""
 
@@ -240,14 +248,15 @@ class ShardLease:
 
 @final
 class Aggregate:
-    """The gradient sum of a closed step: one flat float32 vector. The hash has been verified."""
+    """The gradient sum of a closed step: one flat float32 vector. The hash of a `Buffer` has been verified; a
+    `SharedBuffer` may be read until the next request for work."""
 
     step: Final[int]
     samples: Final[int]
     loss_sum: Final[float]
     divisor: Final[float]
     """What the sum is divided by; at least 0."""
-    gradients: Final[Buffer]
+    gradients: Final[Buffer | SharedBuffer]
     hash: Final[bytes]
 
 @final
@@ -393,8 +402,19 @@ class OrchestratorClient:
         after this step).
         """
 
-    def send_snapshot(self, step: int, parameters_hash: bytes, data: SupportsBuffer) -> None:
-        """Sends the whole state from the memory of `data` without copying it. There is no reply."""
+    def give_state(self, step: int, parameters_hash: bytes, parts: Sequence[SupportsBuffer]) -> None:
+        """Gives the whole state, the bytes of a safetensors file in parts, which are copied before this returns.
+
+        A thread sends the copy between what is called next. There is no reply. While one copy is being sent, this
+        waits for it, so there is never more than one.
+        """
+
+    def slot(self) -> SharedBuffer | None:
+        """Returns memory for gradients that are then submitted from there, without a copy: at most once, and they do
+        not change after that. None if none is free, or the orchestrator is reached over TCP."""
+
+    def shares_memory(self) -> bool:
+        """Returns whether memory is shared with the orchestrator: it is reached through a Unix socket."""
 
     def leave(self, reason: str, broken: str = "") -> None:
         """Leaves the run: waits at most 2 s for the reply, and closes. Its shards go to others immediately."""
@@ -417,8 +437,11 @@ class Fold:
     def in_place(self, operands: Sequence[Sequence[int]]) -> None:
         """Writes the sum of each part over the first operand that has the part (an address other than 0)."""
 
-    def into_vector(self, operands: Sequence[Sequence[int]], out: int) -> None:
-        """Writes the sum to the vector at the address `out`, which has all parts, one after the other."""
+    def into_vector(self, operands: Sequence[Sequence[int]], out: int, digest: bool = False) -> bytes | None:
+        """Writes the sum to the vector at the address `out`, which has all parts, one after the other.
+
+        With `digest`, returns the content hash (`xxh3Tree`) of the vector, computed while each piece is in the cache.
+        """
 
 def flushes_denormals() -> bool:
     """Whether this thread rounds denormal numbers to zero, as after `torch.set_flush_denormal(True)`."""

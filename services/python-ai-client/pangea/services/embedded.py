@@ -26,7 +26,7 @@ class EmbeddedServices:
     """The running services of one run. Created by `start`.
 
     Attributes:
-        orchestrator: the address at which it listens for workers, host:port.
+        orchestrator: the address at which it listens for workers: `unix:/path|host:port`, or host:port.
         data: the addresses of all replicas of the data service, separated by commas: `unix:/path|host:port` each.
         status: the orchestrator's HTTP address, host:port.
         run_dir: the run directory.
@@ -110,7 +110,7 @@ class EmbeddedServices:
         self._orchestrator = add_orchestrator(self._supervisor, self.run_dir, self.run_dir.name, self._options)
         self._orchestrator.wait_ready()
         assert self._orchestrator.addresses is not None
-        self.orchestrator, self.status = self._orchestrator.addresses.listen, self._orchestrator.addresses.http
+        self.orchestrator, self.status = self._orchestrator.addresses.for_workers, self._orchestrator.addresses.http
 
     def _supervise(self) -> None:
         metrics = JsonLinesFile(self.run_dir / "metrics.jsonl")

@@ -47,10 +47,11 @@ def start_orchestrator(
     addresses: Addresses = FREE_PORTS,
     environment: dict[str, str] | None = None,
 ) -> Child:
-    """Starts go-orchestrator, which starts a run or resumes the one that is in the directory.
+    """Starts go-orchestrator, which starts a run or resumes the one that is in the directory, also with a Unix socket.
 
     `environment` is added to this process's.
     """
+    addresses = replace(addresses, socket=addresses.socket or socket_file(run_dir, ORCHESTRATOR))
     command = orchestrator_command(
         str(program(ORCHESTRATOR)), run_dir, run_id, options, addresses, port_file(run_dir, ORCHESTRATOR)
     )

@@ -16,7 +16,7 @@ use super::connect::connect;
 use super::progress::Progress;
 use super::regions::Regions;
 use super::stream::Stream;
-use super::writer::{Stopper, Writer};
+use super::writer::{Beside, Stopper, Writer};
 use super::Waiter;
 use crate::error::CoreError;
 use crate::options::Options;
@@ -85,20 +85,16 @@ impl Connection {
     }
 
     /// Whether memory can be shared with the peer: it is reached through a Unix socket.
-    #[expect(dead_code, reason = "the orchestrator's client shares no memory yet")]
     pub(crate) fn shares_memory(&self) -> bool {
         self.reader.stream().shares_memory()
     }
 
     /// Memory of the peer, which it has announced before.
-    #[expect(dead_code, reason = "the orchestrator's client shares no memory yet")]
-    pub(crate) fn region(&self, id: u32) -> Result<Arc<ReadOnlyRegion>, CoreError> {
-        let found = self.regions.find(id);
-        found.map_err(|error| self.wire_error(error))
+    pub(crate) fn find_region(&self, id: u32) -> Result<Arc<ReadOnlyRegion>, WireError> {
+        self.regions.find(id)
     }
 
     /// Announces memory of this process, for the life of the connection. `id` is new on it.
-    #[expect(dead_code, reason = "the orchestrator's client shares no memory yet")]
     pub(crate) fn send_region(
         &mut self,
         id: u32,
@@ -114,6 +110,11 @@ impl Connection {
             Some(region.descriptor()),
             waiter,
         )
+    }
+
+    /// A sender of frames between those of this connection, for another thread.
+    pub(crate) fn beside(&self) -> Beside {
+        self.writer.beside(&self.address, self.limits)
     }
 
     /// A handle that closes this connection from another thread.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use pangea_content_hash::Method;
 use pangea_wire::schema::{message, MessageType, Verdict};
-use pangea_wire::{Attachments, FlatLayout, Pool, SchemaName, WireError};
+use pangea_wire::{AlignedBuffer, Attachments, FlatLayout, Pool, SchemaName, WireError};
 
+use super::donation::{Donation, State};
 use super::join::{read_join, Join};
 use super::requests::{envelope, Builder, Update, Work};
-use super::snapshot::send_snapshot;
-use super::work_reply::WorkReply;
+use super::slots::{SlotMemory, Slots};
+use super::work_reply::{ReplyMemory, WorkReply};
 use crate::error::CoreError;
 use crate::link::{Connection, Received, Stopper, Waiter};
 use crate::options::Options;
@@ -26,10 +27,14 @@ pub struct OrchestratorClient {
     pool: Pool,
     /// Of the gradients; known once joined.
     layout: Option<FlatLayout>,
-    /// Of the run; that of its settings once joined.
-    content_hash: Method,
     /// The request for work that has no answer yet.
     asked: Option<u64>,
+    /// Memory that gradients are submitted in.
+    slots: Slots,
+    /// Of the run; that of its settings once joined.
+    content_hash: Method,
+    /// Dropped after the connection, which ends it.
+    donation: Donation,
 }
 
 impl OrchestratorClient {
@@ -43,8 +48,10 @@ impl OrchestratorClient {
             connection: Connection::open(address, options, pool, waiter)?,
             pool: pool.clone(),
             layout: None,
-            content_hash: Method::default(),
             asked: None,
+            slots: Slots::default(),
+            content_hash: Method::default(),
+            donation: Donation::default(),
         })
     }
 
@@ -59,6 +66,7 @@ impl OrchestratorClient {
         waiter: &mut impl Waiter,
     ) -> Result<JoinReply, CoreError> {
         let layout = join.check()?;
+        let slots = &mut self.slots;
         let reply = self.connection.exchange(|connection| {
             let mut builder = Builder::new_default();
             let (request, root) = start(connection, &mut builder, MessageType::JoinRequest);
@@ -67,16 +75,16 @@ impl OrchestratorClient {
             send_plain(connection, &builder, waiter)?;
             connection.start_heartbeats(join.heartbeat)?;
             let received = receive(connection, request, MessageType::JoinReply, waiter)?;
-            read_join(&received).map_err(|error| connection.wire_error(error))
+            let reply = read_join(&received).map_err(|error| connection.wire_error(error))?;
+            if connection.shares_memory() {
+                let announce = |id, region: &_| connection.send_region(id, region, waiter);
+                slots.offer(1, layout.total_bytes(), announce)?;
+            }
+            Ok(reply)
         })?;
         self.layout = Some(layout);
         self.content_hash = reply.content_hash;
         Ok(reply)
-    }
-
-    /// How the run hashes; known once joined.
-    pub fn content_hash(&self) -> Method {
-        self.content_hash
     }
 
     /// Asks for work; [`answer`](Self::answer) waits for the reply.
@@ -91,10 +99,25 @@ impl OrchestratorClient {
         let request = asked.ok_or_else(|| {
             CoreError::Argument("ask for work before waiting for the answer".to_owned())
         })?;
-        let (content_hash, pool) = (self.content_hash, &self.pool);
-        self.connection.exchange(|connection| {
-            WorkReply::receive(connection, request, layout, content_hash, pool, waiter)
-        })
+        let memory = ReplyMemory {
+            layout,
+            content_hash: self.content_hash,
+            pool: &self.pool,
+        };
+        let slots = &mut self.slots;
+        self.connection
+            .exchange(|connection| WorkReply::receive(connection, request, memory, slots, waiter))
+    }
+
+    /// Memory to put gradients into that are then submitted from there, without a copy. None where
+    /// none is free, or the orchestrator is reached over TCP.
+    pub fn slot(&mut self) -> Option<SlotMemory> {
+        self.slots.lend()
+    }
+
+    /// Whether memory can be shared with the orchestrator.
+    pub fn shares_memory(&self) -> bool {
+        self.connection.shares_memory()
     }
 
     /// Asks for work and waits for the answer.
@@ -124,13 +147,20 @@ impl OrchestratorClient {
         if let Some(work) = work {
             work.check()?;
         }
-        let asked = &mut self.asked;
+        let (asked, slots) = (&mut self.asked, &mut self.slots);
         self.connection.exchange(|connection| {
+            if connection.shares_memory() {
+                let announce = |id, region: &_| connection.send_region(id, region, waiter);
+                slots.offer(updates.len(), layout.total_bytes(), announce)?;
+            }
             let mut frames = Vec::new();
             let mut requests = Vec::with_capacity(updates.len());
             for update in updates {
                 let request = connection.next_request_id();
-                update.push_frames(request, layout, connection, &mut frames)?;
+                match slots.place(update.gradients) {
+                    Some(placed) => frames.push(update.placed(request, &placed, connection)?),
+                    None => update.push_frames(request, layout, connection, &mut frames)?,
+                }
                 requests.push(request);
             }
             let mut asking = None;
@@ -147,6 +177,8 @@ impl OrchestratorClient {
             let mut verdicts = Vec::with_capacity(requests.len());
             for request in requests {
                 let received = receive(connection, request, MessageType::GradientAck, waiter)?;
+                let released = slots.read_released(&received);
+                released.map_err(|error| connection.wire_error(error))?;
                 let verdict = read_verdict(&received);
                 verdicts.push(verdict.map_err(|error| connection.wire_error(error))?);
             }
@@ -154,18 +186,36 @@ impl OrchestratorClient {
         })
     }
 
-    /// Sends the whole state, the bytes of a safetensors file, straight from `data`. It is not
-    /// answered.
-    pub fn send_snapshot(
+    /// Gives the whole state after `step` steps: the bytes of a safetensors file, in `parts`. They
+    /// are copied before this returns. A thread sends the copy, between the frames of what is
+    /// called next; it is not answered. There is one copy at a time: this waits for the one before.
+    pub fn give_state(
         &mut self,
         step: u64,
         parameters_hash: &[u8],
-        data: &[u8],
+        parts: &[&[u8]],
         waiter: &mut impl Waiter,
     ) -> Result<(), CoreError> {
         check_hash(parameters_hash, "parameters_hash")?;
-        self.connection
-            .exchange(|connection| send_snapshot(connection, step, parameters_hash, data, waiter))
+        self.donation.wait(waiter)?;
+        let (pool, donation) = (&self.pool, &mut self.donation);
+        self.connection.exchange(|connection| {
+            let copied = copied(parts, pool).map_err(|error| connection.wire_error(error))?;
+            let state = State {
+                request: connection.next_request_id(),
+                step,
+                parameters_hash: parameters_hash.to_vec(),
+                file: copied,
+            };
+            let started = Donation::start(state, connection.beside());
+            *donation = started.map_err(|source| {
+                connection.wire_error(WireError::Io {
+                    doing: "starting the thread that sends the state",
+                    source,
+                })
+            })?;
+            Ok(())
+        })
     }
 
     /// Leaves the run and closes the connection: the shards of this worker go to others at once.
@@ -177,6 +227,8 @@ impl OrchestratorClient {
         broken: &str,
         waiter: &mut impl Waiter,
     ) -> Result<(), CoreError> {
+        // It may be the last state of the run.
+        self.donation.wait(waiter)?;
         let result = self.connection.exchange(|connection| {
             let mut builder = Builder::new_default();
             let (request, root) = start(connection, &mut builder, MessageType::Leave);
@@ -205,6 +257,15 @@ impl OrchestratorClient {
     pub fn address(&self) -> &str {
         self.connection.address()
     }
+}
+
+/// One piece of memory with copies of `parts`.
+fn copied(parts: &[&[u8]], pool: &Pool) -> Result<AlignedBuffer, WireError> {
+    let mut copy = pool.buffer(parts.iter().map(|part| part.len()).sum())?;
+    for part in parts {
+        copy.extend_from_slice(part)?;
+    }
+    Ok(copy)
 }
 
 fn joined(layout: &Option<FlatLayout>) -> Result<&FlatLayout, CoreError> {
