@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -131,6 +132,27 @@ def test_a_worker_that_keeps_everything_gets_the_rest_through_the_socket(tmp_pat
         assert _memories("self") == regions
         local.close()
         remote.close()
+
+
+def test_a_forked_child_keeps_its_batch_when_its_parent_releases_it(tmp_path: Path, spec: str) -> None:
+    with _service(tmp_path, spec) as (_, addresses):
+        client = _native.DataClient(addresses.for_workers)
+        kept = _tensors(_batch(client, 0, 0))
+        copies = [tensor.clone() for tensor in kept]
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            # Until the parent has used the region for other batches.
+            os.read(read, 1)
+            os._exit(0 if _same(kept, copies) else 1)
+        del kept
+        for epoch in range(1, 4):
+            for step in range(_STEPS):
+                _batch(client, epoch, step)
+        assert _memories("self") <= 4, "the region of the child's batch is used again"
+        os.write(write, b"x")
+        assert os.waitpid(pid, 0)[1] == 0
+        client.close()
 
 
 def test_a_killed_service_leaves_batches_and_no_memory(tmp_path: Path, spec: str) -> None:

@@ -402,12 +402,16 @@ class OrchestratorClient:
         after this step).
         """
 
-    def send_snapshot(self, step: int, parameters_hash: bytes, data: SupportsBuffer) -> None:
-        """Sends the whole state from the memory of `data` without copying it. There is no reply."""
+    def give_state(self, step: int, parameters_hash: bytes, parts: Sequence[SupportsBuffer]) -> None:
+        """Gives the whole state, the bytes of a safetensors file in parts, which are copied before this returns.
+
+        A thread sends the copy between what is called next. There is no reply. While one copy is being sent, this
+        waits for it, so there is never more than one.
+        """
 
     def slot(self) -> SharedBuffer | None:
-        """Returns memory for gradients that are then submitted from there, without a copy: at most once, and they do not
-        change after that. None if none is free, or the orchestrator is reached over TCP."""
+        """Returns memory for gradients that are then submitted from there, without a copy: at most once, and they do
+        not change after that. None if none is free, or the orchestrator is reached over TCP."""
 
     def shares_memory(self) -> bool:
         """Returns whether memory is shared with the orchestrator: it is reached through a Unix socket."""
@@ -433,8 +437,11 @@ class Fold:
     def in_place(self, operands: Sequence[Sequence[int]]) -> None:
         """Writes the sum of each part over the first operand that has the part (an address other than 0)."""
 
-    def into_vector(self, operands: Sequence[Sequence[int]], out: int) -> None:
-        """Writes the sum to the vector at the address `out`, which has all parts, one after the other."""
+    def into_vector(self, operands: Sequence[Sequence[int]], out: int, digest: bool = False) -> bytes | None:
+        """Writes the sum to the vector at the address `out`, which has all parts, one after the other.
+
+        With `digest`, returns the content hash (`xxh3Tree`) of the vector, computed while each piece is in the cache.
+        """
 
 def flushes_denormals() -> bool:
     """Whether this thread rounds denormal numbers to zero, as after `torch.set_flush_denormal(True)`."""

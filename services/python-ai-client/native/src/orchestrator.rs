@@ -1,8 +1,9 @@
 //! The orchestrator for Python: `OrchestratorClient`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use native_core::{CoreError, Join, Options, ShardReport, Stopper, Timings, Update, Work};
+use pangea_content_hash::Method;
 use pangea_wire::SchemaName;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -50,6 +51,8 @@ pub(crate) struct OrchestratorClient {
     stopper: Stopper,
     /// A thread that uses the client before any call does.
     asking: Mutex<Option<Asking>>,
+    /// How the run hashes; known once joined.
+    content_hash: OnceLock<Method>,
 }
 
 impl OrchestratorClient {
@@ -101,6 +104,7 @@ impl OrchestratorClient {
             stopper: client.stopper(),
             slot: Arc::new(Slot::new(address.to_owned(), client)),
             asking: Mutex::new(None),
+            content_hash: OnceLock::new(),
         })
     }
 
@@ -149,6 +153,8 @@ impl OrchestratorClient {
             fingerprints: &fingerprints,
         };
         let reply = self.with(py, |client, signals| client.join(&join, signals))?;
+        // The first reply counts: a connection is for one run.
+        let _ = self.content_hash.set(reply.content_hash);
         Ok(reply.into())
     }
 
@@ -191,13 +197,9 @@ impl OrchestratorClient {
         let memory = parameters.iter().map(Held::bytes);
         let memory = memory.collect::<PyResult<Vec<_>>>()?;
         let timings = timings(data_seconds, compute_seconds, exchange_seconds);
-        let known = |client: &mut native_core::OrchestratorClient, _: &mut Signals| {
-            Ok(client.content_hash())
-        };
-        let content_hash = self.slot.with(py, known)?;
         let question = Question {
             step,
-            content_hash,
+            content_hash: self.content_hash.get().copied().unwrap_or_default(),
             timings,
         };
         let started = ask_beside(&self.slot, memory, question);
@@ -300,18 +302,20 @@ impl OrchestratorClient {
         self.with(py, |client, _| Ok(client.shares_memory()))
     }
 
-    /// Sends the whole state straight from the memory of `data`. It is not answered.
-    fn send_snapshot(
+    /// Gives the whole state: the bytes of a safetensors file, in parts. They are copied before
+    /// this returns; a thread sends the copy. It is not answered.
+    fn give_state(
         &self,
         py: Python<'_>,
         step: u64,
         parameters_hash: &[u8],
-        data: &Bound<'_, PyAny>,
+        parts: Vec<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let data = Held::bytes(data)?;
-        let bytes = data.as_slice();
+        let held = parts.iter().map(Held::bytes);
+        let held = held.collect::<PyResult<Vec<_>>>()?;
+        let parts: Vec<_> = held.iter().map(Held::as_slice).collect();
         self.with(py, |client, signals| {
-            client.send_snapshot(step, parameters_hash, bytes, signals)
+            client.give_state(step, parameters_hash, &parts, signals)
         })
     }
 

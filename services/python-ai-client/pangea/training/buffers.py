@@ -102,9 +102,14 @@ class Buffers:
         self._reset_caches()
         self._non_numeric_versions = [slot.tensor._version for slot in self._non_numeric]
 
-    @torch.no_grad()
     def reset(self) -> None:
         """Restores the values at the start of the step, even where a module replaced the tensor."""
+        # Switching autograd off to do nothing takes a small model longer than all else here.
+        if self._numeric or self._caches:
+            self._reset()
+
+    @torch.no_grad()
+    def _reset(self) -> None:
         for slot, start in zip(self._numeric, self._start, strict=True):
             slot.registry[slot.key] = slot.tensor
             slot.tensor.copy_(start)
@@ -131,7 +136,6 @@ class Buffers:
                     " other workers; make it a number (torch.uint8), or change it in run.after_step(fn)"
                 )
 
-    @torch.no_grad()
     def write_change(self, samples: int, flat: torch.Tensor) -> None:
         """Writes samples * (value - value at the start of the step) for each buffer; for a "sum", without the factor.
 
@@ -141,6 +145,11 @@ class Buffers:
         Raises:
             UnsupportedModel: for a buffer whose shape or dtype changed.
         """
+        if self._numeric or self._tied:
+            self._write_change(samples, flat)
+
+    @torch.no_grad()
+    def _write_change(self, samples: int, flat: torch.Tensor) -> None:
         for slot in self._tied:
             if slot.current() is not slot.tensor:
                 raise UnsupportedModel(

@@ -43,12 +43,7 @@ impl LocalListener {
                 _file: file,
             })
         };
-        listen().with_context(|| {
-            format!(
-                "cannot listen at --socket {}; choose another path",
-                path.display()
-            )
-        })
+        listen().with_context(|| format!("cannot listen at --socket {}", path.display()))
     }
 
     /// The next worker of this user.

@@ -55,8 +55,15 @@ async fn run(settings: &Settings, spec: Spec) -> Result<()> {
     });
     let listener = bind("--listen", &settings.listen).await?;
     let http = bind("--http", &settings.http).await?;
-    let local = settings.socket.as_deref().map(LocalListener::bind);
-    let local = local.transpose()?;
+    let socket = settings.socket.as_deref();
+    // Not all file systems have sockets; workers then come over TCP, with the same bits.
+    let local = socket.and_then(|path| match LocalListener::bind(path) {
+        Ok(local) => Some(local),
+        Err(error) => {
+            tracing::warn!("{error:#}; workers on this machine use TCP");
+            None
+        }
+    });
     let (listen_address, http_address) = (listener.local_addr()?, http.local_addr()?);
 
     let ready = Arc::new(AtomicBool::new(false));
@@ -102,7 +109,7 @@ async fn run(settings: &Settings, spec: Spec) -> Result<()> {
     });
     ready.store(true, Ordering::Relaxed);
     if let Some(file) = &settings.port_file {
-        let socket = settings.socket.as_deref();
+        let socket = local.as_ref().and(socket);
         write_ports(
             file,
             dialable(listen_address),

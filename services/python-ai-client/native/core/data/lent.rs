@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use pangea_shared_memory::PrivateRegion;
 use pangea_wire::schema::{message, place};
@@ -45,6 +45,13 @@ impl Memory {
         }
     }
 
+    /// From now on, [`own_lent_memory`] concerns this, too.
+    pub fn keep_over_forks(&self) {
+        if let Self::Lent(lent) = self {
+            register(&lent.loan);
+        }
+    }
+
     /// Its bytes, before a script may write to them.
     pub fn as_slice(&self) -> &[u8] {
         // SAFETY: valid for `len` bytes. The view is private, nothing in this crate writes to it,
@@ -73,6 +80,22 @@ impl LentMemory {
     }
 }
 
+/// The loans that scripts have. Used by threads with the GIL alone, so that a fork never finds it
+/// locked.
+static LOANS: Mutex<Vec<Weak<Loan>>> = Mutex::new(Vec::new());
+
+/// Gives this process pages of its own for all memory that is kept over forks: call it before one.
+/// The service would write to a region again once this process has released it, and the child,
+/// which still reads it, would see that.
+pub fn own_lent_memory() -> Result<(), WireError> {
+    let mut loans = LOANS.lock().unwrap_or_else(PoisonError::into_inner);
+    loans.retain(|loan| loan.strong_count() > 0);
+    for loan in loans.iter().filter_map(Weak::upgrade) {
+        loan.view.own(loan.used)?;
+    }
+    Ok(())
+}
+
 /// One use of a region. The region is released with it.
 struct Loan {
     view: Arc<PrivateRegion>,
@@ -80,10 +103,16 @@ struct Loan {
     /// Bytes in use, from the start of the region.
     used: usize,
     loans: Loans,
+    /// The process that was lent it; a forked child has only a copy.
+    process: u32,
 }
 
 impl Drop for Loan {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            // The region is the parent's to release, and a lock may have been held when it forked.
+            return;
+        }
         // SAFETY: the memory of a loan is only reached through it, and this is its end.
         if unsafe { self.view.reset(self.used) }.is_ok() {
             let mut state = self.loans.lock();
@@ -92,6 +121,15 @@ impl Drop for Loan {
         }
         // A view that could not be reset stays as it is, and its region is not used again.
     }
+}
+
+fn register(loan: &Arc<Loan>) {
+    let mut loans = LOANS.lock().unwrap_or_else(PoisonError::into_inner);
+    if loans.len() == loans.capacity() {
+        // Amortised: before the list grows, what has ended makes room.
+        loans.retain(|loan| loan.strong_count() > 0);
+    }
+    loans.push(Arc::downgrade(loan));
 }
 
 /// What the service of one connection has lent, and what it has not been told is released.
@@ -167,16 +205,14 @@ impl Borrower {
         }
         let used = used as usize;
         view.populate(used);
-        let loans = self.loans.clone();
-        Ok(Borrowed {
-            loan: Arc::new(Loan {
-                view,
-                id,
-                used,
-                loans,
-            }),
-            at: 0,
-        })
+        let loan = Arc::new(Loan {
+            view,
+            id,
+            used,
+            loans: self.loans.clone(),
+            process: std::process::id(),
+        });
+        Ok(Borrowed { loan, at: 0 })
     }
 }
 
@@ -207,3 +243,7 @@ fn misplaced(reason: String) -> WireError {
         reason,
     }
 }
+
+#[cfg(test)]
+#[path = "lent_test.rs"]
+mod tests;

@@ -14,4 +14,4 @@ mod shared;
 
 pub use batch::{Batch, BatchKey, Split, Tensor};
 pub use client::{DataClient, DataStopper};
-pub use lent::{LentMemory, Memory};
+pub use lent::{own_lent_memory, LentMemory, Memory};

@@ -16,7 +16,7 @@ use super::connect::connect;
 use super::progress::Progress;
 use super::regions::Regions;
 use super::stream::Stream;
-use super::writer::{Stopper, Writer};
+use super::writer::{Beside, Stopper, Writer};
 use super::Waiter;
 use crate::error::CoreError;
 use crate::options::Options;
@@ -104,7 +104,17 @@ impl Connection {
         let bytes = region.len() as u64;
         let frame = Announcement { id, bytes }.to_frame();
         let frame = frame.map_err(|error| self.wire_error(error))?;
-        self.send_all(&[frame], self.last_request, Some(region.descriptor()), waiter)
+        self.send_all(
+            &[frame],
+            self.last_request,
+            Some(region.descriptor()),
+            waiter,
+        )
+    }
+
+    /// A sender of frames between those of this connection, for another thread.
+    pub(crate) fn beside(&self) -> Beside {
+        self.writer.beside(&self.address, self.limits)
     }
 
     /// A handle that closes this connection from another thread.
