@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from pangea.ledger.reader import NAME, Reader
+from pangea.ledger.records import Settings
 from pangea.rundir.layout import Addresses
 
 SHARED_MEMORY, TCP = "shared memory", "TCP over loopback"
@@ -29,7 +30,13 @@ def orchestrator_address(ready: Addresses, transport: str) -> str:
 
 
 def of_ledger(run_dir: Path) -> dict[str, str]:
-    """The content hash of the run, by name; a ledger that names none has SHA-256."""
-    with (run_dir / "ledger.jsonl").open() as ledger:
-        settings = json.loads(ledger.readline())
-    return {"content hash": settings.get("content_hash", "sha256")}
+    """The content hash of the run, by name.
+
+    Raises:
+        ValueError: the ledger does not begin with the settings of a run.
+    """
+    with (run_dir / NAME).open("rb") as ledger:
+        first = next(iter(Reader(ledger))).record
+    if not isinstance(first, Settings):
+        raise ValueError(f"{run_dir / NAME} begins with {first} instead of the settings of a run")
+    return {"content hash": first.content_hash}

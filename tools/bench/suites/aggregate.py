@@ -29,7 +29,16 @@ def exchange(
         the seconds of each exchange, and a sample of their median in ms.
     """
     (folder / "run" / "logs").mkdir(parents=True)
-    options = RunOptions(epochs=1, batch_size=shards, shards=shards, seed=0, min_shard_samples=1, checkpoint_seconds=0)
+    options = RunOptions(
+        epochs=1,
+        batch_size=shards,
+        shards=shards,
+        seed=0,
+        min_shard_samples=1,
+        checkpoint_seconds=0,
+        # On a busy machine, shards of a worker that waits for a core would be leased to another one as well.
+        straggler_k=1e9,
+    )
     orchestrator = start_orchestrator(folder / "run", "bench", options)
     try:
         ready = orchestrator.wait_ready(port_file(folder / "run", ORCHESTRATOR), processes.PATIENCE_SECONDS)
