@@ -84,6 +84,10 @@ func addAggregate(to **Aggregate, frame tensor.Aggregate) (done bool, err error)
 			a.Gradients = append(a.Gradients, math.Float32frombits(binary.LittleEndian.Uint32(data)))
 		}
 	}
+	if frame.Abandoned() {
+		*to = nil
+		return false, nil
+	}
 	if !frame.Final() {
 		return false, nil
 	}
