@@ -17,7 +17,7 @@ _CALL = re.compile(r"(?:\./bazelw run //:pangea --|(?<![\w/.-])pangea) ([a-z]+ [
 def wrong(call: str) -> str | None:
     """What is wrong with the words behind `pangea`; None if nothing is."""
     name, *words = shlex.split(call)
-    command = main.commands.get(name)
+    command = main.get_command(click.Context(main), name)
     if command is None:
         return f"there is no command {name}"
     own = words[: words.index("--")] if "--" in words else words

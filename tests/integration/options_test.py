@@ -51,9 +51,9 @@ OF_THE_MACHINE = ("run_dir", "arithmetic")
 
 @pytest.mark.parametrize("command", OWN)
 def test_a_command_has_the_same_options_and_defaults(command: str) -> None:
-    options = {
-        option.name: option.default for option in main.commands[command].params if isinstance(option, click.Option)
-    }
+    found = main.get_command(click.Context(main), command)
+    assert found is not None
+    options = {option.name: option.default for option in found.params if isinstance(option, click.Option)}
     assert {*FIELDS} - {*options} <= OWN[command]
     for name, default in {field.name: field.default for field in dataclasses.fields(Settings)}.items():
         if name in options and (command, name) not in OTHER_DEFAULTS and name not in OF_THE_MACHINE:

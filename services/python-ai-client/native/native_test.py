@@ -11,6 +11,8 @@ import math
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -487,6 +489,64 @@ def test_errors_say_what_and_where() -> None:
             features=("float", ()),
             labels=("int64", ()),
         )
+
+
+def test_wrong_operands_of_a_sum_are_refused() -> None:
+    fold = _native.Fold([2, 1])
+    with pytest.raises(ValueError, match="there is nothing to add"):
+        fold.in_place([])
+    with pytest.raises(ValueError, match="an operand has 1 parts instead of 2"):
+        fold.in_place([[0, 0], [0]])
+    with pytest.raises(ValueError, match="0x7 is not the address of float32 elements"):
+        fold.in_place([[7, 0]])
+    for out in (0, 6):
+        with pytest.raises(ValueError, match=f"{out:#x} is not the address of a vector of float32"):
+            fold.into_vector([[0, 0]], out)
+
+
+def test_sums_are_added_in_place_and_into_vectors() -> None:
+    fold = _native.Fold([2, 1])
+    left, right = np.array([1, 2], np.float32), np.array([10, 20], np.float32)
+    single = np.array([5], np.float32)
+    operands = [[left.ctypes.data, 0], [right.ctypes.data, single.ctypes.data]]
+    vector = np.full(3, np.nan, np.float32)
+    fold.into_vector(operands, vector.ctypes.data)
+    assert vector.tolist() == [11, 22, 5]
+    fold.in_place(operands)
+    assert (left.tolist(), right.tolist(), single.tolist()) == ([11, 22], [10, 20], [5])
+
+
+PAGES = """
+import resource, torch
+from pangea import _native
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    before = faults()
+    torch.ones(1 << 24)
+print(_native.ALLOCATOR, faults() - before)
+"""
+
+
+def in_new_process(script: str, malloc: str | None) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PANGEA_MALLOC"}
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path)} | ({} if malloc is None else {"PANGEA_MALLOC": malloc})
+    return subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_freed_memory_stays_with_the_process_unless_the_system_is_asked_for() -> None:
+    faults: dict[str, int] = {}
+    for malloc in (None, "system"):
+        allocator, count = in_new_process(PAGES, malloc).stdout.split()
+        faults[allocator] = int(count)
+    assert sorted(faults) == ["system", "tuned"]
+    assert faults["tuned"] < 100 < faults["system"], "64 MiB of new pages, for each tensor anew"
+
+
+def test_another_allocator_is_refused() -> None:
+    refused = in_new_process("from pangea import _native", "jemalloc")
+    assert refused.returncode == 1
+    assert 'PANGEA_MALLOC is "jemalloc"; it must be "system"' in refused.stderr
 
 
 def literals() -> dict[str, list[str]]:

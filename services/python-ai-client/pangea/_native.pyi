@@ -33,6 +33,9 @@ ErrorKind = Literal[
 
 CONTENT_HASHES: Final[list[ContentHash]]
 """The methods that this release knows."""
+ALLOCATOR: Final[Literal["tuned", "system"]]
+"""Whether this process's allocator keeps freed memory for the next pass, or has the settings of the C library
+(PANGEA_MALLOC=system, or a C library other than glibc)."""
 ERROR_KINDS: Final[list[ErrorKind]]
 """All values of `kind`."""
 FIRST_PAUSE_SECONDS: Final[float]
@@ -392,3 +395,24 @@ class OrchestratorClient:
 
     def close(self) -> None:
         """Closes the connection; a call that waits in another thread raises WireError."""
+
+@final
+class Fold:
+    """Adds gradient sums that consist of the same parts, without the GIL: operands[0] + (operands[1] + (...)).
+
+    An operand is the addresses of its parts, float32 and contiguous, in order; 0 stands for +0.0 everywhere. The caller
+    holds the memory, and nobody else uses it until a call returns. Whether the thread flushes denormal numbers does not
+    affect the sum.
+    """
+
+    def __new__(cls, sizes: Sequence[int]) -> Fold:
+        """`sizes` are the elements of each part."""
+
+    def in_place(self, operands: Sequence[Sequence[int]]) -> None:
+        """Writes the sum of each part over the first operand that has the part (an address other than 0)."""
+
+    def into_vector(self, operands: Sequence[Sequence[int]], out: int) -> None:
+        """Writes the sum to the vector at the address `out`, which has all parts, one after the other."""
+
+def flushes_denormals() -> bool:
+    """Whether this thread rounds denormal numbers to zero, as after `torch.set_flush_denormal(True)`."""

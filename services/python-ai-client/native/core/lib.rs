@@ -3,15 +3,17 @@
 //!
 //! Responsible for: connecting with backoff, requests and replies, heartbeats, pipelined batches
 //! from any replica of a data service, gradients and snapshots in pieces, verifying hashes, waking
-//! up while it waits. Not responsible for: Python, training, joining an orchestrator again after a
-//! loss.
+//! up while it waits, adding up gradients. Not responsible for: Python, the rest of training,
+//! joining an orchestrator again after a loss.
 //!
 //! [`link`] is one connection; [`data`] and [`orchestrator`] are built on it and do not know each
-//! other.
+//! other. [`fold`] knows none of them.
 
 mod clock;
 mod data;
 mod error;
+mod float_mode;
+mod fold;
 mod link;
 mod options;
 mod orchestrator;
@@ -19,6 +21,8 @@ mod values;
 
 pub use data::{Batch, BatchKey, DataClient, DataStopper, Split, Tensor};
 pub use error::{CoreError, ErrorKind};
+pub use float_mode::flushes_denormals;
+pub use fold::{fold, Operand};
 pub use link::{Stopper, Uninterrupted, Waiter, FIRST_PAUSE, LONGEST_PAUSE, TICK};
 pub use options::Options;
 pub use orchestrator::{Join, OrchestratorClient, Snapshot, Update, Work, WorkReply};

@@ -1,13 +1,15 @@
 //! `pangea._native`: the worker's side of the wire for Python.
 //!
 //! A thin binding over `native_core`. Responsible for: Python types, the buffer protocol, releasing
-//! the GIL while waiting, running signal handlers. Not responsible for: anything that can be tested
-//! without Python.
+//! the GIL while waiting, running signal handlers, the settings of the process's allocator. Not
+//! responsible for: anything else that can be tested without Python.
 
+mod allocator;
 mod asking;
 mod buffer;
 mod data;
 mod errors;
+mod fold;
 mod hashing;
 mod orchestrator;
 mod replies;
@@ -20,6 +22,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::add_to(module)?;
+    module.add("ALLOCATOR", allocator::configure()?)?;
     module.add("CONTENT_HASHES", Method::ALL.map(Method::name))?;
     module.add("ERROR_KINDS", ErrorKind::ALL.map(ErrorKind::name))?;
     module.add("FIRST_PAUSE_SECONDS", FIRST_PAUSE.as_secs_f64())?;
@@ -38,5 +41,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<replies::RunFinished>()?;
     module.add_class::<asking::ParametersHash>()?;
     module.add_class::<orchestrator::OrchestratorClient>()?;
+    module.add_class::<fold::Fold>()?;
+    module.add_function(wrap_pyfunction!(fold::flushes_denormals, module)?)?;
     Ok(())
 }

@@ -1,32 +1,36 @@
-"""The `pangea` command: the group of all subcommands, and `pangea train`."""
+"""The `pangea` command: the group of all subcommands."""
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
-from pathlib import Path
-from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from pangea.commands.audit import audit_command
-from pangea.commands.chaos import chaos_command
-from pangea.commands.doctor import doctor_command
 from pangea.commands.error_messages import PangeaGroup
-from pangea.commands.export import export_command
-from pangea.commands.foreground import run_training
-from pangea.commands.health import health_command
-from pangea.commands.launch import launch_command
-from pangea.commands.options import ScriptCommand, script_arguments, script_path, training
-from pangea.commands.status import status_command
-from pangea.commands.worker import worker_command
-from pangea.launch.settings import Settings
-from pangea.launch.train import resume_run, train
 from pangea.release import RELEASE
 
+# Each is `NAME_command` of `pangea.commands.NAME`.
+_NAMES = ("train", "status", "chaos", "launch", "doctor", "audit", "export", "health", "worker")
 
-@click.group(cls=PangeaGroup, context_settings={"help_option_names": ["-h", "--help"]})
+
+class LazyGroup(PangeaGroup):
+    """A group that imports a command when it is named: a run starts sooner without the modules of all others."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted(_NAMES)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command with this name."""
+        if name not in _NAMES:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"pangea.commands.{name}"), f"{name}_command")
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(RELEASE, prog_name="pangea", message="%(prog)s %(version)s")
 def main() -> None:
     """Train PyTorch models on many machines: kill anything, same bits, every sample once."""
@@ -34,73 +38,3 @@ def main() -> None:
         # A path or a script's message may have characters that the terminal's encoding lacks.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-@main.command("train", cls=ScriptCommand)
-@click.argument("script", required=False, type=click.Path(path_type=Path))
-@training
-@click.option("--run-dir", type=click.Path(), default=None, help="The run directory.  [default: pangea-runs/TIME-SEED]")
-@click.option(
-    "--resume",
-    type=click.Path(),
-    default=None,
-    metavar="DIR",
-    help="Resume the run in DIR; the number of workers may differ, and --epochs may be larger.",
-)
-@click.option(
-    "--take-changes",
-    is_flag=True,
-    default=Settings.take_changes,
-    help="With --resume: accept a changed script, script arguments, optimizer or learning rate.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@click.pass_context
-def train_command(
-    context: click.Context,
-    /,
-    script: Path | None,
-    run_dir: str | None,
-    resume: str | None,
-    take_changes: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """Train SCRIPT (default: a digit classifier) with several workers.
-
-    SCRIPT calls pangea.join; the trained parameters are the same bytes for any number of workers. Processes that are
-    killed are restarted. Ctrl-C, SIGTERM and SIGHUP stop the run with a last checkpoint, and --resume continues it;
-    SIGUSR1 takes a checkpoint. The exit code is 3 if the run has finished with unresolved incidents of different bits.
-    """
-    if resume is not None:
-        if run_dir is not None:
-            raise click.UsageError("--resume already gives the run directory; leave out --run-dir")
-        directory = resume
-        given = {
-            name: value
-            for name, value in options.items()
-            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        }
-        if script is not None:
-            given["script"] = script_path(script)
-        if (arguments := script_arguments(context)) is not None:
-            given["arguments"] = arguments
-        given["take_changes"] = take_changes
-        run_training(lambda listeners, request: resume_run(directory, given, listeners, request), as_json)
-        return
-    if take_changes:
-        raise click.UsageError("--take-changes belongs to --resume DIR: a new run has nothing to change")
-    settings = Settings(script_path(script), script_arguments(context) or (), run_dir=run_dir, **options)
-    run_training(lambda listeners, request: train(settings, listeners, request), as_json)
-
-
-for command in (
-    status_command,
-    chaos_command,
-    launch_command,
-    doctor_command,
-    audit_command,
-    export_command,
-    health_command,
-    worker_command,
-):
-    main.add_command(command)

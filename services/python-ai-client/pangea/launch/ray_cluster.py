@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -156,6 +157,10 @@ class RaySession:
         if len(self.failed_workers) == len(self._job.workers):
             raise ChildFailed(self._exits[self.failed_workers[0]].message)
         return self._metrics.read_new()
+
+    def wait(self, seconds: float) -> None:
+        """Waits for this time: a look at the cluster costs more than a process that exits meanwhile could save."""
+        time.sleep(seconds)
 
     def _collect(self, timeout: float, names: list[str]) -> None:
         """Records which of these processes have exited, after waiting up to `timeout` seconds for all of them."""

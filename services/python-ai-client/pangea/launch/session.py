@@ -13,7 +13,8 @@ from pangea.launch.environment import worker_environment
 from pangea.launch.settings import Settings
 from pangea.places import caller_folder, python_command, python_environment
 from pangea.rundir.json_lines import JsonLinesFile
-from pangea.rundir.layout import data_service_name
+from pangea.rundir.layout import ORCHESTRATOR, data_service_name, port_file
+from pangea.services.announced import announced
 from pangea.services.child import Child, ChildFailed
 from pangea.services.restarts import ExitStatus, RestartPolicy
 from pangea.services.supervised import add_data_service, add_orchestrator
@@ -47,7 +48,9 @@ class Session:
         self.orchestrator: Process | None = None
 
     def start(self) -> None:
-        """Starts the services, waits until they are ready, and starts the workers.
+        """Starts all processes, and waits until the services are ready.
+
+        Workers load torch meanwhile, which takes longer than most datasets: see `pangea.services.announced`.
 
         Raises:
             ChildFailed: a process failed (the message includes the end of its log), or this machine does not support
@@ -56,9 +59,15 @@ class Session:
         self._check_machine()
         for number in range(1, self.settings.data_replicas + 1):
             self.data_services.append(self._start_data_service(data_service_name(number)))
-        self.orchestrator = self._start_orchestrator()
+        # That of an earlier start would be mistaken for this one's.
+        port_file(self.run_dir, ORCHESTRATOR).unlink(missing_ok=True)
         for _ in range(self.settings.workers):
             self.add_worker()
+        for service in self.data_services:
+            service.wait_ready()
+        # Only now, since it opens the run, which there should not be if the dataset cannot be read.
+        self.orchestrator = self._start_orchestrator()
+        self.orchestrator.wait_ready()
 
     def _check_machine(self) -> None:
         try:
@@ -80,9 +89,8 @@ class Session:
         return process
 
     def _worker(self, name: str) -> Child:
-        assert self.orchestrator is not None and self.orchestrator.addresses is not None
-        data = [service.addresses.listen for service in self.data_services if service.addresses is not None]
-        own = worker_environment(self.settings, self.run_dir, name, self.orchestrator.addresses.listen, data)
+        data = [announced(service.name) for service in self.data_services]
+        own = worker_environment(self.settings, self.run_dir, name, announced(ORCHESTRATOR), data)
         environment = {**pin(python_environment(), self.settings.arithmetic), **own}
         command = [*python_command(self.settings.script), *self.settings.arguments]
         # A path that the script opens is relative to the user's working directory.
@@ -103,6 +111,10 @@ class Session:
         if self.workers and all(worker.status is ExitStatus.FAILED for worker in self.workers):
             raise self.workers[0].child.failure()
         return lines
+
+    def wait(self, seconds: float) -> None:
+        """Waits until a process of the run exits, for at most this time."""
+        self.supervisor.wait(seconds)
 
     @property
     def over(self) -> bool:

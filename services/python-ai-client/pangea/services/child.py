@@ -17,8 +17,8 @@ from pangea.errors import PangeaError
 
 Found = TypeVar("Found")
 
-# The interval at which `wait_for` checks its condition.
-_POLL_SECONDS = 0.02
+# The intervals at which `wait_for` checks its condition: short at first, since services start in milliseconds.
+_FIRST_POLL_SECONDS, _POLL_SECONDS = 0.001, 0.02
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 # Prefixes of the line in which Pangea's programs report why they exit; it is among the last lines of their output.
@@ -163,9 +163,10 @@ def _preexec() -> Callable[[], None] | None:
 
 def wait_for(condition: Callable[[], Found | None], timeout: float) -> Found | None:
     """Polls `condition` until it returns a value other than None, and returns that; None after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
+    deadline, pause = time.monotonic() + timeout, _FIRST_POLL_SECONDS
     while True:
         found = condition()
         if found is not None or time.monotonic() > deadline:
             return found
-        time.sleep(_POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(2 * pause, _POLL_SECONDS)

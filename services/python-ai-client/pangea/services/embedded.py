@@ -102,10 +102,13 @@ class EmbeddedServices:
         for number in range(1, data_replicas + 1):
             name = data_service_name(number)
             self._data_services.append(add_data_service(self._supervisor, self.run_dir, name, self._dataset))
+        for service in self._data_services:
+            service.wait_ready()
         self.data = ",".join(
             addresses.listen for service in self._data_services if (addresses := service.addresses) is not None
         )
         self._orchestrator = add_orchestrator(self._supervisor, self.run_dir, self.run_dir.name, self._options)
+        self._orchestrator.wait_ready()
         assert self._orchestrator.addresses is not None
         self.orchestrator, self.status = self._orchestrator.addresses.listen, self._orchestrator.addresses.http
 

@@ -1,4 +1,5 @@
-"""Services under a supervisor: started on free ports, and restarted on the same ones."""
+"""Services under a supervisor: started on free ports, and restarted on the same ones. Each is ready only after
+`Process.wait_ready`."""
 
 from __future__ import annotations
 
@@ -15,20 +16,12 @@ _READY_SECONDS = 60.0
 
 
 def add_data_service(supervisor: Supervisor, run_dir: Path, name: str, dataset: str) -> Process:
-    """Starts the replica of the data service with this name under supervision and waits until it is ready.
-
-    Raises:
-        ChildFailed: it failed; the message includes the end of its log.
-    """
+    """Starts the replica of the data service with this name under supervision."""
     return _add(supervisor, run_dir, name, lambda addresses: start_data_service(run_dir, name, dataset, addresses))
 
 
 def add_orchestrator(supervisor: Supervisor, run_dir: Path, run_id: str, options: RunOptions) -> Process:
-    """Starts the orchestrator under supervision and waits until it is ready.
-
-    Raises:
-        ChildFailed: it failed; the message includes the end of its log.
-    """
+    """Starts the orchestrator under supervision."""
     return _add(
         supervisor,
         run_dir,
@@ -38,14 +31,12 @@ def add_orchestrator(supervisor: Supervisor, run_dir: Path, run_id: str, options
 
 
 def _add(supervisor: Supervisor, run_dir: Path, name: str, start_at: Callable[[Addresses], Child]) -> Process:
-    known = FREE_PORTS
+    process: Process | None = None
 
     def start() -> Child:
-        return start_at(known)
+        return start_at(FREE_PORTS if process is None or process.addresses is None else process.addresses)
 
     process = supervisor.add(
         name, start, lambda child: Addresses(**child.wait_ready(port_file(run_dir, name), _READY_SECONDS))
     )
-    assert process.addresses is not None
-    known = process.addresses
     return process

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import select
 import signal
 import socket
 import time
@@ -26,7 +28,8 @@ class Process:
         child: its current or last child process.
         backoff: the delay of its restarts.
         is_service: whether it is a service, which the run needs, and not a worker.
-        addresses: of a service on this machine; it is restarted only when they are free.
+        await_addresses: for a service on this machine: waits until it is ready, and returns its addresses.
+        addresses: of a service on this machine, once it was ready; it is restarted only when they are free.
         restarts: how often it was restarted.
         restart_at: the time of its next restart; None while it runs, or if it is not to be restarted.
         status: as of the last `Supervisor.poll`.
@@ -38,11 +41,21 @@ class Process:
     child: Child
     backoff: RestartBackoff
     is_service: bool
+    await_addresses: Callable[[Child], Addresses] | None = None
     addresses: Addresses | None = None
     restarts: int = 0
     restart_at: float | None = None
     status: ExitStatus = ExitStatus.RUNNING
     killed_at: float = field(default=0.0, repr=False)
+
+    def wait_ready(self) -> None:
+        """Waits until a service on this machine has its addresses; returns at once for any other process.
+
+        Raises:
+            ChildFailed: it failed; the message includes the end of its log.
+        """
+        if self.await_addresses is not None:
+            self.addresses = self.await_addresses(self.child)
 
     @property
     def alive(self) -> bool:
@@ -68,23 +81,20 @@ class Supervisor:
         self,
         name: str,
         start: Callable[[], Child],
-        addresses: Callable[[Child], Addresses] | None = None,
+        await_addresses: Callable[[Child], Addresses] | None = None,
         is_service: bool = False,
     ) -> Process:
-        """Starts a process and supervises it from now on.
+        """Starts a process and supervises it from now on. A service is not ready yet: see `Process.wait_ready`.
 
         Args:
             name: of the process.
             start: starts it. Later calls have to use the addresses that the first one chose.
-            addresses: for a service on this machine: waits until it is ready, and returns its addresses.
-            is_service: whether it is a service; always true if `addresses` is given.
+            await_addresses: as of `Process`.
+            is_service: whether it is a service; always true if `await_addresses` is given.
         """
-        child = start()
-        process = Process(name, start, child, RestartBackoff(self._policy), is_service or addresses is not None)
-        # Added before it is ready, so that `stop` reaches it if it never is.
+        service = is_service or await_addresses is not None
+        process = Process(name, start, start(), RestartBackoff(self._policy), service, await_addresses)
         self.processes.append(process)
-        if addresses is not None:
-            process.addresses = addresses(child)
         return process
 
     def poll(self, progress: int) -> None:
@@ -145,6 +155,22 @@ class Supervisor:
         process.child = process.start()
         process.restarts += 1
         process.restart_at, process.status = None, ExitStatus.RUNNING
+
+    def wait(self, seconds: float) -> None:
+        """Waits until a process exits that ran at the last `poll`, for at most this time."""
+        running = [process.child.process for process in self.processes if process.status is ExitStatus.RUNNING]
+        if any(process.returncode is not None for process in running):
+            return
+        # The exit of none of them has been collected, so their process IDs are still theirs.
+        descriptors = [os.pidfd_open(process.pid) for process in running]
+        try:
+            exits = select.poll()
+            for descriptor in descriptors:
+                exits.register(descriptor, select.POLLIN)
+            exits.poll(1000 * seconds)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def stop(self, processes: list[Process], timeout: float = 10.0) -> None:
         """Sends SIGTERM to all processes, waits for them, and kills those that run longer than `timeout` seconds."""

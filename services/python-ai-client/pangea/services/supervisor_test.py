@@ -35,7 +35,9 @@ class Watch:
 
     def start(self, name: str, code: str, addresses: Addresses | None = None) -> Process:
         start = lambda: Child(name, [sys.executable, "-c", code], self.folder / "log")  # noqa: E731
-        return self.supervisor.add(name, start, None if addresses is None else lambda _child: addresses)
+        process = self.supervisor.add(name, start, None if addresses is None else lambda _child: addresses)
+        process.wait_ready()
+        return process
 
     def kill(self, process: Process) -> None:
         process.child.process.kill()
@@ -141,6 +143,19 @@ def test_a_restart_waits_until_the_address_is_free_and_fails_after_a_while(watch
             watch.supervisor.poll(progress=0)
     watch.supervisor.poll(progress=0)
     assert service.restarts == 1
+
+
+def test_waiting_ends_when_a_process_exits(watch: Watch) -> None:
+    watch.start("first", WAITING)
+    second = watch.start("second", WAITING)
+    second.child.process.terminate()
+    # Far longer than a test may take, if nobody noticed.
+    watch.supervisor.wait(100_000.0)
+    wait_exit(second)
+    watch.supervisor.wait(100_000.0)
+    watch.supervisor.poll(progress=0)
+    assert second.status is ExitStatus.EXITED
+    watch.supervisor.wait(0.0)
 
 
 def test_stop_ends_all_processes_and_cancels_restarts(watch: Watch) -> None:

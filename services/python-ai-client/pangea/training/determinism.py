@@ -16,7 +16,7 @@ import numpy
 import threadpoolctl
 import torch
 
-from pangea import arithmetic
+from pangea import _native, arithmetic
 from pangea.errors import PangeaError, format_error, wants_traceback
 
 _ALLOW = "PANGEA_ALLOW_NONDETERMINISM"
@@ -222,4 +222,6 @@ def describe_software() -> str:
     return (
         f"arithmetic {arithmetic.pinned_level() or 'not pinned'}, torch {torch.__version__}"
         f" {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()} {' '.join(blas)}"
+        # Set by torch.set_flush_denormal: the gradients differ, so it is named where it differs.
+        f"{', denormals flushed' if _native.flushes_denormals() else ''}"
     )

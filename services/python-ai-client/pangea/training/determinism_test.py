@@ -16,6 +16,7 @@ from pangea.training import determinism
 from pangea.training.determinism import (
     add_advice,
     configure_torch,
+    describe_software,
     is_nondeterministic,
     nondeterminism_error,
     seed_everything,
@@ -82,6 +83,16 @@ def test_everything_is_seeded_by_the_launchers_seed(monkeypatch: pytest.MonkeyPa
     first = draws()
     seed_everything(41)
     assert draws() == first
+
+
+def test_a_script_that_flushes_denormal_numbers_is_named() -> None:
+    before = describe_software()
+    assert torch.set_flush_denormal(True)
+    try:
+        assert describe_software() == f"{before}, denormals flushed"
+    finally:
+        torch.set_flush_denormal(False)
+    assert describe_software() == before
 
 
 @pytest.fixture

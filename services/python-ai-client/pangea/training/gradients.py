@@ -1,7 +1,8 @@
-"""Collects a shard's contribution to a step in one flat vector, and writes the sum of all shards back to the model.
+"""Collects a shard's contribution to a step, and writes the sum of all shards back to the model.
 
-The vector is float32: [gradients of the trainable parameters in model order][1 for each of them that has a gradient,
-else 0][changes of the buffers].
+A contribution is sent as a flat vector, float32: [gradients of the trainable parameters in model order][1 for each of
+them that has a gradient, else 0][changes of the buffers]. The tensors that autograd made for the gradients are its
+first parts; the rest is one part.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from pangea import _native
 from pangea.errors import BrokenPromise
 from pangea.training.buffers import Buffers
 from pangea.training.hashing import content_hash, tensor_bytes
+from pangea.training.mean import MeanGradient
+from pangea.training.ownership import take_gradients
+from pangea.training.sums import GradientSum, Layout
 from pangea.training.tensors import UnsupportedModel, tensor_slots
 from pangea.training.watch import ParameterWatch
 
@@ -60,8 +64,11 @@ class Parameters:
         self.watch = ParameterWatch([slot for slot, _ in tensor_slots(model, "_parameters")])
         # If set, called with the message of a broken promise instead of raising it (--allow-nondeterminism).
         self.on_broken_promise: Callable[[str], None] | None = None
-        self._gradients = sum(parameter.numel() for parameter in self.trainable.values())
-        self.elements = self._gradients + len(self.trainable) + self.buffers.elements
+        sizes = [parameter.numel() for parameter in self.trainable.values()]
+        self._gradients = sum(sizes)
+        self._layout = Layout([*sizes, len(self.trainable) + self.buffers.elements])
+        self.elements = self._layout.elements
+        self._mean = MeanGradient([parameter.shape for parameter in self.trainable.values()])
 
     def specs(self) -> list[tuple[str, Literal["float32"], tuple[int, ...]]]:
         """Returns (name, dtype, shape) of each part of the flat vector."""
@@ -94,9 +101,11 @@ class Parameters:
         """Resets the buffers to the start of the step. Call it before the forward pass."""
         self.buffers.reset()
 
-    def gradient_sum(
-        self, loss: torch.Tensor, samples: int, flat: torch.Tensor | None = None, weight: float | None = None
-    ) -> torch.Tensor:
+    def zero_sum(self) -> GradientSum:
+        """Returns the contribution of a shard without samples."""
+        return self._layout.zeros()
+
+    def gradient_sum(self, loss: torch.Tensor, samples: int, weight: float | None = None) -> GradientSum:
         """Runs backward, and returns the contribution of a shard.
 
         It has the gradient of the loss times its weight, which parameters have a gradient, and the changes of the
@@ -105,36 +114,22 @@ class Parameters:
         Args:
             loss: scalar.
             samples: in the shard, at least 1.
-            flat: float32 [elements] to write to; default: a new vector.
             weight: the factor of the loss; if 0, nothing in the shard counts and the gradient is all zeros. Default:
                 the samples.
-        Returns:
-            flat.
         Raises:
             UnsupportedModel: naming the tensor.
             BrokenPromise: naming what the script has changed.
         """
         self.clear_gradients()
         if weight != 0:
-            (loss * (samples if weight is None else weight)).backward()  # type: ignore[no-untyped-call]
+            _backward(loss, samples if weight is None else weight)
         self.check("pass", bytes_too=self.watch.in_full)
-        flat = torch.empty(self.elements, dtype=torch.float32) if flat is None else flat
-        used = torch.tensor([float(parameter.grad is not None) for parameter in self.trainable.values()])
-        flat[self._gradients : self._gradients + len(self.trainable)] = used
-        offset = 0
-        for name, parameter in self.trainable.items():
-            part = flat[offset : offset + parameter.numel()]
-            if parameter.grad is None:
-                part.zero_()
-            elif parameter.grad.is_sparse:
-                raise UnsupportedModel(f"the gradient of {name} is sparse; build the layer with sparse=False")
-            else:
-                part.copy_(parameter.grad.reshape(-1))
-            offset += parameter.numel()
-        self.clear_gradients()
-        self.buffers.write_change(samples, flat[self._gradients + len(self.trainable) :])
+        gradients = take_gradients(self.trainable)
+        rest = torch.empty(len(self.trainable) + self.buffers.elements, dtype=torch.float32)
+        rest[: len(self.trainable)] = torch.tensor([float(gradient is not None) for gradient in gradients])
+        self.buffers.write_change(samples, rest[len(self.trainable) :])
         self.buffers.reset()
-        return flat
+        return GradientSum(self._layout, [*gradients, rest])
 
     def check(self, where: str, *, bytes_too: bool = False) -> None:
         """Checks that the script has not changed what only the run may change.
@@ -177,15 +172,26 @@ class Parameters:
             BrokenPromise: naming what the script has changed.
         """
         self.check("loop", bytes_too=True)
-        if divisor != 0:
-            total[: self._gradients].div_(samples if divisor is None else divisor)
+        gradients = self._mean.of(total[: self._gradients], samples if divisor is None else divisor)
         used = total[self._gradients : self._gradients + len(self.trainable)].tolist()
-        offset = 0
-        for parameter, times in zip(self.trainable.values(), used, strict=True):
-            parameter.grad = total[offset : offset + parameter.numel()].view(parameter.shape) if times else None
-            offset += parameter.numel()
+        for parameter, gradient, times in zip(self.trainable.values(), gradients, used, strict=True):
+            parameter.grad = gradient if times else None
         self.buffers.apply(total[self._gradients + len(self.trainable) :], samples)
 
     def end_step(self) -> None:
         """Accepts the parameters after the optimizer's step."""
         self.record_baseline()
+
+
+def _backward(loss: torch.Tensor, weight: float) -> None:
+    """Computes the gradient of the loss times its weight.
+
+    Where the loss can represent the weight, the gradient of their product with respect to the loss is exactly the
+    weight, so backward starts with it instead of computing it. Where it cannot (0.1, or 257 in bfloat16), the product
+    decides how the weight is rounded.
+    """
+    factor = torch.tensor(weight, dtype=loss.dtype, device=loss.device)
+    if factor.item() == weight:
+        loss.backward(gradient=factor)  # type: ignore[no-untyped-call]
+    else:
+        (loss * weight).backward()  # type: ignore[no-untyped-call]

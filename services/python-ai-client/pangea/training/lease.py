@@ -1,4 +1,4 @@
-"""The shards that are leased to a worker, and the memory for their gradient sums."""
+"""The shards that are leased to a worker, and their gradient sums, in memory that they are sent from."""
 
 from __future__ import annotations
 
@@ -7,29 +7,8 @@ from typing import NamedTuple
 
 import torch
 
-from pangea.training.tree import Forest, Node
-
-
-class VectorPool:
-    """A pool of flat float32 vectors [elements]. A lease needs about log2(shards) of them at a time."""
-
-    def __init__(self, elements: int) -> None:
-        self._elements = elements
-        self._free: list[torch.Tensor] = []
-
-    def acquire(self) -> torch.Tensor:
-        """Returns a vector with undefined content."""
-        return self._free.pop() if self._free else torch.empty(self._elements, dtype=torch.float32)
-
-    def release(self, vector: torch.Tensor) -> None:
-        """Returns a vector to the pool."""
-        self._free.append(vector)
-
-    def add(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        """Returns left + right in the memory of `left`; `right` returns to the pool."""
-        left.add_(right)
-        self.release(right)
-        return left
+from pangea.training.sums import GradientSum, RootMemory
+from pangea.training.tree import Forest, Node, root_ranges
 
 
 class ShardReport(NamedTuple):
@@ -60,7 +39,7 @@ class Lease:
         epoch, epoch_step: the epoch, and the step within it.
         shards: ascending.
         separate: shards that are submitted individually, for comparison.
-        vectors: the pool of the vectors that `record` takes.
+        memory: that the sums are sent from.
         reports: of each computed shard, by its number.
     """
 
@@ -69,27 +48,44 @@ class Lease:
     epoch_step: int
     shards: list[int]
     separate: frozenset[int]
-    vectors: VectorPool
+    memory: RootMemory
     reports: dict[int, ShardReport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._sums = Forest(self.vectors.add)
+        self._sums = Forest(self._fold)
+        self._root_ranges = root_ranges(tuple(self.shards), self.separate)
 
-    def record(self, report: ShardReport, flat: torch.Tensor) -> None:
-        """Records the result of the next shard. Its contribution `flat` comes from `vectors`; the lease releases it."""
-        self._sums.insert(report.shard, flat, separate=report.shard in self.separate)
+    def record(self, report: ShardReport, total: GradientSum) -> None:
+        """Records the result of the next shard. The lease takes over the memory of its sum."""
+        self._sums.insert(report.shard, total, separate=report.shard in self.separate)
         self.reports[report.shard] = report
 
+    def _fold(self, first: int, count: int, operands: list[GradientSum]) -> GradientSum:
+        """Adds up a node. A root is written straight to the memory that it is sent from."""
+        if (first, count) in self._root_ranges or any(operand.vector is not None for operand in operands):
+            return self._to_memory(operands)
+        return operands[0].layout.add(operands) if len(operands) > 1 else operands[0]
+
+    def _to_memory(self, operands: list[GradientSum]) -> GradientSum:
+        total = operands[0].layout.add_into(operands, self.memory.acquire())
+        for operand in operands:
+            if operand.vector is not None:
+                self.memory.release(operand.vector)
+        return total
+
     def roots(self) -> list[Node[torch.Tensor]]:
-        """Returns what to submit: the sums of the largest complete subtrees."""
-        return self._sums.roots()
+        """Returns what to submit: the sums of the largest complete subtrees, in vectors of `memory`."""
+        # Only a lease that is not finished has roots elsewhere.
+        self._sums.replace(lambda total: total if total.vector is not None else self._to_memory([total]))
+        return [Node(root.first, root.count, root.value.flat()) for root in self._sums.roots()]
 
     def reports_of(self, root: Node[torch.Tensor]) -> list[ShardReport]:
         """Returns the reports of the shards of a root, in their order."""
         return [self.reports[shard] for shard in range(root.first, root.first + root.count)]
 
     def release(self) -> None:
-        """Returns the memory of the sums to the pool."""
-        for root in self.roots():
-            self.vectors.release(root.value)
-        self._sums = Forest(self.vectors.add)
+        """Returns the memory of the sums."""
+        for root in self._sums.roots():
+            if root.value.vector is not None:
+                self.memory.release(root.value.vector)
+        self._sums = Forest(self._fold)

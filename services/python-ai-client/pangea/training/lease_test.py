@@ -1,33 +1,93 @@
-"""A lease needs little memory, and releases it."""
+"""A lease needs little memory, writes roots to where they are sent from, and releases it."""
 
 import pytest
 import torch
 
-from pangea.training.lease import Lease, ShardReport, VectorPool
+from pangea.training.lease import Lease, ShardReport
+from pangea.training.sums import GradientSum, Layout, VectorPool
 
 
-@pytest.mark.parametrize("separate", [frozenset[int](), frozenset({3, 9})])
-def test_sixteen_shards_need_few_vectors_and_release_all_of_them(separate: frozenset[int]) -> None:
-    vectors = VectorPool(4)
-    taken = []
+def shard_sum(layout: Layout, *parts: float | None) -> GradientSum:
+    """A sum with parts of two elements each."""
+    return GradientSum(layout, [None if part is None else torch.full((2,), part) for part in parts])
+
+
+class CountingPool(VectorPool):
+    """A pool that knows how many of its vectors are in use."""
+
+    in_use = 0
+    most = 0
+
+    def acquire(self) -> torch.Tensor:
+        self.in_use += 1
+        self.most = max(self.most, self.in_use)
+        return super().acquire().fill_(float("nan"))
+
+    def release(self, vector: torch.Tensor) -> None:
+        self.in_use -= 1
+        super().release(vector)
+
+
+@pytest.mark.parametrize(
+    ("separate", "roots"),
+    [
+        (frozenset[int](), [(0, 16)]),
+        (frozenset({3, 9}), [(0, 2), (2, 1), (3, 1), (4, 4), (8, 1), (9, 1), (10, 2), (12, 4)]),
+    ],
+)
+def test_each_root_has_a_vector_and_all_are_released(separate: frozenset[int], roots: list[tuple[int, int]]) -> None:
+    layout, memory = Layout([2, 2]), CountingPool(4)
     for _ in range(2):
-        lease = Lease(0, 0, 0, list(range(16)), separate, vectors)
+        lease = Lease(0, 0, 0, list(range(16)), separate, memory)
         for shard in lease.shards:
-            vector = vectors.acquire()
-            taken.append(vector)
-            lease.record(ShardReport(shard, 1, 0.5, b"", 1.0), vector.fill_(2.0**shard))
+            lease.record(ShardReport(shard, 1, 0.5, b"", 1.0), shard_sum(layout, 2.0**shard, None))
+        assert memory.in_use == len(roots), "a sum is written to a vector only once, when it is complete"
+        assert [(root.first, root.count) for root in lease.roots()] == roots
         for root in lease.roots():
-            assert root.value.tolist() == [sum(2.0**shard for shard in range(root.first, root.first + root.count))] * 4
+            expected = sum(2.0**shard for shard in range(root.first, root.first + root.count))
+            assert root.value.tolist() == [expected, expected, 0.0, 0.0]
         assert [root.first for root in lease.roots() if root.count == 1 and root.first in separate] == sorted(separate)
         lease.release()
         assert lease.roots() == []
-    # One vector per level of the tree and one for the current shard; separate shards split the tree further.
-    assert len({vector.data_ptr() for vector in taken}) <= (5 if not separate else 11)
+        assert memory.in_use == 0
+    assert memory.most == len(roots)
+
+
+def test_an_inner_node_is_added_in_the_memory_of_its_shards() -> None:
+    layout = Layout([2, 2, 2])
+    left, right = shard_sum(layout, 1.0, None, None), shard_sum(layout, 2.0, 4.0, None)
+    total = layout.add([left, right])
+    assert total.parts[0] is left.parts[0] and total.parts[1] is right.parts[1] and total.parts[2] is None
+    assert total.flat().tolist() == [3.0, 3.0, 4.0, 4.0, 0.0, 0.0]
+
+
+def test_a_lease_that_ends_early_has_roots_as_well() -> None:
+    layout, memory = Layout([2]), CountingPool(2)
+    lease = Lease(0, 0, 0, list(range(8)), frozenset(), memory)
+    for shard in range(7):
+        lease.record(ShardReport(shard, 1, 0.5, b"", 1.0), shard_sum(layout, 2.0**shard))
+    assert memory.in_use == 0
+    assert [(root.first, root.count, root.value[0].item()) for root in lease.roots()] == [
+        (0, 4, 15.0),
+        (4, 2, 48.0),
+        (6, 1, 64.0),
+    ]
+    lease.record(ShardReport(7, 1, 0.5, b"", 1.0), shard_sum(layout, 128.0))
+    assert [(root.first, root.count, root.value[0].item()) for root in lease.roots()] == [(0, 8, 255.0)]
+    lease.release()
+    assert memory.in_use == 0
+
+
+def test_a_vector_of_another_size_is_refused() -> None:
+    layout = Layout([2, 2])
+    with pytest.raises(ValueError, match=r"contiguous float32 vector \[4\]"):
+        layout.add_into([layout.zeros()], torch.empty(5))
 
 
 def test_a_report_is_kept_for_each_shard() -> None:
-    lease = Lease(7, 1, 2, [2, 3], frozenset(), VectorPool(1))
-    lease.record(ShardReport(2, 4, 1.5, b"a", 4.0), torch.ones(1))
-    lease.record(ShardReport(3, 0, 0.0, b"b", 0.0), torch.zeros(1))
+    lease = Lease(7, 1, 2, [2, 3], frozenset(), VectorPool(2))
+    layout = Layout([2])
+    lease.record(ShardReport(2, 4, 1.5, b"a", 4.0), shard_sum(layout, 1.0))
+    lease.record(ShardReport(3, 0, 0.0, b"b", 0.0), layout.zeros())
     assert lease.reports == {2: (2, 4, 1.5, b"a", 4.0, False, ""), 3: (3, 0, 0.0, b"b", 0.0, False, "")}
     assert [(root.first, root.count) for root in lease.roots()] == [(2, 2)]

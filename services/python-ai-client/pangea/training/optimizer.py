@@ -157,7 +157,7 @@ class Training:
         """Applies a step.
 
         Args:
-            total: flat float32, the sum over all shards of the step; overwritten.
+            total: flat float32, the sum over all shards of the step; only read.
             samples: of the step.
             loss_sum: over all shards.
             divisor: of the gradient sum and the loss sum; default: the samples.

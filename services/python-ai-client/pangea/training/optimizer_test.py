@@ -171,7 +171,7 @@ def test_a_step_equals_gradient_accumulation_in_torch() -> None:
     optimizer.step()
     training = built("AdamW", model=plain)()
     sums = {
-        shard: training.parameters.gradient_sum(mean_square(training.parameters.model, part), 8)
+        shard: training.parameters.gradient_sum(mean_square(training.parameters.model, part), 8).flat()
         for shard, part in enumerate((x[:8], x[8:]))
     }
     training.apply(add_up(merge(sums, torch.add)), 16, 0.0)
@@ -183,7 +183,7 @@ def test_with_more_micro_batches_only_the_order_of_additions_differs_from_accumu
     parts = list(torch.split(x, 4))
     training, model = built("SGD", model=plain)(), plain()
     sums = {
-        shard: training.parameters.gradient_sum(mean_square(training.parameters.model, part), 4)
+        shard: training.parameters.gradient_sum(mean_square(training.parameters.model, part), 4).flat()
         for shard, part in enumerate(parts)
     }
 
@@ -249,7 +249,7 @@ def test_a_parameter_that_no_shard_uses_stays_unchanged_as_in_one_process() -> N
             if parameter.grad is not None:
                 parameter.grad.div_(4)
         optimizer.step()
-        training.apply(training.parameters.gradient_sum(mean_square(training.parameters.model, used), 4), 4, 0.0)
+        training.apply(training.parameters.gradient_sum(mean_square(training.parameters.model, used), 4).flat(), 4, 0.0)
         assert tensors_hash(training.parameters.model.parameters()) == tensors_hash(model.parameters())
 
 

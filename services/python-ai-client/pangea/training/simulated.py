@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from pangea.training.determinism import configure_torch, seed_shard
-from pangea.training.lease import Lease, ShardReport, VectorPool
+from pangea.training.lease import Lease, ShardReport
 from pangea.training.optimizer import Training
+from pangea.training.sums import VectorPool
 from pangea.training.tree import Node
 
 Loss = Callable[[nn.Module, torch.Tensor], torch.Tensor]
@@ -65,20 +66,20 @@ class Group:
             for shard in shards:
                 x = samples[shard]
                 if len(x) == 0:
-                    lease.record(ShardReport(shard, 0, 0.0, b"", 0.0), lease.vectors.acquire().zero_())
+                    lease.record(ShardReport(shard, 0, 0.0, b"", 0.0), parameters.zero_sum())
                     continue
                 parameters.begin_shard()
                 seed_shard(self.seed, step, shard)
                 loss = self.loss(self.workers[number].parameters.model, x)
                 lease.record(
                     ShardReport(shard, len(x), loss.item() * len(x), b"", float(len(x))),
-                    parameters.gradient_sum(loss, len(x), lease.vectors.acquire()),
+                    parameters.gradient_sum(loss, len(x)),
                 )
                 losses[shard] = lease.reports[shard].loss_sum
             nodes += lease.roots()
         total = add_up(nodes)
         for number in rng.sample(range(len(self.workers)), len(self.workers)):
-            self.workers[number].apply(total.clone(), sum(map(len, samples)), sum(losses))
+            self.workers[number].apply(total, sum(map(len, samples)), sum(losses))
 
     def hashes(self) -> list[bytes]:
         """Returns the hash of each worker's parameters."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, reduce
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -27,38 +28,41 @@ class Forest(Generic[Value]):
     """Adds the sums of ascending shards as they arrive, keeping only the roots of complete subtrees.
 
     Args:
-        add: returns the sum of its left and right operand; it may reuse the memory of either.
+        fold: called for each shard with the number of the first shard and the count of the largest node that it
+            completes, and with the operands of its sum: operands[0] + (operands[1] + (...)), of which the last is the
+            sum of the shard. Returns the sum; it may reuse the memory of the operands.
     """
 
-    def __init__(self, add: Callable[[Value, Value], Value]) -> None:
-        self._add = add
+    def __init__(self, fold: Callable[[int, int, list[Value]], Value]) -> None:
+        self._fold = fold
         self._roots: list[Node[Value]] = []
         self._closed = 0  # the first N roots that nothing is added to any more
 
     def insert(self, shard: int, value: Value, *, separate: bool = False) -> None:
         """Adds the sum of a shard whose number is above all earlier ones. A `separate` one remains a root by itself."""
-        node = Node(shard, 1, value)
-        if separate:
-            self._roots.append(node)
-            self._closed = len(self._roots)
-            return
+        first, count, operands = shard, 1, [value]
         # A right child completes its parent exactly if the left child ends where it starts.
-        while len(self._roots) > self._closed and _is_left_sibling(self._roots[-1], node):
-            left = self._roots.pop()
-            node = Node(left.first, 2 * node.count, self._add(left.value, node.value))
-        self._roots.append(node)
+        while (
+            not separate and len(self._roots) > self._closed and _is_left_sibling(left := self._roots[-1], first, count)
+        ):
+            self._roots.pop()
+            operands.insert(0, left.value)
+            first, count = left.first, 2 * count
+        self._roots.append(Node(first, count, self._fold(first, count, operands)))
+        if separate:
+            self._closed = len(self._roots)
 
     def roots(self) -> list[Node[Value]]:
         """Returns the roots of the largest complete subtrees, ascending; they cover exactly the inserted shards."""
         return list(self._roots)
 
+    def replace(self, change: Callable[[Value], Value]) -> None:
+        """Replaces the value of each root by what `change` returns for it: the same sum, held differently."""
+        self._roots = [Node(root.first, root.count, change(root.value)) for root in self._roots]
 
-def _is_left_sibling(left: Node[Value], node: Node[Value]) -> bool:
-    return (
-        left.count == node.count
-        and left.first + node.count == node.first
-        and node.first % (2 * node.count) == node.count
-    )
+
+def _is_left_sibling(left: Node[Value], first: int, count: int) -> bool:
+    return left.count == count and left.first + count == first and first % (2 * count) == count
 
 
 def merge(
@@ -73,7 +77,16 @@ def merge(
     Returns:
         the roots, as `Forest.roots` returns them.
     """
-    forest = Forest(add)
+    forest: Forest[Value] = Forest(
+        lambda _first, _count, operands: reduce(lambda right, left: add(left, right), reversed(operands))
+    )
     for shard in sorted(leaves):
         forest.insert(shard, leaves[shard], separate=shard in separate)
     return forest.roots()
+
+
+@lru_cache(maxsize=64)
+def root_ranges(shards: tuple[int, ...], separate: frozenset[int]) -> frozenset[tuple[int, int]]:
+    """Returns (first, count) of each root that a forest has after all of the shards."""
+    roots = merge(dict.fromkeys(shards), lambda _left, _right: None, separate)
+    return frozenset((root.first, root.count) for root in roots)

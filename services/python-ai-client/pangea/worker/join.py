@@ -15,12 +15,14 @@ from pangea import _native
 from pangea.arithmetic import ensure_pinned
 from pangea.errors import calling_line
 from pangea.rundir.notices import Notices
+from pangea.services.announced import resolve
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
 from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
 from pangea.worker.batches import Batch, first_batch
+from pangea.worker.leaving import leave_quickly
 from pangea.worker.membership import Addresses
 from pangea.worker.probes import serve_health
 from pangea.worker.rehearser import Rehearser, fraction
@@ -97,6 +99,8 @@ def join(
         orchestrator, data, directory = embedded.orchestrator, embedded.data, embedded.run_dir
     else:
         orchestrator, data, directory = existing
+        # The launcher waits for this process, which does nothing but this run.
+        leave_quickly()
     # Until it has joined, nothing is lost if the worker stops immediately; afterwards it leaves the run in order.
     sigterm = Sigterm(lambda: True)
     try:
@@ -140,8 +144,8 @@ def _existing_run() -> tuple[str, str, Path | None] | None:
         raise ValueError("set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or neither of them for a local run")
     if not orchestrator or not data:
         return None
-    directory = os.environ.get("PANGEA_RUN_DIR")
-    return orchestrator, data, Path(directory) if directory else None
+    directory = Path(os.environ["PANGEA_RUN_DIR"]) if os.environ.get("PANGEA_RUN_DIR") else None
+    return resolve(orchestrator, directory), resolve(data, directory), directory
 
 
 def _initialise(model: torch.nn.Module, init: Callable[[Batch], Any], batch: Batch) -> None:

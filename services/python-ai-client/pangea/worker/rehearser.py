@@ -13,6 +13,7 @@ from pangea.services.options import REHEARSE
 from pangea.training.gradients import Parameters
 from pangea.training.lease import Lease
 from pangea.training.rehearsal import FIRST_STEPS, Plan, Rehearsal, Result, digests, loss_text
+from pangea.training.sums import GradientSum
 from pangea.training.trace import OutputTrace
 from pangea.worker.batches import Batch
 
@@ -111,7 +112,7 @@ class Rehearser:
         self._trace.stop()
         return self._trace.entries
 
-    def take_in_child(self, loss: torch.Tensor, contribution: Callable[[], torch.Tensor]) -> bool:
+    def take_in_child(self, loss: torch.Tensor, contribution: Callable[[], GradientSum]) -> bool:
         """In the child, takes the loss of a batch and returns true; in the parent, returns false.
 
         The last repetition sends the result and exits the child.
@@ -124,7 +125,7 @@ class Rehearser:
             return False
         outputs, text = self._traced(), loss_text(loss)
         try:
-            parts = digests(contribution(), self._sizes)
+            parts = digests(contribution().flat(), self._sizes)
         except RuntimeError as error:
             if "fork-based multiprocessing" not in str(error):
                 raise
@@ -133,10 +134,10 @@ class Rehearser:
             self._current.send_result(Result(text, parts, outputs))
         return True
 
-    def note_result(self, batch: Batch, loss: torch.Tensor, flat: torch.Tensor) -> None:
+    def note_result(self, batch: Batch, loss: torch.Tensor, total: GradientSum) -> None:
         """In the parent, records the result of the rehearsed shard."""
         if self._current is not None and self._is_target(batch):
-            self._current.set_expected(Result(loss_text(loss), digests(flat, self._sizes), self._traced()))
+            self._current.set_expected(Result(loss_text(loss), digests(total.flat(), self._sizes), self._traced()))
 
     def compare(self) -> str | None:
         """Compares the results. Returns why the rehearsal was inconclusive, or None if the results are equal.

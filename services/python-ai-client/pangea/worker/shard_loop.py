@@ -13,6 +13,7 @@ from pangea.rundir.notices import Notices
 from pangea.training.determinism import allows_nondeterminism, is_nondeterministic, nondeterminism_error, seed_shard
 from pangea.training.hints import hint_about
 from pangea.training.lease import Lease, ShardReport
+from pangea.training.sums import GradientSum
 from pangea.worker.batches import Batch
 from pangea.worker.rehearser import Rehearser
 from pangea.worker.sigterm import Sigterm
@@ -50,7 +51,7 @@ class ShardLoop:
         try:
             for batch in self._received(batches):
                 if batch.samples == 0:
-                    lease.record(ShardReport(batch.shard, 0, 0.0, batch.hash, 0.0), lease.vectors.acquire().zero_())
+                    lease.record(ShardReport(batch.shard, 0, 0.0, batch.hash, 0.0), worker.parameters.zero_sum())
                 else:
                     yield from self._shard(batch, lease.step)
             self._compare()
@@ -132,13 +133,11 @@ class ShardLoop:
             )
         if weight is None and not summed and self._rehearser.in_first_steps and (hint := hint_about(loss)):
             self._notices.add(hint)
-        if self._rehearser.take_in_child(
-            loss, lambda: self._contribution(loss, batch, lease, 1.0 if summed else scale)
-        ):
+        if self._rehearser.take_in_child(loss, lambda: self._contribution(loss, batch, 1.0 if summed else scale)):
             self._batch = None
             return
-        flat = self._contribution(loss, batch, lease, 1.0 if summed else scale)
-        self._rehearser.note_result(batch, loss, flat)
+        total = self._contribution(loss, batch, 1.0 if summed else scale)
+        self._rehearser.note_result(batch, loss, total)
         lease.record(
             ShardReport(
                 batch.shard,
@@ -149,15 +148,13 @@ class ShardLoop:
                 summed,
                 self.stop_reason,
             ),
-            flat,
+            total,
         )
         self._batch, self.stop_reason = None, ""
 
-    def _contribution(self, loss: torch.Tensor, batch: Batch, lease: Lease, factor: float) -> torch.Tensor:
+    def _contribution(self, loss: torch.Tensor, batch: Batch, factor: float) -> GradientSum:
         try:
-            return self._worker.parameters.gradient_sum(
-                loss.reshape(()), batch.samples, lease.vectors.acquire(), factor
-            )
+            return self._worker.parameters.gradient_sum(loss.reshape(()), batch.samples, factor)
         except RuntimeError as error:
             if is_nondeterministic(error):
                 raise nondeterminism_error(error) from error

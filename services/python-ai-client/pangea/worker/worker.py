@@ -13,9 +13,10 @@ from pangea import _native
 from pangea.errors import PangeaError
 from pangea.training.determinism import describe_software
 from pangea.training.fingerprints import fingerprints
-from pangea.training.lease import Lease, VectorPool
+from pangea.training.lease import Lease
 from pangea.training.optimizer import Step, Training
 from pangea.training.snapshot import Position
+from pangea.training.sums import VectorPool
 from pangea.training.tree import Node
 from pangea.worker.batches import BatchSource
 from pangea.worker.dataset_facts import DatasetFacts

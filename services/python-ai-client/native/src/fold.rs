@@ -1,0 +1,112 @@
+//! Gradient sums for Python: `Fold`, over the memory of tensors.
+
+use native_core::Operand;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+/// Adds gradient sums that consist of the same parts.
+///
+/// Operands are addresses, since asking each of hundreds of tensors for its buffer would take
+/// longer than adding up a small model. Only `pangea.training.sums` calls this: it holds the
+/// tensors while it does, knows their sizes, and that nobody else uses what is written.
+#[pyclass(module = "pangea._native", frozen)]
+pub(crate) struct Fold {
+    sizes: Vec<usize>,
+}
+
+/// The addresses of an operand's parts, in order; 0 for a part that is +0.0 everywhere.
+type Addresses = Vec<usize>;
+
+#[pymethods]
+impl Fold {
+    /// `sizes` are the elements of each part.
+    #[new]
+    fn new(sizes: Vec<usize>) -> Self {
+        Self { sizes }
+    }
+
+    /// Writes the sum of each part over the first operand that has the part; parts that none has
+    /// remain +0.0.
+    fn in_place(&self, py: Python<'_>, operands: Vec<Addresses>) -> PyResult<()> {
+        self.check(&operands)?;
+        let outs: Addresses = (0..self.sizes.len())
+            .map(|part| first_address(&operands, part))
+            .collect();
+        py.detach(|| self.fold(&operands, &outs));
+        Ok(())
+    }
+
+    /// Writes the sum to the vector at `out`, which has all parts, one after the other.
+    fn into_vector(&self, py: Python<'_>, operands: Vec<Addresses>, out: usize) -> PyResult<()> {
+        self.check(&operands)?;
+        if out == 0 || out % align_of::<f32>() != 0 {
+            return Err(PyValueError::new_err(format!(
+                "{out:#x} is not the address of a vector of float32"
+            )));
+        }
+        let mut next = out;
+        let mut outs = Addresses::with_capacity(self.sizes.len());
+        for size in &self.sizes {
+            outs.push(next);
+            next += size * size_of::<f32>();
+        }
+        py.detach(|| self.fold(&operands, &outs));
+        Ok(())
+    }
+}
+
+impl Fold {
+    fn check(&self, operands: &[Addresses]) -> PyResult<()> {
+        if operands.is_empty() {
+            return Err(PyValueError::new_err("there is nothing to add"));
+        }
+        for operand in operands {
+            if operand.len() != self.sizes.len() {
+                return Err(PyValueError::new_err(format!(
+                    "an operand has {} parts instead of {}",
+                    operand.len(),
+                    self.sizes.len()
+                )));
+            }
+            if let Some(address) = operand
+                .iter()
+                .find(|address| *address % align_of::<f32>() != 0)
+            {
+                return Err(PyValueError::new_err(format!(
+                    "{address:#x} is not the address of float32 elements"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds part by part; a part whose address in `outs` is 0 is left out.
+    fn fold(&self, operands: &[Addresses], outs: &[usize]) {
+        let mut part_operands: Vec<Operand> = vec![None; operands.len()];
+        for (part, (size, out)) in self.sizes.iter().zip(outs).enumerate() {
+            if *out == 0 {
+                continue;
+            }
+            for (slot, operand) in part_operands.iter_mut().zip(operands) {
+                *slot = (operand[part] != 0).then(|| operand[part] as *const f32);
+            }
+            // SAFETY: the caller of the Python method holds the memory of all parts, of these
+            // sizes, and lets nobody else write to it; parts overlap only if they are the same.
+            unsafe { native_core::fold(&part_operands, *out as *mut f32, *size) };
+        }
+    }
+}
+
+fn first_address(operands: &[Addresses], part: usize) -> usize {
+    operands
+        .iter()
+        .map(|operand| operand[part])
+        .find(|address| *address != 0)
+        .unwrap_or(0)
+}
+
+/// Whether this thread rounds denormal numbers to zero, as after `torch.set_flush_denormal(True)`.
+#[pyfunction]
+pub(crate) fn flushes_denormals() -> bool {
+    native_core::flushes_denormals()
+}

@@ -1,0 +1,54 @@
+"""The gradient of a step: the mean that the optimizer sees, in memory that is used again for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from pangea.training.ownership import are_unreferenced, have_own_memory
+
+
+class MeanGradient:
+    """Divides the sum of a step into gradients of the parameters.
+
+    The sum may be memory of another process, so it is only read. The gradients are views of one private vector, which
+    the next step overwrites, unless the script still holds one of them: then they remain, and the next step gets new
+    memory.
+
+    Args:
+        shapes: of the parameters, in the order of the flat vector.
+    """
+
+    def __init__(self, shapes: Sequence[torch.Size]) -> None:
+        self._shapes = shapes
+        self._vector: torch.Tensor | None = None
+        self._views: list[torch.Tensor] = []
+
+    @torch.no_grad()
+    def of(self, total: torch.Tensor, divisor: float) -> list[torch.Tensor]:
+        """Returns the gradients of a step, one for each parameter.
+
+        Args:
+            total: flat float32, the sum over all shards.
+            divisor: 0 if nothing counted; then the gradients are the sum, which is all zeros.
+        """
+        vector = self._free_vector()
+        if divisor == 0:
+            vector.copy_(total)
+        else:
+            torch.div(total, divisor, out=vector)
+        return self._views
+
+    def _free_vector(self) -> torch.Tensor:
+        if self._vector is None or not self._is_free(self._vector):
+            sizes = [shape.numel() for shape in self._shapes]
+            self._vector = torch.empty(sum(sizes), dtype=torch.float32)
+            self._views = [
+                part.view(shape) for part, shape in zip(torch.split(self._vector, sizes), self._shapes, strict=True)
+            ]
+        return self._vector
+
+    def _is_free(self, vector: torch.Tensor) -> bool:
+        """Returns whether nobody holds the gradients of an earlier step, or other tensors over their memory."""
+        return all(are_unreferenced(self._views)) and have_own_memory([vector], sharing=1 + len(self._views))[0]
