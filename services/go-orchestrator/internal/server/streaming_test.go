@@ -42,10 +42,13 @@ func (w *worker) streamedParts(t *testing.T) {
 }
 
 func TestASumIsSentBeforeItsCommitAndItsEndAfterIt(t *testing.T) {
-	committed, proceed := make(chan struct{}), make(chan struct{})
+	received, committed, proceed := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	s := startWith(t, func(config *server.Config) {
 		config.Hit = func(point failpoint.Point) {
-			if point == failpoint.StreamBeforeFinal {
+			switch point {
+			case failpoint.SumAfter:
+				<-received // The loop learns of the sum when the worker has it.
+			case failpoint.StreamBeforeFinal:
 				committed <- struct{}{}
 				<-proceed
 			}
@@ -57,6 +60,7 @@ func TestASumIsSentBeforeItsCommitAndItsEndAfterIt(t *testing.T) {
 	}
 	w.accepted(t)
 	w.streamedParts(t)
+	close(received)
 	<-committed
 	s.files.mutex.Lock()
 	steps := len(s.files.ledger)

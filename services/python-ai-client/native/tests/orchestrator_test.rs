@@ -217,7 +217,8 @@ fn an_abandoned_aggregate_leaves_no_trace() {
         accept_join(&mut peer);
         let (id, _) = peer.expect(MessageType::WorkRequest);
         send_aggregate(&mut peer, id, &dropped, |_, frame| {
-            frame.set_abandoned(frame.get_final());
+            let last = frame.reborrow().get_final();
+            frame.set_abandoned(last);
             frame.set_final(false);
         });
         send_aggregate(&mut peer, id, &flat_bytes(), |_, _| ());
