@@ -78,7 +78,9 @@ struct SharedRegion {
   # Announces memory of the sender, by a descriptor that comes with the first byte of this frame: a
   # memfd with the seals F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_FUTURE_WRITE and F_SEAL_SEAL, so that
   # the receiver reads it safely and nobody else can write to it. Only over Unix sockets, in both
-  # directions, with requestId 0. Not answered. A region lives until the connection ends.
+  # directions, with requestId 0. Not answered. A region lives until the connection ends. One for
+  # gradients may be used once the orchestrator has listed it as `released`, which it never does
+  # where it has no room for it: then gradients travel in frames.
   id @0 :UInt32;           # Chosen by the sender; not used before on this connection.
   bytes @1 :UInt64;        # Its size.
 }
@@ -88,10 +90,11 @@ struct Place {
   # connection over a Unix socket, in a region that was sent on it.
   region @0 :UInt32;       # SharedRegion.id
   generation @1 :UInt64;   # Counts the uses of the region by its owner, from 1.
-  bytes @2 :UInt64;        # Used, from the start of the region.
+  bytes @2 :UInt64;        # Used, from `offset` on.
   digest @3 :Data;
-  # The content hash (xxh3Tree) of these bytes as one tensor. Empty in a TrainingBatch, whose `hash`
-  # covers them.
+  # The content hash (xxh3Tree) of these bytes as one tensor. Empty in a TrainingBatch and in an
+  # Aggregate, whose `hash` covers them.
+  offset @4 :UInt64;       # Where they start in the region; a multiple of 64.
 }
 
 # ------------------------------------------------------------------------------------------ tensors

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +25,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/rundir"
 	"pangea.example/pangea/services/go-orchestrator/internal/server"
 	"pangea.example/pangea/services/go-orchestrator/internal/settings"
+	"pangea.example/pangea/services/go-orchestrator/internal/shared"
 	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
 )
 
@@ -122,6 +124,12 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	defer func() { err = errors.Join(err, files.Close()) }()
 
 	log := telemetry.NewLogger(s.LogFormat, os.Stderr)
+	listeners, sharedMemory := []net.Listener{listener}, (*budget.Budget)(nil)
+	if local := listenLocally(s.Socket, log); local != nil {
+		defer local.Close()
+		listeners = append(listeners, local)
+		sharedMemory = budget.New("memory that workers share", s.MaxSharedBytes)
+	}
 	memory := budget.New("memory of the process", s.MaxMemoryBytes)
 	metrics := telemetry.NewMetrics(memory)
 	workers, err := server.New(server.Config{
@@ -133,7 +141,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 			Strict: s.Strict, TakeChanges: s.TakeChanges,
 		},
 		MaxConnections: s.MaxConnections, ExitWhenFinished: s.ExitWhenFinished,
-		Memory: memory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Hit: hit,
+		Memory: memory, Shared: sharedMemory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Hit: hit,
 	}, past)
 	if err != nil {
 		return fmt.Errorf("cannot continue the run in %s: %w", s.RunDir, err)
@@ -146,14 +154,14 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 		}
 	}()
 	log.Info("ready", "run", s.RunID, "listen", listener.Addr().String(), "http", pages.Addr().String(),
-		"run_dir", s.RunDir)
+		"socket", socketOf(listeners), "run_dir", s.RunDir)
 	if s.PortFile != "" {
-		if err := writePorts(s.PortFile, listener, pages); err != nil {
+		if err := writePorts(s.PortFile, listener, pages, socketOf(listeners)); err != nil {
 			return fmt.Errorf("cannot write --port-file: %w", err)
 		}
 	}
 	defer checkpoints(workers)()
-	err = workers.Run(ctx, listener)
+	err = workers.Run(ctx, listeners...)
 	closing, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	// A client that is still reading a page is disconnected.
@@ -162,8 +170,36 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	return err
 }
 
-func writePorts(file string, workers, pages net.Listener) error {
-	text, err := json.Marshal(map[string]string{"listen": endpoint.Reachable(workers), "http": endpoint.Reachable(pages)})
+// listenLocally opens the socket for workers on this machine. Where that is not possible, they
+// reach the orchestrator over TCP, to the same bits.
+func listenLocally(path string, log *slog.Logger) net.Listener {
+	if path == "" {
+		return nil
+	}
+	listener, err := shared.Listen(path)
+	if err != nil {
+		log.Warn("workers on this machine share no memory with the orchestrator and use TCP", "error", err.Error())
+		return nil
+	}
+	return listener
+}
+
+// socketOf is the path of the socket among the listeners; empty where there is none.
+func socketOf(listeners []net.Listener) string {
+	for _, listener := range listeners {
+		if local, is := listener.Addr().(*net.UnixAddr); is {
+			return local.Name
+		}
+	}
+	return ""
+}
+
+func writePorts(file string, workers, pages net.Listener, socket string) error {
+	ports := map[string]string{"listen": endpoint.Reachable(workers), "http": endpoint.Reachable(pages)}
+	if socket != "" {
+		ports["socket"] = socket
+	}
+	text, err := json.Marshal(ports)
 	if err != nil {
 		return err
 	}

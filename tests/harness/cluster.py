@@ -58,15 +58,14 @@ class Cluster(RunFiles):
 
     @property
     def orchestrator_address(self) -> str:
-        """Where workers reach the orchestrator, host:port."""
-        return self._addresses[ORCHESTRATOR].listen
+        """Where workers reach the orchestrator: its socket, or host:port."""
+        return self._addresses[ORCHESTRATOR].for_workers
 
     @property
     def data_addresses(self) -> str:
-        """Where workers reach the replicas of the data service, each host:port, separated by commas."""
-        return ",".join(
-            self._addresses[data_service_name(number)].listen for number in range(1, len(self.replicas) + 1)
-        )
+        """Where workers reach the replicas of the data service: the first through its socket, the others over TCP."""
+        first, *others = (self._addresses[data_service_name(number)] for number in range(1, len(self.replicas) + 1))
+        return ",".join([first.for_workers, *(address.listen for address in others)])
 
     @property
     def status_address(self) -> str:
@@ -96,7 +95,7 @@ class Cluster(RunFiles):
 
     def _wait_ready(self, name: str, child: Child) -> None:
         found = child.wait_ready(port_file(self.run_dir, name), PATIENCE_SECONDS)
-        self._addresses[name] = Addresses(found["listen"], found["http"])
+        self._addresses[name] = Addresses(**found)
 
     def _keep(self, child: Child) -> Child:
         self._started.append(child)

@@ -65,8 +65,17 @@ def test_a_workers_variables_are_options_of_pangea_worker(name: str) -> None:
     environment = STACK["services"][name]["environment"]
     assert environment["PANGEA_WORKER_NAME"] == name
     assert set(environment) == set(re.findall(r"PANGEA_\w+", text))
-    hosts = [environment[variable].split(":")[0] for variable in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA")]
+    addresses = [environment[variable].rpartition("|")[2] for variable in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA")]
+    hosts = [address.split(":")[0] for address in addresses]
     assert set(hosts) == set(STACK["services"][name]["depends_on"])
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_reaches_the_orchestrator_by_the_socket_in_the_volume(name: str) -> None:
+    command = STACK["services"]["go-orchestrator"]["command"]
+    (path,) = [word.removeprefix("--socket=") for word in command if word.startswith("--socket=")]
+    assert path.startswith("/runs/")
+    assert STACK["services"][name]["environment"]["PANGEA_ORCHESTRATOR"].startswith(f"unix:{path}|")
 
 
 @pytest.mark.parametrize("name", SERVICES)

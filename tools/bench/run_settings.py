@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
-from tools.bench.programs import allocator
+from pangea.rundir.layout import Addresses
 
 SHARED_MEMORY, TCP = "shared memory", "TCP over loopback"
 # The default of `pangea train` comes first.
-TRANSPORTS = (TCP,)
+TRANSPORTS = (SHARED_MEMORY, TCP)
 
 
-def orchestrator_address(ready: Mapping[str, str], run_dir: Path, transport: str) -> str:
-    """The address that a worker is given so that it uses this transport.
+def orchestrator_address(ready: Addresses, transport: str) -> str:
+    """The address that a worker is given so that it uses this transport and no other.
 
     Args:
         ready: the addresses that the orchestrator has written.
-        run_dir: of the run.
         transport: of `TRANSPORTS`.
     Raises:
-        ValueError: there is no such transport.
+        ValueError: the orchestrator does not offer it.
     """
-    if transport not in TRANSPORTS:
-        raise ValueError(f"there is no transport {transport!r}; choose one of {', '.join(TRANSPORTS)}")
-    return ready["listen"]
-
-
-def of_workers() -> dict[str, str]:
-    """The allocator and the transport of the workers of a run on this machine."""
-    return {"malloc": allocator.DEFAULT, "transport": TRANSPORTS[0]}
+    if transport == TCP:
+        return ready.listen
+    if not ready.socket:
+        raise ValueError("the orchestrator has no Unix socket, so its workers cannot share memory with it; see its log")
+    return f"unix:{ready.socket}"
 
 
 def of_ledger(run_dir: Path) -> dict[str, str]:
     """The content hash of the run, by name; a ledger that names none has SHA-256."""
     with (run_dir / "ledger.jsonl").open() as ledger:
         settings = json.loads(ledger.readline())
-    return {"content hash": settings.get("content_hash", "SHA-256")}
+    return {"content hash": settings.get("content_hash", "sha256")}

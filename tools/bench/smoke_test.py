@@ -16,7 +16,7 @@ FIGURES = {
     "shards": {"digits": 1},
     "recover": {"kill -9 of a worker": 1},
     "data": {"CSV, 64 columns": 1, "memory, 784 columns": 1},
-    "aggregate": {"1 MB, 2 workers": 2},
+    "aggregate": {"1 MB, 2 workers": 4},
     "growth": {"1 MB": 1},
     "ledger": {"commit under load": 1},
     "checkpoint": {"0.2 MB": 1},

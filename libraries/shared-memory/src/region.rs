@@ -62,6 +62,12 @@ impl OwnedRegion {
         self.len() == 0
     }
 
+    /// Its first byte, page-aligned, for those that share the region and know who may write to it.
+    /// Valid for `len()` bytes for as long as the region lives.
+    pub fn start(&self) -> NonNull<u8> {
+        self.mapping.start()
+    }
+
     /// What is sent with its announcement.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
@@ -138,6 +144,12 @@ impl PrivateRegion {
         let _ = self.advise(0..used.min(self.len()), Advice::LinuxPopulateRead);
     }
 
+    /// Gives this process pages of its own for the first `used` bytes, with what it sees in them
+    /// now: whatever the owner does, they stay. A forked child gets them as any other memory.
+    pub fn own(&self, used: usize) -> Result<(), RegionError> {
+        self.advise(0..used.min(self.len()), Advice::LinuxPopulateWrite)
+    }
+
     /// Forgets what this process wrote to the first `used` bytes: the view shows the owner's bytes
     /// again, also those of a later use of the region.
     ///
@@ -151,14 +163,14 @@ impl PrivateRegion {
         if range.is_empty() {
             return Ok(());
         }
-        // SAFETY: the range is within the mapping. Both advices that are given leave it mapped, and
+        // SAFETY: the range is within the mapping. The advices that are given leave it mapped, and
         // the caller of `reset` vouches that nobody relies on its content.
         let advised = unsafe {
             let start = self.0.start().as_ptr().add(range.start);
             madvise(start.cast(), range.len(), advice)
         };
         advised.map_err(|error| {
-            RegionError::system(range.len(), "resetting a view of shared memory", error)
+            RegionError::system(range.len(), "changing a view of shared memory", error)
         })
     }
 }

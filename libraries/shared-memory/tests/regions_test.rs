@@ -96,6 +96,20 @@ fn what_is_written_to_a_private_view_stays_there_until_it_is_reset() {
 }
 
 #[test]
+fn a_view_that_is_owned_keeps_its_bytes() {
+    let mut region = region();
+    region.as_mut_slice().fill(1);
+    let view = PrivateRegion::map(region.descriptor(), BYTES as u64).expect("sealed");
+    // SAFETY: inside the mapping, and no slice of it is in use.
+    unsafe { view.start().as_ptr().write(9) };
+    view.own(4097).expect("memory");
+    region.as_mut_slice().fill(2);
+    let seen = bytes(&view);
+    // Two whole pages are its own.
+    assert_eq!((seen[0], seen[1], seen[8191], seen[8192]), (9, 1, 1, 2));
+}
+
+#[test]
 fn memory_that_could_change_under_a_reader_is_refused() {
     let unsealed = |seals: SealFlags| -> OwnedFd {
         let memory =

@@ -30,7 +30,7 @@ pub use envelope::message_type;
 pub use error::WireError;
 pub use layout::{FlatAssembler, FlatLayout, Piece, FRAME_BYTES, MAX_PIECES};
 pub use limits::Limits;
-pub use memory::{AlignedBuffer, Pool, SharedSlice, ALIGNMENT};
+pub use memory::{AlignedBuffer, Pool, Reservation, SharedSlice, ALIGNMENT};
 pub use names::SchemaName;
 pub use received::{DataLocation, ReceivedFrame};
 pub use tensor::{write_tensor, write_tensor_bytes, TensorData, TensorSpec};

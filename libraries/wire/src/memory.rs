@@ -186,6 +186,26 @@ impl Pool {
         Ok(buffer)
     }
 
+    /// A full buffer of `len` bytes that the caller overwrites: they are zero, or what a buffer had
+    /// before.
+    pub fn to_overwrite(&self, len: usize) -> Result<AlignedBuffer, WireError> {
+        let mut buffer = self.buffer(len)?;
+        while !buffer.is_full() {
+            let filled = buffer.unfilled()?.len();
+            buffer.advance(filled);
+        }
+        Ok(buffer)
+    }
+
+    /// Counts `bytes` that lie elsewhere as touched, until the reservation is dropped.
+    pub fn reserve(&self, bytes: usize) -> Result<Reservation, WireError> {
+        self.0.charge(bytes)?;
+        Ok(Reservation {
+            pool: self.clone(),
+            bytes,
+        })
+    }
+
     /// A full buffer with a copy of `bytes`.
     pub fn copy_of(&self, bytes: &[u8]) -> Result<AlignedBuffer, WireError> {
         let mut buffer = self.buffer(bytes.len())?;
@@ -201,6 +221,18 @@ impl Pool {
     /// Touched bytes that are kept for reuse.
     pub fn idle_bytes(&self) -> usize {
         self.0.idle().bytes
+    }
+}
+
+/// Memory outside of the pool that counts towards its limit.
+pub struct Reservation {
+    pool: Pool,
+    bytes: usize,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.pool.0.live.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -110,3 +110,26 @@ fn shared_slices_need_no_copy() {
     drop(part);
     assert_eq!(pool.live_bytes(), 0);
 }
+
+#[test]
+fn what_lies_elsewhere_counts_until_it_is_dropped() {
+    let pool = Pool::new(1000, 0);
+    let reserved = pool.reserve(600).expect("room");
+    assert_eq!(pool.live_bytes(), 600);
+    assert!(pool.reserve(600).is_err());
+    assert!(pool.copy_of(&[0; 600]).is_err());
+    drop(reserved);
+    assert_eq!(pool.live_bytes(), 0);
+    assert!(pool.copy_of(&[0; 600]).is_ok());
+}
+
+#[test]
+fn a_buffer_to_overwrite_is_full_and_its_fresh_bytes_are_zero() {
+    let pool = Pool::new(1 << 20, 1 << 20);
+    let mut first = pool.to_overwrite(8192).expect("room");
+    assert!(first.is_full() && first.iter().all(|byte| *byte == 0));
+    first.as_mut_slice().fill(7);
+    drop(first);
+    // The block of the first one, without the time to clear it.
+    assert_eq!(pool.to_overwrite(8192).expect("room").len(), 8192);
+}

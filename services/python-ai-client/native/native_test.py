@@ -512,6 +512,7 @@ def test_sums_are_added_in_place_and_into_vectors() -> None:
     vector = np.full(3, np.nan, np.float32)
     fold.into_vector(operands, vector.ctypes.data)
     assert vector.tolist() == [11, 22, 5]
+    assert fold.into_vector(operands, vector.ctypes.data, digest=True) == _native.content_hash([vector.data.cast("B")])
     fold.in_place(operands)
     assert (left.tolist(), right.tolist(), single.tolist()) == ([11, 22], [10, 20], [5])
 

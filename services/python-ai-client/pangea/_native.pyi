@@ -80,6 +80,14 @@ def content_hash(tensors: Sequence[SupportsBuffer], method: ContentHash = "xxh3T
     """
 
 @final
+class SharedBuffer:
+    """Memory that this worker and the orchestrator share, accessed through the buffer protocol (format "B"): a slot,
+    which is writable, or an aggregate, which is not. It is mapped as long as any view of it lives."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
 class TensorView:
     """A tensor over received memory. `torch.frombuffer(view.buffer, dtype=...)` shares it (but refuses 0 bytes)."""
 
@@ -136,10 +144,13 @@ class Batch:
 class DataClient:
     """Connections to the replicas of a data service; any of them gives the same batches.
 
-    `addresses` is one "host:port" or several, separated by commas. `timeout` (seconds) bounds the first connection, for
-    which one replica suffices, and the silence of a replica before its connection is closed. Afterwards the client
-    survives lost connections, stalled replicas and restarts: it reconnects and repeats its requests. Waiting calls
-    raise WireError only after `reconnect_seconds` without any replica, and later ones do so until a replica is back.
+    `addresses` is one "host:port" or several, separated by commas. A replica on this machine may be "unix:/path",
+    or "unix:/path|host:port": the first of them that answers. Over a Unix socket, batches are read from the memory
+    of the service, in a private view: what a script writes to a batch, nobody else sees. `timeout` (seconds) bounds
+    the first connection, for which one replica suffices, and the silence of a replica before its connection is
+    closed. Afterwards the client survives lost connections, stalled replicas and restarts: it reconnects and
+    repeats its requests. Waiting calls raise WireError only after `reconnect_seconds` without any replica, and
+    later ones do so until a replica is back.
 
     A replica that serves a different dataset than the first one is not used; if there is no other one, waiting calls
     raise WireError at once. With two or more replicas, a batch that is unusually late is requested from another one as
@@ -156,7 +167,10 @@ class DataClient:
         reconnect_seconds: float = 600.0,
     ) -> DataClient: ...
     def replicas(self) -> list[tuple[str, bool]]:
-        """The address of each replica, and whether it is connected now. May be called at any time, from any thread."""
+        """The address of each replica, and whether it is connected now. May be called at any time, from any thread.
+
+        Of a replica that can be reached in several ways, it is the one in use, once it was connected.
+        """
 
     def dataset(self) -> DatasetInfo: ...
     def prefetch(
@@ -234,14 +248,15 @@ class ShardLease:
 
 @final
 class Aggregate:
-    """The gradient sum of a closed step: one flat float32 vector. The hash has been verified."""
+    """The gradient sum of a closed step: one flat float32 vector. The hash of a `Buffer` has been verified; a
+    `SharedBuffer` may be read until the next request for work."""
 
     step: Final[int]
     samples: Final[int]
     loss_sum: Final[float]
     divisor: Final[float]
     """What the sum is divided by; at least 0."""
-    gradients: Final[Buffer]
+    gradients: Final[Buffer | SharedBuffer]
     hash: Final[bytes]
 
 @final
@@ -390,6 +405,13 @@ class OrchestratorClient:
     def send_snapshot(self, step: int, parameters_hash: bytes, data: SupportsBuffer) -> None:
         """Sends the whole state from the memory of `data` without copying it. There is no reply."""
 
+    def slot(self) -> SharedBuffer | None:
+        """Returns memory for gradients that are then submitted from there, without a copy: at most once, and they do not
+        change after that. None if none is free, or the orchestrator is reached over TCP."""
+
+    def shares_memory(self) -> bool:
+        """Returns whether memory is shared with the orchestrator: it is reached through a Unix socket."""
+
     def leave(self, reason: str, broken: str = "") -> None:
         """Leaves the run: waits at most 2 s for the reply, and closes. Its shards go to others immediately."""
 
@@ -411,8 +433,11 @@ class Fold:
     def in_place(self, operands: Sequence[Sequence[int]]) -> None:
         """Writes the sum of each part over the first operand that has the part (an address other than 0)."""
 
-    def into_vector(self, operands: Sequence[Sequence[int]], out: int) -> None:
-        """Writes the sum to the vector at the address `out`, which has all parts, one after the other."""
+    def into_vector(self, operands: Sequence[Sequence[int]], out: int, digest: bool = False) -> bytes | None:
+        """Writes the sum to the vector at the address `out`, which has all parts, one after the other.
+
+        With `digest`, returns the content hash (`xxh3Tree`) of the vector, computed while each piece is in the cache.
+        """
 
 def flushes_denormals() -> bool:
     """Whether this thread rounds denormal numbers to zero, as after `torch.set_flush_denormal(True)`."""

@@ -1,23 +1,23 @@
-"""The settings of the C library's allocator under which Pangea trains, for its peers: memory that was freed is kept
-instead of returned to the kernel, which would have to clear every page again in the next step."""
+"""The settings of the C library's allocator: Pangea's native module makes it keep freed memory when it is loaded, in a
+peer that loads it as well, unless a variable forbids it."""
 
 from __future__ import annotations
 
-import ctypes
+from pangea import _native
 
-DEFAULT, TUNED = "glibc's default", "tuned as Pangea's"
-# malloc.h
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-_SETTINGS = {_M_MMAP_THRESHOLD: 1 << 30, _M_TRIM_THRESHOLD: 0x7FFFFFFF, _M_TOP_PAD: 64 << 20}
+_NAMES = {"system": "as the C library sets it", "tuned": "tuned as for Pangea"}
 
 
-def tune() -> None:
-    """Applies the settings to this process.
+def name(*, tuned: bool) -> str:
+    """How a report names the allocator."""
+    return _NAMES["tuned" if tuned else "system"]
 
-    Raises:
-        RuntimeError: the allocator refuses them; then a contender that is called tuned would not be.
-    """
-    mallopt = ctypes.CDLL(None).mallopt
-    for parameter, value in _SETTINGS.items():
-        if not mallopt(parameter, value):
-            raise RuntimeError(f"mallopt({parameter}, {value}) was refused; this C library is not glibc")
+
+def environment(*, tuned: bool) -> dict[str, str]:
+    """The variables of a process whose allocator is to be tuned or not."""
+    return {} if tuned else {"PANGEA_MALLOC": "system"}
+
+
+def in_effect() -> str:
+    """What this process's allocator does, for the report."""
+    return _NAMES[_native.ALLOCATOR]

@@ -38,6 +38,9 @@ def main() -> None:
         dataset,
         parameters_content_hash=_hash(0),
     )
+    if client.shares_memory() != job["shares_memory"]:
+        raise RuntimeError(f"worker {rank} does not reach {job['orchestrator']} through {job['transport']}")
+    # The worker's own memory: the client copies it to where it is shared.
     gradient: Vector = numpy.empty(elements, numpy.float32)
     # All are present before any asks for work, so that each has a part of every step.
     barrier = Barrier(job)
@@ -54,10 +57,11 @@ def main() -> None:
 
     def exchange(step: int) -> Vector:
         reports = [(shard, 1, 1.0, _HASH, 1.0, False, "") for shard in shards]
-        verdict, detail = client.submit(step, shards[0], share, gradient, reports)
+        sums = [(step, shards[0], share, gradient, reports)]
+        [(verdict, detail)] = client.submit_and_ask(sums, step, _hash(step), 0.0, 0.0, 0.0)
         if verdict != "accepted":
             raise RuntimeError(f"the gradient of step {step} was not accepted ({verdict}): {detail}")
-        aggregate = client.request_work(step, _hash(step), 0.0, 0.0, 0.0)
+        aggregate = client.answer()
         if not isinstance(aggregate, _native.Aggregate):
             raise RuntimeError(f"worker {rank} got {aggregate} for step {step}, but the sum was expected")
         return numpy.frombuffer(aggregate.gradients, numpy.float32)

@@ -2,6 +2,7 @@
 
 import pangea
 from tools.bench.models import RECIPES, described
+from tools.bench.programs import allocator
 from tools.bench.programs import job as jobs
 from tools.bench.programs.steps import Steps
 
@@ -20,7 +21,7 @@ def main() -> None:
         steps.begin(run.steps)
         run.step(recipe.loss(model, batch.x, batch.y))
     run.close()
-    jobs.answer(job, began=steps.began, settings={"optimizer": described(optimizer)})
+    jobs.answer(job, began=steps.began, settings={"malloc": allocator.in_effect(), "optimizer": described(optimizer)})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 
 import pangea
 from pangea import _native
-from pangea.worker.batches import BatchSource
+from pangea.worker.batches import as_tensor
 from tools.bench.models import RECIPES, described
 from tools.bench.programs import allocator, torch_process
 from tools.bench.programs import job as jobs
@@ -24,12 +24,12 @@ Part = tuple[torch.Tensor, torch.Tensor]
 def fetch(job: dict[str, Any]) -> list[list[Part]]:
     """The micro-batches of this process's part of the batch of each step."""
     client = _native.DataClient(job["data"])
-    source = BatchSource(client, seed=0, batch_size=job["batch_size"], shards=1, min_shard_samples=0)
     steps = -(-client.dataset().train_samples // job["batch_size"])
     parts = []
     for step in range(job["epochs"] * steps):
-        [batch] = source.training(step // steps, step % steps, step, [0])
-        x, y = (whole.chunk(job["world"])[job["rank"]] for whole in (batch.x, batch.y))
+        batch = client.batch("train", 0, step // steps, step % steps, job["batch_size"], 0, 1)
+        tensors = [as_tensor(view) for view in (batch.features, batch.labels)]
+        x, y = (whole.chunk(job["world"])[job["rank"]] for whole in tensors)
         count = job["micro_batches"]
         parts.append([(a.clone(), b.clone()) for a, b in zip(x.chunk(count), y.chunk(count), strict=True)])
     client.close()
@@ -39,8 +39,6 @@ def fetch(job: dict[str, Any]) -> list[list[Part]]:
 def main() -> None:
     """Trains over all epochs."""
     job = jobs.read()
-    if job["tuned"]:
-        allocator.tune()
     torch_process.use_one_thread()
     pangea.seed_everything()
     recipe = RECIPES[job["model"]]
@@ -64,7 +62,7 @@ def main() -> None:
         losses=losses,
         samples=sum(len(x) for parts in batches for x, _ in parts),
         settings={
-            "malloc": allocator.TUNED if job["tuned"] else allocator.DEFAULT,
+            "malloc": allocator.in_effect(),
             "optimizer": described(optimizer),
         },
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pangea.rundir.layout import ORCHESTRATOR, port_file
+from pangea.rundir.layout import ORCHESTRATOR, Addresses, port_file
 from pangea.services.options import RunOptions
 from pangea.services.programs import start_orchestrator
 from tools.bench import processes, run_settings
@@ -33,14 +33,16 @@ def exchange(
     orchestrator = start_orchestrator(folder / "run", "bench", options)
     try:
         ready = orchestrator.wait_ready(port_file(folder / "run", ORCHESTRATOR), processes.PATIENCE_SECONDS)
+        addresses = Addresses(**ready)
         job = {
             "elements": elements,
             "times": times,
             "warm_up": warm_up,
             "world": world,
             "shards": shards,
-            "orchestrator": run_settings.orchestrator_address(ready, folder / "run", transport),
+            "orchestrator": run_settings.orchestrator_address(addresses, transport),
             "transport": transport,
+            "shares_memory": transport == run_settings.SHARED_MEMORY,
             "services": {"orchestrator": orchestrator.process.pid},
         }
         programs = [processes.start("exchange_pangea", folder, rank, job) for rank in range(world)]

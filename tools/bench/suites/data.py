@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pangea.rundir.layout import port_file
+from pangea.rundir.layout import Addresses, port_file
 from pangea.services.programs import start_data_service
 from tools.bench import processes, rows
 from tools.bench.benchmark import Benchmark, Goal, Pair, Sample
 
-_OURS = "pangea data service"
+_OURS, _OVER_TCP = "pangea data service", "pangea data service, TCP"
 _ALONE, _WITH_WORKERS = "DataLoader, in the process", "DataLoader, 2 workers"
 _LOADERS = {_ALONE: 0, _WITH_WORKERS: 2}
 
@@ -33,29 +33,34 @@ class DataBenchmark:
 
     @property
     def contenders(self) -> Sequence[str]:
-        """The data service and the loaders."""
-        return [_OURS, *self.loaders]
+        """The data service, reached in both ways, and the loaders."""
+        return [_OURS, _OVER_TCP, *self.loaders]
 
     @property
     def pairs(self) -> Sequence[Pair]:
-        """The data service against each loader."""
+        """The data service against each loader, in both ways."""
         goal = Goal(1.0) if self.in_memory else None
-        return [Pair(_OURS, loader, goal if loader == _ALONE else None) for loader in self.loaders]
+        return [
+            Pair(ours, loader, goal if (ours, loader) == (_OURS, _ALONE) else None)
+            for ours in (_OURS, _OVER_TCP)
+            for loader in self.loaders
+        ]
 
     def run(self, contender: str, folder: Path) -> Sample:
         """All epochs but the first."""
         file = folder / "rows.csv"
         (rows.pixels_csv if self.in_memory else rows.decimals_csv)(file, self.rows, self.columns)
         job = {"batch_size": 256, "epochs": self.epochs, "file": str(file), "in_memory": self.in_memory}
-        if contender != _OURS:
+        if contender in _LOADERS:
             return self._sample(folder, "rows_loader", {**job, "workers": _LOADERS[contender]})
         (folder / "logs").mkdir()
         service = start_data_service(
             folder, "rust-compute", f"csv:{file},shape={self.columns},normalise=all,held_out=0"
         )
         try:
-            listen = service.wait_ready(port_file(folder, "rust-compute"), processes.PATIENCE_SECONDS)["listen"]
-            return self._sample(folder, "rows_pangea", {**job, "data": listen, "service": service.process.pid})
+            addresses = Addresses(**service.wait_ready(port_file(folder, "rust-compute"), processes.PATIENCE_SECONDS))
+            data = addresses.listen if contender == _OVER_TCP else addresses.for_workers
+            return self._sample(folder, "rows_pangea", {**job, "data": data, "service": service.process.pid})
         finally:
             service.stop()
 
@@ -84,7 +89,8 @@ def benchmarks(quick: bool) -> list[Benchmark]:
         DataBenchmark(
             "memory, 784 columns",
             "Rows of 784 float32 that were parsed and normalised before, shuffled, after a first epoch. The data "
-            "service sends them through a socket, with a hash over each batch that the reader checks.",
+            "service writes them into memory that the reader maps, or sends them through a socket; with a hash over "
+            "each batch.",
             rows=1024 if quick else 10_000,
             columns=784,
             epochs=1 if quick else 5,

@@ -60,7 +60,7 @@ class JobBenchmark:
         cores = {"all processes": 1e3 * (_cores_of_children() - used)}
         lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
         accuracy = json.loads((folder / "run" / "result.json").read_text())["held_out_accuracy"]
-        settings = run_settings.of_workers() | run_settings.of_ledger(folder / "run")
+        settings = run_settings.of_ledger(folder / "run")
         work = sum(line["samples"] for line in lines)
         return Sample(seconds, work, accuracy, {}, cores, settings)
 

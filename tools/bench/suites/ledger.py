@@ -12,7 +12,7 @@ from pathlib import Path
 from pangea.services.child import Child
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
-from tools.bench import commits, processes, run_settings
+from tools.bench import orchestrator_metrics, processes, run_settings
 from tools.bench.benchmark import Benchmark, Goal, Pair, Sample
 
 _OURS, _APPEND = "pangea ledger", "append + fsync"
@@ -71,16 +71,16 @@ class LedgerBenchmark:
                     )
                 ],
             )
-            told = commits.read(services.status)
+            told = orchestrator_metrics.read(services.status)
         finally:
             services.stop()
         steps = len((folder / "run" / "metrics.jsonl").read_text().splitlines())
         settings = run_settings.of_ledger(folder / "run")
         return Sample(
-            1e3 * told.seconds / told.count,
+            1e3 * told.mean_commit_seconds,
             steps,
             told.ledger_bytes / steps,
-            {"commits": told.count},
+            {"commits": told.commits},
             settings=settings,
         )
 

@@ -12,8 +12,9 @@ from typing import Any
 from pangea.rundir.json_lines import JsonLinesFile
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
-from tools.bench import commits, processes, rows, run_settings
+from tools.bench import orchestrator_metrics, processes, rows, run_settings
 from tools.bench.benchmark import Pair, Sample
+from tools.bench.programs import allocator
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,6 @@ class TrainingBenchmark:
             "world": setup.processes,
             "data": services.data,
             "micro_batches": setup.shards // setup.processes,
-            "tuned": setup.tuned,
         }
 
     def _pangea(self, setup: Setup, services: EmbeddedServices, folder: Path) -> Sample:
@@ -130,16 +130,25 @@ class TrainingBenchmark:
             f"{part} ms": 1e3 * statistics.fmean(line[f"{part}_seconds"] for line in timed)
             for part in ("data", "compute", "exchange")
         }
-        went["ledger ms"] = 1e3 * commits.mean_seconds(services.status)
+        told = orchestrator_metrics.read(services.status)
+        went["ledger ms"] = 1e3 * told.mean_commit_seconds
         losses = [line["loss"] for line in metrics.lines]
-        settings = run_settings.of_workers() | run_settings.of_ledger(folder / "run")
+        settings = {"transport": told.transport, **run_settings.of_ledger(folder / "run")}
         return self._sample(answers, losses, sum(line["samples"] for line in metrics.lines), went, settings)
 
     def _torch(self, setup: Setup, services: EmbeddedServices, folder: Path) -> Sample:
         job = self._job(setup, services)
         answers = processes.results(
-            folder, [processes.start("train_torch", folder, rank, job) for rank in range(setup.processes)]
+            folder,
+            [
+                processes.start("train_torch", folder, rank, job, **allocator.environment(tuned=setup.tuned))
+                for rank in range(setup.processes)
+            ],
         )
+        if any(answer["settings"]["malloc"] != allocator.name(tuned=setup.tuned) for answer in answers):
+            raise RuntimeError(
+                f"{self.name}: a peer ran with another allocator than asked for: {answers[0]['settings']}"
+            )
         losses = [statistics.fmean(parts) for parts in zip(*(answer["losses"] for answer in answers), strict=True)]
         return self._sample(answers, losses, sum(answer["samples"] for answer in answers), {}, {})
 

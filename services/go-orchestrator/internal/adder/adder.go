@@ -26,7 +26,7 @@ func New(pool *vector.Pool) *Adder {
 }
 
 // Add evaluates a sum. It reads the operands, which the caller holds, and never writes to them: a
-// sum of one operand is that operand, with one more holder.
+// sum of one operand is that operand, with one more holder, unless it is another process's memory.
 func (a *Adder) Add(sum *tree.Sum) tree.Result { return a.Begin(sum).Finish() }
 
 // Work is a sum that is being evaluated. Whoever has time takes the next block.
@@ -36,26 +36,27 @@ type Work struct {
 	out   *vector.Vector
 	next  atomic.Int64
 
-	notFinite []int              // by block: the first element of the sum that is not finite, or -1
-	digests   []vector.Digest    // by operand: of those that are unchecked
-	sha       *ordered           // of a sum over all shards, if it is hashed so
-	leaves    []contenthash.Leaf // the same, by block
-	done      []chan struct{}    // by block: closed when it is evaluated
+	notFinite []int                  // by block: the first element of the sum that is not finite, or -1
+	digests   [][]vector.BlockDigest // by operand: of those that are unchecked, by block
+	sha       *ordered               // of a sum over all shards, if it is hashed so
+	leaves    []contenthash.Leaf     // the same, by block
+	done      []chan struct{}        // by block: closed when it is evaluated
 }
 
 // Begin prepares a sum, which Finish evaluates.
 func (a *Adder) Begin(sum *tree.Sum) *Work {
 	w := &Work{adder: a, sum: sum}
-	if len(sum.Operands) == 1 {
+	// Shared memory is wanted back by its worker, long before nobody needs the sum any more.
+	if len(sum.Operands) == 1 && !sum.Operands[0].Gradients.IsForeign() {
 		w.out = sum.Operands[0].Gradients.Retain()
 	} else {
 		w.out = a.pool.New(sum.Operands[0].Gradients.Elements())
 	}
 	w.notFinite = make([]int, w.blocks())
-	w.digests = make([]vector.Digest, len(sum.Operands))
+	w.digests = make([][]vector.BlockDigest, len(sum.Operands))
 	for i, operand := range sum.Operands {
 		if operand.Unchecked != nil {
-			w.digests[i] = make(vector.Digest, w.blocks())
+			w.digests[i] = make([]vector.BlockDigest, w.blocks())
 		}
 	}
 	switch {
@@ -126,7 +127,8 @@ func (w *Work) result() tree.Result {
 		if operand.Unchecked == nil {
 			continue
 		}
-		wrong := tree.Wrong{Contribution: operand.Unchecked, Rewritten: !w.digests[i].Equal(operand.Unchecked.Digest), NotFinite: -1}
+		digest := vector.Digest(operand.Gradients.RootOf(w.digests[i]))
+		wrong := tree.Wrong{Contribution: operand.Unchecked, Rewritten: !digest.Equal(operand.Unchecked.Digest), NotFinite: -1}
 		if result.NotFinite >= 0 {
 			// A sum is not finite if one of its operands is not; so they are looked at only then.
 			wrong.NotFinite, wrong.Value = operand.Gradients.FirstNotFinite()

@@ -1,6 +1,8 @@
 package adder
 
 import (
+	"unsafe"
+
 	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
@@ -28,7 +30,9 @@ func (e *evaluator) evaluate(w *Work, block int) {
 		to := min(from+partElements, len(out))
 		operand := func(v *vector.Vector) []float32 { return v.Blocks()[block][from:to] }
 		part := out[from:to]
-		e.value(w.sum, operand, part, 0)
+		if only := e.value(w.sum, operand, part, 0); unsafe.SliceData(only) != unsafe.SliceData(part) {
+			copy(part, only)
+		}
 		for i, digest := range w.digests {
 			if digest != nil {
 				e.digests[i].Write(operand(w.sum.Operands[i].Gradients))

@@ -183,14 +183,17 @@ func (s *Server) send(e run.Send) {
 		s.notifiedPeers[e.Peer] = struct{}{}
 		p.reply(e.Request, reply)
 	case *protocol.Aggregate:
+		if p.share(e.Request, reply) {
+			return
+		}
 		bulk := s.bulks[reply.Step]
 		if bulk == nil {
 			bulk = wire.NewAggregate(reply, s.machine.Layout(), s.cut)
 			s.bulks[reply.Step] = bulk
 		}
-		p.put(outgoing{manyFrames{bulk}, e.Request, reply.Gradients.Retain().Release})
+		p.put(outgoing{frames: manyFrames{bulk}, request: e.Request, release: reply.Gradients.Retain().Release})
 	case *protocol.Snapshot:
-		p.put(outgoing{manyFrames{wire.NewSnapshot(reply)}, e.Request, reply.Retain().Release})
+		p.put(outgoing{frames: manyFrames{wire.NewSnapshot(reply)}, request: e.Request, release: reply.Retain().Release})
 	case protocol.Ack:
 		s.config.Metrics.Verdicts.WithLabelValues(reply.Verdict.String()).Inc()
 		p.reply(e.Request, reply)

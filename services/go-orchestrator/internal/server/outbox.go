@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
+	"pangea.example/pangea/services/go-orchestrator/internal/shared"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
 
@@ -17,11 +18,18 @@ const maxUnread = 64
 // sendTimeout is how long a peer may take to read one frame.
 const sendTimeout = 30 * time.Second
 
+// stream is a connection whose directions are closed apart.
+type stream interface {
+	net.Conn
+	CloseWrite() error
+}
+
 // outgoing is a reply on its way.
 type outgoing struct {
 	frames  frames
 	request uint64
-	release func() // releases what the frames share; called once, whether they were sent or not
+	region  *shared.Region // whose descriptor goes with the first byte; nil for none
+	release func()         // releases what the frames share; called once, whether they were sent or not
 }
 
 // frames of a message: one, those of a wire.Bulk, or a stream.
@@ -110,7 +118,7 @@ func (o *outbox) next() (outgoing, bool) {
 
 // write sends what is queued until finish. After an error it closes the connection, so that the
 // reading side learns of it, and drops the rest.
-func (o *outbox) write(connection *net.TCPConn, clock clock.Clock, sent prometheus.Counter) {
+func (o *outbox) write(connection stream, clock clock.Clock, sent prometheus.Counter) {
 	defer close(o.done)
 	var failed error
 	for {
@@ -127,7 +135,7 @@ func (o *outbox) write(connection *net.TCPConn, clock clock.Clock, sent promethe
 	}
 }
 
-func send(connection *net.TCPConn, clock clock.Clock, reply outgoing, sent prometheus.Counter) error {
+func send(connection stream, clock clock.Clock, reply outgoing, sent prometheus.Counter) error {
 	for i, last := 0, false; !last; i++ {
 		var frame wire.Frame
 		var err error
@@ -141,11 +149,25 @@ func send(connection *net.TCPConn, clock clock.Clock, reply outgoing, sent prome
 		if err := connection.SetWriteDeadline(clock.Now().Add(sendTimeout)); err != nil {
 			return err
 		}
-		bytes, err := buffers.WriteTo(connection)
+		bytes, err := write(connection, buffers, reply.region)
 		sent.Add(float64(bytes))
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// write sends a frame, with the descriptor of a region if there is one.
+func write(connection stream, buffers net.Buffers, region *shared.Region) (int64, error) {
+	if region == nil {
+		return buffers.WriteTo(connection)
+	}
+	first, err := connection.(*shared.Connection).WriteWith(buffers[0], region.Descriptor())
+	if err != nil {
+		return int64(first), err
+	}
+	rest := buffers[1:]
+	bytes, err := rest.WriteTo(connection)
+	return int64(first) + bytes, err
 }

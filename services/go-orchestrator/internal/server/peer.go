@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
@@ -18,7 +17,8 @@ import (
 type peer struct {
 	server     *Server
 	id         run.Peer
-	connection *net.TCPConn
+	connection stream
+	sharing    *sharing // nil where memory cannot be shared with the peer
 	out        *outbox
 	assembly   assembly
 }
@@ -33,18 +33,35 @@ func (p *peer) put(reply outgoing) {
 	}
 }
 
+// broken ends a connection for which a message cannot be encoded.
+func (p *peer) broken(err error) {
+	p.server.config.Log.Error("cannot encode a message", "peer", p.address(), "error", err.Error())
+	p.close()
+}
+
+// address of the peer, for people.
+func (p *peer) address() string {
+	if p.sharing != nil {
+		return "a worker on this machine" // its end of a Unix socket has no name
+	}
+	return p.connection.RemoteAddr().String()
+}
+
 // reply queues a reply of one frame.
 func (p *peer) reply(request uint64, reply protocol.Reply) {
 	if refusal, is := reply.(*protocol.Error); is {
 		p.server.config.Metrics.Refusals.WithLabelValues(refusal.Action.String()).Inc()
 	}
-	frame, err := wire.Encode(reply)
+	var released []uint32
+	if p.sharing != nil && wire.Releases(reply) {
+		released = p.sharing.takeReleased()
+	}
+	frame, err := wire.Encode(reply, released...)
 	if err != nil {
-		p.server.config.Log.Error("cannot encode a reply", "kind", reply.Kind().String(), "error", err.Error())
-		p.close()
+		p.broken(err)
 		return
 	}
-	p.put(outgoing{oneFrame(frame), request, func() {}})
+	p.put(outgoing{frames: oneFrame(frame), request: request, release: func() {}})
 }
 
 // closeGracefully sends what is queued and closes. It reads on for a moment: a connection that is
@@ -78,7 +95,7 @@ func (p *peer) read() {
 		if err != nil {
 			p.refuse(message, protocol.Errorf(protocol.FixRequest, "%v", err))
 		} else if err := p.handle(message); err != nil {
-			p.server.config.Log.Warn("a connection is no longer usable", "peer", p.connection.RemoteAddr().String(),
+			p.server.config.Log.Warn("a connection is no longer usable", "peer", p.address(),
 				"error", err.Error())
 			p.refuse(message, asRefusal(err))
 			reason = err.Error()
@@ -88,6 +105,9 @@ func (p *peer) read() {
 	}
 	reader.Close()
 	p.assembly.discard()
+	if p.sharing != nil {
+		p.sharing.close()
+	}
 	p.server.post(run.PeerDisconnected{Peer: p.id, Reason: reason})
 	p.closeGracefully()
 }

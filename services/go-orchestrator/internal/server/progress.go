@@ -1,7 +1,6 @@
 package server
 
 import (
-	"net"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +16,7 @@ const seenInterval = 90 * time.Millisecond
 
 // progress reads from a connection under a time limit, except while it is idle between two frames.
 type progress struct {
-	connection *net.TCPConn
+	connection stream
 	clock      clock.Clock
 	received   prometheus.Counter
 	idle       bool

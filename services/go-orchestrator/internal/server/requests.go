@@ -57,7 +57,12 @@ func (p *peer) handle(m wire.Message) error {
 		if join, err = m.Join(); err == nil {
 			p.server.post(run.JoinRequested{Peer: p.id, Request: m.RequestID, Join: join})
 		}
+	case protocol.KindSharedRegion:
+		return p.region(m)
 	case protocol.KindWorkRequest:
+		if p.sharing != nil {
+			p.sharing.letGo()
+		}
 		var work protocol.Work
 		if work, err = m.Work(); err == nil {
 			p.server.post(run.WorkRequested{Peer: p.id, Request: m.RequestID, Work: work})
@@ -89,7 +94,7 @@ func (a *assembly) begin(first wire.Message, layout *protocol.Layout, pool *vect
 func (p *peer) place(frame wire.Outline) ([][]byte, error) {
 	layout := p.server.layout.Load()
 	kind, _ := p.assembly.open()
-	if frame.Kind != protocol.KindGradientUpdate || layout == nil ||
+	if frame.Kind != protocol.KindGradientUpdate || frame.Placed() || layout == nil ||
 		kind != protocol.KindUnspecified && kind != protocol.KindGradientUpdate {
 		return nil, nil
 	}
@@ -101,6 +106,9 @@ func (p *peer) update(m wire.Message) error {
 	layout := p.server.layout.Load()
 	if layout == nil {
 		return fmt.Errorf("a gradientUpdate arrived before any worker joined; send a JoinRequest first")
+	}
+	if m.Placed() {
+		return p.placed(m, layout)
 	}
 	p.assembly.begin(m, layout, p.server.pool)
 	update, err := p.assembly.update.Add(m)

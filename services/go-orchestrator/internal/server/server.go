@@ -21,6 +21,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
+	"pangea.example/pangea/services/go-orchestrator/internal/shared"
 	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
@@ -45,6 +46,7 @@ type Config struct {
 	MaxConnections   int
 	ExitWhenFinished bool
 	Memory           *budget.Budget // of gradients, snapshots and arriving frames
+	Shared           *budget.Budget // of memory that workers on this machine share; nil where none do
 	Files            Files
 	Clock            clock.Clock
 	Log              *slog.Logger
@@ -127,9 +129,12 @@ func New(config Config, past run.Past) (*Server, error) {
 		peers:   map[run.Peer]*peer{},
 		bulks:   map[uint64]*wire.Bulk{},
 
-		streaming: streaming{open: map[run.Peer]*stream{}},
+		streaming: streaming{open: map[run.Peer]*streamed{}},
 
 		notifiedPeers: map[run.Peer]struct{}{},
+	}
+	if config.Shared != nil {
+		s.pool.Share()
 	}
 	s.adder = adder.New(s.pool)
 	s.carryOut(effects)
@@ -137,12 +142,15 @@ func New(config Config, past run.Past) (*Server, error) {
 	return s, s.failure
 }
 
-// Run serves until ctx ends or, with ExitWhenFinished, the run does. It closes the listener. The
-// error is that of files that could not be written, or of the listener.
-func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+// Run serves until ctx ends or, with ExitWhenFinished, the run does. It closes the listeners, those
+// of package net and shared. The error is that of files that could not be written, or of a
+// listener.
+func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	defer close(s.done)
-	accepting := make(chan error, 1)
-	go func() { accepting <- s.accept(listener) }()
+	accepting := make(chan error, len(listeners))
+	for _, listener := range listeners {
+		go func() { accepting <- s.accept(listener) }()
+	}
 	tick := s.config.Clock.After(tickInterval)
 	reason := "stop requested"
 	ending := false
@@ -182,7 +190,9 @@ loop:
 	s.stopping.Store(true)
 	s.handle(run.StopRequested{Reason: reason, AtOnce: true})
 	// Nothing is accepted from here on; an error of closing would change nothing.
-	_ = listener.Close()
+	for _, listener := range listeners {
+		_ = listener.Close()
+	}
 	s.drain()
 	return s.failure
 }
@@ -261,14 +271,21 @@ func (s *Server) accept(listener net.Listener) error {
 			}
 			continue
 		}
-		s.welcome(connection.(*net.TCPConn))
+		s.welcome(connection.(stream))
 	}
 }
 
-func (s *Server) welcome(connection *net.TCPConn) {
+func (s *Server) welcome(connection stream) {
+	if local, is := connection.(*shared.Connection); is {
+		if err := local.SameUser(); err != nil {
+			s.config.Log.Warn("a connection was refused", "error", err.Error())
+			_ = connection.Close()
+			return
+		}
+	}
 	s.mutex.Lock()
 	s.lastPeer++
-	p := &peer{server: s, id: s.lastPeer, connection: connection, out: newOutbox()}
+	p := &peer{server: s, id: s.lastPeer, connection: connection, sharing: s.share(connection), out: newOutbox()}
 	full := len(s.peers) >= s.config.MaxConnections
 	if !full {
 		s.peers[p.id] = p
@@ -301,8 +318,12 @@ func (s *Server) peer(id run.Peer) *peer {
 
 func (s *Server) forget(id run.Peer) {
 	s.mutex.Lock()
+	p := s.peers[id]
 	delete(s.peers, id)
 	s.mutex.Unlock()
+	if p.sharing != nil {
+		p.sharing.letGo()
+	}
 	s.config.Metrics.Connections.Dec()
 }
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/server"
+	"pangea.example/pangea/services/go-orchestrator/internal/shared"
 	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
 	"pangea.example/pangea/services/go-orchestrator/internal/tree"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
@@ -90,6 +92,8 @@ type started struct {
 	files   *files
 	metrics *telemetry.Metrics
 	address string
+	socket  string
+	shared  *budget.Budget // of workers' slots
 	stop    context.CancelFunc
 	ended   chan error
 }
@@ -110,15 +114,20 @@ func startWith(t *testing.T, change func(*server.Config), past run.Past) *starte
 	if err != nil {
 		t.Fatal(err)
 	}
+	local, err := shared.Listen(filepath.Join(t.TempDir(), "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	memory := budget.New("test", 64<<20)
-	s := &started{files: &files{}, address: listener.Addr().String(), ended: make(chan error, 1)}
+	s := &started{files: &files{}, address: listener.Addr().String(), socket: local.Addr().String(),
+		shared: budget.New("shared", 1<<20), ended: make(chan error, 1)}
 	metrics := telemetry.NewMetrics(memory)
 	config := server.Config{
 		Run: run.Config{RunID: "test", Settings: protocol.Settings{Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2,
 			ContentHash: contenthash.XXH3Tree},
 			MemoryBytes: 64 << 20, KeepBytes: 16 << 20, StragglerK: 5},
 		MaxConnections:   100,
-		ExitWhenFinished: true, Memory: memory, Files: s.files, Clock: clock.System{},
+		ExitWhenFinished: true, Memory: memory, Shared: s.shared, Files: s.files, Clock: clock.System{},
 		Log: slog.New(slog.DiscardHandler), Metrics: metrics,
 	}
 	change(&config)
@@ -131,7 +140,7 @@ func startWith(t *testing.T, change func(*server.Config), past run.Past) *starte
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())
 	t.Cleanup(s.stop)
-	go func() { s.ended <- s.Run(ctx, listener) }()
+	go func() { s.ended <- s.Run(ctx, listener, local) }()
 	return s
 }
 
@@ -176,6 +185,7 @@ type worker struct {
 	reader     *wire.Reader
 	layout     *protocol.Layout
 	requests   uint64
+	local      *wiretest.Local // of a worker that shares memory
 }
 
 func connect(t *testing.T, address string) *worker {
@@ -189,8 +199,8 @@ func connect(t *testing.T, address string) *worker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &worker{connection, wire.NewReader(connection, wire.DefaultLimits(16<<20), budget.New("worker", 64<<20)),
-		layout, 0}
+	return &worker{connection: connection, layout: layout,
+		reader: wire.NewReader(connection, wire.DefaultLimits(16<<20), budget.New("worker", 64<<20))}
 }
 
 func testJoin() protocol.Join {
@@ -220,8 +230,22 @@ func (w *worker) ask(frames ...wire.Frame) (any, error) {
 	if err := w.send(frames...); err != nil {
 		return nil, err
 	}
+	if w.local != nil {
+		_, reply, err := w.local.Reply()
+		return reply, err
+	}
 	_, reply, err := wiretest.Reply(func() (*capnp.Message, error) { return w.reader.Next() })
 	return reply, err
+}
+
+// frames of an update: in shared memory, if there is a free slot.
+func (w *worker) frames(update wiretest.Update) []wire.Frame {
+	if w.local != nil {
+		if place, is := w.local.Place(update.Gradients); is {
+			return []wire.Frame{update.Placed(place)}
+		}
+	}
+	return update.Frames(w.layout, 300, 2)
 }
 
 // samples of a shard: 40 samples in steps of 16 over 8 shards make steps of 16, 16 and 8 samples.
@@ -279,7 +303,7 @@ func (w *worker) train() (hashes []protocol.Hash, err error) {
 		case protocol.Lease:
 			for _, node := range tree.Cover(r.Shards) {
 				update := w.update(step, r.EpochStep, node)
-				if reply, err := w.ask(update.Frames(w.layout, 300, 2)...); err != nil {
+				if reply, err := w.ask(w.frames(update)...); err != nil {
 					return nil, err
 				} else if ack, is := reply.(protocol.Ack); !is || ack.Verdict != protocol.Accepted {
 					return nil, fmt.Errorf("%T: %v", reply, reply)

@@ -14,11 +14,11 @@ import (
 type streaming struct {
 	work *adder.Work // nil where none is made that is worth it
 	bulk *wire.Bulk  // its frames without the final one, once there is a stream
-	open map[run.Peer]*stream
+	open map[run.Peer]*streamed
 }
 
-// stream is a reply whose frames are sent as the sum is made; its last one says what became of it.
-type stream struct {
+// streamed is a reply whose frames are sent as the sum is made; its last one says what became of it.
+type streamed struct {
 	work   *adder.Work
 	bulk   *wire.Bulk
 	blocks []int // by frame: the block that it is in
@@ -31,7 +31,7 @@ type stream struct {
 }
 
 // Frame waits for a frame. One that ends the stream is the last.
-func (s *stream) Frame(i int) (frame wire.Frame, last bool, err error) {
+func (s *streamed) Frame(i int) (frame wire.Frame, last bool, err error) {
 	if i < len(s.blocks) {
 		select {
 		case <-s.work.Done(s.blocks[i]):
@@ -50,20 +50,20 @@ func (s *stream) Frame(i int) (frame wire.Frame, last bool, err error) {
 // stream begins to send the sum that is being made to a peer, if it can be.
 func (s *Server) stream(e run.Stream) {
 	p := s.peer(e.Peer)
-	if s.streaming.work == nil || p == nil {
-		return
+	if s.streaming.work == nil || p == nil || p.sharing != nil {
+		return // A worker on this machine reads the whole sum where it is, after the commit.
 	}
 	e.Aggregate.Gradients = s.streaming.work.Sum()
 	if s.streaming.bulk == nil {
 		s.streaming.bulk = wire.NewStreamed(&e.Aggregate, s.machine.Layout(), s.cut)
 	}
-	started := &stream{work: s.streaming.work, bulk: s.streaming.bulk, blocks: make([]int, len(s.cut)),
+	started := &streamed{work: s.streaming.work, bulk: s.streaming.bulk, blocks: make([]int, len(s.cut)),
 		ended: make(chan struct{}), about: e.Aggregate}
 	for i, pieces := range s.cut {
 		started.blocks[i] = pieces[0].From / vector.BlockElements
 	}
 	s.streaming.open[e.Peer] = started
-	p.put(outgoing{started, e.Request, e.Aggregate.Gradients.Retain().Release})
+	p.put(outgoing{frames: started, request: e.Request, release: e.Aggregate.Gradients.Retain().Release})
 }
 
 // finishStream ends the stream to a peer, if there is one, and reports whether that has answered
@@ -92,7 +92,7 @@ func (s *Server) abandonStreams() {
 }
 
 // end lets the last frame be sent. One that cannot be encoded ends the connection.
-func (s *stream) end(last wire.Frame, err error) {
+func (s *streamed) end(last wire.Frame, err error) {
 	s.last, s.failed = last, err
 	close(s.ended)
 }

@@ -18,6 +18,7 @@ import (
 // Settings are those of the process.
 type Settings struct {
 	Listen, HTTP     string // host:port; port 0 takes a free one
+	Socket           string // path of a Unix socket for workers on this machine; "" for none
 	RunDir, RunID    string
 	Run              protocol.Settings // with the content hash of a new run
 	DefaultCut       bool              // --min-shard-samples is not given: Run has its default
@@ -25,6 +26,7 @@ type Settings struct {
 	LogFormat        string            // json or text
 	ExitWhenFinished bool
 	MaxMemoryBytes   int64 // for gradients, snapshots and arriving frames
+	MaxSharedBytes   int64 // of workers' memory that is mapped
 	MaxConnections   int
 	CheckpointSteps  uint64        // 0 for none
 	CheckpointEvery  time.Duration // 0 for none
@@ -45,6 +47,8 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	flags := flag.NewFlagSet("go-orchestrator", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are printed by the caller, once
 	flags.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "address for workers")
+	flags.StringVar(&s.Socket, "socket", "", "path of a Unix socket for workers of the same user on this machine, "+
+		"which share memory through it (default: none)")
 	flags.StringVar(&s.HTTP, "http", "127.0.0.1:8081", "address of /healthz, /readyz, /metrics and /status")
 	flags.StringVar(&s.RunDir, "run-dir", "", "directory for the ledger, run.json, metrics.jsonl and checkpoints; "+
 		"a run that is already in it continues (required)")
@@ -63,6 +67,8 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 		"exit once the run is finished and all workers have left")
 	flags.Int64Var(&s.MaxMemoryBytes, "max-memory-bytes", 4<<30,
 		"memory limit for gradients, snapshots and arriving frames")
+	flags.Int64Var(&s.MaxSharedBytes, "max-shared-bytes", 64<<30,
+		"memory limit for what workers share with --socket, which is theirs; beyond it they send their gradients")
 	flags.IntVar(&s.MaxConnections, "max-connections", 1024, "maximum number of connections")
 	flags.Uint64Var(&s.CheckpointSteps, "checkpoint-steps", 0, "steps between two checkpoints; 0 for none")
 	flags.Float64Var(&checkpointSeconds, "checkpoint-seconds", 30, "seconds between two checkpoints; 0 for none")
@@ -108,6 +114,8 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 		return s, fmt.Errorf("--log-format is %q; it must be json or text", s.LogFormat)
 	case s.MaxMemoryBytes < 1<<20:
 		return s, fmt.Errorf("--max-memory-bytes is %d; it must be at least %d", s.MaxMemoryBytes, 1<<20)
+	case s.MaxSharedBytes < 0:
+		return s, fmt.Errorf("--max-shared-bytes is %d; it must be at least 0", s.MaxSharedBytes)
 	case !(checkpointSeconds >= 0 && checkpointSeconds <= 1e9):
 		return s, fmt.Errorf("--checkpoint-seconds is %v; it must be from 0 to 1e9", checkpointSeconds)
 	case s.KeepCheckpoints < 1:

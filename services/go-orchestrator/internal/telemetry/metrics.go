@@ -31,6 +31,8 @@ type Metrics struct {
 	CheckpointAt  prometheus.Gauge
 	BytesReceived prometheus.Counter
 	BytesSent     prometheus.Counter
+	SharedUpdates prometheus.Counter
+	SharedSums    prometheus.Counter
 }
 
 // Activities of a worker in a step, and results of a checkpoint.
@@ -98,6 +100,8 @@ func NewMetrics(memory *budget.Budget) *Metrics {
 			"When this process last wrote a checkpoint, seconds since 1970; 0 before the first."),
 		BytesReceived: counter("received_bytes_total", "Bytes from workers."),
 		BytesSent:     counter("sent_bytes_total", "Bytes to workers."),
+		SharedUpdates: counter("shared_updates_total", "Gradient updates that were read from memory of a worker."),
+		SharedSums:    counter("shared_sums_total", "Aggregates that a worker was let read in memory."),
 	}
 }
 

@@ -6,7 +6,7 @@ import "fmt"
 // have arrived, or are about to.
 type Builder struct {
 	vector *Vector
-	digest Digest
+	digest []BlockDigest
 	open   DigestHasher // of the block that is being filled
 	filled int          // elements
 }
@@ -104,7 +104,7 @@ func (b *Builder) Finish() (*Vector, Digest) {
 	}
 	vector := b.vector
 	b.vector = nil
-	return vector.Retain(), b.digest
+	return vector.Retain(), Digest(vector.RootOf(b.digest))
 }
 
 // Discard returns the blocks to the pool.

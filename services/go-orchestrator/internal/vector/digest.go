@@ -1,56 +1,32 @@
 package vector
 
-import (
-	"crypto/rand"
-	"encoding/binary"
-	"slices"
+import "pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 
-	"github.com/zeebo/xxh3"
-)
+// Digest tells whether two vectors have the same bits. It is their content hash (xxh3Tree), which a
+// worker can say of gradients that it has in shared memory.
+type Digest [32]byte
 
-// Digest tells whether two vectors have the same bits: it has one part for each block. Each process
-// seeds it differently, so that nobody can look for other gradients with an equal one: compare it,
-// never store it.
-type Digest []BlockDigest
-
-// BlockDigest is that of a block.
-type BlockDigest [16]byte
+// BlockDigest is a block's part of a digest.
+type BlockDigest = contenthash.Leaf
 
 // Equal reports whether the digests are those of the same bits.
-func (d Digest) Equal(other Digest) bool { return slices.Equal(d, other) }
-
-var digestSeed = func() uint64 {
-	var seed [8]byte
-	_, _ = rand.Read(seed[:]) // it never fails
-	return binary.LittleEndian.Uint64(seed[:])
-}()
-
-// DigestOf hashes a whole block of a vector: in any order of blocks, on any goroutine.
-func DigestOf(block []float32) BlockDigest { return xxh3.Hash128Seed(Bytes(block), digestSeed).Bytes() }
+func (d Digest) Equal(other Digest) bool { return d == other }
 
 // Digest of the vector.
 func (v *Vector) Digest() Digest {
-	digest := make(Digest, len(v.blocks))
+	blocks := make([]BlockDigest, len(v.blocks))
 	for i, block := range v.blocks {
-		digest[i] = DigestOf(block)
+		blocks[i] = contenthash.LeafOf(Bytes(block))
 	}
-	return digest
+	return v.RootOf(blocks)
 }
 
 // DigestHasher makes the digest of one block after the other from elements that are written in
 // order, in parts that are still in the processor's cache. The zero value is ready to use.
-type DigestHasher struct{ state *xxh3.Hasher }
+type DigestHasher struct{ hasher contenthash.LeafHasher }
 
 // Write adds the elements that follow.
-func (h *DigestHasher) Write(part []float32) {
-	if h.state == nil {
-		h.state = xxh3.NewSeed(digestSeed)
-	}
-	_, _ = h.state.Write(Bytes(part)) // it never fails
-}
+func (h *DigestHasher) Write(part []float32) { h.hasher.Write(Bytes(part)) }
 
 // Block returns the digest of the block that was written, and begins the next one.
-func (h *DigestHasher) Block() BlockDigest {
-	defer h.state.Reset()
-	return h.state.Sum128().Bytes()
-}
+func (h *DigestHasher) Block() BlockDigest { return h.hasher.Leaf() }

@@ -4,12 +4,14 @@ import (
 	"sync"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/shared"
 )
 
 // Pool keeps blocks for the next step, because fresh memory costs more than the sum that is
 // computed in it. A run has one model, so all its vectors have the same two block lengths.
 type Pool struct {
 	budget *budget.Budget
+	arena  *shared.Arena // for sums; nil where nobody shares memory
 	mutex  sync.Mutex
 	free   map[int][][]float32
 }
@@ -24,8 +26,12 @@ func (p *Pool) Budget() *budget.Budget { return p.budget }
 
 // New returns a vector of that many elements, at least one, with one holder and any content. It is
 // for sums, and never refused: their operands are there already, and only a sum makes them
-// unnecessary. So the budget may be exceeded by one vector for a while.
+// unnecessary. So the budget may be exceeded by one vector for a while. It is in shared memory, if
+// there is any and the budget allows it.
 func (p *Pool) New(elements int) *Vector {
+	if v := p.inArena(elements); v != nil {
+		return v
+	}
 	vector := &Vector{elements: elements, pool: p}
 	for from := 0; from < elements; from += BlockElements {
 		length := min(BlockElements, elements-from)

@@ -8,6 +8,8 @@ package vector
 import (
 	"sync/atomic"
 	"unsafe"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/shared"
 )
 
 // BlockElements is how many elements a block holds (4 MiB: the most tensor bytes in one frame). The
@@ -19,6 +21,8 @@ type Vector struct {
 	blocks   [][]float32
 	elements int
 	pool     *Pool
+	piece    *shared.Piece // that the blocks are views of; nil if they are memory of this process alone
+	free     func()        // of memory that is not the pool's
 	holders  atomic.Int32
 }
 
@@ -34,11 +38,11 @@ func (v *Vector) Retain() *Vector {
 	return v
 }
 
-// Release drops a holder; after the last one the blocks go back to the pool.
+// Release drops a holder; after the last one the memory goes back to where it is from.
 func (v *Vector) Release() {
 	switch left := v.holders.Add(-1); {
 	case left == 0:
-		v.pool.put(v.blocks)
+		v.recycle()
 		v.blocks = nil
 	case left < 0:
 		panic("vector: released more often than retained")

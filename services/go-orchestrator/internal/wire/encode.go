@@ -34,21 +34,25 @@ func WriteTensor(t tensor.Tensor, spec protocol.Spec, byteOffset uint64, data ca
 	return capnp.Struct(t).SetPtr(tensorData, data)
 }
 
-// Encode makes the frame of a reply that fits one: all but aggregates and snapshots.
-func Encode(reply protocol.Reply) (Frame, error) {
-	return NewFrame(sizeHint(reply), nil, func(root tensor.Message, _ Payload) error {
+// Encode makes the frame of a reply that fits one: all but aggregates and snapshots. released are
+// regions of the receiver that may be written again; only replies with Releases have room for them.
+func Encode(reply protocol.Reply, released ...uint32) (Frame, error) {
+	return NewFrame(sizeHint(reply)+4*len(released), nil, func(root tensor.Message, _ Payload) error {
 		root.SetType(tensor.MessageType(reply.Kind()))
 		switch r := reply.(type) {
 		case protocol.Joined:
 			return writeJoined(root, r)
 		case protocol.Lease:
-			return writeLease(root, r)
+			return writeLease(root, r, released)
 		case protocol.Ack:
 			ack, err := root.NewGradientAck()
 			if err != nil {
 				return err
 			}
 			ack.SetVerdict(tensor.Verdict(r.Verdict))
+			if err := setList(ack.NewReleased, released); err != nil {
+				return err
+			}
 			return ack.SetDetail(r.Detail)
 		case protocol.SnapshotRequest:
 			request, err := root.NewSnapshotRequest()
@@ -79,6 +83,15 @@ func Encode(reply protocol.Reply) (Frame, error) {
 		}
 		return fmt.Errorf("a %s takes more than one frame", reply.Kind())
 	})
+}
+
+// Releases reports whether a reply of one frame can say which regions are released.
+func Releases(reply protocol.Reply) bool {
+	switch reply.(type) {
+	case protocol.Lease, protocol.Ack:
+		return true
+	}
+	return false
 }
 
 func sizeHint(reply protocol.Reply) int {
@@ -120,7 +133,7 @@ func writeJoined(root tensor.Message, r protocol.Joined) error {
 	return nil
 }
 
-func writeLease(root tensor.Message, r protocol.Lease) error {
+func writeLease(root tensor.Message, r protocol.Lease, released []uint32) error {
 	lease, err := root.NewShardLease()
 	if err != nil {
 		return err
@@ -128,19 +141,23 @@ func writeLease(root tensor.Message, r protocol.Lease) error {
 	lease.SetStep(r.Step)
 	lease.SetEpoch(r.Epoch)
 	lease.SetEpochStep(r.EpochStep)
-	shards, err := lease.NewShards(int32(len(r.Shards)))
+	if err := setList(lease.NewShards, r.Shards); err != nil {
+		return err
+	}
+	if err := setList(lease.NewSeparate, r.Separate); err != nil {
+		return err
+	}
+	return setList(lease.NewReleased, released)
+}
+
+// setList makes a list and fills it.
+func setList(makeList func(int32) (capnp.UInt32List, error), values []uint32) error {
+	list, err := makeList(int32(len(values)))
 	if err != nil {
 		return err
 	}
-	for i, shard := range r.Shards {
-		shards.Set(i, shard)
-	}
-	separate, err := lease.NewSeparate(int32(len(r.Separate)))
-	if err != nil {
-		return err
-	}
-	for i, shard := range r.Separate {
-		separate.Set(i, shard)
+	for i, value := range values {
+		list.Set(i, value)
 	}
 	return nil
 }

@@ -137,20 +137,24 @@ func (u Update) Frames(layout *protocol.Layout, elements, pieces int) []wire.Fra
 					return
 				}
 				update.SetFinal(true)
-				reports := must(update.NewReports(int32(len(u.Reports))))
-				for i, report := range u.Reports {
-					to := reports.At(i)
-					to.SetShard(report.Shard)
-					to.SetSamples(report.Samples)
-					to.SetLossSum(report.LossSum)
-					to.SetWeight(report.Weight)
-					check(to.SetStop(report.Stop))
-					to.SetSummed(report.Summed)
-					check(to.SetBatchHash(report.BatchHash[:]))
-				}
+				u.writeReports(update)
 			}))
 	}
 	return frames
+}
+
+func (u Update) writeReports(update tensor.GradientUpdate) {
+	reports := must(update.NewReports(int32(len(u.Reports))))
+	for i, report := range u.Reports {
+		to := reports.At(i)
+		to.SetShard(report.Shard)
+		to.SetSamples(report.Samples)
+		to.SetLossSum(report.LossSum)
+		to.SetWeight(report.Weight)
+		check(to.SetStop(report.Stop))
+		to.SetSummed(report.Summed)
+		check(to.SetBatchHash(report.BatchHash[:]))
+	}
 }
 
 // Snapshot encodes a worker's state in pieces of that many bytes.

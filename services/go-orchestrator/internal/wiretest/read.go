@@ -23,6 +23,7 @@ type Aggregate struct {
 	Divisor   float64
 	Gradients []float32
 	Hash      protocol.Hash
+	Shared    bool // the gradients came in shared memory
 }
 
 // State is a snapshot put together.
@@ -36,6 +37,12 @@ type State struct {
 // *Aggregate or a *State. It checks what the schema promises: order of pieces, hashes, one request
 // id.
 func Reply(next func() (*capnp.Message, error)) (request uint64, reply any, err error) {
+	return replyIn(next, nil)
+}
+
+// replyIn reads a reply whose gradients may be in memory that region finds.
+func replyIn(next func() (*capnp.Message, error), region func(id uint32) []byte) (request uint64, reply any,
+	err error) {
 	var aggregate *Aggregate
 	var state *State
 	for first := true; ; first = false {
@@ -56,7 +63,7 @@ func Reply(next func() (*capnp.Message, error)) (request uint64, reply any, err 
 		request = root.RequestId()
 		switch root.Which() {
 		case tensor.Message_Which_aggregate:
-			done, err := addAggregate(&aggregate, must(root.Aggregate()))
+			done, err := addAggregate(&aggregate, must(root.Aggregate()), region)
 			if err != nil || done {
 				return request, aggregate, err
 			}
@@ -72,17 +79,19 @@ func Reply(next func() (*capnp.Message, error)) (request uint64, reply any, err 
 	}
 }
 
-func addAggregate(to **Aggregate, frame tensor.Aggregate) (done bool, err error) {
+func addAggregate(to **Aggregate, frame tensor.Aggregate, region func(id uint32) []byte) (done bool, err error) {
 	if *to == nil {
 		*to = &Aggregate{Step: frame.Step(), Samples: frame.Samples(), LossSum: frame.LossSum(), Divisor: frame.Divisor()}
 	}
 	a := *to
 	list := must(frame.Gradients())
 	for i := range list.Len() {
-		data := must(list.At(i).Data())
-		for ; len(data) > 0; data = data[4:] {
-			a.Gradients = append(a.Gradients, math.Float32frombits(binary.LittleEndian.Uint32(data)))
-		}
+		a.add(must(list.At(i).Data()))
+	}
+	if frame.HasPlace() {
+		place := must(frame.Place())
+		a.add(region(place.Region())[place.Offset():][:place.Bytes()])
+		a.Shared = true
 	}
 	if frame.Abandoned() {
 		*to = nil
@@ -98,6 +107,12 @@ func addAggregate(to **Aggregate, frame tensor.Aggregate) (done bool, err error)
 		return true, errors.New("the aggregate's hash is not that of its bytes")
 	}
 	return true, nil
+}
+
+func (a *Aggregate) add(data []byte) {
+	for ; len(data) > 0; data = data[4:] {
+		a.Gradients = append(a.Gradients, math.Float32frombits(binary.LittleEndian.Uint32(data)))
+	}
 }
 
 func addState(to **State, frame tensor.Snapshot) (done bool, err error) {

@@ -12,6 +12,9 @@ use crate::float_mode::StandardMode;
 /// side, which keeps more of the memory's requests in flight than one after the other would.
 const BLOCK: usize = 64;
 
+/// Elements after which the sum is looked at: 64 KiB, which the second-level cache still has.
+const STRETCH: usize = 16 << 10;
+
 /// One operand of one part: where its elements are, or `None` if all of them are +0.0.
 pub type Operand = Option<*const f32>;
 
@@ -36,6 +39,31 @@ pub unsafe fn fold(operands: &[Operand], out: *mut f32, len: usize) {
     }
     // SAFETY: the caller vouches for it.
     unsafe { add(*last, others, out, len) };
+}
+
+/// Like [`fold`], and hands each stretch of the sum to `seen` while it is still in the cache.
+///
+/// # Safety
+/// As for [`fold`].
+pub unsafe fn fold_seen(
+    operands: &[Operand],
+    out: *mut f32,
+    len: usize,
+    mut seen: impl FnMut(&[f32]),
+) {
+    let mut stretch = operands.to_vec();
+    for start in (0..len).step_by(STRETCH) {
+        let count = STRETCH.min(len - start);
+        for (to, operand) in stretch.iter_mut().zip(operands) {
+            // SAFETY: `start < len`, and the operand has `len` elements.
+            *to = operand.map(|first| unsafe { first.add(start) });
+        }
+        // SAFETY: `start + count <= len`. The slice lives for a call, in which nobody writes to it.
+        unsafe {
+            fold(&stretch, out.add(start), count);
+            seen(std::slice::from_raw_parts(out.add(start), count));
+        }
+    }
 }
 
 /// The additions in wider registers, to the same bits. AVX has no fused operations.

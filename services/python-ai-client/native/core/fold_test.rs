@@ -1,4 +1,4 @@
-use super::{add, fold, Operand, BLOCK};
+use super::{add, fold, fold_seen, Operand, BLOCK, STRETCH};
 use crate::float_mode;
 
 /// Awkward numbers: of all magnitudes, denormal ones, zeros of both signs.
@@ -110,6 +110,20 @@ fn a_thread_that_flushes_denormal_numbers_adds_them_like_any_other() {
     assert!(!float_mode::flushes_denormals());
     assert_eq!(bits(&sum), bits(&expected));
     assert_eq!(bits(&denormal), bits(&left));
+}
+
+#[test]
+fn what_is_seen_is_the_sum_in_order() {
+    let len = 3 * STRETCH + 77;
+    let (left, mut right) = (numbers(1, len), numbers(2, len));
+    let expected = folded(&[Some(&left), Some(&right), None], len);
+    let mut seen = Vec::new();
+    let out = right.as_mut_ptr();
+    let operands = [Some(left.as_ptr()), Some(out.cast_const()), None];
+    // SAFETY: both have `len` elements; one of them is `out`.
+    unsafe { fold_seen(&operands, out, len, |sum| seen.extend_from_slice(sum)) };
+    assert_eq!(bits(&seen), bits(&expected));
+    assert_eq!(bits(&right), bits(&expected));
 }
 
 #[test]

@@ -12,6 +12,7 @@
 mod clock;
 mod data;
 mod error;
+mod failpoint;
 mod float_mode;
 mod fold;
 mod link;
@@ -19,11 +20,15 @@ mod options;
 mod orchestrator;
 mod values;
 
-pub use data::{Batch, BatchKey, DataClient, DataStopper, Split, Tensor};
+pub use data::{
+    own_lent_memory, Batch, BatchKey, DataClient, DataStopper, LentMemory, Memory, Split, Tensor,
+};
 pub use error::{CoreError, ErrorKind};
 pub use float_mode::flushes_denormals;
-pub use fold::{fold, Operand};
+pub use fold::{fold, fold_seen, Operand};
 pub use link::{Stopper, Uninterrupted, Waiter, FIRST_PAUSE, LONGEST_PAUSE, TICK};
 pub use options::Options;
-pub use orchestrator::{Join, OrchestratorClient, Snapshot, Update, Work, WorkReply};
+pub use orchestrator::{
+    Gradients, Join, OrchestratorClient, SharedGradients, SlotMemory, Snapshot, Update, Work, WorkReply,
+};
 pub use values::{Column, DatasetInfo, JoinReply, ShardReport, Timings};

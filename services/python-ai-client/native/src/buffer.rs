@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use pangea_wire::AlignedBuffer;
+use native_core::Memory;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -11,11 +11,12 @@ use pyo3::prelude::*;
 /// tensor, an array).
 #[pyclass(module = "pangea._native", frozen)]
 pub(crate) struct Buffer {
-    memory: AlignedBuffer,
+    memory: Memory,
 }
 
 impl Buffer {
-    pub(crate) fn new(memory: AlignedBuffer) -> Self {
+    pub(crate) fn new(memory: impl Into<Memory>) -> Self {
+        let memory = memory.into();
         Self { memory }
     }
 }

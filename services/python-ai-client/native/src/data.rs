@@ -2,9 +2,10 @@
 
 use native_core::{BatchKey, DataStopper, Options, Split};
 use pangea_wire::{DType, TensorSpec};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::buffer::Buffer;
 use crate::hashing::method;
@@ -178,6 +179,8 @@ pub(crate) struct Batch {
 
 impl Batch {
     fn new(py: Python<'_>, batch: native_core::Batch) -> PyResult<Self> {
+        // All of a batch is one loan.
+        batch.sample_ids.memory.keep_over_forks();
         Ok(Self {
             split: batch.split.name(),
             epoch: batch.epoch,
@@ -230,6 +233,25 @@ fn key(
     })
 }
 
+/// Before a fork: what was lent becomes this process's own, so that its child keeps it.
+#[pyfunction]
+fn own_lent_memory() -> PyResult<()> {
+    native_core::own_lent_memory().map_err(|error| PyRuntimeError::new_err(error.to_string()))
+}
+
+/// Lets Python call [`own_lent_memory`] before each fork from now on.
+fn prepare_for_forks(py: Python<'_>) -> PyResult<()> {
+    static PREPARED: PyOnceLock<()> = PyOnceLock::new();
+    PREPARED.get_or_try_init(py, || {
+        let before = PyDict::new(py);
+        before.set_item("before", wrap_pyfunction!(own_lent_memory, py)?)?;
+        py.import("os")?
+            .call_method("register_at_fork", (), Some(&before))?;
+        Ok::<_, PyErr>(())
+    })?;
+    Ok(())
+}
+
 #[pymethods]
 impl DataClient {
     #[new]
@@ -243,6 +265,7 @@ impl DataClient {
         max_frame_bytes: u64,
         reconnect_seconds: f64,
     ) -> PyResult<Self> {
+        prepare_for_forks(py)?;
         let options = options(timeout, max_frame_bytes)?;
         let patience = seconds("reconnect_seconds", reconnect_seconds)?;
         let client = without_gil(py, |signals| {

@@ -1,8 +1,10 @@
 //! Gradient sums for Python: `Fold`, over the memory of tensors.
 
 use native_core::Operand;
+use pangea_content_hash::{ContentHasher, Method};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 /// Adds gradient sums that consist of the same parts.
 ///
@@ -36,8 +38,17 @@ impl Fold {
         Ok(())
     }
 
-    /// Writes the sum to the vector at `out`, which has all parts, one after the other.
-    fn into_vector(&self, py: Python<'_>, operands: Vec<Addresses>, out: usize) -> PyResult<()> {
+    /// Writes the sum to the vector at `out`, which has all parts, one after the other. Returns the
+    /// content hash (`xxh3Tree`) of the vector if `digest` asks for it: each piece is hashed while
+    /// it is in the cache.
+    #[pyo3(signature = (operands, out, digest = false))]
+    fn into_vector<'py>(
+        &self,
+        py: Python<'py>,
+        operands: Vec<Addresses>,
+        out: usize,
+        digest: bool,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.check(&operands)?;
         if out == 0 || out % align_of::<f32>() != 0 {
             return Err(PyValueError::new_err(format!(
@@ -50,8 +61,19 @@ impl Fold {
             outs.push(next);
             next += size * size_of::<f32>();
         }
-        py.detach(|| self.fold(&operands, &outs));
-        Ok(())
+        if !digest {
+            py.detach(|| self.fold(&operands, &outs));
+            return Ok(None);
+        }
+        let bytes = (next - out) as u64;
+        let hash = py.detach(|| {
+            let mut hasher = ContentHasher::new(Method::Xxh3Tree, bytes);
+            self.fold_seen(&operands, &outs, |sum| {
+                hasher.update(bytemuck::cast_slice(sum));
+            });
+            hasher.finish()
+        });
+        Ok(Some(PyBytes::new(py, &hash)))
     }
 }
 
@@ -82,17 +104,36 @@ impl Fold {
 
     /// Adds part by part; a part whose address in `outs` is 0 is left out.
     fn fold(&self, operands: &[Addresses], outs: &[usize]) {
-        let mut part_operands: Vec<Operand> = vec![None; operands.len()];
+        self.each_part(operands, outs, |operands, out, size| {
+            // SAFETY: the caller of the Python method holds the memory of all parts, of these
+            // sizes, and lets nobody else write to it; parts overlap only if they are the same.
+            unsafe { native_core::fold(operands, out, size) };
+        });
+    }
+
+    /// The same, and hands each piece of the sum to `seen`, in order.
+    fn fold_seen(&self, operands: &[Addresses], outs: &[usize], mut seen: impl FnMut(&[f32])) {
+        self.each_part(operands, outs, |operands, out, size| {
+            // SAFETY: as above.
+            unsafe { native_core::fold_seen(operands, out, size, &mut seen) };
+        });
+    }
+
+    fn each_part(
+        &self,
+        operands: &[Addresses],
+        outs: &[usize],
+        mut call: impl FnMut(&[Operand], *mut f32, usize),
+    ) {
+        let mut of_part: Vec<Operand> = vec![None; operands.len()];
         for (part, (size, out)) in self.sizes.iter().zip(outs).enumerate() {
             if *out == 0 {
                 continue;
             }
-            for (slot, operand) in part_operands.iter_mut().zip(operands) {
+            for (slot, operand) in of_part.iter_mut().zip(operands) {
                 *slot = (operand[part] != 0).then(|| operand[part] as *const f32);
             }
-            // SAFETY: the caller of the Python method holds the memory of all parts, of these
-            // sizes, and lets nobody else write to it; parts overlap only if they are the same.
-            unsafe { native_core::fold(&part_operands, *out as *mut f32, *size) };
+            call(&of_part, *out as *mut f32, *size);
         }
     }
 }

@@ -13,6 +13,7 @@ mod fold;
 mod hashing;
 mod orchestrator;
 mod replies;
+mod shared;
 mod waiting;
 
 use native_core::{ErrorKind, FIRST_PAUSE, LONGEST_PAUSE};
@@ -29,6 +30,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("LONGEST_PAUSE_SECONDS", LONGEST_PAUSE.as_secs_f64())?;
     module.add_function(wrap_pyfunction!(hashing::content_hash, module)?)?;
     module.add_class::<buffer::Buffer>()?;
+    module.add_class::<shared::SharedBuffer>()?;
     module.add_class::<data::TensorView>()?;
     module.add_class::<data::DatasetInfo>()?;
     module.add_class::<data::Batch>()?;

@@ -1,8 +1,9 @@
 //! The orchestrator for Python: `OrchestratorClient`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use native_core::{CoreError, Join, Options, ShardReport, Stopper, Timings, Update, Work};
+use pangea_content_hash::Method;
 use pangea_wire::SchemaName;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -12,6 +13,7 @@ use crate::asking::{ask_beside, Asking, ParametersHash, Question};
 use crate::buffer::Held;
 use crate::data::{spec, DatasetInfo};
 use crate::replies::{to_python, JoinReply};
+use crate::shared::SharedBuffer;
 use crate::waiting::{options, pool, seconds, without_gil, Signals, Slot};
 
 /// Of a shard: its number, samples, loss sum, batch hash and weight, whether the loss is a sum, and
@@ -49,6 +51,8 @@ pub(crate) struct OrchestratorClient {
     stopper: Stopper,
     /// A thread that uses the client before any call does.
     asking: Mutex<Option<Asking>>,
+    /// How the run hashes; known once joined.
+    content_hash: OnceLock<Method>,
 }
 
 impl OrchestratorClient {
@@ -100,6 +104,7 @@ impl OrchestratorClient {
             stopper: client.stopper(),
             slot: Arc::new(Slot::new(address.to_owned(), client)),
             asking: Mutex::new(None),
+            content_hash: OnceLock::new(),
         })
     }
 
@@ -148,6 +153,8 @@ impl OrchestratorClient {
             fingerprints: &fingerprints,
         };
         let reply = self.with(py, |client, signals| client.join(&join, signals))?;
+        // The first reply counts: a connection is for one run.
+        let _ = self.content_hash.set(reply.content_hash);
         Ok(reply.into())
     }
 
@@ -190,13 +197,9 @@ impl OrchestratorClient {
         let memory = parameters.iter().map(Held::bytes);
         let memory = memory.collect::<PyResult<Vec<_>>>()?;
         let timings = timings(data_seconds, compute_seconds, exchange_seconds);
-        let known = |client: &mut native_core::OrchestratorClient, _: &mut Signals| {
-            Ok(client.content_hash())
-        };
-        let content_hash = self.slot.with(py, known)?;
         let question = Question {
             step,
-            content_hash,
+            content_hash: self.content_hash.get().copied().unwrap_or_default(),
             timings,
         };
         let started = ask_beside(&self.slot, memory, question);
@@ -284,6 +287,19 @@ impl OrchestratorClient {
         verdicts.pop().ok_or_else(|| {
             PyRuntimeError::new_err("the orchestrator gave no verdict on a gradient sum")
         })
+    }
+
+    /// Memory to put gradients into that are then submitted from there, without a copy: it is
+    /// submitted at most once, and not written to after that. None where none is free, or the
+    /// orchestrator is reached over TCP.
+    fn slot(&self, py: Python<'_>) -> PyResult<Option<SharedBuffer>> {
+        let slot = self.with(py, |client, _| Ok(client.slot()))?;
+        Ok(slot.map(SharedBuffer::from))
+    }
+
+    /// Whether memory is shared with the orchestrator: it is reached through a Unix socket.
+    fn shares_memory(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |client, _| Ok(client.shares_memory()))
     }
 
     /// Sends the whole state straight from the memory of `data`. It is not answered.

@@ -1,10 +1,11 @@
 //! The replies of the orchestrator as Python values.
 
-use native_core::WorkReply;
+use native_core::{Gradients, WorkReply};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::buffer::Buffer;
+use crate::shared::SharedBuffer;
 
 /// What a worker learns when it joins.
 #[pyclass(module = "pangea._native", frozen, get_all)]
@@ -50,14 +51,15 @@ pub(crate) struct ShardLease {
     separate: Vec<u32>,
 }
 
-/// The gradient sum of a closed step, one flat float32 vector. The hash has been verified.
+/// The gradient sum of a closed step, one flat float32 vector: a `Buffer` whose hash has been
+/// verified, or a `SharedBuffer` of the orchestrator, to be read until the next request for work.
 #[pyclass(module = "pangea._native", frozen, get_all)]
 pub(crate) struct Aggregate {
     step: u64,
     samples: u64,
     loss_sum: f64,
     divisor: f64,
-    gradients: Py<Buffer>,
+    gradients: Py<PyAny>,
     hash: Py<PyBytes>,
 }
 
@@ -117,7 +119,12 @@ pub(crate) fn to_python(py: Python<'_>, reply: WorkReply) -> PyResult<Py<PyAny>>
                 samples,
                 loss_sum,
                 divisor,
-                gradients: Py::new(py, Buffer::new(gradients))?,
+                gradients: match gradients {
+                    Gradients::Received(memory) => Py::new(py, Buffer::new(memory))?.into_any(),
+                    Gradients::Shared(shared) => {
+                        Py::new(py, SharedBuffer::from(shared))?.into_any()
+                    }
+                },
                 hash: bytes(&hash),
             };
             Ok(Py::new(py, aggregate)?.into_any())

@@ -14,7 +14,7 @@ from pangea.launch.settings import Settings
 def worker_environment(
     settings: Settings, run_dir: Path, name: str, orchestrator: str, data: Sequence[str]
 ) -> dict[str, str]:
-    """All variables of the worker with this name. `orchestrator` and `data` are host:port."""
+    """All variables of the worker with this name. `orchestrator` and `data` are host:port or `unix:/path|host:port`."""
     return {
         "PANGEA_ORCHESTRATOR": orchestrator,
         "PANGEA_DATA": ",".join(data),

@@ -17,10 +17,19 @@ _ANY_PORT = "127.0.0.1:0"
 
 @dataclass(frozen=True)
 class Addresses:
-    """The addresses of a service, host:port: `listen` for workers, `http` for health checks, status and metrics."""
+    """The addresses of a service, host:port: `listen` for workers, `http` for health checks, status and metrics.
+
+    `socket` is the path of its Unix socket for workers on this machine, or empty.
+    """
 
     listen: str = _ANY_PORT
     http: str = _ANY_PORT
+    socket: str = ""
+
+    @property
+    def for_workers(self) -> str:
+        """What workers on this machine connect to: the socket, and `listen` if it does not answer."""
+        return f"unix:{self.socket}|{self.listen}" if self.socket else self.listen
 
 
 FREE_PORTS = Addresses()
@@ -34,6 +43,12 @@ def data_service_name(number: int) -> str:
 def port_file(run_dir: Path, name: str) -> Path:
     """The file to which a service of this run writes its addresses."""
     return run_dir / "logs" / f"{name}.ports.json"
+
+
+def socket_file(run_dir: Path, name: str) -> str:
+    """The path of the Unix socket of a service of this run; empty if the path could not be written in an address."""
+    path = str((run_dir / "logs" / f"{name}.sock").absolute())
+    return "" if set(path) & set("|,") else path
 
 
 def run_dir_path(wanted: str | os.PathLike[str] | None, seed: int) -> Path:

@@ -52,7 +52,7 @@ def _resolve(service: str, run_dir: Path | None, patience: float) -> str:
             f"{service} has not written its addresses to {file} for {patience:.0f} s; see its log, and whether the"
             " launcher still runs"
         )
-    return found.listen
+    return found.for_workers
 
 
 def _read(file: Path) -> Addresses | None:

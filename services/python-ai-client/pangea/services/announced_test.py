@@ -23,6 +23,13 @@ def test_addresses_stay_and_names_become_addresses(tmp_path: Path) -> None:
     assert resolve("host:7", None) == "host:7"
 
 
+def test_a_socket_comes_first(tmp_path: Path) -> None:
+    file = port_file(tmp_path, "rust-compute")
+    file.parent.mkdir()
+    file.write_text(json.dumps({"listen": "127.0.0.1:1", "http": "127.0.0.1:9", "socket": "/run/data.sock"}))
+    assert resolve(announced("rust-compute"), tmp_path) == "unix:/run/data.sock|127.0.0.1:1"
+
+
 def test_a_service_that_is_not_ready_yet_is_waited_for(tmp_path: Path) -> None:
     found: list[str] = []
     waiting = threading.Thread(target=lambda: found.append(resolve(announced("rust-compute"), tmp_path)))

@@ -111,7 +111,7 @@ class Child:
             port_file: where it writes them.
             timeout: seconds; after that the service is stopped.
         Returns:
-            {"listen": "host:port", "http": "host:port"}.
+            {"listen": "host:port", "http": "host:port"}, and "socket", a path, if it has one.
         Raises:
             ChildFailed: the service exited, or was not ready in time.
         """

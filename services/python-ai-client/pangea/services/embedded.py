@@ -26,8 +26,8 @@ class EmbeddedServices:
     """The running services of one run. Created by `start`.
 
     Attributes:
-        orchestrator: the address at which it listens for workers, host:port.
-        data: the addresses of all replicas of the data service, host:port, separated by commas.
+        orchestrator: the address at which it listens for workers: `unix:/path|host:port`, or host:port.
+        data: the addresses of all replicas of the data service, separated by commas: `unix:/path|host:port` each.
         status: the orchestrator's HTTP address, host:port.
         run_dir: the run directory.
     """
@@ -105,12 +105,12 @@ class EmbeddedServices:
         for service in self._data_services:
             service.wait_ready()
         self.data = ",".join(
-            addresses.listen for service in self._data_services if (addresses := service.addresses) is not None
+            addresses.for_workers for service in self._data_services if (addresses := service.addresses) is not None
         )
         self._orchestrator = add_orchestrator(self._supervisor, self.run_dir, self.run_dir.name, self._options)
         self._orchestrator.wait_ready()
         assert self._orchestrator.addresses is not None
-        self.orchestrator, self.status = self._orchestrator.addresses.listen, self._orchestrator.addresses.http
+        self.orchestrator, self.status = self._orchestrator.addresses.for_workers, self._orchestrator.addresses.http
 
     def _supervise(self) -> None:
         metrics = JsonLinesFile(self.run_dir / "metrics.jsonl")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from pangea.places import data_folder, program
-from pangea.rundir.layout import DATA_SERVICE, FREE_PORTS, ORCHESTRATOR, Addresses, port_file
+from pangea.rundir.layout import DATA_SERVICE, FREE_PORTS, ORCHESTRATOR, Addresses, port_file, socket_file
 from pangea.services.child import Child
 from pangea.services.options import RunOptions
 
@@ -27,11 +28,13 @@ def orchestrator_command(
 
 
 def _address_flags(addresses: Addresses, ports: Path) -> list[str]:
-    return ["--listen", addresses.listen, "--http", addresses.http, "--port-file", str(ports)]
+    socket = ["--socket", addresses.socket] if addresses.socket else []
+    return ["--listen", addresses.listen, "--http", addresses.http, *socket, "--port-file", str(ports)]
 
 
 def start_data_service(run_dir: Path, name: str, dataset: str, addresses: Addresses = FREE_PORTS) -> Child:
-    """Starts a replica of rust-compute, which serves the dataset of the spec `dataset`."""
+    """Starts a replica of rust-compute, which serves the dataset of the spec `dataset`, also over a Unix socket."""
+    addresses = replace(addresses, socket=addresses.socket or socket_file(run_dir, name))
     return _start(
         run_dir, name, data_service_command(str(program(DATA_SERVICE)), dataset, addresses, port_file(run_dir, name))
     )
@@ -44,10 +47,11 @@ def start_orchestrator(
     addresses: Addresses = FREE_PORTS,
     environment: dict[str, str] | None = None,
 ) -> Child:
-    """Starts go-orchestrator, which starts a run or resumes the one that is in the directory.
+    """Starts go-orchestrator, which starts a run or resumes the one that is in the directory, also with a Unix socket.
 
     `environment` is added to this process's.
     """
+    addresses = replace(addresses, socket=addresses.socket or socket_file(run_dir, ORCHESTRATOR))
     command = orchestrator_command(
         str(program(ORCHESTRATOR)), run_dir, run_id, options, addresses, port_file(run_dir, ORCHESTRATOR)
     )

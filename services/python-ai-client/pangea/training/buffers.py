@@ -89,6 +89,8 @@ class Buffers:
             if not is_sum and slot.name not in of_norms
         ]
         self.elements = sum(slot.tensor.numel() for slot in self._numeric)
+        # Then a shard saves the time of switching autograd off to do nothing.
+        self.are_none = not (self._numeric or self._tied or self._caches)
         self._cache_start = [(slot.tensor.detach().clone(), slot.tensor._version) for slot in self._caches]
         self.record_baseline()
 
@@ -102,9 +104,14 @@ class Buffers:
         self._reset_caches()
         self._non_numeric_versions = [slot.tensor._version for slot in self._non_numeric]
 
-    @torch.no_grad()
     def reset(self) -> None:
         """Restores the values at the start of the step, even where a module replaced the tensor."""
+        # Most models have no buffers, and this runs twice for each shard.
+        if self._numeric or self._caches:
+            self._reset()
+
+    @torch.no_grad()
+    def _reset(self) -> None:
         for slot, start in zip(self._numeric, self._start, strict=True):
             slot.registry[slot.key] = slot.tensor
             slot.tensor.copy_(start)

@@ -40,6 +40,7 @@ class Lease:
         shards: ascending.
         separate: shards that are submitted individually, for comparison.
         memory: that the sums are sent from.
+        assumed: whether the orchestrator has not answered yet; nothing may be recorded before `confirm`.
         reports: of each computed shard, by its number.
     """
 
@@ -49,11 +50,17 @@ class Lease:
     shards: list[int]
     separate: frozenset[int]
     memory: RootMemory
+    assumed: bool = False
     reports: dict[int, ShardReport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._sums = Forest(self._fold)
         self._root_ranges = root_ranges(tuple(self.shards), self.separate)
+
+    def confirm(self, shards: list[int], separate: frozenset[int]) -> None:
+        """Makes an assumed lease what the orchestrator has leased."""
+        self.shards, self.separate, self.assumed = shards, separate, False
+        self._root_ranges = root_ranges(tuple(shards), separate)
 
     def record(self, report: ShardReport, total: GradientSum) -> None:
         """Records the result of the next shard. The lease takes over the memory of its sum."""

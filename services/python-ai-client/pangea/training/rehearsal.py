@@ -87,10 +87,17 @@ class Plan:
         """Returns whether to rehearse a lease of `shards` non-empty shards. Call it exactly once for each lease."""
         if self._fraction <= 0 or shards == 0:
             return False
+        decision = self.would_rehearse(step, shards)
         self._leases += 1
+        return decision
+
+    def would_rehearse(self, step: int, shards: int) -> bool:
+        """Returns what `should_rehearse` will return for the next lease."""
+        if self._fraction <= 0 or shards == 0:
+            return False
         cost = (1 if shards > 1 else 2) / shards
         draw = shard_seed(self._seed, step, _DRAW) / float(1 << 63)
-        return self._leases <= FIRST_STEPS or draw * cost < self._fraction
+        return self._leases < FIRST_STEPS or draw * cost < self._fraction
 
 
 class Rehearsal:

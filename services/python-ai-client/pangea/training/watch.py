@@ -103,7 +103,8 @@ class ParameterWatch:
         """
         for slot, (version, address) in zip(self._parameters, self._versions, strict=True):
             tensor = slot.tensor
-            if slot.current() is not tensor or tensor._version != version or tensor.data_ptr() != address:
+            # Three times for each shard, so without the call of `slot.current`.
+            if slot.registry.get(slot.key) is not tensor or tensor._version != version or tensor.data_ptr() != address:
                 raise self._broken(slot.name, where)
         if bytes_too:
             for index, expected in self._sums.items():
@@ -158,6 +159,9 @@ class SettingsWatch:
             )
         for number, (group, before) in enumerate(zip(groups, self._settings, strict=True)):
             for name, value in group.items():
+                # A tensor may have been changed in place; everything else that is the same object is the same value.
+                if value is before.get(name) and value is not None:
+                    continue
                 if name != "params" and (name not in before or not _same(value, before[name])):
                     was = before.get(name, "not set")
                     advice = _SETTING.get(name, _SETTING["other"])

@@ -107,19 +107,20 @@ class BatchSource:
         self, client: _native.DataClient, settings: _native.JoinReply, schedule: Callable[[int], tuple[int, int] | None]
     ) -> None:
         self._client, self._settings, self._schedule = client, settings, schedule
-        self._early: list[_Request] = []
+        self._last: _Prefetching | None = None
 
-    def training(self, epoch: int, epoch_step: int, step: int, shards: list[int]) -> Iterator[Batch]:
-        """Returns an iterator over the batches of `shards` of one step, in that order."""
-        requests = self._requests(epoch, epoch_step, shards)
+    def training(self, epoch: int, epoch_step: int, step: int, shards: list[int], done: int = 0) -> Iterator[Batch]:
+        """Returns an iterator over the batches of `shards` of one step, in that order, without the first `done`."""
+        requests = self._requests(epoch, epoch_step, shards)[done:]
         following = self._schedule(step + 1)
         early = [] if following is None else self._requests(*following, shards)
-        wanted = {*requests, *early}
-        for request in self._early:
-            if request not in wanted:
-                self._client.discard(*request)
-        self._early = early
-        return _Prefetching(self._client, requests, step, self._settings.seed, self._early)
+        if self._last is not None:
+            wanted = {*requests, *early}
+            for request in self._last.uncollected():
+                if request not in wanted:
+                    self._client.discard(*request)
+        self._last = _Prefetching(self._client, requests, step, self._settings.seed, early)
+        return self._last
 
     def _requests(self, epoch: int, epoch_step: int, shards: list[int]) -> list[_Request]:
         run = self._settings
@@ -185,6 +186,10 @@ class _Prefetching:
         for request in self._all[self._requested : end]:
             self._client.prefetch(*request)
         self._requested = max(self._requested, end)
+
+    def uncollected(self) -> list[_Request]:
+        """Returns the requests whose batches were not delivered."""
+        return self._all[self._delivered : self._requested]
 
     def __iter__(self) -> _Prefetching:
         return self

@@ -42,9 +42,7 @@ class Client:
 
 
 def source(client: Client, shards: int = 8) -> BatchSource:
-    settings: Any = SimpleNamespace(
-        seed=1, batch_size=64, shards=shards, min_shard_samples=2, content_hash="xxh3Tree"
-    )
+    settings: Any = SimpleNamespace(seed=1, batch_size=64, shards=shards, min_shard_samples=2, content_hash="xxh3Tree")
     typed: Any = client
     return BatchSource(typed, settings, lambda step: divmod(step, STEPS_PER_EPOCH) if step < STEPS else None)
 

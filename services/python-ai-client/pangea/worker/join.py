@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -29,6 +30,8 @@ from pangea.worker.rehearser import Rehearser, fraction
 from pangea.worker.run import Run
 from pangea.worker.sigterm import Sigterm, Stopped
 from pangea.worker.worker import Worker
+
+_log = logging.getLogger("pangea")
 
 _AVERAGED_NOTICE = (
     "a step changes these buffers by the mean of the changes of its shards: {}. A buffer that counts or accumulates"
@@ -109,6 +112,7 @@ def join(
         notices = Notices(directory, name)
         addresses = Addresses(orchestrator, data, timeout, float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600")))
         client = _native.DataClient(addresses.data, addresses.timeout, reconnect_seconds=addresses.reconnect)
+        _log_remote_replicas(addresses.data, client)
         if init is not None:
             _initialise(model, init, first_batch(client, client.dataset().train_samples))
         training = training or Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate)
@@ -146,6 +150,18 @@ def _existing_run() -> tuple[str, str, Path | None] | None:
         return None
     directory = Path(os.environ["PANGEA_RUN_DIR"]) if os.environ.get("PANGEA_RUN_DIR") else None
     return resolve(orchestrator, directory), resolve(data, directory), directory
+
+
+def _log_remote_replicas(configured: str, client: _native.DataClient) -> None:
+    """Logs the replicas that were to be read from shared memory, and are read over TCP."""
+    local = [ways.partition("|")[0] for ways in configured.split(",") if ways.startswith("unix:")]
+    used = [address for address, connected in client.replicas() if connected]
+    if local and (remote := [address for address in used if not address.startswith("unix:")]):
+        _log.warning(
+            "batches come over TCP from %s, not through shared memory: nothing answers at %s",
+            ", ".join(remote),
+            ", ".join(local),
+        )
 
 
 def _initialise(model: torch.nn.Module, init: Callable[[Batch], Any], batch: Batch) -> None:

@@ -25,8 +25,8 @@ class Addresses:
     """The addresses of the services, and how long to wait for them, in seconds.
 
     Attributes:
-        orchestrator: host:port.
-        data: host:port of each replica, separated by commas.
+        orchestrator: host:port, or `unix:/path|host:port`: the first that answers.
+        data: the same of each replica, separated by commas.
         timeout: for the first connection, and for progress within a message.
         reconnect: for a lost service to become reachable again.
     """
@@ -66,6 +66,14 @@ class Membership:
 
     def _join(self, timeout: float) -> _native.JoinReply:
         self.client = _native.OrchestratorClient(self._addresses.orchestrator, timeout)
+        socket, _, remote = self._addresses.orchestrator.partition("|")
+        if remote and not self.client.shares_memory():
+            _log.warning(
+                "%s sends its gradients over TCP to %s, not through shared memory: nothing answers at %s",
+                self._name,
+                remote,
+                socket,
+            )
         return self._introduce(self.client, self._run_id)
 
     def join(self) -> _native.JoinReply:

@@ -84,6 +84,10 @@ class Rehearser:
         self._leases += 1
         return self._plan.should_rehearse(lease.step, len(lease.shards))
 
+    def would_rehearse(self, step: int, shards: int) -> bool:
+        """Returns whether the next lease will be rehearsed, if it has that many shards of the step."""
+        return self._plan.would_rehearse(step, shards)
+
     def fork(self, lease: Lease, batches: list[Batch]) -> Target | None:
         """Forks the child. Returns in the child what it has to compute, and None in the parent."""
         filled = [batch for batch in batches if batch.samples > 0]

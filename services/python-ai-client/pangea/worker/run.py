@@ -132,6 +132,8 @@ class Run:
                     self._worker.leave("stopped by a signal")
                     return
                 self._training.check("loop")
+                if lease.assumed:
+                    continue  # the orchestrator's answer was a different one
                 if self._rehearser.doctor_has_finished:
                     self.stop("pangea doctor has finished its checks")
                 self._worker.submit(lease)
@@ -148,10 +150,15 @@ class Run:
             return pending
         if self._finished or self._sigterm.requested:
             return None
-        lease = self._worker.next_lease(lambda: self._sigterm.requested)
+        lease = self._worker.next_lease(lambda: self._sigterm.requested, may_assume=self._may_assume)
         if lease is None:
             self._mark_ended()
         return lease
+
+    def _may_assume(self, step: int, shards: int) -> bool:
+        """Returns whether a lease may be computed before it is known: it is not rehearsed, and begins no epoch."""
+        begins_epoch = step % self._worker.dataset.steps_per_epoch == 0
+        return not (begins_epoch and self._epoch is not None) and not self._rehearser.would_rehearse(step, shards)
 
     def _mark_ended(self) -> None:
         """Records that this worker computes no more shards, and restores signal handlers and torch."""

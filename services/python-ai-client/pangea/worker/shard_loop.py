@@ -43,20 +43,41 @@ class ShardLoop:
         """Yields the lease's batches, and checks that the script calls `Run.step` for each."""
         worker = self._worker
         self._lease = lease
-        batches: Iterator[Batch] = iter(worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards))
-        if self._rehearser.should_rehearse(lease):
+        batches: Iterator[Batch] = worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards)
+        rehearse = self._rehearser.should_rehearse(lease)
+        if lease.assumed:
+            assumed = lease.shards
+            yield from self._ahead(lease, batches)
+            if lease.assumed:
+                return
+            if lease.shards != assumed:
+                batches = worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards, done=1)
+        elif rehearse:
             received = list(self._received(batches))
             yield from self._rehearse(lease, received)
             batches = iter(received)
         try:
             for batch in self._received(batches):
                 if batch.samples == 0:
-                    lease.record(ShardReport(batch.shard, 0, 0.0, batch.hash, 0.0), worker.parameters.zero_sum())
+                    self._record_empty(lease, batch)
                 else:
                     yield from self._shard(batch, lease.step)
             self._compare()
         finally:
             self._rehearser.abandon()
+
+    def _ahead(self, lease: Lease, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yields the first batch of an assumed lease. If it is still assumed afterwards, it is to be dropped."""
+        batch = next(self._received(batches), None)
+        if batch is None:
+            return
+        if batch.samples > 0:
+            yield from self._shard(batch, lease.step)
+        elif self._worker.confirm(lease):
+            self._record_empty(lease, batch)
+
+    def _record_empty(self, lease: Lease, batch: Batch) -> None:
+        lease.record(ShardReport(batch.shard, 0, 0.0, batch.hash, 0.0), self._worker.parameters.zero_sum())
 
     def _received(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Yields the batches of a lease as they arrive, until this worker should stop."""
@@ -123,6 +144,10 @@ class ShardLoop:
                 f"run.step needs the loss of the batch as a scalar tensor, but got {what}. Use reduction='mean' in the"
                 " loss, or run.step(loss, reduction='sum')"
             )
+        if lease.assumed and not self._worker.confirm(lease):
+            # As when the connection is lost: the orchestrator leases the shard again, or nobody needs it.
+            self._batch, self.stop_reason = None, ""
+            return
         scale, summed = self._scale(batch, weight, reduction)
         value = float(loss.detach().double())
         if scale and not math.isfinite(value):

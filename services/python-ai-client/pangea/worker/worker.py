@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 
@@ -21,9 +23,22 @@ from pangea.training.tree import Node
 from pangea.worker.batches import BatchSource
 from pangea.worker.dataset_facts import DatasetFacts
 from pangea.worker.membership import Addresses, Membership
-from pangea.worker.sigterm import Waiting
+from pangea.worker.sigterm import Stopped, Waiting
 
 _log = logging.getLogger("pangea")
+
+Answer: TypeAlias = (
+    _native.ShardLease | _native.Aggregate | _native.SnapshotRequest | _native.Snapshot | _native.RunFinished
+)
+
+
+def _vector(gradients: _native.Buffer | _native.SharedBuffer) -> torch.Tensor:
+    """The flat vector of an aggregate, which a step overwrites: so memory of the orchestrator is copied."""
+    if isinstance(gradients, _native.Buffer):
+        return torch.frombuffer(gradients, dtype=torch.float32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given buffer is not writable")
+        return torch.frombuffer(gradients, dtype=torch.float32).clone()
 
 
 class RunDiverged(PangeaError, RuntimeError):
@@ -83,6 +98,9 @@ class Worker:
         self._known_hash: bytes | None = None
         self._hashing: _native.ParametersHash | None = None
         self._asked, self._asked_to_stop = False, ""
+        self._unhandled: Answer | None = None
+        self._alone = False  # whether this worker has submitted all shards of the last step
+        self._hashes_constants = False  # whether nothing that is hashed changes before the next step
         self._membership = Membership(addresses, name, self._introduce, self._resync, self.waiting)
         self.settings = self._membership.join()
         self.dataset = DatasetFacts.of(self._dataset, self.settings)
@@ -107,12 +125,15 @@ class Worker:
         # The orchestrator sends a snapshot to a worker that reports step 0.
         self.step = 0
 
-    def next_lease(self, stopping: Callable[[], bool], stop: str = "") -> Lease | None:
+    def next_lease(
+        self, stopping: Callable[[], bool], stop: str = "", may_assume: Callable[[int, int], bool] | None = None
+    ) -> Lease | None:
         """Handles what the orchestrator sends until there are shards to compute.
 
         Args:
             stopping: called before each request; if it returns true, the worker leaves.
             stop: why the run should end after the last committed step; empty if it should not.
+            may_assume: returns whether a lease of a step and that many shards may be assumed; see `confirm`.
         Returns:
             the lease, or None if the run has ended or this worker leaves.
         Raises:
@@ -126,10 +147,10 @@ class Worker:
             if self._membership.restore():
                 _log.warning("%s reconnected to the orchestrator, with %d steps applied", self.name, self.step)
             try:
-                answer = self._answer(stop)
+                answer = self._unhandled or self._answer(stop)
+                self._unhandled = None
                 if isinstance(answer, _native.SnapshotRequest):
-                    state = self.training.encode(self._position())
-                    self._membership.client.send_snapshot(self.step, self._hash, state)
+                    self._send_snapshot()
                     continue
             except (_native.WireError, _native.PeerError) as error:
                 self._lost(error)
@@ -138,19 +159,68 @@ class Worker:
                 if stop and self._asked_to_stop != stop:
                     continue  # the answer to a question from before the script left its loop
                 return self._lease(answer)
+            alone, self._alone = self._alone, False
             if isinstance(answer, _native.Aggregate):
                 self._apply(answer)
-            elif isinstance(answer, _native.Snapshot):
+                if not stop:
+                    self._ask_beside()
+                if alone and self._asked and may_assume is not None and (lease := self._assumed(may_assume)):
+                    return lease
+                continue
+            if isinstance(answer, _native.Snapshot):
                 self._load(answer)
             else:
                 self._finish(answer)
                 return None
-            if not stop:
-                self._ask_beside()
 
-    def _answer(
-        self, stop: str
-    ) -> _native.ShardLease | _native.Aggregate | _native.SnapshotRequest | _native.Snapshot | _native.RunFinished:
+    def _assumed(self, may_assume: Callable[[int, int], bool]) -> Lease | None:
+        """Returns the lease that will very probably follow: all shards of the next step, as of the last one.
+
+        Only a worker that has computed all shards of a step assumes that it gets those of the next: nobody else is
+        there who could have asked for the end of the run, or whose return would change the lease. So no script sees a
+        batch that does not count, unless the connection is lost, as for any other lease.
+        """
+        place = self.dataset.locate(self.step)
+        shards = self.settings.shards
+        if place is None or not self._hashes_constants or not may_assume(self.step, shards):
+            return None
+        return Lease(self.step, *place, list(range(shards)), frozenset(), self._vectors, assumed=True)
+
+    def confirm(self, lease: Lease) -> bool:
+        """Waits for the answer that an assumed lease was computed ahead of, and makes it that of the lease.
+
+        Returns:
+            whether the lease begins with the same shard; if not, `next_lease` handles the answer, and what was
+            computed must be dropped.
+        """
+        earlier = self.seconds.exchange
+        try:
+            answer = self._answer("")
+            while isinstance(answer, _native.SnapshotRequest):
+                self._send_snapshot()
+                answer = self._answer("")
+        except (_native.WireError, _native.PeerError) as error:
+            self._lost(error)
+            return False
+        except Stopped:
+            return False
+        finally:
+            # The caller counts this wait as computation.
+            self.seconds.compute -= self.seconds.exchange - earlier
+        if (
+            not isinstance(answer, _native.ShardLease)
+            or answer.step != lease.step
+            or answer.shards[0] != lease.shards[0]
+        ):
+            self._unhandled = answer
+            return False
+        lease.confirm(answer.shards, frozenset(answer.separate))
+        return True
+
+    def _send_snapshot(self) -> None:
+        self._membership.client.send_snapshot(self.step, self._hash, self.training.encode(self._position()))
+
+    def _answer(self, stop: str) -> Answer:
         """Waits for the answer to the last question, or asks one."""
         started = time.perf_counter()
         client = self._membership.client
@@ -165,10 +235,13 @@ class Worker:
 
     def _ask_beside(self) -> None:
         """Asks for work in a thread that first hashes the parameters, while this one continues."""
+        memory = self.parameters.memory()
+        # A forward pass may write to buffers, but to parameters only where that is tolerated.
+        self._hashes_constants = (
+            len(memory) == len(self.parameters.trainable) and self.parameters.on_broken_promise is None
+        )
         try:
-            self._hashing = self._membership.client.ask_beside(
-                self.step, self.parameters.memory(), *self._taken_seconds()
-            )
+            self._hashing = self._membership.client.ask_beside(self.step, memory, *self._taken_seconds())
         except (_native.WireError, _native.PeerError) as error:
             self._lost(error)
             return
@@ -189,7 +262,7 @@ class Worker:
         return self._known_hash
 
     def _lost(self, error: _native.WireError | _native.PeerError) -> None:
-        self._asked = False
+        self._asked = self._alone = False
         self._membership.lost(error)
 
     def _lease(self, answer: _native.ShardLease) -> Lease:
@@ -204,6 +277,9 @@ class Worker:
         """
         started = time.perf_counter()
         nodes = lease.roots()
+        self._alone = len(lease.reports) == self.settings.shards and not any(
+            report.stop for report in lease.reports.values()
+        )
         sums = [(lease.step, node.first, node.count, node.value.numpy(), lease.reports_of(node)) for node in nodes]
         try:
             verdicts = self._membership.client.submit_and_ask(sums, self.step, self._hash, *self._taken_seconds())
@@ -239,9 +315,8 @@ class Worker:
                 f"received the gradient of step {aggregate.step}, but this worker has the parameters of step"
                 f" {self.step}"
             )
-        total = torch.frombuffer(aggregate.gradients, dtype=torch.float32)
         self.training.apply(
-            total,
+            _vector(aggregate.gradients),
             aggregate.samples,
             aggregate.loss_sum,
             aggregate.divisor,

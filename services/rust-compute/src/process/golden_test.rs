@@ -1,6 +1,7 @@
 //! Values that must never change, because the bits of every run follow from them. Computed by an
 //! independent implementation in Python.
 
+use pangea_content_hash::Method;
 use pangea_wire::schema::message;
 use pangea_wire::{Limits, Pool, TensorData};
 use rust_compute_dataset::Dataset;
@@ -37,6 +38,7 @@ fn first_batch(dataset: Dataset) -> (String, [Vec<u64>; 2]) {
         epoch_steps: 2,
         start: 0,
         end: 4,
+        content_hash: Method::Sha256,
     };
     let frame = batches
         .frame(0, &request, &Limits::default())

@@ -9,6 +9,7 @@ mod describe;
 mod health;
 mod http;
 mod load;
+mod local;
 mod port_file;
 mod serve;
 mod settings;

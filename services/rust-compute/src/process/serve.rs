@@ -1,13 +1,13 @@
 //! The life of the process: bind, read the data, serve, stop.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use pangea_wire::{Limits, Pool};
-use rust_compute_serving::{serve as serve_connection, Batches, Service};
+use pangea_wire::{Limits, Pool, WireError};
+use rust_compute_serving::{serve as serve_remote, serve_local, Batches, LendingLimit, Service};
 use rust_compute_sources::Spec;
 use rust_compute_storage::Storage;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,6 +19,7 @@ use crate::address::{dialable, listen};
 use crate::clock;
 use crate::http::pages;
 use crate::load::load;
+use crate::local::{LocalListener, Worker};
 use crate::port_file::write_ports;
 use crate::settings::Settings;
 use crate::telemetry::{keep_metrics_small, start_logging, start_metrics};
@@ -54,6 +55,15 @@ async fn run(settings: &Settings, spec: Spec) -> Result<()> {
     });
     let listener = bind("--listen", &settings.listen).await?;
     let http = bind("--http", &settings.http).await?;
+    let socket = settings.socket.as_deref();
+    // Not all file systems have sockets; workers then come over TCP, with the same bits.
+    let local = socket.and_then(|path| match LocalListener::bind(path) {
+        Ok(local) => Some(local),
+        Err(error) => {
+            tracing::warn!("{error:#}; workers on this machine use TCP");
+            None
+        }
+    });
     let (listen_address, http_address) = (listener.local_addr()?, http.local_addr()?);
 
     let ready = Arc::new(AtomicBool::new(false));
@@ -88,17 +98,29 @@ async fn run(settings: &Settings, spec: Spec) -> Result<()> {
     );
     let service = Arc::new(Service {
         batches: Batches::new(dataset, pool.clone()),
+        // The other half is for workers on other machines, whatever is lent here.
+        lending_limit: Arc::new(LendingLimit::new(
+            pool.clone(),
+            settings.max_memory_bytes / 2,
+        )),
         pool,
         reply_limits: Limits::default(),
         now: clock::monotonic,
     });
     ready.store(true, Ordering::Relaxed);
     if let Some(file) = &settings.port_file {
-        write_ports(file, dialable(listen_address), dialable(http_address))?;
+        let socket = local.as_ref().and(socket);
+        write_ports(
+            file,
+            dialable(listen_address),
+            dialable(http_address),
+            socket,
+        )?;
     }
     accept(
         service,
         listener,
+        local,
         stopping,
         settings.max_connections,
         &ready,
@@ -125,6 +147,7 @@ async fn bind(option: &str, address: &str) -> Result<TcpListener> {
 async fn accept(
     service: Arc<Service>,
     listener: TcpListener,
+    local: Option<LocalListener>,
     mut stopping: watch::Receiver<bool>,
     max_connections: usize,
     ready: &AtomicBool,
@@ -135,15 +158,15 @@ async fn accept(
     loop {
         // Connections beyond the limit wait in the accept backlog until a worker leaves.
         let next = tokio::select! {
-            next = async { (slots.clone().acquire_owned().await, listener.accept().await) } => next,
+            next = async { (slots.clone().acquire_owned().await, next_worker(&listener, local.as_ref()).await) } => next,
             Some(_) = connections.join_next() => continue,
             _ = stopping.wait_for(|stop| *stop) => break,
         };
         match next {
-            (Ok(slot), Ok((stream, peer))) => {
+            (Ok(slot), Ok(worker)) => {
                 let (service, stop) = (service.clone(), stop.clone());
                 connections.spawn(async move {
-                    serve_worker(service, stream, stop, &peer.to_string()).await;
+                    serve_worker(service, worker, stop).await;
                     drop(slot);
                 });
             }
@@ -155,7 +178,7 @@ async fn accept(
         }
     }
     ready.store(false, Ordering::Relaxed);
-    drop(listener);
+    drop((listener, local));
     let all = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_err() {
         tracing::warn!(
@@ -165,22 +188,46 @@ async fn accept(
     }
 }
 
-async fn serve_worker(
-    service: Arc<Service>,
-    stream: TcpStream,
-    stopping: watch::Receiver<bool>,
-    peer: &str,
-) {
+/// The next worker that connects, in either way.
+async fn next_worker(listener: &TcpListener, local: Option<&LocalListener>) -> io::Result<Worker> {
+    let remote = async {
+        let (stream, address) = listener.accept().await?;
+        Ok(Worker::Remote(stream, address))
+    };
+    let Some(local) = local else {
+        return remote.await;
+    };
+    tokio::select! {
+        worker = remote => worker,
+        worker = local.accept() => worker,
+    }
+}
+
+async fn serve_worker(service: Arc<Service>, worker: Worker, stopping: watch::Receiver<bool>) {
     let connections = metrics::gauge!("pangea_compute_connections");
     connections.increment(1.0);
-    // Replies are whole frames, which waiting for a full packet would only delay.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, peer, "cannot set TCP_NODELAY");
-    }
+    let peer = worker.name();
     tracing::info!(peer, "worker connected");
-    match serve_connection(service, stream, stopping).await {
+    let served = match worker {
+        Worker::Remote(stream, _) => serve_over_tcp(service, stream, stopping, &peer).await,
+        Worker::Local(stream, _) => serve_local(service, stream, stopping).await,
+    };
+    match served {
         Ok(()) => tracing::info!(peer, "worker disconnected"),
         Err(error) => tracing::warn!(peer, %error, "connection failed"),
     }
     connections.decrement(1.0);
+}
+
+async fn serve_over_tcp(
+    service: Arc<Service>,
+    stream: TcpStream,
+    stopping: watch::Receiver<bool>,
+    peer: &str,
+) -> Result<(), WireError> {
+    // Replies are whole frames, which waiting for a full packet would only delay.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, peer, "cannot set TCP_NODELAY");
+    }
+    serve_remote(service, stream, stopping).await
 }

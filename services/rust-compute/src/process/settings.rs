@@ -28,6 +28,10 @@ pub struct Settings {
     /// takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     pub listen: String,
+    /// Path of a Unix socket for workers of this user on this machine, which read batches from
+    /// shared memory
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
     /// Address of /healthz, /readyz and /metrics
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091")]
     pub http: String,
@@ -45,7 +49,7 @@ pub struct Settings {
         default_value_t = 16 << 30
     )]
     pub max_data_bytes: u64,
-    /// Most memory of frames that arrive and batches that are sent
+    /// Most memory of frames that arrive, and of batches that are sent or lent
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
     pub max_memory_bytes: usize,
     /// Most workers that are served at a time; further ones wait

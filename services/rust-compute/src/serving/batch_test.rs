@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use bytemuck::cast_slice;
 use pangea_content_hash::Method;
 use pangea_wire::TensorData;
 use rust_compute_fixtures::small;

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pangea_wire::nonblocking::{write_frame, FrameReader};
-use pangea_wire::schema::{message, ErrorAction, MessageType};
+use pangea_wire::schema::{batch_request, message, ErrorAction, MessageType};
 use pangea_wire::{message_type, FrameDecoder, Limits, Pool, ReceivedFrame, WireError};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::announce::Announce;
 use crate::batch::Batches;
+use crate::lending::{Lending, LendingLimit, NewRegion};
 use crate::reply::{dataset_info, Refusal, Reply};
 use crate::request::Request;
 
@@ -26,29 +29,60 @@ pub struct Service {
     pub batches: Batches,
     /// The memory of requests and replies of all connections together.
     pub pool: Pool,
+    /// How much of it is lent to workers on this machine.
+    pub lending_limit: Arc<LendingLimit>,
     pub reply_limits: Limits,
     /// The clock that replies are timed by: the time since an arbitrary moment.
     pub now: fn() -> Duration,
 }
+
+/// A reply, and the region that it is the first one to use.
+type Answered = (Option<NewRegion>, Reply);
 
 /// Serves one connection until the worker closes it, an error ends it, or the service stops.
 /// Requests that arrived by then are answered.
 pub async fn serve(
     service: Arc<Service>,
     mut stream: TcpStream,
+    stopping: watch::Receiver<bool>,
+) -> Result<(), WireError> {
+    let (reading, writing) = stream.split();
+    converse(service, reading, writing, stopping, None).await
+}
+
+/// The same for a worker on this machine, which batches are lent to.
+pub async fn serve_local(
+    service: Arc<Service>,
+    mut stream: UnixStream,
+    stopping: watch::Receiver<bool>,
+) -> Result<(), WireError> {
+    let lending = Arc::new(Lending::new(service.lending_limit.clone()));
+    let (reading, writing) = stream.split();
+    converse(service, reading, writing, stopping, Some(lending)).await
+}
+
+async fn converse<R: AsyncRead + Unpin, W: AsyncWrite + Announce + Unpin>(
+    service: Arc<Service>,
+    reading: R,
+    mut writing: W,
     mut stopping: watch::Receiver<bool>,
+    lending: Option<Arc<Lending>>,
 ) -> Result<(), WireError> {
     let limits = Limits::with_frame_bytes(MAX_REQUEST_BYTES);
-    let (reading, mut writing) = stream.split();
     let mut frames = FrameReader::new(reading, FrameDecoder::new(service.pool.clone(), limits));
-    let (queue, mut replies) = mpsc::channel::<oneshot::Receiver<Reply>>(MAX_PENDING);
+    let (queue, mut replies) = mpsc::channel::<oneshot::Receiver<Answered>>(MAX_PENDING);
     let timeout = service.reply_limits.progress_timeout;
 
     let sending = async {
         while let Some(pending) = replies.recv().await {
             // Without a reply (not even a refusal could be encoded), later replies would be out of
             // order.
-            let Ok(reply) = pending.await else { break };
+            let Ok((new_region, reply)) = pending.await else {
+                break;
+            };
+            if let Some(region) = new_region {
+                writing.announce(&region, timeout).await?;
+            }
             metrics::counter!("pangea_compute_sent_bytes_total").increment(reply.len() as u64);
             write_frame(&mut writing, &reply, timeout).await?;
         }
@@ -68,7 +102,7 @@ pub async fn serve(
                 return Ok(());
             }
             match next {
-                Ok(Some(frame)) => compute(shared.clone(), frame, reply),
+                Ok(Some(frame)) => compute(shared.clone(), lending.clone(), frame, reply),
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     let refusal = Refusal::new(
@@ -78,7 +112,7 @@ pub async fn serve(
                     );
                     if let Ok(frame) = refusal.frame(0, reply_limits) {
                         // The sending side may have ended already.
-                        let _ = reply.send(frame);
+                        let _ = reply.send((None, frame));
                     }
                     return Err(error);
                 }
@@ -96,10 +130,15 @@ pub async fn serve(
 }
 
 /// Answers a request on the compute threads.
-fn compute(service: Arc<Service>, frame: ReceivedFrame, sender: oneshot::Sender<Reply>) {
+fn compute(
+    service: Arc<Service>,
+    lending: Option<Arc<Lending>>,
+    frame: ReceivedFrame,
+    sender: oneshot::Sender<Answered>,
+) {
     rayon::spawn(move || {
         let started = (service.now)();
-        if let Some(reply) = reply_to(&service, frame) {
+        if let Some(reply) = reply_to(&service, lending.as_deref(), frame) {
             metrics::histogram!("pangea_compute_reply_seconds")
                 .record((service.now)().saturating_sub(started).as_secs_f64());
             // Nobody receives it if the worker has left.
@@ -109,7 +148,11 @@ fn compute(service: Arc<Service>, frame: ReceivedFrame, sender: oneshot::Sender<
 }
 
 /// The reply to a frame. None only if not even a refusal can be encoded.
-fn reply_to(service: &Service, frame: ReceivedFrame) -> Option<Reply> {
+fn reply_to(
+    service: &Service,
+    lending: Option<&Lending>,
+    frame: ReceivedFrame,
+) -> Option<Answered> {
     let limits = &service.reply_limits;
     let reader = frame.into_reader(&Limits::with_frame_bytes(MAX_REQUEST_BYTES));
     let root = match reader.get_root::<message::Reader<'_>>() {
@@ -126,7 +169,7 @@ fn reply_to(service: &Service, frame: ReceivedFrame) -> Option<Reply> {
     let id = root.get_request_id();
     // A panic on a compute thread would abort the process, and with it the connections of all other
     // workers.
-    let refusal = match catch_unwind(AssertUnwindSafe(|| answer(service, root, id))) {
+    let refusal = match catch_unwind(AssertUnwindSafe(|| answer(service, lending, root, id))) {
         Ok(Ok(reply)) => return Some(reply),
         Ok(Err(refusal)) => refusal,
         Err(_) => Refusal::new(
@@ -138,16 +181,22 @@ fn reply_to(service: &Service, frame: ReceivedFrame) -> Option<Reply> {
     refuse(id, &refusal, limits)
 }
 
-fn refuse(id: u64, refusal: &Refusal, limits: &Limits) -> Option<Reply> {
+fn refuse(id: u64, refusal: &Refusal, limits: &Limits) -> Option<Answered> {
     metrics::counter!("pangea_compute_refusals_total").increment(1);
     tracing::warn!(reason = refusal.detail, "refused a request");
     refusal
         .frame(id, limits)
         .inspect_err(|error| tracing::error!(%error, "cannot encode a refusal"))
         .ok()
+        .map(|frame| (None, frame))
 }
 
-fn answer(service: &Service, root: message::Reader<'_>, id: u64) -> Result<Reply, Refusal> {
+fn answer(
+    service: &Service,
+    lending: Option<&Lending>,
+    root: message::Reader<'_>,
+    id: u64,
+) -> Result<Answered, Refusal> {
     let kind = message_type(root).map_err(|error| {
         Refusal::new(
             ErrorAction::FixRequest,
@@ -166,24 +215,41 @@ fn answer(service: &Service, root: message::Reader<'_>, id: u64) -> Result<Reply
     };
     match root.which() {
         Ok(message::DatasetRequest(_)) => {
-            dataset_info(id, &service.batches.dataset, &service.reply_limits).map_err(failed)
+            let info = dataset_info(id, &service.batches.dataset, &service.reply_limits);
+            Ok((None, info.map_err(failed)?))
         }
         Ok(message::BatchRequest(request)) => {
             let request = request.map_err(|error| wrong(format!("malformed message: {error}")))?;
+            // First: what was released is free, whatever is wrong with the rest of the request.
+            release(lending, request).map_err(wrong)?;
             let request = Request::read(request, &service.batches.dataset)
                 .map_err(|error| wrong(error.to_string()))?;
-            let reply = service
+            let batch = service
                 .batches
-                .frame(id, &request, &service.reply_limits)
+                .answer(id, &request, &service.reply_limits, lending)
                 .map_err(failed)?;
             metrics::counter!("pangea_compute_batches_total").increment(1);
             metrics::counter!("pangea_compute_samples_total")
                 .increment((request.end - request.start) as u64);
-            Ok(reply)
+            Ok((batch.new_region, batch.frame))
         }
         _ => Err(wrong(
             "a data service takes datasetRequest and batchRequest; this is neither".to_owned(),
         )),
+    }
+}
+
+/// Takes back the regions that the worker no longer reads.
+fn release(lending: Option<&Lending>, request: batch_request::Reader<'_>) -> Result<(), String> {
+    let released = request.get_released();
+    let released = released.map_err(|error| format!("malformed message: {error}"))?;
+    if released.is_empty() {
+        return Ok(());
+    }
+    let unknown = |id| format!("region {id} is released, but this worker was not lent it");
+    match lending {
+        Some(lending) => lending.release(released).map_err(unknown),
+        None => Err("memory is lent over Unix sockets only, and something is released".to_owned()),
     }
 }
 

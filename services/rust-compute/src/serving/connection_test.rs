@@ -1,7 +1,10 @@
 use std::io::Write;
 use std::net::TcpStream as BlockingStream;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream as LocalStream;
 use std::thread;
 
+use pangea_shared_memory::{receive, Announcement, Descriptors, PrivateRegion};
 use pangea_wire::blocking::{self, write_frame as send};
 use pangea_wire::schema::Split;
 use pangea_wire::{AlignedBuffer, Attachments, Frame};
@@ -22,6 +25,17 @@ fn start() -> (
     start_with(small(), Limits::default())
 }
 
+fn service(dataset: Dataset, reply_limits: Limits, pool: &Pool) -> Arc<Service> {
+    Arc::new(Service {
+        batches: Batches::new(dataset, pool.clone()),
+        lending_limit: Arc::new(LendingLimit::new(pool.clone(), 1 << 25)),
+        pool: pool.clone(),
+        reply_limits,
+        // A clock that stands still.
+        now: || Duration::ZERO,
+    })
+}
+
 fn start_with(
     dataset: Dataset,
     reply_limits: Limits,
@@ -31,13 +45,7 @@ fn start_with(
     thread::JoinHandle<Result<(), WireError>>,
 ) {
     let pool = Pool::new(1 << 26, 1 << 20);
-    let service = Arc::new(Service {
-        batches: Batches::new(dataset, pool.clone()),
-        pool: pool.clone(),
-        reply_limits,
-        // A clock that stands still.
-        now: || Duration::ZERO,
-    });
+    let service = service(dataset, reply_limits, &pool);
     let (stop, stopping) = watch::channel(false);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let client = BlockingStream::connect(listener.local_addr().expect("bound")).expect("listening");
@@ -236,4 +244,140 @@ fn a_panic_refuses_one_request() {
     assert_eq!(next(&mut frames), Some((2, "batch".to_owned())));
     stream.shutdown(std::net::Shutdown::Write).expect("open");
     serving.join().expect("no panic").expect("a clean end");
+}
+
+/// A worker on this machine: its socket, and what has arrived beside the bytes.
+struct LocalWorker {
+    socket: LocalStream,
+    arrived: Arc<std::sync::Mutex<Descriptors>>,
+}
+
+impl std::io::Read for LocalWorker {
+    fn read(&mut self, window: &mut [u8]) -> std::io::Result<usize> {
+        let mut arrived = self.arrived.lock().expect("no panic");
+        receive(&self.socket, window, &mut arrived)
+    }
+}
+
+fn start_local(dataset: Dataset) -> (LocalStream, blocking::FrameReader<LocalWorker>, Pool) {
+    let pool = Pool::new(1 << 26, 1 << 20);
+    let service = service(dataset, Limits::default(), &pool);
+    let (client, accepted) = LocalStream::pair().expect("sockets");
+    accepted.set_nonblocking(true).expect("supported");
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let (_stop, stopping) = watch::channel(false);
+            let stream = UnixStream::from_std(accepted).expect("a socket");
+            serve_local(service, stream, stopping).await
+        })
+    });
+    let worker = LocalWorker {
+        socket: client.try_clone().expect("a socket can be shared"),
+        arrived: Arc::default(),
+    };
+    let decoder = FrameDecoder::new(Pool::new(1 << 26, 0), Limits::default());
+    (client, blocking::FrameReader::new(worker, decoder), pool)
+}
+
+fn local_batch(id: u64, step: u32, released: &[u32]) -> Frame<AlignedBuffer> {
+    request(id, |mut root| {
+        root.set_type(MessageType::BatchRequest);
+        let mut batch = root.init_batch_request();
+        batch.set_batch_size(4);
+        batch.set_shards(1);
+        batch.set_step(step);
+        batch.set_released(released).expect("short");
+    })
+}
+
+/// What a worker reads: an announcement with its memory, or where a batch is.
+enum Local {
+    Announced(Announcement, PrivateRegion),
+    Lent { region: u32, generation: u64 },
+    Refused(String),
+}
+
+fn next_local(frames: &mut blocking::FrameReader<LocalWorker>) -> Local {
+    let frame = frames.read_frame().expect("a frame").expect("open");
+    let reader = frame.into_reader(&Limits::default());
+    let root = reader.get_root::<message::Reader<'_>>().expect("a message");
+    match root.which().expect("known") {
+        message::SharedRegion(region) => {
+            let announcement = Announcement::read(region.expect("set"));
+            let mut arrived = frames.stream().arrived.lock().expect("no panic");
+            let descriptor = arrived.take().expect("it came with the announcement");
+            let region = PrivateRegion::map(descriptor.as_fd(), announcement.bytes);
+            Local::Announced(announcement, region.expect("sealed"))
+        }
+        message::TrainingBatch(batch) => {
+            let batch = batch.expect("set");
+            let place = batch.get_place().expect("set");
+            assert!(batch
+                .get_features()
+                .expect("set")
+                .get_data()
+                .expect("none")
+                .is_empty());
+            Local::Lent {
+                region: place.get_region(),
+                generation: place.get_generation(),
+            }
+        }
+        message::ErrorReply(error) => {
+            let detail = error.expect("set").get_detail().expect("set");
+            Local::Refused(detail.to_string().expect("UTF-8"))
+        }
+        _ => panic!("another message"),
+    }
+}
+
+#[test]
+fn a_region_is_announced_before_its_first_use_and_used_again_once_released() {
+    // 4 samples of 32 KiB are worth a region.
+    let (mut stream, mut frames, pool) = start_local(wide(12, 1 << 13));
+    send(&mut stream, &local_batch(1, 0, &[])).expect("sent");
+    let Local::Announced(announcement, region) = next_local(&mut frames) else {
+        panic!("not announced");
+    };
+    assert_eq!(announcement.id, 1);
+    assert!(matches!(
+        next_local(&mut frames),
+        Local::Lent {
+            region: 1,
+            generation: 1
+        }
+    ));
+    assert!(pool.live_bytes() >= region.len());
+    // Not released, so the next batch is elsewhere.
+    send(&mut stream, &local_batch(2, 1, &[])).expect("sent");
+    assert!(matches!(next_local(&mut frames), Local::Announced(second, _) if second.id == 2));
+    assert!(matches!(
+        next_local(&mut frames),
+        Local::Lent { region: 2, .. }
+    ));
+    send(&mut stream, &local_batch(3, 2, &[1])).expect("sent");
+    assert!(matches!(
+        next_local(&mut frames),
+        Local::Lent {
+            region: 1,
+            generation: 2
+        }
+    ));
+    send(&mut stream, &local_batch(4, 2, &[7])).expect("sent");
+    let Local::Refused(reason) = next_local(&mut frames) else {
+        panic!("not refused");
+    };
+    assert!(reason.contains("region 7 is released"), "{reason}");
+}
+
+#[test]
+fn nothing_can_be_released_over_tcp() {
+    let ((mut stream, mut frames), _stop, _serving) = start();
+    send(&mut stream, &local_batch(1, 0, &[1])).expect("sent");
+    let (_, text) = next(&mut frames).expect("an answer");
+    assert!(text.contains("Unix sockets only"), "{text}");
 }

@@ -4,14 +4,17 @@
 //! bytes. Not responsible for: how the dataset came about (sources, dataset), listening and
 //! stopping (process).
 
+mod announce;
 mod batch;
 mod connection;
 mod error;
+mod lending;
 mod order_cache;
 mod reply;
 mod request;
 
 pub use batch::Batches;
-pub use connection::{serve, Service};
+pub use connection::{serve, serve_local, Service};
 pub use error::RequestError;
+pub use lending::LendingLimit;
 pub use request::{Part, Request};

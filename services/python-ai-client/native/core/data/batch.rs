@@ -1,4 +1,4 @@
-//! Batches: what identifies one, and how it is read into tensors over the received memory.
+//! Batches: what identifies one, and how it is read into tensors over received or lent memory.
 
 use pangea_content_hash::{content_hash, Method};
 use pangea_wire::schema::{batch_request, message, training_batch, Split as WireSplit};
@@ -6,6 +6,7 @@ use pangea_wire::{
     AlignedBuffer, DataLocation, ReceivedFrame, SchemaName, TensorData, TensorSpec, WireError,
 };
 
+use super::lent::{Borrower, Memory};
 use crate::link::Received;
 use crate::values::hash;
 
@@ -55,7 +56,7 @@ pub struct BatchKey {
 }
 
 impl BatchKey {
-    pub(crate) fn write(&self, mut builder: batch_request::Builder<'_>) {
+    pub(crate) fn write(&self, builder: &mut batch_request::Builder<'_>) {
         builder.set_split(self.split.into());
         builder.set_seed(self.seed);
         builder.set_epoch(self.epoch);
@@ -68,13 +69,14 @@ impl BatchKey {
     }
 }
 
-/// A tensor that owns its memory: the segment that it arrived in.
+/// A tensor that owns its memory: the segment that it arrived in, or its part of a lent region.
 pub struct Tensor {
     pub spec: TensorSpec,
-    pub memory: AlignedBuffer,
+    pub memory: Memory,
 }
 
-/// The samples of one shard of one step. The hash has been verified.
+/// The samples of one shard of one step. The hash of what came through a socket has been verified.
+/// Lent memory is the one that the data service hashed, and nobody else can write to it.
 pub struct Batch {
     pub split: Split,
     pub epoch: u32,
@@ -87,29 +89,44 @@ pub struct Batch {
     pub hash: Vec<u8>,
 }
 
-/// Everything but the memory, which is still in the frame.
+/// Everything but memory that is still in the frame.
 struct Parsed {
     epoch_steps: u32,
     specs: [TensorSpec; 3],
-    places: [DataLocation; 3],
+    tensors: Tensors,
     hash: Vec<u8>,
 }
 
+enum Tensors {
+    InFrame([DataLocation; 3]),
+    Lent([Memory; 3]),
+}
+
 impl Batch {
-    /// Reads the batch that answers `key`, verifies its hash, and takes its memory out of the frame
-    /// without a copy.
-    pub(crate) fn read(received: Received, key: &BatchKey) -> Result<Self, WireError> {
+    /// Reads the batch that answers `key`. It verifies the hash of what is in the frame and takes
+    /// its memory out of it, or borrows the region that the batch is in; either without a copy.
+    pub(crate) fn read(
+        received: Received,
+        key: &BatchKey,
+        borrower: &mut Borrower,
+    ) -> Result<Self, WireError> {
         let parsed = {
             let root = received.reader.get_root::<message::Reader<'_>>()?;
             let Ok(message::TrainingBatch(batch)) = root.which() else {
                 return Err(mismatch("is not what the union holds"));
             };
-            parse(batch?, key, received.reader.get_segments())?
+            parse(batch?, key, received.reader.get_segments(), borrower)?
         };
-        let memory = received.reader.into_segments().take_data(&parsed.places)?;
-        let [ids, features, labels]: [AlignedBuffer; 3] = memory
-            .try_into()
-            .map_err(|_| mismatch("has a tensor outside of its frame"))?;
+        let [ids, features, labels] = match parsed.tensors {
+            Tensors::Lent(memory) => memory,
+            Tensors::InFrame(places) => {
+                let memory = received.reader.into_segments().take_data(&places)?;
+                let memory: [AlignedBuffer; 3] = memory
+                    .try_into()
+                    .map_err(|_| mismatch("has a tensor outside of its frame"))?;
+                memory.map(Memory::from)
+            }
+        };
         let [ids_spec, features_spec, labels_spec] = parsed.specs;
         let tensor = |spec, memory| Tensor { spec, memory };
         Ok(Self {
@@ -130,6 +147,7 @@ fn parse(
     batch: training_batch::Reader<'_>,
     key: &BatchKey,
     frame: &ReceivedFrame,
+    borrower: &mut Borrower,
 ) -> Result<Parsed, WireError> {
     let same = batch.get_split() == Ok(key.split.into())
         && batch.get_epoch() == key.epoch
@@ -138,7 +156,35 @@ fn parse(
     if !same {
         return Err(mismatch("is not the one that was requested"));
     }
-    let expected = hash(batch.get_hash()?, "TrainingBatch.hash")?;
+    let hash = hash(batch.get_hash()?, "TrainingBatch.hash")?;
+    let (specs, tensors) = if batch.has_place() {
+        lent(batch, borrower)?
+    } else {
+        in_frame(batch, key.content_hash, &hash, frame)?
+    };
+    let [ids, features, labels] = &specs;
+    let samples = ids.shape.first();
+    if ids.shape.len() != 1 || features.shape.first() != samples || labels.shape.first() != samples
+    {
+        return Err(mismatch(
+            "has tensors that differ in their number of samples",
+        ));
+    }
+    Ok(Parsed {
+        epoch_steps: batch.get_epoch_steps(),
+        specs,
+        tensors,
+        hash,
+    })
+}
+
+/// The specs and the places of tensors in the frame, whose bytes must have this hash.
+fn in_frame(
+    batch: training_batch::Reader<'_>,
+    method: Method,
+    expected: &[u8],
+    frame: &ReceivedFrame,
+) -> Result<([TensorSpec; 3], Tensors), WireError> {
     let read = |name: &'static str, tensor| {
         let tensor = TensorData::read_whole(tensor)?;
         let place = frame.locate(tensor.data);
@@ -150,25 +196,35 @@ fn parse(
     let (ids, ids_place, ids_data) = read("sampleIds", batch.get_sample_ids()?)?;
     let (features, features_place, features_data) = read("features", batch.get_features()?)?;
     let (labels, labels_place, labels_data) = read("labels", batch.get_labels()?)?;
-    if content_hash(key.content_hash, [ids_data, features_data, labels_data])[..] != expected {
+    if content_hash(method, [ids_data, features_data, labels_data])[..] != *expected {
         return Err(mismatch(&format!(
             "has bytes that do not match its hash ({}); use the same release of the data service",
-            key.content_hash.name()
+            method.name()
         )));
     }
-    let samples = ids.shape.first();
-    if ids.shape.len() != 1 || features.shape.first() != samples || labels.shape.first() != samples
-    {
-        return Err(mismatch(
-            "has tensors that differ in their number of samples",
-        ));
-    }
-    Ok(Parsed {
-        epoch_steps: batch.get_epoch_steps(),
-        specs: [ids, features, labels],
-        places: [ids_place, features_place, labels_place],
-        hash: expected,
-    })
+    let places = [ids_place, features_place, labels_place];
+    Ok(([ids, features, labels], Tensors::InFrame(places)))
+}
+
+/// The specs and the memory of tensors in a region.
+fn lent(
+    batch: training_batch::Reader<'_>,
+    borrower: &mut Borrower,
+) -> Result<([TensorSpec; 3], Tensors), WireError> {
+    let mut borrowed = borrower.borrow(batch.get_place()?)?;
+    let mut read = |name: &'static str, tensor| {
+        let tensor = TensorData::read(tensor)?;
+        if !tensor.data.is_empty() {
+            return Err(mismatch("has a tensor in its frame and a place"));
+        }
+        let memory = borrowed.next(tensor.total_bytes)?;
+        Ok((TensorSpec::new(name, tensor.dtype, tensor.shape)?, memory))
+    };
+    let (ids, ids_memory) = read("sampleIds", batch.get_sample_ids()?)?;
+    let (features, features_memory) = read("features", batch.get_features()?)?;
+    let (labels, labels_memory) = read("labels", batch.get_labels()?)?;
+    let memory = [ids_memory, features_memory, labels_memory];
+    Ok(([ids, features, labels], Tensors::Lent(memory)))
 }
 
 fn mismatch(reason: &str) -> WireError {

@@ -40,8 +40,9 @@ pub struct DataClient {
 
 impl DataClient {
     /// Connects to the replicas at `addresses`, which are separated by commas; one of them
-    /// suffices. Each is host:port, unix:/path, or both with `|` between them. `options.timeout` bounds this wait, and later the silence of a replica that owes a
-    /// reply. Once connected, calls wait for up to `patience` while no replica is connected.
+    /// suffices. Each is host:port, unix:/path, or both with `|` between them. `options.timeout`
+    /// bounds this wait, and later the silence of a replica that owes a reply. Once connected,
+    /// calls wait for up to `patience` while no replica is connected.
     pub fn connect(
         addresses: &str,
         options: Options,

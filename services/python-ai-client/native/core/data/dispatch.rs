@@ -34,6 +34,8 @@ struct InFlight {
 /// What is known of one replica.
 struct ReplicaSlot {
     address: String,
+    /// The way in which it was reached last, if it can be reached in several.
+    used: Option<String>,
     connected: bool,
     /// In the order of sending, which is the order of the replies.
     in_flight: VecDeque<InFlight>,
@@ -94,6 +96,7 @@ impl Dispatcher {
     pub(crate) fn new(addresses: &[String], patience: Duration) -> Self {
         let slot = |address: &String| ReplicaSlot {
             address: address.clone(),
+            used: None,
             connected: false,
             in_flight: VecDeque::new(),
             last_id: 0,
@@ -129,10 +132,19 @@ impl Dispatcher {
         self.slots[slot].connected
     }
 
-    /// The address of each replica, and whether it is connected.
+    /// The address of each replica (the one in use, once it was connected), and whether it is
+    /// connected.
     pub(crate) fn replicas(&self) -> Vec<(String, bool)> {
-        let state = |slot: &ReplicaSlot| (slot.address.clone(), slot.connected);
+        let state = |slot: &ReplicaSlot| {
+            let address = slot.used.as_ref().unwrap_or(&slot.address);
+            (address.clone(), slot.connected)
+        };
         self.slots.iter().map(state).collect()
+    }
+
+    /// A replica was reached at this one of its addresses.
+    pub(crate) fn reached(&mut self, slot: usize, address: String) {
+        self.slots[slot].used = Some(address);
     }
 
     /// All addresses, separated by commas.

@@ -40,7 +40,7 @@ fn info(hash: u8) -> DatasetInfo {
 fn batch(step: u32, hash: u8) -> Batch {
     let tensor = || Tensor {
         spec: TensorSpec::new("", DType::Int64, vec![0]).expect("valid"),
-        memory: Pool::new(0, 0).buffer(0).expect("nothing"),
+        memory: Pool::new(0, 0).buffer(0).expect("nothing").into(),
     };
     Batch {
         split: Split::Train,

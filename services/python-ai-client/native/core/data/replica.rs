@@ -13,6 +13,7 @@ use pangea_wire::{
 };
 
 use super::dispatch::DATASET_REQUEST;
+use super::lent::{Borrower, Loans};
 use super::shared::SharedDispatcher;
 use super::Batch;
 use crate::error::CoreError;
@@ -119,6 +120,7 @@ impl Replica {
         let stream = attempt(&self.endpoints, patience, waiter)?.map_err(lost)?;
         let socket = stream.try_clone().map_err(lost)?;
         self.shared.register(self.slot, socket);
+        self.report_way(&stream);
         let reading = stream.try_clone().map_err(lost)?;
         let decoder = FrameDecoder::new(self.pool.clone(), self.limits);
         let mut frames = FrameReader::new(reading, decoder);
@@ -128,6 +130,17 @@ impl Replica {
             .update(|dispatcher, now| dispatcher.connected(self.slot, info, now));
         accepted.map_err(ConnectionEnd::Refused)?;
         Ok((stream, frames))
+    }
+
+    /// Says which of the replica's addresses answered.
+    fn report_way(&self, stream: &Stream) {
+        let mut endpoints = self.endpoints.iter();
+        let used = endpoints.find(|endpoint| endpoint.is_local() == stream.shares_memory());
+        if let Some(used) = used {
+            let used = used.to_string();
+            self.shared
+                .update(|dispatcher, _| dispatcher.reached(self.slot, used));
+        }
     }
 
     fn request_dataset(
@@ -177,11 +190,13 @@ impl Replica {
         replies: &mut u64,
     ) -> ConnectionEnd {
         let mut ended = None;
+        let mut borrower = Borrower::default();
+        let loans = borrower.loans();
         thread::scope(|scope| {
             let sender = thread::Builder::new().name("pangea-send".to_owned());
-            let started = sender.spawn_scoped(scope, || self.send_all(stream));
+            let started = sender.spawn_scoped(scope, || self.send_all(stream, &loans));
             let end = match started {
-                Ok(_) => self.receive_all(&mut frames, replies),
+                Ok(_) => self.receive_all(&mut frames, &mut borrower, replies),
                 Err(error) => ConnectionEnd::Lost(format!("starting the sending thread: {error}")),
             };
             self.shared.disconnect(self.slot);
@@ -193,13 +208,18 @@ impl Replica {
     }
 
     /// The body of the sending thread. The receiving thread reports why the connection ended.
-    fn send_all(&self, stream: &Stream) {
+    fn send_all(&self, stream: &Stream, loans: &Loans) {
         while let Some((id, key)) = self.shared.next_to_send(self.slot) {
             let mut builder = Builder::new_default();
             let mut root = builder.init_root::<message::Builder<'_>>();
             root.set_type(MessageType::BatchRequest);
             root.set_request_id(id);
-            key.write(root.init_batch_request());
+            let mut request = root.init_batch_request();
+            key.write(&mut request);
+            let released = loans.take_released();
+            if !released.is_empty() && request.set_released(released.as_slice()).is_err() {
+                return;
+            }
             if self.send(stream, &builder).is_err() {
                 self.shared.disconnect(self.slot);
                 return;
@@ -221,7 +241,12 @@ impl Replica {
         Ok(())
     }
 
-    fn receive_all(&self, frames: &mut FrameReader<Stream>, replies: &mut u64) -> ConnectionEnd {
+    fn receive_all(
+        &self,
+        frames: &mut FrameReader<Stream>,
+        borrower: &mut Borrower,
+        replies: &mut u64,
+    ) -> ConnectionEnd {
         // A reply is a pure function of the request, so the service has no reason to be silent for
         // long.
         let fresh = || Progress::new(self.limits.progress_timeout);
@@ -229,10 +254,10 @@ impl Replica {
         loop {
             match frames.poll_frame() {
                 Ok(Polled::Frame(frame)) => {
-                    if let Err(end) = self.deliver(frame) {
-                        return end;
+                    match self.deliver(frame, frames.stream(), borrower) {
+                        Ok(answered) => *replies += u64::from(answered),
+                        Err(end) => return end,
                     }
-                    *replies += 1;
                     progress = fresh();
                 }
                 Ok(Polled::Closed) => return self.closed(),
@@ -263,13 +288,23 @@ impl Replica {
         end
     }
 
-    /// Hands over the reply to the oldest request. An error here ends the connection.
-    fn deliver(&self, frame: ReceivedFrame) -> Result<(), ConnectionEnd> {
+    /// Hands over the reply to the oldest request, or takes announced memory; says which. An error
+    /// here ends the connection.
+    fn deliver(
+        &self,
+        frame: ReceivedFrame,
+        stream: &Stream,
+        borrower: &mut Borrower,
+    ) -> Result<bool, ConnectionEnd> {
         let reader = frame.into_reader(&self.limits);
         let (kind, id, error) = {
             let root = reader.get_root::<message::Reader<'_>>();
             let root = root.map_err(WireError::from)?;
             let kind = message_type(root)?;
+            if kind == MessageType::SharedRegion {
+                borrower.announced(root, stream)?;
+                return Ok(false);
+            }
             let error = (kind == MessageType::ErrorReply).then(|| read_error(root));
             (kind, root.get_request_id(), error.transpose()?)
         };
@@ -281,11 +316,11 @@ impl Replica {
         // Verified here, in this thread, so that the trainer spends no time on it.
         let reply = match error {
             Some(error) => Err(error),
-            None => Ok(Batch::read(Received { kind, reader }, &key)?),
+            None => Ok(Batch::read(Received { kind, reader }, &key, borrower)?),
         };
         self.shared
             .update(|dispatcher, now| dispatcher.record_reply(self.slot, reply, now));
-        Ok(())
+        Ok(true)
     }
 }
 

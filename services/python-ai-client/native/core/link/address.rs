@@ -25,6 +25,11 @@ impl Endpoint {
         port.parse::<u16>().ok()?;
         Some(Self::Tcp(text.to_owned()))
     }
+
+    /// Whether it is a socket of this machine alone.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
 }
 
 impl fmt::Display for Endpoint {

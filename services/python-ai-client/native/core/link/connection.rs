@@ -85,20 +85,16 @@ impl Connection {
     }
 
     /// Whether memory can be shared with the peer: it is reached through a Unix socket.
-    #[expect(dead_code, reason = "the orchestrator's client shares no memory yet")]
     pub(crate) fn shares_memory(&self) -> bool {
         self.reader.stream().shares_memory()
     }
 
     /// Memory of the peer, which it has announced before.
-    #[expect(dead_code, reason = "the orchestrator's client shares no memory yet")]
-    pub(crate) fn region(&self, id: u32) -> Result<Arc<ReadOnlyRegion>, CoreError> {
-        let found = self.regions.find(id);
-        found.map_err(|error| self.wire_error(error))
+    pub(crate) fn find_region(&self, id: u32) -> Result<Arc<ReadOnlyRegion>, WireError> {
+        self.regions.find(id)
     }
 
     /// Announces memory of this process, for the life of the connection. `id` is new on it.
-    #[expect(dead_code, reason = "the orchestrator's client shares no memory yet")]
     pub(crate) fn send_region(
         &mut self,
         id: u32,
@@ -108,7 +104,12 @@ impl Connection {
         let bytes = region.len() as u64;
         let frame = Announcement { id, bytes }.to_frame();
         let frame = frame.map_err(|error| self.wire_error(error))?;
-        self.send_all(&[frame], self.last_request, Some(region.descriptor()), waiter)
+        self.send_all(
+            &[frame],
+            self.last_request,
+            Some(region.descriptor()),
+            waiter,
+        )
     }
 
     /// A handle that closes this connection from another thread.

@@ -17,6 +17,7 @@ pub(crate) use connect::{attempt, sleep, Backoff};
 pub use connect::{FIRST_PAUSE, LONGEST_PAUSE};
 pub(crate) use connection::{Connection, Received};
 pub(crate) use progress::Progress;
+pub(crate) use regions::Regions;
 pub(crate) use stream::Stream;
 pub use waiting::{Uninterrupted, Waiter, TICK};
 pub use writer::Stopper;

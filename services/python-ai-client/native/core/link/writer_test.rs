@@ -100,7 +100,13 @@ fn a_torn_frame_ends_the_heartbeats() {
         .start_heartbeats(Duration::from_millis(1))
         .expect("started");
     // Nobody reads, so the frame does not fit into the socket.
-    let sent = writer.send(&[frame], None, Duration::from_secs(30), &mut Impatient, fail);
+    let sent = writer.send(
+        &[frame],
+        None,
+        Duration::from_secs(30),
+        &mut Impatient,
+        fail,
+    );
     assert!(matches!(sent, Err(CoreError::Interrupted)));
     assert!(writer.is_torn());
     wait_for_end(&writer);

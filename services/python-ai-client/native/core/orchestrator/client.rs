@@ -10,8 +10,9 @@ use pangea_wire::{Attachments, FlatLayout, Pool, SchemaName, WireError};
 
 use super::join::{read_join, Join};
 use super::requests::{envelope, Builder, Update, Work};
+use super::slots::{SlotMemory, Slots};
 use super::snapshot::send_snapshot;
-use super::work_reply::WorkReply;
+use super::work_reply::{ReplyMemory, WorkReply};
 use crate::error::CoreError;
 use crate::link::{Connection, Received, Stopper, Waiter};
 use crate::options::Options;
@@ -26,10 +27,12 @@ pub struct OrchestratorClient {
     pool: Pool,
     /// Of the gradients; known once joined.
     layout: Option<FlatLayout>,
-    /// Of the run; that of its settings once joined.
-    content_hash: Method,
     /// The request for work that has no answer yet.
     asked: Option<u64>,
+    /// Memory that gradients are submitted in.
+    slots: Slots,
+    /// Of the run; that of its settings once joined.
+    content_hash: Method,
 }
 
 impl OrchestratorClient {
@@ -43,8 +46,9 @@ impl OrchestratorClient {
             connection: Connection::open(address, options, pool, waiter)?,
             pool: pool.clone(),
             layout: None,
-            content_hash: Method::default(),
             asked: None,
+            slots: Slots::default(),
+            content_hash: Method::default(),
         })
     }
 
@@ -59,6 +63,7 @@ impl OrchestratorClient {
         waiter: &mut impl Waiter,
     ) -> Result<JoinReply, CoreError> {
         let layout = join.check()?;
+        let slots = &mut self.slots;
         let reply = self.connection.exchange(|connection| {
             let mut builder = Builder::new_default();
             let (request, root) = start(connection, &mut builder, MessageType::JoinRequest);
@@ -67,16 +72,16 @@ impl OrchestratorClient {
             send_plain(connection, &builder, waiter)?;
             connection.start_heartbeats(join.heartbeat)?;
             let received = receive(connection, request, MessageType::JoinReply, waiter)?;
-            read_join(&received).map_err(|error| connection.wire_error(error))
+            let reply = read_join(&received).map_err(|error| connection.wire_error(error))?;
+            if connection.shares_memory() {
+                let announce = |id, region: &_| connection.send_region(id, region, waiter);
+                slots.offer(1, layout.total_bytes(), announce)?;
+            }
+            Ok(reply)
         })?;
         self.layout = Some(layout);
         self.content_hash = reply.content_hash;
         Ok(reply)
-    }
-
-    /// How the run hashes; known once joined.
-    pub fn content_hash(&self) -> Method {
-        self.content_hash
     }
 
     /// Asks for work; [`answer`](Self::answer) waits for the reply.
@@ -91,10 +96,26 @@ impl OrchestratorClient {
         let request = asked.ok_or_else(|| {
             CoreError::Argument("ask for work before waiting for the answer".to_owned())
         })?;
-        let (content_hash, pool) = (self.content_hash, &self.pool);
+        let memory = ReplyMemory {
+            layout,
+            content_hash: self.content_hash,
+            pool: &self.pool,
+        };
+        let slots = &mut self.slots;
         self.connection.exchange(|connection| {
-            WorkReply::receive(connection, request, layout, content_hash, pool, waiter)
+            WorkReply::receive(connection, request, memory, slots, waiter)
         })
+    }
+
+    /// Memory to put gradients into that are then submitted from there, without a copy. None where
+    /// none is free, or the orchestrator is reached over TCP.
+    pub fn slot(&mut self) -> Option<SlotMemory> {
+        self.slots.lend()
+    }
+
+    /// Whether memory can be shared with the orchestrator.
+    pub fn shares_memory(&self) -> bool {
+        self.connection.shares_memory()
     }
 
     /// Asks for work and waits for the answer.
@@ -124,13 +145,20 @@ impl OrchestratorClient {
         if let Some(work) = work {
             work.check()?;
         }
-        let asked = &mut self.asked;
+        let (asked, slots) = (&mut self.asked, &mut self.slots);
         self.connection.exchange(|connection| {
+            if connection.shares_memory() {
+                let announce = |id, region: &_| connection.send_region(id, region, waiter);
+                slots.offer(updates.len(), layout.total_bytes(), announce)?;
+            }
             let mut frames = Vec::new();
             let mut requests = Vec::with_capacity(updates.len());
             for update in updates {
                 let request = connection.next_request_id();
-                update.push_frames(request, layout, connection, &mut frames)?;
+                match slots.place(update.gradients) {
+                    Some(placed) => frames.push(update.placed(request, &placed, connection)?),
+                    None => update.push_frames(request, layout, connection, &mut frames)?,
+                }
                 requests.push(request);
             }
             let mut asking = None;
@@ -147,6 +175,8 @@ impl OrchestratorClient {
             let mut verdicts = Vec::with_capacity(requests.len());
             for request in requests {
                 let received = receive(connection, request, MessageType::GradientAck, waiter)?;
+                let released = slots.read_released(&received);
+                released.map_err(|error| connection.wire_error(error))?;
                 let verdict = read_verdict(&received);
                 verdicts.push(verdict.map_err(|error| connection.wire_error(error))?);
             }

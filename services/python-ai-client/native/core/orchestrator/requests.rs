@@ -1,10 +1,11 @@
-//! What a worker sends again and again: gradient sums, and the request for work.
+//! What a worker sends in every step: gradient sums, and the request for work.
 
 use pangea_wire::schema::{gradient_update, message, MessageType};
 use pangea_wire::{
     write_tensor_bytes, Attachments, FlatLayout, Frame, Piece, WireError, FRAME_BYTES,
 };
 
+use super::slots::Placed;
 use crate::error::CoreError;
 use crate::link::Connection;
 use crate::values::{check_hash, ShardReport, Timings};
@@ -66,6 +67,25 @@ impl<'a> Update<'a> {
             check_hash(&report.batch_hash, "the batch hash of a report")?;
         }
         Ok(())
+    }
+
+    /// The one frame of an update whose gradients are in shared memory.
+    pub(super) fn placed(
+        &self,
+        request: u64,
+        placed: &Placed,
+        connection: &Connection,
+    ) -> Result<Frame<&'a [u8]>, CoreError> {
+        let mut builder = Builder::new_default();
+        let root = envelope(&mut builder, request, MessageType::GradientUpdate);
+        let mut update = root.init_gradient_update();
+        update.set_step(self.step);
+        update.set_first_shard(self.first_shard);
+        update.set_shard_count(self.shard_count);
+        update.set_final(true);
+        write_reports(update.reborrow(), self.reports);
+        placed.write(update.init_place());
+        connection.frame(&builder, Attachments::new())
     }
 
     pub(super) fn push_frames(

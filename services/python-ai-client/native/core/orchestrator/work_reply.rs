@@ -1,14 +1,35 @@
 //! Replies to a work request: a lease, an aggregate or a snapshot in pieces, a request for a
 //! snapshot, or the end of the run.
 
+use std::sync::Arc;
+
 use pangea_content_hash::{ContentHasher, Method};
+use pangea_shared_memory::ReadOnlyRegion;
 use pangea_wire::schema::{aggregate, message, shard_lease, MessageType};
 use pangea_wire::{AlignedBuffer, FlatAssembler, FlatLayout, Pool, TensorData, WireError};
 
+use super::shared_gradients::SharedGradients;
+use super::slots::Slots;
 use super::snapshot::{Snapshot, SnapshotAssembler};
 use crate::error::CoreError;
 use crate::link::{Connection, Received, Waiter};
 use crate::values::{hash, text};
+
+/// The memory of an aggregate.
+pub enum Gradients {
+    /// It arrived here.
+    Received(AlignedBuffer),
+    /// It is the orchestrator's, to be read until the next request for work.
+    Shared(SharedGradients),
+}
+
+/// What a reply is read into.
+#[derive(Clone, Copy)]
+pub(super) struct ReplyMemory<'l> {
+    pub(super) layout: &'l FlatLayout,
+    pub(super) content_hash: Method,
+    pub(super) pool: &'l Pool,
+}
 
 /// What to do next.
 pub enum WorkReply {
@@ -29,7 +50,7 @@ pub enum WorkReply {
         loss_sum: f64,
         /// What `gradients` is to be divided by; at least 0.
         divisor: f64,
-        gradients: AlignedBuffer,
+        gradients: Gradients,
         hash: Vec<u8>,
     },
     /// Send the state after `step` steps.
@@ -49,25 +70,27 @@ pub enum WorkReply {
 
 impl WorkReply {
     /// Receives the whole reply to `request`, however long the orchestrator holds it back.
-    pub(crate) fn receive(
+    pub(super) fn receive(
         connection: &mut Connection,
         request: u64,
-        layout: &FlatLayout,
-        content_hash: Method,
-        pool: &Pool,
+        memory: ReplyMemory<'_>,
+        slots: &mut Slots,
         waiter: &mut impl Waiter,
     ) -> Result<Self, CoreError> {
         let mut received = connection.receive_reply(request, None, waiter)?;
         let (mut aggregate, mut snapshot) = (None, None);
         loop {
             let kind = received.kind;
+            let released = slots.read_released(&received);
+            released.map_err(|error| connection.wire_error(error))?;
             let whole = match kind {
                 MessageType::Aggregate => {
-                    add_aggregate(&mut aggregate, received, layout, content_hash, pool)
+                    let regions = |id| connection.find_region(id);
+                    add_aggregate(&mut aggregate, received, memory, regions)
                 }
                 MessageType::Snapshot => {
                     let assembler = snapshot.get_or_insert_with(SnapshotAssembler::default);
-                    let whole = assembler.add(received, pool);
+                    let whole = assembler.add(received, memory.pool);
                     whole.map(|snapshot| snapshot.map(Self::Snapshot))
                 }
                 _ => read_single(received).map(Some),
@@ -164,9 +187,8 @@ fn counts(frame: aggregate::Reader<'_>) -> (u64, u64, u64, u64) {
 fn add_aggregate<'l>(
     partial: &mut Option<PartialAggregate<'l>>,
     received: Received,
-    layout: &'l FlatLayout,
-    content_hash: Method,
-    pool: &Pool,
+    memory: ReplyMemory<'l>,
+    regions: impl Fn(u32) -> Result<Arc<ReadOnlyRegion>, WireError>,
 ) -> Result<Option<WorkReply>, WireError> {
     let malformed = |reason: &str| WireError::Field {
         field: "aggregate",
@@ -181,11 +203,17 @@ fn add_aggregate<'l>(
         *partial = None;
         return Ok(None);
     }
+    if frame.has_place() {
+        let place = frame.get_place()?;
+        let shared = SharedGradients::at(regions(place.get_region())?, place, memory.layout.total_bytes())?;
+        let sum = hash(frame.get_hash()?, "Aggregate.hash")?;
+        return whole(frame, Gradients::Shared(shared), sum).map(Some);
+    }
     let mut current = match partial.take() {
         Some(partial) => partial,
         None => PartialAggregate {
-            gradients: layout.assembler(pool)?,
-            digest: ContentHasher::new(content_hash, layout.total_bytes() as u64),
+            gradients: memory.layout.assembler(memory.pool)?,
+            digest: ContentHasher::new(memory.content_hash, memory.layout.total_bytes() as u64),
             counts: counts(frame),
         },
     };
@@ -208,6 +236,19 @@ fn add_aggregate<'l>(
     if current.digest.finish()[..] != expected {
         return Err(malformed("has bytes that do not match its hash"));
     }
+    whole(frame, Gradients::Received(gradients), expected).map(Some)
+}
+
+/// The aggregate that the last frame completes.
+fn whole(
+    frame: aggregate::Reader<'_>,
+    gradients: Gradients,
+    hash: Vec<u8>,
+) -> Result<WorkReply, WireError> {
+    let malformed = |reason: &str| WireError::Field {
+        field: "aggregate",
+        reason: reason.to_owned(),
+    };
     if frame.get_samples() == 0 {
         return Err(malformed("has no samples"));
     }
@@ -215,12 +256,12 @@ fn add_aggregate<'l>(
     if !divisor.is_finite() || divisor < 0.0 {
         return Err(malformed(&format!("has the divisor {divisor}")));
     }
-    Ok(Some(WorkReply::Aggregate {
+    Ok(WorkReply::Aggregate {
         step: frame.get_step(),
         samples: frame.get_samples(),
         loss_sum: frame.get_loss_sum(),
         divisor,
         gradients,
-        hash: expected,
-    }))
+        hash,
+    })
 }
