@@ -406,8 +406,9 @@ struct Aggregate {
 }
 
 struct SnapshotRequest {
-  # orchestrator -> worker: send your state (parameters, optimizer, step) as `Snapshot` frames, then
-  # ask for work again. Another worker needs it.
+  # orchestrator -> worker: send your state (parameters, optimizer, step) as `Snapshot` frames, and
+  # ask for work again. Another worker needs it, or a checkpoint. The frames may come between those
+  # of the worker's next messages; the state is that of `step` all the same.
   step @0 :UInt64;             # The step that the worker holds.
 }
 

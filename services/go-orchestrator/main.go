@@ -117,7 +117,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	if err != nil {
 		return err
 	}
-	files, past, err := rundir.Open(s.RunDir, hit)
+	files, past, err := rundir.Open(s.RunDir, clock.System{}, hit)
 	if err != nil {
 		return err
 	}

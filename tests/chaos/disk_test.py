@@ -7,6 +7,7 @@ from pangea.ledger import reader as ledger
 from pangea.rundir.service_logs import CHECKPOINT_REFUSED, WORKER_GONE, WORKER_JOINED, log_entries
 from tests.harness.cluster import Cluster, cluster
 from tests.harness.processes import kill, wait_exit
+from tools.processes.waiting import eventually
 
 CHECKPOINT_STEPS = 2
 
@@ -22,7 +23,8 @@ def test_a_full_disk_stops_the_run_which_resumes_once_there_is_room(alone: Clust
     with cluster(tmp_path, errors=["cannot write the ledger"]) as run:
         run.start_worker("worker", gate_step=4)
         run.wait_gate("worker")
-        committed = (run.run_dir / "ledger.jsonl").stat().st_size
+        # Without the line feeds that are written ahead of records.
+        committed = len((run.run_dir / "ledger.jsonl").read_bytes().rstrip(b"\n")) + 1
         # The kernel refuses to let this process's files grow, as a full disk does.
         resource.prlimit(run.orchestrator.process.pid, resource.RLIMIT_FSIZE, (committed + 10, committed + 10))
         run.open_gate("worker")
@@ -41,15 +43,18 @@ def test_a_damaged_ledger_is_refused_by_record_and_byte_and_an_intact_copy_resum
     with cluster(tmp_path, errors=["damaged at record 3", "it was truncated"]) as run:
         run.start_worker("worker", gate_step=5)
         run.wait_gate("worker")
+        # So that a slot names the last step: until then, a cut record is taken for a write that was cut off.
+        eventually(lambda: run.entries()[-1].committed, "the ledger is settled")
         kill(run.orchestrator)
         file = run.run_dir / "ledger.jsonl"
         intact = file.read_bytes()
+        records = intact.rstrip(b"\n") + b"\n"
         entries = run.entries()
         flip(file, entries[3].offset + 200)
         refused = run.launch_orchestrator()
         assert wait_exit(refused) == 1
         assert f"damaged at record 3 (byte {entries[3].offset})" in refused.log_tail()
-        file.write_bytes(intact[:-20])
+        file.write_bytes(records[:-20])
         truncated = run.launch_orchestrator()
         assert wait_exit(truncated) == 1
         assert "it was truncated" in truncated.log_tail()

@@ -23,6 +23,8 @@ CHECKPOINT_STEPS = 3
         "ledger.before-append:6",
         "ledger.after-append:6",
         "ledger.after-sync:7",
+        "ledger.before-slot:4",
+        "ledger.after-slot:5",
         "ledger.after-commit:8",
         "sum.after:4",
         "step.before-send:4",

@@ -3,8 +3,24 @@
 import signal
 from pathlib import Path
 
-from tests.harness.cluster import Cluster, cluster
+from pangea.rundir.layout import data_service_name
+from tests.harness.cluster import OPTIONS, STEPS, Cluster, cluster
+from tests.harness.pages import http_get
 from tools.processes.waiting import eventually
+
+
+def batches_served(run: Cluster) -> int:
+    """How many batches the workers were sent."""
+    page = http_get(run.addresses(data_service_name(1)).http, "/metrics")[1]
+    counts = [line.split()[1] for line in page.splitlines() if line.startswith("pangea_compute_batches_total ")]
+    return int(float(counts[0]))
+
+
+def test_batches_that_are_requested_early_are_sent_once(tmp_path: Path) -> None:
+    with cluster(tmp_path) as run:
+        run.start_worker("only")
+        run.wait_exit("only")
+        assert batches_served(run) == STEPS * OPTIONS.shards
 
 
 def test_a_late_joiner_receives_the_state_of_the_run_and_takes_part(alone: Cluster, tmp_path: Path) -> None:
@@ -19,6 +35,8 @@ def test_a_late_joiner_receives_the_state_of_the_run_and_takes_part(alone: Clust
         run.open_gate("late")
         run.wait_exit("first")
         run.wait_exit("late")
+        # The batches of the step in which the lease became smaller were requested before it did.
+        assert batches_served(run) <= (STEPS + 1) * OPTIONS.shards
     assert {line["workers"] for line in run.metrics()} == {1, 2}
     assert run.hashes() == alone.hashes()
     assert run.final() == alone.final()

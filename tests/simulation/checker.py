@@ -213,6 +213,8 @@ def _has_reason(incident: ledger.Incident, history: dict[str, Any]) -> bool:
     """Whether the world gave a reason for it: worker-1 has faulty memory in some histories, and lies in others."""
     if incident.kind == "divergence":
         return history["flipped"] > 0 and incident.name in ("", "worker-1")
+    if incident.kind == "conflict" and history["flipped"] > 0:
+        return True  # with wrong parameters, a worker computes other gradients
     return bool(history["lies"]) and incident.kind != "replay"
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 from tests.simulation.checker import History, check, cut
 
@@ -17,14 +18,17 @@ class SimulationFailed(RuntimeError):
 
 def histories(first: int, count: int, sabotage: str = "") -> Iterator[History]:
     """Yields the histories of the seeds [first, first + count) as they are played: the program waits for its reader."""
-    command = [
-        os.environ["SIMULATE"],
-        "--first",
-        str(first),
-        "--count",
-        str(count),
-        *(["--sabotage", sabotage] if sabotage else []),
-    ]
+    yield from _played(first, count, *(["--sabotage", sabotage] if sabotage else []))
+
+
+def images(first: int, count: int) -> Iterator[dict[str, Any]]:
+    """Yields the ledgers that the processes of these seeds find when they start, and what Go reads in them."""
+    for one in _played(first, count, "--images"):
+        yield from one
+
+
+def _played(first: int, count: int, *options: str) -> Iterator[Any]:
+    command = [os.environ["SIMULATE"], "--first", str(first), "--count", str(count), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -35,11 +35,41 @@ pub struct ContentHasher {
 
 enum State {
     Flat(Sha256),
-    Tree {
-        root: Root,
-        block: LeafHasher,
-        filled: usize,
-    },
+    Tree(Box<Tree>),
+}
+
+struct Tree {
+    root: Root,
+    /// The block that has begun to arrive, and its bytes so far.
+    block: LeafHasher,
+    filled: usize,
+}
+
+impl Tree {
+    fn update(&mut self, mut part: &[u8]) {
+        while !part.is_empty() {
+            let (now, later) = part.split_at(part.len().min(BLOCK_BYTES - self.filled));
+            part = later;
+            if now.len() == BLOCK_BYTES {
+                // A whole block needs no state of its own.
+                self.root.leaf(leaf_of(now));
+                continue;
+            }
+            self.block.write(now);
+            self.filled += now.len();
+            if self.filled == BLOCK_BYTES {
+                self.root.leaf(std::mem::take(&mut self.block).leaf());
+                self.filled = 0;
+            }
+        }
+    }
+
+    fn finish(mut self) -> Hash {
+        if self.filled > 0 {
+            self.root.leaf(self.block.leaf());
+        }
+        self.root.finish()
+    }
 }
 
 impl ContentHasher {
@@ -51,40 +81,21 @@ impl ContentHasher {
                 let mut root = Root::default();
                 root.tensor(bytes);
                 let block = LeafHasher::default();
-                State::Tree {
+                State::Tree(Box::new(Tree {
                     root,
                     block,
                     filled: 0,
-                }
+                }))
             }
         };
         Self { state }
     }
 
     /// Adds the next bytes.
-    pub fn update(&mut self, mut part: &[u8]) {
-        let (root, block, filled) = match &mut self.state {
-            State::Flat(state) => return state.update(part),
-            State::Tree {
-                root,
-                block,
-                filled,
-            } => (root, block, filled),
-        };
-        while !part.is_empty() {
-            let (now, later) = part.split_at(part.len().min(BLOCK_BYTES - *filled));
-            part = later;
-            if now.len() == BLOCK_BYTES {
-                // A whole block needs no state of its own.
-                root.leaf(leaf_of(now));
-                continue;
-            }
-            block.write(now);
-            *filled += now.len();
-            if *filled == BLOCK_BYTES {
-                root.leaf(std::mem::take(block).leaf());
-                *filled = 0;
-            }
+    pub fn update(&mut self, part: &[u8]) {
+        match &mut self.state {
+            State::Flat(state) => state.update(part),
+            State::Tree(tree) => tree.update(part),
         }
     }
 
@@ -92,16 +103,7 @@ impl ContentHasher {
     pub fn finish(self) -> Hash {
         match self.state {
             State::Flat(state) => state.finalize().into(),
-            State::Tree {
-                mut root,
-                block,
-                filled,
-            } => {
-                if filled > 0 {
-                    root.leaf(block.leaf());
-                }
-                root.finish()
-            }
+            State::Tree(tree) => tree.finish(),
         }
     }
 }

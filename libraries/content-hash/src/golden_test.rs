@@ -1,11 +1,17 @@
 //! What all languages must get.
 
+use std::fmt::Write;
+
 use serde_json::Value;
 
 use crate::{content_hash, leaf_of, leaves_of, ContentHasher, LeafHasher, Method, BLOCK_BYTES};
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // A string takes whatever is written to it.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The bytes of a tensor; README.md has the formula.

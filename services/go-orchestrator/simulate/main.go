@@ -21,6 +21,8 @@ func main() {
 	trace := flag.Bool("trace", false, "log on stderr what happens")
 	digest := flag.Bool("digest", false, "print, instead of histories, two digests for each block of 1,000 seeds: "+
 		"of all bytes, and of all but the wording of incidents")
+	images := flag.Bool("images", false, "print, instead of histories, the ledgers that their processes find, "+
+		"and what the orchestrator reads in them")
 	sabotage := flag.String("sabotage", "", "break a promise on purpose, to test a checker: "+simulation.Sabotages())
 	flag.Parse()
 	if err := simulation.Sabotage(*sabotage).Check(); err != nil {
@@ -39,7 +41,13 @@ func main() {
 		log = func(line string) { fmt.Fprintln(os.Stderr, line) }
 	}
 	for seed := *first; seed < *first+*count; seed++ {
-		if err := encoder.Encode(simulation.Simulate(seed, simulation.Sabotage(*sabotage), log)); err != nil {
+		var line any
+		if *images {
+			line = simulation.Images(seed)
+		} else {
+			line = simulation.Simulate(seed, simulation.Sabotage(*sabotage), log)
+		}
+		if err := encoder.Encode(line); err != nil {
 			fail(err)
 		}
 	}

@@ -402,12 +402,16 @@ class OrchestratorClient:
         after this step).
         """
 
-    def send_snapshot(self, step: int, parameters_hash: bytes, data: SupportsBuffer) -> None:
-        """Sends the whole state from the memory of `data` without copying it. There is no reply."""
+    def give_state(self, step: int, parameters_hash: bytes, parts: Sequence[SupportsBuffer]) -> None:
+        """Gives the whole state, the bytes of a safetensors file in parts, which are copied before this returns.
+
+        A thread sends the copy between what is called next. There is no reply. While one copy is being sent, this
+        waits for it, so there is never more than one.
+        """
 
     def slot(self) -> SharedBuffer | None:
-        """Returns memory for gradients that are then submitted from there, without a copy: at most once, and they do not
-        change after that. None if none is free, or the orchestrator is reached over TCP."""
+        """Returns memory for gradients that are then submitted from there, without a copy: at most once, and they do
+        not change after that. None if none is free, or the orchestrator is reached over TCP."""
 
     def shares_memory(self) -> bool:
         """Returns whether memory is shared with the orchestrator: it is reached through a Unix socket."""

@@ -22,8 +22,12 @@ const (
 	LedgerBeforeAppend Point = "ledger.before-append"
 	// They are written, and not yet synced.
 	LedgerAfterAppend Point = "ledger.after-append"
-	// They are on the disk, and no commit slot names them.
+	// They are on the disk: committed, and no commit slot names them.
 	LedgerAfterSync Point = "ledger.after-sync"
+	// The next thing to happen is that a slot names what is committed.
+	LedgerBeforeSlot Point = "ledger.before-slot"
+	// The slot is written, and not yet synced.
+	LedgerAfterSlot Point = "ledger.after-slot"
 	// They are committed, and nobody has been told.
 	LedgerAfterCommit Point = "ledger.after-commit"
 	// Contributions are added up, and the event loop does not know it yet.
@@ -41,7 +45,7 @@ const (
 )
 
 var points = []Point{
-	LedgerBeforeAppend, LedgerAfterAppend, LedgerAfterSync, LedgerAfterCommit,
+	LedgerBeforeAppend, LedgerAfterAppend, LedgerAfterSync, LedgerBeforeSlot, LedgerAfterSlot, LedgerAfterCommit,
 	SumAfter, StreamBeforeFinal, StepBeforeSend, StepAfterSend, CheckpointBeforeRename, CheckpointAfterRename,
 }
 

@@ -27,7 +27,29 @@ func OpenDisk(folder string) (*Disk, error) {
 		}
 		return nil, errors.Join(fmt.Errorf("cannot lock %s: %w", path, err), file.Close())
 	}
+	if err := syncFolder(folder); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot make %s durable: %w", path, err), file.Close())
+	}
 	return &Disk{file}, nil
+}
+
+func syncFolder(folder string) error {
+	opened, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(opened.Sync(), opened.Close())
+}
+
+// Sync makes the file's bytes durable, and of its metadata what is needed to read them: the times
+// of the file would cost a write of their own.
+func (d *Disk) Sync() error {
+	for {
+		err := syscall.Fdatasync(int(d.Fd()))
+		if !errors.Is(err, syscall.EINTR) {
+			return os.NewSyscallError("fdatasync", err)
+		}
+	}
 }
 
 // Size of the file.

@@ -6,10 +6,10 @@ package ledger
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -24,13 +24,17 @@ type File interface {
 	Sync() error
 }
 
-// Ledger is open for appending. It is not safe for use by several goroutines.
+// Ledger is open for appending. One goroutine may call Settle while another one uses the rest.
 type Ledger struct {
-	file    File
-	hit     failpoint.Hit
-	last    slot
-	commits int
-	broken  error
+	mutex  sync.Mutex
+	file   File
+	hit    failpoint.Hit
+	last   slot // what is committed
+	named  bool // by a slot on the disk
+	slots  int  // that were written
+	ahead  int64
+	ends   int64 // the file, with the line feeds that are written ahead
+	broken error
 }
 
 // DamagedError is the error of Open for a file that is not what was committed.
@@ -58,14 +62,15 @@ const (
 // Open reads a ledger, and starts a new one where the file is empty. hit is called at the ledger's
 // failpoints.
 //
-// Complete records after the committed ones were written but not acknowledged: they are taken over.
-// An incomplete record at the end was being written when the process died: it is truncated.
+// Complete records after those that a slot names are taken over: they may have been acknowledged.
+// What follows is truncated: line feeds that were written ahead, or a record that was being written
+// when the process died.
 func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	size, err := file.Size()
 	if err != nil {
 		return nil, nil, fmt.Errorf("look at the ledger: %w", err)
 	}
-	l := &Ledger{file: file, hit: hit, last: slot{Bytes: recordsFrom}}
+	l := &Ledger{file: file, hit: hit, last: slot{Bytes: recordsFrom}, named: true, ends: recordsFrom}
 	if size < recordsFrom {
 		if size > 0 {
 			if err := unfinishedStart(file, size); err != nil {
@@ -78,7 +83,7 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	if _, err := file.ReadAt(content, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, fmt.Errorf("read the ledger: %w", err)
 	}
-	committed := newest(content)
+	committed, other := newest(content)
 	if committed == nil {
 		return nil, nil, &DamagedError{0, 0, "neither of its first two lines is a valid commit slot"}
 	}
@@ -90,19 +95,24 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if l.last.Bytes < size {
-		if err := file.Truncate(l.last.Bytes); err != nil {
+	if l.ends = l.last.Bytes; l.ends < size {
+		if err := file.Truncate(l.ends); err != nil {
 			return nil, nil, fmt.Errorf("cut off what a crash left in the ledger: %w", err)
 		}
 	}
 	if err := l.takeOver(content[committed.Bytes:l.last.Bytes], committed.Bytes); err != nil {
 		return nil, nil, err
 	}
-	// Both slots must name what is taken over, the older one first: until then the other may be the
-	// only valid one.
-	l.commits = committed.Slot + 1
+	// Both slots must name what is taken over. First comes one without which the ledger can be read:
+	// the invalid one, or else the newest. After a sync that failed, the newest may be known to the
+	// kernel alone, while the other one was on the disk before it was written.
+	l.slots = committed.Slot
+	if other == nil {
+		l.slots++
+	}
 	for range 2 {
-		if err := l.commit(); err != nil {
+		l.named = false
+		if err := l.settle(); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -151,12 +161,13 @@ func (l *Ledger) begin() error {
 	return nil
 }
 
-func newest(content []byte) *slot {
+// newest returns the valid slot that counts, and the other one if it is valid too.
+func newest(content []byte) (committed, other *slot) {
 	first, second := readSlot(content[:slotBytes], 0), readSlot(content[slotBytes:recordsFrom], 1)
 	if first == nil || (second != nil && second.Records > first.Records) {
-		return second
+		return second, first
 	}
-	return first
+	return first, second
 }
 
 // replay checks and decodes all records, and leaves l after the last complete one.
@@ -214,63 +225,3 @@ func link(previous protocol.Hash, body []byte) protocol.Hash {
 	sum.Write(body)
 	return protocol.Hash(sum.Sum(nil))
 }
-
-// Append commits records: when it returns without an error, they are on the disk. After an error
-// nothing more can be appended, because what the disk holds is unknown; open the file again.
-func (l *Ledger) Append(records ...Record) error {
-	if l.broken != nil {
-		return fmt.Errorf("the ledger accepts no more records after an earlier error: %w", l.broken)
-	}
-	if err := l.append(records); err != nil {
-		l.broken = err
-		return err
-	}
-	return nil
-}
-
-func (l *Ledger) append(records []Record) error {
-	next := l.last
-	var lines []byte
-	for _, record := range records {
-		body, err := encode(record)
-		if err != nil {
-			return err
-		}
-		next.Chain = link(next.Chain, body)
-		lines = append(lines, beforeChain...)
-		lines = hex.AppendEncode(lines, next.Chain[:])
-		lines = append(lines, beforeRecord...)
-		lines = append(lines, body...)
-		lines = append(lines, afterBody...)
-		next.Records++
-	}
-	l.hit(failpoint.LedgerBeforeAppend)
-	if _, err := l.file.WriteAt(lines, l.last.Bytes); err != nil {
-		return err
-	}
-	l.hit(failpoint.LedgerAfterAppend)
-	if err := l.file.Sync(); err != nil {
-		return err
-	}
-	l.hit(failpoint.LedgerAfterSync)
-	next.Bytes += int64(len(lines))
-	l.last = next
-	if err := l.commit(); err != nil {
-		return err
-	}
-	l.hit(failpoint.LedgerAfterCommit)
-	return nil
-}
-
-// commit writes the next slot.
-func (l *Ledger) commit() error {
-	l.last.Slot = l.commits % 2
-	l.commits++
-	if _, err := l.file.WriteAt(l.last.line(), int64(l.last.Slot*slotBytes)); err != nil {
-		return err
-	}
-	return l.file.Sync()
-}
-
-// Bytes is the size of the file that is committed.
-func (l *Ledger) Bytes() int64 { return l.last.Bytes }

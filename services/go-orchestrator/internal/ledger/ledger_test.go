@@ -188,11 +188,23 @@ func TestFailpointsAreHitInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Append(&Start{}); err != nil {
-		t.Fatal(err)
-	}
-	if got := strings.Join(hits, " "); got != "ledger.before-append ledger.after-append ledger.after-sync ledger.after-commit" {
-		t.Fatal(got)
+	const append, slot = "ledger.before-append ledger.after-append ledger.after-sync ", "ledger.before-slot ledger.after-slot "
+	for _, one := range []struct {
+		do   func() error
+		want string
+	}{
+		{func() error { return l.Append(&Start{}) }, append + slot + "ledger.after-commit"},
+		{func() error { return l.Append(&Step{}) }, append + "ledger.after-commit"},
+		{l.Settle, strings.TrimSpace(slot)},
+		{l.Settle, ""},
+	} {
+		hits = nil
+		if err := one.do(); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(hits, " "); got != one.want {
+			t.Fatalf("got %q, want %q", got, one.want)
+		}
 	}
 }
 

@@ -21,17 +21,19 @@ func (m *Machine) wantCheckpoint() {
 	}
 	every, steps := m.config.CheckpointEvery, m.config.CheckpointSteps
 	if last || steps > 0 && number%steps == 0 || every > 0 && m.now.Sub(saving.at) >= every {
-		saving.wanted, saving.at = true, m.now
+		saving.want(number)
+		saving.at = m.now
 	}
 }
 
-// writeCheckpoint writes a worker's state, which has the run's hash, if a checkpoint is due.
+// writeCheckpoint writes a worker's state, which has the run's hash, if a checkpoint is due. One
+// that was asked for before the one that is due is written too, and followed by it.
 func (m *Machine) writeCheckpoint(s *protocol.Snapshot) {
 	saving := &m.retention.saving
-	if !saving.due() {
+	if !saving.due() || !m.retention.checkpointNeeded(s.Step) {
 		return
 	}
-	saving.wanted, saving.writing, saving.step = false, true, s.Step
+	saving.wanted, saving.writing, saving.step = s.Step < saving.least, true, s.Step
 	epoch, epochStep := m.identity.schedule.Locate(s.Step)
 	m.effects = append(m.effects, WriteCheckpoint{Snapshot: s.Retain(), Epoch: epoch, EpochStep: epochStep})
 }
@@ -71,7 +73,10 @@ func (m *Machine) onCheckpointRequest(e CheckpointRequested) {
 			"state", string(m.state))
 		return
 	}
-	saving.wanted, saving.at = m.retention.checkpointNeeded(m.step.number), m.now
+	saving.at = m.now
+	if saving.wanted = m.retention.checkpointNeeded(m.step.number); saving.wanted {
+		saving.want(m.step.number)
+	}
 	m.note(slog.LevelInfo, "a checkpoint was requested", "reason", e.Reason, "step", m.step.number,
 		"needed", saving.wanted)
 }

@@ -107,6 +107,35 @@ func TestTheLastCheckpointOfARunIsNotLostToADonorThatHangs(t *testing.T) {
 	b.wantStopped(1, 1, "patience")
 }
 
+// The only state of the run is that of a checkpoint which is not on the disk yet: a worker that
+// needs it waits, until it is there or cannot be written.
+func TestAWorkerWaitsForTheCheckpointThatIsBeingWritten(t *testing.T) {
+	for _, err := range []error{nil, errors.New("no space left on device")} {
+		b := newBench(t)
+		b.machine.config.CheckpointSteps = 100
+		b.join(1)
+		b.ask(1, 0)
+		one[protocol.SnapshotRequest](b, 1)
+		b.handle(SnapshotReceived{Peer: 1, Snapshot: state(0)})
+		b.advance(1, 4)
+		b.handle(PeerDisconnected{Peer: 1})
+		b.back(2, 0)
+		b.askWith(2, 0, spoilt)
+		if replies := b.take(2); len(replies) != 0 {
+			t.Fatalf("it was not kept waiting: %v", replies[0])
+		}
+		b.handle(CheckpointWritten{Checkpoint: ledger.Checkpoint{Step: 0, File: "a", ParamsHash: hashAt(0)}, Err: err})
+		if err == nil && b.loads != 1 {
+			t.Fatal("the checkpoint is not loaded for it")
+		}
+		if err != nil {
+			if refused := one[*protocol.Error](b, 2); refused.Action != protocol.Stop {
+				t.Fatalf("%+v", refused)
+			}
+		}
+	}
+}
+
 // The run went back to a step that has a checkpoint, and took it again: pruning must not delete it.
 func TestACheckpointThatIsWrittenAgainIsNotRemoved(t *testing.T) {
 	b := newBench(t)

@@ -15,7 +15,7 @@ import (
 // recomputed only for its sum, which must come out with the hash that is there.
 func (m *Machine) closeStep() bool {
 	if m.end.draining || m.state == Stopped || !m.step.tree.Complete() || m.inDoubt() ||
-		!m.replaying() && m.agreement.headHash == nil || m.summing.whole == nil {
+		!m.replaying() && m.agreement.headHash == nil || m.firstStateInFlight() || m.summing.whole == nil {
 		return false
 	}
 	number, contributions, aggregate := m.step.number, m.step.tree.Contributions(), m.summing.aggregate

@@ -124,7 +124,8 @@ func (m *Machine) onStopRequest(e StopRequested) {
 		m.openStepInSight() {
 		m.note(slog.LevelInfo, "run is stopping; it waits for a last checkpoint", "run", m.config.RunID, "reason", e.Reason,
 			"step", m.step.number)
-		m.end.draining, m.retention.saving.wanted = true, true
+		m.end.draining = true
+		m.retention.saving.want(m.step.number)
 		return
 	}
 	m.end.draining = false

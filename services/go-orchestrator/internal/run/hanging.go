@@ -29,7 +29,7 @@ const (
 // findHanging looks for workers whose task takes too long.
 func (m *Machine) findHanging() {
 	for _, w := range m.roster.workers {
-		if w.waiting || w.hanging || w.silent || w.needsSnapshot || w == m.retention.donor ||
+		if w.waiting || w.hanging || w.silent || w.needsSnapshot || m.onlyDonates(w) ||
 			m.now.Sub(w.answered) < m.patience(w) {
 			continue
 		}
@@ -56,6 +56,11 @@ func (m *Machine) patience(w *worker) time.Duration {
 	return max(leastHang, inSeconds(hangsAfter*float64(pieces)*usual.longest()))
 }
 
+// onlyDonates reports whether a worker was asked for its state and has not asked for work since.
+func (m *Machine) onlyDonates(w *worker) bool {
+	return w == m.retention.donor && !w.waiting && w.answered.Equal(w.askedAt)
+}
+
 // donorPatience is how long a worker may take to send its state.
 func (m *Machine) donorPatience() time.Duration {
 	least := leastDonation
@@ -73,12 +78,17 @@ func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.
 // replaceSlowDonor lets another worker be asked when the donor does not send its state in time.
 func (m *Machine) replaceSlowDonor() {
 	w := m.retention.donor
-	if w == nil || m.now.Sub(w.answered) < m.donorPatience() {
+	if w == nil || m.now.Sub(w.askedAt) < m.donorPatience() {
 		return
+	}
+	const message = "worker was asked for its state and did not send it in time; another worker or a checkpoint is tried"
+	if m.onlyDonates(w) {
+		m.markHanging(w, message)
+	} else {
+		m.note(slog.LevelWarn, message, "id", w.id, "worker", w.name, "seconds", m.now.Sub(w.askedAt).Seconds())
 	}
 	m.retention.donor = nil
 	w.noDonorUntil = m.now.Add(donorPause)
-	m.markHanging(w, "worker was asked for its state and did not send it in time; another worker or a checkpoint is tried")
 }
 
 // markActive notes that a worker has done something besides sending heartbeats.

@@ -145,7 +145,9 @@ func (m *Machine) begin(join *protocol.Join) *protocol.Error {
 	m.figures.started = m.now
 	m.state = Running
 	// A checkpoint of the initial parameters: after a tie all workers may have to drop theirs.
-	m.retention.saving.wanted = m.takesCheckpoints()
+	if m.takesCheckpoints() {
+		m.retention.saving.want(0)
+	}
 	m.note(slog.LevelInfo, "run begins", "run", m.config.RunID, "parameters", len(layout.Specs),
 		"elements", layout.Elements(),
 		"dataset", join.Dataset.Name, "train_samples", join.Dataset.TrainSamples, "steps", schedule.TotalSteps)

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"log/slog"
 	"strings"
 
 	"pangea.example/pangea/schemas/tensor"
@@ -32,10 +31,6 @@ func (m *Machine) onWork(e WorkRequested) {
 	if err := tooLong("stop", e.Work.Stop, int(tensor.MaxStopBytes)); err != nil {
 		m.refuse(e.Peer, e.Request, kind, err)
 		return
-	}
-	if m.retention.donor == w {
-		m.note(slog.LevelError, "worker was asked for its state and asks for work instead", "id", w.id, "worker", w.name)
-		m.retention.donor, w.cannotDonate = nil, true
 	}
 	m.step.releaseAll(w.id)
 	m.step.requestTimes.add(m.now.Sub(w.answered), 1)

@@ -166,10 +166,12 @@ func (m *Machine) answer(w *worker) protocol.Reply {
 	saving := &m.retention.saving
 	if _, settled := m.agreement.reference(w.step); settled && m.retention.donor == nil && m.donates(w) &&
 		(saving.due() || m.snapshotWanted()) {
-		m.retention.donor = w
+		m.retention.donor, w.askedAt, w.askedStep = w, m.now, w.step
 		return protocol.SnapshotRequest{Step: m.step.number}
 	}
 	switch {
+	case m.retention.donor == w && m.donorWaits():
+		return nil // until its state has arrived
 	case m.end.draining:
 		return nil // until the checkpoint is written; then everyone is told
 	case m.step.number == m.totalSteps():
@@ -193,9 +195,10 @@ func (m *Machine) answerWithSnapshot(w *worker) protocol.Reply {
 	case snapshot != nil && m.reachable(snapshot.Step):
 		w.snapshotSent = true
 		return snapshot
-	case m.retention.loading || m.donorInSight() ||
+	case m.retention.loading || m.retention.saving.writing || m.donorInSight() ||
 		m.roster.any(func(other *worker) bool { return other.verified && !other.cannotDonate }):
-		// A worker that is silent may hold what the run can continue from, and be it this one itself.
+		// A worker that is silent may hold what the run can continue from, and be it this one itself; so
+		// may a checkpoint that is on its way to the disk.
 		return nil
 	}
 	err := protocol.Errorf(protocol.Stop, "no worker and no checkpoint holds parameters of run %s that worker %d (%s) "+

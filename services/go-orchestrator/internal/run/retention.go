@@ -33,6 +33,9 @@ type retention struct {
 	snapshot  *protocol.Snapshot
 	donor     *worker  // has been asked for its state and has not sent it yet: one at a time
 	donations lateness // how long workers took to send their state
+	// The last state arrived when the aggregates since then were dropped already: until one is of use,
+	// the donor gets no other work, so that the run cannot outpace it.
+	outpaced bool
 
 	checkpoints []ledger.Checkpoint // those on the disk, ascending by step
 	// One is being read: nothing else is decided about where to continue until it is there.
@@ -86,7 +89,7 @@ func (r *retention) contradicted(u *protocol.Update) *tree.Contribution {
 // keep takes over a snapshot, in place of the one before.
 func (r *retention) keep(s *protocol.Snapshot) {
 	r.dropSnapshot()
-	r.snapshot = s
+	r.snapshot, r.outpaced = s, false
 }
 
 func (r *retention) dropSnapshot() {
@@ -140,9 +143,13 @@ type saving struct {
 	wanted  bool // the next worker that holds the open step is to be asked for its state
 	writing bool
 	step    uint64    // of the one that is being written
+	least   uint64    // the step that it was wanted for: an older state does not do
 	at      time.Time // when the last one was wanted
 	failure string    // why the last one could not be written; "" when it was
 }
+
+// want the next checkpoint, at a step or after it.
+func (s *saving) want(step uint64) { s.wanted, s.least = true, step }
 
 // due reports whether a worker is to be asked for its state now.
 func (s *saving) due() bool { return s.wanted && !s.writing }

@@ -60,6 +60,9 @@ type worker struct {
 	needsSnapshot bool
 	snapshotSent  bool // it needs a snapshot, and has been sent one
 
+	// When it was last asked for its state, and after how many steps. It sends that beside its work.
+	askedAt   time.Time
+	askedStep uint64
 	// It was asked for its state and sent none that can be used: it is never asked again.
 	cannotDonate bool
 	noDonorUntil time.Time // it did not send its state in time, and is not asked again before this

@@ -21,6 +21,18 @@ func (m *Machine) donorInSight() bool {
 // donates reports whether a worker can be asked for its state.
 func (m *Machine) donates(w *worker) bool { return !w.cannotDonate && !m.now.Before(w.noDonorUntil) }
 
+// donorWaits reports whether the donor gets no other work before its state has arrived. As a rule
+// it does, and the run continues meanwhile. But a newcomer for which the last state came too late
+// must not be outpaced again.
+func (m *Machine) donorWaits() bool { return m.retention.outpaced || m.firstStateInFlight() }
+
+// firstStateInFlight reports whether the initial state of the run was asked for and has not
+// arrived. No step is closed before: after a tie there would be nothing to continue from.
+func (m *Machine) firstStateInFlight() bool {
+	r := &m.retention
+	return r.donor != nil && r.saving.due() && r.saving.least == 0
+}
+
 func (m *Machine) onSnapshot(e SnapshotReceived) {
 	const kind = protocol.KindSnapshot
 	r, s := &m.retention, e.Snapshot
@@ -30,7 +42,7 @@ func (m *Machine) onSnapshot(e SnapshotReceived) {
 		m.refuse(e.Peer, e.Request, kind, m.notJoined(e.Peer))
 		return
 	}
-	r.donations.add(m.now.Sub(w.answered), 1)
+	r.donations.add(m.now.Sub(w.askedAt), 1)
 	w.noDonorUntil = time.Time{}
 	if w != r.donor && !r.saving.due() && !m.snapshotWanted() {
 		// It took so long that another one was asked.
@@ -39,12 +51,12 @@ func (m *Machine) onSnapshot(e SnapshotReceived) {
 		s.Release()
 		return
 	}
-	if w == r.donor {
-		r.donor = nil
+	if w == r.donor && s.Step >= w.askedStep {
+		r.donor = nil // else it is what it was asked for before, and another one follows
 	}
-	if reference, _ := m.agreement.reference(s.Step); s.Step != w.step || s.ParametersHash != reference {
+	if reference, known := m.agreement.reference(s.Step); !known || s.ParametersHash != reference {
 		m.note(slog.LevelError, "worker sent a snapshot that does not belong to the run", "id", w.id, "worker", w.name,
-			"step", s.Step, "asked_step", w.step,
+			"step", s.Step, "asked_step", w.askedStep,
 			"hash", s.ParametersHash.String(), "run_hash", reference.String())
 		w.cannotDonate = true
 		s.Release()
@@ -54,6 +66,7 @@ func (m *Machine) onSnapshot(e SnapshotReceived) {
 	m.writeCheckpoint(s)
 	if !m.reachable(s.Step) {
 		s.Release() // The run is too far ahead of it by now; settle asks again.
+		r.outpaced = m.roster.snapshotNeeded()
 		return
 	}
 	r.keep(s)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
@@ -22,12 +23,16 @@ type Dir struct {
 	hit     failpoint.Hit
 	disk    *ledger.Disk
 	ledger  *ledger.Ledger
+	settler *settler
 	metrics *os.File
 }
 
+// The ledger's file grows by this much at a time: the records of a hundred steps.
+const ledgerPieceBytes = 256 << 10
+
 // Open creates the directory if it does not exist, and reads what an earlier process has left in
 // it. hit is called at the failpoints of its files.
-func Open(path string, hit failpoint.Hit) (dir *Dir, past run.Past, err error) {
+func Open(path string, clock clock.Clock, hit failpoint.Hit) (dir *Dir, past run.Past, err error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, past, fmt.Errorf("cannot create the run directory: %w; choose another --run-dir", err)
 	}
@@ -52,8 +57,12 @@ func Open(path string, hit failpoint.Hit) (dir *Dir, past run.Past, err error) {
 		info, err := os.Stat(filepath.Join(path, c.File))
 		return err == nil && info.Mode().IsRegular()
 	}
-	past.Lines, err = d.openMetrics()
-	return d, past, err
+	if past.Lines, err = d.openMetrics(); err != nil {
+		return nil, past, err
+	}
+	d.ledger.WriteAhead(ledgerPieceBytes)
+	d.settler = startSettler(d.ledger, clock)
+	return d, past, nil
 }
 
 // mustBeNew refuses to start a run over the files of another one.
@@ -100,7 +109,11 @@ func (d *Dir) openMetrics() (lines uint64, err error) {
 }
 
 // Commit appends to the ledger; when it returns without an error, the records are on the disk.
-func (d *Dir) Commit(records []ledger.Record) error { return d.ledger.Append(records...) }
+func (d *Dir) Commit(records []ledger.Record) error {
+	err := d.ledger.Append(records...)
+	d.settler.note()
+	return err
+}
 
 // LedgerBytes is the size of the ledger that is committed.
 func (d *Dir) LedgerBytes() int64 { return d.ledger.Bytes() }
@@ -127,6 +140,10 @@ func (d *Dir) Write(record run.Record) error {
 // Close flushes what was written to the disk, and lets others open the directory.
 func (d *Dir) Close() error {
 	var err error
+	if d.settler != nil {
+		d.settler.end()
+		err = d.ledger.Close()
+	}
 	if d.metrics != nil {
 		err = errors.Join(d.metrics.Sync(), d.metrics.Close())
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -18,7 +19,7 @@ import (
 
 func open(t *testing.T, path string) (*Dir, run.Past) {
 	t.Helper()
-	d, past, err := Open(path, failpoint.Never)
+	d, past, err := Open(path, clock.System{}, failpoint.Never)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func TestARunWithoutItsLedgerIsRefused(t *testing.T) {
 	if err := os.Remove(filepath.Join(path, ledger.Name)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(path, failpoint.Never); err == nil ||
+	if _, _, err := Open(path, clock.System{}, failpoint.Never); err == nil ||
 		!strings.Contains(err.Error(), "its ledger is empty or missing") {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestAPathThatIsNotADirectoryIsRefused(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(file, failpoint.Never); err == nil || !strings.Contains(err.Error(), "--run-dir") {
+	if _, _, err := Open(file, clock.System{}, failpoint.Never); err == nil || !strings.Contains(err.Error(), "--run-dir") {
 		t.Fatal(err)
 	}
 }

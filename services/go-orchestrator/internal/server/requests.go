@@ -9,7 +9,9 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
 
-// assembly is a message in several frames that is not complete yet. At most one of the two is set.
+// assembly is what is not complete yet of messages in several frames. The frames of a snapshot may
+// come between those of anything else, because a worker sends its state beside its work; those of
+// an update follow each other.
 type assembly struct {
 	update   *wire.UpdateAssembly
 	snapshot *wire.SnapshotAssembly
@@ -25,15 +27,20 @@ func (a *assembly) discard() {
 	*a = assembly{}
 }
 
-// open says of which message the next frames must be; unspecified if of any.
-func (a *assembly) open() (protocol.Kind, uint64) {
+// check refuses a frame that may not follow those that have arrived.
+func (a *assembly) check(m wire.Message) error {
+	kind, request := m.Kind, m.RequestID
 	switch {
-	case a.update != nil:
-		return protocol.KindGradientUpdate, a.update.RequestID
-	case a.snapshot != nil:
-		return protocol.KindSnapshot, a.snapshot.RequestID
+	case m.Kind == protocol.KindSnapshot && a.snapshot != nil:
+		kind, request = protocol.KindSnapshot, a.snapshot.RequestID
+	case m.Kind != protocol.KindSnapshot && a.update != nil:
+		kind, request = protocol.KindGradientUpdate, a.update.RequestID
 	}
-	return protocol.KindUnspecified, 0
+	if m.Kind != kind || m.RequestID != request {
+		return fmt.Errorf("the frames of a %s (request %d) are mixed with a %s (request %d)", kind, request, m.Kind,
+			m.RequestID)
+	}
+	return nil
 }
 
 // handle turns a message into an event. A wrong request is refused and the connection stays usable;
@@ -42,9 +49,8 @@ func (p *peer) handle(m wire.Message) error {
 	if m.Kind == protocol.KindHeartbeat {
 		return nil // its arrival was noted when its bytes were read
 	}
-	if kind, request := p.assembly.open(); kind != protocol.KindUnspecified && (m.Kind != kind || m.RequestID != request) {
-		return fmt.Errorf("the frames of a %s (request %d) are mixed with a %s (request %d)", kind, request, m.Kind,
-			m.RequestID)
+	if err := p.assembly.check(m); err != nil {
+		return err
 	}
 	var err error
 	switch m.Kind {
@@ -93,9 +99,7 @@ func (a *assembly) begin(first wire.Message, layout *protocol.Layout, pool *vect
 // said when it has arrived.
 func (p *peer) place(frame wire.Outline) ([][]byte, error) {
 	layout := p.server.layout.Load()
-	kind, _ := p.assembly.open()
-	if frame.Kind != protocol.KindGradientUpdate || frame.Placed() || layout == nil ||
-		kind != protocol.KindUnspecified && kind != protocol.KindGradientUpdate {
+	if frame.Kind != protocol.KindGradientUpdate || frame.Placed() || layout == nil {
 		return nil, nil
 	}
 	p.assembly.begin(frame.Message, layout, p.server.pool)
@@ -116,7 +120,7 @@ func (p *peer) update(m wire.Message) error {
 		return fmt.Errorf("gradientUpdate: %w", err)
 	}
 	if update != nil {
-		p.assembly = assembly{}
+		p.assembly.update = nil
 		p.server.post(run.UpdateReceived{Peer: p.id, Request: m.RequestID, Update: *update})
 	}
 	return nil
@@ -135,7 +139,7 @@ func (p *peer) snapshot(m wire.Message) error {
 		return fmt.Errorf("snapshot: %w", err)
 	}
 	if whole != nil {
-		p.assembly = assembly{}
+		p.assembly.snapshot = nil
 		p.server.post(run.SnapshotReceived{Peer: p.id, Request: m.RequestID, Snapshot: whole})
 	}
 	return nil

@@ -17,7 +17,8 @@ type streaming struct {
 	open map[run.Peer]*streamed
 }
 
-// streamed is a reply whose frames are sent as the sum is made; its last one says what became of it.
+// streamed is a reply whose frames are sent as the sum is made; its last one says what became of
+// it.
 type streamed struct {
 	work   *adder.Work
 	bulk   *wire.Bulk

@@ -56,6 +56,16 @@ func (a *Arena) Take(bytes int64) (*Piece, error) {
 	return piece, nil
 }
 
+// Prepare makes a piece beforehand, if there is none and half of the budget is not in use yet: to
+// get memory from the system takes longer than to add up what goes into it.
+func (a *Arena) Prepare() {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	if len(a.free) == 0 && a.bytes > 0 && a.budget.Used()+max(a.bytes, arenaBytes) <= a.budget.Limit()/2 {
+		_ = a.grow() // Take says why, when a piece is needed
+	}
+}
+
 // grow cuts one more region into pieces.
 func (a *Arena) grow() error {
 	step := (a.bytes + alignment - 1) / alignment * alignment

@@ -55,7 +55,8 @@ func allocate(descriptor int, bytes int64) ([]byte, error) {
 	if err := unix.Fallocate(descriptor, 0, 0, bytes); err != nil {
 		return nil, err
 	}
-	memory, err := unix.Mmap(descriptor, 0, int(bytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	memory, err := unix.Mmap(descriptor, 0, int(bytes), unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_SHARED|unix.MAP_POPULATE)
 	if err != nil {
 		return nil, err
 	}

@@ -117,4 +117,22 @@ func TestPiecesOfAnArena(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	t.Run("one is prepared only while there is much memory", func(t *testing.T) {
+		memory := budget.New("test", 40<<20)
+		arena := NewArena(memory)
+		if _, err := arena.Take(10 << 20); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if arena.Prepare(); memory.Used() != 20<<20 {
+				t.Fatalf("%d bytes in use; want two pieces", memory.Used())
+			}
+		}
+		if _, err := arena.Take(10 << 20); err != nil {
+			t.Fatal(err)
+		}
+		if arena.Prepare(); memory.Used() != 20<<20 {
+			t.Fatalf("%d bytes in use; half of the budget is for others", memory.Used())
+		}
+	})
 }

@@ -22,6 +22,7 @@ type orchestrator struct {
 	world   *world
 	machine *run.Machine
 	ledger  *ledger.Ledger
+	commits int
 	pool    *vector.Pool
 	adder   *adder.Adder
 	peers   map[run.Peer]*connection
@@ -39,6 +40,9 @@ func (w *world) startOrchestrator() {
 	o.adder = adder.New(o.pool)
 	w.orchestrator = nil
 	defer o.survive()
+	if w.starts != nil {
+		w.starts(w.disk.current)
+	}
 	opened, records, err := ledger.Open(w.disk, o.hit)
 	if err != nil {
 		var damaged *ledger.DamagedError
@@ -50,6 +54,7 @@ func (w *world) startOrchestrator() {
 		return
 	}
 	o.ledger = opened
+	o.ledger.WriteAhead(w.ahead)
 	past := run.Past{Records: records, Lines: uint64(len(w.metrics)),
 		Checkpoints: func(c ledger.Checkpoint) bool { return w.checkpoints[c.File] != nil }}
 	machine, effects, err := run.Open(w.config(), w.clock.now, past)
@@ -121,9 +126,7 @@ func (o *orchestrator) tick() {
 	o.handle(run.Tick{})
 	if !o.ending.IsZero() && !o.dead && (!o.machine.Saving() || o.world.clock.now.After(o.ending)) {
 		o.handle(run.StopRequested{Reason: "asked to stop", AtOnce: true})
-		if !o.dead {
-			o.end()
-		}
+		o.close()
 		return
 	}
 	o.world.clock.after(50*time.Millisecond, o.tick)
@@ -135,6 +138,25 @@ func (o *orchestrator) stop() {
 		o.ending = o.world.clock.now.Add(15 * time.Second)
 		o.handle(run.StopRequested{Reason: "asked to stop"})
 	}
+}
+
+// close ends the process in good order.
+func (o *orchestrator) close() {
+	if o.dead {
+		return
+	}
+	defer o.survive()
+	_ = o.ledger.Close() // an error is what the next process has to cope with
+	o.end()
+}
+
+// settle writes the slot of the last commit, if no other one has followed it.
+func (o *orchestrator) settle(commits int) {
+	if o.dead || o.commits != commits {
+		return
+	}
+	defer o.survive()
+	_ = o.ledger.Settle() // the next commit has the same error
 }
 
 func (o *orchestrator) handle(event run.Event) {
@@ -171,6 +193,9 @@ func (o *orchestrator) carryOut(effects []run.Effect) {
 				w.fault("ledger not written")
 				panic(died{}) // the shell stops the process; what was not sent by then is never sent
 			}
+			o.commits++
+			commits := o.commits
+			w.clock.after(20*time.Millisecond, func() { o.settle(commits) })
 			w.acknowledged = o.ledger.Bytes()
 			w.history.Acknowledged = append(w.history.Acknowledged, Acknowledgement{w.acknowledged, w.disk.head(w.acknowledged)})
 		case run.Sum:

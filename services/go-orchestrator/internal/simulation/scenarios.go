@@ -3,6 +3,8 @@ package simulation
 import (
 	"strings"
 	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/run"
 )
 
 // Histories about one scenario, in which nothing else goes wrong.
@@ -48,11 +50,16 @@ func (w *world) stopAll(times int) {
 		if o == nil || w.ended {
 			return
 		}
+		if !o.ending.IsZero() {
+			w.stopAll(times) // it is stopping already
+			return
+		}
 		if w.clock.chance(0.5) {
 			w.killAll(o)
 		} else {
 			o.stop()
-			w.stopWhenEnded(o, o.machine.Saving())
+			// A finished run, of which steps are computed again, does not wait for the last of them.
+			w.stopWhenEnded(o, o.machine.Saving() && o.machine.State() != run.Finished)
 		}
 		w.stopAll(times - 1)
 	})
@@ -112,7 +119,9 @@ func (w *world) expected(message string) bool {
 		return faults["checkpoint not written"] > 0
 	case message == "divergence":
 		return w.flipped > 0
-	case message == "conflict", message == "quarantine", message == "gradient update was not accepted":
+	case message == "conflict", message == "gradient update was not accepted":
+		return w.lies || w.flipped > 0 // with wrong parameters, a worker computes other gradients
+	case message == "quarantine":
 		return w.lies
 	}
 	return false

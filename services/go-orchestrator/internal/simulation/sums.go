@@ -72,7 +72,7 @@ func (o *orchestrator) abandon() {
 	for _, id := range sorted(o.peers) {
 		if c := o.peers[id]; c.streaming {
 			c.streaming = false
-			o.world.fault("sum is abandoned")
+			o.world.note("the sum that is sent to %s is abandoned", c.worker.name)
 		}
 	}
 }

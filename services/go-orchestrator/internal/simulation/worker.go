@@ -95,6 +95,7 @@ type worker struct {
 	liar       bool
 	flips      uint64      // after this many steps a parameter changes by itself; 0 for never
 	spoilt     bool        // that has happened, and it still holds these parameters
+	current    bool        // it holds what the run does, as a lease or a sum has shown
 	nodes      []tree.Node // of the lease, still to be sent
 	lease      protocol.Lease
 	stop       string // why its script has left its loop
@@ -207,13 +208,13 @@ func (w *worker) receive(reply protocol.Reply) {
 	c := w.connection
 	switch r := reply.(type) {
 	case protocol.Joined:
-		w.joined = true
+		w.joined, w.current = true, false
 		w.ask()
 	case protocol.Lease:
 		if r.Step != w.step {
 			w.world.violate("%s holds step %d and was leased shards of step %d", w.name, w.step, r.Step)
 		}
-		w.lease, w.nodes = r, nodes(r)
+		w.lease, w.nodes, w.current = r, nodes(r), true
 		pause := w.world.clock.between(time.Millisecond, w.world.slowness)
 		if w.world.faulty() && w.world.clock.chance(0.03) {
 			w.world.fault("straggler")
@@ -225,7 +226,7 @@ func (w *worker) receive(reply protocol.Reply) {
 		w.after(pause, func() { w.on(c, w.submit) })
 	case protocol.Ack:
 		if r.Verdict == protocol.Refused || r.Verdict == protocol.TooEarly || r.Verdict == protocol.Conflict &&
-			!w.world.lies {
+			!w.world.lies && w.world.flipped == 0 {
 			w.world.violate("an update of %s was not accepted: %s %s", w.name, r.Verdict, r.Detail)
 		}
 		w.submit()
@@ -244,12 +245,19 @@ func (w *worker) receive(reply protocol.Reply) {
 	}
 }
 
-// donate sends its state.
+// donate sends its state, beside what it does next.
 func (w *worker) donate() {
 	c, content := w.connection, encode(w.params)
 	snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)),
 		sha256.Sum256(content), func() {})
-	c.toOrchestrator(func() run.Event { return run.SnapshotReceived{Peer: c.peer, Snapshot: snapshot} })
+	send := func() {
+		c.toOrchestrator(func() run.Event { return run.SnapshotReceived{Peer: c.peer, Snapshot: snapshot} })
+	}
+	if w.world.quickDisk {
+		send()
+	} else {
+		w.after(w.world.clock.between(0, 4*w.world.slowness), func() { w.on(c, send) })
+	}
 	w.ask()
 }
 
@@ -357,7 +365,8 @@ func (w *worker) apply(step uint64, sum []float32, divisor float64) {
 	}
 	w.params = update(w.params, sum, divisor)
 	w.step++
-	if w.flips > 0 && w.step >= w.flips && w.world.joined() > 1 {
+	w.current = true
+	if w.flips > 0 && w.step >= w.flips && w.world.contested(w) {
 		w.world.note("a parameter of %s changes by itself", w.name)
 		w.params[0]++
 		w.flips, w.spoilt = 0, true

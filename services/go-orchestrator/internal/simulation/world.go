@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -95,6 +96,7 @@ type world struct {
 	dataless     time.Time // no batch is served until then
 	acknowledged int64     // bytes of the ledger
 	disk         *disk
+	ahead        int64 // bytes that the ledger's file grows by; 0 for those of its records alone
 	checkpoints  map[string][]byte
 	metrics      []run.MetricsLine
 	orchestrator *orchestrator
@@ -111,13 +113,19 @@ type world struct {
 	seen              map[string]struct{}
 	history           History
 	log               func(string)
+	starts            func(ledger []byte) // takes what each process finds on the disk; nil for none
 }
 
 // Simulate plays the history of a seed. log takes what happens, line by line; nil for none.
 func Simulate(seed uint64, sabotage Sabotage, log func(string)) History {
+	return simulate(seed, sabotage, log, nil)
+}
+
+func simulate(seed uint64, sabotage Sabotage, log func(string), starts func([]byte)) History {
 	c := newClock(seed)
-	w := &world{late: newLateness(seed), sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{}, seen: map[string]struct{}{},
-		log: log, began: c.now}
+	w := &world{late: newLateness(seed), sabotage: sabotage, clock: c, seed: seed, checkpoints: map[string][]byte{},
+		seen: map[string]struct{}{}, log: log, starts: starts, began: c.now,
+		ahead: []int64{0, 1 << 10, 4 << 10}[seed/10%3]}
 	w.disk = &disk{dice: c.dice, dirty: map[int]bool{}, lying: sabotage == NoSync}
 	w.settings = protocol.Settings{Seed: seed, Shards: 1 << c.dice.IntN(4), BatchSize: uint32(4 + c.dice.IntN(13)),
 		Epochs: uint32(1 + c.dice.IntN(3)), ContentHash: contentHash}
@@ -258,15 +266,12 @@ func (w *world) disturb() {
 	c.after(c.between(10*time.Millisecond, 1500*time.Millisecond), w.disturb)
 }
 
-// joined counts the workers that take part: nobody can contest what a single one holds.
-func (w *world) joined() int {
-	count := 0
-	for _, worker := range w.workers {
-		if worker.joined && !worker.dead {
-			count++
-		}
-	}
-	return count
+// contested reports whether another worker holds the same parameters: what only one holds nobody
+// can contest, and it counts as the run's.
+func (w *world) contested(one *worker) bool {
+	return slices.ContainsFunc(w.workers, func(other *worker) bool {
+		return other != one && other.joined && !other.dead && other.current && other.step >= one.step
+	})
 }
 
 // reported keeps the hash of the parameters after a step; all workers must report the same.
@@ -297,7 +302,8 @@ func (w *world) close() {
 	if w.early.shards || w.early.leaves {
 		w.history.Stops = append(w.history.Stops, enough)
 	}
-	w.history.Ledger = string(w.disk.current)
+	// As a clean stop would leave it.
+	w.history.Ledger = strings.TrimRight(string(w.disk.current), "\n") + "\n"
 	w.history.Metrics = w.metrics
 	for file, content := range w.checkpoints {
 		w.history.Checkpoints[file] = hex.EncodeToString(content)

@@ -67,6 +67,7 @@ func (p *Pool) inArena(elements int) *Vector {
 	if err != nil {
 		return nil
 	}
+	go p.arena.Prepare() // for the next sum
 	v := &Vector{elements: elements, pool: p, piece: piece}
 	v.cut(piece.Bytes)
 	return v.Retain()

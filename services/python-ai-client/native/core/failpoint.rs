@@ -37,7 +37,8 @@ pub(crate) fn hit(point: Point) {
     let Some((name, count)) = chosen else { return };
     if name == point.name() && HITS.fetch_add(1, Ordering::Relaxed) + 1 == *count {
         // As kill -9 does: nothing is cleaned up.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         loop {
             std::thread::park();
         }

@@ -29,6 +29,7 @@ pub use fold::{fold, fold_seen, Operand};
 pub use link::{Stopper, Uninterrupted, Waiter, FIRST_PAUSE, LONGEST_PAUSE, TICK};
 pub use options::Options;
 pub use orchestrator::{
-    Gradients, Join, OrchestratorClient, SharedGradients, SlotMemory, Snapshot, Update, Work, WorkReply,
+    Gradients, Join, OrchestratorClient, SharedGradients, SlotMemory, Snapshot, Update, Work,
+    WorkReply,
 };
 pub use values::{Column, DatasetInfo, JoinReply, ShardReport, Timings};

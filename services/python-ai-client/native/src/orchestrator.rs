@@ -302,18 +302,20 @@ impl OrchestratorClient {
         self.with(py, |client, _| Ok(client.shares_memory()))
     }
 
-    /// Sends the whole state straight from the memory of `data`. It is not answered.
-    fn send_snapshot(
+    /// Gives the whole state: the bytes of a safetensors file, in parts. They are copied before
+    /// this returns; a thread sends the copy. It is not answered.
+    fn give_state(
         &self,
         py: Python<'_>,
         step: u64,
         parameters_hash: &[u8],
-        data: &Bound<'_, PyAny>,
+        parts: Vec<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let data = Held::bytes(data)?;
-        let bytes = data.as_slice();
+        let held = parts.iter().map(Held::bytes);
+        let held = held.collect::<PyResult<Vec<_>>>()?;
+        let parts: Vec<_> = held.iter().map(Held::as_slice).collect();
         self.with(py, |client, signals| {
-            client.send_snapshot(step, parameters_hash, bytes, signals)
+            client.give_state(step, parameters_hash, &parts, signals)
         })
     }
 

@@ -11,7 +11,8 @@ mod peer;
 use std::time::Duration;
 
 use native_core::{
-    CoreError, Join, OrchestratorClient, ShardReport, Snapshot, Uninterrupted, Waiter, WorkReply,
+    CoreError, Gradients, Join, OrchestratorClient, ShardReport, Snapshot, Uninterrupted, Waiter,
+    WorkReply,
 };
 use pangea_content_hash::{content_hash, Method};
 use pangea_wire::schema::{aggregate, message, ErrorAction, MessageType, Verdict};
@@ -127,7 +128,7 @@ fn a_worker_is_led_through_a_step() {
         samples: 64,
         loss_sum,
         divisor,
-        gradients,
+        gradients: Gradients::Received(gradients),
         hash,
     }) = ask(&mut client, 5)
     else {
@@ -225,7 +226,11 @@ fn an_abandoned_aggregate_leaves_no_trace() {
         while peer.next().is_some() {}
     });
     let mut client = joined(&service);
-    let Ok(WorkReply::Aggregate { gradients, .. }) = ask(&mut client, 5) else {
+    let Ok(WorkReply::Aggregate {
+        gradients: Gradients::Received(gradients),
+        ..
+    }) = ask(&mut client, 5)
+    else {
         panic!("an aggregate was sent");
     };
     assert_eq!(gradients.as_slice(), flat_bytes());
@@ -320,7 +325,8 @@ fn a_refusal_in_the_middle_of_sending_is_reported() {
     service.finish();
 }
 
-/// Snapshots are sent and received in pieces and verified.
+/// Snapshots are sent and received in pieces and verified; the next request does not wait for the
+/// last piece.
 #[test]
 fn snapshots_travel_in_pieces() {
     let file: Vec<u8> = (0..9 << 20).map(|at| (at * 13 + at / 1021) as u8).collect();
@@ -333,13 +339,18 @@ fn snapshots_travel_in_pieces() {
         });
         // The pieces are passed on, as an orchestrator does, as the reply to the next request.
         let mut pieces = Vec::new();
+        let mut asked = None;
         loop {
-            let (_, request) = peer.expect(MessageType::Snapshot);
+            let (kind, id, request) = peer.next().expect("the worker continues");
+            if kind == MessageType::WorkRequest {
+                asked = Some(id);
+                continue;
+            }
             let root = request
                 .get_root::<message::Reader<'_>>()
                 .expect("well formed");
             let Ok(message::Snapshot(Ok(piece))) = root.which() else {
-                panic!("checked by expect");
+                panic!("{kind:?} is neither a snapshot nor a request for work");
             };
             pieces.push((
                 piece.get_byte_offset(),
@@ -353,8 +364,8 @@ fn snapshots_travel_in_pieces() {
                 break;
             }
         }
-        assert_eq!(pieces.len(), 3);
-        let (id, _) = peer.expect(MessageType::WorkRequest);
+        assert!(pieces.len() > 9, "no other frame waits for a large piece");
+        let id = asked.unwrap_or_else(|| peer.expect(MessageType::WorkRequest).0);
         for (offset, data) in pieces {
             let (builder, attachments) = prepare(MessageType::Snapshot, id, |root| {
                 let mut snapshot = root.init_snapshot();
@@ -379,9 +390,10 @@ fn snapshots_travel_in_pieces() {
         ask(&mut client, 5),
         Ok(WorkReply::SnapshotRequest { step: 5 })
     ));
+    let (start, rest) = file.split_at(8);
     client
-        .send_snapshot(5, &HASH, &file, &mut Uninterrupted)
-        .expect("sent");
+        .give_state(5, &HASH, &[start, &[], rest], &mut Uninterrupted)
+        .expect("copied");
     let Ok(WorkReply::Snapshot(Snapshot {
         step: 5,
         parameters_hash,

@@ -95,7 +95,8 @@ def _notes(reader: Reader) -> list[str]:
         )
     if reader.records > reader.committed.records:
         notes.append(
-            f"{reader.records - reader.committed.records} complete records after the committed ones: the next start"
-            " commits them"
+            f"no commit slot names the last {reader.records - reader.committed.records} records yet: the run continues,"
+            " or it was killed, and the next start names them. Until then, damage to them could not be distinguished"
+            " from a write that was cut off"
         )
     return notes

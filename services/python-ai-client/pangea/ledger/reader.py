@@ -72,6 +72,8 @@ FIRST_LINE = 3
 # A longer line is not a record: the longest records name `maxParameters` tensors or have `maxShards` shards
 # (schemas/tensor.capnp).
 _MAX_LINE_BYTES = 64 << 20
+# Of what follows the last record, read at a time.
+_PIECE_BYTES = 1 << 16
 
 _BEFORE_CHAIN = b'{"chain":"'
 _BEFORE_RECORD = b'","record":'
@@ -102,7 +104,7 @@ class LedgerDamaged(PangeaError, ValueError):
 class Entry:
     """A record with its number, its byte offset and its chain hash.
 
-    `committed` is false for a complete record that the commit slots do not cover yet.
+    `committed` is false for a complete record that the commit slots do not name yet. It may have been acknowledged.
     """
 
     number: int
@@ -154,7 +156,8 @@ class Reader:
         head: the chain hash of the last record that was read.
         records: the number of records that were read.
         trailing_bytes: the number of bytes after the last complete record, known after the iteration: a write that is
-            in progress or was cut off by a crash.
+            in progress or was cut off by a crash. Line feeds at the end do not count: they are written ahead of
+            records.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -202,13 +205,22 @@ class Reader:
             self.head, self.records = chain, self.records + 1
             self._check_end(offset)
             yield entry
-        self.trailing_bytes = self._size - offset
+        self.trailing_bytes = self._written(offset) - offset
         if self.records < self.committed.records:
             raise LedgerDamaged(
                 self.records,
                 offset,
                 f"{self.committed.records} records are committed, but only {self.records} can be read",
             )
+
+    def _written(self, offset: int) -> int:
+        """Where the line feeds begin that end the file, from `offset` on."""
+        written = at = self._stream.seek(offset)
+        while at < self._size and (piece := self._stream.read(min(self._size - at, _PIECE_BYTES))):
+            if content := piece.rstrip(b"\n"):
+                written = at + len(content)
+            at += len(piece)
+        return written
 
     def _check_end(self, offset: int) -> None:
         """Compares the chain with each slot that covers exactly the records up to `offset`."""

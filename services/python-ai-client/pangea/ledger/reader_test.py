@@ -112,6 +112,14 @@ def test_records_that_are_not_committed_are_marked() -> None:
     assert [entry.committed for entry in entries] == [True] * (len(run()) - 1) + [False]
 
 
+def test_line_feeds_that_were_written_ahead_are_no_rest_of_a_write() -> None:
+    content = written(run())
+    for rest, trailing in ((b"\n" * 70_000, 0), (b"\n" * 3 + b'{"cha' + b"\n" * 70_000, 8), (b"\n", 0)):
+        reader = Reader(io.BytesIO(content + rest))
+        assert len(list(reader)) == len(run())
+        assert reader.trailing_bytes == trailing
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -89,8 +89,6 @@ class Buffers:
             if not is_sum and slot.name not in of_norms
         ]
         self.elements = sum(slot.tensor.numel() for slot in self._numeric)
-        # Then a shard saves the time of switching autograd off to do nothing.
-        self.are_none = not (self._numeric or self._tied or self._caches)
         self._cache_start = [(slot.tensor.detach().clone(), slot.tensor._version) for slot in self._caches]
         self.record_baseline()
 
@@ -106,7 +104,7 @@ class Buffers:
 
     def reset(self) -> None:
         """Restores the values at the start of the step, even where a module replaced the tensor."""
-        # Most models have no buffers, and this runs twice for each shard.
+        # Switching autograd off to do nothing takes a small model longer than all else here.
         if self._numeric or self._caches:
             self._reset()
 
@@ -138,7 +136,6 @@ class Buffers:
                     " other workers; make it a number (torch.uint8), or change it in run.after_step(fn)"
                 )
 
-    @torch.no_grad()
     def write_change(self, samples: int, flat: torch.Tensor) -> None:
         """Writes samples * (value - value at the start of the step) for each buffer; for a "sum", without the factor.
 
@@ -148,6 +145,11 @@ class Buffers:
         Raises:
             UnsupportedModel: for a buffer whose shape or dtype changed.
         """
+        if self._numeric or self._tied:
+            self._write_change(samples, flat)
+
+    @torch.no_grad()
+    def _write_change(self, samples: int, flat: torch.Tensor) -> None:
         for slot in self._tied:
             if slot.current() is not slot.tensor:
                 raise UnsupportedModel(

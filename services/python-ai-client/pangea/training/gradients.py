@@ -67,6 +67,9 @@ class Parameters:
         sizes = [parameter.numel() for parameter in self.trainable.values()]
         self._gradients = sum(sizes)
         self._layout = Layout([*sizes, len(self.trainable) + self.buffers.elements])
+        # The result of `memory` and where its tensors are: views are made again only when one has moved.
+        self._places: list[tuple[int, int]] = []
+        self._memory: list[memoryview] = []
         self.elements = self._layout.elements
         self._last_used: list[bool] = []
         self._last_flags = torch.empty(0)
@@ -82,8 +85,14 @@ class Parameters:
         return content_hash(self._hashed(), method)
 
     def memory(self) -> list[memoryview]:
-        """Returns the bytes that `hash` is taken over. They stay those of the tensors while these are contiguous."""
-        return [tensor_bytes(tensor) for tensor in self._hashed()]
+        """Returns the bytes that `hash` is taken over: of a contiguous tensor its own, of another one a copy."""
+        tensors = self._hashed()
+        if not all(tensor.is_contiguous() for tensor in tensors):
+            return [tensor_bytes(tensor) for tensor in tensors]
+        places = [(tensor.data_ptr(), tensor.nbytes) for tensor in tensors]
+        if places != self._places:
+            self._places, self._memory = places, [tensor_bytes(tensor) for tensor in tensors]
+        return self._memory
 
     def _hashed(self) -> list[torch.Tensor]:
         return [*self.trainable.values(), *(buffer for _, buffer in self.model.named_buffers())]
@@ -101,8 +110,7 @@ class Parameters:
 
     def begin_shard(self) -> None:
         """Resets the buffers to the start of the step. Call it before the forward pass."""
-        if not self.buffers.are_none:
-            self.buffers.reset()
+        self.buffers.reset()
 
     def zero_sum(self) -> GradientSum:
         """Returns the contribution of a shard without samples."""
@@ -129,9 +137,8 @@ class Parameters:
         self.check("pass", bytes_too=self.watch.in_full)
         gradients = take_gradients(self.trainable)
         rest = self._used_flags([gradient is not None for gradient in gradients])
-        if not self.buffers.are_none:
-            self.buffers.write_change(samples, rest[len(self.trainable) :])
-            self.buffers.reset()
+        self.buffers.write_change(samples, rest[len(self.trainable) :])
+        self.buffers.reset()
         return GradientSum(self._layout, [*gradients, rest])
 
     def _used_flags(self, used: list[bool]) -> torch.Tensor:

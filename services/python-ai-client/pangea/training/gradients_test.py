@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from pangea import _native
 from pangea.errors import BrokenPromise
 from pangea.training.gradients import Parameters
 from pangea.training.tensors import UnsupportedModel
@@ -171,3 +172,24 @@ def test_a_step_in_which_nothing_counts_changes_nothing() -> None:
     assert not flat.any()
     parameters.begin_step(flat, 2, 0.0)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_memory_to_hash_follows_tensors_that_move_and_values_that_change() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    parameters = Parameters(model)
+
+    def hashed() -> bytes:
+        assert _native.content_hash(parameters.memory()) == parameters.hash()
+        return parameters.hash()
+
+    seen = {hashed()}
+    with torch.no_grad():
+        model[0].weight.add_(1.0)
+        seen.add(hashed())
+        model[0].weight.data = model[0].weight.data.clone().mul_(2.0)
+        seen.add(hashed())
+        model[1].running_mean = torch.full((4,), 3.0)[::2]  # not contiguous: copied each time
+        seen.add(hashed())
+        model[1].running_mean.add_(1.0)
+        seen.add(hashed())
+    assert len(seen) == 5

@@ -206,6 +206,12 @@ class Training:
             self.parameters.model, self.optimizer, self.scheduler, position, self.state, self.description
         )
 
+    def state_parts(self, position: snapshot.Position) -> list[memoryview]:
+        """Returns the bytes of `encode` in parts, without copying the tensors; valid until the state changes."""
+        return snapshot.parts(
+            self.parameters.model, self.optimizer, self.scheduler, position, self.state, self.description
+        )
+
     def load(self, data: bytes, *, take_changes: bool = False) -> snapshot.Position:
         """Loads the state of another worker, or of a checkpoint; see `snapshot.decode_into`.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -24,6 +24,25 @@ from torch.optim.lr_scheduler import LRScheduler
 from pangea.errors import PangeaError
 
 _FORMAT = "pangea/snapshot/2"
+# As safetensors names them.
+_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint64: "U64",
+    torch.uint32: "U32",
+    torch.uint16: "U16",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+    torch.complex64: "C64",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+}
 _MODEL = "model."
 _STATE = "state."
 
@@ -145,21 +164,38 @@ def encode(
     Raises:
         BadSnapshot: naming the part of the state that cannot be stored.
     """
+    return b"".join(parts(model, optimizer, scheduler, position, state, training))
+
+
+def parts(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: LRScheduler | None,
+    position: Position,
+    state: Mapping[str, HasState] = MappingProxyType({}),
+    training: str = "",
+) -> list[memoryview]:
+    """Returns the bytes of `encode` in parts: the header, then the memory of the tensors, without copies of it.
+
+    The format is that of safetensors, whose library only writes copies: the size of the header in eight bytes, the
+    header as JSON, padded with spaces, and the tensors' bytes at the offsets that it names. Those of larger elements
+    come first, so that all are aligned.
+    """
     tensors, rest = _state(model, optimizer, scheduler, state)
     rest |= {"training": training} if training else {}
-    # A single key: safetensors writes several in an undefined order, and equal states must give equal bytes.
     metadata = {"pangea": json.dumps({"format": _FORMAT, **asdict(position), **rest})}
-    return safetensors.torch.save(dict(_unshared(tensors)), metadata)
-
-
-def _unshared(tensors: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields the tensors, with copies of those that share memory (tied weights), which safetensors refuses."""
-    seen: set[int] = set()
-    for name, tensor in tensors.items():
-        whole = tensor.detach().contiguous()
-        memory = whole.untyped_storage().data_ptr()
-        yield name, whole.clone() if memory in seen else whole
-        seen.add(memory)
+    header: dict[str, Any] = {"__metadata__": metadata}
+    memory, end = [], 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
+        if tensor.dtype not in _DTYPES:
+            raise BadSnapshot(f"{name} has elements of the type {tensor.dtype}, which a snapshot cannot hold")
+        whole = tensor.detach().cpu().contiguous()
+        start, end = end, end + whole.nbytes
+        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(whole.shape), "data_offsets": [start, end]}
+        memory.append(memoryview(whole.reshape(-1).view(torch.uint8).numpy()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return [memoryview(struct.pack("<Q", len(text)) + text), *memory]
 
 
 def _parse(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -57,6 +57,33 @@ def test_training_continues_from_a_snapshot_with_the_same_bits() -> None:
     )
 
 
+def test_the_parts_of_a_snapshot_are_views_that_the_library_reads() -> None:
+    model = nn.Module()
+    for number, dtype in enumerate(snapshot._DTYPES):
+        model.register_buffer(f"b{number}", torch.arange(number % 5).to(torch.uint8).to(dtype))
+    model.register_buffer("scalar", torch.tensor(3, dtype=torch.int16))
+    model.register_buffer("transposed", torch.arange(6.0).reshape(2, 3).T)
+    weight = nn.Parameter(torch.arange(4.0))
+    model.weight, model.tied = weight, weight
+    parts = snapshot.parts(model, torch.optim.SGD([weight], lr=0.1), None, POSITION)
+    read = safetensors.torch.load(b"".join(parts))
+    for name, tensor in model.state_dict().items():
+        kept = read["model." + name]
+        assert kept.dtype == tensor.dtype and kept.shape == tensor.shape, name
+        assert kept.contiguous().view(-1).view(torch.uint8).equal(tensor.contiguous().view(-1).view(torch.uint8)), name
+    assert set(snapshot._DTYPES.values()) <= set(safetensors.torch._TYPES)
+    with torch.no_grad():
+        weight.fill_(7)
+    assert safetensors.torch.load(b"".join(parts))["model.weight"].tolist() == [7] * 4, "it was copied"
+
+
+def test_elements_that_a_snapshot_cannot_hold_are_refused() -> None:
+    model = nn.Module()
+    model.register_buffer("z", torch.zeros(2, dtype=torch.complex128))
+    with pytest.raises(snapshot.BadSnapshot, match=r"model\.z has elements of the type torch\.complex128"):
+        snapshot.encode(model, torch.optim.SGD([torch.zeros(1)], lr=0.1), None, POSITION)
+
+
 def test_a_snapshot_has_its_position_in_the_run_and_plain_weights() -> None:
     model = build(1)
     model[0].requires_grad_(False)

@@ -18,10 +18,10 @@ from pangea.training.fingerprints import fingerprints
 from pangea.training.lease import Lease
 from pangea.training.optimizer import Step, Training
 from pangea.training.snapshot import Position
-from pangea.training.sums import VectorPool
 from pangea.training.tree import Node
 from pangea.worker.batches import BatchSource
 from pangea.worker.dataset_facts import DatasetFacts
+from pangea.worker.gradient_memory import GradientMemory
 from pangea.worker.membership import Addresses, Membership
 from pangea.worker.sigterm import Stopped, Waiting
 
@@ -33,12 +33,11 @@ Answer: TypeAlias = (
 
 
 def _vector(gradients: _native.Buffer | _native.SharedBuffer) -> torch.Tensor:
-    """The flat vector of an aggregate, which a step overwrites: so memory of the orchestrator is copied."""
-    if isinstance(gradients, _native.Buffer):
-        return torch.frombuffer(gradients, dtype=torch.float32)
+    """The flat vector of an aggregate, which is only read: it may be in memory of the orchestrator."""
     with warnings.catch_warnings():
+        # torch warns of memory that cannot be written to.
         warnings.filterwarnings("ignore", "The given buffer is not writable")
-        return torch.frombuffer(gradients, dtype=torch.float32).clone()
+        return torch.frombuffer(gradients, dtype=torch.float32)
 
 
 class RunDiverged(PangeaError, RuntimeError):
@@ -91,7 +90,7 @@ class Worker:
         self.ended: _native.RunFinished | None = None
         self._take_changes = take_changes
         self.name = name
-        self._vectors = VectorPool(self.parameters.elements)
+        self._vectors = GradientMemory(self.parameters.elements, lambda: self._membership.client.slot())
         self.data = data
         self._dataset = data.dataset()
         self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())
@@ -150,7 +149,7 @@ class Worker:
                 answer = self._unhandled or self._answer(stop)
                 self._unhandled = None
                 if isinstance(answer, _native.SnapshotRequest):
-                    self._send_snapshot()
+                    self._give_state()
                     continue
             except (_native.WireError, _native.PeerError) as error:
                 self._lost(error)
@@ -197,7 +196,7 @@ class Worker:
         try:
             answer = self._answer("")
             while isinstance(answer, _native.SnapshotRequest):
-                self._send_snapshot()
+                self._give_state()
                 answer = self._answer("")
         except (_native.WireError, _native.PeerError) as error:
             self._lost(error)
@@ -217,8 +216,9 @@ class Worker:
         lease.confirm(answer.shards, frozenset(answer.separate))
         return True
 
-    def _send_snapshot(self) -> None:
-        self._membership.client.send_snapshot(self.step, self._hash, self.training.encode(self._position()))
+    def _give_state(self) -> None:
+        # It is copied; a thread sends the copy while this one continues.
+        self._membership.client.give_state(self.step, self._hash, self.training.state_parts(self._position()))
 
     def _answer(self, stop: str) -> Answer:
         """Waits for the answer to the last question, or asks one."""

@@ -16,7 +16,7 @@ use super::connect::connect;
 use super::progress::Progress;
 use super::regions::Regions;
 use super::stream::Stream;
-use super::writer::{Stopper, Writer};
+use super::writer::{Beside, Stopper, Writer};
 use super::Waiter;
 use crate::error::CoreError;
 use crate::options::Options;
@@ -110,6 +110,11 @@ impl Connection {
             Some(region.descriptor()),
             waiter,
         )
+    }
+
+    /// A sender of frames between those of this connection, for another thread.
+    pub(crate) fn beside(&self) -> Beside {
+        self.writer.beside(&self.address, self.limits)
     }
 
     /// A handle that closes this connection from another thread.

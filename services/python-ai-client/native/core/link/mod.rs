@@ -20,4 +20,5 @@ pub(crate) use progress::Progress;
 pub(crate) use regions::Regions;
 pub(crate) use stream::Stream;
 pub use waiting::{Uninterrupted, Waiter, TICK};
+pub(crate) use writer::Beside;
 pub use writer::Stopper;

@@ -1,7 +1,8 @@
 //! The sending side of a connection: whole frames from the caller, and heartbeats between them.
 //!
-//! Whoever holds the lock writes one frame. A heartbeat that the stream accepted only in part is
-//! finished by whoever writes next, so the heartbeat thread never waits for a slow peer. After a
+//! Whoever holds the lock writes whole frames: the caller, or a thread beside it ([`Beside`]). A
+//! heartbeat that the stream accepted only in part is finished by whoever writes next, so the
+//! heartbeat thread never waits for a slow peer. After a
 //! frame that was interrupted in the middle nothing is written any more.
 
 use std::io::{self, ErrorKind, Write};
@@ -18,7 +19,7 @@ use pangea_wire::{Attachments, Frame, FrameCursor, Limits, WireError};
 
 use super::progress::Progress;
 use super::stream::Stream;
-use super::Waiter;
+use super::{Uninterrupted, Waiter};
 use crate::clock;
 use crate::error::CoreError;
 
@@ -47,6 +48,54 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Sends whole frames, small ones in one system call. `descriptor` comes with the first byte.
+    /// `fail` gives errors their address.
+    fn send<P: AsRef<[u8]>>(
+        &self,
+        frames: &[Frame<P>],
+        mut descriptor: Option<BorrowedFd<'_>>,
+        patience: Duration,
+        waiter: &mut impl Waiter,
+        fail: impl Fn(WireError) -> CoreError,
+    ) -> Result<(), CoreError> {
+        let mut state = self.lock();
+        if state.inside_frame {
+            return Err(fail(WireError::Io {
+                doing: "sending after a frame that was abandoned",
+                source: io::Error::from(ErrorKind::BrokenPipe),
+            }));
+        }
+        state.inside_frame = true;
+        let mut stream = &self.stream;
+        let mut rest = mem::take(&mut state.rest);
+        let mut cursor = FrameCursor::over(frames);
+        let mut progress = Progress::new(patience);
+        loop {
+            write_some(stream, &mut rest).map_err(&fail)?;
+            if let (true, Some(beside)) = (rest.is_empty(), descriptor) {
+                if start_with(stream, &mut cursor, beside).map_err(&fail)? {
+                    descriptor = None;
+                }
+            }
+            if rest.is_empty()
+                && descriptor.is_none()
+                && poll_write(&mut stream, &mut cursor).map_err(&fail)?
+            {
+                break;
+            }
+            waiter.tick()?;
+            let left = cursor.remaining().iter().map(|slice| slice.len());
+            let left = rest.len() + left.sum::<usize>();
+            if let Some(seconds) = progress.stalled(left as u64) {
+                let doing = "sending a frame";
+                return Err(fail(WireError::Stalled { doing, seconds }));
+            }
+        }
+        state.inside_frame = false;
+        state.last_sent = clock::now();
+        Ok(())
+    }
+
     /// Takes no lock: a signal handler may call this on the thread that is writing a frame.
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -62,6 +111,35 @@ pub struct Stopper(Arc<Shared>);
 impl Stopper {
     pub fn stop(&self) {
         self.0.close();
+    }
+}
+
+/// Sends frames between those of the connection's owner. After an error, or once the connection is
+/// closed, nothing is sent any more; the owner learns of it by itself.
+pub(crate) struct Beside {
+    shared: Arc<Shared>,
+    address: String,
+    limits: Limits,
+}
+
+impl Beside {
+    pub(crate) fn send<P: AsRef<[u8]>>(
+        &self,
+        message: &capnp::message::Builder<capnp::message::HeapAllocator>,
+        attachments: Attachments<P>,
+    ) -> Result<(), CoreError> {
+        let fail = |source| self.error(source);
+        let frame = Frame::new(message, attachments, &self.limits).map_err(fail)?;
+        let patience = self.limits.progress_timeout;
+        let waiter = &mut Uninterrupted;
+        self.shared.send(&[frame], None, patience, waiter, fail)
+    }
+
+    pub(crate) fn error(&self, source: WireError) -> CoreError {
+        CoreError::Wire {
+            address: self.address.clone(),
+            source,
+        }
     }
 }
 
@@ -105,46 +183,25 @@ impl Writer {
         self.shared.lock().inside_frame
     }
 
-    /// Sends whole frames, small ones in one system call. `descriptor` comes with the first byte.
-    /// `fail` gives errors their address.
+    /// Sends whole frames; see [`Shared::send`].
     pub(crate) fn send<P: AsRef<[u8]>>(
         &self,
         frames: &[Frame<P>],
-        mut descriptor: Option<BorrowedFd<'_>>,
+        descriptor: Option<BorrowedFd<'_>>,
         patience: Duration,
         waiter: &mut impl Waiter,
         fail: impl Fn(WireError) -> CoreError,
     ) -> Result<(), CoreError> {
-        let mut state = self.shared.lock();
-        state.inside_frame = true;
-        let mut stream = &self.shared.stream;
-        let mut rest = mem::take(&mut state.rest);
-        let mut cursor = FrameCursor::over(frames);
-        let mut progress = Progress::new(patience);
-        loop {
-            write_some(stream, &mut rest).map_err(&fail)?;
-            if let (true, Some(beside)) = (rest.is_empty(), descriptor) {
-                if start_with(stream, &mut cursor, beside).map_err(&fail)? {
-                    descriptor = None;
-                }
-            }
-            if rest.is_empty()
-                && descriptor.is_none()
-                && poll_write(&mut stream, &mut cursor).map_err(&fail)?
-            {
-                break;
-            }
-            waiter.tick()?;
-            let left = cursor.remaining().iter().map(|slice| slice.len());
-            let left = rest.len() + left.sum::<usize>();
-            if let Some(seconds) = progress.stalled(left as u64) {
-                let doing = "sending a frame";
-                return Err(fail(WireError::Stalled { doing, seconds }));
-            }
+        self.shared.send(frames, descriptor, patience, waiter, fail)
+    }
+
+    /// Another sender of frames over this stream, for a thread of its own.
+    pub(crate) fn beside(&self, address: &str, limits: Limits) -> Beside {
+        Beside {
+            shared: Arc::clone(&self.shared),
+            address: address.to_owned(),
+            limits,
         }
-        state.inside_frame = false;
-        state.last_sent = clock::now();
-        Ok(())
     }
 
     /// From now on, sends a heartbeat whenever nothing was sent for `interval`; zero stops the

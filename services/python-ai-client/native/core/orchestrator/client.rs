@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use pangea_content_hash::Method;
 use pangea_wire::schema::{message, MessageType, Verdict};
-use pangea_wire::{Attachments, FlatLayout, Pool, SchemaName, WireError};
+use pangea_wire::{AlignedBuffer, Attachments, FlatLayout, Pool, SchemaName, WireError};
 
+use super::donation::{Donation, State};
 use super::join::{read_join, Join};
 use super::requests::{envelope, Builder, Update, Work};
 use super::slots::{SlotMemory, Slots};
-use super::snapshot::send_snapshot;
 use super::work_reply::{ReplyMemory, WorkReply};
 use crate::error::CoreError;
 use crate::link::{Connection, Received, Stopper, Waiter};
@@ -33,6 +33,8 @@ pub struct OrchestratorClient {
     slots: Slots,
     /// Of the run; that of its settings once joined.
     content_hash: Method,
+    /// Dropped after the connection, which ends it.
+    donation: Donation,
 }
 
 impl OrchestratorClient {
@@ -49,6 +51,7 @@ impl OrchestratorClient {
             asked: None,
             slots: Slots::default(),
             content_hash: Method::default(),
+            donation: Donation::default(),
         })
     }
 
@@ -102,9 +105,8 @@ impl OrchestratorClient {
             pool: &self.pool,
         };
         let slots = &mut self.slots;
-        self.connection.exchange(|connection| {
-            WorkReply::receive(connection, request, memory, slots, waiter)
-        })
+        self.connection
+            .exchange(|connection| WorkReply::receive(connection, request, memory, slots, waiter))
     }
 
     /// Memory to put gradients into that are then submitted from there, without a copy. None where
@@ -184,18 +186,36 @@ impl OrchestratorClient {
         })
     }
 
-    /// Sends the whole state, the bytes of a safetensors file, straight from `data`. It is not
-    /// answered.
-    pub fn send_snapshot(
+    /// Gives the whole state after `step` steps: the bytes of a safetensors file, in `parts`. They
+    /// are copied before this returns. A thread sends the copy, between the frames of what is
+    /// called next; it is not answered. There is one copy at a time: this waits for the one before.
+    pub fn give_state(
         &mut self,
         step: u64,
         parameters_hash: &[u8],
-        data: &[u8],
+        parts: &[&[u8]],
         waiter: &mut impl Waiter,
     ) -> Result<(), CoreError> {
         check_hash(parameters_hash, "parameters_hash")?;
-        self.connection
-            .exchange(|connection| send_snapshot(connection, step, parameters_hash, data, waiter))
+        self.donation.wait(waiter)?;
+        let (pool, donation) = (&self.pool, &mut self.donation);
+        self.connection.exchange(|connection| {
+            let copied = copied(parts, pool).map_err(|error| connection.wire_error(error))?;
+            let state = State {
+                request: connection.next_request_id(),
+                step,
+                parameters_hash: parameters_hash.to_vec(),
+                file: copied,
+            };
+            let started = Donation::start(state, connection.beside());
+            *donation = started.map_err(|source| {
+                connection.wire_error(WireError::Io {
+                    doing: "starting the thread that sends the state",
+                    source,
+                })
+            })?;
+            Ok(())
+        })
     }
 
     /// Leaves the run and closes the connection: the shards of this worker go to others at once.
@@ -207,6 +227,8 @@ impl OrchestratorClient {
         broken: &str,
         waiter: &mut impl Waiter,
     ) -> Result<(), CoreError> {
+        // It may be the last state of the run.
+        self.donation.wait(waiter)?;
         let result = self.connection.exchange(|connection| {
             let mut builder = Builder::new_default();
             let (request, root) = start(connection, &mut builder, MessageType::Leave);
@@ -235,6 +257,15 @@ impl OrchestratorClient {
     pub fn address(&self) -> &str {
         self.connection.address()
     }
+}
+
+/// One piece of memory with copies of `parts`.
+fn copied(parts: &[&[u8]], pool: &Pool) -> Result<AlignedBuffer, WireError> {
+    let mut copy = pool.buffer(parts.iter().map(|part| part.len()).sum())?;
+    for part in parts {
+        copy.extend_from_slice(part)?;
+    }
+    Ok(copy)
 }
 
 fn joined(layout: &Option<FlatLayout>) -> Result<&FlatLayout, CoreError> {

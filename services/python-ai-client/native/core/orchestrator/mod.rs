@@ -1,6 +1,7 @@
 //! The client of an orchestrator: join, request work, submit gradients, exchange snapshots, leave.
 
 mod client;
+mod donation;
 mod join;
 mod requests;
 mod shared_gradients;

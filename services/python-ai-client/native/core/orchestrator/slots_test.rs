@@ -67,7 +67,10 @@ fn gradients_in_a_lent_slot_stay_where_they_are() {
     assert_eq!((placed.region, placed.generation), (1, 1));
     assert_eq!(placed.digest, content_hash(Method::Xxh3Tree, [&bytes[..]]));
     drop(first);
-    assert!(slots.lend().is_some(), "what was not submitted is free again");
+    assert!(
+        slots.lend().is_some(),
+        "what was not submitted is free again"
+    );
 }
 
 #[test]

@@ -1,61 +1,15 @@
-//! Snapshots: the bytes of one file, sent and received in pieces.
+//! Snapshots that arrive: the bytes of one file, in pieces.
 
-use pangea_wire::schema::{message, snapshot, MessageType, MAX_CHUNK_BYTES};
-use pangea_wire::{data_slot, AlignedBuffer, Attachments, Pool, WireError};
+use pangea_wire::schema::{message, snapshot};
+use pangea_wire::{AlignedBuffer, Pool, WireError};
 use sha2::{Digest, Sha256};
 
-use crate::error::CoreError;
-use crate::link::{Connection, Received, Waiter};
+use crate::link::Received;
 use crate::values::hash;
 
 /// Largest snapshot to accept. Memory is allocated as its bytes arrive, so this guards against a
 /// wrong number, not against load.
 const MAX_SNAPSHOT_BYTES: u64 = 1 << 40;
-/// Index of `Snapshot.data` among the pointer fields of `Snapshot`: parametersHash, data, hash.
-const SNAPSHOT_DATA_POINTER: usize = 1;
-
-/// Sends `data` without copying it, as frames with one request id. There is no reply.
-pub(crate) fn send_snapshot(
-    connection: &mut Connection,
-    step: u64,
-    parameters_hash: &[u8],
-    data: &[u8],
-    waiter: &mut impl Waiter,
-) -> Result<(), CoreError> {
-    let request = connection.next_request_id();
-    let mut digest = Sha256::new();
-    let mut at = 0;
-    loop {
-        let end = data.len().min(at + MAX_CHUNK_BYTES as usize);
-        let chunk = &data[at..end];
-        digest.update(chunk);
-        let mut builder = capnp::message::Builder::new_default();
-        let mut root = builder.init_root::<message::Builder<'_>>();
-        root.set_type(MessageType::Snapshot);
-        root.set_request_id(request);
-        let mut snapshot = root.init_snapshot();
-        snapshot.set_step(step);
-        snapshot.set_parameters_hash(parameters_hash);
-        snapshot.set_total_bytes(data.len() as u64);
-        snapshot.set_byte_offset(at as u64);
-        let is_final = end == data.len();
-        if is_final {
-            snapshot.set_hash(&digest.clone().finalize());
-            snapshot.set_final(true);
-        }
-        let slot = data_slot(snapshot.reborrow_as_reader(), SNAPSHOT_DATA_POINTER);
-        let slot = slot.ok_or(WireError::MalformedHeader(
-            "a snapshot without a data pointer",
-        ));
-        let mut attachments = Attachments::new();
-        attachments.push(slot.map_err(|error| connection.wire_error(error))?, chunk);
-        connection.send(&builder, attachments, waiter)?;
-        if is_final {
-            return Ok(());
-        }
-        at = end;
-    }
-}
 
 /// The whole state of a worker after `step` steps: the bytes of a safetensors file. Their hash has
 /// been verified.

@@ -205,7 +205,11 @@ fn add_aggregate<'l>(
     }
     if frame.has_place() {
         let place = frame.get_place()?;
-        let shared = SharedGradients::at(regions(place.get_region())?, place, memory.layout.total_bytes())?;
+        let shared = SharedGradients::at(
+            regions(place.get_region())?,
+            place,
+            memory.layout.total_bytes(),
+        )?;
         let sum = hash(frame.get_hash()?, "Aggregate.hash")?;
         return whole(frame, Gradients::Shared(shared), sum).map(Some);
     }
