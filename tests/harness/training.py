@@ -3,6 +3,7 @@
 - GATE_STEP, GATE_DIR, COMPUTED_DIR: see tests/harness/gates.py.
 - LIE_FROM_STEP: from this step on every gradient is wrong by LIE_FACTOR (1.001 by default), as from a faulty
   processor. With nan as the factor the gradient is NaN while the loss is a number.
+- HIDDEN: neurons of the hidden layer (32 by default).
 - FLIP_AFTER_STEP: once this step is applied, one parameter changes by itself, once, as in faulty memory.
 """
 
@@ -31,8 +32,9 @@ def main() -> None:
     lie_from, flip_after = (int(os.environ.get(name, "-1")) for name in ("LIE_FROM_STEP", "FLIP_AFTER_STEP"))
     factor = float(os.environ.get("LIE_FACTOR", "1.001"))
     pangea.seed_everything()
+    hidden = int(os.environ.get("HIDDEN", "32"))
     model = nn.Sequential(
-        nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10)
+        nn.Flatten(), nn.Linear(64, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(0.3), nn.Linear(hidden, 10)
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     applied = itertools.count()

@@ -27,19 +27,10 @@ func New(pool *vector.Pool) *Adder {
 
 // Add evaluates a sum. It reads the operands, which the caller holds, and never writes to them: a
 // sum of one operand is that operand, with one more holder, unless it is another process's memory.
-func (a *Adder) Add(sum *tree.Sum) tree.Result {
-	w := a.newWork(sum)
-	var others sync.WaitGroup
-	for range min(a.cores, w.blocks()) - 1 {
-		others.Go(w.run)
-	}
-	w.run()
-	others.Wait()
-	return w.result()
-}
+func (a *Adder) Add(sum *tree.Sum) tree.Result { return a.Begin(sum).Finish() }
 
-// work is a sum that is being evaluated. Whoever has time takes the next block.
-type work struct {
+// Work is a sum that is being evaluated. Whoever has time takes the next block.
+type Work struct {
 	adder *Adder
 	sum   *tree.Sum
 	out   *vector.Vector
@@ -49,10 +40,12 @@ type work struct {
 	digests   [][]vector.BlockDigest // by operand: of those that are unchecked, by block
 	sha       *ordered               // of a sum over all shards, if it is hashed so
 	leaves    []contenthash.Leaf     // the same, by block
+	done      []chan struct{}        // by block: closed when it is evaluated
 }
 
-func (a *Adder) newWork(sum *tree.Sum) *work {
-	w := &work{adder: a, sum: sum}
+// Begin prepares a sum, which Finish evaluates.
+func (a *Adder) Begin(sum *tree.Sum) *Work {
+	w := &Work{adder: a, sum: sum}
 	// Shared memory is wanted back by its worker, long before nobody needs the sum any more.
 	if len(sum.Operands) == 1 && !sum.Operands[0].Gradients.IsForeign() {
 		w.out = sum.Operands[0].Gradients.Retain()
@@ -73,13 +66,34 @@ func (a *Adder) newWork(sum *tree.Sum) *work {
 	default:
 		w.leaves = make([]contenthash.Leaf, w.blocks())
 	}
+	w.done = make([]chan struct{}, w.blocks())
+	for i := range w.done {
+		w.done[i] = make(chan struct{})
+	}
 	return w
 }
 
-func (w *work) blocks() int { return len(w.out.Blocks()) }
+// Sum is where the sum is made. A block of it may be read once it is Done.
+func (w *Work) Sum() *vector.Vector { return w.out }
+
+// Done is closed when a block is evaluated.
+func (w *Work) Done(block int) <-chan struct{} { return w.done[block] }
+
+// Finish evaluates the sum with all cores.
+func (w *Work) Finish() tree.Result {
+	var others sync.WaitGroup
+	for range min(w.adder.cores, w.blocks()) - 1 {
+		others.Go(w.run)
+	}
+	w.run()
+	others.Wait()
+	return w.result()
+}
+
+func (w *Work) blocks() int { return len(w.out.Blocks()) }
 
 // run evaluates blocks until none is left.
-func (w *work) run() {
+func (w *Work) run() {
 	e := w.adder.idle.Get().(*evaluator)
 	defer w.adder.idle.Put(e)
 	for {
@@ -88,13 +102,14 @@ func (w *work) run() {
 			return
 		}
 		e.evaluate(w, block)
+		close(w.done[block])
 		if w.sha != nil {
 			w.sha.ready(block)
 		}
 	}
 }
 
-func (w *work) result() tree.Result {
+func (w *Work) result() tree.Result {
 	result := tree.Result{Node: w.sum.Node, Sum: w.out, NotFinite: -1}
 	for block, at := range w.notFinite {
 		if at >= 0 {

@@ -20,7 +20,7 @@ type evaluator struct {
 }
 
 // evaluate adds up a block, and looks at what is to be looked at.
-func (e *evaluator) evaluate(w *work, block int) {
+func (e *evaluator) evaluate(w *Work, block int) {
 	out := w.out.Blocks()[block]
 	w.notFinite[block] = -1
 	for len(e.digests) < len(w.digests) {

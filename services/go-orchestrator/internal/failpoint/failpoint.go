@@ -32,6 +32,8 @@ const (
 	LedgerAfterCommit Point = "ledger.after-commit"
 	// Contributions are added up, and the event loop does not know it yet.
 	SumAfter Point = "sum.after"
+	// A step is committed, and those who were sent its sum before do not know it.
+	StreamBeforeFinal Point = "stream.before-final"
 	// A step is committed, and nobody has its sum.
 	StepBeforeSend Point = "step.before-send"
 	// The sum is queued for those who asked for it.
@@ -44,7 +46,7 @@ const (
 
 var points = []Point{
 	LedgerBeforeAppend, LedgerAfterAppend, LedgerAfterSync, LedgerBeforeSlot, LedgerAfterSlot, LedgerAfterCommit,
-	SumAfter, StepBeforeSend, StepAfterSend, CheckpointBeforeRename, CheckpointAfterRename,
+	SumAfter, StreamBeforeFinal, StepBeforeSend, StepAfterSend, CheckpointBeforeRename, CheckpointAfterRename,
 }
 
 // Hit is called where the process comes to a point. It returns, unless this is where the process

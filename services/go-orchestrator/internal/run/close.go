@@ -10,19 +10,17 @@ import (
 )
 
 // closeStep ends the open step when its sum is complete and nothing about it is in doubt, and opens
-// the next one. A step is committed before anybody is given its sum: nobody may ever hold
-// parameters that the ledger cannot account for. One that is already in the ledger is recomputed
-// only for its sum, which must come out with the hash that is there.
+// the next one. A step is committed before anybody is given the end of its sum: nobody may ever
+// hold parameters that the ledger cannot account for. One that is already in the ledger is
+// recomputed only for its sum, which must come out with the hash that is there.
 func (m *Machine) closeStep() bool {
 	if m.end.draining || m.state == Stopped || !m.step.tree.Complete() || m.inDoubt() ||
 		!m.replaying() && m.agreement.headHash == nil || m.firstStateInFlight() || m.summing.whole == nil {
 		return false
 	}
-	number, contributions, reports := m.step.number, m.step.tree.Contributions(), m.step.tree.Reports()
-	samples := m.identity.schedule.StepSamples(number)
+	number, contributions, aggregate := m.step.number, m.step.tree.Contributions(), m.summing.aggregate
 	sum := m.takeSum()
-	aggregate := &protocol.Aggregate{Step: number, Samples: samples, LossSum: tree.Losses(reports),
-		Divisor: tree.Divisor(reports), Gradients: sum.Sum, Hash: sum.Hash}
+	aggregate.Gradients, aggregate.Hash = sum.Sum, sum.Hash
 	if m.replaying() {
 		if aggregate.Hash != m.agreement.history[number].aggregate {
 			m.onReplayDiffers(aggregate)
@@ -33,8 +31,9 @@ func (m *Machine) closeStep() bool {
 		m.warnOfOverflow(number, sum)
 		m.commitStep(aggregate, contributions)
 	}
+	m.summing.streams = false // They end with the Send of the aggregate.
 	m.retention.closed(aggregate, contributions)
-	m.figures.rate.add(m.now, samples)
+	m.figures.rate.add(m.now, aggregate.Samples)
 	m.effects = append(m.effects, StepClosed{aggregate})
 	m.openStep(number + 1)
 	m.wantCheckpoint()
@@ -42,7 +41,7 @@ func (m *Machine) closeStep() bool {
 	return true
 }
 
-// commitStep writes the step down, before anyone is given its sum.
+// commitStep writes the step down, before anyone is given the end of its sum.
 func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tree.Contribution) {
 	number := aggregate.Step
 	epoch, epochStep := m.identity.schedule.Locate(number)

@@ -28,6 +28,19 @@ type Sum struct {
 	Sum        *tree.Sum
 }
 
+// Stream begins to answer a request with the sum that is being made: most of it can be there before
+// the step is committed. It ends with the Send of the aggregate, and is abandoned by any other Send
+// to the peer, or by Abandon. A shell may also ignore it, and send everything at the end.
+type Stream struct {
+	Peer      Peer
+	Request   uint64
+	Aggregate protocol.Aggregate // without gradients and hash
+}
+
+// Abandon ends all streams of a sum that will not be committed, or not soon: their receivers drop
+// what they have, and wait for another answer.
+type Abandon struct{}
+
 // WriteMetrics appends a line to metrics.jsonl.
 type WriteMetrics struct{ Line MetricsLine }
 
@@ -68,6 +81,8 @@ type Note struct {
 
 func (Send) isEffect()             {}
 func (Sum) isEffect()              {}
+func (Stream) isEffect()           {}
+func (Abandon) isEffect()          {}
 func (WriteMetrics) isEffect()     {}
 func (WriteRecord) isEffect()      {}
 func (StepClosed) isEffect()       {}

@@ -101,6 +101,9 @@ func (m *Machine) Handle(now time.Time, event Event) []Effect {
 		m.onStopRequest(e)
 	}
 	m.settle()
+	if m.summing.whole != nil {
+		m.abandonStreams() // The step could not be closed although its sum is there.
+	}
 	return m.effects
 }
 
@@ -129,6 +132,7 @@ func (m *Machine) settle() {
 			}
 			reply := m.answer(w)
 			if reply == nil {
+				m.stream(w)
 				continue
 			}
 			changed, w.waiting, w.answered, w.leased = true, false, m.now, 0

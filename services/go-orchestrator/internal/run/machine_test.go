@@ -24,13 +24,16 @@ type bench struct {
 	adder   *adder.Adder
 	sums    []Summed // that have been made and not been handled
 	slow    bool     // sums are handled only by finishSums
-	now     time.Time
-	request uint64
-	replies map[Peer][]protocol.Reply
-	lines   []MetricsLine
-	records []Record
-	loads   int // of checkpoints, asked for
-	notes   []Note
+
+	streams   []Stream
+	abandoned int // times that all streams were
+	now       time.Time
+	request   uint64
+	replies   map[Peer][]protocol.Reply
+	lines     []MetricsLine
+	records   []Record
+	loads     int // of checkpoints, asked for
+	notes     []Note
 
 	committed []ledger.Record
 }
@@ -84,6 +87,10 @@ func (b *bench) carryOut(effects []Effect) {
 		case Sum:
 			b.sums = append(b.sums, Summed{e.Generation, b.adder.Add(e.Sum)})
 			e.Sum.Release()
+		case Stream:
+			b.streams = append(b.streams, e)
+		case Abandon:
+			b.abandoned++
 		case WriteMetrics:
 			b.lines = append(b.lines, e.Line)
 		case Commit:

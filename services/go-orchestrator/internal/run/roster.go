@@ -47,6 +47,8 @@ type worker struct {
 	// When it was last answered: how long it takes for what it was told counts from then.
 	answered time.Time
 	leased   int // shards in that answer
+	// The generation of the sum that it is being sent, or was.
+	streamed uint64
 
 	// verified: hash is that of the run's parameters after as many steps, or was reported for the open
 	// step and nobody has decided yet. Only such a worker's sums are taken, and only from its

@@ -72,7 +72,7 @@ func (s *shard) release(worker uint32) {
 // over or discarded.
 func (m *Machine) openStep(number uint64) {
 	settings := m.config.Settings
-	m.summing.begin()
+	m.beginSums()
 	m.step = step{
 		number: number, opened: m.now, shards: make([]shard, settings.Shards), tree: tree.New(settings.Shards),
 		shardTimes: m.step.shardTimes, requestTimes: m.step.requestTimes,

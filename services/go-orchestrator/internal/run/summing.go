@@ -19,10 +19,16 @@ type summing struct {
 	generation uint64       // of the open step's sums: one that was asked for earlier is dropped
 	asked      bool         // a Sum of this generation has not been answered
 	whole      *tree.Result // the sum over all shards, once it is there
+	// What will be sent with it, once it has been asked for; without gradients and hash.
+	aggregate *protocol.Aggregate
+	streams   bool // workers are being sent it
 }
 
-// begin forgets a step's sum: what is still being added for it is no longer wanted.
-func (s *summing) begin() { *s = summing{generation: s.generation + 1} }
+// beginSums forgets a step's sum: what is still being added for it is no longer wanted.
+func (m *Machine) beginSums() {
+	m.abandonStreams()
+	m.summing = summing{generation: m.summing.generation + 1}
+}
 
 // startSum asks for what can be added up now. The sum over all shards does not wait until nothing
 // about the step is in doubt: most often that turns out well.
@@ -35,6 +41,7 @@ func (m *Machine) startSum() {
 	switch {
 	case t.Complete():
 		sum = t.Root()
+		s.aggregate = m.aggregate()
 	case t.Held() > mostHeld:
 		sum = t.Part()
 	}
@@ -42,6 +49,13 @@ func (m *Machine) startSum() {
 		s.asked, sum.Method = true, m.config.Settings.ContentHash
 		m.effects = append(m.effects, Sum{s.generation, sum.Retain()})
 	}
+}
+
+// aggregate is what is known of the sum over all shards before it is made.
+func (m *Machine) aggregate() *protocol.Aggregate {
+	reports := m.step.tree.Reports()
+	return &protocol.Aggregate{Step: m.step.number, Samples: m.identity.schedule.StepSamples(m.step.number),
+		LossSum: tree.Losses(reports), Divisor: tree.Divisor(reports)}
 }
 
 func (m *Machine) onSummed(e Summed) {

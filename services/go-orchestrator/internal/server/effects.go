@@ -29,6 +29,7 @@ func (s *Server) handleOne(event run.Event) {
 	s.carryOut(s.machine.Handle(s.config.Clock.Now(), event))
 	if gone, is := event.(run.PeerDisconnected); is {
 		s.forget(gone.Peer)
+		s.finishStream(gone.Peer, nil)
 		if _, notified := s.notifiedPeers[gone.Peer]; notified {
 			delete(s.notifiedPeers, gone.Peer)
 			s.departed++
@@ -49,7 +50,7 @@ func (s *Server) learnLayout() {
 // carryOut does what the machine wants, in its order. When something cannot be committed, nothing
 // that follows may happen.
 func (s *Server) carryOut(effects []run.Effect) {
-	aggregate := false
+	aggregate, lines := false, []run.MetricsLine(nil)
 	for _, effect := range effects {
 		if s.failure != nil {
 			return
@@ -69,9 +70,12 @@ func (s *Server) carryOut(effects []run.Effect) {
 			s.countIncidents(e.Records)
 		case run.Sum:
 			s.sum(e)
+		case run.Stream:
+			s.stream(e)
+		case run.Abandon:
+			s.abandonStreams()
 		case run.WriteMetrics:
-			s.measure(e.Line)
-			s.check("metrics.jsonl", s.config.Files.Append(e.Line))
+			lines = append(lines, e.Line)
 		case run.WriteRecord:
 			s.write(e.Record)
 		case run.WriteCheckpoint:
@@ -92,6 +96,16 @@ func (s *Server) carryOut(effects []run.Effect) {
 	}
 	if aggregate {
 		s.config.Hit(failpoint.StepAfterSend)
+	}
+	s.appendMetrics(lines)
+}
+
+// appendMetrics writes to metrics.jsonl, which is not synced: what a crash loses of it is restored
+// from the ledger. So nobody waits for it.
+func (s *Server) appendMetrics(lines []run.MetricsLine) {
+	for _, line := range lines {
+		s.measure(line)
+		s.check("metrics.jsonl", s.config.Files.Append(line))
 	}
 }
 
@@ -161,7 +175,7 @@ func remedy(err error) string {
 
 func (s *Server) send(e run.Send) {
 	p := s.peer(e.Peer)
-	if p == nil {
+	if p == nil || s.finishStream(e.Peer, e.Reply) {
 		return
 	}
 	switch reply := e.Reply.(type) {
@@ -177,9 +191,9 @@ func (s *Server) send(e run.Send) {
 			bulk = wire.NewAggregate(reply, s.machine.Layout(), s.cut)
 			s.bulks[reply.Step] = bulk
 		}
-		p.put(outgoing{frames: bulk, request: e.Request, release: reply.Gradients.Retain().Release})
+		p.put(outgoing{frames: manyFrames{bulk}, request: e.Request, release: reply.Gradients.Retain().Release})
 	case *protocol.Snapshot:
-		p.put(outgoing{frames: wire.NewSnapshot(reply), request: e.Request, release: reply.Retain().Release})
+		p.put(outgoing{frames: manyFrames{wire.NewSnapshot(reply)}, request: e.Request, release: reply.Retain().Release})
 	case protocol.Ack:
 		s.config.Metrics.Verdicts.WithLabelValues(reply.Verdict.String()).Inc()
 		p.reply(e.Request, reply)

@@ -32,16 +32,24 @@ type outgoing struct {
 	release func()         // releases what the frames share; called once, whether they were sent or not
 }
 
-// frames of a message: one, or those of a wire.Bulk.
+// frames of a message: one, those of a wire.Bulk, or a stream.
 type frames interface {
-	Frames() int
-	Frame(i int) (wire.Frame, error)
+	// Frame returns frame i, when it is there, and whether it is the last one.
+	Frame(i int) (frame wire.Frame, last bool, err error)
 }
 
 type oneFrame wire.Frame
 
-func (oneFrame) Frames() int                     { return 1 }
-func (f oneFrame) Frame(int) (wire.Frame, error) { return wire.Frame(f), nil }
+// Frame returns the only frame.
+func (f oneFrame) Frame(int) (wire.Frame, bool, error) { return wire.Frame(f), true, nil }
+
+type manyFrames struct{ bulk *wire.Bulk }
+
+// Frame returns frame i.
+func (f manyFrames) Frame(i int) (wire.Frame, bool, error) {
+	frame, err := f.bulk.Frame(i)
+	return frame, i == f.bulk.Frames()-1, err
+}
 
 // outbox is the queue of replies to one peer. Putting never waits, so that a slow peer holds up
 // nobody else.
@@ -128,9 +136,10 @@ func (o *outbox) write(connection stream, clock clock.Clock, sent prometheus.Cou
 }
 
 func send(connection stream, clock clock.Clock, reply outgoing, sent prometheus.Counter) error {
-	for i := range reply.frames.Frames() {
-		frame, err := reply.frames.Frame(i)
-		if err != nil {
+	for i, last := 0, false; !last; i++ {
+		var frame wire.Frame
+		var err error
+		if frame, last, err = reply.frames.Frame(i); err != nil {
 			return err
 		}
 		buffers, err := frame.Buffers(reply.request)

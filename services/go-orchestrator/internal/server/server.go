@@ -75,7 +75,8 @@ type Server struct {
 	peers    map[run.Peer]*peer
 	lastPeer run.Peer
 
-	small []run.Event // sums that were made at once, to be handled next; used by the loop alone
+	streaming streaming
+	small     []run.Event // sums that were made at once, to be handled next; used by the loop alone
 
 	// Of aggregates that are still sent, by step; used by the loop alone.
 	bulks map[uint64]*wire.Bulk
@@ -127,6 +128,8 @@ func New(config Config, past run.Past) (*Server, error) {
 		done:    make(chan struct{}),
 		peers:   map[run.Peer]*peer{},
 		bulks:   map[uint64]*wire.Bulk{},
+
+		streaming: streaming{open: map[run.Peer]*streamed{}},
 
 		notifiedPeers: map[run.Peer]struct{}{},
 	}
@@ -220,6 +223,7 @@ func (s *Server) drain() {
 			waiting = false
 		}
 	}
+	s.abandonStreams()
 	s.mutex.Lock()
 	peers := make([]*peer, 0, len(s.peers))
 	for _, p := range s.peers {

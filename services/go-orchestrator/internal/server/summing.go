@@ -11,15 +11,20 @@ const smallSum = 64 << 10
 
 // sum adds up beside the loop, which handles other events meanwhile.
 func (s *Server) sum(e run.Sum) {
+	work := s.adder.Begin(e.Sum)
 	add := func() run.Summed {
-		summed := run.Summed{Generation: e.Generation, Result: s.adder.Add(e.Sum)}
+		summed := run.Summed{Generation: e.Generation, Result: work.Finish()}
 		e.Sum.Release()
 		s.config.Hit(failpoint.SumAfter)
 		return summed
 	}
+	s.streaming.work, s.streaming.bulk = nil, nil
 	if e.Sum.Operands[0].Gradients.Elements() <= smallSum {
 		s.small = append(s.small, add())
 		return
+	}
+	if e.Sum.Whole {
+		s.streaming.work = work
 	}
 	go func() { s.post(add()) }()
 }

@@ -12,19 +12,13 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/wiretest"
 )
 
-func TestEventsAreHandledWhileASumIsMade(t *testing.T) {
-	summing, finish := make(chan struct{}), make(chan struct{})
-	s := startWith(t, func(config *server.Config) {
-		config.Hit = func(point failpoint.Point) {
-			if point == failpoint.SumAfter {
-				summing <- struct{}{}
-				<-finish
-			}
-		}
-	}, run.Past{})
+// large is a worker whose model is large enough to be added beside the loop. It has submitted all
+// of step 0, and has not read the answer.
+func large(t *testing.T, s *started) (*worker, protocol.Join) {
+	t.Helper()
 	w := connect(t, s.address)
 	join := testJoin()
-	join.Parameters = []protocol.Spec{{Name: "weight", DType: protocol.Float32, Shape: []uint64{300, 400}}}
+	join.Parameters = []protocol.Spec{{Name: "weight", DType: protocol.Float32, Shape: []uint64{300, 2000}}}
 	layout, err := protocol.NewLayout(join.Parameters, 1<<20)
 	if err != nil {
 		t.Fatal(err)
@@ -37,14 +31,34 @@ func TestEventsAreHandledWhileASumIsMade(t *testing.T) {
 	if err != nil || len(reply.(protocol.Lease).Shards) != 8 {
 		t.Fatal(reply, err)
 	}
-	if err := w.send(w.update(0, 0, tree.Node{First: 0, Count: 8}).Frames(layout, 1<<20, 256)...); err != nil {
+	if err := w.send(w.update(0, 0, tree.Node{First: 0, Count: 8}).Frames(layout, 256<<10, 1)...); err != nil {
 		t.Fatal(err)
 	}
-	<-summing
-	// The update was acknowledged, a newcomer joins, the status answers: all before the sum is there.
+	return w, join
+}
+
+// accepted reads the answer to an update.
+func (w *worker) accepted(t *testing.T) {
+	t.Helper()
 	if _, reply, err := wiretest.Reply(w.reader.Next); err != nil || reply.(protocol.Ack).Verdict != protocol.Accepted {
 		t.Fatal(reply, err)
 	}
+}
+
+func TestEventsAreHandledWhileASumIsMade(t *testing.T) {
+	summing, finish := make(chan struct{}), make(chan struct{})
+	s := startWith(t, func(config *server.Config) {
+		config.Hit = func(point failpoint.Point) {
+			if point == failpoint.SumAfter {
+				summing <- struct{}{}
+				<-finish
+			}
+		}
+	}, run.Past{})
+	w, join := large(t, s)
+	<-summing
+	// The update was acknowledged, a newcomer joins, the status answers: all before the sum is there.
+	w.accepted(t)
 	newcomer := connect(t, s.address)
 	if reply, err := newcomer.ask(wiretest.Join(join)); err != nil || reply.(protocol.Joined).WorkerID != 2 {
 		t.Fatal(reply, err)

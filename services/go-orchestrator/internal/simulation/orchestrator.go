@@ -181,8 +181,13 @@ func (o *orchestrator) carryOut(effects []run.Effect) {
 		switch e := effect.(type) {
 		case run.Send:
 			if c := o.peers[e.Peer]; c != nil {
+				c.streaming = false
 				c.reply(e)
 			}
+		case run.Stream:
+			o.stream(e)
+		case run.Abandon:
+			o.abandon()
 		case run.Commit:
 			if err := o.ledger.Append(e.Records...); err != nil {
 				w.fault("ledger not written")

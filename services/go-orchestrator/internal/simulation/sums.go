@@ -52,3 +52,27 @@ func (o *orchestrator) sum(e run.Sum) {
 		}
 	})
 }
+
+// stream begins to send a sum before its commit. The worker applies nothing before the Send that
+// ends it, so there is nothing to be delivered; what can go wrong is in which order they come.
+func (o *orchestrator) stream(e run.Stream) {
+	c := o.peers[e.Peer]
+	if c == nil {
+		return
+	}
+	if committed := o.machine.Status().Committed; c.streaming || e.Aggregate.Step > committed {
+		o.world.violate("%s is sent the sum of step %d while %d are committed, or while it is sent another", c.worker.name,
+			e.Aggregate.Step, committed)
+	}
+	c.streaming = true
+}
+
+// abandon ends all streams without their sums.
+func (o *orchestrator) abandon() {
+	for _, id := range sorted(o.peers) {
+		if c := o.peers[id]; c.streaming {
+			c.streaming = false
+			o.world.note("the sum that is sent to %s is abandoned", c.worker.name)
+		}
+	}
+}

@@ -23,6 +23,7 @@ type connection struct {
 	broken       bool
 	up, down     time.Time // when the last message arrives
 	stalled      time.Time // nothing arrives until then
+	streaming    bool      // the worker is being sent a sum that is not committed
 }
 
 func (c *connection) deliver(last *time.Time, do func()) {

@@ -52,8 +52,8 @@ func (b *Bulk) Frame(i int) (Frame, error) {
 // Piece is a part of a tensor: elements [From, To) of the flat vector.
 type Piece struct{ Tensor, From, To int }
 
-// Cut returns the pieces of each frame of a gradient: not across multiples of 1 MiB, and at most 256
-// pieces in a frame.
+// Cut returns the pieces of each frame of a gradient: not across multiples of 1 MiB, and at most
+// 256 pieces in a frame.
 func Cut(layout *protocol.Layout) [][]Piece {
 	var frames [][]Piece
 	var pieces []Piece
@@ -116,20 +116,32 @@ func headBytes(layout *protocol.Layout, pieces []Piece) int {
 // NewAggregate makes the frames of an aggregate, cut as Cut(layout) says. The caller holds the
 // gradients for as long as frames are in use.
 func NewAggregate(aggregate *protocol.Aggregate, layout *protocol.Layout, frames [][]Piece) *Bulk {
+	return newAggregate(aggregate, layout, frames, func(i int, message tensor.Aggregate) error {
+		if i < len(frames)-1 {
+			return nil
+		}
+		return setFinal(message, aggregate)
+	})
+}
+
+// NewStreamed makes the frames of an aggregate that is still being summed up, without the final
+// one: that is EncodeFinal, or else EncodeAbandoned. A frame may be encoded once its gradients are
+// there.
+func NewStreamed(aggregate *protocol.Aggregate, layout *protocol.Layout, frames [][]Piece) *Bulk {
+	return newAggregate(aggregate, layout, frames, func(int, tensor.Aggregate) error { return nil })
+}
+
+func newAggregate(aggregate *protocol.Aggregate, layout *protocol.Layout, frames [][]Piece,
+	finish func(int, tensor.Aggregate) error) *Bulk {
 	bulk := &Bulk{bytes: layout.Bytes(), frames: make([]bulkFrame, len(frames))}
 	bulk.encode = func(i int) (Frame, error) {
 		pieces := frames[i]
 		return NewFrame(headBytes(layout, pieces), payloads(aggregate.Gradients, pieces),
 			func(root tensor.Message, payload Payload) error {
-				root.SetType(tensor.MessageType_aggregate)
-				message, err := root.NewAggregate()
+				message, err := aggregateMessage(root, aggregate)
 				if err != nil {
 					return err
 				}
-				message.SetStep(aggregate.Step)
-				message.SetSamples(aggregate.Samples)
-				message.SetLossSum(aggregate.LossSum)
-				message.SetDivisor(aggregate.Divisor)
 				list, err := message.NewGradients(int32(len(pieces)))
 				if err != nil {
 					return err
@@ -137,14 +149,50 @@ func NewAggregate(aggregate *protocol.Aggregate, layout *protocol.Layout, frames
 				if err := WritePieces(layout, pieces, list, payload); err != nil {
 					return err
 				}
-				if i < len(frames)-1 {
-					return nil
-				}
-				message.SetFinal(true)
-				return message.SetHash(aggregate.Hash[:])
+				return finish(i, message)
 			})
 	}
 	return bulk
+}
+
+func aggregateMessage(root tensor.Message, aggregate *protocol.Aggregate) (tensor.Aggregate, error) {
+	root.SetType(tensor.MessageType_aggregate)
+	message, err := root.NewAggregate()
+	if err != nil {
+		return message, err
+	}
+	message.SetStep(aggregate.Step)
+	message.SetSamples(aggregate.Samples)
+	message.SetLossSum(aggregate.LossSum)
+	message.SetDivisor(aggregate.Divisor)
+	return message, nil
+}
+
+func setFinal(message tensor.Aggregate, aggregate *protocol.Aggregate) error {
+	message.SetFinal(true)
+	return message.SetHash(aggregate.Hash[:])
+}
+
+// EncodeFinal makes the frame that ends a streamed aggregate which is committed.
+func EncodeFinal(aggregate *protocol.Aggregate) (Frame, error) {
+	return NewFrame(256, nil, func(root tensor.Message, _ Payload) error {
+		message, err := aggregateMessage(root, aggregate)
+		if err != nil {
+			return err
+		}
+		return setFinal(message, aggregate)
+	})
+}
+
+// EncodeAbandoned makes the frame that ends a streamed aggregate which will not be committed.
+func EncodeAbandoned(aggregate *protocol.Aggregate) (Frame, error) {
+	return NewFrame(256, nil, func(root tensor.Message, _ Payload) error {
+		message, err := aggregateMessage(root, aggregate)
+		if err == nil {
+			message.SetAbandoned(true)
+		}
+		return err
+	})
 }
 
 // NewSnapshot makes the frames of a snapshot. The caller holds it for as long as frames are in use.

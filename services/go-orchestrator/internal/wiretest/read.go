@@ -93,6 +93,10 @@ func addAggregate(to **Aggregate, frame tensor.Aggregate, region func(id uint32)
 		a.add(region(place.Region())[place.Offset():][:place.Bytes()])
 		a.Shared = true
 	}
+	if frame.Abandoned() {
+		*to = nil
+		return false, nil
+	}
 	if !frame.Final() {
 		return false, nil
 	}

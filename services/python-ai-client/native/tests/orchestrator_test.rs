@@ -208,6 +208,36 @@ fn spoiled(spoil: impl Fn(usize, &mut aggregate::Builder<'_>) + Send + 'static) 
     error
 }
 
+/// What was sent of a sum that is not committed in the end is dropped, and the answer is waited
+/// for.
+#[test]
+fn an_abandoned_aggregate_leaves_no_trace() {
+    let mut dropped = flat_bytes();
+    dropped[0] ^= 1;
+    let service = Service::start(move |mut peer| {
+        accept_join(&mut peer);
+        let (id, _) = peer.expect(MessageType::WorkRequest);
+        send_aggregate(&mut peer, id, &dropped, |_, frame| {
+            let last = frame.reborrow().get_final();
+            frame.set_abandoned(last);
+            frame.set_final(false);
+        });
+        send_aggregate(&mut peer, id, &flat_bytes(), |_, _| ());
+        while peer.next().is_some() {}
+    });
+    let mut client = joined(&service);
+    let Ok(WorkReply::Aggregate {
+        gradients: Gradients::Received(gradients),
+        ..
+    }) = ask(&mut client, 5)
+    else {
+        panic!("an aggregate was sent");
+    };
+    assert_eq!(gradients.as_slice(), flat_bytes());
+    drop(client);
+    service.finish();
+}
+
 /// An aggregate that contradicts its own hash or counts never reaches the model.
 #[test]
 fn a_wrong_aggregate_is_refused() {

@@ -98,6 +98,11 @@ impl WorkReply {
             if let Some(whole) = whole.map_err(|error| connection.wire_error(error))? {
                 return Ok(whole);
             }
+            if kind == MessageType::Aggregate && aggregate.is_none() {
+                // It was abandoned before its commit: the request still has to be answered.
+                received = connection.receive_reply(request, None, waiter)?;
+                continue;
+            }
             // The other frames of a reply follow the first one closely.
             let patience = Some(connection.limits().progress_timeout);
             received = connection.receive_reply(request, patience, waiter)?;
@@ -161,7 +166,8 @@ fn read_lease(lease: shard_lease::Reader<'_>) -> Result<WorkReply, WireError> {
     })
 }
 
-/// An aggregate of which some frames have arrived.
+/// An aggregate of which some frames have arrived. Most of them may come before its step is
+/// committed; nothing is applied before the final one, which comes after that.
 pub(crate) struct PartialAggregate<'l> {
     gradients: FlatAssembler<'l>,
     digest: ContentHasher,
@@ -193,6 +199,10 @@ fn add_aggregate<'l>(
         return Err(malformed("is not what the union holds"));
     };
     let frame = frame?;
+    if frame.get_abandoned() {
+        *partial = None;
+        return Ok(None);
+    }
     if frame.has_place() {
         let place = frame.get_place()?;
         let shared = SharedGradients::at(
