@@ -59,9 +59,9 @@ def future(tmp_path_factory: pytest.TempPathFactory) -> str:
     for old, new in [
         ("  int16 @10;", "  int16 @10;\n  float8 @11;\n"),
         ("# Where this piece starts, in bytes.", "\n  scale @5 :Float64;\n  note @6 :Text;\n"),
-        ("  reports @5 :List(ShardReport);", "  deadline @6 :Float64;\n  reports @5 :List(ShardReport);"),
-        ("  errorReply @16;", "  errorReply @16;\n  ping @18;"),
-        ("    errorReply @18 :ErrorReply;", "    errorReply @18 :ErrorReply;\n    ping @20 :Text;"),
+        ("  reports @5 :List(ShardReport);", "  deadline @7 :Float64;\n  reports @5 :List(ShardReport);"),
+        ("  errorReply @16;", "  errorReply @16;\n  ping @19;"),
+        ("    errorReply @18 :ErrorReply;", "    errorReply @18 :ErrorReply;\n    ping @21 :Text;"),
     ]:
         assert text.count(old) == 1, f"the schema has changed where this test adds to it: {old}"
         text = text.replace(old, new)
@@ -94,7 +94,7 @@ def test_an_old_reader_reports_an_unknown_value(reader: str, text: str, future: 
     ("text", "shown"),
     [
         (as_text(UPDATE).replace("dtype = int64", "dtype = float8"), '"dtype": 11'),
-        ('(type = ping, requestId = 1, ping = "hello")', '"type": 18'),
+        ('(type = ping, requestId = 1, ping = "hello")', '"type": 19'),
     ],
 )
 def test_the_capnp_tool_shows_a_new_value_as_its_number(text: str, shown: str, future: str) -> None:

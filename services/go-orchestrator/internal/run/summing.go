@@ -107,7 +107,8 @@ func (m *Machine) onWrong(all []tree.Wrong) {
 		if m.onNotFinite(c.Worker, c.Node, detail); m.state == Stopped {
 			return
 		}
-		m.dismiss(c.Worker, protocol.Errorf(protocol.Stop, "%s", detail))
+		m.dismiss(c.Worker, protocol.Errorf(protocol.Stop, "%s; the result is refused, and these shards are given to "+
+			"another worker", detail))
 	}
 	m.restartStep()
 }

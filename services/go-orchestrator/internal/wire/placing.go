@@ -63,9 +63,9 @@ func (r *Reader) inPlace(sizes []int64) ([][]byte, error) {
 	return segments, nil
 }
 
-// lengths returns how many bytes of each segment but the first are those of the pieces of a gradient
-// update, which must be in the order of the segments and fill them up to padding; nil where
-// something is different from that.
+// lengths returns how many bytes of each segment but the first are those of the pieces of a
+// gradient update, which must be in the order of the segments and fill them up to padding; nil
+// where something is different from that.
 func (o Outline) lengths() (lengths []int64) {
 	defer func() {
 		if recover() != nil {
@@ -100,8 +100,8 @@ func (o Outline) lengths() (lengths []int64) {
 	return lengths
 }
 
-// Place says where the pieces of a frame belong, which must then be given to Add; nil where they are
-// to be copied.
+// Place says where the pieces of a frame belong, which must then be given to Add; nil where they
+// are to be copied.
 func (a *UpdateAssembly) Place(frame Outline) ([][]byte, error) {
 	if frame.Kind != protocol.KindGradientUpdate || frame.RequestID != a.RequestID || a.update.Refusal != "" {
 		return nil, nil

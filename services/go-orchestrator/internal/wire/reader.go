@@ -55,8 +55,8 @@ func (r *Reader) Close() {
 	r.buffer = nil
 }
 
-// leastPlaced is the size of the smallest frame whose segments are read in place: looking at it twice
-// costs more than copying less.
+// leastPlaced is the size of the smallest frame whose segments are read in place: looking at it
+// twice costs more than copying less.
 const leastPlaced = 64 << 10
 
 // Next reads a frame. The message is valid until the next call. The error is io.EOF when the stream
@@ -121,8 +121,8 @@ func (r *Reader) table() ([]int64, error) {
 	return sizes, nil
 }
 
-// fill reads up to that many bytes into the buffer, some of which it has. The buffer at most doubles
-// with each part that has arrived.
+// fill reads up to that many bytes into the buffer, some of which it has. The buffer at most
+// doubles with each part that has arrived.
 func (r *Reader) fill(have, total int64) error {
 	const start = 64 << 10
 	for have < total {

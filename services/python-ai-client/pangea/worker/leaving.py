@@ -24,7 +24,8 @@ def leave_quickly() -> None:
 
 
 def _freeze() -> None:
-    for file in [found for found in gc.get_objects() if isinstance(found, _WITH_BUFFERS)]:
+    # By its type: `isinstance` also asks an object for its class, and some modules warn when asked for anything.
+    for file in [found for found in gc.get_objects() if issubclass(type(found), _WITH_BUFFERS)]:
         # Closed, detached, or its disk is full: Python would ignore that at its end too.
         with suppress(ValueError, OSError):
             file.flush()

@@ -9,20 +9,22 @@ from tools.capnp.private.python_bindings.request import Request
 
 _SCALARS = {
     "void": "None",
-    "bool": "bool",
-    "int8": "int",
-    "int16": "int",
-    "int32": "int",
-    "int64": "int",
-    "uint8": "int",
-    "uint16": "int",
-    "uint32": "int",
-    "uint64": "int",
-    "float32": "float",
-    "float64": "float",
-    "text": "str",
-    "data": "bytes",
+    "bool": "builtins.bool",
+    "int8": "builtins.int",
+    "int16": "builtins.int",
+    "int32": "builtins.int",
+    "int64": "builtins.int",
+    "uint8": "builtins.int",
+    "uint16": "builtins.int",
+    "uint32": "builtins.int",
+    "uint64": "builtins.int",
+    "float32": "builtins.float",
+    "float64": "builtins.float",
+    "text": "builtins.str",
+    "data": "builtins.bytes",
 }
+_BYTES = "builtins.bytes | builtins.bytearray | builtins.memoryview"
+_DICT = "builtins.dict[builtins.str, Any]"
 # `discriminantValue` of a field that is not a union member.
 _NO_DISCRIMINANT = 0xFFFF
 
@@ -49,6 +51,8 @@ class StubWriter:
         header = [
             '"""Types of the generated bindings."""',
             "",
+            # A field may be called `bytes`, which hides the type within its class.
+            "import builtins",
             "from collections.abc import Sequence",
             "from contextlib import AbstractContextManager",
             "from typing import IO, Any, Literal",
@@ -72,7 +76,7 @@ class StubWriter:
     def _enum(self, name: str, node: Any) -> str:
         values = [str(value.name) for value in node.enum.enumerants]
         # A field holds a value that compares equal to its name; the class maps names to numbers.
-        members = "\n".join(f"    {_safe(value)}: int" for value in values)
+        members = "\n".join(f"    {_safe(value)}: builtins.int" for value in values)
         return (
             f"{name}Name = Literal[{', '.join(repr(value) for value in values)}]\n\nclass"
             f" {name}:\n{members or '    ...'}\n"
@@ -115,38 +119,39 @@ class StubWriter:
         which = f"    def which(self) -> Literal[{', '.join(repr(member) for member in union)}]: ...\n" if union else ""
 
         reader = "".join(
-            f"    @property\n    def {_safe(str(field.name))}(self) -> {self._field_type(field, 'Reader')}: ...\n"
+            f"    @builtins.property\n"
+            f"    def {_safe(str(field.name))}(self) -> {self._field_type(field, 'Reader')}: ...\n"
             for field in fields
         )
         reader += (
             which
-            + f"    def as_builder(self) -> {self._own(node)}.Builder: ...\n    def to_dict(self, verbose: bool = ...)"
-            " -> dict[str, Any]: ...\n"
+            + f"    def as_builder(self) -> {self._own(node)}.Builder: ...\n"
+            + f"    def to_dict(self, verbose: builtins.bool = ...) -> {_DICT}: ...\n"
         )
 
         builder = ""
         for field in fields:
             safe, got = _safe(str(field.name)), self._field_type(field, "Builder")
-            builder += f"    @property\n    def {safe}(self) -> {got}: ...\n"
+            builder += f"    @builtins.property\n    def {safe}(self) -> {got}: ...\n"
             builder += f"    @{safe}.setter\n    def {safe}(self, value: {self._accepted(field)}) -> None: ...\n"
         names = ", ".join(repr(str(field.name)) for field in fields)
-        init = f"    def init(self, field: Literal[{names}], size: int = ...) -> Any: ...\n" if fields else ""
+        init = f"    def init(self, field: Literal[{names}], size: builtins.int = ...) -> Any: ...\n" if fields else ""
         builder += which + init
         builder += (
-            f"    def as_reader(self) -> {self._own(node)}.Reader: ...\n    def to_bytes(self) -> bytes: ...\n    def"
-            " to_dict(self, verbose: bool = ...) -> dict[str, Any]: ...\n"
+            f"    def as_reader(self) -> {self._own(node)}.Reader: ...\n    def to_bytes(self) -> builtins.bytes: ...\n"
+            f"    def to_dict(self, verbose: builtins.bool = ...) -> {_DICT}: ...\n"
         )
-        builder += "    def write(self, file: IO[bytes]) -> None: ...\n"
+        builder += "    def write(self, file: IO[builtins.bytes]) -> None: ...\n"
 
         keywords = "".join(f", {_safe(str(field.name))}: {self._accepted(field)} = ..." for field in fields)
         star = ", *" if keywords else ""
-        limits = "traversal_limit_in_words: int | None = ..., nesting_limit: int | None = ..."
+        limits = "traversal_limit_in_words: builtins.int | None = ..., nesting_limit: builtins.int | None = ..."
         own = self._own(node)
         static = (
-            f"@staticmethod\ndef new_message(num_first_segment_words: int | None = ...{star}{keywords}) ->"
-            f" {own}.Builder: ...\n@staticmethod\ndef from_bytes(buf: bytes | bytearray | memoryview, {limits}) ->"
-            f" AbstractContextManager[{own}.Reader]: ...\n@staticmethod\ndef read(file: IO[bytes], {limits}) ->"
-            f" {own}.Reader: ...\n"
+            f"@staticmethod\ndef new_message(num_first_segment_words: builtins.int | None = ...{star}{keywords}) ->"
+            f" {own}.Builder: ...\n@staticmethod\ndef from_bytes(buf: {_BYTES}, {limits}) ->"
+            f" AbstractContextManager[{own}.Reader]: ...\n@staticmethod\n"
+            f"def read(file: IO[builtins.bytes], {limits}) -> {own}.Reader: ...\n"
         )
         inner = self._declarations(node.id)
         parts = [f"class Reader:\n{reader}", f"class Builder:\n{builder}", *groups, inner, static]
@@ -158,17 +163,17 @@ class StubWriter:
     def _accepted(self, field: Any) -> str:
         """What may be assigned: structs also from a reader, a dict; lists from any sequence of these."""
         if field.which() == "group":
-            return "dict[str, Any]"
+            return _DICT
         kind = field.slot.type
         which = str(kind.which())
         if which == "struct":
-            return f"{self._type(kind, 'Reader')} | {self._type(kind, 'Builder')} | dict[str, Any]"
+            return f"{self._type(kind, 'Reader')} | {self._type(kind, 'Builder')} | {_DICT}"
         if which == "list":
             element = kind.list.elementType
             if str(element.which()) == "struct":
-                return f"Sequence[{self._type(element, 'Reader')} | {self._type(element, 'Builder')} | dict[str, Any]]"
+                return f"Sequence[{self._type(element, 'Reader')} | {self._type(element, 'Builder')} | {_DICT}]"
         if which == "data":
-            return "bytes | bytearray | memoryview"
+            return _BYTES
         return self._type(kind, "Reader")
 
 
