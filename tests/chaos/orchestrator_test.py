@@ -47,13 +47,13 @@ def test_after_a_kill_at_a_failpoint_it_continues_to_the_same_bits(point: str, a
 
 def test_a_sum_that_was_sent_before_its_commit_is_applied_by_nobody(tmp_path: Path) -> None:
     # Large enough to be added beside the event loop, and sent while it is added.
-    wide = {"HIDDEN": "2000"}
+    wide = "2000"
     with cluster(tmp_path / "quiet") as quiet:
-        quiet.start_worker("alone", **wide)
+        quiet.start_worker("alone", HIDDEN=wide)
         quiet.finish("alone")
     with cluster(tmp_path / "killed", crash_at="sum.after:3") as run:
         for name in ("first", "second"):
-            run.start_worker(name, **wide)
+            run.start_worker(name, HIDDEN=wide)
         for crash_at in ("stream.before-final:2", ""):
             assert wait_exit(run.orchestrator) == -9
             run.start_orchestrator(crash_at)

@@ -20,8 +20,7 @@ def start(run: Cluster, name: str, transport: str, crash_at: str = "") -> None:
     """Starts a worker that waits at its gate before step 0."""
     addresses = run.addresses(ORCHESTRATOR)
     address = f"unix:{addresses.socket}" if transport == MEMORY else addresses.listen
-    crash = {"PANGEA_CRASH_AT": crash_at} if crash_at else {}
-    run.start_worker(name, gate_step=0, PANGEA_ORCHESTRATOR=address, **crash)
+    run.start_worker(name, gate_step=0, PANGEA_ORCHESTRATOR=address, PANGEA_CRASH_AT=crash_at)
 
 
 def metric(run: Cluster, name: str) -> float:
@@ -41,7 +40,7 @@ def placed(run: Cluster, worker: int) -> int:
     It has one slot at first, and gets the others with its first submission of several sums, which still sends those in
     frames.
     """
-    sums = [sum(part.worker == worker for part in step.contributions) for step in run.records(Step)]
+    sums: list[int] = [sum(part.worker == worker for part in step.contributions) for step in run.records(Step)]
     return sum(sums) - (max(sums) - 1)
 
 

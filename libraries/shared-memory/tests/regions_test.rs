@@ -1,4 +1,8 @@
 //! What the seals promise to a reader, and what a private view promises to its owner.
+#![expect(
+    clippy::expect_used,
+    reason = "a test fails where something unexpected happens"
+)]
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

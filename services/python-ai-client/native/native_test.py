@@ -503,7 +503,7 @@ def test_wrong_operands_of_a_sum_are_refused() -> None:
         fold.in_place([[7, 0]])
     for out in (0, 6):
         with pytest.raises(ValueError, match=f"{out:#x} is not the address of a vector of float32"):
-            fold.into_vector([[0, 0]], out)
+            fold.write_vector([[0, 0]], out)
 
 
 def test_sums_are_added_in_place_and_into_vectors() -> None:
@@ -512,9 +512,9 @@ def test_sums_are_added_in_place_and_into_vectors() -> None:
     single = np.array([5], np.float32)
     operands = [[left.ctypes.data, 0], [right.ctypes.data, single.ctypes.data]]
     vector = np.full(3, np.nan, np.float32)
-    fold.into_vector(operands, vector.ctypes.data)
+    fold.write_vector(operands, vector.ctypes.data)
     assert vector.tolist() == [11, 22, 5]
-    assert fold.into_vector(operands, vector.ctypes.data, digest=True) == _native.content_hash([vector.data.cast("B")])
+    assert fold.write_vector(operands, vector.ctypes.data, digest=True) == _native.content_hash([vector.data.cast("B")])
     fold.in_place(operands)
     assert (left.tolist(), right.tolist(), single.tolist()) == ([11, 22], [10, 20], [5])
 

@@ -437,7 +437,7 @@ class Fold:
     def in_place(self, operands: Sequence[Sequence[int]]) -> None:
         """Writes the sum of each part over the first operand that has the part (an address other than 0)."""
 
-    def into_vector(self, operands: Sequence[Sequence[int]], out: int, digest: bool = False) -> bytes | None:
+    def write_vector(self, operands: Sequence[Sequence[int]], out: int, digest: bool = False) -> bytes | None:
         """Writes the sum to the vector at the address `out`, which has all parts, one after the other.
 
         With `digest`, returns the content hash (`xxh3Tree`) of the vector, computed while each piece is in the cache.

@@ -64,7 +64,8 @@ def main() -> None:
         aggregate = client.answer()
         if not isinstance(aggregate, _native.Aggregate):
             raise RuntimeError(f"worker {rank} got {aggregate} for step {step}, but the sum was expected")
-        return numpy.frombuffer(aggregate.gradients, numpy.float32)
+        received: Vector = numpy.frombuffer(aggregate.gradients, numpy.float32).reshape(gradient.size)
+        return received
 
     timed(job, barrier, prepare, exchange, transport=job["transport"])
 

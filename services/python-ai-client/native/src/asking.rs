@@ -95,13 +95,12 @@ pub(crate) fn ask_beside(
     question: Question,
 ) -> std::io::Result<(ParametersHash, Asking)> {
     let memory = Memory(memory);
-    // SAFETY: the slices are used by the thread alone, and `ParametersHash` keeps the memory that
-    // they are of until the thread has ended (`drop`).
-    let tensors: Vec<&'static [u8]> = memory
-        .0
-        .iter()
-        .map(|held| unsafe { std::mem::transmute::<&[u8], &'static [u8]>(held.as_slice()) })
-        .collect();
+    let outlive = |held: &Held| {
+        // SAFETY: the slice is used by the thread alone, and `ParametersHash` keeps the memory that
+        // it is of until the thread has ended (`drop`).
+        unsafe { std::mem::transmute::<&[u8], &'static [u8]>(held.as_slice()) }
+    };
+    let tensors: Vec<&'static [u8]> = memory.0.iter().map(outlive).collect();
     let (send_hash, hash) = channel();
     let (send_result, result) = channel();
     let slot = Arc::clone(slot);

@@ -42,7 +42,7 @@ impl Fold {
     /// content hash (`xxh3Tree`) of the vector if `digest` asks for it: each piece is hashed while
     /// it is in the cache.
     #[pyo3(signature = (operands, out, digest = false))]
-    fn into_vector<'py>(
+    fn write_vector<'py>(
         &self,
         py: Python<'py>,
         operands: Vec<Addresses>,

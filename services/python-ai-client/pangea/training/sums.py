@@ -78,7 +78,7 @@ class Layout:
         """Returns sums[0] + (sums[1] + ...), written to a vector [elements]. The memory of the sums remains theirs."""
         if vector.dtype != torch.float32 or vector.shape != (self.elements,) or not vector.is_contiguous():
             raise ValueError(f"a sum needs a contiguous float32 vector [{self.elements}], not {vector.shape}")
-        self._fold.into_vector([self._addresses(operand) for operand in sums], vector.data_ptr())
+        self._fold.write_vector([self._addresses(operand) for operand in sums], vector.data_ptr())
         return GradientSum(self, (), vector)
 
     def _addresses(self, operand: GradientSum) -> list[int]:
