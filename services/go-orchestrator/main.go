@@ -32,6 +32,10 @@ import (
 // release is set by the build.
 var release = "unreleased"
 
+// keepBytes is the most memory for aggregates that workers may need to catch up. While it fills,
+// each step takes fresh memory from the system, which costs more than adding up what goes into it.
+const keepBytes = 256 << 20
+
 // Exit codes of the process.
 const (
 	exitFailed = 1
@@ -135,7 +139,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	workers, err := server.New(server.Config{
 		Run: run.Config{
 			RunID: s.RunID, Release: release, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(),
-			KeepBytes:       memory.Limit() / 4,
+			KeepBytes:       min(memory.Limit()/4, keepBytes),
 			CheckpointSteps: s.CheckpointSteps, CheckpointEvery: s.CheckpointEvery, KeepCheckpoints: s.KeepCheckpoints,
 			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,
 			Strict: s.Strict, TakeChanges: s.TakeChanges,

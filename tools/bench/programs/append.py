@@ -7,12 +7,14 @@ from tools.bench.programs import job as jobs
 
 
 def main() -> None:
-    """Writes the job's `records` of `size` bytes."""
+    """Writes the job's `records` of `size` bytes, with a pause of `pause_seconds` before each: a disk and a processor
+    were idle meanwhile take longer."""
     job = jobs.read()
     record = b"x" * job["size"]
     seconds = []
     descriptor = os.open(f"{job['folder']}/appended", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for _ in range(job["records"]):
+        time.sleep(job["pause_seconds"])
         started = time.perf_counter()
         os.write(descriptor, record)
         os.fsync(descriptor)

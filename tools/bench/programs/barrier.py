@@ -22,6 +22,8 @@ class Barrier:
         place = Path(f"/proc/self/fd/{folder}/barrier")
         self._others = _accept(place, job["world"] - 1) if self._first else [_connect(place)]
         os.close(folder)
+        # Rank 0 is there when the others connect; they also have to know of each other.
+        self.wait()
 
     def wait(self) -> None:
         """Waits until all are here.

@@ -3,7 +3,6 @@ package contenthash
 import (
 	"encoding/hex"
 	"encoding/json"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"testing"
@@ -61,24 +60,6 @@ func TestHashesAreThoseOfEveryLanguage(t *testing.T) {
 			}
 			if !slices.Equal(got, test.Leaves[i]) {
 				t.Errorf("the leaves of %v are %v; want %v", test.Tensors[i], got, test.Leaves[i])
-			}
-		}
-	}
-}
-
-func TestPartsOfABlockGiveItsLeaf(t *testing.T) {
-	source := rand.New(rand.NewPCG(1, 2))
-	var hasher LeafHasher
-	for _, size := range []uint64{0, 1, 240, 241, 1088, 1089, 70_000, uint64(BlockBytes)} {
-		data := content(3, size)
-		for _, longest := range []int{1 + int(size)/3, 64 << 10, 1 + int(size)} {
-			for rest := data; len(rest) > 0; {
-				part := rest[:min(len(rest), 1+source.IntN(longest))]
-				hasher.Write(part)
-				rest = rest[len(part):]
-			}
-			if got, want := hasher.Leaf(), LeafOf(data); got != want {
-				t.Errorf("%d bytes in parts of up to %d: %x; want %x", size, longest, got, want)
 			}
 		}
 	}

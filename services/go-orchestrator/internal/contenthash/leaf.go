@@ -29,17 +29,3 @@ func Leaves(data []byte) []Leaf {
 	}
 	return leaves
 }
-
-// LeafHasher hashes one block that comes in parts, each while it is in the cache. The zero value is
-// ready to use.
-type LeafHasher struct{ state xxh3.Hasher }
-
-// Write adds the next part of the block.
-func (h *LeafHasher) Write(part []byte) { _, _ = h.state.Write(part) } // it never fails
-
-// Leaf ends the block and returns its leaf; the next Write begins another block.
-func (h *LeafHasher) Leaf() Leaf {
-	leaf := h.state.Sum128().Bytes()
-	h.state.Reset()
-	return leaf
-}

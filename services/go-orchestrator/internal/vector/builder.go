@@ -1,14 +1,17 @@
 package vector
 
-import "fmt"
+import (
+	"fmt"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
+)
 
 // Builder fills a vector from bytes in order, taking a block from the pool only when bytes for it
 // have arrived, or are about to.
 type Builder struct {
 	vector *Vector
 	digest []BlockDigest
-	open   DigestHasher // of the block that is being filled
-	filled int          // elements
+	filled int // elements
 }
 
 // Build starts a vector of that many elements.
@@ -46,11 +49,10 @@ func (b *Builder) Write(data []byte) error {
 		if bad := NotFinite(part); bad >= 0 {
 			return &NotFiniteError{b.filled + bad, part[bad]}
 		}
-		b.open.Write(part)
 		data = data[len(part)*4:]
 		b.filled += len(part)
 		if at+len(part) == len(block) {
-			b.digest = append(b.digest, b.open.Block())
+			b.digest = append(b.digest, contenthash.LeafOf(Bytes(block)))
 		}
 	}
 	return nil

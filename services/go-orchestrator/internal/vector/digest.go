@@ -20,13 +20,3 @@ func (v *Vector) Digest() Digest {
 	}
 	return v.RootOf(blocks)
 }
-
-// DigestHasher makes the digest of one block after the other from elements that are written in
-// order, in parts that are still in the processor's cache. The zero value is ready to use.
-type DigestHasher struct{ hasher contenthash.LeafHasher }
-
-// Write adds the elements that follow.
-func (h *DigestHasher) Write(part []float32) { h.hasher.Write(Bytes(part)) }
-
-// Block returns the digest of the block that was written, and begins the next one.
-func (h *DigestHasher) Block() BlockDigest { return h.hasher.Leaf() }
