@@ -74,35 +74,3 @@ func Bytes(floats []float32) []byte {
 	// the length of its source.
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(floats))), len(floats)*4)
 }
-
-// NotFinite returns the position of the first NaN or Inf, or -1. It looks at two elements at a
-// time: the exponent bits of such a number are all ones, so adding one to the exponent's lowest bit
-// carries into the sign's place.
-func NotFinite(floats []float32) int {
-	const exponents, one, carried = 0x7f800000_7f800000, 0x00800000_00800000, 0x80000000_80000000
-	if len(floats) == 0 {
-		return -1
-	}
-	start := unsafe.Pointer(unsafe.SliceData(floats))
-	head := 0
-	if uintptr(start)%8 != 0 {
-		head = 1
-	}
-	found := uint64(0)
-	if pairs := (len(floats) - head) / 2; pairs > 0 {
-		// SAFETY: `head` makes the address a multiple of 8, and pairs*2 elements lie behind it.
-		for _, pair := range unsafe.Slice((*uint64)(unsafe.Add(start, head*4)), pairs) {
-			found |= pair&exponents + one
-		}
-	}
-	odd := func(i int) bool { return floats[i]-floats[i] != 0 }
-	if found&carried == 0 && (head == 0 || !odd(0)) && !odd(len(floats)-1) {
-		return -1
-	}
-	for i := range floats {
-		if odd(i) {
-			return i
-		}
-	}
-	return -1
-}
