@@ -86,15 +86,7 @@ func TestASumIsSentBeforeItsCommitAndItsEndAfterIt(t *testing.T) {
 }
 
 func TestAStreamedSumThatIsDroppedIsAbandoned(t *testing.T) {
-	summing, proceed := make(chan struct{}), make(chan struct{})
-	s := startWith(t, func(config *server.Config) {
-		config.Hit = func(point failpoint.Point) {
-			if point == failpoint.SumAfter {
-				summing <- struct{}{}
-				<-proceed
-			}
-		}
-	}, run.Past{})
+	s, summing, proceed := startPausingSums(t)
 	w, join := large(t, s)
 	<-summing
 	if err := w.send(wiretest.Work(protocol.Work{})); err != nil {

@@ -45,16 +45,24 @@ func (w *worker) accepted(t *testing.T) {
 	}
 }
 
-func TestEventsAreHandledWhileASumIsMade(t *testing.T) {
-	summing, finish := make(chan struct{}), make(chan struct{})
-	s := startWith(t, func(config *server.Config) {
+// startPausingSums starts a server that pauses after each sum that is made beside its event loop:
+// it says so on the first channel, and waits for the second one.
+func startPausingSums(t *testing.T) (s *started, summing, proceed chan struct{}) {
+	t.Helper()
+	summing, proceed = make(chan struct{}), make(chan struct{})
+	s = startWith(t, func(config *server.Config) {
 		config.Hit = func(point failpoint.Point) {
 			if point == failpoint.SumAfter {
 				summing <- struct{}{}
-				<-finish
+				<-proceed
 			}
 		}
 	}, run.Past{})
+	return s, summing, proceed
+}
+
+func TestEventsAreHandledWhileASumIsMade(t *testing.T) {
+	s, summing, finish := startPausingSums(t)
 	w, join := large(t, s)
 	<-summing
 	// The update was acknowledged, a newcomer joins, the status answers: all before the sum is there.
