@@ -64,11 +64,6 @@ class Result:
     outputs: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def loss_text(loss: torch.Tensor) -> str:
-    """Returns a scalar as text that keeps every bit."""
-    return float(loss.detach().double()).hex()
-
-
 def digests(flat: torch.Tensor, sizes: list[int]) -> list[str]:
     """Returns a short hash of each part of a flat vector; the parts have `sizes` elements."""
     return [

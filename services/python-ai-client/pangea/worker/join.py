@@ -22,6 +22,8 @@ from pangea.services.options import RunOptions
 from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
+from pangea.training.snapshot import Optimizers, Schedulers
+from pangea.training.supported import hooked
 from pangea.worker.batches import Batch, first_batch
 from pangea.worker.leaving import leave_quickly
 from pangea.worker.membership import Addresses
@@ -38,12 +40,18 @@ _AVERAGED_NOTICE = (
     " needs pangea.join(buffers={{name: 'sum'}}); compute a moving average of sums in run.after_step"
 )
 
+_HOOK_NOTICE = (
+    "hooks on the gradients of {} see the gradient of one shard, times its weight (the samples); what acts on the"
+    " gradient of a step, such as clipping, belongs into run.before_step(fn)"
+)
+_MAX_NAMED = 4
+
 
 def join(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizers,
     *,
-    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    scheduler: Schedulers = None,
     clip_norm: float | None = None,
     rate: Callable[[int], float] | None = None,
     init: Callable[[Batch], Any] | None = None,
@@ -67,10 +75,10 @@ def join(
     Args:
         model: on the CPU; identical on every worker (call `pangea.seed_everything` before it is built).
         optimizer: any torch optimizer over the model's trainable parameters, except LBFGS and SparseAdam. The run calls
-            its `step`.
+            its `step`. A list for several, each over its own parameters: see `Run.step`.
         scheduler: of the optimizer's learning rates; stepped after every step of the run, not once an epoch.
-            ReduceLROnPlateau gets the step's mean loss.
-        clip_norm: maximum global norm of a step's gradient.
+            ReduceLROnPlateau gets the step's mean loss. For several optimizers, a list.
+        clip_norm: maximum global norm of a step's gradient; of several optimizers, of the gradient of each.
         rate: the learning rate of all groups as a function of the step's number, from 0; instead of a scheduler.
         init: called once with the first training samples in a fixed order (at most 64) before the worker joins, for
             data-dependent initialisation.
@@ -130,6 +138,8 @@ def join(
         raise
     if training.parameters.buffers.averaged:
         notices.add(_AVERAGED_NOTICE.format(", ".join(training.parameters.buffers.averaged)))
+    if names := hooked(model):
+        notices.add(_HOOK_NOTICE.format(", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")))
     training.guard()
     if health is not None:
         health.worker = worker

@@ -12,7 +12,7 @@ from pangea import _native
 from pangea.services.options import REHEARSE
 from pangea.training.gradients import Parameters
 from pangea.training.lease import Lease
-from pangea.training.rehearsal import FIRST_STEPS, Plan, Rehearsal, Result, digests, loss_text
+from pangea.training.rehearsal import FIRST_STEPS, Plan, Rehearsal, Result, digests
 from pangea.training.sums import GradientSum
 from pangea.training.trace import OutputTrace
 from pangea.worker.batches import Batch
@@ -116,32 +116,36 @@ class Rehearser:
         self._trace.stop()
         return self._trace.entries
 
-    def take_in_child(self, loss: torch.Tensor, contribution: Callable[[], GradientSum]) -> bool:
-        """In the child, takes the loss of a batch and returns true; in the parent, returns false.
+    def end_forward(self) -> None:
+        """Ends the trace of the modules before backward, in which checkpointing calls some of them again."""
+        if self._trace is not None:
+            self._trace.stop()
+
+    def cannot_differentiate(self, error: RuntimeError) -> bool:
+        """Returns whether backward failed only because this is a child process; then losses alone are compared."""
+        return self.in_child and "fork-based multiprocessing" in str(error)
+
+    def take_in_child(self, loss: float, total: GradientSum | None) -> bool:
+        """In the child, takes the result of a batch and returns true; in the parent, returns false.
 
         The last repetition sends the result and exits the child.
 
         Args:
             loss: of the batch.
-            contribution: computes the contribution of the shard.
+            total: the contribution of the shard; None if it could not be computed.
         """
         if not self.in_child or self._current is None:
             return False
-        outputs, text = self._traced(), loss_text(loss)
-        try:
-            parts = digests(contribution().flat(), self._sizes)
-        except RuntimeError as error:
-            if "fork-based multiprocessing" not in str(error):
-                raise
-            parts = None
+        outputs = self._traced()
         if self.last_repetition:
-            self._current.send_result(Result(text, parts, outputs))
+            parts = None if total is None else digests(total.flat(), self._sizes)
+            self._current.send_result(Result(loss.hex(), parts, outputs))
         return True
 
-    def note_result(self, batch: Batch, loss: torch.Tensor, total: GradientSum) -> None:
+    def note_result(self, batch: Batch, loss: float, total: GradientSum) -> None:
         """In the parent, records the result of the rehearsed shard."""
         if self._current is not None and self._is_target(batch):
-            self._current.set_expected(Result(loss_text(loss), digests(total.flat(), self._sizes), self._traced()))
+            self._current.set_expected(Result(loss.hex(), digests(total.flat(), self._sizes), self._traced()))
 
     def compare(self) -> str | None:
         """Compares the results. Returns why the rehearsal was inconclusive, or None if the results are equal.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import torch
 
@@ -13,7 +14,6 @@ from pangea.rundir.notices import Notices
 from pangea.training.determinism import allows_nondeterminism, is_nondeterministic, nondeterminism_error, seed_shard
 from pangea.training.hints import hint_about
 from pangea.training.lease import Lease, ShardReport
-from pangea.training.sums import GradientSum
 from pangea.worker.batches import Batch
 from pangea.worker.rehearser import Rehearser
 from pangea.worker.sigterm import Sigterm
@@ -22,6 +22,36 @@ from pangea.worker.worker import Worker
 
 class NotFinite(PangeaError, ArithmeticError):
     """A loss is NaN or infinite; the message names the shard."""
+
+
+@dataclass
+class _Losses:
+    """The losses of the current batch: one, or one for each of several optimizers.
+
+    Attributes:
+        scale, summed: of all of them; see `ShardLoop._scale`.
+        value: their sum.
+        gradients: of the parameters; None in the child of a rehearsal that cannot compute gradients.
+        optimizers: the indices of those that a loss was given for; empty if one loss is for all.
+    """
+
+    scale: float
+    summed: bool
+    value: float = 0.0
+    gradients: list[torch.Tensor | None] | None = field(default_factory=list)
+    optimizers: frozenset[int] = frozenset()
+
+    def add(self, value: float, gradients: list[torch.Tensor | None] | None) -> None:
+        """Adds a loss, whose gradients are those of other parameters than before."""
+        self.value += value
+        if self.gradients is None or gradients is None:
+            self.gradients = None
+        elif not self.gradients:
+            self.gradients = gradients
+        else:
+            self.gradients = [
+                new if old is None else old for old, new in zip(self.gradients, gradients, strict=True)
+            ]
 
 
 class ShardLoop:
@@ -37,6 +67,8 @@ class ShardLoop:
         self._batch: Batch | None = None
         self._lease: Lease | None = None
         self._loss_is_sum: bool | None = None
+        self._losses: _Losses | None = None  # of a batch for which further losses may follow
+        self._step_optimizers: tuple[int, frozenset[int]] | None = None
         self.stop_reason = ""
 
     def compute(self, lease: Lease) -> Iterator[Batch]:
@@ -98,6 +130,8 @@ class ShardLoop:
         self._rehearser.begin_shard(batch)
         started = time.perf_counter()
         yield batch
+        if self._losses is not None:
+            self._finish_batch()
         self._worker.seconds.compute += time.perf_counter() - started
         if self._batch is not None:
             raise MisusedRun(
@@ -131,8 +165,14 @@ class ShardLoop:
                 " order of batches may go undetected"
             )
 
-    def submit_loss(self, loss: torch.Tensor, weight: float | torch.Tensor | None, reduction: str) -> None:
-        """Takes the loss of the current batch; see `Run.step`."""
+    def submit_loss(
+        self,
+        loss: torch.Tensor,
+        weight: float | torch.Tensor | None,
+        reduction: str,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        """Takes a loss of the current batch; see `Run.step`."""
         batch, lease = self._batch, self._lease
         if batch is None or lease is None:
             raise MisusedRun(
@@ -144,11 +184,18 @@ class ShardLoop:
                 f"run.step needs the loss of the batch as a scalar tensor, but got {what}. Use reduction='mean' in the"
                 " loss, or run.step(loss, reduction='sum')"
             )
+        index = self._index_of(optimizer)
         if lease.assumed and not self._worker.confirm(lease):
             # As when the connection is lost: the orchestrator leases the shard again, or nobody needs it.
-            self._batch, self.stop_reason = None, ""
+            self._batch, self._losses, self.stop_reason = None, None, ""
             return
         scale, summed = self._scale(batch, weight, reduction)
+        losses = self._losses or _Losses(scale, summed)
+        if (scale, summed) != (losses.scale, losses.summed):
+            raise MisusedRun(
+                f"the losses of shard {batch.shard} of step {batch.step} have different weights, {losses.scale:g} and"
+                f" {scale:g}; a step has one divisor, so give all losses of a batch the same weight"
+            )
         value = float(loss.detach().double())
         if scale and not math.isfinite(value):
             raise NotFinite(
@@ -158,29 +205,88 @@ class ShardLoop:
             )
         if weight is None and not summed and self._rehearser.in_first_steps and (hint := hint_about(loss)):
             self._notices.add(hint)
-        if self._rehearser.take_in_child(loss, lambda: self._contribution(loss, batch, 1.0 if summed else scale)):
+        if index is None:
+            self._rehearser.end_forward()
+        losses.add(value, self._gradients(loss, 1.0 if summed else scale, index))
+        if index is not None:
+            losses.optimizers |= {index}
+        self._losses = losses
+        if index is None or len(losses.optimizers) == len(self._training.optimizers):
+            self._finish_batch()
+
+    def _index_of(self, optimizer: torch.optim.Optimizer | None) -> int | None:
+        """Returns the index of the optimizer that a loss is for; None if it is for all.
+
+        Raises:
+            MisusedRun: it does not belong to the run, or the batch has a loss for it already.
+        """
+        if optimizer is None:
+            if self._losses is not None:
+                raise MisusedRun("run.step was called for a batch with and without optimizer=...; give it in each call")
+            return None
+        known = self._training.optimizers
+        index = next((number for number, one in enumerate(known) if one is optimizer), None)
+        if index is None:
+            raise MisusedRun(
+                f"run.step was given a {type(optimizer).__name__} that does not belong to the run; give all optimizers"
+                " to pangea.join(model, [...])"
+            )
+        if self._losses is not None and index in self._losses.optimizers:
+            raise MisusedRun(
+                f"run.step was called twice for optimizer {index} and one batch; add the losses up and call it once"
+            )
+        return index
+
+    def _finish_batch(self) -> None:
+        """Records the contribution of the current batch, after its last loss."""
+        batch, lease, losses = self._batch, self._lease, self._losses
+        assert batch is not None and lease is not None and losses is not None
+        self._check_optimizers(batch, losses.optimizers)
+        self._losses = None
+        parameters = self._worker.parameters
+        total = None if losses.gradients is None else parameters.contribution(losses.gradients, batch.samples)
+        if self._rehearser.take_in_child(losses.value, total) or total is None:
             self._batch = None
             return
-        total = self._contribution(loss, batch, 1.0 if summed else scale)
-        self._rehearser.note_result(batch, loss, total)
+        self._rehearser.note_result(batch, losses.value, total)
+        scale, value = losses.scale, losses.value
         lease.record(
             ShardReport(
                 batch.shard,
                 batch.samples,
-                value if summed else value * scale if scale else 0.0,
+                value if losses.summed else value * scale if scale else 0.0,
                 batch.hash,
                 scale,
-                summed,
+                losses.summed,
                 self.stop_reason,
             ),
             total,
         )
         self._batch, self.stop_reason = None, ""
 
-    def _contribution(self, loss: torch.Tensor, batch: Batch, factor: float) -> GradientSum:
+    def _check_optimizers(self, batch: Batch, optimizers: frozenset[int]) -> None:
+        """Checks that all shards of a step, as far as this worker computes them, train the same parameters."""
+        if self._step_optimizers is not None and self._step_optimizers[0] == batch.step:
+            if self._step_optimizers[1] != optimizers:
+                raise MisusedRun(
+                    f"shard {batch.shard} of step {batch.step} has losses for other optimizers than the shard before;"
+                    " which optimizers make a step may depend on batch.step, but not on the batch"
+                )
+        self._step_optimizers = batch.step, optimizers
+
+    def _gradients(
+        self, loss: torch.Tensor, factor: float, index: int | None
+    ) -> list[torch.Tensor | None] | None:
+        """Returns the gradients of a loss; None in the child of a rehearsal, if it cannot compute them."""
+        optimizers = self._training.optimizers
+        only = None
+        if index is not None and len(optimizers) > 1:
+            only = [parameter for group in optimizers[index].param_groups for parameter in group["params"]]
         try:
-            return self._worker.parameters.gradient_sum(loss.reshape(()), batch.samples, factor)
+            return self._worker.parameters.gradients_of(loss.reshape(()), factor, only)
         except RuntimeError as error:
+            if self._rehearser.cannot_differentiate(error):
+                return None
             if is_nondeterministic(error):
                 raise nondeterminism_error(error) from error
             if "backward through the graph a second time" in str(error):
