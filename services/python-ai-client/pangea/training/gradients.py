@@ -16,10 +16,13 @@ from pangea import _native
 from pangea.errors import BrokenPromise
 from pangea.training.backward import backward
 from pangea.training.buffers import Buffers
+from pangea.training.contribution import Contribution, contribution
+from pangea.training.devices.choose import device_of
+from pangea.training.devices.device import Device
 from pangea.training.hashing import content_hash, tensor_bytes
 from pangea.training.layouts import gradient_for, real_shape
 from pangea.training.mean import MeanGradient
-from pangea.training.ownership import take_gradients
+from pangea.training.ownership import flat_gradients, take_gradients
 from pangea.training.sums import GradientSum, Layout
 from pangea.training.supported import refuse_unsupported
 from pangea.training.tensors import UnsupportedModel, tensor_slots
@@ -34,15 +37,19 @@ class Parameters:
     """A model's state as a run sees it: trainable parameters in the order of `named_parameters`, then buffers.
 
     Args:
-        model: on the CPU, with at least one trainable parameter; see `refuse_unsupported`.
+        model: on one device, with at least one trainable parameter; see `refuse_unsupported`.
         modes: of its buffers; see `Buffers`.
+        device: of the model; default: found out.
     Raises:
         UnsupportedModel: naming the tensor.
     """
 
-    def __init__(self, model: torch.nn.Module, modes: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, model: torch.nn.Module, modes: Mapping[str, str] | None = None, device: Device | None = None
+    ) -> None:
         refuse_unsupported(model)
         self.model = model
+        self.device = device_of(model.parameters()) if device is None else device
         self.trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
         self.buffers = Buffers(model, modes)
@@ -59,7 +66,7 @@ class Parameters:
         self.elements = self._layout.elements
         self._last_used: list[bool] = []
         self._last_flags = torch.empty(0)
-        self._mean = MeanGradient(self._shapes)
+        self._mean = MeanGradient(self._shapes, self.device)
 
     def specs(self) -> list[tuple[str, Literal["float32"], tuple[int, ...]]]:
         """Returns (name, dtype, shape) of each part of the flat vector."""
@@ -68,13 +75,13 @@ class Parameters:
 
     def hash(self, method: _native.ContentHash = "xxh3Tree") -> bytes:
         """Returns the content hash of all trainable parameters, then all buffers, by the run's `method`."""
-        return content_hash(self._hashed(), method)
+        return content_hash(self.device.to_host(self._hashed()).wait(), method)
 
     def memory(self) -> list[memoryview]:
-        """Returns the bytes that `hash` is taken over: of a contiguous tensor its own, of another one a copy."""
+        """Returns the bytes that `hash` is taken over: of a contiguous tensor of the CPU its own, else a copy."""
         tensors = self._hashed()
-        if not all(tensor.is_contiguous() for tensor in tensors):
-            return [tensor_bytes(tensor) for tensor in tensors]
+        if self.device.computes_ahead or not all(tensor.is_contiguous() for tensor in tensors):
+            return [tensor_bytes(tensor) for tensor in self.device.to_host(tensors).wait()]
         places = [(tensor.data_ptr(), tensor.nbytes) for tensor in tensors]
         if places != self._places:
             self._places, self._memory = places, [tensor_bytes(tensor) for tensor in tensors]
@@ -117,7 +124,8 @@ class Parameters:
             UnsupportedModel: naming the tensor.
             BrokenPromise: naming what the script has changed.
         """
-        return self.contribution(self.gradients_of(loss, samples if weight is None else weight), samples)
+        gradients = self.gradients_of(loss, samples if weight is None else weight)
+        return self.contribution(gradients, samples).arrived()[0]
 
     def gradients_of(
         self, loss: torch.Tensor, weight: float, only: Sequence[torch.nn.Parameter] | None = None
@@ -133,21 +141,26 @@ class Parameters:
         if weight != 0:
             backward(loss, weight, None if only is None else [one for one in only if one.requires_grad])
         self.check("pass", bytes_too=self.watch.in_full)
+        if self.device.computes_ahead:
+            return flat_gradients(self.trainable)
         return take_gradients(self.trainable)
 
-    def contribution(self, gradients: Sequence[torch.Tensor | None], samples: int) -> GradientSum:
-        """Returns the contribution of a shard with these gradients, and with the changes of the buffers."""
+    def contribution(
+        self, gradients: Sequence[torch.Tensor | None], samples: int, losses: Sequence[torch.Tensor] = ()
+    ) -> Contribution:
+        """Returns the contribution of a shard with these gradients and losses, and with the changes of the buffers."""
         rest = self._used_flags([gradient is not None for gradient in gradients])
         self.buffers.write_change(samples, rest[len(self.trainable) :])
         self.buffers.reset()
-        return GradientSum(self._layout, [*gradients, rest])
+        return contribution(self.device, self._layout, [*gradients, rest], losses)
 
     def _used_flags(self, used: list[bool]) -> torch.Tensor:
         """Returns the part behind the gradients: which parameters have one, and undefined changes of the buffers."""
         if used != self._last_used:
             self._last_used = used
-            self._last_flags = torch.zeros(len(used) + self.buffers.elements, dtype=torch.float32)
-            self._last_flags[: len(used)] = torch.tensor(used)
+            flags = torch.zeros(len(used) + self.buffers.elements, dtype=torch.float32)
+            flags[: len(used)] = torch.tensor(used)
+            self._last_flags = self.device.place(flags)
         # Usually those of the shard before: a clone takes a third of the time.
         return self._last_flags.clone()
 
@@ -197,7 +210,10 @@ class Parameters:
         used = total[self._gradients : self._gradients + len(self.trainable)].tolist()
         for parameter, gradient, times in zip(self.trainable.values(), gradients, used, strict=True):
             parameter.grad = gradient_for(parameter, gradient) if times else None
-        self.buffers.apply(total[self._gradients + len(self.trainable) :], samples)
+        if self.buffers.elements:
+            self.buffers.apply(self.device.place(total[self._gradients + len(self.trainable) :]), samples)
+        else:
+            self.buffers.reset()
 
     def end_step(self) -> None:
         """Accepts the parameters after the optimizer's step."""

@@ -12,6 +12,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
+from pangea.training.devices.delayed import Delayed
+from pangea.training.devices.device import Device
 from pangea.training.gradients import Parameters
 from pangea.training.hashing import tensors_hash
 from pangea.training.optimizer import Training
@@ -170,10 +172,10 @@ def compiled(model: nn.Module) -> nn.Module:
     return model
 
 
-def build(kind: str, optimizer: Callable[[Any], torch.optim.Optimizer]) -> Training:
+def build(kind: str, optimizer: Callable[[Any], torch.optim.Optimizer], device: Device | None = None) -> Training:
     torch.manual_seed(7)
     model = KINDS[kind][0]()
-    return Training(Parameters(model), optimizer(model.parameters()))
+    return Training(Parameters(model, device=device), optimizer(model.parameters()))
 
 
 def fused(parameters: Any) -> torch.optim.Optimizer:
@@ -184,6 +186,15 @@ def fused(parameters: Any) -> torch.optim.Optimizer:
 def test_the_same_bits_with_any_number_of_workers(kind: str) -> None:
     torch._dynamo.reset()
     assert_same_bits(lambda: build(kind, torch.optim.AdamW), 4, KINDS[kind][1], FEATURES)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "torch.compile"])
+def test_the_same_bits_on_a_device_whose_copies_arrive_late(kind: str) -> None:
+    def late() -> Training:
+        return build(kind, torch.optim.AdamW, Delayed())
+
+    on_cpu = assert_same_bits(lambda: build(kind, torch.optim.AdamW), 3, KINDS[kind][1], FEATURES)
+    assert assert_same_bits(late, 3, KINDS[kind][1], FEATURES).hashes()[:3] == on_cpu.hashes()[:3]
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.AdamW, fused])

@@ -347,7 +347,7 @@ def test_of_several_optimizers_only_those_with_a_gradient_make_a_step() -> None:
     total = mean_square(model.get_submodule("one"), x) + mean_square(model.get_submodule("two"), x)
     before = [parameter.detach().clone() for parameter in model.get_submodule("two").parameters()]
     gradients = training.parameters.gradients_of(total, 2.0, own)
-    training.apply(training.parameters.contribution(gradients, 2).flat(), 2, 0.0)
+    training.apply(training.parameters.contribution(gradients, 2).arrived()[0].flat(), 2, 0.0)
     assert all(map(torch.equal, before, model.get_submodule("two").parameters()))
     assert not torch.equal(model.get_submodule("one").weight, adversaries().get_submodule("one").weight)
     assert training.schedulers[1] is not None and training.schedulers[1].last_epoch == 0, "it was stepped"

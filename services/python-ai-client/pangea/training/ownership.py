@@ -98,7 +98,7 @@ def _is_plain(tensor: torch.Tensor) -> bool:
 
 def _copy(gradient: torch.Tensor) -> torch.Tensor:
     values = as_real(gradient.detach()).reshape(-1)
-    copy = torch.empty(values.numel(), dtype=torch.float32)
+    copy = torch.empty(values.numel(), dtype=torch.float32, device=values.device)
     return copy.copy_(values)
 
 
@@ -119,6 +119,21 @@ def _detach(parameters: Mapping[str, torch.nn.Parameter]) -> tuple[list[torch.Te
         indices.append(index)
         parameter.grad = None
     return gradients, indices
+
+
+def flat_gradients(parameters: Mapping[str, torch.nn.Parameter]) -> list[torch.Tensor | None]:
+    """Returns the gradients of the parameters as flat copies on their device, and sets them to None.
+
+    Args:
+        parameters: by their names.
+    Raises:
+        UnsupportedModel: naming the parameter whose gradient is sparse.
+    """
+    gradients, indices = _detach(parameters)
+    taken: list[torch.Tensor | None] = [None] * len(parameters)
+    for index, gradient in zip(indices, gradients, strict=True):
+        taken[index] = _copy(gradient)
+    return taken
 
 
 def take_gradients(parameters: Mapping[str, torch.nn.Parameter]) -> list[torch.Tensor | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.parameter import is_lazy
 
+from pangea.training.devices.choose import KINDS
 from pangea.training.layouts import overlaps_itself
 from pangea.training.tensors import UnsupportedModel
 
@@ -38,13 +39,25 @@ def refuse_unsupported(model: torch.nn.Module) -> None:
                 f"{name} has no shape yet; run one batch through the model before it joins, or give"
                 " pangea.join(init=...)"
             )
-        if tensor.device.type != "cpu":
-            raise UnsupportedModel(f"{name} is on {tensor.device}; move the model to the CPU")
+        if tensor.device.type not in KINDS:
+            raise UnsupportedModel(f"{name} is on {tensor.device}; move the model to one of: {', '.join(KINDS)}")
+    _refuse_several_devices(model)
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not trainable:
         raise UnsupportedModel("the model has no trainable parameter; check requires_grad")
     for name, parameter in trainable.items():
         _refuse_parameter(name, parameter)
+
+
+def _refuse_several_devices(model: torch.nn.Module) -> None:
+    first: tuple[str, torch.device] | None = None
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        first = first or (name, tensor.device)
+        if tensor.device != first[1]:
+            raise UnsupportedModel(
+                f"{name} is on {tensor.device}, but {first[0]} is on {first[1]}; move the whole model to one device:"
+                " each worker computes on one, and several workers use several"
+            )
 
 
 def _refuse_parameter(name: str, parameter: torch.nn.Parameter) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,10 +13,12 @@ import torch
 
 from pangea.errors import BrokenPromise, MisusedRun, PangeaError, calling_line
 from pangea.rundir.notices import Notices
+from pangea.training.contribution import Contribution
 from pangea.training.determinism import allows_nondeterminism, is_nondeterministic, nondeterminism_error, seed_shard
 from pangea.training.hints import hint_about
 from pangea.training.lease import Lease, ShardReport
 from pangea.worker.batches import Batch
+from pangea.worker.placement import placed
 from pangea.worker.rehearser import Rehearser
 from pangea.worker.sigterm import Sigterm
 from pangea.worker.worker import Worker
@@ -30,20 +34,20 @@ class _Losses:
 
     Attributes:
         scale, summed: of all of them; see `ShardLoop._scale`.
-        value: their sum.
+        values: scalars, float64, on the device of the model.
         gradients: of the parameters; None in the child of a rehearsal that cannot compute gradients.
         optimizers: the indices of those that a loss was given for; empty if one loss is for all.
     """
 
     scale: float
     summed: bool
-    value: float = 0.0
+    values: list[torch.Tensor] = field(default_factory=list)
     gradients: list[torch.Tensor | None] | None = field(default_factory=list)
     optimizers: frozenset[int] = frozenset()
 
-    def add(self, value: float, gradients: list[torch.Tensor | None] | None) -> None:
+    def add(self, value: torch.Tensor, gradients: list[torch.Tensor | None] | None) -> None:
         """Adds a loss, whose gradients are those of other parameters than before."""
-        self.value += value
+        self.values.append(value)
         if self.gradients is None or gradients is None:
             self.gradients = None
         elif not self.gradients:
@@ -54,8 +58,21 @@ class _Losses:
             ]
 
 
+@dataclass(frozen=True)
+class _Computed:
+    """A batch whose losses were given, and its contribution; None if it could not be computed."""
+
+    batch: Batch
+    lease: Lease
+    losses: _Losses
+    contribution: Contribution | None
+    stop_reason: str
+
+
 class ShardLoop:
     """Computes leases in the script's loop, and rehearses some of them.
+
+    On an accelerator, the contribution of a batch is recorded when the next one was queued: it is copied meanwhile.
 
     Attributes:
         stop_reason: why the run should end after the step of the current batch; empty if it should not.
@@ -69,12 +86,14 @@ class ShardLoop:
         self._loss_is_sum: bool | None = None
         self._losses: _Losses | None = None  # of a batch for which further losses may follow
         self._step_optimizers: tuple[int, frozenset[int]] | None = None
+        self._device = worker.parameters.device
+        self._computed: _Computed | None = None  # not recorded yet
         self.stop_reason = ""
 
     def compute(self, lease: Lease) -> Iterator[Batch]:
         """Yields the lease's batches, and checks that the script calls `Run.step` for each."""
         worker = self._worker
-        self._lease = lease
+        self._lease, self._computed = lease, None
         batches: Iterator[Batch] = worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards)
         rehearse = self._rehearser.should_rehearse(lease)
         if lease.assumed:
@@ -91,9 +110,11 @@ class ShardLoop:
         try:
             for batch in self._received(batches):
                 if batch.samples == 0:
+                    self._record_rest()
                     self._record_empty(lease, batch)
                 else:
                     yield from self._shard(batch, lease.step)
+            self._record_rest()
             self._compare()
         finally:
             self._rehearser.abandon()
@@ -129,7 +150,7 @@ class ShardLoop:
         self._batch = batch
         self._rehearser.begin_shard(batch)
         started = time.perf_counter()
-        yield batch
+        yield placed(batch, self._device)
         if self._losses is not None:
             self._finish_batch()
         self._worker.seconds.compute += time.perf_counter() - started
@@ -140,7 +161,7 @@ class ShardLoop:
         self._training.check("loop", bytes_too=self._worker.parameters.watch.in_full)
 
     def _rehearse(self, lease: Lease, batches: list[Batch]) -> Iterator[Batch]:
-        """In a forked child process, yields a batch of the lease before all others; in this process, yields nothing."""
+        """Yields a batch of the lease before all others: in a child process, or here if the device cannot be forked."""
         target = self._rehearser.fork(lease, batches)
         if target is None:
             return
@@ -196,13 +217,9 @@ class ShardLoop:
                 f"the losses of shard {batch.shard} of step {batch.step} have different weights, {losses.scale:g} and"
                 f" {scale:g}; a step has one divisor, so give all losses of a batch the same weight"
             )
-        value = float(loss.detach().double())
-        if scale and not math.isfinite(value):
-            raise NotFinite(
-                f"the loss of shard {batch.shard} of step {batch.step} is {value}, after {self._worker.step} complete"
-                " steps. Lower the learning rate, clip the gradient (pangea.join(clip_norm=...)), or inspect the batch"
-                " (batch.sample_ids)"
-            )
+        value = loss.detach().double().reshape(())
+        if scale and not self._device.computes_ahead:
+            self._check_finite(batch, float(value))
         if weight is None and not summed and self._rehearser.in_first_steps and (hint := hint_about(loss)):
             self._notices.add(hint)
         if index is None:
@@ -242,15 +259,38 @@ class ShardLoop:
         batch, lease, losses = self._batch, self._lease, self._losses
         assert batch is not None and lease is not None and losses is not None
         self._check_optimizers(batch, losses.optimizers)
-        self._losses = None
-        parameters = self._worker.parameters
-        total = None if losses.gradients is None else parameters.contribution(losses.gradients, batch.samples)
-        if self._rehearser.take_in_child(losses.value, total) or total is None:
-            self._batch = None
+        contribution = None
+        if losses.gradients is not None:
+            contribution = self._worker.parameters.contribution(losses.gradients, batch.samples, losses.values)
+        computed = _Computed(batch, lease, losses, contribution, self.stop_reason)
+        self._batch, self._losses, self.stop_reason = None, None, ""
+        if not self._device.computes_ahead or self._rehearser.is_rehearsing:
+            self._record(computed)
+        else:
+            previous, self._computed = self._computed, computed
+            if previous is not None:
+                self._record(previous)
+
+    def _record_rest(self) -> None:
+        """Records the last batch."""
+        computed, self._computed = self._computed, None
+        if computed is not None:
+            self._record(computed)
+
+    def _record(self, computed: _Computed) -> None:
+        """Records a contribution in its lease when it is on the CPU, or as the result of a rehearsal."""
+        batch, losses, scale = computed.batch, computed.losses, computed.losses.scale
+        if computed.contribution is None:
+            total, values = None, [float(value) for value in losses.values]
+        else:
+            total, values = computed.contribution.arrived()
+        for each in values if scale else []:
+            self._check_finite(batch, each)
+        value = functools.reduce(operator.add, values)
+        if self._rehearser.take_rehearsed(value, total) or total is None:
             return
-        self._rehearser.note_result(batch, losses.value, total)
-        scale, value = losses.scale, losses.value
-        lease.record(
+        self._rehearser.note_result(batch, value, total)
+        computed.lease.record(
             ShardReport(
                 batch.shard,
                 batch.samples,
@@ -258,11 +298,18 @@ class ShardLoop:
                 batch.hash,
                 scale,
                 losses.summed,
-                self.stop_reason,
+                computed.stop_reason,
             ),
             total,
         )
-        self._batch, self.stop_reason = None, ""
+
+    def _check_finite(self, batch: Batch, value: float) -> None:
+        if not math.isfinite(value):
+            raise NotFinite(
+                f"the loss of shard {batch.shard} of step {batch.step} is {value}, after {self._worker.step} complete"
+                " steps. Lower the learning rate, clip the gradient (pangea.join(clip_norm=...)), or inspect the batch"
+                " (batch.sample_ids)"
+            )
 
     def _check_optimizers(self, batch: Batch, optimizers: frozenset[int]) -> None:
         """Checks that all shards of a step, as far as this worker computes them, train the same parameters."""

@@ -1,0 +1,18 @@
+"""Moves batches to the device of the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pangea.training.devices.device import Device
+from pangea.worker.batches import Batch
+
+
+def placed(batch: Batch, device: Device) -> Batch:
+    """Returns a batch whose data is on the device of the model; `sample_ids` stay on the CPU.
+
+    The copy runs beside what the device still computes for earlier batches.
+    """
+    if not device.computes_ahead:
+        return batch
+    return replace(batch, x=device.place(batch.x), y=device.place(batch.y))
