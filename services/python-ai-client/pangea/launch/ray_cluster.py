@@ -49,6 +49,12 @@ def _options(cluster: RayCluster) -> dict[str, Any]:
     return {"num_cpus": cluster.cpus, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": "SPREAD"}
 
 
+def _gpus(job: Job, name: str) -> dict[str, float]:
+    """The GPUs that the process reserves; Ray tells it which they are, in CUDA_VISIBLE_DEVICES."""
+    share = job.settings.gpus_per_worker
+    return {"num_gpus": share} if share and name in job.workers else {}
+
+
 def _names(job: Job) -> list[str]:
     return [*job.data_services, ORCHESTRATOR, *job.workers]
 
@@ -64,7 +70,7 @@ def render(job: Job, cluster: RayCluster) -> str:
         [
             *lines,
             *(
-                json.dumps({"actor": name, **_options(cluster), "command": shlex.split(command)})
+                json.dumps({"actor": name, **_options(cluster), **_gpus(job, name), "command": shlex.split(command)})
                 for name, command in commands.items()
             ),
         ]
@@ -138,7 +144,7 @@ class RaySession:
             )
         keeper = self._ray.remote(**_options(self._cluster))(Keeper)
         for name in names:
-            self._actors[name] = keeper.options(name=name).remote(self._job, name)
+            self._actors[name] = keeper.options(name=name, **_gpus(self._job, name)).remote(self._job, name)
             self._calls[name] = self._actors[name].run.remote()
 
     def poll(self) -> list[dict[str, Any]]:

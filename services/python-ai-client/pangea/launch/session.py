@@ -10,6 +10,7 @@ from typing import Any
 
 from pangea.arithmetic import UnavailableLevel, pin, require
 from pangea.launch.environment import worker_environment
+from pangea.launch.gpus import NoGpus, of_machine, visible
 from pangea.launch.settings import Settings
 from pangea.places import caller_folder, python_command, python_environment
 from pangea.rundir.json_lines import JsonLinesFile
@@ -72,7 +73,8 @@ class Session:
     def _check_machine(self) -> None:
         try:
             require(self.settings.arithmetic)
-        except UnavailableLevel as error:
+            visible(self.settings.gpus_per_worker, self.settings.workers - 1, of_machine())
+        except (UnavailableLevel, NoGpus) as error:
             raise ChildFailed(str(error)) from error
 
     def _start_data_service(self, name: str) -> Process:
@@ -91,7 +93,8 @@ class Session:
     def _worker(self, name: str) -> Child:
         data = [announced(service.name) for service in self.data_services]
         own = worker_environment(self.settings, self.run_dir, name, announced(ORCHESTRATOR), data)
-        environment = {**pin(python_environment(), self.settings.arithmetic), **own}
+        gpus = visible(self.settings.gpus_per_worker, int(name.rpartition("-")[2]) - 1, of_machine())
+        environment = {**pin(python_environment(), self.settings.arithmetic), **own, **gpus}
         command = [*python_command(self.settings.script), *self.settings.arguments]
         # A path that the script opens is relative to the user's working directory.
         return Child(name, command, self.run_dir / "logs" / f"{name}.log", environment, folder=caller_folder())

@@ -30,6 +30,7 @@ class Settings(RunOptions):
         dataset: a dataset spec.
         rehearse: fraction of the shards that a worker computes a second time in a different order, to detect state that
             a script carries over from one shard to the next.
+        gpus_per_worker: GPUs that a worker sees: a whole number, or the part of one that it shares; 0: all.
         arithmetic: a level of `pangea.arithmetic`; "" on a machine that has none.
         run_dir: the run directory, relative to the caller's folder; None for a new one.
     """
@@ -40,6 +41,7 @@ class Settings(RunOptions):
     dataset: str = DEFAULT
     data_replicas: int = 1
     rehearse: float = REHEARSE
+    gpus_per_worker: float = 0.0
     arithmetic: str = ""
     run_dir: str | None = None
 

@@ -37,6 +37,7 @@ def describe_training(
     schedulers: Sequence[LRScheduler | None],
     clip_norm: float | None,
     rate: Callable[[int], float] | None,
+    device: str = "cpu",
 ) -> str:
     """Returns JSON with sorted keys; equal for all workers of a run, because they run the same script."""
     groups = [
@@ -55,6 +56,9 @@ def describe_training(
         description["scheduler_settings"] = settings[0] if len(optimizers) == 1 else settings
     if clip_norm is not None:
         description["clip_norm"] = repr(clip_norm)
+    if device != "cpu":
+        # Not in the description of a run on the CPU, which is that of an earlier release.
+        description["device"] = device
     if rate is not None:
         description["rate"] = "a function of the step"
     text = json.dumps(description, sort_keys=True)

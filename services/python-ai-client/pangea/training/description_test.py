@@ -55,3 +55,9 @@ def test_a_hash_replaces_thousands_of_groups() -> None:
 
     assert len(many(0.1).encode()) < 65_536
     assert many(0.1) == many(0.1) != many(0.2)
+
+
+def test_a_worker_on_another_device_trains_differently() -> None:
+    optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
+    on_cpu, on_gpu = (describe_training([optimizer], [None], None, None, device) for device in ("cpu", "cuda"))
+    assert "device" not in json.loads(on_cpu) and json.loads(on_gpu)["device"] == "cuda"

@@ -159,7 +159,9 @@ class Training:
         self.state: dict[str, HasState] = {}
         self.guards: Guards | None = None
         # Computed before any step: settings such as the learning rate change during training.
-        self.description = describe_training(optimizers, schedulers, clip_norm, rate)
+        self.description = describe_training(
+            optimizers, schedulers, clip_norm, rate, parameters.device.torch_device.type
+        )
         snapshot.check(parameters.model, optimizers, schedulers)
         self._settings = [SettingsWatch(one) for one in optimizers]
 
