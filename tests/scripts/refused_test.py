@@ -136,7 +136,9 @@ SCRIPTS = {
     ),
     "a layer that is trained later": Script(
         "was frozen when the model joined and is trainable now; join with all parameters trainable",
-        model=MODEL.replace("nn.Linear(64, 10))", "nn.Linear(64, 16), nn.Linear(16, 10))\nmodel[1].requires_grad_(False)"),
+        model=MODEL.replace(
+            "nn.Linear(64, 10))", "nn.Linear(64, 16), nn.Linear(16, 10))\nmodel[1].requires_grad_(False)"
+        ),
         loop=LOOP.replace("batches():\n", "batches():\n    model[1].requires_grad_(batch.step > 0)\n"),
     ),
     "two losses for one optimizer": Script(
@@ -149,8 +151,7 @@ SCRIPTS = {
     "an optimizer for some shards": Script(
         "has losses for other optimizers than the shard before",
         model=TWO,
-        loop="for batch in run.batches():\n"
-        "    run.step(model(batch.x).mean(), optimizer=optimizer[batch.shard % 2])\n",
+        loop="for batch in run.batches():\n    run.step(model(batch.x).mean(), optimizer=optimizer[batch.shard % 2])\n",
     ),
     "a loss that is not a number": Script(
         "the loss of shard 0 of step 0 is nan, after 0 complete steps. Lower the learning rate",

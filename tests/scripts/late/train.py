@@ -14,7 +14,7 @@ BREAKS_AT, REMEMBERS = int(os.environ.get("BREAKS_AT", "-1")), os.environ.get("R
 
 device = Delayed()
 if os.environ.get("DEVICE") == "delayed":
-    gradients.device_of = lambda _tensors: device
+    gradients.device_of = lambda _: device  # type: ignore[attr-defined,assignment]
 pangea.seed_everything()
 model = nn.Sequential(
     nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10)

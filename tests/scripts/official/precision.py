@@ -14,7 +14,7 @@ middle = nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Drop
 last = nn.Linear(32, 10)
 model = nn.ModuleList([first, middle, last])
 # The backend inductor needs a C++ compiler.
-first.compile(backend="aot_eager")
+first.compile(backend="aot_eager")  # type: ignore[no-untyped-call]
 run = pangea.join(model, torch.optim.AdamW(model.parameters(), lr=1e-3), clip_norm=1.0)
 for batch in run.batches():
     interrupt(batch)

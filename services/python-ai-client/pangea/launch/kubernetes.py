@@ -199,8 +199,8 @@ def _with_gpus(container: Manifest, gpus: float) -> Manifest:
         return container
     if gpus != int(gpus):
         raise CannotLaunch(
-            f"--gpus-per-worker {gpus:g}: Kubernetes gives a container whole GPUs; give 1, or let its device plugin divide"
-            " them (time slicing, MIG) and give 1 of these"
+            f"--gpus-per-worker {gpus:g}: Kubernetes gives a container whole GPUs; give 1, or let its device plugin"
+            " divide them (time slicing, MIG) and give 1 of these"
         )
     limits = {**container["resources"]["limits"], "nvidia.com/gpu": int(gpus)}
     return {**container, "resources": {**container["resources"], "limits": limits}}

@@ -33,7 +33,7 @@ class Contribution:
         if self.sizes is None:
             parts, losses = tensors[:count], [float(loss) for loss in tensors[count:]]
         else:
-            parts, losses = list(torch.split(tensors[0], self.sizes)), tensors[1].tolist()
+            parts, losses = list(torch.split(tensors[0], list(self.sizes))), tensors[1].tolist()
         found = iter(parts)
         return GradientSum(self.layout, [next(found) if there else None for there in self.present]), losses
 

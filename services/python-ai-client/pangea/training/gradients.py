@@ -218,4 +218,3 @@ class Parameters:
     def end_step(self) -> None:
         """Accepts the parameters after the optimizer's step."""
         self.record_baseline()
-

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad
 from torch.optim import lr_scheduler, swa_utils
 
@@ -70,7 +71,7 @@ class Guards:
         }:
             if "step" in vars(kind):
                 self._wrap(kind, "step", self._scheduler_called)
-        self._wrap(torch.amp.GradScaler, "scale", self._loss_scaled)
+        self._wrap(GradScaler, "scale", self._loss_scaled)
         self._wrap(swa_utils.AveragedModel, "update_parameters", self._average_called)
         # Scripts import them from either module.
         for module in (torch.nn.utils, clip_grad):

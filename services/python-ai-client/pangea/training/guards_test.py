@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import lr_scheduler, swa_utils
 
@@ -113,5 +114,5 @@ def test_with_a_handler_the_call_is_reported_and_made(parts: Parts) -> None:
 def test_a_loss_is_not_scaled_unless_the_scaler_is_disabled() -> None:
     loss = torch.ones(())
     with pytest.raises(BrokenPromise, match=r"GradScaler\.scale\(\) .*torch.autocast\(dtype=torch.bfloat16\)"):
-        torch.amp.GradScaler("cpu").scale(loss)
-    assert torch.amp.GradScaler("cpu", enabled=False).scale(loss) == 1
+        GradScaler("cpu").scale(loss)
+    assert GradScaler("cpu", enabled=False).scale(loss) == 1

@@ -19,9 +19,9 @@ def same_layout(values: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     """Returns values with the strides of a parameter of their shape: fused optimizers go through both alike."""
     if values.shape != parameter.shape or values.stride() == parameter.stride():
         return values
-    return torch.empty_strided(
-        parameter.shape, parameter.stride(), dtype=values.dtype, device=values.device
-    ).copy_(values)
+    return torch.empty_strided(parameter.shape, parameter.stride(), dtype=values.dtype, device=values.device).copy_(
+        values
+    )
 
 
 def gradient_for(parameter: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call, grad, vmap  # type: ignore[attr-defined]
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
@@ -56,7 +57,8 @@ class Spectrum(nn.Module):
         self.weight = nn.Parameter(torch.randn(FEATURES // 2 + 1, dtype=torch.complex64))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.fft.irfft(torch.fft.rfft(x) * self.weight)
+        output: torch.Tensor = torch.fft.irfft(torch.fft.rfft(x) * self.weight)
+        return output
 
 
 class Counting(nn.Module):
@@ -96,7 +98,9 @@ def layers(*, channels_last: bool = False) -> nn.Module:
     model = nn.Sequential(
         nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Flatten()
     )
-    return model.to(memory_format=torch.channels_last) if channels_last else model
+    if channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def dense() -> nn.Module:
@@ -113,7 +117,7 @@ def parametrized() -> nn.Module:
 
 def transposed() -> nn.Module:
     model = dense()
-    model[0].weight = nn.Parameter((0.1 * torch.randn(FEATURES, 12)).t())
+    model.get_submodule("0").weight = nn.Parameter((0.1 * torch.randn(FEATURES, 12)).t())
     return model
 
 
@@ -124,12 +128,12 @@ def in_autocast(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 def functional(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Computes a loss with a gradient penalty, by torch.func."""
-    parameters = dict(model.named_parameters())
+    parameters: dict[str, torch.Tensor] = dict(model.named_parameters())
 
     def outputs(x: torch.Tensor) -> Any:
-        return torch.func.functional_call(model, parameters, (x,))
+        return functional_call(model, parameters, (x,))
 
-    slopes = torch.func.vmap(torch.func.grad(lambda one: outputs(one[None]).square().sum()))(x)
+    slopes = vmap(grad(lambda one: outputs(one[None]).square().sum()))(x)
     loss: torch.Tensor = outputs(x).square().mean() + 0.1 * slopes.square().mean()
     return loss
 
@@ -168,7 +172,7 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], Loss]] = {
 
 def compiled(model: nn.Module) -> nn.Module:
     # The backend inductor needs a compiler; tracing and differentiating before the run is the same.
-    model.compile(backend="aot_eager")
+    model.compile(backend="aot_eager")  # type: ignore[no-untyped-call]
     return model
 
 

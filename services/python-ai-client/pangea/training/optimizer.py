@@ -66,9 +66,7 @@ def _refuse_unsupported_one(names: Mapping[int, str], optimizer: torch.optim.Opt
                 )
 
 
-def _matched(
-    optimizers: Sequence[torch.optim.Optimizer], scheduler: snapshot.Schedulers
-) -> list[LRScheduler | None]:
+def _matched(optimizers: Sequence[torch.optim.Optimizer], scheduler: snapshot.Schedulers) -> list[LRScheduler | None]:
     """Returns the scheduler of each optimizer.
 
     Raises:
@@ -307,9 +305,7 @@ class Training:
             {name: group[name] for name in names if name in group}
             for group, names in zip(groups, differing_settings(theirs, self.description), strict=True)
         ]
-        position = snapshot.decode_into(
-            data, model, self.optimizers, self.schedulers, self.state, other_scheduler=True
-        )
+        position = snapshot.decode_into(data, model, self.optimizers, self.schedulers, self.state, other_scheduler=True)
         # Loading has replaced them.
         groups = [group for one in self.optimizers for group in one.param_groups]
         for group, settings in zip(groups, changed, strict=True):

@@ -349,7 +349,7 @@ def test_of_several_optimizers_only_those_with_a_gradient_make_a_step() -> None:
     gradients = training.parameters.gradients_of(total, 2.0, own)
     training.apply(training.parameters.contribution(gradients, 2).arrived()[0].flat(), 2, 0.0)
     assert all(map(torch.equal, before, model.get_submodule("two").parameters()))
-    assert not torch.equal(model.get_submodule("one").weight, adversaries().get_submodule("one").weight)
+    assert not torch.equal(model.get_parameter("one.weight"), adversaries().get_parameter("one.weight"))
     assert training.schedulers[1] is not None and training.schedulers[1].last_epoch == 0, "it was stepped"
 
 
@@ -377,6 +377,6 @@ def test_several_optimizers_that_do_not_fit_are_refused_by_name() -> None:
     with pytest.raises(UnsupportedOptimizer, match="second scheduler of its optimizer"):
         Training(Parameters(model), optimizers, schedulers)
     two = in_turn(torch.optim.SGD)()
+    one = Training(Parameters(made := adversaries()), torch.optim.SGD(made.parameters(), lr=0.1))
     with pytest.raises(BadSnapshot, match="2 optimizers, but this worker has 1"):
-        made = adversaries()
-        Training(Parameters(made), torch.optim.SGD(made.parameters(), lr=0.1)).load(two.encode(Position(0, 1, 1, 1)))
+        one.load(two.encode(Position(0, 1, 1, 1)))

@@ -6,8 +6,8 @@ result depend on the order, and so on the number of workers. A rehearsal detects
 
 It runs in a forked child process that continues in the script's own loop, gets one shard before all others, sends its
 result through a pipe and exits. So the script's own state (lists, counters, files it appends to) does not see the shard
-twice. A GPU cannot be used in such a child, so there the worker itself computes the shard twice. torch cannot compute gradients in a child once its parent has; then only the losses are compared, in which all
-known causes show.
+twice. A GPU cannot be used in such a child, so there the worker itself computes the shard twice. torch cannot compute
+gradients in a child once its parent has; then only the losses are compared, in which all known causes show.
 """
 
 from __future__ import annotations

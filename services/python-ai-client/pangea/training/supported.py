@@ -68,8 +68,8 @@ def _refuse_parameter(name: str, parameter: torch.nn.Parameter) -> None:
         raise UnsupportedModel(f"{name} is stored sparsely ({parameter.layout}); store it as a dense tensor")
     if type(parameter.data) is not torch.Tensor:
         raise UnsupportedModel(
-            f"{name} is a {type(parameter.data).__name__}, whose elements are not in one tensor; train the model without"
-            " sharding or quantisation of its parameters"
+            f"{name} is a {type(parameter.data).__name__}, whose elements are not in one tensor; train the model"
+            " without sharding or quantisation of its parameters"
         )
     if overlaps_itself(parameter):
         raise UnsupportedModel(

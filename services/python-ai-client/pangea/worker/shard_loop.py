@@ -53,9 +53,7 @@ class _Losses:
         elif not self.gradients:
             self.gradients = gradients
         else:
-            self.gradients = [
-                new if old is None else old for old, new in zip(self.gradients, gradients, strict=True)
-            ]
+            self.gradients = [new if old is None else old for old, new in zip(self.gradients, gradients, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -313,17 +311,15 @@ class ShardLoop:
 
     def _check_optimizers(self, batch: Batch, optimizers: frozenset[int]) -> None:
         """Checks that all shards of a step, as far as this worker computes them, train the same parameters."""
-        if self._step_optimizers is not None and self._step_optimizers[0] == batch.step:
-            if self._step_optimizers[1] != optimizers:
-                raise MisusedRun(
-                    f"shard {batch.shard} of step {batch.step} has losses for other optimizers than the shard before;"
-                    " which optimizers make a step may depend on batch.step, but not on the batch"
-                )
+        before = self._step_optimizers
+        if before is not None and before[0] == batch.step and before[1] != optimizers:
+            raise MisusedRun(
+                f"shard {batch.shard} of step {batch.step} has losses for other optimizers than the shard before;"
+                " which optimizers make a step may depend on batch.step, but not on the batch"
+            )
         self._step_optimizers = batch.step, optimizers
 
-    def _gradients(
-        self, loss: torch.Tensor, factor: float, index: int | None
-    ) -> list[torch.Tensor | None] | None:
+    def _gradients(self, loss: torch.Tensor, factor: float, index: int | None) -> list[torch.Tensor | None] | None:
         """Returns the gradients of a loss; None in the child of a rehearsal, if it cannot compute them."""
         optimizers = self._training.optimizers
         only = None

@@ -48,7 +48,7 @@ class RecordedStreams:
         self.log.append(f"on {before.name}")
 
     def wait_for(self, waiting: Stream, other: Stream) -> None:
-        """Records it."""
+        """Records that one stream waits for another."""
         self.log.append(f"{waiting.name} waits for {other.name}")
 
     def event(self, stream: Stream) -> Any:
@@ -63,7 +63,7 @@ class RecordedStreams:
         return Event()
 
     def keep(self, tensor: torch.Tensor, stream: Stream) -> None:
-        """Records it."""
+        """Records for which stream memory is kept."""
         self.log.append(f"memory is kept for {stream.name}")
 
     def pinned(self, like: torch.Tensor) -> torch.Tensor:

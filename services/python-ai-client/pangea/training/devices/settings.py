@@ -31,12 +31,10 @@ def configure_cuda() -> None:
 
 def _allows_tf32(library: str) -> bool:
     try:
-        return bool(
-            torch.backends.cudnn.allow_tf32 if library == "cudnn" else torch.backends.cuda.matmul.allow_tf32
-        )
+        return bool(torch.backends.cudnn.allow_tf32 if library == "cudnn" else torch.backends.cuda.matmul.allow_tf32)
     except RuntimeError:
         # The script has set the newer `fp32_precision`, with which torch refuses to read the older name.
-        newer = torch.backends.cudnn.conv if library == "cudnn" else torch.backends.cuda.matmul
+        newer = getattr(torch.backends.cudnn, "conv", None) if library == "cudnn" else torch.backends.cuda.matmul
         return getattr(newer, "fp32_precision", "ieee") == "tf32"
 
 
@@ -44,10 +42,11 @@ def describe_device(device: torch.device) -> str:
     """Returns the name of a GPU, its driver, CUDA, cuDNN, and whether TF32 is used."""
     if device.type != "cuda":
         return str(device.type)
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     properties = torch.cuda.get_device_properties(device)
     return (
         f"{properties.name} compute {properties.major}.{properties.minor} driver {_driver()}"
-        f" CUDA {torch.version.cuda or torch.version.hip} cuDNN {torch.backends.cudnn.version()}"
+        f" CUDA {torch.version.cuda or torch.version.hip} cuDNN {cudnn}"
         f" TF32 {'used' if _allows_tf32('matmul') or _allows_tf32('cudnn') else 'off'}"
     )
 
@@ -63,7 +62,8 @@ def _driver() -> str:
 
 def random_states() -> list[torch.Tensor]:
     """Returns the states of the random generators of all GPUs; empty as long as none is used."""
-    return torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return torch.cuda.get_rng_state_all() if used else []
 
 
 def restore_random_states(states: list[torch.Tensor]) -> None:
