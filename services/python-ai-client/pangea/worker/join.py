@@ -19,6 +19,7 @@ from pangea.rundir.notices import Notices
 from pangea.services.announced import resolve
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
+from pangea.training.devices.choose import device_of
 from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
@@ -27,6 +28,7 @@ from pangea.training.supported import hooked
 from pangea.worker.batches import Batch, first_batch
 from pangea.worker.leaving import leave_quickly
 from pangea.worker.membership import Addresses
+from pangea.worker.placement import placed
 from pangea.worker.probes import serve_health
 from pangea.worker.rehearser import Rehearser, fraction
 from pangea.worker.run import Run
@@ -73,7 +75,7 @@ def join(
     `pangea.training.buffers`.
 
     Args:
-        model: on the CPU; identical on every worker (call `pangea.seed_everything` before it is built).
+        model: on one device; identical on every worker (call `pangea.seed_everything` before it is built).
         optimizer: any torch optimizer over the model's trainable parameters, except LBFGS and SparseAdam. The run calls
             its `step`. A list for several, each over its own parameters: see `Run.step`.
         scheduler: of the optimizer's learning rates; stepped after every step of the run, not once an epoch.
@@ -177,6 +179,6 @@ def _log_remote_replicas(configured: str, client: _native.DataClient) -> None:
 def _initialise(model: torch.nn.Module, init: Callable[[Batch], Any], batch: Batch) -> None:
     """Lets the script initialise its model with a batch; random numbers drawn in `init` are the same on all workers."""
     seed_shard(0, 0, 0)
-    init(batch)
+    init(placed(batch, device_of(model.parameters())))
     for parameter in model.parameters():
         parameter.grad = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from pangea.training.devices.device import Device
@@ -16,3 +17,9 @@ def placed(batch: Batch, device: Device) -> Batch:
     if not device.computes_ahead:
         return batch
     return replace(batch, x=device.place(batch.x), y=device.place(batch.y))
+
+
+def placed_all(batches: Iterator[Batch], device: Device) -> Iterator[Batch]:
+    """Yields batches whose data is on the device of the model."""
+    for batch in batches:
+        yield placed(batch, device)
