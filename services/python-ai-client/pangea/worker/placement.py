@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from pangea.loading.nesting import map_tensors
 from pangea.training.devices.device import Device
 from pangea.worker.batches import Batch
 
@@ -16,7 +17,7 @@ def placed(batch: Batch, device: Device) -> Batch:
     """
     if not device.computes_ahead:
         return batch
-    return replace(batch, x=device.place(batch.x), y=device.place(batch.y))
+    return replace(batch, data=map_tensors(batch.data, device.place))
 
 
 def placed_all(batches: Iterator[Batch], device: Device) -> Iterator[Batch]:
