@@ -34,7 +34,7 @@ _WARM_UP = 20
 
 @dataclass(frozen=True)
 class Measured:
-    """A training.
+    """What was measured of one training.
 
     Attributes:
         what: was trained, and how.
