@@ -217,8 +217,8 @@ def _existing_run(*, needs_data: bool) -> tuple[str, str, Path | None] | None:
     orchestrator, data = os.environ.get("PANGEA_ORCHESTRATOR"), os.environ.get("PANGEA_DATA")
     if needs_data and bool(orchestrator) != bool(data):
         raise ValueError(
-            "set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or neither of them for a local run; a script that"
-            " gives pangea.join a dataset needs only PANGEA_ORCHESTRATOR"
+            "set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or neither of them for a local run; a script"
+            " that gives pangea.join a dataset needs only PANGEA_ORCHESTRATOR"
         )
     if not orchestrator:
         return None
