@@ -23,8 +23,8 @@ from pangea.rundir.notices import Notices
 from pangea.services.announced import resolve, want
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
-from pangea.training.devices.choose import device_of
 from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
+from pangea.training.devices.choose import device_of
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
 from pangea.training.snapshot import Optimizers, Schedulers
