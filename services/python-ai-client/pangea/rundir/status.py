@@ -88,6 +88,7 @@ def _status_from_files(run: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "total_steps": run["total_steps"],
         "epoch": last.get("epoch", 0),
         "loss": last.get("loss"),
+        "figures": last.get("figures", {}),
         "params_hash": last.get("params_hash", run["params_hash"]),
         "workers": [],
         "samples_per_second": None,

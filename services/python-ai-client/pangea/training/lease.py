@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ class ShardReport(NamedTuple):
         weight: the factor of the gradient; 0 if nothing in the shard counts.
         summed: whether the loss is a sum instead of a mean.
         stop: why the run should end after this step; empty if it should not.
+        figures: what the script logged about the shard: names and values.
     """
 
     shard: int
@@ -28,6 +30,7 @@ class ShardReport(NamedTuple):
     weight: float
     summed: bool = False
     stop: str = ""
+    figures: Sequence[tuple[str, float]] = ()
 
 
 @dataclass
@@ -66,6 +69,11 @@ class Lease:
         """Records the result of the next shard. The lease takes over the memory of its sum."""
         self._sums.insert(report.shard, total, separate=report.shard in self.separate)
         self.reports[report.shard] = report
+
+    def log(self, shard: int, figures: Mapping[str, float]) -> None:
+        """Adds what the script logged about a shard to its report, if that was recorded."""
+        if figures and shard in self.reports:
+            self.reports[shard] = self.reports[shard]._replace(figures=list(figures.items()))
 
     def _fold(self, first: int, count: int, operands: list[GradientSum]) -> GradientSum:
         """Adds up a node. A root is written straight to the memory that it is sent from."""

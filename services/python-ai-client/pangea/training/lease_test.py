@@ -89,5 +89,5 @@ def test_a_report_is_kept_for_each_shard() -> None:
     layout = Layout([2])
     lease.record(ShardReport(2, 4, 1.5, b"a", 4.0), shard_sum(layout, 1.0))
     lease.record(ShardReport(3, 0, 0.0, b"b", 0.0), layout.zeros())
-    assert lease.reports == {2: (2, 4, 1.5, b"a", 4.0, False, ""), 3: (3, 0, 0.0, b"b", 0.0, False, "")}
+    assert lease.reports == {2: (2, 4, 1.5, b"a", 4.0, False, "", ()), 3: (3, 0, 0.0, b"b", 0.0, False, "", ())}
     assert [(root.first, root.count) for root in lease.roots()] == [(2, 2)]

@@ -120,6 +120,8 @@ class Training:
         self.description = describe_training(optimizer, scheduler, clip_norm, rate)
         snapshot.check(parameters.model, optimizer, scheduler)
         self._settings = SettingsWatch(optimizer)
+        # Whether the script's functions of before_step and after_step may be running.
+        self.in_step = False
 
     def guard(self) -> None:
         """Starts refusing calls of the script that the run makes itself, until `unguard`."""
@@ -173,11 +175,15 @@ class Training:
         step = step or Step(0, 0, False, samples, mean)
         if self.before or self.after:
             seed_after_step(seed, step.number)
-        if self.guards is None:
-            self._change(step)
-        else:
-            with self.guards.suspended():
+        self.in_step = True
+        try:
+            if self.guards is None:
                 self._change(step)
+            else:
+                with self.guards.suspended():
+                    self._change(step)
+        finally:
+            self.in_step = False
         self.parameters.end_step()
         self._settings.record_baseline()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 
@@ -15,6 +15,7 @@ from pangea.training.hints import hint_about
 from pangea.training.lease import Lease, ShardReport
 from pangea.training.sums import GradientSum
 from pangea.worker.batches import Batch
+from pangea.worker.figures import add
 from pangea.worker.rehearser import Rehearser
 from pangea.worker.sigterm import Sigterm
 from pangea.worker.worker import Worker
@@ -38,6 +39,14 @@ class ShardLoop:
         self._lease: Lease | None = None
         self._loss_is_sum: bool | None = None
         self.stop_reason = ""
+        self._figures: dict[str, float] | None = None
+
+    def log(self, figures: Mapping[str, float]) -> bool:
+        """Logs figures about the current batch. Returns false if the script is not in its loop over batches."""
+        if self._figures is None:
+            return False
+        add(self._figures, figures)
+        return True
 
     def compute(self, lease: Lease) -> Iterator[Batch]:
         """Yields the lease's batches, and checks that the script calls `Run.step` for each."""
@@ -97,12 +106,18 @@ class ShardLoop:
         self._batch = batch
         self._rehearser.begin_shard(batch)
         started = time.perf_counter()
-        yield batch
+        self._figures = self._worker.logged.of_shards(step)
+        try:
+            yield batch
+        finally:
+            figures, self._figures = self._figures, None
         self._worker.seconds.compute += time.perf_counter() - started
         if self._batch is not None:
             raise MisusedRun(
                 f"run.step was not called for shard {batch.shard} of step {batch.step}; call it once for every batch"
             )
+        if self._lease is not None and figures:
+            self._lease.log(batch.shard, figures)
         self._training.check("loop", bytes_too=self._worker.parameters.watch.in_full)
 
     def _rehearse(self, lease: Lease, batches: list[Batch]) -> Iterator[Batch]:
