@@ -109,7 +109,7 @@ def _docstring(what: griffe.Object) -> list[str]:
 
 def _returned(entry: griffe.DocstringReturn) -> str:
     # A sentence without a type, of which griffe takes what precedes a colon for one.
-    return entry.description
+    return str(entry.description)
 
 
 def _entry(name: str, description: str) -> str:

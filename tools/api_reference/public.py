@@ -69,10 +69,11 @@ def members(name: Name) -> Iterator[tuple[str, griffe.Object]]:
     for member, what in name.what.members.items():
         if member.startswith("_") or isinstance(what, griffe.Alias):
             continue
+        # A class method of what users do not create is how Pangea creates it.
+        if "classmethod" in what.labels and not name.is_created:
+            continue
         if isinstance(what, griffe.Function) or (isinstance(what, griffe.Attribute) and "property" in what.labels):
-            # A class method of what users do not create is how Pangea creates it.
-            if name.is_created or "classmethod" not in what.labels:
-                yield member, what
+            yield member, what
 
 
 def sections(what: griffe.Object, kind: griffe.DocstringSectionKind) -> list[griffe.DocstringSection]:
@@ -85,7 +86,8 @@ def parsed(what: griffe.Object) -> list[griffe.DocstringSection]:
     if what.docstring is None:
         return []
     text = _SECTION.sub("\n\n", what.docstring.value)
-    return griffe.Docstring(text, parent=what, parser=griffe.Parser.google).parsed
+    found: list[griffe.DocstringSection] = griffe.Docstring(text, parent=what, parser=griffe.Parser.google).parsed
+    return found
 
 
 def described(what: griffe.Object, kind: griffe.DocstringSectionKind) -> set[str]:

@@ -14,7 +14,8 @@ run = pangea.join(model, torch.optim.SGD(model.parameters(), lr=0.1))
 
 @run.before_step
 def log_the_gradient(_: pangea.Step) -> None:
-    run.log({"gradient/norm": max(float(parameter.grad.norm()) for parameter in model.parameters())})
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    run.log({"gradient/norm": max(float(gradient.norm()) for gradient in gradients)})
 
 
 @run.after_step

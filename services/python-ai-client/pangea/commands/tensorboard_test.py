@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 from pathlib import Path
 from typing import Any
@@ -81,9 +80,12 @@ def test_without_the_package_the_message_says_what_to_install(run_dir: Path, mon
     def without(name: str, *_: Any) -> Any:
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(event_file.importlib, "import_module", without)
-    with pytest.raises(event_file.TensorBoardMissing, match=r"pip install 'pangea\[tensorboard\]'"):
-        EventFile(builtins.open(run_dir / "x", "wb"))
+    monkeypatch.setattr("importlib.import_module", without)
+    with (
+        (run_dir / "x").open("wb") as stream,
+        pytest.raises(event_file.TensorBoardMissing, match=r"pip install 'pangea\[tensorboard\]'"),
+    ):
+        EventFile(stream)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

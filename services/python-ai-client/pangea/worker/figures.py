@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -38,10 +39,8 @@ def _number(name: str, value: Any) -> float:
         value = value.detach()
     if hasattr(value, "item") and getattr(value, "size", None) is not None:
         # A tensor or an array, of which only one with a single element is a number.
-        try:
+        with suppress(RuntimeError, ValueError):
             value = value.item()
-        except (RuntimeError, ValueError):
-            pass
     try:
         if not isinstance(value, (str, bytes)):
             return float(value)
