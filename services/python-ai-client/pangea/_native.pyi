@@ -429,6 +429,28 @@ class OrchestratorClient:
         """Closes the connection; a call that waits in another thread raises WireError."""
 
 @final
+class Order:
+    """Which samples a shard of a script's own dataset holds: what a data service would serve for these settings.
+
+    It keeps the order of two epochs.
+    """
+
+    def __new__(
+        cls,
+        dataset_hash: bytes,
+        seed: int,
+        samples: int,
+        batch_size: int,
+        shards: int,
+        min_shard_samples: int = 0,
+    ) -> Order: ...
+    def size(self, epoch_step: int, shard: int) -> int:
+        """The number of samples of a shard; 0 for an empty one. Needs no order."""
+
+    def samples(self, epoch: int, epoch_step: int, shard: int) -> list[int]:
+        """The indices of a shard's samples, in their order."""
+
+@final
 class Fold:
     """Adds gradient sums that consist of the same parts, without the GIL: operands[0] + (operands[1] + (...)).
 

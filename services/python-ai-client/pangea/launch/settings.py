@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import json
@@ -137,3 +138,16 @@ _OLDER = {1: _from_format_1}
 def script_hash(script: Path) -> str:
     """SHA-256 of the script's file, in hexadecimal."""
     return hashlib.sha256(script.read_bytes()).hexdigest()
+
+
+def brings_dataset(script: Path) -> bool:
+    """Whether a script seems to give `pangea.join` a dataset of its own, by the arguments in its text."""
+    try:
+        calls = [node for node in ast.walk(ast.parse(script.read_bytes())) if isinstance(node, ast.Call)]
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return any(keyword.arg in ("dataset", None) for call in calls if _is_join(call) for keyword in call.keywords)
+
+
+def _is_join(call: ast.Call) -> bool:
+    return (call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")) == "join"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 
-from pangea import _native
 from pangea.services.options import REHEARSE
 from pangea.training.gradients import Parameters
 from pangea.training.lease import Lease
@@ -51,21 +50,19 @@ class Rehearser:
         parameters: of the model.
         seed: of the run.
         share: the fraction of shards to rehearse after the first steps; 0 disables rehearsals.
-        connect: addresses and timeout of the data service, for a child that evaluates.
     Attributes:
         in_child: whether this process is the child of a rehearsal.
         last_repetition: in the child, whether the next loss is the result.
     """
 
-    def __init__(self, parameters: Parameters, seed: int, share: float, connect: tuple[str, float]) -> None:
-        self._parameters, self._connect = parameters, connect
+    def __init__(self, parameters: Parameters, seed: int, share: float) -> None:
+        self._parameters = parameters
         self._plan = Plan(seed, share)
         self._names = [name for name, _, _ in parameters.specs()]
         self._sizes = [torch.Size(shape).numel() for _, _, shape in parameters.specs()]
         self._trace = OutputTrace(parameters.model) if os.environ.get(DOCTOR_VARIABLE) == "1" else None
         self._current: Rehearsal | None = None
         self._leases = 0
-        self._data: _native.DataClient | None = None
         self.in_child = False
         self.last_repetition = False
 
@@ -171,11 +168,3 @@ class Rehearser:
         """In the child, exits without a result; in the parent, does nothing."""
         if self.in_child and self._current is not None:
             self._current.fail(reason)
-
-    def data_client(self, client: _native.DataClient) -> _native.DataClient:
-        """Returns the connection to the data service. The child opens its own: it lacks the parent's threads."""
-        if not self.in_child:
-            return client
-        if self._data is None:
-            self._data = _native.DataClient(*self._connect)
-        return self._data

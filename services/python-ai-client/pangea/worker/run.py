@@ -21,7 +21,7 @@ from pangea.training.determinism import UncaughtErrorHook, add_advice
 from pangea.training.lease import Lease
 from pangea.training.optimizer import StepFunction
 from pangea.training.snapshot import HasState
-from pangea.worker.batches import Batch, held_out
+from pangea.worker.batches import Batch
 from pangea.worker.dataset_facts import DatasetFacts
 from pangea.worker.figures import checked
 from pangea.worker.rehearser import Rehearser
@@ -277,10 +277,7 @@ class Run:
 
     def held_out(self) -> Iterator[Batch]:
         """Yields the samples held out for evaluation, in dataset order. Training's random numbers are not affected."""
-        facts = self._worker.dataset
-        return held_out(
-            self._rehearser.data_client(self._worker.data), facts.held_out_samples, self._worker.settings.batch_size
-        )
+        return self._worker.data.held_out(self._worker.settings.batch_size)
 
     def finish(self, **results: Any) -> None:
         """Writes `final.safetensors` (a `state_dict`) and `result.json` into the run directory, if the run has ended.

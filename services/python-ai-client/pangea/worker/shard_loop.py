@@ -52,7 +52,7 @@ class ShardLoop:
         """Yields the lease's batches, and checks that the script calls `Run.step` for each."""
         worker = self._worker
         self._lease = lease
-        batches: Iterator[Batch] = worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards)
+        batches: Iterator[Batch] = worker.data.training(lease.epoch, lease.epoch_step, lease.step, lease.shards)
         rehearse = self._rehearser.should_rehearse(lease)
         if lease.assumed:
             assumed = lease.shards
@@ -60,9 +60,10 @@ class ShardLoop:
             if lease.assumed:
                 return
             if lease.shards != assumed:
-                batches = worker.source.training(lease.epoch, lease.epoch_step, lease.step, lease.shards, done=1)
+                batches = worker.data.training(lease.epoch, lease.epoch_step, lease.step, lease.shards, done=1)
         elif rehearse:
             received = list(self._received(batches))
+            self._check_repeatable(received)
             yield from self._rehearse(lease, received)
             batches = iter(received)
         try:
@@ -92,8 +93,7 @@ class ShardLoop:
         """Yields the batches of a lease as they arrive, until this worker should stop."""
         while not self._sigterm.requested:
             started = time.perf_counter()
-            with self._worker.waiting:
-                batch = next(batches, None)
+            batch = next(batches, None)
             self._worker.seconds.data += time.perf_counter() - started
             if batch is None:
                 return
@@ -130,15 +130,26 @@ class ShardLoop:
             yield from self._shard(target.batch, lease.step)
         self._rehearser.fail_child("run.step was not called")
 
+    def _check_repeatable(self, received: list[Batch]) -> None:
+        """Loads one batch of a rehearsed lease again, and reports different bits as an error or a notice."""
+        try:
+            for batch in [batch for batch in received if batch.samples > 0][:1]:
+                self._worker.data.check_repeatable(batch)
+        except BrokenPromise as error:
+            self._report_broken(error)
+
+    def _report_broken(self, error: BrokenPromise) -> None:
+        if not allows_nondeterminism():
+            raise error
+        self._notices.add(f"{calling_line()}{error}")
+        self._rehearser.disable()
+
     def _compare(self) -> None:
         """Compares the results of the rehearsal, if there was one, and reports a difference as an error or a notice."""
         try:
             inconclusive = self._rehearser.compare()
         except BrokenPromise as error:
-            if not allows_nondeterminism():
-                raise
-            self._notices.add(f"{calling_line()}{error}")
-            self._rehearser.disable()
+            self._report_broken(error)
             return
         if inconclusive:
             self._notices.add(

@@ -19,7 +19,7 @@ from pangea.training.lease import Lease
 from pangea.training.optimizer import Step, Training
 from pangea.training.snapshot import Position
 from pangea.training.tree import Node
-from pangea.worker.batches import BatchSource
+from pangea.worker.data_source import DataSource
 from pangea.worker.dataset_facts import DatasetFacts
 from pangea.worker.figures import Logged
 from pangea.worker.gradient_memory import GradientMemory
@@ -62,7 +62,7 @@ class Worker:
 
     Args:
         training: of this worker's model.
-        data: connected to the data service.
+        data: where the batches come from.
         addresses: of the services.
         name: of the worker.
         arithmetic: the level that this process is pinned to; empty if it is not pinned.
@@ -78,7 +78,7 @@ class Worker:
     def __init__(
         self,
         training: Training,
-        data: _native.DataClient,
+        data: DataSource,
         addresses: Addresses,
         name: str,
         arithmetic: str = "",
@@ -95,7 +95,6 @@ class Worker:
         self.name = name
         self._vectors = GradientMemory(self.parameters.elements, lambda: self._membership.client.slot())
         self.data = data
-        self._dataset = data.dataset()
         self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())
         self._known_hash: bytes | None = None
         self._hashing: _native.ParametersHash | None = None
@@ -105,8 +104,8 @@ class Worker:
         self._hashes_constants = False  # whether nothing that is hashed changes before the next step
         self._membership = Membership(addresses, name, self._introduce, self._resync, self.waiting)
         self.settings = self._membership.join()
-        self.dataset = DatasetFacts.of(self._dataset, self.settings)
-        self.source = BatchSource(self.data, self.settings, self.dataset.locate)
+        self.dataset = DatasetFacts.of(self.data.info, self.settings)
+        self.data.begin(self.settings, self.dataset.locate, self.waiting)
 
     def _introduce(self, client: _native.OrchestratorClient, run_id: str) -> _native.JoinReply:
         return client.join(
@@ -115,7 +114,7 @@ class Worker:
             self.parameters.specs(),
             self.parameters.hash("sha256"),
             self.step,
-            self._dataset,
+            self.data.info,
             run_id,
             training=self.training.description,
             arithmetic=self._arithmetic,
