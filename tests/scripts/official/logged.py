@@ -21,7 +21,7 @@ def log_the_gradient(_: pangea.Step) -> None:
 @run.after_step
 def log_the_step(step: pangea.Step) -> None:
     assert step.number == run.steps
-    run.log(step=step.number, weights=model[1].weight.detach().norm(), replaced=1.5)
+    run.log({"step": step.number}, weights=model[1].weight.detach().norm(), replaced=1.5)
 
 
 def evaluate() -> float:

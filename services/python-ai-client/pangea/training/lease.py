@@ -59,6 +59,7 @@ class Lease:
     def __post_init__(self) -> None:
         self._sums = Forest(self._fold)
         self._root_ranges = root_ranges(tuple(self.shards), self.separate)
+        self._figures: dict[int, list[tuple[str, float]]] = {}
 
     def confirm(self, shards: list[int], separate: frozenset[int]) -> None:
         """Makes an assumed lease what the orchestrator has leased."""
@@ -71,9 +72,8 @@ class Lease:
         self.reports[report.shard] = report
 
     def log(self, shard: int, figures: Mapping[str, float]) -> None:
-        """Adds what the script logged about a shard to its report, if that was recorded."""
-        if figures and shard in self.reports:
-            self.reports[shard] = self.reports[shard]._replace(figures=list(figures.items()))
+        """Adds what the script logged about a shard to its report, which may be recorded later."""
+        self._figures[shard] = list(figures.items())
 
     def _fold(self, first: int, count: int, operands: list[GradientSum]) -> GradientSum:
         """Adds up a node. A root is written straight to the memory that it is sent from."""
@@ -96,7 +96,8 @@ class Lease:
 
     def reports_of(self, root: Node[torch.Tensor]) -> list[ShardReport]:
         """Returns the reports of the shards of a root, in their order."""
-        return [self.reports[shard] for shard in range(root.first, root.first + root.count)]
+        shards = range(root.first, root.first + root.count)
+        return [self.reports[shard]._replace(figures=self._figures.get(shard, [])) for shard in shards]
 
     def release(self) -> None:
         """Returns the memory of the sums."""

@@ -11,6 +11,9 @@ import torch
 from pangea.contract import MAX_FIGURE_NAME_BYTES, MAX_FIGURES
 from pangea.errors import MisusedRun
 
+# Of wandb.log, which would move a figure to another step.
+_ARGUMENTS = {"step", "commit"}
+
 
 def checked(data: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, float]:
     """Returns what was given to `run.log` as numbers by name.
@@ -22,6 +25,11 @@ def checked(data: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str
         raise MisusedRun(
             f"run.log was given a {type(data).__name__}; give it names and numbers: run.log(accuracy=0.9), or"
             " run.log({'accuracy': 0.9})"
+        )
+    for name in _ARGUMENTS & more.keys():
+        raise MisusedRun(
+            f"run.log takes no {name}=, because the run knows which step a figure belongs to: delete it. To have a"
+            f" figure of that name, write run.log({{{name!r}: ...}})"
         )
     return {_name(name): _number(name, value) for name, value in {**(data or {}), **more}.items()}
 

@@ -32,7 +32,12 @@ def test_numbers_of_any_kind_are_figures(value: Any, number: float) -> None:
 
 
 def test_a_dictionary_may_have_names_that_keywords_cannot_have() -> None:
-    assert checked({"loss/kl": 1, "step": 2}, {"step": 3}) == {"loss/kl": 1.0, "step": 3.0}
+    assert checked({"loss/kl": 1, "step": 2}, {"accuracy": 3}) == {"loss/kl": 1.0, "step": 2.0, "accuracy": 3.0}
+
+
+def test_a_step_that_is_given_is_refused() -> None:
+    with pytest.raises(MisusedRun, match=r"run.log takes no step=.* write run.log\(\{'step': \.\.\.\}\)"):
+        checked({"accuracy": 1}, {"step": 3})
 
 
 @pytest.mark.parametrize(

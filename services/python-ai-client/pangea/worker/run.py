@@ -232,7 +232,7 @@ class Run:
             **more: the same, as keywords.
         Raises:
             MisusedRun: naming the figure that is not a number, has a name of more than 128 bytes, or is the 65th of its
-                step.
+                step; or `step=` was given, which the run knows.
         """
         values = checked(figures, more)
         worker = self._worker
