@@ -88,6 +88,7 @@ fn work(address: &str) -> String {
         parameters_hash: &HASH,
         timings: Timings::default(),
         stop: "",
+        figures: &[],
     };
     match client.request_work(&work, waiter) {
         Ok(_) => "work".to_owned(),

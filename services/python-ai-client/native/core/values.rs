@@ -3,7 +3,7 @@
 use pangea_content_hash::Method;
 use pangea_wire::schema::{
     dataset_info, figure, join_reply, message, ContentHash, ErrorAction, MessageType,
-    MAX_BATCH_SIZE, MAX_CLASS_NAMES, MAX_COLUMNS, MAX_SHARDS, MAX_VOCABULARY,
+    MAX_BATCH_SIZE, MAX_CLASS_NAMES, MAX_COLUMNS, MAX_DETAIL_BYTES, MAX_SHARDS, MAX_VOCABULARY,
 };
 use pangea_wire::{TensorSpec, WireError};
 
@@ -11,10 +11,8 @@ use crate::error::CoreError;
 
 /// Length of a SHA-256 and of a content hash.
 pub(crate) const HASH_BYTES: usize = 32;
-/// Longest name or identifier that a service may send.
-const MAX_TEXT_BYTES: usize = 4096;
-/// What is shown of a longer explanation: it ends up in errors and logs.
-const MAX_DETAIL_BYTES: usize = 4096;
+/// Longest name or identifier of any kind that a service may send: no field's own limit is larger.
+const MAX_TEXT_BYTES: u32 = 4096;
 /// Longest pause that a service may ask for.
 const MAX_RETRY_AFTER_SECONDS: f64 = 600.0;
 
@@ -201,7 +199,10 @@ pub struct Figure {
     pub value: f64,
 }
 
-pub(crate) fn write_figures(mut list: capnp::struct_list::Builder<'_, figure::Owned>, figures: &[Figure]) {
+pub(crate) fn write_figures(
+    mut list: capnp::struct_list::Builder<'_, figure::Owned>,
+    figures: &[Figure],
+) {
     for (figure, index) in figures.iter().zip(0..) {
         let mut to = list.reborrow().get(index);
         to.set_name(figure.name.as_str());
@@ -249,7 +250,7 @@ pub(crate) fn text(
     text: capnp::text::Reader<'_>,
     field: &'static str,
 ) -> Result<String, WireError> {
-    at_most(field, text.len(), MAX_TEXT_BYTES as u32)?;
+    at_most(field, text.len(), MAX_TEXT_BYTES)?;
     match text.to_str() {
         Ok(text) => Ok(text.to_owned()),
         Err(_) => Err(WireError::NotUtf8 { field }),
@@ -262,7 +263,7 @@ pub(crate) fn detail(
     field: &'static str,
 ) -> Result<String, WireError> {
     let text = text.to_str().map_err(|_| WireError::NotUtf8 { field })?;
-    let end = (0..=MAX_DETAIL_BYTES.min(text.len()))
+    let end = (0..=text.len().min(MAX_DETAIL_BYTES as usize))
         .rev()
         .find(|end| text.is_char_boundary(*end));
     let cut = &text[..end.unwrap_or(0)];

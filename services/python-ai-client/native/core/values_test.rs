@@ -40,7 +40,7 @@ fn an_endless_explanation_is_cut_between_characters() {
     };
     assert_eq!(
         detail,
-        format!("{}...", "\u{e4}".repeat(MAX_DETAIL_BYTES / 2))
+        format!("{}...", "\u{e4}".repeat(MAX_DETAIL_BYTES as usize / 2))
     );
 }
 
@@ -61,7 +61,7 @@ fn info(fill: impl FnOnce(dataset_info::Builder<'_>)) -> String {
 #[test]
 fn what_a_data_service_says_of_itself_is_bounded() {
     assert_eq!(info(|_| ()), "");
-    let name = info(|mut info| info.set_name("x".repeat(MAX_TEXT_BYTES + 1).as_str()));
+    let name = info(|mut info| info.set_name("x".repeat(MAX_TEXT_BYTES as usize + 1).as_str()));
     assert!(name.contains("the limit is 4096"), "{name}");
     let columns = info(|info| {
         info.init_columns(MAX_COLUMNS + 1);
