@@ -1,8 +1,4 @@
 //! Fixed memory cannot be changed by anybody, and what could be changed is not taken for it.
-#![expect(
-    clippy::expect_used,
-    reason = "a test fails where something unexpected happens"
-)]
 
 use std::os::fd::AsFd;
 

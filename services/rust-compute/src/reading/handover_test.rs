@@ -93,7 +93,7 @@ fn nothing_is_believed() {
         |d| d["rows"] = json!(-1),
         |d| d["features"]["first"] = json!(u64::MAX),
         |d| d["features"]["memory"] = json!(1),
-        |d| d["features"]["shape"] = json!([1 << 40, 1 << 40]),
+        |d| d["features"]["shape"] = json!([1_u64 << 40, 1_u64 << 40]),
         |d| d["hash"] = json!([1]),
         |d| d["columns"] = json!([[1, 2, 3]]),
         |d| d["vocabulary"] = json!([256]),

@@ -130,13 +130,15 @@ struct Budget {
     /// Most bytes of orders, besides the free ones.
     limit_bytes: usize,
     charged: AtomicUsize,
-    orders: AtomicUsize,
+    /// Free ones that are left.
+    free: AtomicUsize,
 }
 
 /// The memory of one order, until dropped.
 struct Memory {
     budget: Arc<Budget>,
-    charged: usize,
+    /// Bytes; none for a free one.
+    charged: Option<usize>,
     _share: Option<Reservation>,
 }
 
@@ -144,13 +146,15 @@ impl Budget {
     fn take(self: &Arc<Self>, bytes: usize) -> Result<Memory, WireError> {
         let mut memory = Memory {
             budget: self.clone(),
-            charged: 0,
+            charged: None,
             _share: None,
         };
-        if self.orders.fetch_add(1, Ordering::Relaxed) < FREE_ORDERS {
+        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+        let one = |free: usize| free.checked_sub(1);
+        if self.free.fetch_update(success, failure, one).is_ok() {
             return Ok(memory);
         }
-        memory.charged = bytes;
+        memory.charged = Some(bytes);
         let charged = self.charged.fetch_add(bytes, Ordering::Relaxed);
         if charged.saturating_add(bytes) > self.limit_bytes {
             return Err(WireError::LimitExceeded {
@@ -166,10 +170,10 @@ impl Budget {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.budget.orders.fetch_sub(1, Ordering::Relaxed);
-        self.budget
-            .charged
-            .fetch_sub(self.charged, Ordering::Relaxed);
+        match self.charged {
+            Some(bytes) => self.budget.charged.fetch_sub(bytes, Ordering::Relaxed),
+            None => self.budget.free.fetch_add(1, Ordering::Relaxed),
+        };
     }
 }
 
@@ -185,7 +189,7 @@ impl OrderCache {
                 pool,
                 limit_bytes,
                 charged: AtomicUsize::new(0),
-                orders: AtomicUsize::new(0),
+                free: AtomicUsize::new(FREE_ORDERS),
             }),
         }
     }
