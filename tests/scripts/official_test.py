@@ -70,6 +70,7 @@ def resumed_by_the_command(folder: Path, script: str) -> RunFiles:
 
 
 FIGURES: dict[str, dict[str, Any]] = {
+    "adversaries.py": {"critic_steps": STEPS, "generator_steps": STEPS // 2},
     "average.py": {"moved": STEPS, "steps_in_all": STEPS},
     "clip_weights.py": {"largest": pytest.approx(0.05)},
     "codebook.py": {"seen": 1438 * EPOCHS, "expected": 1438 * EPOCHS},
@@ -78,6 +79,7 @@ FIGURES: dict[str, dict[str, Any]] = {
     "initialised_by_data.py": {"initialised": 1},
     "logged.py": {"steps_applied": STEPS},
     "own_generators.py": {},
+    "precision.py": {},
     "rate.py": {},
     "sum.py": {},
 }

@@ -22,6 +22,7 @@ class Settings:
     Attributes:
         min_shard_samples, drop_last: new in format 2.
         content_hash: what aggregate_hash, params_hash and batch_hash are; new in format 3.
+        public_key: with which the head is signed, 64 hexadecimal digits; "" in ledgers without a signature.
     """
 
     format: int
@@ -33,6 +34,7 @@ class Settings:
     min_shard_samples: int = 0
     drop_last: bool = False
     content_hash: str = "sha256"
+    public_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

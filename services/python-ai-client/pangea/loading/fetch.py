@@ -13,7 +13,7 @@ import torch
 from pangea.loading.canonical import batch_hash
 from pangea.loading.nesting import map_tensors, settle
 from pangea.loading.requests import Plan, Request
-from pangea.loading.seeding import seed_generators
+from pangea.loading.seeding import Seeds
 
 Collate = Callable[[list[Any]], Any]
 
@@ -26,11 +26,13 @@ class Loaded:
         data: what `collate_fn` made; None for an empty shard.
         samples: the indices of its samples.
         hash: its content hash.
+        drawn: the generators that its samples have drawn from, or were seeded in case they do.
     """
 
     data: Any
     samples: Sequence[int]
     hash: bytes
+    drawn: frozenset[str] = frozenset()
 
 
 class LoadingFailed(RuntimeError):
@@ -95,16 +97,15 @@ class Source:
         if not samples:
             return empty(plan)
         dataset = self.train if request.split == "train" else self.held_out
+        seeds = Seeds(plan.drawn)
         with _one_thread():
-            items = [self._sample(dataset, sample, plan, request) for sample in samples]
-            seed_generators(plan.collate_seed(request))
-            data = self._collated(items, samples, request)
-        return Loaded(data, samples, batch_hash(data, samples, plan.settings.content_hash))
+            items = [self._sample(dataset, sample, plan, request, seeds) for sample in samples]
+            data = seeds.call(plan.collate_seed(request), lambda: self._collated(items, samples, request))
+        return Loaded(data, samples, batch_hash(data, samples, plan.settings.content_hash), frozenset(seeds.drawn))
 
-    def _sample(self, dataset: Any, sample: int, plan: Plan, request: Request) -> Any:
-        seed_generators(plan.sample_seed(request, sample))
+    def _sample(self, dataset: Any, sample: int, plan: Plan, request: Request, seeds: Seeds) -> Any:
         try:
-            return dataset[sample]
+            return seeds.call(plan.sample_seed(request, sample), lambda: dataset[sample])
         except Exception as error:
             raise LoadingFailed(
                 f"sample {sample} of the {_place(self.name, request)} could not be loaded in epoch {request.epoch}:"

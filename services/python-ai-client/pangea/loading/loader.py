@@ -48,7 +48,9 @@ class Loader:
 
     def _load_all(self, requests: Sequence[Request]) -> list[Loaded]:
         self.want(requests)
-        return [self.collect(request) for request in requests]
+        loaded = [self.collect(request) for request in requests]
+        self._drawn = frozenset[str]().union(*(batch.drawn for batch in loaded))
+        return loaded
 
     def begin(self, settings: Settings, waiting: AbstractContextManager[None] | None = None) -> None:
         """Replaces the settings by those of the run that was joined.
@@ -57,7 +59,7 @@ class Loader:
             settings: of the run.
             waiting: entered while only waiting for loader processes, so that a signal handler may raise.
         """
-        self.plan = replace(self.plan, dataset_hash=self.info.hash, settings=settings)
+        self.plan = replace(self.plan, dataset_hash=self.info.hash, settings=settings, drawn=self._drawn)
         if self._pool is not None:
             self._pool.plan(self.plan)
             self._pool.waiting = waiting or self._pool.waiting

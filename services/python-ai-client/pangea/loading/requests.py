@@ -54,11 +54,14 @@ class Plan:
     Attributes:
         samples_in_all: the length of the training dataset.
         dataset_hash: the identity of the datasets.
+        settings: of the run.
+        drawn: the generators that samples are known to draw from.
     """
 
     samples_in_all: int
     dataset_hash: bytes = bytes(32)
     settings: Settings = Settings()
+    drawn: frozenset[str] = frozenset()
 
     @cached_property
     def order(self) -> _native.Order:
@@ -70,7 +73,7 @@ class Plan:
 
     def __reduce__(self) -> tuple[type[Plan], tuple[object, ...]]:
         # Without the order, which a loader process computes itself.
-        return Plan, (self.samples_in_all, self.dataset_hash, self.settings)
+        return Plan, (self.samples_in_all, self.dataset_hash, self.settings, self.drawn)
 
     def size(self, request: Request) -> int:
         """Returns the number of samples of a request, without the order of its epoch."""

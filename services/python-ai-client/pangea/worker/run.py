@@ -24,6 +24,7 @@ from pangea.training.snapshot import HasState
 from pangea.worker.batches import Batch
 from pangea.worker.dataset_facts import DatasetFacts
 from pangea.worker.figures import checked
+from pangea.worker.placement import placed_all
 from pangea.worker.rehearser import Rehearser
 from pangea.worker.results import write_results
 from pangea.worker.shard_loop import ShardLoop
@@ -180,10 +181,13 @@ class Run:
         *,
         weight: float | torch.Tensor | None = None,
         reduction: Literal["mean", "sum"] = "mean",
+        optimizer: torch.optim.Optimizer | None = None,
     ) -> None:
         """Submits the loss of the current batch, and runs backward.
 
-        The step's loss is the weighted mean over its batches, or their sum.
+        The step's loss is the weighted mean over its batches, or their sum. A run with several optimizers may have a
+        loss for each, as a GAN: call this once for each optimizer that is to make a step. All of them start from the
+        same parameters; an optimizer without a loss makes no step. To train them in turn, choose by `batch.step`.
 
         Args:
             loss: scalar; the mean over what counts in the batch, or its sum.
@@ -191,6 +195,7 @@ class Run:
                 nothing in the batch counts and the loss is ignored. Default: the batch's samples.
             reduction: "sum" for a loss that is a sum over the batch: then the step's gradient is that of the sum over
                 the whole step.
+            optimizer: whose parameters get the gradient of this loss; default: all that the loss depends on.
         Raises:
             MisusedRun: there is no current batch, the loss is not a scalar, or the weight is invalid.
             NotFinite: the loss is NaN or infinite.
@@ -198,7 +203,7 @@ class Run:
             NondeterministicOperation: naming the operation.
             UnsupportedModel: naming a tensor that cannot be trained.
         """
-        self._loop.submit_loss(loss, weight, reduction)
+        self._loop.submit_loss(loss, weight, reduction, optimizer)
 
     def stop(self, reason: str) -> None:
         """Ends the run for all workers after the step of the current batch, whose weights are the final ones.
@@ -277,7 +282,8 @@ class Run:
 
     def held_out(self) -> Iterator[Batch]:
         """Yields the samples held out for evaluation, in dataset order. Training's random numbers are not affected."""
-        return self._worker.data.held_out(self._worker.settings.batch_size)
+        batches = self._worker.data.held_out(self._worker.settings.batch_size)
+        return placed_all(batches, self._training.parameters.device)
 
     def finish(self, **results: Any) -> None:
         """Writes `final.safetensors` (a `state_dict`) and `result.json` into the run directory, if the run has ended.

@@ -95,7 +95,11 @@ class Worker:
         self.name = name
         self._vectors = GradientMemory(self.parameters.elements, lambda: self._membership.client.slot())
         self.data = data
-        self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())
+        device = self.parameters.device
+        self._arithmetic = arithmetic
+        self._fingerprints = sorted(
+            fingerprints(device.torch_device if device.torch_device.type != "cpu" else None).items()
+        )
         self._known_hash: bytes | None = None
         self._hashing: _native.ParametersHash | None = None
         self._asked, self._asked_to_stop = False, ""
@@ -110,7 +114,7 @@ class Worker:
     def _introduce(self, client: _native.OrchestratorClient, run_id: str) -> _native.JoinReply:
         return client.join(
             self.name,
-            describe_software(),
+            describe_software(self.parameters.device),
             self.parameters.specs(),
             self.parameters.hash("sha256"),
             self.step,
