@@ -162,6 +162,8 @@ class Training:
         )
         snapshot.check(parameters.model, optimizers, schedulers)
         self._settings = [SettingsWatch(one) for one in optimizers]
+        # Whether the script's functions of before_step and after_step may be running.
+        self.in_step = False
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -226,11 +228,15 @@ class Training:
         step = step or Step(0, 0, False, samples, mean)
         if self.before or self.after:
             seed_after_step(seed, step.number)
-        if self.guards is None:
-            self._change(step)
-        else:
-            with self.guards.suspended():
+        self.in_step = True
+        try:
+            if self.guards is None:
                 self._change(step)
+            else:
+                with self.guards.suspended():
+                    self._change(step)
+        finally:
+            self.in_step = False
         self._accept()
 
     def _accept(self) -> None:

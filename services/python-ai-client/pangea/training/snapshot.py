@@ -24,6 +24,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from pangea.errors import PangeaError
+from pangea.printable import quoted
 from pangea.training.layouts import same_layout
 
 _FORMAT = "pangea/snapshot/2"
@@ -239,11 +240,12 @@ def _parse(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         tensors = safetensors.torch.load(data)
         (length,) = struct.unpack_from("<Q", data)
         header = json.loads(data[8 : 8 + length])
-        metadata: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("pangea", "{}"))
+        metadata: Any = json.loads(header.get("__metadata__", {}).get("pangea", "{}"))
     except Exception as error:
         raise BadSnapshot(f"not a complete safetensors file: {error}") from error
-    if metadata.get("format") != _FORMAT:
-        raise BadSnapshot(f"not a snapshot: its format is {metadata.get('format')!r}, expected {_FORMAT!r}")
+    found = metadata.get("format") if isinstance(metadata, dict) else metadata
+    if found != _FORMAT:
+        raise BadSnapshot(f"not a snapshot: its format is {quoted(found)}, expected {_FORMAT!r}")
     return tensors, metadata
 
 
@@ -267,7 +269,10 @@ def position_of(data: bytes) -> Position:
 
 
 def _position(metadata: dict[str, Any]) -> Position:
-    return Position(*(int(metadata[key]) for key in ("step", "seed", "shards", "batch_size")))
+    numbers: list[Any] = [metadata.get(key) for key in ("step", "seed", "shards", "batch_size")]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise BadSnapshot(f"the snapshot has no position in a run, but {quoted(numbers)}")
+    return Position(*numbers)
 
 
 def training_of(data: bytes) -> str:

@@ -6,7 +6,7 @@ import functools
 import math
 import operator
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -18,6 +18,7 @@ from pangea.training.determinism import allows_nondeterminism, is_nondeterminist
 from pangea.training.hints import hint_about
 from pangea.training.lease import Lease, ShardReport
 from pangea.worker.batches import Batch
+from pangea.worker.figures import add
 from pangea.worker.placement import placed
 from pangea.worker.rehearser import Rehearser
 from pangea.worker.sigterm import Sigterm
@@ -87,6 +88,14 @@ class ShardLoop:
         self._device = worker.parameters.device
         self._computed: _Computed | None = None  # not recorded yet
         self.stop_reason = ""
+        self._figures: dict[str, float] | None = None
+
+    def log(self, figures: Mapping[str, float]) -> bool:
+        """Logs figures about the current batch. Returns false if the script is not in its loop over batches."""
+        if self._figures is None:
+            return False
+        add(self._figures, figures)
+        return True
 
     def compute(self, lease: Lease) -> Iterator[Batch]:
         """Yields the lease's batches, and checks that the script calls `Run.step` for each."""
@@ -148,7 +157,11 @@ class ShardLoop:
         self._batch = batch
         self._rehearser.begin_shard(batch)
         started = time.perf_counter()
-        yield placed(batch, self._device)
+        self._figures = self._worker.logged.of_shards(step)
+        try:
+            yield placed(batch, self._device)
+        finally:
+            figures, self._figures = self._figures, None
         if self._losses is not None:
             self._finish_batch()
         self._worker.seconds.compute += time.perf_counter() - started
@@ -156,6 +169,8 @@ class ShardLoop:
             raise MisusedRun(
                 f"run.step was not called for shard {batch.shard} of step {batch.step}; call it once for every batch"
             )
+        if self._lease is not None and figures:
+            self._lease.log(batch.shard, figures)
         self._training.check("loop", bytes_too=self._worker.parameters.watch.in_full)
 
     def _rehearse(self, lease: Lease, batches: list[Batch]) -> Iterator[Batch]:
