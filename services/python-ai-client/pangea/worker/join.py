@@ -6,11 +6,12 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 
 from pangea import _native
 from pangea.arithmetic import ensure_pinned
@@ -27,7 +28,6 @@ from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism
 from pangea.training.devices.choose import device_of
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
-from pangea.training.snapshot import Optimizers, Schedulers
 from pangea.training.supported import hooked
 from pangea.worker.batches import Batch
 from pangea.worker.data_source import DataSource, OwnData, ServiceData
@@ -56,9 +56,9 @@ _MAX_NAMED = 4
 
 def join(
     model: torch.nn.Module,
-    optimizer: Optimizers,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
     *,
-    scheduler: Schedulers = None,
+    scheduler: LRScheduler | Sequence[LRScheduler | None] | None = None,
     clip_norm: float | None = None,
     rate: Callable[[int], float] | None = None,
     init: Callable[[Batch], Any] | None = None,
