@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 from pangea.arithmetic import UnavailableLevel, pin, require
 from pangea.datasets import DEFAULT
 from pangea.launch.environment import worker_environment
+from pangea.launch.gpus import NoGpus, of_machine, visible
 from pangea.launch.settings import Settings, brings_dataset
 from pangea.places import caller_folder, python_command, python_environment
 from pangea.rundir.json_lines import JsonLinesFile
-from pangea.rundir.layout import ORCHESTRATOR, data_service_name, port_file, wanted_file
+from pangea.rundir.layout import ORCHESTRATOR, data_service_name, port_file, read_record, wanted_file
 from pangea.services.announced import announced
 from pangea.services.child import Child, ChildFailed
 from pangea.services.restarts import ExitStatus, RestartPolicy
@@ -75,7 +75,8 @@ class Session:
     def _check_machine(self) -> None:
         try:
             require(self.settings.arithmetic)
-        except UnavailableLevel as error:
+            visible(self.settings.gpus_per_worker, self.settings.workers - 1, of_machine())
+        except (UnavailableLevel, NoGpus) as error:
             raise ChildFailed(str(error)) from error
 
     @property
@@ -114,7 +115,8 @@ class Session:
     def _worker(self, name: str) -> Child:
         data = [announced(name) for name in self._data_names]
         own = worker_environment(self.settings, self.run_dir, name, announced(ORCHESTRATOR), data)
-        environment = {**pin(python_environment(), self.settings.arithmetic), **own}
+        gpus = visible(self.settings.gpus_per_worker, int(name.rpartition("-")[2]) - 1, of_machine())
+        environment = {**pin(python_environment(), self.settings.arithmetic), **own, **gpus}
         command = [*python_command(self.settings.script), *self.settings.arguments]
         # A path that the script opens is relative to the user's working directory.
         return Child(name, command, self.run_dir / "logs" / f"{name}.log", environment, folder=caller_folder())
@@ -169,8 +171,7 @@ class Session:
 
     def record(self) -> dict[str, Any]:
         """The content of run.json; empty while it does not exist."""
-        file = self.run_dir / "run.json"
-        return dict(json.loads(file.read_text())) if file.exists() else {}
+        return read_record(self.run_dir)
 
     def checkpoint(self) -> bool:
         """Requests a checkpoint from the orchestrator; returns whether that is possible."""

@@ -80,7 +80,7 @@ class Batch:
         )
 
     def to(self, device: torch.device | str | int, *, non_blocking: bool = False) -> Batch:
-        """Returns this batch with the tensors of `data` on a device."""
+        """Returns this batch with the tensors of `data` on `device`; `non_blocking` is that of `Tensor.to`."""
         return replace(self, data=map_tensors(self.data, lambda tensor: tensor.to(device, non_blocking=non_blocking)))
 
     @property
@@ -88,9 +88,13 @@ class Batch:
         """Number of samples; 0 for an empty shard."""
         return int(self.sample_ids.shape[0])
 
-    def torch_generator(self) -> torch.Generator:
-        """Returns a new generator for this batch, with the same numbers on every worker and in any order of batches."""
-        return torch.Generator().manual_seed(self.seed)
+    def torch_generator(self, device: torch.device | str = "cpu") -> torch.Generator:
+        """Returns a new generator for this batch, with the same numbers on every worker and in any order of batches.
+
+        Args:
+            device: where the numbers are drawn; those of a GPU differ from those of the CPU.
+        """
+        return torch.Generator(device).manual_seed(self.seed)
 
     def numpy_generator(self) -> numpy.random.Generator:
         """Returns the numpy equivalent of `torch_generator`."""

@@ -24,12 +24,16 @@ from pangea.services.announced import resolve, want
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
 from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
+from pangea.training.devices.choose import device_of
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
+from pangea.training.snapshot import Optimizers, Schedulers
+from pangea.training.supported import hooked
 from pangea.worker.batches import Batch
 from pangea.worker.data_source import DataSource, OwnData, ServiceData
 from pangea.worker.leaving import leave_quickly
 from pangea.worker.membership import Addresses
+from pangea.worker.placement import placed
 from pangea.worker.probes import serve_health
 from pangea.worker.rehearser import Rehearser, fraction
 from pangea.worker.run import Run
@@ -43,12 +47,18 @@ _AVERAGED_NOTICE = (
     " needs pangea.join(buffers={{name: 'sum'}}); compute a moving average of sums in run.after_step"
 )
 
+_HOOK_NOTICE = (
+    "hooks on the gradients of {} see the gradient of one shard, times its weight (the samples); what acts on the"
+    " gradient of a step, such as clipping, belongs into run.before_step(fn)"
+)
+_MAX_NAMED = 4
+
 
 def join(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizers,
     *,
-    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    scheduler: Schedulers = None,
     clip_norm: float | None = None,
     rate: Callable[[int], float] | None = None,
     init: Callable[[Batch], Any] | None = None,
@@ -80,12 +90,12 @@ def join(
     `pangea.training.buffers`.
 
     Args:
-        model: on the CPU; identical on every worker (call `pangea.seed_everything` before it is built).
+        model: on one device; identical on every worker (call `pangea.seed_everything` before it is built).
         optimizer: any torch optimizer over the model's trainable parameters, except LBFGS and SparseAdam. The run calls
-            its `step`.
+            its `step`. A list for several, each over its own parameters: see `Run.step`.
         scheduler: of the optimizer's learning rates; stepped after every step of the run, not once an epoch.
-            ReduceLROnPlateau gets the step's mean loss.
-        clip_norm: maximum global norm of a step's gradient.
+            ReduceLROnPlateau gets the step's mean loss. For several optimizers, a list.
+        clip_norm: maximum global norm of a step's gradient; of several optimizers, of the gradient of each.
         rate: the learning rate of all groups as a function of the step's number, from 0; instead of a scheduler.
         init: called once with the first training samples in a fixed order (at most 64) before the worker joins, for
             data-dependent initialisation.
@@ -171,6 +181,8 @@ def join(
         raise
     if training.parameters.buffers.averaged:
         notices.add(_AVERAGED_NOTICE.format(", ".join(training.parameters.buffers.averaged)))
+    if names := hooked(model):
+        notices.add(_HOOK_NOTICE.format(", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")))
     training.guard()
     if health is not None:
         health.worker = worker
@@ -238,6 +250,6 @@ def _log_remote_replicas(configured: str, client: _native.DataClient) -> None:
 def _initialise(model: torch.nn.Module, init: Callable[[Batch], Any], batch: Batch) -> None:
     """Lets the script initialise its model with a batch; random numbers drawn in `init` are the same on all workers."""
     seed_shard(0, 0, 0)
-    init(batch)
+    init(placed(batch, device_of(model.parameters())))
     for parameter in model.parameters():
         parameter.grad = None
