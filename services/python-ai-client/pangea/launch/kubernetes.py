@@ -282,6 +282,8 @@ def _identity_volumes(job: Job, cluster: Cluster, component: str) -> list[Manife
         {"secret": {"name": name, "items": optional, "optional": True}},
     ]
     return [{"name": "identity", "projected": {"defaultMode": 0o440, "sources": sources}}]
+
+
 def _with_gpus(container: Manifest, gpus: float) -> Manifest:
     """Adds GPUs to a container's resources: whole ones, since Kubernetes gives out no parts."""
     if gpus == 0:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pangea.identity.directory import Identity
-from pangea.launch.identities import Identities, insecure_environment, wants_identities
 from pangea.launch.gpus import visible
+from pangea.launch.identities import Identities, insecure_environment, wants_identities
 from pangea.launch.job import CannotLaunch, Job
 from pangea.launch.session import Session
 from pangea.launch.settings import Settings
