@@ -43,6 +43,11 @@ def _import(module: str) -> Any:
         ) from error
 
 
+def require_tensorboard() -> None:
+    """Raises TensorBoardMissing if there is nothing to write event files with."""
+    _import("tensorboard.summary.writer.record_writer")
+
+
 def scalars(line: Mapping[str, Any]) -> dict[str, float]:
     """Returns what a line of metrics.jsonl has to show, by tag; without what is not a finite number."""
     values = {tag: line.get(column) for column, tag in _TAGS.items()} | dict(line.get("figures") or {})
