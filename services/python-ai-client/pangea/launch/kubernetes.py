@@ -284,6 +284,19 @@ def _identity_volumes(job: Job, cluster: Cluster, component: str) -> list[Manife
     return [{"name": "identity", "projected": {"defaultMode": 0o440, "sources": sources}}]
 
 
+def _with_gpus(container: Manifest, gpus: float) -> Manifest:
+    """Adds GPUs to a container's resources: whole ones, since Kubernetes gives out no parts."""
+    if gpus == 0:
+        return container
+    if gpus != int(gpus):
+        raise CannotLaunch(
+            f"--gpus-per-worker {gpus:g}: Kubernetes gives a container whole GPUs; give 1, or let its device plugin"
+            " divide them (time slicing, MIG) and give 1 of these"
+        )
+    limits = {**container["resources"]["limits"], "nvidia.com/gpu": int(gpus)}
+    return {**container, "resources": {**container["resources"], "limits": limits}}
+
+
 def _orchestrator(job: Job, cluster: Cluster) -> Manifest:
     arguments = [
         "--listen=0.0.0.0:8080",
@@ -358,7 +371,7 @@ def _workers(job: Job, cluster: Cluster) -> Manifest:
         **training_environment(job.settings),
     }
     container = {
-        **_container(cluster, "python-ai-client", {"http": 8082}, "2Gi"),
+        **_with_gpus(_container(cluster, "python-ai-client", {"http": 8082}, "2Gi"), job.settings.gpus_per_worker),
         "args": [
             "worker",
             f"/script/{job.settings.script.name}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,22 @@ def test_each_selector_matches_one_component_and_each_port_name_exists_there(job
                 3 if item["spec"]["policyTypes"] == ["Egress"] else 1
             )
     assert len(pods(objects)) == 3
+
+
+def test_workers_alone_ask_for_whole_gpus(job: Job) -> None:
+    asking = dataclasses.replace(job, settings=dataclasses.replace(job.settings, gpus_per_worker=2))
+    limits = {
+        pod["spec"]["containers"][0]["name"]: pod["spec"]["containers"][0]["resources"]["limits"]
+        for pod in pods(manifests(asking, Cluster()))
+    }
+    assert {name: found.get("nvidia.com/gpu") for name, found in limits.items()} == {
+        "orchestrator": None,
+        "data": None,
+        "worker": 2,
+    }
+    half = dataclasses.replace(job, settings=dataclasses.replace(job.settings, gpus_per_worker=0.5))
+    with pytest.raises(CannotLaunch, match="whole GPUs"):
+        manifests(half, Cluster())
 
 
 def test_pods_are_unprivileged_and_mount_only_what_exists(job: Job) -> None:

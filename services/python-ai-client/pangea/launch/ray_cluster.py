@@ -52,6 +52,12 @@ def _options(cluster: RayCluster) -> dict[str, Any]:
     return {"num_cpus": cluster.cpus, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": "SPREAD"}
 
 
+def _gpus(job: Job, name: str) -> dict[str, float]:
+    """The GPUs that the process reserves; Ray tells it which they are, in CUDA_VISIBLE_DEVICES."""
+    share = job.settings.gpus_per_worker
+    return {"num_gpus": share} if share and name in job.workers else {}
+
+
 def _names(job: Job) -> list[str]:
     return [*job.data_services, ORCHESTRATOR, *job.workers]
 
@@ -67,7 +73,7 @@ def render(job: Job, cluster: RayCluster) -> str:
         [
             *lines,
             *(
-                json.dumps({"actor": name, **_options(cluster), "command": shlex.split(command)})
+                json.dumps({"actor": name, **_options(cluster), **_gpus(job, name), "command": shlex.split(command)})
                 for name, command in commands.items()
             ),
         ]
@@ -150,7 +156,8 @@ class RaySession:
             credentials = Credentials(
                 identities.of(name) if identities is not None else None, insecure_environment(self._cluster.secure)
             )
-            self._actors[name] = keeper.options(name=name).remote(self._job, name, credentials)
+            options = {"name": name, **_gpus(self._job, name)}
+            self._actors[name] = keeper.options(**options).remote(self._job, name, credentials)
             self._calls[name] = self._actors[name].run.remote()
 
     def poll(self) -> list[dict[str, Any]]:

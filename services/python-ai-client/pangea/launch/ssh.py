@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pangea.identity.directory import Identity
+from pangea.launch.gpus import visible
 from pangea.launch.identities import Identities, insecure_environment, wants_identities
 from pangea.launch.job import CannotLaunch, Job
 from pangea.launch.session import Session
@@ -169,7 +170,9 @@ def worker(job: Job, hosts: Hosts, index: int) -> Remote:
     """The worker with this index, from 0."""
     name = f"worker-{index + 1}"
     data = [_address(hosts.of(number), _DATA_PORT + 2 * number) for number in range(job.settings.data_replicas)]
-    environment = job.environment(name, _address(hosts.of(0), _ORCHESTRATOR_PORT), data)
+    # Workers are given to the hosts in turn.
+    gpus = visible(job.settings.gpus_per_worker, index // len(hosts.names))
+    environment = job.environment(name, _address(hosts.of(0), _ORCHESTRATOR_PORT), data) | gpus
     command = ["env", *(f"{key}={value}" for key, value in environment.items()), *job.worker(hosts.program("pangea"))]
     return _remote(job, hosts, name, hosts.of(index), command)
 

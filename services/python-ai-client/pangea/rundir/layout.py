@@ -88,6 +88,11 @@ def port_file(run_dir: Path, name: str) -> Path:
     return run_dir / "logs" / f"{name}.ports.json"
 
 
+def wanted_file(run_dir: Path, name: str) -> Path:
+    """The file by which a worker asks the launcher for a service that is started only when it is needed."""
+    return run_dir / "logs" / f"{name}.wanted"
+
+
 def socket_file(run_dir: Path, name: str) -> str:
     """The path of the Unix socket of a service of this run; empty if the path could not be written in an address."""
     path = str((run_dir / "logs" / f"{name}.sock").absolute())

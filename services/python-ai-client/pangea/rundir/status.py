@@ -164,6 +164,7 @@ def _status_from_files(run: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "total_steps": run.get("total_steps"),
         "epoch": last.get("epoch", 0),
         "loss": last.get("loss"),
+        "figures": last.get("figures", {}),
         "params_hash": last.get("params_hash", run.get("params_hash")),
         "workers": [],
         "samples_per_second": None,
