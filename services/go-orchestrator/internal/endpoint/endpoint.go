@@ -24,6 +24,23 @@ func Listen(option, address string) (net.Listener, error) {
 	return listener, nil
 }
 
+// Exposed reports whether other machines can reach a listener.
+func Exposed(listener net.Listener) bool {
+	address, is := listener.Addr().(*net.TCPAddr)
+	return is && !address.IP.IsLoopback()
+}
+
+// Private refuses a listener that other machines can reach, for a process that cannot know who they
+// are.
+func Private(option string, listener net.Listener) error {
+	if !Exposed(listener) {
+		return nil
+	}
+	return fmt.Errorf("%s %s can be reached from other machines, and this process has no identity: "+
+		"make one with `pangea certs` and name it with --identity DIR, listen on 127.0.0.1, "+
+		"or let everybody in who reaches the port with --insecure", option, listener.Addr())
+}
+
 // Reachable returns an address at which a process of this machine reaches a listener.
 func Reachable(listener net.Listener) string {
 	address, is := listener.Addr().(*net.TCPAddr)

@@ -18,8 +18,12 @@ type Source interface {
 	Status(context.Context) (run.Status, error)
 }
 
-// New makes a server; the caller gives it a listener. Slow clients are cut off.
-func New(source Source, metrics http.Handler) *http.Server {
+// Guard says why a request may not see what only the people of the run may; nil lets it.
+type Guard func(*http.Request) error
+
+// New makes a server; the caller gives it a listener. Slow clients are cut off. guard is nil where
+// whoever reaches the listener may see everything.
+func New(source Source, metrics http.Handler, guard Guard) *http.Server {
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	pages.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -31,6 +35,13 @@ func New(source Source, metrics http.Handler) *http.Server {
 	})
 	pages.Handle("GET /metrics", metrics)
 	pages.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		if guard != nil {
+			if err := guard(r); err != nil {
+				w.Header().Set("WWW-Authenticate", "Bearer")
+				text(w, http.StatusUnauthorized, err.Error())
+				return
+			}
+		}
 		status, err := source.Status(r.Context())
 		if err != nil {
 			text(w, http.StatusServiceUnavailable, err.Error())

@@ -24,7 +24,7 @@ func (s source) Status(context.Context) (run.Status, error) {
 func get(s source, path string) (int, string) {
 	metrics := telemetry.NewMetrics(budget.New("test", 7))
 	answer := httptest.NewRecorder()
-	New(s, metrics.Handler()).Handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+	New(s, metrics.Handler(), nil).Handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
 	return answer.Code, answer.Body.String()
 }
 

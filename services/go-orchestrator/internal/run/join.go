@@ -23,7 +23,11 @@ func (m *Machine) onJoin(e JoinRequested) {
 	}
 	join := e.Join
 	join.WorkerName, join.Training = strings.ToValidUTF8(join.WorkerName, "?"), strings.ToValidUTF8(join.Training, "?")
-	if err := m.admit(&join); err != nil {
+	err := impostor(e.Certificate, join.WorkerName)
+	if err == nil {
+		err = m.admit(&join)
+	}
+	if err != nil {
 		m.note(slog.LevelWarn, "refused a worker", "worker", join.WorkerName, "action", err.Action.String(),
 			"reason", err.Detail)
 		m.refuse(e.Peer, e.Request, protocol.KindJoinRequest, err)
@@ -51,6 +55,16 @@ func (m *Machine) onJoin(e JoinRequested) {
 	m.send(e.Peer, e.Request, protocol.Joined{
 		RunID: m.config.RunID, WorkerID: w.id, Settings: m.config.Settings, Step: m.step.number, TotalSteps: m.totalSteps(),
 	})
+}
+
+// impostor refuses a worker under another name than that of its certificate: what becomes of a name
+// (ties, quarantine) must depend on its owner alone.
+func impostor(certificate, name string) *protocol.Error {
+	if certificate == "" || certificate == AnyWorker || certificate == name {
+		return nil
+	}
+	return protocol.Errorf(protocol.Stop, "the certificate is that of worker %.100q, which may not join as %.100q; "+
+		"join under the name in the certificate (--name), or use the certificate of the other one", certificate, name)
 }
 
 // hashOf is the hash of the parameters that a worker brings, as the run hashes.

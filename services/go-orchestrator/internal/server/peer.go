@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/identity"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
@@ -21,6 +23,9 @@ type peer struct {
 	sharing    *sharing // nil where memory cannot be shared with the peer
 	out        *outbox
 	assembly   assembly
+
+	certificate string      // the worker that its certificate is of; empty where it has none
+	admitted    atomic.Bool // it may make requests
 }
 
 // close ends both directions at once. An error means that it is closed already.
@@ -85,10 +90,18 @@ func (p *peer) read() {
 	reader := wire.NewReader(buffered, p.server.limits, p.server.config.Memory)
 	reader.PlaceBy(p.place)
 	reason := ""
+	if err := p.introduce(); err != nil {
+		reason = err.Error()
+	}
+	p.admitted.Store(reason == "")
 	for reason == "" {
 		frame, err := reader.Next()
 		if err != nil {
 			reason = p.ended(err)
+			break
+		}
+		if !p.admitted.Load() {
+			reason = identity.ErrRevoked.Error()
 			break
 		}
 		message, err := wire.Open(frame)

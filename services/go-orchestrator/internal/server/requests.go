@@ -61,7 +61,7 @@ func (p *peer) handle(m wire.Message) error {
 	case protocol.KindJoinRequest:
 		var join protocol.Join
 		if join, err = m.Join(); err == nil {
-			p.server.post(run.JoinRequested{Peer: p.id, Request: m.RequestID, Join: join})
+			p.server.post(run.JoinRequested{Peer: p.id, Request: m.RequestID, Join: join, Certificate: p.certificate})
 		}
 	case protocol.KindSharedRegion:
 		return p.region(m)

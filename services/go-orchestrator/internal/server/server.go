@@ -18,6 +18,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
+	"pangea.example/pangea/services/go-orchestrator/internal/identity"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
@@ -48,6 +49,7 @@ type Config struct {
 	Memory           *budget.Budget // of gradients, snapshots and arriving frames
 	Shared           *budget.Budget // of memory that workers on this machine share; nil where none do
 	Files            Files
+	Identity         *identity.Identity // of this process; nil where TCP connections are not encrypted
 	Clock            clock.Clock
 	Log              *slog.Logger
 	Metrics          *telemetry.Metrics
@@ -150,6 +152,9 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	accepting := make(chan error, len(listeners))
 	for _, listener := range listeners {
 		go func() { accepting <- s.accept(listener) }()
+	}
+	if s.config.Identity != nil {
+		go s.watchIdentity()
 	}
 	tick := s.config.Clock.After(tickInterval)
 	reason := "stop requested"
@@ -283,6 +288,7 @@ func (s *Server) welcome(connection stream) {
 			return
 		}
 	}
+	connection = s.secure(connection)
 	s.mutex.Lock()
 	s.lastPeer++
 	p := &peer{server: s, id: s.lastPeer, connection: connection, sharing: s.share(connection), out: newOutbox()}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -15,10 +16,18 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
+// Variables that stand for flags.
+const (
+	IdentityVariable = "PANGEA_IDENTITY"
+	insecureVariable = "PANGEA_INSECURE"
+)
+
 // Settings are those of the process.
 type Settings struct {
 	Listen, HTTP     string // host:port; port 0 takes a free one
 	Socket           string // path of a Unix socket for workers on this machine; "" for none
+	Identity         string // directory; "" for none
+	Insecure         bool   // without an identity, other machines may be listened to
 	RunDir, RunID    string
 	Run              protocol.Settings // with the content hash of a new run
 	DefaultCut       bool              // --min-shard-samples is not given: Run has its default
@@ -50,6 +59,10 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	flags.StringVar(&s.Socket, "socket", "", "path of a Unix socket for workers of the same user on this machine, "+
 		"which share memory through it (default: none)")
 	flags.StringVar(&s.HTTP, "http", "127.0.0.1:8081", "address of /healthz, /readyz, /metrics and /status")
+	flags.StringVar(&s.Identity, "identity", os.Getenv(IdentityVariable), "directory with this process's certificate, its "+
+		"key and the run's authority (pangea certs), for connections over TLS (default: $PANGEA_IDENTITY)")
+	flags.BoolVar(&s.Insecure, "insecure", os.Getenv(insecureVariable) == "1", "without an identity, let everybody in who "+
+		"reaches a port, without encryption (default: whether $PANGEA_INSECURE is 1)")
 	flags.StringVar(&s.RunDir, "run-dir", "", "directory for the ledger, run.json, metrics.jsonl and checkpoints; "+
 		"a run that is already in it continues (required)")
 	flags.StringVar(&s.RunID, "run-id", "", "name of the run (default: the name of the run directory)")
