@@ -1,5 +1,6 @@
 //! The orchestrator for Python: `OrchestratorClient`.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use native_core::{CoreError, Join, Options, ShardReport, Stopper, Timings, Update, Work};
@@ -94,9 +95,17 @@ impl OrchestratorClient {
 #[pymethods]
 impl OrchestratorClient {
     #[new]
-    #[pyo3(signature = (address, timeout = 30.0, *, max_frame_bytes = Options::default().max_frame_bytes))]
-    fn new(py: Python<'_>, address: &str, timeout: f64, max_frame_bytes: u64) -> PyResult<Self> {
-        let options = options(timeout, max_frame_bytes)?;
+    #[pyo3(signature = (
+        address, timeout = 30.0, *, max_frame_bytes = Options::default().max_frame_bytes, identity = None
+    ))]
+    fn new(
+        py: Python<'_>,
+        address: &str,
+        timeout: f64,
+        max_frame_bytes: u64,
+        identity: Option<PathBuf>,
+    ) -> PyResult<Self> {
+        let options = options(timeout, max_frame_bytes, identity)?;
         let client = without_gil(py, |signals| {
             native_core::OrchestratorClient::connect(address, options, pool(), signals)
         })?;

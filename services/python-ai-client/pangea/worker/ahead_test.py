@@ -93,7 +93,7 @@ def seen_by_script(lead: Callable[[Orchestrator, threading.Event], None]) -> lis
         training = Training(Parameters(model), torch.optim.SGD(model.parameters(), lr=0.5))
         addresses = Addresses(orchestrator, data, 30.0, 30.0)
         worker = Worker(training, _native.DataClient(data, 30.0), addresses, "w")
-        rehearser = Rehearser(training.parameters, 5, 0.0, (data, 30.0))
+        rehearser = Rehearser(training.parameters, 5, 0.0, addresses.data_client)
         hook = UncaughtErrorHook()
         with Run(worker, None, None, None, Sigterm(lambda: False), Notices(None, "w"), rehearser, hook) as run:
             for batch in run.batches():

@@ -19,6 +19,7 @@ from pangea.rundir.notices import Notices
 from pangea.services.announced import resolve
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
+from pangea.services.programs import IDENTITY
 from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
@@ -110,8 +111,11 @@ def join(
         health = serve_health()
         name = os.environ.get("PANGEA_WORKER_NAME") or f"{socket.gethostname()}-{os.getpid()}"
         notices = Notices(directory, name)
-        addresses = Addresses(orchestrator, data, timeout, float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600")))
-        client = _native.DataClient(addresses.data, addresses.timeout, reconnect_seconds=addresses.reconnect)
+        reconnect = float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600"))
+        # Services that this process has started are on this machine, and have no identity.
+        identity = None if embedded is not None else os.environ.get(IDENTITY)
+        addresses = Addresses(orchestrator, data, timeout, reconnect, identity)
+        client = addresses.data_client()
         _log_remote_replicas(addresses.data, client)
         if init is not None:
             _initialise(model, init, first_batch(client, client.dataset().train_samples))
@@ -133,7 +137,7 @@ def join(
     training.guard()
     if health is not None:
         health.worker = worker
-    rehearser = Rehearser(training.parameters, worker.settings.seed, share, (addresses.data, addresses.timeout))
+    rehearser = Rehearser(training.parameters, worker.settings.seed, share, addresses.data_client)
     return Run(worker, directory, embedded, health, sigterm, notices, rehearser, uncaught)
 
 

@@ -51,13 +51,15 @@ class Rehearser:
         parameters: of the model.
         seed: of the run.
         share: the fraction of shards to rehearse after the first steps; 0 disables rehearsals.
-        connect: addresses and timeout of the data service, for a child that evaluates.
+        connect: connects to the data service, for a child that evaluates.
     Attributes:
         in_child: whether this process is the child of a rehearsal.
         last_repetition: in the child, whether the next loss is the result.
     """
 
-    def __init__(self, parameters: Parameters, seed: int, share: float, connect: tuple[str, float]) -> None:
+    def __init__(
+        self, parameters: Parameters, seed: int, share: float, connect: Callable[[], _native.DataClient]
+    ) -> None:
         self._parameters, self._connect = parameters, connect
         self._plan = Plan(seed, share)
         self._names = [name for name, _, _ in parameters.specs()]
@@ -177,5 +179,5 @@ class Rehearser:
         if not self.in_child:
             return client
         if self._data is None:
-            self._data = _native.DataClient(*self._connect)
+            self._data = self._connect()
         return self._data

@@ -51,7 +51,7 @@ pub async fn serve(
 }
 
 /// The same over a stream that is encrypted.
-pub async fn serve_secured<S: AsyncRead + AsyncWrite + Unpin>(
+pub async fn serve_secured<S: AsyncRead + AsyncWrite + Send + Unpin>(
     service: Arc<Service>,
     stream: S,
     stopping: watch::Receiver<bool>,

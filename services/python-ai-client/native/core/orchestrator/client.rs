@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use pangea_content_hash::Method;
+use pangea_identity::Role;
 use pangea_wire::schema::{message, MessageType, Verdict};
 use pangea_wire::{AlignedBuffer, Attachments, FlatLayout, Pool, SchemaName, WireError};
 
@@ -45,7 +46,7 @@ impl OrchestratorClient {
         waiter: &mut impl Waiter,
     ) -> Result<Self, CoreError> {
         Ok(Self {
-            connection: Connection::open(address, options, pool, waiter)?,
+            connection: Connection::open(address, Role::Orchestrator, options, pool, waiter)?,
             pool: pool.clone(),
             layout: None,
             asked: None,
