@@ -11,6 +11,7 @@ from rich.console import Console
 
 from pangea.commands.audit_view import View, as_json, show
 from pangea.errors import PangeaError
+from pangea.foreign import open_regular
 from pangea.ledger.audit import audit_ledger
 from pangea.ledger.other_files import audit_files
 from pangea.ledger.reader import NAME, Hash
@@ -42,7 +43,7 @@ def audit_command(run_dir: Path, expect: Hash | None, json_wanted: bool) -> None
     """
     folder = caller_folder() / run_dir
     try:
-        with (folder / NAME).open("rb") as stream:
+        with open_regular(folder / NAME) as stream:
             report = audit_ledger(stream, expect)
     except OSError as error:
         raise PangeaError(

@@ -11,10 +11,26 @@ import click
 from pangea import datasets
 from pangea.arithmetic import LEVELS, VARIABLE, best_level
 from pangea.contract import MAX_BATCH_SIZE, MAX_SHARDS
+from pangea.identity.directory import VARIABLE as IDENTITY_VARIABLE
 from pangea.launch.settings import Settings
 from pangea.places import caller_folder, example
 
 _SCRIPT_ARGUMENTS = "pangea.script_arguments"
+
+
+def _identity(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+    return caller_folder() / value if value is not None else None
+
+
+identity_option = click.option(
+    "--identity",
+    envvar=IDENTITY_VARIABLE,
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    callback=_identity,
+    help="The folder with the certificate by which this process is known, as pangea certs issue makes it.",
+)
 
 
 class ScriptCommand(click.Command):

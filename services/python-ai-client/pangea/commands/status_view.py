@@ -6,12 +6,13 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
+
+from pangea.commands.terminal import text
 
 
 def view(status: dict[str, Any]) -> Group:
     """Two tables: one of the run, and one of its workers if there are any."""
-    run = Table(show_header=False, title=f"Run {status['run_id']}")
+    run = Table(show_header=False, title=text(f"Run {status['run_id']}"))
     loss, rate = status["loss"], status["samples_per_second"]
     rows = [
         ("state", _state(status)),
@@ -23,7 +24,7 @@ def view(status: dict[str, Any]) -> Group:
         *_warnings(status),
     ]
     for name, value in rows:
-        run.add_row(name, Text(value))
+        run.add_row(name, text(value))
     if not status["workers"]:
         return Group(run)
     workers = Table(title="Workers")
@@ -31,10 +32,10 @@ def view(status: dict[str, Any]) -> Group:
         workers.add_column(column)
     for worker in status["workers"]:
         workers.add_row(
-            worker["name"],
-            str(worker["pid"]),
-            str(worker["step"]),
-            ", ".join(map(str, worker["shards"])) or "-",
+            text(worker["name"]),
+            text(worker["pid"]),
+            text(worker["step"]),
+            text(", ".join(map(str, worker["shards"])) or "-"),
             "silent" if worker["silent"] else "",
         )
     return Group(run, workers)

@@ -22,7 +22,7 @@ from pangea.launch.job import CannotLaunch, Job
 from pangea.launch.ray_keeper import Exit, Keeper, events_file, stop_file
 from pangea.launch.settings import Settings
 from pangea.rundir.json_lines import JsonLinesFile
-from pangea.rundir.layout import ORCHESTRATOR
+from pangea.rundir.layout import ORCHESTRATOR, read_record
 from pangea.services.child import ChildFailed
 from pangea.services.restarts import ExitStatus, RestartPolicy
 
@@ -206,8 +206,7 @@ class RaySession:
 
     def record(self) -> dict[str, Any]:
         """The content of run.json; empty while it does not exist."""
-        file = self._job.run_dir / "run.json"
-        return dict(json.loads(file.read_text())) if file.exists() else {}
+        return read_record(self._job.run_dir)
 
     def stop(self) -> None:
         """Stops the orchestrator first, since its last checkpoint needs a worker; then all others."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from pangea.launch.environment import worker_environment
 from pangea.launch.settings import Settings
 from pangea.places import caller_folder, python_command, python_environment
 from pangea.rundir.json_lines import JsonLinesFile
-from pangea.rundir.layout import ORCHESTRATOR, data_service_name, port_file
+from pangea.rundir.layout import ORCHESTRATOR, data_service_name, port_file, read_record
 from pangea.services.announced import announced
 from pangea.services.child import Child, ChildFailed
 from pangea.services.restarts import ExitStatus, RestartPolicy
@@ -145,8 +144,7 @@ class Session:
 
     def record(self) -> dict[str, Any]:
         """The content of run.json; empty while it does not exist."""
-        file = self.run_dir / "run.json"
-        return dict(json.loads(file.read_text())) if file.exists() else {}
+        return read_record(self.run_dir)
 
     def checkpoint(self) -> bool:
         """Requests a checkpoint from the orchestrator; returns whether that is possible."""

@@ -6,7 +6,9 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pangea.foreign import read_object
 from pangea.places import caller_folder
 from pangea.rundir.atomic_file import explain_disk_errors
 
@@ -33,6 +35,31 @@ class Addresses:
 
 
 FREE_PORTS = Addresses()
+
+
+def read_record(run_dir: Path) -> dict[str, Any]:
+    """The content of run.json; empty while it does not exist.
+
+    Raises:
+        UnreadableFile: it is not a JSON object.
+    """
+    return _read(run_dir / "run.json")
+
+
+def read_result(run_dir: Path) -> dict[str, Any]:
+    """The content of result.json; empty while it does not exist.
+
+    Raises:
+        UnreadableFile: it is not a JSON object.
+    """
+    return _read(run_dir / "result.json")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return read_object(file)
+    except FileNotFoundError:
+        return {}
 
 
 def data_service_name(number: int) -> str:
