@@ -149,11 +149,19 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 		listeners = append(listeners, local)
 		sharedMemory = budget.New("memory that workers share", s.MaxSharedBytes)
 	}
+	public, err := files.Sign(s.Identity, past.Records, func(err error) {
+		log.Warn("cannot sign the ledger", "error", err.Error())
+	})
+	if errors.Is(err, rundir.ErrNoKey) {
+		log.Warn("the ledger is no longer signed", "reason", err.Error())
+	} else if err != nil {
+		return err
+	}
 	memory := budget.New("memory of the process", s.MaxMemoryBytes)
 	metrics := telemetry.NewMetrics(memory)
 	workers, err := server.New(server.Config{
 		Run: run.Config{
-			RunID: s.RunID, Release: release, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(),
+			RunID: s.RunID, PublicKey: public, Release: release, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(),
 			KeepBytes:       min(memory.Limit()/4, keepBytes),
 			CheckpointSteps: s.CheckpointSteps, CheckpointEvery: s.CheckpointEvery, KeepCheckpoints: s.KeepCheckpoints,
 			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,

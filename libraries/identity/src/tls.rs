@@ -1,4 +1,5 @@
-//! rustls for both sides: TLS 1.3 alone, no session that would outlive its certificates.
+//! Configurations of rustls for both sides: TLS 1.3 alone, no session that would outlive its
+//! certificates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -55,7 +56,10 @@ pub(crate) fn certificate_error(error: webpki::Error) -> Error {
         webpki::Error::CertExpired { .. } => CertificateError::Expired,
         webpki::Error::CertNotValidYet { .. } => CertificateError::NotValidYet,
         webpki::Error::CertRevoked => CertificateError::Revoked,
-        webpki::Error::UnknownIssuer => CertificateError::UnknownIssuer,
+        // Two authorities may have the same name.
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+            CertificateError::UnknownIssuer
+        }
         webpki::Error::BadDer => CertificateError::BadEncoding,
         other => CertificateError::Other(OtherError(Arc::new(other))),
     })
@@ -68,15 +72,15 @@ pub(crate) fn only_tls13() -> Error {
 
 /// A certificate that may not be used for what it is used for.
 #[derive(Debug)]
-struct Unfit(String);
+struct Misused(String);
 
-impl fmt::Display for Unfit {
+impl fmt::Display for Misused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Unfit {}
+impl std::error::Error for Misused {}
 
 struct ServerVerifier {
     identity: Arc<Identity>,
@@ -119,7 +123,7 @@ impl ServerCertVerifier for ServerVerifier {
             .verify(end_entity, intermediates, now, KeyUsage::server_auth())
             .map_err(certificate_error)?;
         self.check_role(end_entity).map_err(|reason| {
-            let other = OtherError(Arc::new(Unfit(reason)));
+            let other = OtherError(Arc::new(Misused(reason)));
             Error::InvalidCertificate(CertificateError::Other(other))
         })?;
         Ok(ServerCertVerified::assertion())

@@ -44,6 +44,9 @@ type SnapshotReceived struct {
 	Peer     Peer
 	Request  uint64
 	Snapshot *protocol.Snapshot
+	// Why the parameters in it are not those that its hash says, as its receiver found; "" if they
+	// are.
+	Wrong string
 }
 
 // LeaveRequested is a worker's Leave.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -24,9 +25,11 @@ const (
 
 // Config is fixed for the life of a Machine.
 type Config struct {
-	RunID    string
-	Release  string // of this program; "" is not recorded
-	Settings protocol.Settings
+	RunID string
+	// The key that the ledger's head is signed with, for the first record; "" for none.
+	PublicKey string
+	Release   string // of this program; "" is not recorded
+	Settings  protocol.Settings
 	// Settings.MinShardSamples is a default: a ledger of a format without it keeps its own.
 	DefaultCut  bool
 	MemoryBytes int64 // limit for gradients and snapshots
@@ -112,6 +115,9 @@ func (m *Machine) Layout() *protocol.Layout { return m.identity.layout }
 
 // State of the run.
 func (m *Machine) State() State { return m.state }
+
+// ContentHash is how the run hashes parameters.
+func (m *Machine) ContentHash() contenthash.Method { return m.config.Settings.ContentHash }
 
 // Workers is how many have joined and are still there.
 func (m *Machine) Workers() int { return len(m.roster.workers) }

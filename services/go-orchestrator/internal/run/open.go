@@ -43,7 +43,8 @@ func (m *Machine) settingsRecord() *ledger.Settings {
 	s := m.config.Settings
 	return &ledger.Settings{Format: ledger.Format, RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards,
 		BatchSize: s.BatchSize, Epochs: s.Epochs,
-		MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, ContentHash: s.ContentHash.String()}
+		MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, ContentHash: s.ContentHash.String(),
+		PublicKey: m.config.PublicKey}
 }
 
 func (m *Machine) commit(records ...ledger.Record) {

@@ -52,7 +52,7 @@ func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochSte
 	if err := WriteFile(filepath.Join(d.path, name+".json"), append(text, '\n')); err != nil {
 		return c, err
 	}
-	err = replace(filepath.Join(d.path, c.File), func() { d.hit(failpoint.CheckpointBeforeRename) },
+	err = replace(filepath.Join(d.path, c.File), 0o644, func() { d.hit(failpoint.CheckpointBeforeRename) },
 		func(file *os.File) error {
 			for _, block := range s.Blocks {
 				if _, err := file.Write(block); err != nil {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
@@ -23,7 +24,9 @@ type Dir struct {
 	hit     failpoint.Hit
 	disk    *ledger.Disk
 	ledger  *ledger.Ledger
+	clock   clock.Clock
 	settler *settler
+	signer  *signer // nil where the ledger is not signed
 	metrics *os.File
 }
 
@@ -36,7 +39,7 @@ func Open(path string, clock clock.Clock, hit failpoint.Hit) (dir *Dir, past run
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, past, fmt.Errorf("cannot create the run directory: %w; choose another --run-dir", err)
 	}
-	d := &Dir{path: path, hit: hit}
+	d := &Dir{path: path, hit: hit, clock: clock}
 	if d.disk, err = ledger.OpenDisk(path); err != nil {
 		return nil, past, err
 	}
@@ -112,8 +115,13 @@ func (d *Dir) openMetrics() (lines uint64, err error) {
 func (d *Dir) Commit(records []ledger.Record) error {
 	err := d.ledger.Append(records...)
 	d.settler.note()
+	if d.signer != nil && slices.ContainsFunc(records, isCheckpoint) {
+		d.signer.want()
+	}
 	return err
 }
+
+func isCheckpoint(record ledger.Record) bool { _, is := record.(*ledger.Checkpoint); return is }
 
 // LedgerBytes is the size of the ledger that is committed.
 func (d *Dir) LedgerBytes() int64 { return d.ledger.Bytes() }
@@ -143,6 +151,9 @@ func (d *Dir) Close() error {
 	if d.settler != nil {
 		d.settler.end()
 		err = d.ledger.Close()
+	}
+	if d.signer != nil {
+		d.signer.end()
 	}
 	if d.metrics != nil {
 		err = errors.Join(d.metrics.Sync(), d.metrics.Close())

@@ -142,6 +142,13 @@ func (s *Server) saveCheckpoint(e run.WriteCheckpoint) {
 func (s *Server) loadCheckpoint(c ledger.Checkpoint) {
 	go func() {
 		snapshot, err := s.config.Files.LoadCheckpoint(c, s.config.Memory)
+		if err == nil {
+			// Older releases have written down what a donor said without looking at it.
+			if wrong := s.wrong(snapshot); wrong != "" {
+				snapshot.Release()
+				snapshot, err = nil, fmt.Errorf("%s: %s", c.File, wrong)
+			}
+		}
 		s.post(run.CheckpointLoaded{Checkpoint: c, Snapshot: snapshot, Err: err})
 	}()
 }

@@ -5,6 +5,7 @@ import (
 
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
+	"pangea.example/pangea/services/go-orchestrator/internal/state"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
@@ -140,7 +141,20 @@ func (p *peer) snapshot(m wire.Message) error {
 	}
 	if whole != nil {
 		p.assembly.snapshot = nil
-		p.server.post(run.SnapshotReceived{Peer: p.id, Request: m.RequestID, Snapshot: whole})
+		p.server.post(run.SnapshotReceived{Peer: p.id, Request: m.RequestID, Snapshot: whole, Wrong: p.server.wrong(whole)})
 	}
 	return nil
+}
+
+// wrong says why the parameters in a state are not those that its hash says; "" if they are. Before
+// the run has a model, no state is of use, and none is looked at.
+func (s *Server) wrong(snapshot *protocol.Snapshot) string {
+	layout := s.layout.Load()
+	if layout == nil {
+		return ""
+	}
+	if err := state.Check(snapshot, layout, s.method); err != nil {
+		return err.Error()
+	}
+	return ""
 }

@@ -17,6 +17,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/adder"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/identity"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
@@ -68,6 +69,7 @@ type Server struct {
 	done    chan struct{} // closed when the loop has ended
 
 	layout   atomic.Pointer[protocol.Layout] // the machine's, once it has one
+	method   contenthash.Method              // how the run hashes parameters; set before the layout
 	stopping atomic.Bool
 	failure  error // why files could not be written
 	failed   atomic.Pointer[string]
@@ -135,6 +137,7 @@ func New(config Config, past run.Past) (*Server, error) {
 
 		notifiedPeers: map[run.Peer]struct{}{},
 	}
+	s.method = machine.ContentHash()
 	if config.Shared != nil {
 		s.pool.Share()
 	}
