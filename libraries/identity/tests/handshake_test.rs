@@ -109,12 +109,15 @@ fn strangers_are_refused_with_what_is_wrong() {
     let stranger = issued(&foreign, WORKER, 4);
     let (_, connected) = connect(&server, of_data(&stranger).expect("valid"));
     let refused = connected.expect_err("another authority");
-    assert!(refused.contains("is not of this run's authority"), "{refused}");
+    assert!(
+        refused.contains("is not of this run's authority"),
+        "{refused}"
+    );
 
     let elsewhere = issued(&authority, "pangea://other/worker/w", 5);
-    let (who, _) = connect(&server, of_data(&elsewhere).expect("valid"));
-    let refused = who.expect_err("another run");
-    assert!(refused.contains("is not of the run r"), "{refused}");
+    let (_, connected) = connect(&server, of_data(&elsewhere).expect("valid"));
+    let refused = connected.expect_err("another run");
+    assert!(refused.contains("is not of the run other"), "{refused}");
 }
 
 #[test]

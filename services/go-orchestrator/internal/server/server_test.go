@@ -217,7 +217,7 @@ func testJoin() protocol.Join {
 func stateAt(step uint64) (protocol.Hash, []byte) {
 	weight, bias := make([]byte, 4*40*25), make([]byte, 4*7)
 	binary.LittleEndian.PutUint64(weight, step)
-	header := `{"model.weight":{"dtype":"F32","shape":[40,25],"data_offsets":[0,4000]},` +
+	header := `{"__metadata__":{"pangea":"{\"hashed\":[\"weight\",\"bias\"]}"},"model.weight":{"dtype":"F32","shape":[40,25],"data_offsets":[0,4000]},` +
 		`"model.bias":{"dtype":"F32","shape":[7],"data_offsets":[4000,4028]}}`
 	content := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
 	content = append(append(append(content, header...), weight...), bias...)

@@ -7,10 +7,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
-	"slices"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -20,29 +20,35 @@ import (
 // is not in tensors. It is the limit of the library that workers read it with.
 const maxHeader = 100 << 20
 
-// What a state calls the types of parameters.
-var dtypes = map[protocol.DType]string{
-	protocol.Float64: "F64", protocol.Float32: "F32", protocol.Float16: "F16", protocol.BFloat16: "BF16",
-}
+// usedSpec is the name of the first part of a layout that is not a parameter: what follows are
+// changes of buffers.
+const usedSpec = "pangea.used"
 
 // entry describes a tensor.
 type entry struct {
-	DType   string    `json:"dtype"`
-	Shape   []uint64  `json:"shape"`
 	Offsets [2]uint64 `json:"data_offsets"`
 }
 
-// Check says why the parameters in a snapshot are not those whose hash it names; nil if they are.
-// Nothing is said about the rest of the state, such as that of the optimizer.
+// Check says why the tensors in a snapshot are not those whose hash it names; nil if they are, or if
+// the snapshot does not say which tensors the hash covers: those of older releases do not, and
+// models with buffers that are not saved cannot. Nothing is said about the rest of the state, such
+// as that of the optimizer.
 func Check(s *protocol.Snapshot, layout *protocol.Layout, method contenthash.Method) error {
 	content := &blocks{s.Blocks, s.TotalBytes}
 	entries, start, err := header(content)
 	if err != nil {
 		return err
 	}
+	names, err := hashed(entries)
+	if err != nil || names == nil {
+		return err
+	}
+	if err := beginsWith(names, layout); err != nil {
+		return err
+	}
 	hash := newHasher(method)
-	for _, spec := range layout.Specs {
-		found, err := locate(entries, spec, s.TotalBytes-start)
+	for _, name := range names {
+		found, err := locate(entries, name, s.TotalBytes-start)
 		if err != nil {
 			return err
 		}
@@ -53,6 +59,38 @@ func Check(s *protocol.Snapshot, layout *protocol.Layout, method contenthash.Met
 	if got := hash.sum(); got != s.ParametersHash {
 		return fmt.Errorf("the parameters in the state have hash %s, but its sender says %s", got.Short(),
 			s.ParametersHash.Short())
+	}
+	return nil
+}
+
+// hashed returns the names of the tensors that the hash covers, in its order; nil if the state does
+// not say.
+func hashed(entries map[string]json.RawMessage) ([]string, error) {
+	var metadata struct{ Pangea string }
+	if text, is := entries["__metadata__"]; is {
+		if err := json.Unmarshal(text, &metadata); err != nil {
+			return nil, fmt.Errorf("the state's metadata cannot be read: %w", err)
+		}
+	}
+	if metadata.Pangea == "" {
+		return nil, errors.New("the state has no metadata of Pangea")
+	}
+	var about struct{ Hashed []string }
+	if err := json.Unmarshal([]byte(metadata.Pangea), &about); err != nil {
+		return nil, fmt.Errorf("the state's metadata cannot be read: %w", err)
+	}
+	return about.Hashed, nil
+}
+
+// beginsWith refuses a hash that does not cover all parameters of the run first, in their order.
+func beginsWith(names []string, layout *protocol.Layout) error {
+	for i, spec := range layout.Specs {
+		if spec.Name == usedSpec {
+			return nil
+		}
+		if i >= len(names) || names[i] != spec.Name {
+			return fmt.Errorf("parameter %d of the run, %.100q, is not where the state's hash has it", i, spec.Name)
+		}
 	}
 	return nil
 }
@@ -77,25 +115,17 @@ func header(content *blocks) (entries map[string]json.RawMessage, start uint64, 
 	return entries, 8 + length, nil
 }
 
-// locate finds a parameter among the tensors, which have `size` bytes in all.
-func locate(entries map[string]json.RawMessage, spec protocol.Spec, size uint64) (found entry, err error) {
-	text, is := entries["model."+spec.Name]
+// locate finds a tensor of the model, among tensors that have `size` bytes in all.
+func locate(entries map[string]json.RawMessage, name string, size uint64) (found entry, err error) {
+	text, is := entries["model."+name]
 	if !is {
-		return found, fmt.Errorf("the state has no parameter %.100q", spec.Name)
+		return found, fmt.Errorf("the state has no tensor %.100q", name)
 	}
 	if err := json.Unmarshal(text, &found); err != nil {
-		return found, fmt.Errorf("the state describes parameter %.100q wrongly: %w", spec.Name, err)
+		return found, fmt.Errorf("the state describes tensor %.100q wrongly: %w", name, err)
 	}
-	if found.DType != dtypes[spec.DType] || !slices.Equal(found.Shape, spec.Shape) {
-		return found, fmt.Errorf("parameter %.100q of the state is %.10s %v; the run has %s", spec.Name, found.DType,
-			found.Shape, spec)
-	}
-	elements, err := spec.Elements()
-	if err != nil {
-		return found, err
-	}
-	if from, to := found.Offsets[0], found.Offsets[1]; from > to || to > size || to-from != elements*spec.DType.Size() {
-		return found, fmt.Errorf("parameter %.100q of the state lies at bytes %d to %d of %d", spec.Name, from, to, size)
+	if from, to := found.Offsets[0], found.Offsets[1]; from > to || to > size {
+		return found, fmt.Errorf("tensor %.100q of the state lies at bytes %d to %d of %d", name, from, to, size)
 	}
 	return found, nil
 }
