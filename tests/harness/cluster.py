@@ -65,9 +65,10 @@ class Cluster(RunFiles):
     @property
     def data_addresses(self) -> str:
         """Where workers reach the replicas of the data service: the first through its socket, the others over TCP."""
-        first, *others = (self._addresses[data_service_name(number)] for number in range(1, len(self.replicas) + 1))
-        way = first.for_workers if self._identities is None else first.listen
-        return ",".join([way, *(address.listen for address in others)])
+        found = [self._addresses[data_service_name(number)] for number in range(1, len(self.replicas) + 1)]
+        if self._identities is not None:
+            return ",".join(address.listen for address in found)
+        return ",".join([address.listen if number else address.for_workers for number, address in enumerate(found)])
 
     def identity(self, name: str) -> dict[str, str]:
         """The variable that names the identity of a process, where it has one."""
@@ -210,7 +211,7 @@ def cluster(
 
     Args:
         folder: of the run and its gates.
-        replicas: of the data service.
+        replicas: of the data service; 0 for scripts with a dataset of their own.
         crash_at: where the orchestrator kills itself, POINT:N.
         errors: each error in the services' logs has to contain one of these texts.
         warm: workers are forks, as tests/harness/warm.py says, and no new interpreters.

@@ -83,3 +83,16 @@ def read_object(file: Path) -> dict[str, Any]:
     if len(content) > MAX_JSON_BYTES:
         raise UnreadableFile(f"{file} has more than {MAX_JSON_BYTES >> 20} MiB; a file of a run is much smaller")
     return decode_object(content, str(file))
+
+
+def check_fields(
+    found: dict[str, Any], fields: dict[str, tuple[type, ...]], where: str, *, all_of: bool = True
+) -> None:
+    """Checks the types of the fields of an object; if not `all_of`, of those that it has.
+
+    Raises:
+        UnreadableFile: one has another type; the message names it and `where` it is.
+    """
+    for name, kinds in fields.items():
+        if (all_of or name in found) and type(found.get(name)) not in kinds:
+            raise UnreadableFile(f"{where} has {quoted(found.get(name))} as {name}; Pangea has not written this")

@@ -20,11 +20,12 @@ _MAX_ROWS, _MAX_INCIDENTS = 8, 3
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """The result of an audit of a run directory: of its ledger, and of its other files."""
+    """The result of an audit of a run directory: of its ledger, of its other files, and who signed it."""
 
     report: Report
     files: list[Finding]
     notes: list[str]
+    signed: str
 
     @property
     def sound(self) -> bool:
@@ -93,6 +94,7 @@ def as_json(run_dir: str, view: View) -> dict[str, Any]:
         "ledger": [plain(finding) for finding in view.report.findings],
         "files": [plain(finding) for finding in view.files],
         "notes": view.notes,
+        "signed": view.signed,
     }
 
 
@@ -129,6 +131,7 @@ def _lines(view: View) -> Iterator[str]:
         )
     yield from _end(view.report)
     yield from (f"note: {note}" for note in view.notes)
+    yield view.signed
     total = f" of {found['total_steps']}" if found["total_steps"] else ""
     yield (
         f"{found['steps']}{total} steps, {found['samples']} samples, {found['records']} records, {found['starts']}"

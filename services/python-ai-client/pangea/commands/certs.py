@@ -14,14 +14,16 @@ from rich.table import Table
 
 from pangea.commands.terminal import show_line, text
 from pangea.identity.authority import AUTHORITY_DAYS, CERTIFICATE_DAYS, holder_of, read_certificate
-from pangea.identity.directory import CERTIFICATE, REVOKED
-from pangea.identity.holder import CertificateError, Role
+from pangea.identity.directory import CERTIFICATE, KEY, REVOKED
+from pangea.identity.holder import ANY_NAME, CertificateError, Role
 from pangea.identity.store import Issued, Store, is_store
 from pangea.places import caller_folder
 
 _DAYS = click.IntRange(1, 36500)
 # A certificate that ends sooner is pointed out.
 _SOON = dt.timedelta(days=7)
+# What `pangea certs all` makes.
+_ALL = ((Role.ORCHESTRATOR, "main"), (Role.DATA, "main"), (Role.WORKER, ANY_NAME), (Role.VIEWER, "main"))
 
 
 def _now() -> dt.datetime:
@@ -65,6 +67,29 @@ def new_command(authority: Path, run: str | None, days: int) -> None:
         f"{authority}: the authority of run {store.authority.run}, until {_day(store.authority.expires)}. Keep this"
         " folder to yourself; pangea certs issue makes the folder of each process",
     )
+
+
+@certs_command.command("all")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), callback=_folder)
+@click.option("--run", default=None, metavar="LABEL", help="The label of the run.  [default: the name of DIR]")
+@_days(CERTIFICATE_DAYS)
+def all_command(folder: Path, run: str | None, days: int) -> None:
+    """Make everything that a small run needs, in folders of DIR; again, renew it.
+
+    DIR/authority, and the identity directories DIR/orchestrator, DIR/data, DIR/worker (which all workers share, under
+    any name) and DIR/viewer. For machines that share DIR; elsewhere, copy to each one only what its processes need.
+    """
+    if not is_store(folder / "authority"):
+        Store.new(folder / "authority", run or folder.resolve().name, AUTHORITY_DAYS, _now())
+    with Store.open(folder / "authority") as store:
+        for role, name in _ALL:
+            target = folder / role
+            issued = (
+                store.renew(target, days, _now())
+                if (target / KEY).exists()
+                else store.issue(role, name, days, _now(), target)
+            )
+            show_line(Console(), f"{target}: {issued.holder.uri}, until {_day(issued.expires)}")
 
 
 @certs_command.command("issue")

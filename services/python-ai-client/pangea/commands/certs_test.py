@@ -41,6 +41,27 @@ def test_certificates_are_made_shown_renewed_and_revoked(tmp_path: Path) -> None
     assert "Authority of run digits" in shown and "revoked" in shown
 
 
+def test_all_that_a_small_run_needs_is_made_and_then_renewed(tmp_path: Path) -> None:
+    for _ in range(2):
+        result = certs("all", "small")
+        assert result.exit_code == 0, result.output
+    assert {folder.name for folder in (tmp_path / "small").iterdir()} == {
+        "authority",
+        "orchestrator",
+        "data",
+        "worker",
+        "viewer",
+    }
+    shown = json.loads(certs("show", "small/authority", "--json").output)["certificates"]
+    assert [(row["role"], row["name"], row["run"]) for row in shown[:4]] == [
+        ("orchestrator", "main", "small"),
+        ("data", "main", "small"),
+        ("worker", "*", "small"),
+        ("viewer", "main", "small"),
+    ]
+    assert len(shown) == 8
+
+
 def test_where_a_new_list_has_to_go_is_said(tmp_path: Path) -> None:
     certs("new", "ca")
     certs("issue", "ca", "worker", "one", "--to", "one")

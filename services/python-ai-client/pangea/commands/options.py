@@ -72,6 +72,12 @@ def _power_of_two(_context: click.Context, _parameter: click.Parameter, value: i
     return value
 
 
+def _gpus(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    if value > 1 and value != int(value):
+        raise click.BadParameter(f"{value:g} is neither a whole number nor a part of one GPU")
+    return value
+
+
 def _dataset(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     if value == Settings.dataset:
         return value
@@ -165,6 +171,14 @@ _SHARED = (
         default=Settings.rehearse,
         show_default=True,
         help="Fraction of the shards that are computed a second time in a different order, to test the script.",
+    ),
+    click.option(
+        "--gpus-per-worker",
+        type=click.FloatRange(0, 64),
+        default=Settings.gpus_per_worker,
+        show_default=True,
+        callback=_gpus,
+        help="GPUs that each worker sees, or 0.5 for two workers on one; 0 for all.",
     ),
     click.option(
         "--strict/--allow-nondeterminism",

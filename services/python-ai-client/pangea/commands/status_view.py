@@ -19,6 +19,7 @@ def view(status: dict[str, Any]) -> Group:
         ("steps", f"{status['committed']} of {status['total_steps'] or 'unknown'}"),
         ("epoch", str(status["epoch"])),
         ("loss", "none" if loss is None else f"{loss:.4f}"),
+        *((name, "none" if value is None else f"{value:.4g}") for name, value in sorted(_figures(status).items())),
         ("samples per second", "none" if not rate else f"{rate:,.0f}"),
         ("params_hash", status["params_hash"] or "none"),
         *_warnings(status),
@@ -39,6 +40,11 @@ def view(status: dict[str, Any]) -> Group:
             "silent" if worker["silent"] else "",
         )
     return Group(run, workers)
+
+
+def _figures(status: dict[str, Any]) -> dict[str, float | None]:
+    """What the script logged in the last step; missing in the status of earlier releases, null where nothing is."""
+    return status.get("figures") or {}
 
 
 def _warnings(status: dict[str, Any]) -> list[tuple[str, str]]:

@@ -76,7 +76,7 @@ def test_an_audit_of_a_hostile_ledger_is_shown() -> None:
     records.insert(-1, {**fixtures.incident("conflict", 5, 1, 2), "detail": "\x1b[2J[/x]", "name": "\x1b[2J"})
     report = audit_ledger(io.BytesIO(fixtures.written(records)))
     console = Console(file=io.StringIO(), width=200)
-    show(console, View(report, [], ["\x1b[2J"]))
+    show(console, View(report, [], ["\x1b[2J"], "not signed"))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "\x1b" not in text and r"\x1b[2J[/x]" in text

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pangea.identity.holder import CertificateError
@@ -28,16 +28,16 @@ class Identity:
     Attributes:
         authority: the certificate of the run's authority.
         certificate: of the process.
-        key: its private key, PKCS#8.
+        key: its private key, PKCS#8; like the token not part of the text that a log would show.
         revoked: the authority's list of revoked certificates.
         token: what opens the pages instead of a certificate; empty for a process that has none.
     """
 
     authority: bytes
     certificate: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     revoked: bytes = b""
-    token: bytes = b""
+    token: bytes = field(default=b"", repr=False)
 
     def files(self) -> dict[str, bytes]:
         """The files by name, the key before the certificate that belongs to it; without empty ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import json
@@ -32,6 +33,7 @@ class Settings(RunOptions):
         dataset: a dataset spec.
         rehearse: fraction of the shards that a worker computes a second time in a different order, to detect state that
             a script carries over from one shard to the next.
+        gpus_per_worker: GPUs that a worker sees: a whole number, or the part of one that it shares; 0: all.
         arithmetic: a level of `pangea.arithmetic`; "" on a machine that has none.
         run_dir: the run directory, relative to the caller's folder; None for a new one.
     """
@@ -42,6 +44,7 @@ class Settings(RunOptions):
     dataset: str = DEFAULT
     data_replicas: int = 1
     rehearse: float = REHEARSE
+    gpus_per_worker: float = 0.0
     arithmetic: str = ""
     run_dir: str | None = None
 
@@ -163,3 +166,16 @@ _OLDER = {1: _from_format_1}
 def script_hash(script: Path) -> str:
     """SHA-256 of the script's file, in hexadecimal."""
     return hashlib.sha256(script.read_bytes()).hexdigest()
+
+
+def brings_dataset(script: Path) -> bool:
+    """Whether a script seems to give `pangea.join` a dataset of its own, by the arguments in its text."""
+    try:
+        calls = [node for node in ast.walk(ast.parse(script.read_bytes())) if isinstance(node, ast.Call)]
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return any(keyword.arg in ("dataset", None) for call in calls if _is_join(call) for keyword in call.keywords)
+
+
+def _is_join(call: ast.Call) -> bool:
+    return (call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")) == "join"

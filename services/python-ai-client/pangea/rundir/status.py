@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pangea.errors import PangeaError
-from pangea.foreign import UnreadableFile, decode_object, read_object
+from pangea.foreign import UnreadableFile, check_fields, decode_object, read_object
 from pangea.printable import quoted
 from pangea.rundir.http_get import OPEN, Access, PageRefused, get
 from pangea.rundir.json_lines import JsonLinesFile
@@ -92,28 +92,23 @@ def read_status(target: str, base: Path, access: Access = OPEN) -> dict[str, Any
 
 def _fetch(address: str, access: Access, timeout: float = _TIMEOUT_SECONDS) -> dict[str, Any]:
     where = f"the answer of {address}"
-    return _checked(decode_object(get(address, "/status", timeout, access), where), _FIELDS, where)
+    return _checked(decode_object(get(address, "/status", timeout, access), where), where)
 
 
-def _checked(status: dict[str, Any], fields: dict[str, tuple[type, ...]], where: str) -> dict[str, Any]:
+def _checked(status: dict[str, Any], where: str) -> dict[str, Any]:
     """The status, if its fields have their types, so that whoever shows it need not ask.
 
     Raises:
         UnreadableFile: one has not; the message names it and `where` it is.
     """
-    for name, kinds in fields.items():
-        if type(status.get(name)) not in kinds:
-            raise UnreadableFile(f"{where} has {quoted(status.get(name))} as {name}; it is not a status of Pangea")
-    for worker in status.get("workers", []):
+    check_fields(status, _FIELDS, where)
+    check_fields(status, {"incidents": (int,), "resumed_from": (dict, type(None))}, where, all_of=False)
+    for worker in status["workers"]:
         if not isinstance(worker, dict):
-            raise UnreadableFile(f"{where} has {quoted(worker)} as a worker; it is not a status of Pangea")
-        _checked(worker, _WORKER_FIELDS, f"a worker in {where}")
-    if resumed := status.get("resumed_from"):
-        if not isinstance(resumed, dict):
-            raise UnreadableFile(f"{where} has {quoted(resumed)} as resumed_from; it is not a status of Pangea")
-        _checked(resumed, _RESUMED_FIELDS, f"resumed_from in {where}")
-    if type(status.get("incidents", 0)) is not int:
-        raise UnreadableFile(f"{where} has {quoted(status['incidents'])} incidents; it is not a status of Pangea")
+            raise UnreadableFile(f"{where} has {quoted(worker)} as a worker; Pangea has not written this")
+        check_fields(worker, _WORKER_FIELDS, f"a worker in {where}")
+    if status.get("resumed_from"):
+        check_fields(status["resumed_from"], _RESUMED_FIELDS, f"resumed_from in {where}")
     return status
 
 
@@ -152,7 +147,7 @@ def _directory_status(run_dir: Path, access: Access) -> dict[str, Any]:
     record = run_dir / "run.json"
     if not record.exists():
         raise StatusUnavailable(f"{run_dir} holds no run (run.json is missing); check the path")
-    return _checked(_status_from_files(read_object(record), run_dir), _FIELDS, str(record))
+    return _checked(_status_from_files(read_object(record), run_dir), str(record))
 
 
 def _status_from_files(run: dict[str, Any], run_dir: Path) -> dict[str, Any]:
@@ -169,6 +164,7 @@ def _status_from_files(run: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "total_steps": run.get("total_steps"),
         "epoch": last.get("epoch", 0),
         "loss": last.get("loss"),
+        "figures": last.get("figures", {}),
         "params_hash": last.get("params_hash", run.get("params_hash")),
         "workers": [],
         "samples_per_second": None,
