@@ -41,6 +41,8 @@ type Config struct {
 	TakeChanges    bool
 	VerifyFraction float64 // share of the shards that two workers compute
 	StragglerK     float64 // a shard is late after median + k * MAD
+	// Workers at a time, beyond which only those that were in the run before may join; 0 for no limit.
+	MaxWorkers int
 }
 
 // Machine is the state of one run. It is not safe for use by several goroutines.
@@ -55,6 +57,7 @@ type Machine struct {
 	state     State
 	identity  identity  // what the run is, from the first worker on
 	roster    roster    // who takes part, and who may not come back
+	admission admission // how many joined lately
 	agreement agreement // which parameters are the run's
 	retention retention // what can still be handed out
 	step      step      // the open step
