@@ -21,6 +21,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/endpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/httpapi"
+	"pangea.example/pangea/services/go-orchestrator/internal/limits"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/rundir"
 	"pangea.example/pangea/services/go-orchestrator/internal/server"
@@ -121,13 +122,22 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	if err != nil {
 		return err
 	}
+	limits.HoldMemory(s.MaxMemoryBytes)
+	log := telemetry.NewLogger(s.LogFormat, os.Stderr)
+	connections, err := limits.Connections(s.MaxConnections)
+	if err != nil {
+		return err
+	}
+	if connections < s.MaxConnections {
+		log.Warn("fewer connections are accepted than --max-connections allows: the process may not have as many "+
+			"descriptors; raise the limit (ulimit -n, LimitNOFILE)", "connections", connections, "asked", s.MaxConnections)
+	}
 	files, past, err := rundir.Open(s.RunDir, clock.System{}, hit)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, files.Close()) }()
 
-	log := telemetry.NewLogger(s.LogFormat, os.Stderr)
 	listeners, sharedMemory := []net.Listener{listener}, (*budget.Budget)(nil)
 	if local := listenLocally(s.Socket, log); local != nil {
 		defer local.Close()
@@ -144,7 +154,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,
 			Strict: s.Strict, TakeChanges: s.TakeChanges,
 		},
-		MaxConnections: s.MaxConnections, ExitWhenFinished: s.ExitWhenFinished,
+		MaxConnections: connections, ExitWhenFinished: s.ExitWhenFinished,
 		Memory: memory, Shared: sharedMemory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Hit: hit,
 	}, past)
 	if err != nil {
@@ -153,7 +163,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	metrics.Add(workers)
 	api := httpapi.New(workers, metrics.Handler())
 	go func() {
-		if err := api.Serve(pages); !errors.Is(err, http.ErrServerClosed) {
+		if err := api.Serve(httpapi.Bounded(pages, httpapi.MaxConnections)); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the HTTP server stopped", "error", err.Error())
 		}
 	}()
