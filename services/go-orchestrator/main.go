@@ -23,6 +23,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/httpapi"
 	"pangea.example/pangea/services/go-orchestrator/internal/identity"
+	"pangea.example/pangea/services/go-orchestrator/internal/limits"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/rundir"
 	"pangea.example/pangea/services/go-orchestrator/internal/server"
@@ -135,14 +136,23 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	if err != nil {
 		return err
 	}
+	limits.HoldMemory(s.MaxMemoryBytes)
+	log := telemetry.NewLogger(s.LogFormat, os.Stderr)
+	warn(s, own, log)
+	connections, err := limits.Connections(s.MaxConnections)
+	if err != nil {
+		return err
+	}
+	if connections < s.MaxConnections {
+		log.Warn("fewer connections are accepted than --max-connections allows: the process may not have as many "+
+			"descriptors; raise the limit (ulimit -n, LimitNOFILE)", "connections", connections, "asked", s.MaxConnections)
+	}
 	files, past, err := rundir.Open(s.RunDir, clock.System{}, hit)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, files.Close()) }()
 
-	log := telemetry.NewLogger(s.LogFormat, os.Stderr)
-	warn(s, own, log)
 	listeners, sharedMemory := []net.Listener{listener}, (*budget.Budget)(nil)
 	if local := listenLocally(s.Socket, log); local != nil {
 		defer local.Close()
@@ -161,23 +171,24 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	metrics := telemetry.NewMetrics(memory)
 	workers, err := server.New(server.Config{
 		Run: run.Config{
-			RunID: s.RunID, PublicKey: public, Release: release, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(),
+			RunID: s.RunID, PublicKey: public, Release: release,
+			Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(),
 			KeepBytes:       min(memory.Limit()/4, keepBytes),
 			CheckpointSteps: s.CheckpointSteps, CheckpointEvery: s.CheckpointEvery, KeepCheckpoints: s.KeepCheckpoints,
 			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,
 			Strict: s.Strict, TakeChanges: s.TakeChanges,
 		},
-		MaxConnections: s.MaxConnections, ExitWhenFinished: s.ExitWhenFinished,
-		Memory: memory, Shared: sharedMemory, Files: files, Identity: own, Clock: clock.System{}, Log: log, Metrics: metrics,
-		Hit: hit,
+		MaxConnections: connections, ExitWhenFinished: s.ExitWhenFinished,
+		Memory: memory, Shared: sharedMemory, Files: files, Identity: own, Clock: clock.System{}, Log: log,
+		Metrics: metrics, Hit: hit,
 	}, past)
 	if err != nil {
 		return fmt.Errorf("cannot continue the run in %s: %w", s.RunDir, err)
 	}
 	metrics.Add(workers)
-	served, guard := pages, httpapi.Guard(nil)
+	served, guard := httpapi.Bounded(pages, httpapi.MaxConnections), httpapi.Guard(nil)
 	if own != nil && endpoint.Exposed(pages) {
-		served, guard = tls.NewListener(pages, own.Pages()), httpapi.Members(own)
+		served, guard = tls.NewListener(served, own.Pages()), httpapi.Members(own)
 	}
 	api := httpapi.New(workers, metrics.Handler(), guard)
 	go func() {

@@ -434,8 +434,11 @@ class OrchestratorClient:
     def shares_memory(self) -> bool:
         """Returns whether memory is shared with the orchestrator: it is reached through a Unix socket."""
 
-    def leave(self, reason: str, broken: str = "") -> None:
-        """Leaves the run: waits at most 2 s for the reply, and closes. Its shards go to others immediately."""
+    def leave(self, reason: str, broken: str = "", *, cannot_load: bool = False) -> None:
+        """Leaves the run: waits at most 2 s for the reply, and closes. Its shards go to others immediately.
+
+        `cannot_load` says that the state cannot be loaded that was received last.
+        """
 
     def close(self) -> None:
         """Closes the connection; a call that waits in another thread raises WireError."""

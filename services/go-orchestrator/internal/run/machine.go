@@ -44,6 +44,8 @@ type Config struct {
 	TakeChanges    bool
 	VerifyFraction float64 // share of the shards that two workers compute
 	StragglerK     float64 // a shard is late after median + k * MAD
+	// Workers at a time, beyond which only those that were in the run before may join; 0 for no limit.
+	MaxWorkers int
 }
 
 // Machine is the state of one run. It is not safe for use by several goroutines.
@@ -58,6 +60,7 @@ type Machine struct {
 	state     State
 	identity  identity  // what the run is, from the first worker on
 	roster    roster    // who takes part, and who may not come back
+	admission admission // how many joined lately
 	agreement agreement // which parameters are the run's
 	retention retention // what can still be handed out
 	step      step      // the open step
@@ -199,7 +202,7 @@ func (m *Machine) answerWithSnapshot(w *worker) protocol.Reply {
 	case m.end.draining:
 		return nil
 	case snapshot != nil && m.reachable(snapshot.Step):
-		w.snapshotSent = true
+		w.snapshotSent, w.sentState = true, snapshot.Hash
 		return snapshot
 	case m.retention.loading || m.retention.saving.writing || m.donorInSight() ||
 		m.roster.any(func(other *worker) bool { return other.verified && !other.cannotDonate }):

@@ -76,5 +76,5 @@ func (m *Machine) onSnapshot(e SnapshotReceived) {
 		r.outpaced = m.roster.snapshotNeeded()
 		return
 	}
-	r.keep(s)
+	r.keep(s, w.id)
 }

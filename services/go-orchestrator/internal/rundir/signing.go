@@ -28,13 +28,11 @@ var ErrNoKey = errors.New("the private key that the ledger names is missing")
 // Sign has the head of the ledger signed from now on, beside the event loop, and returns the public
 // key for the ledger's first record. A new run has a key of its own, or that of the identity
 // directory ("" for none). One that began without a key stays without.
-func (d *Dir) Sign(identity string, past []ledger.Record, complain func(error)) (public string, err error) {
-	if len(past) > 0 {
-		settings, is := past[0].(*ledger.Settings)
-		if !is || settings.PublicKey == "" {
-			return "", nil
+func (d *Dir) Sign(identity string, past ledger.Records, complain func(error)) (public string, err error) {
+	if past != nil {
+		if public, err = keyOf(past); err != nil || public == "" {
+			return "", err
 		}
-		public = settings.PublicKey
 	}
 	key, err := d.findKey(identity, public)
 	if err != nil {
@@ -45,6 +43,21 @@ func (d *Dir) Sign(identity string, past []ledger.Record, complain func(error)) 
 	}
 	d.signer = startSigner(d, key, complain)
 	return ledger.PublicKey(key), nil
+}
+
+// keyOf returns the key that the first record of a ledger names; "" for none.
+func keyOf(past ledger.Records) (public string, err error) {
+	first := errors.New("the first record was read")
+	err = past.Each(func(record ledger.Record) error {
+		if settings, is := record.(*ledger.Settings); is {
+			public = settings.PublicKey
+		}
+		return first
+	})
+	if errors.Is(err, first) {
+		err = nil
+	}
+	return public, err
 }
 
 // findKey reads the key that the ledger names, or makes one where it names none yet.
@@ -102,7 +115,7 @@ func (d *Dir) makeKey() (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("encode the ledger's key: %w", err)
 	}
 	content := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})
-	return key, writePrivate(filepath.Join(d.path, keyFile), content)
+	return key, writePrivate(d.root, keyFile, content)
 }
 
 // publish writes the public key beside the ledger, for whoever is given a copy of both.
@@ -112,7 +125,7 @@ func (d *Dir) publish(key ed25519.PrivateKey) error {
 		return fmt.Errorf("encode the ledger's public key: %w", err)
 	}
 	content := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: encoded})
-	return WriteFile(filepath.Join(d.path, publicFile), content)
+	return writeFile(d.root, publicFile, content)
 }
 
 func (d *Dir) writeSignature(of ledger.Signature) error {
@@ -120,5 +133,5 @@ func (d *Dir) writeSignature(of ledger.Signature) error {
 	if err != nil {
 		return fmt.Errorf("encode the signature of the ledger: %w", err)
 	}
-	return WriteFile(filepath.Join(d.path, signatureFile), append(text, '\n'))
+	return writeFile(d.root, signatureFile, append(text, '\n'))
 }

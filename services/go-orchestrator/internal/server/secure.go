@@ -64,6 +64,7 @@ func (p *peer) introduce() error {
 		return err
 	}
 	p.certificate = name.Name
+	p.paced.opened = p.server.config.Clock.Now() // a slow handshake does not count against the first message
 	return nil
 }
 

@@ -156,7 +156,7 @@ func (s *started) wait(t *testing.T) error {
 }
 
 func TestAFinishedRunIsKeptOpenForAWorkerThatLostItsConnection(t *testing.T) {
-	past := run.Past{Records: []ledger.Record{
+	past := run.Past{Records: ledger.List{
 		&ledger.Settings{Format: ledger.Format, RunID: "test", Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2},
 		&ledger.Model{Dataset: ledger.Dataset{TrainSamples: 64},
 			Parameters: []ledger.Spec{{Name: "weight", DType: "float32", Shape: []uint64{2}}}},
@@ -186,6 +186,7 @@ type worker struct {
 	layout     *protocol.Layout
 	requests   uint64
 	local      *wiretest.Local // of a worker that shares memory
+	slots      int             // that it announces once it has joined
 }
 
 func connect(t *testing.T, address string) *worker {
@@ -255,10 +256,23 @@ func (w *worker) ask(frames ...wire.Frame) (any, error) {
 	}
 	if w.local != nil {
 		_, reply, err := w.local.Reply()
+		if _, joined := reply.(protocol.Joined); joined {
+			err = w.announce()
+		}
 		return reply, err
 	}
 	_, reply, err := wiretest.Reply(func() (*capnp.Message, error) { return w.reader.Next() })
 	return reply, err
+}
+
+// announce shares the worker's slots.
+func (w *worker) announce() error {
+	for id := range w.slots {
+		if err := w.local.Announce(uint32(id), w.layout.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // frames of an update: in shared memory, if there is a free slot.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	"unicode/utf8"
 
 	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
@@ -82,7 +83,7 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 		"memory limit for gradients, snapshots and arriving frames")
 	flags.Int64Var(&s.MaxSharedBytes, "max-shared-bytes", 64<<30,
 		"memory limit for what workers share with --socket, which is theirs; beyond it they send their gradients")
-	flags.IntVar(&s.MaxConnections, "max-connections", 1024, "maximum number of connections")
+	flags.IntVar(&s.MaxConnections, "max-connections", 1024, "maximum number of connections; half of them from one address, a quarter that have not joined")
 	flags.Uint64Var(&s.CheckpointSteps, "checkpoint-steps", 0, "steps between two checkpoints; 0 for none")
 	flags.Float64Var(&checkpointSeconds, "checkpoint-seconds", 30, "seconds between two checkpoints; 0 for none")
 	flags.IntVar(&s.KeepCheckpoints, "keep-checkpoints", 3, "number of newest checkpoints to keep")
@@ -140,14 +141,17 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	case s.MaxConnections < 1:
 		return s, fmt.Errorf("--max-connections is %d; it must be at least 1", s.MaxConnections)
 	}
+	if s.RunID == "" {
+		s.RunID = filepath.Base(filepath.Clean(s.RunDir))
+	}
+	if len(s.RunID) > int(tensor.MaxRunIdBytes) || !utf8.ValidString(s.RunID) {
+		return s, fmt.Errorf("--run-id is %.100q; it must be at most %d bytes of UTF-8", s.RunID, tensor.MaxRunIdBytes)
+	}
 	s.Run.Shards, s.Run.BatchSize, s.Run.Epochs, s.Run.MinShardSamples = uint32(shards), uint32(batchSize), uint32(epochs),
 		uint32(minShardSamples)
 	s.Run.ContentHash = contenthash.XXH3Tree
 	s.DefaultCut = true
 	flags.Visit(func(given *flag.Flag) { s.DefaultCut = s.DefaultCut && given.Name != "min-shard-samples" })
 	s.CheckpointEvery = time.Duration(checkpointSeconds * float64(time.Second))
-	if s.RunID == "" {
-		s.RunID = filepath.Base(filepath.Clean(s.RunDir))
-	}
 	return s, nil
 }

@@ -368,10 +368,19 @@ impl OrchestratorClient {
     }
 
     /// Leaves the run and closes the connection; the shards of this worker go to others at once.
-    /// `broken` says what broke the promise.
-    #[pyo3(signature = (reason, broken = ""))]
-    fn leave(&self, py: Python<'_>, reason: &str, broken: &str) -> PyResult<()> {
-        self.with(py, |client, signals| client.leave(reason, broken, signals))
+    /// `broken` says what broke the promise; `cannot_load` that the state cannot be loaded that was
+    /// received.
+    #[pyo3(signature = (reason, broken = "", *, cannot_load = false))]
+    fn leave(
+        &self,
+        py: Python<'_>,
+        reason: &str,
+        broken: &str,
+        cannot_load: bool,
+    ) -> PyResult<()> {
+        self.with(py, |client, signals| {
+            client.leave(reason, broken, cannot_load, signals)
+        })
     }
 
     /// Closes the connection; a call that waits in another thread raises `WireError`.

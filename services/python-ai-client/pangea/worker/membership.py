@@ -153,15 +153,16 @@ class Membership:
             self._error = None
         return was_lost
 
-    def leave(self, reason: str, broken: str = "") -> None:
+    def leave(self, reason: str, broken: str = "", *, cannot_load: bool = False) -> None:
         """Leaves the run, which frees the leased shards immediately. An unreachable orchestrator notices by itself.
 
         Args:
             reason: shown to users.
             broken: how the script breaks the promise of the same bits; empty if the reason is a different one.
+            cannot_load: the state that was received cannot be loaded.
         """
         with suppress(_native.WireError, _native.PeerError):
-            self.client.leave(reason, _truncated(broken))
+            self.client.leave(reason, _truncated(broken), cannot_load=cannot_load)
 
     def close(self) -> None:
         """Closes the connection."""

@@ -226,6 +226,7 @@ impl OrchestratorClient {
         &mut self,
         reason: &str,
         broken: &str,
+        cannot_load: bool,
         waiter: &mut impl Waiter,
     ) -> Result<(), CoreError> {
         // It may be the last state of the run.
@@ -236,6 +237,7 @@ impl OrchestratorClient {
             let mut leave = root.init_leave();
             leave.set_reason(reason);
             leave.set_broken(broken);
+            leave.set_cannot_load(cannot_load);
             send_plain(connection, &builder, waiter)?;
             connection
                 .receive_reply(request, Some(LEAVE_TIMEOUT), waiter)
