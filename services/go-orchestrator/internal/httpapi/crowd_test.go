@@ -16,7 +16,7 @@ func TestAProbeIsAnsweredBesideSilentAndSlowClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := New(source{}, telemetry.NewMetrics(budget.New("test", 7)).Handler())
+	server := New(source{}, telemetry.NewMetrics(budget.New("test", 7)).Handler(), nil)
 	t.Cleanup(func() { _ = server.Close() })
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(Bounded(listener, 4)) }()
@@ -36,7 +36,7 @@ func TestAProbeIsAnsweredBesideSilentAndSlowClients(t *testing.T) {
 		}
 		clients = append(clients, client)
 	}
-	if err := Alive(t.Context(), address); err != nil {
+	if err := Alive(t.Context(), address, nil); err != nil {
 		t.Fatal(err)
 	}
 	// The oldest ones were closed for those that followed.
