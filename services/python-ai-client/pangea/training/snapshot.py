@@ -220,6 +220,7 @@ def parts(
     """
     tensors, rest = _state(model, optimizer, scheduler, state)
     rest |= {"training": training} if training else {}
+    rest |= {"hashed": names} if (names := _hashed(model, tensors)) else {}
     metadata = {"pangea": json.dumps({"format": _FORMAT, **asdict(position), **rest})}
     header: dict[str, Any] = {"__metadata__": metadata}
     memory, end = [], 0
@@ -233,6 +234,14 @@ def parts(
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return [memoryview(struct.pack("<Q", len(text)) + text), *memory]
+
+
+def _hashed(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Returns the names of the tensors that the run's hash of the parameters covers, in its order, so that the
+    orchestrator can compare. Empty if one of them is not saved."""
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    names += [name for name, _ in model.named_buffers()]
+    return names if all(_MODEL + name in tensors for name in names) else []
 
 
 def _parse(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -24,6 +24,7 @@ from pangea.rundir.notices import Notices
 from pangea.services.announced import resolve, want
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
+from pangea.services.programs import IDENTITY
 from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
 from pangea.training.devices.choose import device_of
 from pangea.training.gradients import Parameters
@@ -160,7 +161,9 @@ def join(
         name = os.environ.get("PANGEA_WORKER_NAME") or f"{socket.gethostname()}-{os.getpid()}"
         notices = Notices(directory, name)
         reconnect_seconds = float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600"))
-        addresses = Addresses(orchestrator, data_addresses, timeout, reconnect_seconds)
+        # Services that this process has started are on this machine, and have no identity.
+        identity = None if embedded is not None else os.environ.get(IDENTITY)
+        addresses = Addresses(orchestrator, data_addresses, timeout, reconnect_seconds, identity)
         data = data or _service_data(addresses)
         if init is not None:
             _initialise(model, init, data.first_batch())
@@ -230,9 +233,9 @@ def _existing_run(*, needs_data: bool) -> tuple[str, str, Path | None] | None:
 
 
 def _service_data(addresses: Addresses) -> ServiceData:
-    client = _native.DataClient(addresses.data, addresses.timeout, reconnect_seconds=addresses.reconnect)
+    client = addresses.data_client()
     _log_remote_replicas(addresses.data, client)
-    return ServiceData(client, (addresses.data, addresses.timeout))
+    return ServiceData(client, addresses.data_client)
 
 
 def _log_remote_replicas(configured: str, client: _native.DataClient) -> None:

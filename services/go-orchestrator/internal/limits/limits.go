@@ -1,0 +1,41 @@
+// Package limits keeps the process within what it was given: memory and descriptors.
+package limits
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/httpapi"
+)
+
+// HoldMemory makes the collector work harder instead of letting the process grow far beyond the
+// budget: what was released stays in memory until it is collected, by default until it is as much
+// again as what is in use. There is room for what no budget counts, such as stacks and metrics. It
+// is a bound of the heap, so that what is mapped comes on top of it, and is in the budget instead.
+func HoldMemory(budget int64) { debug.SetMemoryLimit(budget + budget/16 + margin) }
+
+const margin = 32 << 20
+
+// Descriptors that are not those of workers: pages, files of the run, shared memory, and
+// connections that are being turned away.
+const otherDescriptors = httpapi.MaxConnections + 64
+
+// Connections returns how many connections the process can keep of those that are asked for. Go has
+// raised its soft limit of descriptors to the hard one.
+func Connections(asked int) (int, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("ask for the limit of descriptors: %w", err)
+	}
+	return connections(asked, limit.Cur)
+}
+
+func connections(asked int, descriptors uint64) (int, error) {
+	if descriptors <= otherDescriptors {
+		return 0, fmt.Errorf("the process may have %d descriptors; it needs more than %d: raise the limit "+
+			"(ulimit -n, LimitNOFILE)", descriptors, otherDescriptors)
+	}
+	return int(min(uint64(asked), descriptors-otherDescriptors)), nil
+}
