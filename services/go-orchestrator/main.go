@@ -122,7 +122,6 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	if err != nil {
 		return err
 	}
-	limits.HoldMemory(s.MaxMemoryBytes)
 	log := telemetry.NewLogger(s.LogFormat, os.Stderr)
 	connections, err := limits.Connections(s.MaxConnections)
 	if err != nil {
@@ -155,7 +154,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 			Strict: s.Strict, TakeChanges: s.TakeChanges,
 		},
 		MaxConnections: connections, ExitWhenFinished: s.ExitWhenFinished,
-		Memory: memory, Shared: sharedMemory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Hit: hit,
+		Memory: memory, Mapped: limits.HoldMemory(s.MaxMemoryBytes), Shared: sharedMemory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Hit: hit,
 	}, past)
 	if err != nil {
 		return fmt.Errorf("cannot continue the run in %s: %w", s.RunDir, err)

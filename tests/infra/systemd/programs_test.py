@@ -102,6 +102,13 @@ def test_a_unit_is_restarted_limited_and_confined(unit: str) -> None:
     assert values["ProtectSystem"] == ["strict"]
 
 
+def test_the_memory_of_the_orchestrator_fits_its_unit() -> None:
+    words = command(ORCHESTRATOR, environment(ORCHESTRATOR), {"S": "/var/lib"})
+    flags = dict(word.removeprefix("--").split("=", 1) for word in words if "=" in word)
+    limit = int(read(ORCHESTRATOR)["MemoryMax"][0].removesuffix("G")) << 30
+    assert int(flags["max-memory-bytes"]) * 6 // 5 <= limit
+
+
 def test_services_and_workers_on_one_machine_find_each_other_by_default() -> None:
     assert environment(ORCHESTRATOR)["LISTEN"] == environment(WORKER)["PANGEA_ORCHESTRATOR"]
     assert environment(DATA)["LISTEN"] == environment(WORKER)["PANGEA_DATA"]
