@@ -22,6 +22,8 @@ from pangea.release import RELEASE
 if TYPE_CHECKING:
     from pangea._native import PeerError, WireError
     from pangea.errors import BrokenPromise, MisusedRun, PangeaError
+    from pangea.loading.canonical import UnhashableBatch
+    from pangea.loading.fetch import LoadingFailed
     from pangea.training.determinism import NondeterministicOperation, seed_everything
     from pangea.training.optimizer import Step, UnsupportedOptimizer
     from pangea.training.snapshot import BadSnapshot
@@ -38,6 +40,7 @@ __all__ = [
     "BadSnapshot",
     "Batch",
     "BrokenPromise",
+    "LoadingFailed",
     "MisusedRun",
     "NondeterministicOperation",
     "NotFinite",
@@ -46,6 +49,7 @@ __all__ = [
     "Run",
     "RunDiverged",
     "Step",
+    "UnhashableBatch",
     "UnsupportedModel",
     "UnsupportedOptimizer",
     "WireError",
@@ -57,6 +61,7 @@ _MODULES = {
     "BadSnapshot": "training.snapshot",
     "Batch": "worker.batches",
     "BrokenPromise": "errors",
+    "LoadingFailed": "loading.fetch",
     "MisusedRun": "errors",
     "NondeterministicOperation": "training.determinism",
     "NotFinite": "worker.shard_loop",
@@ -65,6 +70,7 @@ _MODULES = {
     "Run": "worker.run",
     "RunDiverged": "worker.worker",
     "Step": "training.optimizer",
+    "UnhashableBatch": "loading.canonical",
     "UnsupportedModel": "training.tensors",
     "UnsupportedOptimizer": "training.optimizer",
     "WireError": "_native",

@@ -45,6 +45,11 @@ def example(name: str) -> Path:
     return _find(_PACKAGE / "examples", name, "nothing")
 
 
+def is_example(script: Path) -> bool:
+    """Returns whether a script is an example that ships with the package."""
+    return script.resolve().parent == (_PACKAGE / "examples").resolve()
+
+
 def python_command(script: Path) -> list[str]:
     """Returns the command that runs a Python script with this interpreter."""
     return [os.environ.get("PANGEA_PYTHON", sys.executable), str(script)]

@@ -13,9 +13,10 @@ import (
 // HoldMemory makes the collector work harder instead of letting the process grow far beyond the
 // budget: what was released stays in memory until it is collected, by default until it is as much
 // again as what is in use. The function that it returns is to be told how much of the budget is
-// mapped, which is not on the heap and leaves less for that.
+// mapped, which is not on the heap and leaves less for that. A lower GOMEMLIMIT counts.
 func HoldMemory(budget int64) (mapped func(int64)) {
-	hold := func(mapped int64) { debug.SetMemoryLimit(heap(budget, mapped)) }
+	given := debug.SetMemoryLimit(-1) // GOMEMLIMIT, or none
+	hold := func(mapped int64) { debug.SetMemoryLimit(min(given, heap(budget, mapped))) }
 	hold(0)
 	return hold
 }

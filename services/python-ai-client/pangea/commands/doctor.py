@@ -17,6 +17,7 @@ from pangea.commands.options import ScriptCommand, script_arguments, script_path
 from pangea.launch.outcome import Listeners
 from pangea.launch.settings import Settings
 from pangea.launch.train import train
+from pangea.printable import printable
 from pangea.services.child import ChildFailed
 from pangea.services.stopping import catch_signals
 
@@ -39,7 +40,7 @@ def doctor_command(context: click.Context, /, script: Path | None, as_json: bool
         print(json.dumps(findings, indent=1))
     else:
         for finding in findings:
-            print(f"{'ok ' if finding['ok'] else 'BAD'} {finding['name']}: {finding['value']}")
+            print(printable(f"{'ok ' if finding['ok'] else 'BAD'} {finding['name']}: {finding['value']}"))
     if any(finding["ok"] is False for finding in findings):
         sys.exit(1)
 

@@ -9,9 +9,13 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from pangea import arithmetic
 from pangea.places import caller_folder, data_file, program
 from pangea.training.determinism import configure_torch, describe_software
+from pangea.training.devices.choose import device_at_hand
+from pangea.training.devices.settings import describe_device
 from pangea.training.fingerprints import fingerprints, summary
 
 
@@ -24,14 +28,18 @@ class Finding:
     ok: bool | None
 
 
-def reference_hash() -> str:
-    """Returns one hash over all fingerprints. Machines with equal hashes train to the same bits."""
+def reference_hash(device: torch.device | None = None) -> str:
+    """Returns one hash over all fingerprints. Machines with equal hashes train to the same bits.
+
+    Args:
+        device: with which the operators are computed as well; default: only the CPU.
+    """
     configure_torch()
-    return summary(fingerprints()).hex()
+    return summary(fingerprints(device)).hex()
 
 
-def _determinism() -> str:
-    first, second = reference_hash(), reference_hash()
+def _determinism(device: torch.device | None = None) -> str:
+    first, second = reference_hash(device), reference_hash(device)
     if first != second:
         raise RuntimeError(f"two identical computations gave {first[:12]} and {second[:12]}")
     return f"reference hash {first[:16]}"
@@ -72,10 +80,21 @@ def _memory() -> str:
     return f"{pages / (1 << 30):.1f} GiB unused"
 
 
+def _gpu() -> str:
+    """Describes the GPU, and computes the operators with it twice."""
+    device = device_at_hand()
+    return (
+        "none: models are trained on the CPU"
+        if device is None
+        else f"{describe_device(device)}; {_determinism(device)}"
+    )
+
+
 def examine() -> list[Finding]:
     """Checks everything that a run on this machine needs."""
     checks: list[tuple[str, Callable[[], object]]] = [
         ("torch", describe_software),
+        ("GPU", _gpu),
         ("arithmetic", _arithmetic),
         ("same bits twice", _determinism),
         ("fingerprints", _operators),
