@@ -9,9 +9,12 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from pangea import arithmetic
 from pangea.places import caller_folder, data_file, program
 from pangea.training.determinism import configure_torch, describe_software
+from pangea.torch_version import TRIED, untried_version
 from pangea.training.fingerprints import fingerprints, summary
 
 
@@ -28,6 +31,11 @@ def reference_hash() -> str:
     """Returns one hash over all fingerprints. Machines with equal hashes train to the same bits."""
     configure_torch()
     return summary(fingerprints()).hex()
+
+
+def _torch_version() -> Finding:
+    warning = untried_version(torch.__version__)
+    return Finding("torch version", warning or f"one that Pangea was tried with ({TRIED})", None if warning else True)
 
 
 def _determinism() -> str:
@@ -88,7 +96,7 @@ def examine() -> list[Finding]:
         ("memory", _memory),
         ("cores", lambda: len(os.sched_getaffinity(0))),
     ]
-    findings = []
+    findings = [_torch_version()]
     for name, check in checks:
         try:
             findings.append(Finding(name, str(check()), True))

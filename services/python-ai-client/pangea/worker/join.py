@@ -19,6 +19,7 @@ from pangea.rundir.notices import Notices
 from pangea.services.announced import resolve
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
+from pangea.torch_version import untried_version
 from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
@@ -128,6 +129,8 @@ def join(
         if isinstance(error, Stopped):
             sys.exit(0)
         raise
+    if (untried := untried_version(torch.__version__)) is not None:
+        notices.add(untried)
     if training.parameters.buffers.averaged:
         notices.add(_AVERAGED_NOTICE.format(", ".join(training.parameters.buffers.averaged)))
     training.guard()
