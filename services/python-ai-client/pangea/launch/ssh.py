@@ -1,7 +1,7 @@
 """`--backend ssh`: the processes of a run on several hosts, each behind an `ssh` process that is supervised here.
 
-The hosts have the run directory, the script and the data at the same paths, and the programs in one folder or on their
-PATH.
+The hosts have the run directory, the script and the data at the same paths, and pangea: in the same environment as this
+machine, on their PATH, or with both services in one folder.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from pangea.launch.job import CannotLaunch, Job
 from pangea.launch.session import Session
 from pangea.launch.settings import Settings
+from pangea.places import data_folder, installed_commands
 from pangea.rundir.layout import DATA_SERVICE, ORCHESTRATOR, Addresses
 from pangea.services.child import Child
 from pangea.services.restarts import RestartPolicy
@@ -39,6 +40,8 @@ _ORCHESTRATOR_PORT, _DATA_PORT = 8080, 9090
 # How long a service waits for its predecessor, which may still be writing a checkpoint.
 _PREDECESSOR_SECONDS = 60
 
+PANGEA = "pangea"
+
 # Ends the process when the connection closes: `cat` then reaches the end of its input. A shell redirects the input of
 # background commands from /dev/null, hence file descriptor 3.
 _KILL_ON_DISCONNECT = """exec 3<&0
@@ -58,11 +61,14 @@ class Hosts:
 
     Attributes:
         names: as for `ssh`, USER@HOST or HOST; workers connect to HOST. The orchestrator runs on the first one.
-        programs: the folder of go-orchestrator, rust-compute and pangea on the hosts; "" for their PATH.
+        programs: the folder of go-orchestrator, rust-compute and pangea on the hosts; "" for what pangea brings along.
+        commands: a folder in which the hosts look for `pangea` before their PATH: that of this machine's environment,
+            which may be on storage that they share.
     """
 
     names: tuple[str, ...]
     programs: str = ""
+    commands: str = ""
 
     @classmethod
     def read(cls, names: tuple[str, ...], file: Path | None, programs: str) -> Hosts:
@@ -80,11 +86,20 @@ class Hosts:
         for host in found:
             if host.startswith("-") or len(host.split()) != 1:
                 raise CannotLaunch(f"{host!r} is not a host; write HOST or USER@HOST")
-        return cls(found, programs)
+        return cls(found, programs, str(installed_commands() or ""))
 
-    def program(self, name: str) -> str:
-        """The path or name by which a host starts the program."""
-        return f"{self.programs}/{name}" if self.programs else name
+    def program(self, name: str) -> list[str]:
+        """The words by which a host starts the program."""
+        if self.programs:
+            return [f"{self.programs}/{name}"]
+        return [PANGEA] if name == PANGEA else [PANGEA, "program", name]
+
+    @property
+    def setup(self) -> str:
+        """What a host's shell does first: it finds `pangea` in the environment of this machine, if it has it."""
+        if self.programs or not self.commands:
+            return ""
+        return f'PATH={shlex.quote(self.commands)}:"$PATH"; export PATH\n'
 
     def of(self, index: int) -> str:
         """The host of the process with this index, from 0."""
@@ -104,11 +119,11 @@ class Remote:
     command: list[str]
 
 
-def _remote(job: Job, name: str, host: str, command: list[str], *, service: bool = False) -> Remote:
+def _remote(job: Job, hosts: Hosts, name: str, host: str, command: list[str], *, service: bool = False) -> Remote:
     if service:
         lock = job.run_dir / "logs" / f"{name}.lock"
         command = ["flock", "--no-fork", "--timeout", str(_PREDECESSOR_SECONDS), str(lock), *command]
-    script = _KILL_ON_DISCONNECT.format(command=shlex.join(command))
+    script = hosts.setup + _KILL_ON_DISCONNECT.format(command=shlex.join(command))
     # The user's login shell may not be a POSIX shell.
     return Remote(name, host, [*_SSH, host, f"exec sh -c {shlex.quote(script)}"])
 
@@ -116,16 +131,18 @@ def _remote(job: Job, name: str, host: str, command: list[str], *, service: bool
 def orchestrator(job: Job, hosts: Hosts) -> Remote:
     """The orchestrator, on the first host."""
     addresses = Addresses(f"0.0.0.0:{_ORCHESTRATOR_PORT}", f"0.0.0.0:{_ORCHESTRATOR_PORT + 1}")
-    return _remote(
-        job, ORCHESTRATOR, hosts.of(0), job.orchestrator(hosts.program(ORCHESTRATOR), addresses), service=True
-    )
+    command = job.orchestrator(hosts.program(ORCHESTRATOR), addresses)
+    return _remote(job, hosts, ORCHESTRATOR, hosts.of(0), command, service=True)
 
 
 def data_service(job: Job, hosts: Hosts, index: int) -> Remote:
     """The data service replica with this index, from 0. Each has its own ports, since several may share a host."""
     name, port = job.data_services[index], _DATA_PORT + 2 * index
-    command = job.data_service(name, hosts.program(DATA_SERVICE), Addresses(f"0.0.0.0:{port}", f"0.0.0.0:{port + 1}"))
-    return _remote(job, name, hosts.of(index), command, service=True)
+    addresses = Addresses(f"0.0.0.0:{port}", f"0.0.0.0:{port + 1}")
+    # The command `pangea program` of a host knows where that host has the data.
+    data = data_folder() if hosts.programs else None
+    command = job.data_service(name, hosts.program(DATA_SERVICE), addresses, data)
+    return _remote(job, hosts, name, hosts.of(index), command, service=True)
 
 
 def worker(job: Job, hosts: Hosts, index: int) -> Remote:
@@ -133,8 +150,8 @@ def worker(job: Job, hosts: Hosts, index: int) -> Remote:
     name = f"worker-{index + 1}"
     data = [_address(hosts.of(number), _DATA_PORT + 2 * number) for number in range(job.settings.data_replicas)]
     environment = job.environment(name, _address(hosts.of(0), _ORCHESTRATOR_PORT), data)
-    command = ["env", *(f"{key}={value}" for key, value in environment.items()), *job.worker(hosts.program("pangea"))]
-    return _remote(job, name, hosts.of(index), command)
+    command = ["env", *(f"{key}={value}" for key, value in environment.items()), *job.worker(hosts.program(PANGEA))]
+    return _remote(job, hosts, name, hosts.of(index), command)
 
 
 def render(job: Job, hosts: Hosts) -> str:
