@@ -52,6 +52,8 @@ const maxFingerprints :UInt32 = 64;         # JoinRequest.fingerprints
 const maxOperatorBytes :UInt32 = 64;        # Fingerprint.operator
 const maxStopBytes :UInt32 = 1024;          # WorkRequest.stop, ShardReport.stop
 const maxBrokenBytes :UInt32 = 4096;        # Leave.broken
+const maxFigures :UInt32 = 64;              # ShardReport.figures, WorkRequest.figures
+const maxFigureNameBytes :UInt32 = 128;     # Figure.name
 const maxColumns :UInt32 = 4096;            # DatasetInfo.columns
 const maxColumnNameBytes :UInt32 = 256;     # Column.name
 const maxClassNames :UInt32 = 4096;         # DatasetInfo.classNames
@@ -309,6 +311,9 @@ struct WorkRequest {
   # Not empty: the worker's script has left its loop, for this reason; the run ends after the last
   # committed step, for all workers. Answered as usual: with what brings the worker to that step,
   # then with `RunFinished`. At most `maxStopBytes`.
+  figures @4 :List(Figure);
+  # What the script logged when it applied the last of these steps, the same on all workers. It
+  # replaces what was logged about shards under the same name. At most `maxFigures`.
 }
 
 struct ShardLease {
@@ -340,6 +345,16 @@ struct ShardReport {
   stop @6 :Text;
   # Not empty: after computing this shard, the script requests that the run end after this step. At
   # most `maxStopBytes`.
+  figures @7 :List(Figure);
+  # What the script logged about this shard. The step's value is the mean over the shards that have
+  # the figure, by their weights, added in the tree of the sums; where they are all equal, their
+  # value. At most `maxFigures`; a step has as many, those of its lowest shards.
+}
+
+struct Figure {
+  # A number that a script logs for people, such as an accuracy. Nothing is computed from it.
+  name @0 :Text;               # Not empty, at most `maxFigureNameBytes`; unique in its list.
+  value @1 :Float64;           # May be NaN or infinite.
 }
 
 struct GradientUpdate {

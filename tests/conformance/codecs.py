@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +99,13 @@ def report_as_text(report: Report) -> str:
         f"shard = {report['shard']}, samples = {report['samples']}, lossSum = {loss!r}, batchHash ="
         f" {as_data(bytes.fromhex(report['batchHash']))}"
     )
+    figures = ", ".join(
+        f"(name = {json.dumps(figure['name'], ensure_ascii=False)}, value = {float_of(figure['value'])!r})"
+        for figure in report["figures"]
+    )
     return (
         f"({counts}, weight = {weight!r}, summed = {str(report['summed']).lower()}, stop ="
-        f" {json.dumps(report['stop'], ensure_ascii=False)})"
+        f" {json.dumps(report['stop'], ensure_ascii=False)}, figures = [{figures}])"
     )
 
 
@@ -145,6 +149,7 @@ def from_tool(value: dict[str, Any]) -> Update:
                 float(report.get("weight", 0)),
                 report.get("summed", False),
                 report.get("stop", ""),
+                [(figure.get("name", ""), float(figure.get("value", 0))) for figure in report.get("figures", [])],
             ),
             "batchHash": bytes(report.get("batchHash", [])).hex(),
         }
@@ -175,11 +180,21 @@ def tensor(
     }
 
 
-def report_of(shard: int, samples: int, loss_sum: float, weight: float, summed: bool = False, stop: str = "") -> Report:
+def report_of(
+    shard: int,
+    samples: int,
+    loss_sum: float,
+    weight: float,
+    summed: bool = False,
+    stop: str = "",
+    figures: Sequence[tuple[str, float]] = (),
+) -> Report:
     """The description of a shard's report, with its own hash. Floats are given as bits, because not every JSON reader
     preserves them."""
     floats = {"lossSum": bits_of(loss_sum), "weight": bits_of(weight)}
-    return {"shard": shard, "samples": samples, "batchHash": f"{shard:064x}", **floats, "summed": summed, "stop": stop}
+    logged = [{"name": name, "value": bits_of(value)} for name, value in figures]
+    head = {"shard": shard, "samples": samples, "batchHash": f"{shard:064x}"}
+    return {**head, **floats, "summed": summed, "stop": stop, "figures": logged}
 
 
 def expected(updates: list[Update]) -> list[Update]:

@@ -56,12 +56,18 @@ def test_every_dtype_and_shape(writer: str, reader: str) -> None:
 
 
 def reported_updates() -> list[Update]:
-    """Every kind of weight of a loss: none, of samples, of tokens, the smallest and the largest number; and as many
-    reports as a step can have shards."""
+    """Every kind of weight of a loss: none, of samples, of tokens, the smallest and the largest number, with 0 to 4
+    figures; and as many reports as a step can have shards."""
     weights = [0.0, 8.0, 1 / 3, 5e-324, 1.7976931348623157e308]
     few = [
         report_of(
-            shard, 8, 0.5 - weight, weight, summed=shard % 2 == 1, stop="the loss is lów enough" if shard == 3 else ""
+            shard,
+            8,
+            0.5 - weight,
+            weight,
+            summed=shard % 2 == 1,
+            stop="the loss is lów enough" if shard == 3 else "",
+            figures=[(f"válue/{number}", number - weight) for number in range(shard)],
         )
         for shard, weight in enumerate(weights)
     ]

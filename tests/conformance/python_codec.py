@@ -59,6 +59,7 @@ def write() -> None:
                 "lossSum": float_of(report["lossSum"]),
                 "weight": float_of(report["weight"]),
                 "batchHash": bytes.fromhex(report["batchHash"]),
+                "figures": [{**figure, "value": float_of(figure["value"])} for figure in report["figures"]],
             }
             for report in update.get("reports", [])
         ]
@@ -115,7 +116,14 @@ def _report(report: tensor_capnp.ShardReport.Reader) -> dict[str, Any]:
         "lossSum": bits_of(report.lossSum),
         "batchHash": bytes(report.batchHash).hex(),
     }
-    return {**counts, "weight": bits_of(report.weight), "summed": report.summed, "stop": report.stop}
+    figures = [{"name": figure.name, "value": bits_of(figure.value)} for figure in report.figures]
+    return {
+        **counts,
+        "weight": bits_of(report.weight),
+        "summed": report.summed,
+        "stop": report.stop,
+        "figures": figures,
+    }
 
 
 def read() -> None:

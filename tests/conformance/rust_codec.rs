@@ -125,9 +125,15 @@ fn describe(frame: ReceivedFrame) -> Result<Value> {
     let update = update?;
     let mut reports = Vec::new();
     for report in update.get_reports()? {
+        let mut figures = Vec::new();
+        for figure in report.get_figures()? {
+            figures.push(json!({
+                "name": figure.get_name()?.to_str()?, "value": figure.get_value().to_bits(),
+            }));
+        }
         reports.push(json!({
             "shard": report.get_shard(), "samples": report.get_samples(), "lossSum": report.get_loss_sum().to_bits(), "batchHash": hex(report.get_batch_hash()?)?,
-            "weight": report.get_weight().to_bits(), "summed": report.get_summed(), "stop": report.get_stop()?.to_str()?,
+            "weight": report.get_weight().to_bits(), "summed": report.get_summed(), "stop": report.get_stop()?.to_str()?, "figures": figures,
         }));
     }
     let mut tensors = Vec::new();
@@ -175,6 +181,13 @@ fn write_reports(
         to.set_weight(f64::from_bits(number(report, "weight")?));
         to.set_summed(report["summed"].as_bool().unwrap_or_default());
         to.set_stop(report["stop"].as_str().unwrap_or_default());
+        let figures = report["figures"].as_array().unwrap_or(&empty);
+        let mut list = to.init_figures(figures.len() as u32);
+        for (index, figure) in figures.iter().enumerate() {
+            let mut to = list.reborrow().get(index as u32);
+            to.set_name(figure["name"].as_str().unwrap_or_default());
+            to.set_value(f64::from_bits(number(figure, "value")?));
+        }
     }
     Ok(())
 }
@@ -202,6 +215,8 @@ fn facts() -> Result<()> {
         "maxColumnNameBytes": schema::MAX_COLUMN_NAME_BYTES,
         "maxClassNames": schema::MAX_CLASS_NAMES,
         "maxVocabulary": schema::MAX_VOCABULARY,
+        "maxFigures": schema::MAX_FIGURES,
+        "maxFigureNameBytes": schema::MAX_FIGURE_NAME_BYTES,
         "contentHashBlockBytes": schema::CONTENT_HASH_BLOCK_BYTES,
     });
     let facts = json!({

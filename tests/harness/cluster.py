@@ -64,8 +64,8 @@ class Cluster(RunFiles):
     @property
     def data_addresses(self) -> str:
         """Where workers reach the replicas of the data service: the first through its socket, the others over TCP."""
-        first, *others = (self._addresses[data_service_name(number)] for number in range(1, len(self.replicas) + 1))
-        return ",".join([first.for_workers, *(address.listen for address in others)])
+        found = [self._addresses[data_service_name(number)] for number in range(1, len(self.replicas) + 1)]
+        return ",".join([address.listen if number else address.for_workers for number, address in enumerate(found)])
 
     @property
     def status_address(self) -> str:
@@ -201,7 +201,7 @@ def cluster(
 
     Args:
         folder: of the run and its gates.
-        replicas: of the data service.
+        replicas: of the data service; 0 for scripts with a dataset of their own.
         crash_at: where the orchestrator kills itself, POINT:N.
         errors: each error in the services' logs has to contain one of these texts.
         warm: workers are forks, as tests/harness/warm.py says, and no new interpreters.

@@ -49,7 +49,9 @@ def main() -> None:
     run = pangea.join(model, optimizer)
     for batch in run.batches():
         pass_gate(batch.step)
-        loss = functional.cross_entropy(model(batch.x), batch.y)
+        scores = model(batch.x)
+        loss = functional.cross_entropy(scores, batch.y)
+        run.log(accuracy=(scores.argmax(1) == batch.y).double().mean())
         run.step(lie(loss, model, factor) if 0 <= lie_from <= batch.step else loss)
     run.finish()
 

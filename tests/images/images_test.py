@@ -91,7 +91,9 @@ def test_containers_train_together(containers: Containers, tmp_path: Path, capsy
         seconds[service] = containers.until_healthy(name, *HEALTH[image])
         return name
 
-    started("rust-compute", "rust-compute")
+    # In the network of the test there is nobody else.
+    insecure = ("--env=PANGEA_INSECURE=1",)
+    started("rust-compute", "rust-compute", options=insecure)
     orchestrator = started(
         "go-orchestrator",
         "go-orchestrator",
@@ -99,7 +101,7 @@ def test_containers_train_together(containers: Containers, tmp_path: Path, capsy
         "--http=0.0.0.0:8081",
         "--run-dir=/runs/run",
         f"--epochs={EPOCHS}",
-        options=volume,
+        options=(*volume, *insecure),
     )
     where = (
         "--env=PANGEA_ORCHESTRATOR=go-orchestrator:8080",

@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from pangea.commands.main import main
+from pangea.identity.authority import holder_of, read_certificate
 from pangea.places import program
 from tests.infra.defaults import differing_options
 
@@ -26,6 +27,7 @@ def filled(text: str) -> str:
 
 
 STACK: dict[str, Any] = yaml.safe_load(filled(FILE.read_text()))
+IDENTITY: dict[str, Any] = yaml.safe_load(filled(Path("infra/docker-compose.identity.yaml").read_text()))
 
 
 def help_of(name: str) -> str:
@@ -44,6 +46,7 @@ def test_a_service_is_restarted_probed_limited_and_confined(name: str) -> None:
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
+    assert service["pids_limit"] and service["logging"]["options"] == {"max-size": "20m", "max-file": "3"}
     assert service["image"] == f"localhost/pangea/{'python-ai-client' if name in WORKERS else name}:latest"
 
 
@@ -87,3 +90,35 @@ def test_the_run_outlives_its_containers(name: str) -> None:
 
 def test_the_options_of_the_run_are_those_of_every_run() -> None:
     assert differing_options(STACK["services"]["go-orchestrator"]["command"]) == {}
+
+
+@pytest.mark.parametrize("name", ["go-orchestrator", "rust-compute"])
+def test_without_certificates_everybody_in_the_network_is_let_in_explicitly(name: str) -> None:
+    assert STACK["services"][name]["environment"]["PANGEA_INSECURE"] == "1"
+    assert IDENTITY["services"][name]["environment"]["PANGEA_INSECURE"] == "0"
+
+
+def test_each_container_gets_one_of_the_identities_that_are_made_before(tmp_path: Path) -> None:
+    (_mount,) = IDENTITY["services"]["certificates"]["volumes"]
+    verb, *words = IDENTITY["services"]["certificates"]["command"]
+    made = CliRunner().invoke(main, [verb, *(word.replace("/runs", str(tmp_path)) for word in words)])
+    assert made.exit_code == 0, made.output
+    assert IDENTITY["services"].keys() == {*SERVICES, "certificates"}
+    for name in SERVICES:
+        service = IDENTITY["services"][name]
+        folder = service["environment"]["PANGEA_IDENTITY"]
+        certificate = read_certificate((tmp_path / folder.removeprefix("/runs/") / "certificate.pem").read_bytes())
+        role = {"go-orchestrator": "orchestrator", "rust-compute": "data"}.get(name, "worker")
+        assert str(holder_of(certificate).role) == role
+        assert service["depends_on"]["certificates"] == {"condition": "service_completed_successfully"}
+        assert [mount.split(":")[:2] for mount in service.get("volumes", STACK["services"][name].get("volumes"))] == [
+            ["runs", "/runs"]
+        ]
+
+
+def test_the_memory_of_go_is_below_the_limit_of_its_container() -> None:
+    service = STACK["services"]["go-orchestrator"]
+    assert (service["environment"]["GOMEMLIMIT"], service["deploy"]["resources"]["limits"]["memory"]) == (
+        "4608MiB",
+        "5G",
+    )

@@ -70,13 +70,16 @@ def resumed_by_the_command(folder: Path, script: str) -> RunFiles:
 
 
 FIGURES: dict[str, dict[str, Any]] = {
+    "adversaries.py": {"critic_steps": STEPS, "generator_steps": STEPS // 2},
     "average.py": {"moved": STEPS, "steps_in_all": STEPS},
     "clip_weights.py": {"largest": pytest.approx(0.05)},
     "codebook.py": {"seen": 1438 * EPOCHS, "expected": 1438 * EPOCHS},
     "early_stop.py": {"reason": "good enough", "stopped": "good enough"},
     "epochs.py": {"last_epoch": EPOCHS - 1},
     "initialised_by_data.py": {"initialised": 1},
+    "logged.py": {"steps_applied": STEPS},
     "own_generators.py": {},
+    "precision.py": {},
     "rate.py": {},
     "sum.py": {},
 }
@@ -92,11 +95,30 @@ def test_the_same_bytes_with_one_worker_and_with_several_and_a_resume(
     one, several = alone(tmp_path, script), several_workers(tmp_path, script)
     assert several.hashes() == one.hashes()
     assert several.final() == one.final()
+    assert [line.get("figures") for line in several.metrics()] == [line.get("figures") for line in one.metrics()]
     result = one.read("result.json")
     assert several.read("result.json") == result
     assert {name: result[name] for name in FIGURES[script]} == FIGURES[script]
     assert result["incidents"] == 0
     assert (len(one.hashes()) < STEPS) == ("stopped" in result)
+
+
+def test_a_figure_is_written_to_the_step_that_it_is_about(tmp_path: Path) -> None:
+    run = alone(tmp_path, "logged.py")
+    lines, of_epoch = run.metrics(), STEPS // EPOCHS
+    for number, figures in enumerate(line["figures"] for line in lines):
+        assert figures["step"] == figures["step_of_batch"] == number
+        assert figures["replaced"] == 1.5
+        assert 0 <= figures["accuracy"] <= 1
+        begins_epoch = number % of_epoch == 0
+        assert figures.get("epoch") == (number // of_epoch if begins_epoch else None)
+        assert figures.get("steps_applied") == (number if begins_epoch and number > 0 else None)
+        assert ("held_out_accuracy" in figures) == (begins_epoch and number > 0)
+        assert ("only_in_step_0" in figures) == (number == 0)
+    accuracies = [line["figures"]["accuracy"] for line in lines]
+    assert sum(accuracies[-10:]) > sum(accuracies[:10])
+    assert run.read("result.json")["held_out_accuracy"] > 0.8
+    run.audit()
 
 
 def test_with_weights_a_step_equals_that_of_one_process_over_the_whole_batch(tmp_path: Path) -> None:

@@ -60,6 +60,9 @@ RENORMALISED = """class MaxNorm(nn.Linear):
 model = nn.Sequential(nn.Flatten(), MaxNorm(64, 10))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 """
+TWO = """model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Linear(16, 10))
+optimizer = [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in (model[1], model[2])]
+"""
 
 SCRIPTS = {
     "a rate that is set in the loop": Script(
@@ -125,6 +128,30 @@ SCRIPTS = {
             "batches():\n",
             "batches():\n    if batch.epoch != epoch:\n        epoch = batch.epoch\n        torch.rand(3)\n",
         ),
+    ),
+    "a scaled loss": Script(
+        "line 11: GradScaler.scale() was called by the script",
+        before="scaler = torch.amp.GradScaler('cpu')\n",
+        loop=LOOP.replace("run.step(", "run.step(scaler.scale(").replace("batch.y))", "batch.y)))"),
+    ),
+    "a layer that is trained later": Script(
+        "was frozen when the model joined and is trainable now; join with all parameters trainable",
+        model=MODEL.replace(
+            "nn.Linear(64, 10))", "nn.Linear(64, 16), nn.Linear(16, 10))\nmodel[1].requires_grad_(False)"
+        ),
+        loop=LOOP.replace("batches():\n", "batches():\n    model[1].requires_grad_(batch.step > 0)\n"),
+    ),
+    "two losses for one optimizer": Script(
+        "run.step was called twice for optimizer 0 and one batch",
+        model=TWO,
+        loop=LOOP.replace("batch.y))", "batch.y), optimizer=optimizer[0])").replace(
+            "    run", "    for _ in range(2):\n        run"
+        ),
+    ),
+    "an optimizer for some shards": Script(
+        "has losses for other optimizers than the shard before",
+        model=TWO,
+        loop="for batch in run.batches():\n    run.step(model(batch.x).mean(), optimizer=optimizer[batch.shard % 2])\n",
     ),
     "a loss that is not a number": Script(
         "the loss of shard 0 of step 0 is nan, after 0 complete steps. Lower the learning rate",

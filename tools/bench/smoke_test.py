@@ -15,7 +15,7 @@ FIGURES = {
     "train": {"digits, whole job": 1, "cnn": 1},
     "shards": {"digits": 1},
     "recover": {"kill -9 of a worker": 1},
-    "data": {"CSV, 64 columns": 2, "memory, 784 columns": 2},
+    "data": {"CSV, 64 columns": 3, "memory, 784 columns": 3},
     "aggregate": {"1 MB, 2 workers": 4},
     "growth": {"1 MB": 1},
     "ledger": {"commit under load": 1},

@@ -186,6 +186,7 @@ def test_gradients_go_out_and_come_back() -> None:
                 True,
                 "good enough",
             )
+            assert report["figures"] == [{"name": "accuracy", "value": 0.5}, {"name": "tries", "value": 2.0}]
             updates.append(b"".join(chunks))
             peer.send("gradientAck", request["requestId"], verdict=verdict, detail="")
         request = peer.receive()
@@ -209,7 +210,7 @@ def test_gradients_go_out_and_come_back() -> None:
 
     with service(script) as address:
         client = joined(address, parameters)
-        report = [(0, 8, 1.5, HASH, 6.5, True, "good enough")]
+        report = [(0, 8, 1.5, HASH, 6.5, True, "good enough", [("accuracy", 0.5), ("tries", 2.0)])]
         assert client.submit(3, 0, 1, flat, report) == ("accepted", "")
         with pytest.raises(ValueError, match="gradients has 8 bytes, the parameters need 6000000"):
             client.submit(3, 0, 1, flat[:2], report)
@@ -220,7 +221,7 @@ def test_gradients_go_out_and_come_back() -> None:
         with pytest.raises(TypeError, match="no buffer of float32 elements"):
             client.submit(3, 0, 1, np.zeros(750_000, np.float64), report)
         with pytest.raises(ValueError, match="31 bytes, a hash has 32"):
-            client.submit(3, 0, 1, flat, [(0, 8, 1.5, HASH[1:], 8.0, False, "")])
+            client.submit(3, 0, 1, flat, [(0, 8, 1.5, HASH[1:], 8.0, False, "", ())])
         assert client.submit(3, 0, 1, torch.from_numpy(flat).numpy(), report) == ("stale", "")
         aggregate = client.request_work(3, HASH, 0.25, 1.0, 0.5)
         assert isinstance(aggregate, _native.Aggregate)
@@ -353,7 +354,7 @@ def test_sums_and_the_next_question_leave_in_one_write() -> None:
 
     with service(script) as address:
         client = joined(address, [("weight", "float32", (6,))])
-        reports = [(shard, 8, 1.5, HASH, 6.5, False, "") for shard in range(3)]
+        reports = [(shard, 8, 1.5, HASH, 6.5, False, "", ()) for shard in range(3)]
         sums = [(3, 0, 2, flat, reports[:2]), (3, 2, 1, flat, reports[2:])]
         assert client.submit_and_ask(sums, 3, HASH, 0.0, 0.0, 0.0) == [("accepted", ""), ("duplicate", "")]
         assert isinstance(client.answer(), _native.SnapshotRequest)

@@ -23,6 +23,8 @@ from pangea.torch_version import missing_torch
 if TYPE_CHECKING:
     from pangea._native import PeerError, WireError
     from pangea.errors import BrokenPromise, MisusedRun, PangeaError
+    from pangea.loading.canonical import UnhashableBatch
+    from pangea.loading.fetch import LoadingFailed
     from pangea.training.determinism import NondeterministicOperation, seed_everything
     from pangea.training.optimizer import Step, UnsupportedOptimizer
     from pangea.training.snapshot import BadSnapshot
@@ -39,6 +41,7 @@ __all__ = [
     "BadSnapshot",
     "Batch",
     "BrokenPromise",
+    "LoadingFailed",
     "MisusedRun",
     "NondeterministicOperation",
     "NotFinite",
@@ -47,6 +50,7 @@ __all__ = [
     "Run",
     "RunDiverged",
     "Step",
+    "UnhashableBatch",
     "UnsupportedModel",
     "UnsupportedOptimizer",
     "WireError",
@@ -58,6 +62,7 @@ _MODULES = {
     "BadSnapshot": "training.snapshot",
     "Batch": "worker.batches",
     "BrokenPromise": "errors",
+    "LoadingFailed": "loading.fetch",
     "MisusedRun": "errors",
     "NondeterministicOperation": "training.determinism",
     "NotFinite": "worker.shard_loop",
@@ -66,6 +71,7 @@ _MODULES = {
     "Run": "worker.run",
     "RunDiverged": "worker.worker",
     "Step": "training.optimizer",
+    "UnhashableBatch": "loading.canonical",
     "UnsupportedModel": "training.tensors",
     "UnsupportedOptimizer": "training.optimizer",
     "WireError": "_native",

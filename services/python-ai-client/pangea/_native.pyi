@@ -291,6 +291,10 @@ class ParametersHash:
     def value(self) -> bytes:
         """Waits for the hash; from then on the parameters may be changed."""
 
+# (shard, samples, sum of the loss, batch hash, weight, whether the loss is a sum, why the run is to end after this
+# step, its figures as for `ask`).
+_Report = tuple[int, int, float, bytes, float, bool, str, Sequence[tuple[str, float]]]
+
 @final
 class OrchestratorClient:
     """One connection to an orchestrator. `timeout` (seconds) bounds connecting and progress inside a frame."""
@@ -336,10 +340,12 @@ class OrchestratorClient:
         compute_seconds: float,
         exchange_seconds: float,
         stop: str = "",
+        logged: Sequence[tuple[str, float]] = (),
     ) -> None:
         """Asks for work, holding parameters after `step` steps; `answer` waits for the reply.
 
-        `stop`, if not empty, is why the run is to end after the last committed step.
+        `stop`, if not empty, is why the run is to end after the last committed step. `logged` is what the
+        script logged when it applied the last of these steps: names and values.
         """
 
     def ask_beside(
@@ -349,6 +355,7 @@ class OrchestratorClient:
         data_seconds: float,
         compute_seconds: float,
         exchange_seconds: float,
+        logged: Sequence[tuple[str, float]] = (),
     ) -> ParametersHash:
         """Asks for work in a thread that first hashes `parameters`, and returns at once.
 
@@ -375,12 +382,13 @@ class OrchestratorClient:
 
     def submit_and_ask(
         self,
-        sums: Sequence[tuple[int, int, int, SupportsBuffer, Sequence[tuple[int, int, float, bytes, float, bool, str]]]],
+        sums: Sequence[tuple[int, int, int, SupportsBuffer, Sequence[_Report]]],
         step: int,
         parameters_hash: bytes,
         data_seconds: float,
         compute_seconds: float,
         exchange_seconds: float,
+        logged: Sequence[tuple[str, float]] = (),
     ) -> list[tuple[Verdict, str]]:
         """Sends gradient sums and then asks for work, in one write; returns the verdict on each sum and its detail.
 
@@ -393,13 +401,11 @@ class OrchestratorClient:
         first_shard: int,
         shard_count: int,
         gradients: SupportsBuffer,
-        reports: Sequence[tuple[int, int, float, bytes, float, bool, str]],
+        reports: Sequence[_Report],
     ) -> tuple[Verdict, str]:
         """Sends a gradient sum from the memory of `gradients` without copying it; returns the verdict and its detail.
 
-        `gradients` is flat, C-contiguous float32 (an array, or a Buffer); it must not change until this returns. A
-        report is (shard, samples, sum of the loss, batch hash, weight, whether the loss is a sum, why the run is to end
-        after this step).
+        `gradients` is flat, C-contiguous float32 (an array, or a Buffer); it must not change until this returns.
         """
 
     def give_state(self, step: int, parameters_hash: bytes, parts: Sequence[SupportsBuffer]) -> None:
@@ -421,6 +427,28 @@ class OrchestratorClient:
 
     def close(self) -> None:
         """Closes the connection; a call that waits in another thread raises WireError."""
+
+@final
+class Order:
+    """Which samples a shard of a script's own dataset holds: what a data service would serve for these settings.
+
+    It keeps the order of two epochs.
+    """
+
+    def __new__(
+        cls,
+        dataset_hash: bytes,
+        seed: int,
+        samples: int,
+        batch_size: int,
+        shards: int,
+        min_shard_samples: int = 0,
+    ) -> Order: ...
+    def size(self, epoch_step: int, shard: int) -> int:
+        """The number of samples of a shard; 0 for an empty one. Needs no order."""
+
+    def samples(self, epoch: int, epoch_step: int, shard: int) -> list[int]:
+        """The indices of a shard's samples, in their order."""
 
 @final
 class Fold:

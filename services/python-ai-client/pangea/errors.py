@@ -7,6 +7,8 @@ import sys
 import types
 from pathlib import Path
 
+from pangea.printable import printable
+
 _PACKAGE = str(Path(__file__).parent)
 _TRACEBACK = "PANGEA_TRACEBACK"
 
@@ -55,7 +57,7 @@ def calling_line() -> str:
 
 def format_error(error: BaseException, traceback: types.TracebackType | None) -> str:
     """Returns the line that is printed for an error that ends a script."""
-    return f"pangea: {script_line(traceback)}{error}"
+    return printable(f"pangea: {script_line(traceback)}{error}")
 
 
 def wants_traceback() -> bool:

@@ -60,6 +60,11 @@ def installed_commands() -> Path | None:
     return folder if (folder / "pangea").is_file() else None
 
 
+def is_example(script: Path) -> bool:
+    """Returns whether a script is an example that ships with the package."""
+    return script.resolve().parent == (_PACKAGE / "examples").resolve()
+
+
 def python_command(script: Path) -> list[str]:
     """Returns the command that runs a Python script with this interpreter."""
     return [sys.executable, str(script)]

@@ -115,14 +115,15 @@ def test_a_pod_has_no_rights_and_has_limits(manifest: Manifest) -> None:
     assert (context["runAsNonRoot"], context["runAsUser"], context["runAsGroup"]) == (True, 65532, 65532)
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
-    assert all({"persistentVolumeClaim", "emptyDir"} & volume.keys() for volume in spec.get("volumes", []))
+    kinds = {"persistentVolumeClaim", "emptyDir", "projected"}
+    assert all(kinds & volume.keys() for volume in spec.get("volumes", []))
     for container in containers(manifest):
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-        assert container["resources"]["limits"].keys() == {"cpu", "memory"}
+        assert container["resources"]["limits"].keys() == {"cpu", "memory", "ephemeral-storage"}
 
 
 def test_the_namespace_admits_no_pods_with_more_rights() -> None:
@@ -135,11 +136,42 @@ def test_ports_and_probes_are_those_of_the_image(manifest: Manifest) -> None:
     (container,) = containers(manifest)
     assert ports(manifest) == PORTS[container["name"]]
     probes = {kind: container[kind]["httpGet"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
+    # With an identity, the pages of a service speak TLS beyond the loopback.
+    tls = {} if manifest["kind"] == "Job" else {"scheme": "HTTPS"}
     assert probes == {
-        "startupProbe": {"path": "/healthz", "port": "http"},
-        "livenessProbe": {"path": "/healthz", "port": "http"},
-        "readinessProbe": {"path": "/readyz", "port": "http"},
+        "startupProbe": {"path": "/healthz", "port": "http", **tls},
+        "livenessProbe": {"path": "/healthz", "port": "http", **tls},
+        "readinessProbe": {"path": "/readyz", "port": "http", **tls},
     }
+
+
+@pytest.mark.parametrize(
+    ("manifest", "role"), list(zip(PODS, ("orchestrator", "data", "worker"), strict=True)), ids=["0", "1", "2"]
+)
+def test_each_pod_has_the_identity_of_its_role(manifest: Manifest, role: str) -> None:
+    (container,) = containers(manifest)
+    spec = pod(manifest)
+    assert spec is not None
+    assert {"name": "PANGEA_IDENTITY", "value": "/identity"} in container["env"]
+    assert {"name": "identity", "mountPath": "/identity", "readOnly": True} in container["volumeMounts"]
+    (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "identity"]
+    required, optional = (source["secret"] for source in volume["projected"]["sources"])
+    assert required["name"] == optional["name"] == f"{role}-identity"
+    # The names of a Secret of cert-manager, and those of an identity directory.
+    assert {item["key"]: item["path"] for item in required["items"]} == {
+        "ca.crt": "authority.pem",
+        "tls.crt": "certificate.pem",
+        "tls.key": "key.pem",
+    }
+    assert optional["optional"] and {item["path"] for item in optional["items"]} == {"revoked.pem", "token"}
+    # Without it the process, which is not root, could not read its key.
+    assert spec["securityContext"]["fsGroup"] == 65532 and volume["projected"]["defaultMode"] == 0o440
+
+
+def test_the_memory_of_go_is_below_the_limit_of_its_container() -> None:
+    (container,) = containers(PODS[0])
+    assert {"name": "GOMEMLIMIT", "value": "4608MiB"} in container["env"]
+    assert container["resources"]["limits"]["memory"] == "5Gi"
 
 
 @pytest.mark.parametrize("service", of_kind("Service"), ids=name)

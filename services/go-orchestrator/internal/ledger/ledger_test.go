@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -53,12 +54,13 @@ func samples() []Record {
 		&Step{Step: 0, Samples: 4, LossSum: 0.1, Time: when, Contributions: []Contribution{{0, 2, 1, []Shard{
 			{Shard: 0, To: 2, LossSum: 0.3, Weight: exact(2), BatchHash: protocol.Hash{1}},
 			{Shard: 1, From: 2, To: 4, LossSum: 1e300, Weight: exact(0), BatchHash: protocol.Hash{2}},
-		}}}, Divisor: exact(2)},
+		}}}, Divisor: exact(2), Figures: map[string]Float{"b <&>": 0.1, "a": Float(math.NaN())},
+			FiguresBefore: map[string]Float{"norm": 1e-9}},
 		&Checkpoint{Step: 1, File: "checkpoints/x", Bytes: 9},
 		&Incident{Kind: Conflict, Detail: "d", Time: when},
 		&Stop{Steps: 2, Reason: "the loss no longer falls", Worker: 1, Name: "w", Time: when},
 		&Change{What: ChangedStop, From: "the loss no longer falls", Step: 2, Time: when},
-		&Finished{Steps: 2},
+		&Finished{Steps: 2, Figures: map[string]Float{"norm": 2}},
 	}
 }
 

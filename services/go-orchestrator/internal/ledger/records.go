@@ -104,6 +104,10 @@ type Step struct {
 	Workers       int            `json:"workers"`     // that were there at its opening
 	Time          time.Time      `json:"time"`
 	Contributions []Contribution `json:"contributions"` // ascending; they cover all shards
+
+	// What scripts logged about the shards of this step, and when the step before was applied.
+	Figures       map[string]Float `json:"figures,omitempty"`
+	FiguresBefore map[string]Float `json:"figures_before,omitempty"`
 }
 
 // DividedBy is what the step's sums are divided by.
@@ -199,6 +203,9 @@ type Change struct {
 type Finished struct {
 	Steps      uint64        `json:"steps"`
 	ParamsHash protocol.Hash `json:"params_hash"`
+
+	// What scripts logged when the last step was applied.
+	Figures map[string]Float `json:"figures,omitempty"`
 }
 
 func (*Settings) kind() string   { return "settings" }

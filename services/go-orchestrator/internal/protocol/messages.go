@@ -81,6 +81,7 @@ type Work struct {
 	ParametersHash Hash
 	Timings        Timings
 	Stop           string // not empty: why the run is to end after the last committed step
+	Figures        []Figure
 }
 
 // Report says what went into the gradient sum of one shard.
@@ -93,6 +94,20 @@ type Report struct {
 	Weight float64
 	Summed bool   // the loss is a sum over them
 	Stop   string // not empty: why the run is to end after this step
+
+	Figures []Figure
+}
+
+// SameResult reports whether all but the figures is the same.
+func (r Report) SameResult(other Report) bool {
+	return r.Shard == other.Shard && r.Samples == other.Samples && r.LossSum == other.LossSum &&
+		r.BatchHash == other.BatchHash && r.Weight == other.Weight && r.Summed == other.Summed && r.Stop == other.Stop
+}
+
+// Figure is a number that a script logs.
+type Figure struct {
+	Name  string
+	Value float64
 }
 
 // Leave announces that a worker leaves.

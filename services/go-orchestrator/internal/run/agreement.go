@@ -3,6 +3,7 @@ package run
 import (
 	"slices"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -17,6 +18,8 @@ import (
 type agreement struct {
 	history  []committedStep // by step: what the ledger says of it
 	headHash *protocol.Hash  // of the parameters after all committed steps; nil until it is agreed on
+	// What the workers that hold the head logged after the last committed step.
+	headFigures map[string]ledger.Float
 
 	// For the head, one report for each different hash, in the order of the first; empty once the
 	// head is known. A report counts even if its worker has left by then.
@@ -44,6 +47,7 @@ type committedStep struct {
 type hashReport struct {
 	hash    protocol.Hash
 	workers []uint32
+	figures []protocol.Figure // that came with it
 }
 
 // committed is how many steps are in the ledger.
@@ -72,7 +76,7 @@ func (a *agreement) agree(hash protocol.Hash) {
 func (a *agreement) append(step committedStep) {
 	a.agreedSteps, a.agreedHash = a.committed(), step.params
 	a.history = append(a.history, step)
-	a.headHash, a.reportedHashes, a.contestedHashes = nil, nil, nil
+	a.headHash, a.headFigures, a.reportedHashes, a.contestedHashes = nil, nil, nil, nil
 }
 
 // verify compares a worker's parameters with those of the run after as many steps. Where nobody
@@ -91,7 +95,11 @@ func (a *agreement) verify(w *worker) bool {
 			at = len(a.reportedHashes)
 			a.reportedHashes = append(a.reportedHashes, hashReport{hash: w.hash})
 		}
-		a.reportedHashes[at].workers = append(a.reportedHashes[at].workers, w.id)
+		report := &a.reportedHashes[at]
+		report.workers = append(report.workers, w.id)
+		if len(report.figures) == 0 {
+			report.figures = w.figures
+		}
 	}
 	return true
 }

@@ -50,6 +50,7 @@ func (m *Machine) commitStep(aggregate *protocol.Aggregate, contributions []*tre
 	record := &ledger.Step{
 		Step: number, Epoch: epoch, EpochStep: epochStep, Samples: aggregate.Samples,
 		LossSum: ledger.Float(aggregate.LossSum), Divisor: &divisor, AggregateHash: aggregate.Hash,
+		Figures: figuresOf(m.step.tree.Reports()), FiguresBefore: m.agreement.headFigures,
 		ParamsHash: before, Seconds: ledger.Float(m.now.Sub(m.step.opened).Seconds()), Workers: m.step.present,
 		Time: m.now.UTC(),
 	}

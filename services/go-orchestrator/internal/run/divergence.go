@@ -45,7 +45,12 @@ func (m *Machine) acceptHead(right protocol.Hash) {
 	reports := append(a.contestedHashes, a.reportedHashes...)
 	a.agree(right)
 	steps := a.committed()
-	m.completeLine(right)
+	for _, r := range reports {
+		if r.hash == right && len(a.headFigures) == 0 {
+			a.headFigures = loggedAfter(r.figures)
+		}
+	}
+	m.completeLine(right, a.headFigures)
 	for _, r := range reports {
 		if r.hash == right {
 			continue

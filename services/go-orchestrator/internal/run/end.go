@@ -94,7 +94,7 @@ func (m *Machine) finish() bool {
 	m.note(slog.LevelInfo, "run is finished", "run", m.config.RunID, "steps", committed, "params_hash", head.String(),
 		"seconds", m.now.Sub(m.figures.started).Seconds(),
 		"stopped", m.end.reason(), "incidents", m.figures.incidents)
-	m.commit(&ledger.Finished{Steps: committed, ParamsHash: *head})
+	m.commit(&ledger.Finished{Steps: committed, ParamsHash: *head, Figures: m.agreement.headFigures})
 	m.writeRecord()
 	return true
 }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"maps"
 	"time"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
@@ -12,8 +13,9 @@ import (
 type figures struct {
 	started, finished time.Time
 
-	closed  *MetricsLine // of the last committed step, until its parameters' hash is known
-	loss    ledger.Float // of the last step that was applied
+	closed  *MetricsLine            // of the last committed step, until its parameters' hash is known
+	loss    ledger.Float            // of the last step that was applied
+	logged  map[string]ledger.Float // by the script, in that step
 	timings timings
 	rate    rate
 
@@ -33,24 +35,28 @@ type MetricsLine struct {
 	Samples         uint64       `json:"samples"`
 	Seconds         ledger.Float `json:"seconds"` // from opening to closing
 	Workers         int          `json:"workers"` // that were there at its opening
+	Time            string       `json:"time"`    // of its closing: RFC 3339, UTC
 	ParamsHash      string       `json:"params_hash"`
 	AggregateHash   string       `json:"aggregate_hash"`
 	DataSeconds     ledger.Float `json:"data_seconds"` // mean over the workers, here and below
 	ComputeSeconds  ledger.Float `json:"compute_seconds"`
 	ExchangeSeconds ledger.Float `json:"exchange_seconds"`
+	// What the script logged in and after the step, by name.
+	Figures map[string]ledger.Float `json:"figures,omitempty"`
 }
 
 // lineOf returns the line of a step of which everything but the parameters after it is known.
 func lineOf(step *ledger.Step) *MetricsLine {
 	return &MetricsLine{
 		Step: step.Step, Epoch: step.Epoch, Loss: ledger.Float(float64(step.LossSum) / step.DividedBy()),
-		Samples: step.Samples, Seconds: ledger.Float(step.Seconds),
-		Workers: step.Workers, AggregateHash: step.AggregateHash.String(),
+		Samples: step.Samples, Seconds: ledger.Float(step.Seconds), Time: step.Time.UTC().Format(time.RFC3339Nano),
+		Workers: step.Workers, AggregateHash: step.AggregateHash.String(), Figures: maps.Clone(step.Figures),
 	}
 }
 
-// completeLine writes the line of the last closed step, whose parameters have this hash.
-func (m *Machine) completeLine(hash protocol.Hash) {
+// completeLine writes the line of the last closed step, whose parameters have this hash and after
+// which this was logged. A figure that was logged in the step, too, has the later value.
+func (m *Machine) completeLine(hash protocol.Hash, logged map[string]ledger.Float) {
 	f := &m.figures
 	line := f.closed
 	if line == nil {
@@ -59,7 +65,11 @@ func (m *Machine) completeLine(hash protocol.Hash) {
 	f.closed = nil
 	line.ParamsHash = hash.String()
 	line.DataSeconds, line.ComputeSeconds, line.ExchangeSeconds = f.timings.means()
-	f.loss = line.Loss
+	if line.Figures == nil && len(logged) > 0 {
+		line.Figures = map[string]ledger.Float{}
+	}
+	maps.Copy(line.Figures, logged)
+	f.loss, f.logged = line.Loss, line.Figures
 	m.effects = append(m.effects, WriteMetrics{*line})
 }
 

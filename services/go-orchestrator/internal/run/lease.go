@@ -35,7 +35,7 @@ func (m *Machine) onWork(e WorkRequested) {
 	m.step.releaseAll(w.id)
 	m.step.requestTimes.add(m.now.Sub(w.answered), 1)
 	m.figures.timings.add(w.id, e.Work.Timings)
-	w.step, w.hash = e.Work.Step, e.Work.ParametersHash
+	w.step, w.hash, w.figures = e.Work.Step, e.Work.ParametersHash, e.Work.Figures
 	w.verified = m.agreement.verify(w)
 	if w.needsSnapshot && w.snapshotSent && w.verified && m.reachable(w.step) {
 		w.needsSnapshot, w.snapshotSent = false, false

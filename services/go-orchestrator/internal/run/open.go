@@ -97,6 +97,7 @@ func (m *Machine) restore(past Past) error {
 		case *ledger.Finished:
 			m.state = Finished
 			m.agreement.agree(r.ParamsHash)
+			m.agreement.headFigures = r.Figures
 		}
 	}
 	if past.Lines > m.agreement.committed() {
@@ -188,10 +189,14 @@ func (m *Machine) restoreModel(r *ledger.Model) error {
 // restoreMetrics writes the lines that are missing from metrics.jsonl, which is not synced, after a
 // crash. That of the last step waits for the hash of its parameters.
 func (m *Machine) restoreMetrics(steps []*ledger.Step, lines uint64) {
-	for _, step := range steps[lines:] {
-		m.figures.closed = lineOf(step)
-		if hash, known := m.agreement.reference(step.Step + 1); known {
-			m.completeLine(hash)
+	for i := lines; i < uint64(len(steps)); i++ {
+		m.figures.closed = lineOf(steps[i])
+		logged := m.agreement.headFigures
+		if i+1 < uint64(len(steps)) {
+			logged = steps[i+1].FiguresBefore
+		}
+		if hash, known := m.agreement.reference(steps[i].Step + 1); known {
+			m.completeLine(hash, logged)
 		}
 	}
 }

@@ -40,10 +40,11 @@ type worker struct {
 	name string
 	pid  uint32
 
-	step    uint64        // steps applied to its parameters, as it last reported
-	hash    protocol.Hash // of these parameters
-	waiting bool          // its request for work is held back until there is an answer to it
-	request uint64        // the id of that request
+	step    uint64            // steps applied to its parameters, as it last reported
+	hash    protocol.Hash     // of these parameters
+	figures []protocol.Figure // logged after the last of these steps
+	waiting bool              // its request for work is held back until there is an answer to it
+	request uint64            // the id of that request
 	// When it was last answered: how long it takes for what it was told counts from then.
 	answered time.Time
 	leased   int // shards in that answer

@@ -1,6 +1,10 @@
 package run
 
-import "pangea.example/pangea/services/go-orchestrator/internal/ledger"
+import (
+	"maps"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
+)
 
 // Status is what people and dashboards see of a run.
 type Status struct {
@@ -9,13 +13,14 @@ type Status struct {
 	Step      uint64 `json:"step"`      // the open one
 	Committed uint64 `json:"committed"` // steps in the ledger
 	// The open step is one of them: it is being recomputed.
-	Replaying        bool           `json:"replaying"`
-	TotalSteps       uint64         `json:"total_steps"`
-	Epoch            uint32         `json:"epoch"`
-	Loss             ledger.Float   `json:"loss"` // of the last step that was applied
-	ParamsHash       string         `json:"params_hash"`
-	Workers          []WorkerStatus `json:"workers"`
-	SamplesPerSecond ledger.Float   `json:"samples_per_second"` // over the last steps
+	Replaying        bool                    `json:"replaying"`
+	TotalSteps       uint64                  `json:"total_steps"`
+	Epoch            uint32                  `json:"epoch"`
+	Loss             ledger.Float            `json:"loss"`    // of the last step that was applied
+	Figures          map[string]ledger.Float `json:"figures"` // that the script logged in that step
+	ParamsHash       string                  `json:"params_hash"`
+	Workers          []WorkerStatus          `json:"workers"`
+	SamplesPerSecond ledger.Float            `json:"samples_per_second"` // over the last steps
 	// Shards leased to a further worker because the first was late, since the start of the process.
 	SecondLeases uint64 `json:"second_leases"`
 	// Committed steps that were recomputed, since the start of the process.
@@ -44,7 +49,7 @@ func (m *Machine) Status() Status {
 	s := Status{
 		RunID: m.config.RunID, State: m.state, Step: m.step.number, Committed: m.agreement.committed(),
 		Replaying: m.replaying(), TotalSteps: m.totalSteps(),
-		Loss: m.figures.loss, SamplesPerSecond: m.figures.rate.perSecond(), SecondLeases: m.figures.secondLeases,
+		Loss: m.figures.loss, Figures: maps.Clone(m.figures.logged), SamplesPerSecond: m.figures.rate.perSecond(), SecondLeases: m.figures.secondLeases,
 		Workers:         []WorkerStatus{},
 		RecomputedSteps: m.figures.recomputed, ResumedFrom: m.figures.resumption, Incidents: m.figures.incidents,
 		Stopped:         m.end.reason(),

@@ -22,6 +22,7 @@ var (
 	stepMetric         = describe("step", "The open step.")
 	totalStepsMetric   = describe("total_steps", "Steps of the whole run; 0 until the first worker has joined.")
 	lossMetric         = describe("loss", "Mean loss over the samples of the last step that was applied.")
+	figureMetric       = describe("figure", "What the script logged (run.log) in the last step that was applied.", "name")
 	leasedMetric       = describe("leased_shards", "Shards of the open step that workers have and have not sent.")
 	silentMetric       = describe("silent_workers", "Workers that have joined and send no heartbeat.")
 	secondLeasesMetric = describe("second_leases_total", "Shards leased to a second worker because the first was late.")
@@ -29,7 +30,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (s *Server) Describe(to chan<- *prometheus.Desc) {
-	for _, metric := range []*prometheus.Desc{stateMetric, stepMetric, totalStepsMetric, lossMetric, leasedMetric,
+	for _, metric := range []*prometheus.Desc{stateMetric, stepMetric, totalStepsMetric, lossMetric, figureMetric, leasedMetric,
 		silentMetric, secondLeasesMetric} {
 		to <- metric
 	}
@@ -64,6 +65,9 @@ func (s *Server) Collect(to chan<- prometheus.Metric) {
 	gauge(stepMetric, float64(status.Step))
 	gauge(totalStepsMetric, float64(status.TotalSteps))
 	gauge(lossMetric, float64(status.Loss))
+	for name, value := range status.Figures {
+		gauge(figureMetric, float64(value), name)
+	}
 	gauge(leasedMetric, float64(leased))
 	gauge(silentMetric, float64(silent))
 	to <- prometheus.MustNewConstMetric(secondLeasesMetric, prometheus.CounterValue, float64(status.SecondLeases))

@@ -64,9 +64,9 @@ func (t *Tree) Compare(c *Contribution) (Outcome, *Contribution) {
 }
 
 // SameResult reports whether two contributions to the same shards have the same bits, in the
-// gradients and in all that is reported of them.
+// gradients and in all that is reported of them for the run; what scripts log may be times.
 func (c *Contribution) SameResult(other *Contribution) bool {
-	return c.Digest.Equal(other.Digest) && slices.Equal(c.Reports, other.Reports)
+	return c.Digest.Equal(other.Digest) && slices.EqualFunc(c.Reports, other.Reports, protocol.Report.SameResult)
 }
 
 // Insert adds a new contribution and takes over the caller's hold on its gradients. The node must
@@ -178,6 +178,42 @@ func Divisor(reports []protocol.Report) float64 {
 		}
 	}
 	return addUp(reports, func(r protocol.Report) float64 { return r.Weight })
+}
+
+// Mean returns the mean of a value by the weights of the shards that have it, both added in the
+// same tree; NaN where none of them counts. Where all have the same value, it is that one, without
+// rounding. The length must be a power of two.
+func Mean(reports []protocol.Report, value func(protocol.Report) (float64, bool)) float64 {
+	if common, is := common(reports, value); is {
+		return common
+	}
+	sum := addUp(reports, func(r protocol.Report) float64 {
+		if v, has := value(r); has && r.Weight > 0 {
+			return v * r.Weight
+		}
+		return 0
+	})
+	return sum / addUp(reports, func(r protocol.Report) float64 {
+		if _, has := value(r); has {
+			return r.Weight
+		}
+		return 0
+	})
+}
+
+// common returns the value that all shards have that have any.
+func common(reports []protocol.Report, value func(protocol.Report) (float64, bool)) (first float64, is bool) {
+	for _, report := range reports {
+		v, has := value(report)
+		switch {
+		case !has:
+		case !is:
+			first, is = v, true
+		case v != first:
+			return 0, false
+		}
+	}
+	return first, is
 }
 
 func addUp(reports []protocol.Report, value func(protocol.Report) float64) float64 {

@@ -205,6 +205,9 @@ func (m Message) Work() (work protocol.Work, err error) {
 	if work.Stop, err = request.Stop(); err != nil {
 		return work, err
 	}
+	if work.Figures, err = readFigures(request.Figures); err != nil {
+		return work, err
+	}
 	timings, err := request.Timings()
 	work.Timings = protocol.Timings{Data: timings.Data(), Compute: timings.Compute(), Exchange: timings.Exchange()}
 	return work, err

@@ -49,7 +49,8 @@ func testUpdate(layout *protocol.Layout, seed uint64) wiretest.Update {
 	for shard := range uint32(2) {
 		update.Reports = append(update.Reports, protocol.Report{Shard: 2 + shard, Samples: 8, LossSum: source.Float64(),
 			BatchHash: protocol.Hash{1, byte(shard)}, Weight: 100 * source.Float64(), Summed: shard == 1,
-			Stop: strings.Repeat("enough ", int(shard))})
+			Stop:    strings.Repeat("enough ", int(shard)),
+			Figures: []protocol.Figure{{Name: "größe", Value: source.Float64()}, {Name: "count", Value: 2}}[:2*shard]})
 	}
 	return update
 }
@@ -104,14 +105,36 @@ func TestRequestsRoundTrip(t *testing.T) {
 		t.Fatalf("got %+v, %v\nwant %+v", got, err, join)
 	}
 	work := protocol.Work{Step: 1 << 40, ParametersHash: protocol.Hash{9}, Timings: protocol.Timings{Data: 1, Compute: 2,
-		Exchange: 3}, Stop: "patience"}
-	if got, err := open(t, wiretest.Work(work))[0].Work(); err != nil || got != work {
+		Exchange: 3}, Stop: "patience", Figures: []protocol.Figure{{Name: "norm", Value: 0.1}}}
+	if got, err := open(t, wiretest.Work(work))[0].Work(); err != nil || !reflect.DeepEqual(got, work) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 	leave := protocol.Leave{Reason: "done", Broken: "an operation is not deterministic"}
 	if got, err := open(t, wiretest.Leave(leave))[0].Leave(); err != nil || got != leave {
 		t.Fatalf("got %+v, %v", got, err)
 	}
+}
+
+func TestFiguresBeyondTheirLimitsAreRefused(t *testing.T) {
+	for _, test := range []struct {
+		scenario, want string
+		figures        []protocol.Figure
+	}{
+		{"more than a report may have", "it has 65 figures; it may have 64", make([]protocol.Figure, 65)},
+		{"without a name", "the name of figure 0 has 0 bytes", make([]protocol.Figure, 1)},
+		{"with a long name", "the name of figure 0 has 129 bytes", []protocol.Figure{{Name: strings.Repeat("n", 129)}}},
+	} {
+		t.Run(test.scenario, func(t *testing.T) {
+			_, err := open(t, wiretest.Work(protocol.Work{Figures: test.figures}))[0].Work()
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("got %v", err)
+			}
+		})
+	}
+}
+
+func sameReport(a, b protocol.Report) bool {
+	return a.SameResult(b) && slices.Equal(a.Figures, b.Figures)
 }
 
 // A worker of an earlier protocol is refused for its version, so its request has to be readable.
@@ -182,7 +205,7 @@ func TestUpdateIsAssembledFromAnyCut(t *testing.T) {
 				continue
 			}
 			if got.Refusal != "" || got.Step != 4 || got.FirstShard != 2 || got.ShardCount != 2 ||
-				!slices.Equal(got.Reports, want.Reports) {
+				!slices.EqualFunc(got.Reports, want.Reports, sameReport) {
 				t.Fatalf("cut %v: %+v", cut, got)
 			}
 			if !slices.Equal(slices.Concat(got.Gradients.Blocks()...), want.Gradients) {

@@ -181,9 +181,13 @@ func readReports(frame tensor.GradientUpdate) ([]protocol.Report, error) {
 		if err != nil {
 			return nil, fmt.Errorf("report of shard %d: %w", report.Shard(), err)
 		}
+		figures, err := readFigures(report.Figures)
+		if err != nil {
+			return nil, fmt.Errorf("report of shard %d: %w", report.Shard(), err)
+		}
 		reports[i] = protocol.Report{
 			Shard: report.Shard(), Samples: report.Samples(), LossSum: report.LossSum(), BatchHash: batch,
-			Weight: report.Weight(), Summed: report.Summed(), Stop: stop,
+			Weight: report.Weight(), Summed: report.Summed(), Stop: stop, Figures: figures,
 		}
 	}
 	return reports, nil

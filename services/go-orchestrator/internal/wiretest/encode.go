@@ -84,11 +84,12 @@ func writeSpec(to tensor.TensorSpec, spec protocol.Spec) {
 
 // Work encodes a WorkRequest.
 func Work(work protocol.Work) wire.Frame {
-	return frame(protocol.KindWorkRequest, 256+len(work.Stop), nil, func(root tensor.Message, _ wire.Payload) {
+	return frame(protocol.KindWorkRequest, 256+len(work.Stop)+160*len(work.Figures), nil, func(root tensor.Message, _ wire.Payload) {
 		request := must(root.NewWorkRequest())
 		request.SetStep(work.Step)
 		check(request.SetParametersHash(work.ParametersHash[:]))
 		check(request.SetStop(work.Stop))
+		writeFigures(work.Figures, request.NewFigures)
 		timings := must(request.NewTimings())
 		timings.SetData(work.Timings.Data)
 		timings.SetCompute(work.Timings.Compute)
@@ -157,8 +158,18 @@ func (u Update) writeReports(update tensor.GradientUpdate) {
 		to.SetLossSum(report.LossSum)
 		to.SetWeight(report.Weight)
 		check(to.SetStop(report.Stop))
+		writeFigures(report.Figures, to.NewFigures)
 		to.SetSummed(report.Summed)
 		check(to.SetBatchHash(report.BatchHash[:]))
+	}
+}
+
+func writeFigures(figures []protocol.Figure, create func(int32) (tensor.Figure_List, error)) {
+	list := must(create(int32(len(figures))))
+	for i, figure := range figures {
+		to := list.At(i)
+		check(to.SetName(figure.Name))
+		to.SetValue(figure.Value)
 	}
 }
 

@@ -32,4 +32,4 @@ pub use orchestrator::{
     Gradients, Join, OrchestratorClient, SharedGradients, SlotMemory, Snapshot, Update, Work,
     WorkReply,
 };
-pub use values::{Column, DatasetInfo, JoinReply, ShardReport, Timings};
+pub use values::{Column, DatasetInfo, Figure, JoinReply, ShardReport, Timings};

@@ -2,7 +2,7 @@
 
 use pangea_content_hash::Method;
 use pangea_wire::schema::{
-    dataset_info, join_reply, message, ContentHash, ErrorAction, MessageType,
+    dataset_info, figure, join_reply, message, ContentHash, ErrorAction, MessageType,
 };
 use pangea_wire::{TensorSpec, WireError};
 
@@ -150,6 +150,22 @@ pub struct ShardReport {
     pub summed: bool,
     /// Why the run is to end after this step; empty if it is not.
     pub stop: String,
+    pub figures: Vec<Figure>,
+}
+
+/// A number that a script logs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    pub name: String,
+    pub value: f64,
+}
+
+pub(crate) fn write_figures(mut list: capnp::struct_list::Builder<'_, figure::Owned>, figures: &[Figure]) {
+    for (figure, index) in figures.iter().zip(0..) {
+        let mut to = list.reborrow().get(index);
+        to.set_name(figure.name.as_str());
+        to.set_value(figure.value);
+    }
 }
 
 /// Where a worker's time went since its last work request, in seconds.

@@ -5,7 +5,7 @@ use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use native_core::{CoreError, OrchestratorClient, Timings, Uninterrupted, Waiter, Work, TICK};
+use native_core::{CoreError, Figure, OrchestratorClient, Timings, Uninterrupted, Waiter, Work, TICK};
 use pangea_content_hash::{content_hash, Method};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -19,6 +19,7 @@ pub(crate) struct Question {
     pub(crate) step: u64,
     pub(crate) content_hash: Method,
     pub(crate) timings: Timings,
+    pub(crate) figures: Vec<Figure>,
 }
 
 /// The parameters that are being hashed.
@@ -115,6 +116,7 @@ pub(crate) fn ask_beside(
                 parameters_hash: &parameters_hash,
                 timings: question.timings,
                 stop: "",
+                figures: &question.figures,
             };
             client.ask(&work, &mut Uninterrupted)
         });

@@ -12,6 +12,7 @@ mod errors;
 mod fold;
 mod hashing;
 mod orchestrator;
+mod order;
 mod replies;
 mod shared;
 mod waiting;
@@ -43,6 +44,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<replies::RunFinished>()?;
     module.add_class::<asking::ParametersHash>()?;
     module.add_class::<orchestrator::OrchestratorClient>()?;
+    module.add_class::<order::Order>()?;
     module.add_class::<fold::Fold>()?;
     module.add_function(wrap_pyfunction!(fold::flushes_denormals, module)?)?;
     Ok(())

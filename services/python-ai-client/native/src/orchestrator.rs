@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use native_core::{CoreError, Join, Options, ShardReport, Stopper, Timings, Update, Work};
+use native_core::{CoreError, Figure, Join, Options, ShardReport, Stopper, Timings, Update, Work};
 use pangea_content_hash::Method;
 use pangea_wire::SchemaName;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
@@ -16,9 +16,21 @@ use crate::replies::{to_python, JoinReply};
 use crate::shared::SharedBuffer;
 use crate::waiting::{options, pool, seconds, without_gil, Signals, Slot};
 
-/// Of a shard: its number, samples, loss sum, batch hash and weight, whether the loss is a sum, and
-/// why the run is to end.
-type Report = (u32, u32, f64, PyBackedBytes, f64, bool, String);
+/// What a script has logged: a name and a value.
+type Logged = (String, f64);
+
+/// Of a shard: its number, samples, loss sum, batch hash and weight, whether the loss is a sum, why
+/// the run is to end, and its figures.
+type Report = (
+    u32,
+    u32,
+    f64,
+    PyBackedBytes,
+    f64,
+    bool,
+    String,
+    Vec<Logged>,
+);
 
 /// A gradient sum: its step, its first shard, its number of shards, the vector and the reports.
 type Sum<'py> = (u64, u32, u32, Bound<'py, PyAny>, Vec<Report>);
@@ -32,7 +44,7 @@ fn timings(data: f64, compute: f64, exchange: f64) -> Timings {
 }
 
 fn shard_report(report: Report) -> ShardReport {
-    let (shard, samples, loss_sum, batch_hash, weight, summed, stop) = report;
+    let (shard, samples, loss_sum, batch_hash, weight, summed, stop, logged) = report;
     ShardReport {
         shard,
         samples,
@@ -41,7 +53,13 @@ fn shard_report(report: Report) -> ShardReport {
         weight,
         summed,
         stop,
+        figures: figures(logged),
     }
+}
+
+fn figures(logged: Vec<Logged>) -> Vec<Figure> {
+    let figure = |(name, value)| Figure { name, value };
+    logged.into_iter().map(figure).collect()
 }
 
 /// One connection to an orchestrator.
@@ -163,7 +181,9 @@ impl OrchestratorClient {
         clippy::too_many_arguments,
         reason = "the fields of a work request, each of them needed"
     )]
-    #[pyo3(signature = (step, parameters_hash, data_seconds, compute_seconds, exchange_seconds, stop = ""))]
+    #[pyo3(signature = (
+        step, parameters_hash, data_seconds, compute_seconds, exchange_seconds, stop = "", logged = Vec::new()
+    ))]
     fn ask(
         &self,
         py: Python<'_>,
@@ -173,17 +193,27 @@ impl OrchestratorClient {
         compute_seconds: f64,
         exchange_seconds: f64,
         stop: &str,
+        logged: Vec<Logged>,
     ) -> PyResult<()> {
+        let figures = figures(logged);
         let work = Work {
             step,
             parameters_hash,
             timings: timings(data_seconds, compute_seconds, exchange_seconds),
             stop,
+            figures: &figures,
         };
         self.with(py, |client, signals| client.ask(&work, signals))
     }
 
     /// The same in a thread, which first hashes the parameters.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of a work request, each of them needed"
+    )]
+    #[pyo3(signature = (
+        step, parameters, data_seconds, compute_seconds, exchange_seconds, logged = Vec::new()
+    ))]
     fn ask_beside(
         &self,
         py: Python<'_>,
@@ -192,6 +222,7 @@ impl OrchestratorClient {
         data_seconds: f64,
         compute_seconds: f64,
         exchange_seconds: f64,
+        logged: Vec<Logged>,
     ) -> PyResult<ParametersHash> {
         self.settle(py)?;
         let memory = parameters.iter().map(Held::bytes);
@@ -201,6 +232,7 @@ impl OrchestratorClient {
             step,
             content_hash: self.content_hash.get().copied().unwrap_or_default(),
             timings,
+            figures: figures(logged),
         };
         let started = ask_beside(&self.slot, memory, question);
         let (hash, asking) = started.map_err(|error| {
@@ -242,6 +274,7 @@ impl OrchestratorClient {
             compute_seconds,
             exchange_seconds,
             stop,
+            Vec::new(),
         )?;
         self.answer(py)
     }
@@ -252,6 +285,9 @@ impl OrchestratorClient {
         clippy::too_many_arguments,
         reason = "the fields of a work request, each of them needed"
     )]
+    #[pyo3(signature = (
+        sums, step, parameters_hash, data_seconds, compute_seconds, exchange_seconds, logged = Vec::new()
+    ))]
     fn submit_and_ask(
         &self,
         py: Python<'_>,
@@ -261,12 +297,15 @@ impl OrchestratorClient {
         data_seconds: f64,
         compute_seconds: f64,
         exchange_seconds: f64,
+        logged: Vec<Logged>,
     ) -> PyResult<Vec<(&'static str, String)>> {
+        let figures = figures(logged);
         let work = Work {
             step,
             parameters_hash,
             timings: timings(data_seconds, compute_seconds, exchange_seconds),
             stop: "",
+            figures: &figures,
         };
         self.send_sums(py, sums, Some(work))
     }

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pangea.commands.main import main
 from pangea.ledger.fixtures import EPOCHS, SAMPLES, TIME, digest, incident, parameters, run, without_weights, written
@@ -237,3 +239,14 @@ def test_a_folder_without_a_ledger_is_an_error_message(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["audit", str(tmp_path)])
     assert result.exit_code == 1 and "cannot read the ledger of the run" in result.output
     assert CliRunner().invoke(main, ["audit", str(tmp_path), "--expect", "abc"]).exit_code == 2
+
+
+def test_who_signed_the_ledger_is_said_and_can_be_required(run_dir: Path) -> None:
+    code, found = audit(run_dir)
+    assert (code, found["signed"]) == (0, "not signed: anybody could have written it")
+    key = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
+    (run_dir / "kept.pub").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    assert audit(run_dir, "--key", str(run_dir / "kept.pub"))[0] == 1
+    (run_dir / "ledger.signature").write_text("not a signature")
+    code, found = audit(run_dir)
+    assert code == 1 and "ledger.signature" in found["files"][-1]["rows"][0]["detail"]

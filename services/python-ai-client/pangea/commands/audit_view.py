@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from pangea.commands.terminal import show_line, text
 from pangea.ledger.audit import Report
 from pangea.ledger.audit_finding import Finding
 from pangea.ledger.audit_incidents import IncidentKind, IncidentRow
@@ -20,11 +20,12 @@ _MAX_ROWS, _MAX_INCIDENTS = 8, 3
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """The result of an audit of a run directory: of its ledger, and of its other files."""
+    """The result of an audit of a run directory: of its ledger, of its other files, and who signed it."""
 
     report: Report
     files: list[Finding]
     notes: list[str]
+    signed: str
 
     @property
     def sound(self) -> bool:
@@ -93,13 +94,14 @@ def as_json(run_dir: str, view: View) -> dict[str, Any]:
         "ledger": [plain(finding) for finding in view.report.findings],
         "files": [plain(finding) for finding in view.files],
         "notes": view.notes,
+        "signed": view.signed,
     }
 
 
 def show(console: Console, view: View) -> None:
     """Prints the result for users."""
     report = view.report
-    table = Table(title=f"Audit of run {figures(report)['run_id']}", show_lines=False)
+    table = Table(title=text(f"Audit of run {figures(report)['run_id']}"), show_lines=False)
     table.add_column("promise", overflow="fold")
     table.add_column("result", overflow="fold")
     for title, findings in (
@@ -108,18 +110,14 @@ def show(console: Console, view: View) -> None:
     ):
         if findings:
             table.add_section()
-            table.add_row(Text(title, style="italic"), "")
+            table.add_row(text(title, "italic"), "")
         for finding in findings:
             name = f"{finding.promise}: {finding.sentence}"
-            table.add_row(
-                Text(name), Text("ok", style="green") if finding.holds else Text(_refutation(finding), style="bold red")
-            )
+            table.add_row(text(name), text("ok", "green") if finding.holds else text(_refutation(finding), "bold red"))
     console.print(table)
     for line in _lines(view):
-        console.print(Text(line), soft_wrap=True)
-    console.print(
-        Text(view.verdict, style={0: "green", 1: "bold red", 3: "bold yellow"}[view.exit_code]), soft_wrap=True
-    )
+        show_line(console, line)
+    show_line(console, view.verdict, {0: "green", 1: "bold red", 3: "bold yellow"}[view.exit_code])
 
 
 def _lines(view: View) -> Iterator[str]:
@@ -133,6 +131,7 @@ def _lines(view: View) -> Iterator[str]:
         )
     yield from _end(view.report)
     yield from (f"note: {note}" for note in view.notes)
+    yield view.signed
     total = f" of {found['total_steps']}" if found["total_steps"] else ""
     yield (
         f"{found['steps']}{total} steps, {found['samples']} samples, {found['records']} records, {found['starts']}"

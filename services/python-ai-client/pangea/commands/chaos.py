@@ -16,6 +16,8 @@ from pangea.chaos.recovery import spread
 from pangea.chaos.run import ChaosResult, detection_seconds, first_difference, reference_hashes, train_under_faults
 from pangea.chaos.schedule import schedule
 from pangea.commands.options import ScriptCommand, script_arguments, script_path, shared
+from pangea.commands.terminal import show_line
+from pangea.foreign import open_regular
 from pangea.launch.settings import Settings
 from pangea.ledger.audit import audit_ledger
 from pangea.ledger.other_files import audit_files
@@ -81,7 +83,7 @@ def chaos_command(
 
 def _chaos(settings: Settings, mtbf: float, duration: float, console: Console, request: StopRequest) -> dict[str, Any]:
     def print_event(event: str) -> None:
-        console.print(event, style="yellow", soft_wrap=True, highlight=False)
+        show_line(console, event, "yellow")
 
     folder = run_dir_path(settings.run_dir, settings.seed)
     # Both are created before anything is started, so that an unusable directory is not found only after the first run.
@@ -103,7 +105,7 @@ def _figures(run_dir: Path, disturbed: ChaosResult, reference: list[str]) -> dic
     difference = first_difference(disturbed.hashes, reference)
     noticed = detection_seconds(run_dir / "logs" / f"{ORCHESTRATOR}.log", disturbed.worker_kills)
     compared = min(len(disturbed.hashes), len(reference))
-    with (run_dir / NAME).open("rb") as stream:
+    with open_regular(run_dir / NAME) as stream:
         report = audit_ledger(stream)
     files, _ = audit_files(run_dir, report.audit)
     logs = read_service_logs(run_dir)
@@ -138,7 +140,7 @@ def _print_figures(console: Console, figures: dict[str, Any]) -> None:
         highlight=False,
     )
     for problem in _problems(figures):
-        console.print(problem, style="red", soft_wrap=True, highlight=False, markup=False)
+        show_line(console, problem, "red")
     if figures["bits_held"]:
         console.print(
             f"{figures['steps']} steps, {figures['kills']} kills: the same bits after every step", style="green"

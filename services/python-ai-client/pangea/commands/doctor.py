@@ -17,11 +17,12 @@ from pangea.commands.options import ScriptCommand, script_arguments, script_path
 from pangea.launch.outcome import Listeners
 from pangea.launch.settings import Settings
 from pangea.launch.train import train
+from pangea.printable import printable
 from pangea.services.child import ChildFailed
 from pangea.services.stopping import catch_signals
 from pangea.torch_version import require_torch
 
-_MARKS = {True: "ok ", False: "BAD", None: "?  "}
+_MARKS = {True: "ok ", False: "BAD", None: "-- "}
 
 
 @click.command("doctor", cls=ScriptCommand)
@@ -42,7 +43,7 @@ def doctor_command(context: click.Context, /, script: Path | None, as_json: bool
         print(json.dumps(findings, indent=1))
     else:
         for finding in findings:
-            print(f"{_MARKS[finding['ok']]} {finding['name']}: {finding['value']}")
+            print(printable(f"{_MARKS[finding['ok']]} {finding['name']}: {finding['value']}"))
     if any(finding["ok"] is False for finding in findings):
         sys.exit(1)
 

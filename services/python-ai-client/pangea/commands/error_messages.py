@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pangea.commands.terminal import warn
 from pangea.errors import PangeaError, wants_traceback
 
 # Key in a context's `meta`, true once the user's script runs in this process: its errors keep their tracebacks, and
@@ -27,5 +28,5 @@ class PangeaGroup(click.Group):
         except (PangeaError, OSError) as error:
             if context.meta.get(SCRIPT_RUNNING) or wants_traceback():
                 raise
-            print(f"pangea: {error}", file=sys.stderr)
+            warn(error)
             sys.exit(1)

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from pangea.commands.report import ProgressDisplay, print_table, summary
+from pangea.commands.terminal import show_line, warn
 from pangea.launch.outcome import Listeners, Outcome
 from pangea.services.stopping import StopRequest, catch_signals
 
@@ -31,12 +32,12 @@ def run_training(start: Callable[[Listeners, StopRequest], Outcome], as_json: bo
             outcome = start(
                 Listeners(
                     progress.update,
-                    lambda event: console.print(event, style="yellow", soft_wrap=True, highlight=False, markup=False),
+                    lambda event: show_line(console, event, "yellow"),
                 ),
                 request,
             )
     except KeyboardInterrupt:
-        print("pangea: interrupted by a second signal", file=sys.stderr)
+        warn("interrupted by a second signal")
         sys.exit(130)
     figures: dict[str, Any] = summary(outcome)
     if as_json:
@@ -50,27 +51,23 @@ def _print_warnings(outcome: Outcome, figures: dict[str, Any], request: StopRequ
     """Prints on stderr what the user must not miss; returns the exit code."""
     total = outcome.run.get("total_steps") or "all"
     if figures["checkpoint_error"]:
-        _print(f"the last checkpoint could not be written: {figures['checkpoint_error']}")
+        warn(f"the last checkpoint could not be written: {figures['checkpoint_error']}")
     if not outcome.finished and outcome.stopped:
-        _print(f"the run was ended after {figures['steps']} of {total} steps: {outcome.stopped}")
+        warn(f"the run was ended after {figures['steps']} of {total} steps: {outcome.stopped}")
     elif not outcome.finished:
-        _print(
+        warn(
             f"stopped after {figures['steps']} of {total} steps; resume it with: pangea train --resume"
             f" {outcome.run_dir}"
         )
     elif outcome.stopped:
-        _print(f"the script stopped the run early, after {figures['steps']} steps: {outcome.stopped}")
+        warn(f"the script stopped the run early, after {figures['steps']} steps: {outcome.stopped}")
     for incident in outcome.unresolved[:_MAX_INCIDENTS]:
-        _print(f"INCIDENT, {incident}")
+        warn(f"INCIDENT, {incident}")
     if outcome.unresolved:
         count = f"{len(outcome.unresolved)} unresolved incident{'s' if len(outcome.unresolved) > 1 else ''}"
-        _print(
+        warn(
             f"{count} of different bits: the promise of the same bits did not hold; see pangea audit {outcome.run_dir}"
         )
     if not outcome.finished:
         return request.exit_code or 1
     return _DIFFERENT_BITS if outcome.unresolved else 0
-
-
-def _print(message: str) -> None:
-    print(f"pangea: {message}", file=sys.stderr)

@@ -17,7 +17,7 @@ _TIMEOUT_SECONDS = 2.0
 def health_command(address: str) -> None:
     """Check that the worker at HOST:PORT (its PANGEA_HTTP, default 127.0.0.1:8082) is alive; exit with 1 if not."""
     try:
-        get(f"http://{address}/healthz", _TIMEOUT_SECONDS)
+        get(address, "/healthz", _TIMEOUT_SECONDS)
         print(f"{address} is alive")
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise PangeaError(f"no answer from http://{address}/healthz: {error}") from error

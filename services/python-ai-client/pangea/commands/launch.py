@@ -86,18 +86,37 @@ def _refuse_others(context: click.Context, backend: str) -> None:
     metavar="NAME",
     help="kubernetes: a PersistentVolumeClaim with a copy of the data file at its root.",
 )
+@click.option(
+    "--secure/--insecure",
+    default=None,
+    help=(
+        "Whether the processes know each other by certificates and encrypt what they send; --insecure lets everybody"
+        " in who reaches a port.  [default: --secure as soon as anything leaves the loopback]"
+    ),
+)
 @click.pass_context
 def launch_command(
-    context: click.Context, /, script: Path | None, backend: str, render: bool, as_json: bool, **options: Any
+    context: click.Context,
+    /,
+    script: Path | None,
+    backend: str,
+    render: bool,
+    as_json: bool,
+    secure: bool | None,
+    **options: Any,
 ) -> None:
     """Start a run of SCRIPT (default: a digit classifier) on this machine or on many.
 
     With local, ssh and ray the command runs until the run ends, and restarts processes that die; the run directory, the
     script and the data have to be on storage that all hosts share. With kubernetes it submits the run to the cluster
-    and exits. There is no encryption yet: use a trusted network.
+    and exits. As soon as anything leaves the loopback, the processes know each other by certificates, which are made
+    for the run.
     """
     _refuse_others(context, backend)
-    backend_options = {name: options.pop(name) for names in _BACKEND_OPTIONS.values() for name in names}
+    if backend == "local" and secure:
+        raise click.UsageError("--secure has no use with --backend local, which does not leave this machine")
+    backend_options: dict[str, Any] = {"secure": secure}
+    backend_options |= {name: options.pop(name) for names in _BACKEND_OPTIONS.values() for name in names}
     if backend == "kubernetes" and context.get_parameter_source("arithmetic") is ParameterSource.DEFAULT:
         # The cluster's processors may differ from this machine's; AVX2 is the level that all of them can be expected to
         # have.
@@ -113,19 +132,19 @@ def _launch(backend: str, render: bool, settings: Settings, backend_options: dic
         if settings.run_dir is None:
             # The name of a Kubernetes object begins with a letter.
             job = dataclasses.replace(job, run_id=f"run-{job.run_id}")
-        text = kubernetes.render(
-            job,
-            kubernetes.Cluster(
-                backend_options["namespace"],
-                backend_options["images"],
-                backend_options["tag"],
-                backend_options["data_claim"],
-            ),
+        where = kubernetes.Cluster(
+            backend_options["namespace"],
+            backend_options["images"],
+            backend_options["tag"],
+            backend_options["data_claim"],
+            # A pod is reached from others.
+            secure=backend_options["secure"] is not False,
         )
-        print(text, end="") if render else kubernetes.apply(text)
+        text = kubernetes.render(job, where)
+        print(text, end="") if render else kubernetes.apply(text, job, where)
         return
     if backend == "ray":
-        cluster = ray_cluster.RayCluster(backend_options["address"], backend_options["cpus"])
+        cluster = ray_cluster.RayCluster(backend_options["address"], backend_options["cpus"], backend_options["secure"])
         if not render:
             # Fails before the run directory is created if ray is not installed.
             ray_cluster.import_ray()
@@ -135,6 +154,7 @@ def _launch(backend: str, render: bool, settings: Settings, backend_options: dic
             backend_options["host"],
             caller_folder() / backend_options["hosts"] if backend_options["hosts"] else None,
             backend_options["programs"],
+            backend_options["secure"],
         )
         text, make_session = ssh.render(job, hosts), partial(ssh.SshSession, hosts)
     else:

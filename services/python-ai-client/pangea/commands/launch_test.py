@@ -94,6 +94,7 @@ def test_a_host_looks_for_pangea_in_the_environment_of_the_command_first(
         (["kubernetes", "--dataset", "stdlib"], 1, "contains only the digits"),
         (["kubernetes", "--dataset", "faces"], 2, "there is no such dataset"),
         (["ray"], 1, "needs the package ray"),
+        (["local", "--secure"], 2, "does not leave this machine"),
         (["slurm"], 2, "is not one of"),
     ],
 )
@@ -103,19 +104,37 @@ def test_what_cannot_be_launched_is_an_error_message(arguments: list[str], code:
     assert message in result.output
 
 
-def kubectl(folder: Path, exit_code: int) -> None:
+def kubectl(folder: Path, *, secrets_exist: bool) -> None:
     """A stand-in for kubectl that stores its arguments and its input."""
     program = folder / "kubectl"
-    program.write_text(f'#!/bin/sh\necho "$@" > {folder}/arguments\ncat > {folder}/input\nexit {exit_code}\n')
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >> {folder}/arguments\n[ "$1" = get ] && exit {int(not secrets_exist)}\n'
+        f"cat > {folder}/$1\n"
+    )
     program.chmod(0o755)
 
 
-def test_kubectl_gets_what_render_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kubectl(tmp_path, 0)
+@pytest.mark.parametrize("exist", [False, True])
+def test_kubectl_gets_what_render_prints_and_the_secrets_once(
+    exist: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubectl(tmp_path, secrets_exist=exist)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert launch("kubernetes").exit_code == 0
+    result = launch("kubernetes", "--namespace", "there")
+    assert result.exit_code == 0 and "PRIVATE KEY" not in result.output
+    asked = "get secret run-worker-identity --namespace there\n"
+    assert (tmp_path / "arguments").read_text() == asked + ("" if exist else "create -f -\n") + "apply -f -\n"
+    assert (tmp_path / "apply").read_text() == launch("kubernetes", "--namespace", "there", "--render").output
+    assert (tmp_path / "create").exists() != exist
+    assert exist or (tmp_path / "create").read_text().count("PRIVATE KEY") == 6
+
+
+def test_an_insecure_run_has_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubectl(tmp_path, secrets_exist=False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert launch("kubernetes", "--insecure").exit_code == 0
     assert (tmp_path / "arguments").read_text() == "apply -f -\n"
-    assert (tmp_path / "input").read_text() == launch("kubernetes", "--render").output
+    assert "PANGEA_INSECURE" in (tmp_path / "apply").read_text()
 
 
 def test_a_kubectl_that_fails_or_is_missing_is_an_error_message(
@@ -124,7 +143,7 @@ def test_a_kubectl_that_fails_or_is_missing_is_an_error_message(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "there is no kubectl on PATH" in launch("kubernetes").output
     program = tmp_path / "kubectl"
-    program.write_text("#!/bin/sh\nexit 3\n")
+    program.write_text('#!/bin/sh\n[ "$1" != apply ] || exit 3\n')
     program.chmod(0o755)
     result = launch("kubernetes")
     assert result.exit_code == 1

@@ -12,7 +12,20 @@ from pangea.commands.error_messages import PangeaGroup
 from pangea.release import RELEASE
 
 # Each is `NAME_command` of `pangea.commands.NAME`.
-_NAMES = ("train", "status", "chaos", "launch", "doctor", "audit", "export", "health", "worker", "program")
+_NAMES = (
+    "train",
+    "status",
+    "chaos",
+    "launch",
+    "doctor",
+    "audit",
+    "export",
+    "health",
+    "worker",
+    "program",
+    "certs",
+    "tensorboard",
+)
 
 
 class LazyGroup(PangeaGroup):

@@ -11,10 +11,26 @@ import click
 from pangea import datasets
 from pangea.arithmetic import LEVELS, VARIABLE, best_level
 from pangea.contract import MAX_BATCH_SIZE, MAX_SHARDS
+from pangea.identity.directory import VARIABLE as IDENTITY_VARIABLE
 from pangea.launch.settings import Settings
 from pangea.places import caller_folder, example
 
 _SCRIPT_ARGUMENTS = "pangea.script_arguments"
+
+
+def _identity(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+    return caller_folder() / value if value is not None else None
+
+
+identity_option = click.option(
+    "--identity",
+    envvar=IDENTITY_VARIABLE,
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    callback=_identity,
+    help="The folder with the certificate by which this process is known, as pangea certs issue makes it.",
+)
 
 
 class ScriptCommand(click.Command):
@@ -53,6 +69,12 @@ def script_path(script: Path | None) -> Path:
 def _power_of_two(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
     if not 1 <= value <= MAX_SHARDS or value & (value - 1):
         raise click.BadParameter(f"{value} is not a power of two from 1 to {MAX_SHARDS}")
+    return value
+
+
+def _gpus(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    if value > 1 and value != int(value):
+        raise click.BadParameter(f"{value:g} is neither a whole number nor a part of one GPU")
     return value
 
 
@@ -149,6 +171,14 @@ _SHARED = (
         default=Settings.rehearse,
         show_default=True,
         help="Fraction of the shards that are computed a second time in a different order, to test the script.",
+    ),
+    click.option(
+        "--gpus-per-worker",
+        type=click.FloatRange(0, 64),
+        default=Settings.gpus_per_worker,
+        show_default=True,
+        callback=_gpus,
+        help="GPUs that each worker sees, or 0.5 for two workers on one; 0 for all.",
     ),
     click.option(
         "--strict/--allow-nondeterminism",

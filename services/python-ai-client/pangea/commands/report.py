@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
+from pangea.commands.terminal import text
 from pangea.launch.outcome import Outcome
 
 # The interval of progress lines without a terminal.
@@ -96,7 +96,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 def print_table(console: Console, figures: dict[str, Any]) -> None:
     """Prints the summary as a table."""
-    table = Table(show_header=False, title=f"Run {figures['state'] or 'not begun'}")
+    table = Table(show_header=False, title=text(f"Run {figures['state'] or 'not begun'}"))
     accuracy, loss, rate = figures["held_out_accuracy"], figures["loss"], figures["samples_per_second"]
     shares = ", ".join(f"{name} {figures[f'{name}_share']:.0%}" for name in ("data", "compute", "exchange"))
     rows = [
@@ -118,5 +118,5 @@ def print_table(console: Console, figures: dict[str, Any]) -> None:
         resolved = sum(incident["resolved"] for incident in incidents)
         rows.insert(-1, ("incidents", f"{len(incidents)}, of which {resolved} resolved"))
     for name, value in rows:
-        table.add_row(name, Text(value))
+        table.add_row(name, text(value))
     console.print(table, soft_wrap=not console.is_terminal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pangea.commands.foreground import run_training
 from pangea.commands.options import ScriptCommand, script_arguments, script_path, training
 from pangea.launch.settings import Settings
 from pangea.launch.train import resume_run, train
+from pangea.printable import printable
 
 
 @click.command("train", cls=ScriptCommand)
@@ -31,6 +33,11 @@ from pangea.launch.train import resume_run, train
     default=Settings.take_changes,
     help="With --resume: accept a changed script, script arguments, optimizer or learning rate.",
 )
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="With --resume: run the script that DIR names, also if it lies in DIR or differs from that of the start.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def train_command(
@@ -40,6 +47,7 @@ def train_command(
     run_dir: str | None,
     resume: str | None,
     take_changes: bool,
+    trust: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -63,8 +71,14 @@ def train_command(
         if (arguments := script_arguments(context)) is not None:
             given["arguments"] = arguments
         given["take_changes"] = take_changes
-        run_training(lambda listeners, request: resume_run(directory, given, listeners, request), as_json)
+
+        def is_trusted(reason: str) -> bool:
+            return trust or (sys.stdin.isatty() and click.confirm(printable(f"{reason}. Run it?"), err=True))
+
+        run_training(lambda listeners, request: resume_run(directory, given, listeners, request, is_trusted), as_json)
         return
+    if trust:
+        raise click.UsageError("--trust belongs to --resume DIR: the script of a new run is the one that you name")
     if take_changes:
         raise click.UsageError("--take-changes belongs to --resume DIR: a new run has nothing to change")
     settings = Settings(script_path(script), script_arguments(context) or (), run_dir=run_dir, **options)

@@ -38,9 +38,8 @@ def _exit(number: int, _frame: FrameType | None) -> None:
     "--data",
     envvar="PANGEA_DATA",
     show_envvar=True,
-    required=True,
     metavar="HOST:PORT,...",
-    help="The replicas of the data service.",
+    help="The replicas of the data service; none for a script with a dataset of its own.",
 )
 @click.option(
     "--run-dir",

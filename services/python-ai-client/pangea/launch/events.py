@@ -5,15 +5,16 @@ These are notices of workers, incidents, failed checkpoints, and the point from 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pangea.identity.pages import of_run
 from pangea.launch.incidents import read_incidents
 from pangea.rundir.json_lines import JsonLinesFile
-from pangea.rundir.status import live_status
+from pangea.rundir.layout import read_record
+from pangea.rundir.status import StatusUnavailable, live_status
 
 # The interval at which files are read and the orchestrator is queried.
 _POLL_SECONDS = 0.5
@@ -26,15 +27,11 @@ Status = dict[str, Any]
 
 def current_status(run_dir: Path) -> Status:
     """The status from the orchestrator, else the content of run.json; empty if there is neither."""
-    status = live_status(run_dir, _STATUS_TIMEOUT_SECONDS)
-    return status if status is not None else _record(run_dir)
-
-
-def _record(run_dir: Path) -> Status:
     try:
-        return dict(json.loads((run_dir / "run.json").read_text()))
-    except FileNotFoundError:
-        return {}
+        status = live_status(run_dir, _STATUS_TIMEOUT_SECONDS, of_run(run_dir, None))
+    except StatusUnavailable:
+        status = None
+    return status if status is not None else read_record(run_dir)
 
 
 class RunEvents:
@@ -57,7 +54,7 @@ class RunEvents:
         self._run_dir, self._status, self._clock = run_dir, status, clock
         self._notices: dict[Path, JsonLinesFile] = {}
         self._reported: set[str] = set()
-        self._incidents = int(_record(run_dir).get("incidents", 0))
+        self._incidents = int(read_record(run_dir).get("incidents", 0))
         self._checkpoint_error = ""
         self._resumed = False
         self._next_poll = 0.0
@@ -84,9 +81,10 @@ class RunEvents:
         found = []
         for file in sorted((self._run_dir / "logs").glob("*.notices.jsonl")):
             for notice in self._notices.setdefault(file, JsonLinesFile(file)).read_new():
-                if notice["text"] not in self._reported:
-                    self._reported.add(notice["text"])
-                    found.append(f"{notice['worker']}: {notice['text']}")
+                said = str(notice.get("text"))
+                if said not in self._reported:
+                    self._reported.add(said)
+                    found.append(f"{notice.get('worker')}: {said}")
         return found
 
     def _new_incidents(self, status: Status) -> list[str]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pangea.foreign import open_regular
 from pangea.ledger import reader as ledger
 from pangea.ledger.audit_incidents import Incidents
 
@@ -35,7 +36,7 @@ def read_incidents(run_dir: Path) -> list[Incident]:
     if not _has_incidents(file):
         return []
     incidents, format_ = Incidents(), ledger.FORMAT
-    with file.open("rb") as stream, suppress(ledger.LedgerDamaged):
+    with open_regular(file) as stream, suppress(ledger.LedgerDamaged):
         for entry in ledger.Reader(stream):
             match entry.record:
                 case ledger.Settings() as settings:
@@ -51,7 +52,7 @@ def read_incidents(run_dir: Path) -> list[Incident]:
 def _has_incidents(file: Path) -> bool:
     """Searches the raw bytes, because decoding the records of a long run is slow."""
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             return any(_MARK in line for line in stream)
     except FileNotFoundError:
         return False

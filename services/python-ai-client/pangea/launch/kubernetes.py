@@ -16,8 +16,11 @@ from typing import Any
 import yaml
 
 from pangea import datasets
+from pangea.identity.directory import AUTHORITY, CERTIFICATE, INSECURE_VARIABLE, KEY, REVOKED, TOKEN, VARIABLE
 from pangea.launch.environment import training_environment
+from pangea.launch.identities import Identities
 from pangea.launch.job import CannotLaunch, Job
+from pangea.rundir.layout import DATA_SERVICE, ORCHESTRATOR
 
 Manifest = dict[str, Any]
 # The name of a Kubernetes object. A StatefulSet labels its pods with the run's name, "-orchestrator-" and ten digits,
@@ -29,6 +32,9 @@ _MAX_SCRIPT_BYTES = 250_000
 _USER = 65532
 # What the image of the data service serves when it is given no arguments.
 _IN_IMAGE = "digits"
+# Of a Secret of type kubernetes.io/tls, as cert-manager makes it: the authority's certificate, the own one, and its key.
+_SECRET_KEYS = ("ca.crt", "tls.crt", "tls.key")
+_IDENTITY_FOLDER = "/identity"
 _PROBE = {"periodSeconds": 2, "timeoutSeconds": 5}
 
 
@@ -42,12 +48,14 @@ class Cluster:
         tag: the tag of the images.
         data_claim: a PersistentVolumeClaim with a copy of the data file at its root; "" for the digits, which the image
             contains.
+        secure: whether the processes know each other by certificates, which are in Secrets (`secret_name`).
     """
 
     namespace: str = ""
     images: str = "pangea"
     tag: str = "latest"
     data_claim: str = ""
+    secure: bool = True
 
 
 def manifests(job: Job, cluster: Cluster) -> list[Manifest]:
@@ -82,23 +90,72 @@ def render(job: Job, cluster: Cluster) -> str:
     return str(yaml.dump_all(manifests(job, cluster), Dumper=_Plain, sort_keys=False, explicit_start=True, width=180))
 
 
-def apply(text: str) -> None:
-    """Passes the manifests to the `kubectl` on PATH, which prints what it did.
+def secret_name(job: Job, component: str) -> str:
+    """The name of the Secret with the identity of a component's pods, in the form of cert-manager."""
+    return f"{job.run_id}-{component}-identity"
+
+
+def secrets(job: Job, cluster: Cluster, identities: Identities) -> list[Manifest]:
+    """The Secrets with the identities of the run, as cert-manager would make them. They are never printed.
+
+    The workers share one: their pods have names that nobody knows beforehand.
+    """
+    found = []
+    for component, identity in (
+        ("orchestrator", identities.of(ORCHESTRATOR)),
+        ("data", identities.of(DATA_SERVICE)),
+        ("worker", identities.any_worker()),
+    ):
+        files = identity.files()
+        keys = {**dict(zip(_SECRET_KEYS, (AUTHORITY, CERTIFICATE, KEY), strict=True)), REVOKED: REVOKED, TOKEN: TOKEN}
+        body = {
+            "type": "kubernetes.io/tls",
+            "stringData": {key: files[name].decode() for key, name in keys.items() if name in files},
+        }
+        found.append(_object(job, cluster, "v1", "Secret", f"{component}-identity", body))
+    return found
+
+
+def apply(text: str, job: Job, cluster: Cluster) -> None:
+    """Makes the Secrets of the run unless they exist, and passes the manifests to `kubectl`, which prints what it did.
 
     Raises:
         CannotLaunch: there is no kubectl, or it failed.
     """
-    try:
-        code = subprocess.run(["kubectl", "apply", "-f", "-"], input=text, text=True, check=False).returncode
-    except FileNotFoundError as error:
-        raise CannotLaunch(
-            "there is no kubectl on PATH; install it, or pipe the output of --render to a machine that has it"
-        ) from error
+    if cluster.secure and _kubectl(["get", "secret", secret_name(job, "worker"), *_in(cluster)], quiet=True) != 0:
+        made = secrets(job, cluster, Identities(job.run_id, ()))
+        if _kubectl(["create", "-f", "-"], yaml.safe_dump_all(made)) != 0:
+            raise CannotLaunch(
+                "kubectl cannot create the Secrets with the certificates of the run; see its output above. Make them"
+                " yourself (docs/how-to/identity.md), or let everybody in with --insecure"
+            )
+    code = _kubectl(["apply", "-f", "-"], text)
     if code != 0:
         raise CannotLaunch(
             f"kubectl apply failed with exit code {code}; see its output above. Objects that it has created still"
             " exist; delete them with --render ... | kubectl delete -f -"
         )
+
+
+def _in(cluster: Cluster) -> list[str]:
+    return ["--namespace", cluster.namespace] if cluster.namespace else []
+
+
+def _kubectl(words: list[str], text: str = "", *, quiet: bool = False) -> int:
+    """Runs kubectl with a text as its input, and returns its exit code.
+
+    Raises:
+        CannotLaunch: there is no kubectl.
+    """
+    output = subprocess.DEVNULL if quiet else None
+    try:
+        return subprocess.run(
+            ["kubectl", *words], input=text, text=True, check=False, stdout=output, stderr=output
+        ).returncode
+    except FileNotFoundError as error:
+        raise CannotLaunch(
+            "there is no kubectl on PATH; install it, or pipe the output of --render to a machine that has it"
+        ) from error
 
 
 class _Plain(yaml.SafeDumper):  # type: ignore[misc]  # yaml has no types
@@ -181,7 +238,9 @@ def _pod(job: Job, component: str, container: Manifest, volumes: list[Manifest],
 
 def _container(cluster: Cluster, image: str, ports: dict[str, int], memory: str) -> Manifest:
     """The common part of all containers: probes of the `http` port, and resource limits."""
-    alive, ready = ({"httpGet": {"path": path, "port": "http"}, **_PROBE} for path in ("/healthz", "/readyz"))
+    # The pages of the services speak TLS beyond the loopback; those of a worker have nothing to hide.
+    scheme = {"scheme": "HTTPS"} if cluster.secure and "workers" in ports else {}
+    alive, ready = ({"httpGet": {"path": path, "port": "http", **scheme}, **_PROBE} for path in ("/healthz", "/readyz"))
     return {
         "image": f"{cluster.images}/{image}:{cluster.tag}",
         "ports": [{"name": name, "containerPort": port} for name, port in ports.items()],
@@ -189,8 +248,53 @@ def _container(cluster: Cluster, image: str, ports: dict[str, int], memory: str)
         "startupProbe": {**alive, "failureThreshold": 60},
         "livenessProbe": {**alive, "failureThreshold": 6},
         "readinessProbe": ready,
-        "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"cpu": "4", "memory": memory}},
+        "resources": {
+            "requests": {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "64Mi"},
+            # Logs, and what a script writes to /tmp.
+            "limits": {"cpu": "4", "memory": memory, "ephemeral-storage": "2Gi"},
+        },
     }
+
+
+def _identity_environment(cluster: Cluster) -> list[Manifest]:
+    """The variables that say where the identity is, or that there is none on purpose."""
+    name, value = (VARIABLE, _IDENTITY_FOLDER) if cluster.secure else (INSECURE_VARIABLE, "1")
+    return [{"name": name, "value": value}]
+
+
+def _identity_mounts(cluster: Cluster) -> list[Manifest]:
+    mount = {"name": "identity", "mountPath": _IDENTITY_FOLDER, "readOnly": True}
+    return [mount] if cluster.secure else []
+
+
+def _identity_volumes(job: Job, cluster: Cluster, component: str) -> list[Manifest]:
+    """The Secret of a component under the names of an identity directory."""
+    if not cluster.secure:
+        return []
+    name = secret_name(job, component)
+    required = [
+        {"key": key, "path": path} for key, path in zip(_SECRET_KEYS, (AUTHORITY, CERTIFICATE, KEY), strict=True)
+    ]
+    # cert-manager makes neither.
+    optional = [{"key": key, "path": key} for key in (REVOKED, TOKEN)]
+    sources = [
+        {"secret": {"name": name, "items": required}},
+        {"secret": {"name": name, "items": optional, "optional": True}},
+    ]
+    return [{"name": "identity", "projected": {"defaultMode": 0o440, "sources": sources}}]
+
+
+def _with_gpus(container: Manifest, gpus: float) -> Manifest:
+    """Adds GPUs to a container's resources: whole ones, since Kubernetes gives out no parts."""
+    if gpus == 0:
+        return container
+    if gpus != int(gpus):
+        raise CannotLaunch(
+            f"--gpus-per-worker {gpus:g}: Kubernetes gives a container whole GPUs; give 1, or let its device plugin"
+            " divide them (time slicing, MIG) and give 1 of these"
+        )
+    limits = {**container["resources"]["limits"], "nvidia.com/gpu": int(gpus)}
+    return {**container, "resources": {**container["resources"], "limits": limits}}
 
 
 def _orchestrator(job: Job, cluster: Cluster) -> Manifest:
@@ -204,10 +308,18 @@ def _orchestrator(job: Job, cluster: Cluster) -> Manifest:
     container = {
         **_container(cluster, "go-orchestrator", {"workers": 8080, "http": 8081}, "5Gi"),
         "args": arguments,
-        "volumeMounts": [{"name": "runs", "mountPath": "/runs"}],
+        # Below the limit of the container: Go then collects garbage more often, instead of being killed.
+        "env": [{"name": "GOMEMLIMIT", "value": "4608MiB"}, *_identity_environment(cluster)],
+        "volumeMounts": [{"name": "runs", "mountPath": "/runs"}, *_identity_mounts(cluster)],
     }
     # On SIGTERM the orchestrator waits for a last checkpoint.
-    template = _pod(job, "orchestrator", container, [], terminationGracePeriodSeconds=60)
+    template = _pod(
+        job,
+        "orchestrator",
+        container,
+        _identity_volumes(job, cluster, "orchestrator"),
+        terminationGracePeriodSeconds=60,
+    )
     spec = {
         "serviceName": f"{job.run_id}-orchestrator",
         "replicas": 1,
@@ -219,8 +331,12 @@ def _orchestrator(job: Job, cluster: Cluster) -> Manifest:
 
 
 def _data_service(job: Job, cluster: Cluster) -> Manifest:
-    container = _container(cluster, "rust-compute", {"workers": 9090, "http": 9091}, "2Gi")
-    volumes = []
+    container = {
+        **_container(cluster, "rust-compute", {"workers": 9090, "http": 9091}, "2Gi"),
+        "env": _identity_environment(cluster),
+        "volumeMounts": _identity_mounts(cluster),
+    }
+    volumes = _identity_volumes(job, cluster, "data")
     if job.settings.dataset != _IN_IMAGE:
         dataset = datasets.parse(job.settings.dataset)
         if not cluster.data_claim or dataset.file is None:
@@ -233,9 +349,11 @@ def _data_service(job: Job, cluster: Cluster) -> Manifest:
         container = {
             **container,
             "args": arguments,
-            "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}],
+            "volumeMounts": [*container["volumeMounts"], {"name": "data", "mountPath": "/data", "readOnly": True}],
         }
-        volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": cluster.data_claim, "readOnly": True}}]
+        volumes += [{"name": "data", "persistentVolumeClaim": {"claimName": cluster.data_claim, "readOnly": True}}]
+    if not container["volumeMounts"]:
+        del container["volumeMounts"]
     spec = {
         "replicas": job.settings.data_replicas,
         "selector": {"matchLabels": _labels(job, "data")},
@@ -253,7 +371,7 @@ def _workers(job: Job, cluster: Cluster) -> Manifest:
         **training_environment(job.settings),
     }
     container = {
-        **_container(cluster, "python-ai-client", {"http": 8082}, "2Gi"),
+        **_with_gpus(_container(cluster, "python-ai-client", {"http": 8082}, "2Gi"), job.settings.gpus_per_worker),
         "args": [
             "worker",
             f"/script/{job.settings.script.name}",
@@ -261,18 +379,21 @@ def _workers(job: Job, cluster: Cluster) -> Manifest:
         ],
         "env": [
             *({"name": name, "value": value} for name, value in environment.items()),
+            *_identity_environment(cluster),
             {"name": "PANGEA_WORKER_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         ],
         "volumeMounts": [
             {"name": "script", "mountPath": "/script", "readOnly": True},
             {"name": "results", "mountPath": "/results"},
             {"name": "tmp", "mountPath": "/tmp"},
+            *_identity_mounts(cluster),
         ],
     }
     volumes = [
         {"name": "script", "configMap": {"name": f"{job.run_id}-script"}},
         {"name": "results", "persistentVolumeClaim": {"claimName": f"{job.run_id}-results"}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+        *_identity_volumes(job, cluster, "worker"),
     ]
     spec = {
         "completionMode": "Indexed",
@@ -307,7 +428,7 @@ def _budget(job: Job, cluster: Cluster, component: str, bound: dict[str, int]) -
 
 
 def _policies(job: Job, cluster: Cluster) -> list[Manifest]:
-    """Network policies: only the run's own workers reach its services, as there is no encryption yet.
+    """Network policies: only the run's own workers reach its services, besides being the only ones with certificates.
 
     Health and metrics are open to the namespace; probes come from the node.
     """

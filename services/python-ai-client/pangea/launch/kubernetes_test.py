@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from pangea.identity.authority import holder_of, read_certificate
+from pangea.launch.identities import Identities
 from pangea.launch.job import CannotLaunch, Job
-from pangea.launch.kubernetes import Cluster, Manifest, manifests, render
+from pangea.launch.kubernetes import Cluster, Manifest, manifests, render, secret_name, secrets
 from pangea.launch.settings import Settings
 
 _DATA = ("--listen=0.0.0.0:9090", "--http=0.0.0.0:9091")
@@ -70,6 +73,22 @@ def test_each_selector_matches_one_component_and_each_port_name_exists_there(job
     assert len(pods(objects)) == 3
 
 
+def test_workers_alone_ask_for_whole_gpus(job: Job) -> None:
+    asking = dataclasses.replace(job, settings=dataclasses.replace(job.settings, gpus_per_worker=2))
+    limits = {
+        pod["spec"]["containers"][0]["name"]: pod["spec"]["containers"][0]["resources"]["limits"]
+        for pod in pods(manifests(asking, Cluster()))
+    }
+    assert {name: found.get("nvidia.com/gpu") for name, found in limits.items()} == {
+        "orchestrator": None,
+        "data": None,
+        "worker": 2,
+    }
+    half = dataclasses.replace(job, settings=dataclasses.replace(job.settings, gpus_per_worker=0.5))
+    with pytest.raises(CannotLaunch, match="whole GPUs"):
+        manifests(half, Cluster())
+
+
 def test_pods_are_unprivileged_and_mount_only_what_exists(job: Job) -> None:
     objects = manifests(job, Cluster())
     claims = {item["metadata"]["name"] for item in objects if item["kind"] == "PersistentVolumeClaim"}
@@ -85,6 +104,13 @@ def test_pods_are_unprivileged_and_mount_only_what_exists(job: Job) -> None:
         volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
         if container["name"] == "orchestrator":
             volumes["runs"] = {}
+        identity = volumes["identity"]["projected"]["sources"]
+        assert {source["secret"]["name"] for source in identity} == {f"first-{container['name']}-identity"}
+        assert [item["path"] for item in identity[0]["secret"]["items"]] == [
+            "authority.pem",
+            "certificate.pem",
+            "key.pem",
+        ]
         assert {mount["name"] for mount in container.get("volumeMounts", [])} == set(volumes)
         assert {
             volume["persistentVolumeClaim"]["claimName"]
@@ -158,3 +184,42 @@ def test_a_script_that_does_not_fit_a_config_map_is_refused(
 def test_a_run_name_that_is_invalid_in_kubernetes_is_refused(job: Job, name: str) -> None:
     with pytest.raises(CannotLaunch, match="--run-dir"):
         manifests(Job(job.settings, name, job.run_dir), Cluster())
+
+
+def environment(pod: Manifest) -> dict[str, str]:
+    (container,) = pod["spec"]["containers"]
+    return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+
+def test_services_speak_tls_and_keep_others_out_unless_that_is_not_wanted(job: Job) -> None:
+    for secure in (True, False):
+        for pod in pods(manifests(job, Cluster(secure=secure))):
+            (container,) = pod["spec"]["containers"]
+            found, variables = container["livenessProbe"]["httpGet"], environment(pod)
+            assert ("PANGEA_IDENTITY" in variables, variables.get("PANGEA_INSECURE")) == (
+                secure,
+                None if secure else "1",
+            )
+            assert (found.get("scheme") == "HTTPS") == (secure and container["name"] != "worker")
+            assert any(volume["name"] == "identity" for volume in pod["spec"]["volumes"]) == secure
+
+
+def test_the_secrets_are_those_that_the_pods_name_and_are_not_rendered(job: Job) -> None:
+    cluster = Cluster(namespace="there")
+    made = secrets(job, cluster, Identities("first", ()))
+    assert [secret["metadata"]["name"] for secret in made] == [
+        secret_name(job, component) for component in ("orchestrator", "data", "worker")
+    ]
+    assert all(secret["metadata"]["namespace"] == "there" for secret in made)
+    uris = [str(holder_of(read_certificate(secret["stringData"]["tls.crt"].encode())).uri) for secret in made]
+    assert uris == [
+        "pangea://first/orchestrator/go-orchestrator",
+        "pangea://first/data/rust-compute",
+        "pangea://first/worker/*",
+    ]
+    assert [set(secret["stringData"]) for secret in made] == [
+        {"ca.crt", "tls.crt", "tls.key", "revoked.pem", "token"},
+        {"ca.crt", "tls.crt", "tls.key", "revoked.pem", "token"},
+        {"ca.crt", "tls.crt", "tls.key", "revoked.pem"},
+    ]
+    assert "PRIVATE KEY" not in render(job, cluster)

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from pangea.launch import local
+from pangea.launch.identities import Identities, insecure_environment, wants_identities
 from pangea.launch.job import CannotLaunch, Job
-from pangea.launch.ray_keeper import Exit, Keeper, events_file, stop_file
+from pangea.launch.ray_keeper import Credentials, Exit, Keeper, events_file, stop_file
 from pangea.launch.settings import Settings
 from pangea.rundir.json_lines import JsonLinesFile
-from pangea.rundir.layout import ORCHESTRATOR
+from pangea.rundir.layout import ORCHESTRATOR, read_record
 from pangea.services.child import ChildFailed
 from pangea.services.restarts import ExitStatus, RestartPolicy
 
@@ -38,15 +39,23 @@ class RayCluster:
     Attributes:
         address: of the cluster, as for `ray.init`.
         cpus: CPUs that each process reserves on its node.
+        secure: whether the processes know each other by certificates; None if a node is beyond the loopback.
     """
 
     address: str
     cpus: float
+    secure: bool | None = None
 
 
 def _options(cluster: RayCluster) -> dict[str, Any]:
     """The options of each actor. Ray restarts it without limit, and retries the call that keeps its process alive."""
     return {"num_cpus": cluster.cpus, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": "SPREAD"}
+
+
+def _gpus(job: Job, name: str) -> dict[str, float]:
+    """The GPUs that the process reserves; Ray tells it which they are, in CUDA_VISIBLE_DEVICES."""
+    share = job.settings.gpus_per_worker
+    return {"num_gpus": share} if share and name in job.workers else {}
 
 
 def _names(job: Job) -> list[str]:
@@ -64,7 +73,7 @@ def render(job: Job, cluster: RayCluster) -> str:
         [
             *lines,
             *(
-                json.dumps({"actor": name, **_options(cluster), "command": shlex.split(command)})
+                json.dumps({"actor": name, **_options(cluster), **_gpus(job, name), "command": shlex.split(command)})
                 for name, command in commands.items()
             ),
         ]
@@ -136,9 +145,19 @@ class RaySession:
                 f"the cluster has {available:g} CPUs, and {len(names)} processes reserve {self._cluster.cpus:g} each:"
                 " some have to wait"
             )
+        nodes = [str(node["NodeManagerAddress"]) for node in self._ray.nodes()]
+        secure = wants_identities(self._cluster.secure, nodes)
+        identities = Identities(self._job.run_id, self._job.workers) if secure else None
+        if identities is not None:
+            identities.leave_viewer(self._job.run_dir)
         keeper = self._ray.remote(**_options(self._cluster))(Keeper)
         for name in names:
-            self._actors[name] = keeper.options(name=name).remote(self._job, name)
+            # An argument of the actor: Ray hands it to the node again after a loss, and shows it nowhere.
+            credentials = Credentials(
+                identities.of(name) if identities is not None else None, insecure_environment(self._cluster.secure)
+            )
+            options = {"name": name, **_gpus(self._job, name)}
+            self._actors[name] = keeper.options(**options).remote(self._job, name, credentials)
             self._calls[name] = self._actors[name].run.remote()
 
     def poll(self) -> list[dict[str, Any]]:
@@ -206,8 +225,7 @@ class RaySession:
 
     def record(self) -> dict[str, Any]:
         """The content of run.json; empty while it does not exist."""
-        file = self._job.run_dir / "run.json"
-        return dict(json.loads(file.read_text())) if file.exists() else {}
+        return read_record(self._job.run_dir)
 
     def stop(self) -> None:
         """Stops the orchestrator first, since its last checkpoint needs a worker; then all others."""

@@ -9,18 +9,22 @@ from __future__ import annotations
 import importlib
 import json
 import socket
+import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pangea.arithmetic import pin
+from pangea.identity.directory import Identity
 from pangea.launch import resume
 from pangea.launch.job import Job
 from pangea.places import python_command, python_environment
 from pangea.rundir.json_lines import JsonLinesFile
 from pangea.rundir.layout import ORCHESTRATOR, Addresses, port_file
 from pangea.services.child import Child, wait_for
-from pangea.services.programs import start_data_service, start_orchestrator
+from pangea.services.programs import IDENTITY, start_data_service, start_orchestrator
 from pangea.services.restarts import ExitStatus, RestartBackoff, RestartPolicy, exit_status
 from pangea.services.supervisor import address_in_use
 
@@ -38,6 +42,31 @@ class Exit:
 
     status: ExitStatus
     message: str
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """By what a process is known to the others.
+
+    Attributes:
+        identity: its certificate and key; None if the run stays on the loopback.
+        environment: further variables.
+    """
+
+    identity: Identity | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def unpacked(credentials: Credentials) -> Iterator[dict[str, str]]:
+    """The variables of a process with these credentials, whose files exist in memory until the end of the context."""
+    if credentials.identity is None:
+        yield credentials.environment
+        return
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="pangea.", dir=memory if memory.is_dir() else None) as folder:
+        credentials.identity.write(Path(folder))
+        yield {**credentials.environment, IDENTITY: folder}
 
 
 def stop_file(run_dir: Path, name: str) -> Path:
@@ -63,17 +92,23 @@ def _is_reachable(address: str) -> bool:
 class Keeper:
     """The actor of one process of a run."""
 
-    def __init__(self, job: Job, name: str) -> None:
+    def __init__(self, job: Job, name: str, credentials: Credentials | None = None) -> None:
         """Args:
         job: the run's; its directory is on storage that all nodes share.
         name: of the process.
+        credentials: of the process.
         """
-        self._job, self._name = job, name
+        self._job, self._name, self._credentials = job, name, credentials or Credentials()
+        self._variables: dict[str, str] = {}
         self._host: str = importlib.import_module("ray.util").get_node_ip_address()
         self._metrics = JsonLinesFile(job.run_dir / "metrics.jsonl")
 
     def run(self) -> Exit:
         """Starts the process, restarts it when it is killed or the services move, and returns its final exit."""
+        with unpacked(self._credentials) as self._variables:
+            return self._run()
+
+    def _run(self) -> Exit:
         backoff = RestartBackoff(RestartPolicy())
         if self._log.exists():
             self._record_event("is started again after its actor or its node was lost")
@@ -165,13 +200,16 @@ class Keeper:
             environment = {
                 **pin(python_environment(), settings.arithmetic),
                 **self._job.environment(self._name, services[0], services[1:]),
+                **self._variables,
             }
             return Child(self._name, [*python_command(settings.script), *settings.arguments], self._log, environment)
         if self._name == ORCHESTRATOR:
             # The orchestrator of a lost actor may still be writing its last checkpoint.
             resume.await_predecessor(run_dir, lambda _event: None)
-            return start_orchestrator(run_dir, self._job.run_id, settings.run_options, self._addresses())
-        return start_data_service(run_dir, self._name, settings.dataset, self._addresses())
+            return start_orchestrator(
+                run_dir, self._job.run_id, settings.run_options, self._addresses(), self._variables
+            )
+        return start_data_service(run_dir, self._name, settings.dataset, self._addresses(), self._variables)
 
     def _addresses(self) -> Addresses:
         """The service's previous addresses if they are free and on this node, else free ports.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import json
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 from pangea import datasets
 from pangea.errors import PangeaError
 from pangea.launch.settings import FIXED, LAUNCH_FILE, Launch, Settings, read_launch, script_hash
+from pangea.places import is_example
+from pangea.rundir.layout import read_record
 from pangea.services.child import wait_for
 
 _LEDGER = "ledger.jsonl"
@@ -135,12 +137,36 @@ def script_warning(launch: Launch) -> str | None:
     return None
 
 
+def distrust(run_dir: Path, saved: Launch, launch: Launch, *, script_given: bool) -> str | None:
+    """Why the user should look at the script before it runs; None if there is no reason.
+
+    A run directory from elsewhere names the script and its arguments: resuming it runs what somebody else has chosen.
+
+    Args:
+        run_dir: the run directory.
+        saved, launch: from launch.json, and with the given options.
+        script_given: whether the user named the script.
+    """
+    if script_given:
+        return None
+    script = launch.settings.script.resolve()
+    if script.is_relative_to(run_dir.resolve()):
+        return f"{LAUNCH_FILE} names a script in the run directory itself, {script}"
+    # An interpreter comes with scripts that run what is in their arguments.
+    libraries = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib", "scripts")]
+    if any(script.is_relative_to(folder) for folder in libraries) and not is_example(script):
+        return f"{LAUNCH_FILE} names a program of this machine's Python as the script, {script}"
+    if not launch.settings.take_changes and script_hash(script) != saved.script_sha256:
+        return f"{script} is not the script with which the run was started; its content differs"
+    return None
+
+
 def is_complete(run_dir: Path, saved: Settings, wanted: Settings) -> bool:
     """Whether all steps are done, the results are written, and the wanted settings add no further steps."""
     record = run_dir / "run.json"
     if not record.exists() or not (run_dir / "result.json").exists():
         return False
-    run = json.loads(record.read_text())
+    run = read_record(run_dir)
     further = wanted.epochs > saved.epochs or (bool(run.get("stopped")) and wanted.take_changes)
     return run.get("state") == "finished" and not further
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pangea.launch.resume import CannotResume, check_dataset, is_complete, merge, open_run, script_warning
+from pangea.launch.resume import CannotResume, check_dataset, distrust, is_complete, merge, open_run, script_warning
 from pangea.launch.settings import Launch, Settings, UnusableLaunchFile, script_hash, write_launch
+from pangea.places import example
 from pangea.release import RELEASE
 from pangea.rundir.atomic_file import DiskError
 
@@ -146,6 +147,37 @@ def test_a_changed_script_is_a_warning_and_a_missing_one_an_error(launch: Launch
     launch.settings.script.unlink()
     with pytest.raises(CannotResume, match="does not exist any more"):
         merge(launch, {})
+
+
+def test_a_script_in_the_run_directory_is_not_trusted_unless_the_user_names_it(launch: Launch, tmp_path: Path) -> None:
+    assert distrust(tmp_path / "run", launch, launch, script_given=False) is None
+    reason = distrust(tmp_path, launch, launch, script_given=False)
+    assert reason is not None and f"names a script in the run directory itself, {launch.settings.script}" in reason
+    assert distrust(tmp_path, launch, launch, script_given=True) is None
+    # Neither is it when a link hides where it lies.
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert distrust(tmp_path / "link", launch, launch, script_given=False) is not None
+
+
+def test_a_changed_script_is_not_trusted_unless_the_change_is_wanted(launch: Launch, tmp_path: Path) -> None:
+    launch.settings.script.write_text("import os\n")
+    reason = distrust(tmp_path / "run", launch, launch, script_given=False)
+    assert reason is not None and "is not the script with which the run was started" in reason
+    wanted = merge(launch, {"take_changes": True})
+    assert distrust(tmp_path / "run", launch, wanted, script_given=False) is None
+
+
+def test_a_program_of_the_interpreter_is_not_trusted_as_a_script(launch: Launch, tmp_path: Path) -> None:
+    timeit = Path(json.__file__).parent.parent / "timeit.py"
+    named = dataclasses.replace(
+        launch, settings=dataclasses.replace(launch.settings, script=timeit), script_sha256=script_hash(timeit)
+    )
+    assert "a program of this machine's Python" in (distrust(tmp_path / "run", named, named, script_given=False) or "")
+    shipped = example("digits.py")
+    named = dataclasses.replace(
+        launch, settings=dataclasses.replace(launch.settings, script=shipped), script_sha256=script_hash(shipped)
+    )
+    assert distrust(tmp_path / "run", named, named, script_given=False) is None
 
 
 def test_the_error_for_a_missing_dataset_names_the_option(launch: Launch, tmp_path: Path) -> None:

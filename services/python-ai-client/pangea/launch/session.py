@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pangea.arithmetic import UnavailableLevel, pin, require
+from pangea.datasets import DEFAULT
 from pangea.launch.environment import worker_environment
-from pangea.launch.settings import Settings
+from pangea.launch.gpus import NoGpus, of_machine, visible
+from pangea.launch.settings import Settings, brings_dataset
 from pangea.places import caller_folder, python_command, python_environment
 from pangea.rundir.json_lines import JsonLinesFile
-from pangea.rundir.layout import ORCHESTRATOR, data_service_name, port_file
+from pangea.rundir.layout import ORCHESTRATOR, data_service_name, port_file, read_record, wanted_file
 from pangea.services.announced import announced
 from pangea.services.child import Child, ChildFailed
 from pangea.services.restarts import ExitStatus, RestartPolicy
@@ -58,10 +59,12 @@ class Session:
                 the run's arithmetic.
         """
         self._check_machine()
-        for number in range(1, self.settings.data_replicas + 1):
-            self.data_services.append(self._start_data_service(data_service_name(number)))
-        # That of an earlier start would be mistaken for this one's.
-        port_file(self.run_dir, ORCHESTRATOR).unlink(missing_ok=True)
+        # Those of an earlier start would be mistaken for this one's.
+        for name in (ORCHESTRATOR, *self._data_names):
+            port_file(self.run_dir, name).unlink(missing_ok=True)
+            wanted_file(self.run_dir, name).unlink(missing_ok=True)
+        if not self._waits_for_wish:
+            self.data_services += [self._start_data_service(name) for name in self._data_names]
         for _ in range(self.settings.workers):
             self.add_worker()
         for service in self.data_services:
@@ -75,8 +78,29 @@ class Session:
         require_torch()
         try:
             require(self.settings.arithmetic)
-        except UnavailableLevel as error:
+            visible(self.settings.gpus_per_worker, self.settings.workers - 1, of_machine())
+        except (UnavailableLevel, NoGpus) as error:
             raise ChildFailed(str(error)) from error
+
+    @property
+    def _data_names(self) -> list[str]:
+        return [data_service_name(number) for number in range(1, self.settings.data_replicas + 1)]
+
+    @property
+    def _waits_for_wish(self) -> bool:
+        """Whether the data service is started only when a worker asks for it.
+
+        A script that seems to have a dataset of its own needs none; but what else its text means, only running it says.
+        """
+        return self.settings.dataset == DEFAULT and brings_dataset(self.settings.script)
+
+    def _start_wanted(self) -> None:
+        """Starts the data services that workers have asked for."""
+        for name in self._data_names[len(self.data_services) :]:
+            if not wanted_file(self.run_dir, name).exists():
+                return
+            self.data_services.append(self._start_data_service(name))
+            self.data_services[-1].wait_ready()
 
     def _start_data_service(self, name: str) -> Process:
         return add_data_service(self.supervisor, self.run_dir, name, self.settings.dataset)
@@ -92,9 +116,10 @@ class Session:
         return process
 
     def _worker(self, name: str) -> Child:
-        data = [announced(service.name) for service in self.data_services]
+        data = [announced(name) for name in self._data_names]
         own = worker_environment(self.settings, self.run_dir, name, announced(ORCHESTRATOR), data)
-        environment = {**pin(python_environment(), self.settings.arithmetic), **own}
+        gpus = visible(self.settings.gpus_per_worker, int(name.rpartition("-")[2]) - 1, of_machine())
+        environment = {**pin(python_environment(), self.settings.arithmetic), **own, **gpus}
         command = [*python_command(self.settings.script), *self.settings.arguments]
         # A path that the script opens is relative to the user's working directory.
         return Child(name, command, self.run_dir / "logs" / f"{name}.log", environment, folder=caller_folder())
@@ -106,6 +131,7 @@ class Session:
             ChildFailed: a service has failed, all workers have, or a process is in a crash loop.
         """
         lines = self.metrics.read_new()
+        self._start_wanted()
         self.supervisor.poll(len(self.metrics.lines))
         for service in self.data_services:
             # A data service exits only if somebody else stopped it, and the run still needs it.
@@ -148,8 +174,7 @@ class Session:
 
     def record(self) -> dict[str, Any]:
         """The content of run.json; empty while it does not exist."""
-        file = self.run_dir / "run.json"
-        return dict(json.loads(file.read_text())) if file.exists() else {}
+        return read_record(self.run_dir)
 
     def checkpoint(self) -> bool:
         """Requests a checkpoint from the orchestrator; returns whether that is possible."""

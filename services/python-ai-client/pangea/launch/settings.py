@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import json
@@ -11,6 +12,8 @@ from typing import Any
 
 from pangea.datasets import DEFAULT, of_earlier_release
 from pangea.errors import PangeaError
+from pangea.foreign import UnreadableFile, read_object
+from pangea.printable import quoted
 from pangea.release import RELEASE
 from pangea.rundir.atomic_file import explain_disk_errors, write_atomically
 from pangea.services.options import REHEARSE, RunOptions
@@ -30,6 +33,7 @@ class Settings(RunOptions):
         dataset: a dataset spec.
         rehearse: fraction of the shards that a worker computes a second time in a different order, to detect state that
             a script carries over from one shard to the next.
+        gpus_per_worker: GPUs that a worker sees: a whole number, or the part of one that it shares; 0: all.
         arithmetic: a level of `pangea.arithmetic`; "" on a machine that has none.
         run_dir: the run directory, relative to the caller's folder; None for a new one.
     """
@@ -40,6 +44,7 @@ class Settings(RunOptions):
     dataset: str = DEFAULT
     data_replicas: int = 1
     rehearse: float = REHEARSE
+    gpus_per_worker: float = 0.0
     arithmetic: str = ""
     run_dir: str | None = None
 
@@ -104,24 +109,48 @@ def read_launch(run_dir: Path) -> Launch:
     """
     file = run_dir / LAUNCH_FILE
     try:
-        content: Any = json.loads(file.read_text())
+        content = read_object(file)
         number = content.pop("format")
-        if number not in _OLDER and number != _FORMAT:
+        if type(number) is not int or (number not in _OLDER and number != _FORMAT):
             raise UnusableLaunchFile(
-                f"{file} has format {number}, and this release reads 1 to {_FORMAT}; resume the run with the release"
-                " that started it"
+                f"{file} has format {quoted(number)}, and this release reads 1 to {_FORMAT}; resume the run with the"
+                " release that started it"
             )
         # Only informative, and missing in files of earlier releases.
         content.pop("release", None)
-        run_id, script_sha256 = content.pop("run_id"), content.pop("script_sha256")
+        run_id, script_sha256 = _text(content.pop("run_id")), _text(content.pop("script_sha256"))
         content["dataset"] = of_earlier_release(content["dataset"])
-        content["script"], content["arguments"] = Path(content["script"]), tuple(content["arguments"])
+        content["script"], content["arguments"] = Path(_text(content["script"])), tuple(content["arguments"])
         content = _OLDER[number](content) if number in _OLDER else content
-        return Launch(Settings(**content, run_dir=str(run_dir)), run_id, script_sha256)
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return Launch(_checked(Settings(**content, run_dir=str(run_dir))), run_id, script_sha256)
+    except (KeyError, TypeError, AttributeError, UnreadableFile) as error:
         raise UnusableLaunchFile(
             f"{file} is not a launch file of this release ({error}); resume the run with the release that started it"
         ) from error
+
+
+def _text(value: object) -> str:
+    # No path and no argument of a process has a NUL.
+    if type(value) is not str or "\0" in value:
+        raise TypeError(f"{quoted(value)} is not a text")
+    return value
+
+
+def _checked(settings: Settings) -> Settings:
+    """The settings, if each has the type of its default: JSON has only numbers, and may have them anywhere.
+
+    Raises:
+        TypeError: one has not.
+    """
+    for field in dataclasses.fields(Settings):
+        value, default = getattr(settings, field.name), field.default
+        if isinstance(default, float) and type(value) in (int, float):
+            continue
+        if default is not dataclasses.MISSING and default is not None and type(value) is not type(default):
+            raise TypeError(f"{field.name} is {quoted(value)}")
+    for text in (settings.dataset, settings.arithmetic, *settings.arguments):
+        _text(text)
+    return settings
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
@@ -137,3 +166,16 @@ _OLDER = {1: _from_format_1}
 def script_hash(script: Path) -> str:
     """SHA-256 of the script's file, in hexadecimal."""
     return hashlib.sha256(script.read_bytes()).hexdigest()
+
+
+def brings_dataset(script: Path) -> bool:
+    """Whether a script seems to give `pangea.join` a dataset of its own, by the arguments in its text."""
+    try:
+        calls = [node for node in ast.walk(ast.parse(script.read_bytes())) if isinstance(node, ast.Call)]
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return any(keyword.arg in ("dataset", None) for call in calls if _is_join(call) for keyword in call.keywords)
+
+
+def _is_join(call: ast.Call) -> bool:
+    return (call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")) == "join"

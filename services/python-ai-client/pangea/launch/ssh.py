@@ -1,18 +1,23 @@
 """`--backend ssh`: the processes of a run on several hosts, each behind an `ssh` process that is supervised here.
 
 The hosts have the run directory, the script and the data at the same paths, and pangea: in the same environment as this
-machine, on their PATH, or with both services in one folder.
+machine, on their PATH, or with both services in one folder. Each process gets its certificate through its `ssh`.
 """
 
 from __future__ import annotations
 
+import base64
 import shlex
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pangea.identity.directory import Identity
+from pangea.launch.gpus import visible
+from pangea.launch.identities import Identities, insecure_environment, wants_identities
 from pangea.launch.job import CannotLaunch, Job
 from pangea.launch.session import Session
 from pangea.launch.settings import Settings
@@ -42,6 +47,19 @@ _PREDECESSOR_SECONDS = 60
 
 PANGEA = "pangea"
 
+# The identity arrives as the first line of the input, a tar archive in base64: neither a command line nor a disk that
+# others share has it. It is removed with the process. A here-document, because arguments could be seen.
+_TAKE_IDENTITY = """umask 077
+identity=$(mktemp -d "${XDG_RUNTIME_DIR:-/tmp}/pangea.XXXXXXXX") || exit 1
+trap 'rm -rf "$identity"' EXIT
+IFS= read -r line
+base64 -d <<END | tar -x -C "$identity" || exit 1
+$line
+END
+unset line
+export PANGEA_IDENTITY="$identity"
+umask 022
+"""
 # Ends the process when the connection closes: `cat` then reaches the end of its input. A shell redirects the input of
 # background commands from /dev/null, hence file descriptor 3.
 _KILL_ON_DISCONNECT = """exec 3<&0
@@ -64,14 +82,16 @@ class Hosts:
         programs: the folder of go-orchestrator, rust-compute and pangea on the hosts; "" for what pangea brings along.
         commands: a folder in which the hosts look for `pangea` before their PATH: that of this machine's environment,
             which may be on storage that they share.
+        secure: whether the processes know each other by certificates; None if they leave the loopback.
     """
 
     names: tuple[str, ...]
     programs: str = ""
     commands: str = ""
+    secure: bool | None = None
 
     @classmethod
-    def read(cls, names: tuple[str, ...], file: Path | None, programs: str) -> Hosts:
+    def read(cls, names: tuple[str, ...], file: Path | None, programs: str, secure: bool | None = None) -> Hosts:
         """The hosts from the command line and from a file with one host per line, in which # begins a comment.
 
         Raises:
@@ -86,7 +106,12 @@ class Hosts:
         for host in found:
             if host.startswith("-") or len(host.split()) != 1:
                 raise CannotLaunch(f"{host!r} is not a host; write HOST or USER@HOST")
-        return cls(found, programs, str(installed_commands() or ""))
+        return cls(found, programs, str(installed_commands() or ""), secure)
+
+    @property
+    def with_identities(self) -> bool:
+        """Whether each process gets a certificate."""
+        return wants_identities(self.secure, (_network_name(name) for name in self.names))
 
     def program(self, name: str) -> list[str]:
         """The words by which a host starts the program."""
@@ -106,8 +131,17 @@ class Hosts:
         return self.names[index % len(self.names)]
 
 
+def _network_name(host: str) -> str:
+    return host.rpartition("@")[2]
+
+
 def _address(host: str, port: int) -> str:
-    return f"{host.rpartition('@')[2]}:{port}"
+    return f"{_network_name(host)}:{port}"
+
+
+def _service_addresses(host: str, port: int) -> Addresses:
+    """Those that workers are told, so that a service is reached in no other network of its host."""
+    return Addresses(_address(host, port), _address(host, port + 1))
 
 
 @dataclass(frozen=True)
@@ -121,24 +155,28 @@ class Remote:
 
 def _remote(job: Job, hosts: Hosts, name: str, host: str, command: list[str], *, service: bool = False) -> Remote:
     if service:
+        if variables := insecure_environment(hosts.secure):
+            command = ["env", *(f"{key}={value}" for key, value in variables.items()), *command]
         lock = job.run_dir / "logs" / f"{name}.lock"
         command = ["flock", "--no-fork", "--timeout", str(_PREDECESSOR_SECONDS), str(lock), *command]
-    script = hosts.setup + _KILL_ON_DISCONNECT.format(command=shlex.join(command))
+    script = _KILL_ON_DISCONNECT.format(command=shlex.join(command))
+    if hosts.with_identities:
+        script = _TAKE_IDENTITY + script
+    script = hosts.setup + script
     # The user's login shell may not be a POSIX shell.
     return Remote(name, host, [*_SSH, host, f"exec sh -c {shlex.quote(script)}"])
 
 
 def orchestrator(job: Job, hosts: Hosts) -> Remote:
     """The orchestrator, on the first host."""
-    addresses = Addresses(f"0.0.0.0:{_ORCHESTRATOR_PORT}", f"0.0.0.0:{_ORCHESTRATOR_PORT + 1}")
+    addresses = _service_addresses(hosts.of(0), _ORCHESTRATOR_PORT)
     command = job.orchestrator(hosts.program(ORCHESTRATOR), addresses)
     return _remote(job, hosts, ORCHESTRATOR, hosts.of(0), command, service=True)
 
 
 def data_service(job: Job, hosts: Hosts, index: int) -> Remote:
     """The data service replica with this index, from 0. Each has its own ports, since several may share a host."""
-    name, port = job.data_services[index], _DATA_PORT + 2 * index
-    addresses = Addresses(f"0.0.0.0:{port}", f"0.0.0.0:{port + 1}")
+    name, addresses = job.data_services[index], _service_addresses(hosts.of(index), _DATA_PORT + 2 * index)
     # The command `pangea program` of a host knows where that host has the data.
     data = data_folder() if hosts.programs else None
     command = job.data_service(name, hosts.program(DATA_SERVICE), addresses, data)
@@ -149,7 +187,9 @@ def worker(job: Job, hosts: Hosts, index: int) -> Remote:
     """The worker with this index, from 0."""
     name = f"worker-{index + 1}"
     data = [_address(hosts.of(number), _DATA_PORT + 2 * number) for number in range(job.settings.data_replicas)]
-    environment = job.environment(name, _address(hosts.of(0), _ORCHESTRATOR_PORT), data)
+    # Workers are given to the hosts in turn.
+    gpus = visible(job.settings.gpus_per_worker, index // len(hosts.names))
+    environment = job.environment(name, _address(hosts.of(0), _ORCHESTRATOR_PORT), data) | gpus
     command = ["env", *(f"{key}={value}" for key, value in environment.items()), *job.worker(hosts.program(PANGEA))]
     return _remote(job, hosts, name, hosts.of(index), command)
 
@@ -164,8 +204,14 @@ def render(job: Job, hosts: Hosts) -> str:
 class RemoteChild(Child):
     """A process on another host, represented by its `ssh` process."""
 
-    def __init__(self, remote: Remote, log: Path) -> None:
+    def __init__(self, remote: Remote, log: Path, identity: Identity | None = None) -> None:
         super().__init__(remote.name, remote.command, log, stdin=subprocess.PIPE)
+        if identity is None or self.process.stdin is None:
+            return
+        # An `ssh` that has exited already is noticed by its exit code.
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(base64.b64encode(identity.archive()) + b"\n")
+            self.process.stdin.flush()
 
     def exit_code(self) -> int | None:
         """The exit code as `subprocess` would report it.
@@ -180,7 +226,8 @@ class RemoteChild(Child):
     def signal(self, number: signal.Signals) -> None:
         """Forwards SIGTERM, by closing the input of `ssh`; other signals cannot be forwarded."""
         if number is signal.SIGTERM and self.process.stdin is not None:
-            self.process.stdin.close()
+            with suppress(BrokenPipeError):
+                self.process.stdin.close()
 
 
 class SshSession(Session):
@@ -197,10 +244,17 @@ class SshSession(Session):
     ) -> None:
         super().__init__(settings, run_dir, run_id, policy, on_event)
         self._job, self._hosts = Job(settings, run_id, run_dir), hosts
+        self._identities = Identities(run_id, self._job.workers) if hosts.with_identities else None
+        if self._identities is not None:
+            self._identities.leave_viewer(run_dir)
 
     def _add(self, remote: Remote, is_service: bool) -> Process:
-        log = self.run_dir / "logs" / f"{remote.name}.log"
-        return self.supervisor.add(remote.name, lambda: RemoteChild(remote, log), is_service=is_service)
+        log, identities = self.run_dir / "logs" / f"{remote.name}.log", self._identities
+
+        def start() -> RemoteChild:
+            return RemoteChild(remote, log, identities.of(remote.name) if identities is not None else None)
+
+        return self.supervisor.add(remote.name, start, is_service=is_service)
 
     def _check_machine(self) -> None:
         """Checks nothing, since this machine does not compute."""

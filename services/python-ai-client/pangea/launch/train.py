@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,10 @@ from pangea.launch.events import RunEvents
 from pangea.launch.incidents import read_incidents
 from pangea.launch.outcome import Listeners, Outcome
 from pangea.launch.session import Session
-from pangea.launch.settings import Launch, Settings, script_hash, write_launch
+from pangea.launch.settings import LAUNCH_FILE, Launch, Settings, script_hash, write_launch
 from pangea.places import caller_folder
 from pangea.rundir.json_lines import JsonLinesFile
-from pangea.rundir.layout import new_run_dir
+from pangea.rundir.layout import new_run_dir, read_record, read_result
 from pangea.services.child import ChildFailed
 from pangea.services.restarts import RestartPolicy
 from pangea.services.stopping import StopRequest
@@ -74,7 +73,13 @@ def train(
     return _follow(launch, run_dir, listeners, request, lambda: None, make_session)
 
 
-def resume_run(directory: str, given: dict[str, Any], listeners: Listeners, request: StopRequest) -> Outcome:
+def resume_run(
+    directory: str,
+    given: dict[str, Any],
+    listeners: Listeners,
+    request: StopRequest,
+    is_trusted: Callable[[str], bool],
+) -> Outcome:
     """Resumes a run and waits until it ends.
 
     Args:
@@ -82,6 +87,7 @@ def resume_run(directory: str, given: dict[str, Any], listeners: Listeners, requ
         given: the options that the user gave, by field of `Settings`.
         listeners: called while it runs.
         request: signals that the process receives meanwhile.
+        is_trusted: called with a reason to look at the script before it runs; returns whether it may run.
     Raises:
         CannotResume, UnusableLaunchFile: the run cannot be resumed like this; the message says what to do.
         ChildFailed, ScriptEndedEarly, DiskError: as for `train`.
@@ -92,6 +98,13 @@ def resume_run(directory: str, given: dict[str, Any], listeners: Listeners, requ
     if resume.is_complete(run_dir, saved.settings, launch.settings):
         listeners.on_event("the run is already finished; there is nothing left to do (more --epochs would continue it)")
         return _outcome(run_dir, 0.0, [], {})
+    reason = resume.distrust(run_dir, saved, launch, script_given="script" in given)
+    if reason is not None and not is_trusted(reason):
+        raise resume.CannotResume(
+            f"{reason}. A run directory from elsewhere is code: read the script, and see its arguments in"
+            f" {run_dir / LAUNCH_FILE}; then resume it with --trust, or name the script: pangea train SCRIPT --resume"
+            f" {run_dir}"
+        )
     resume.check_dataset(launch)
     if (warning := resume.script_warning(launch)) is not None:
         listeners.on_event(f"warning: {warning}")
@@ -206,15 +219,11 @@ def _outcome(run_dir: Path, seconds: float, failed_workers: list[str], restarts:
     metrics.read_new()
     return Outcome(
         run_dir,
-        _read(run_dir / "run.json"),
-        _read(run_dir / "result.json"),
+        read_record(run_dir),
+        read_result(run_dir),
         metrics.lines,
         seconds,
         failed_workers,
         restarts,
         read_incidents(run_dir),
     )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    return dict(json.loads(file.read_text())) if file.exists() else {}

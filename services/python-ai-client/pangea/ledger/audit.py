@@ -27,6 +27,7 @@ class Report:
         records, committed: the number of records that were read, and of those that the commit slots cover.
         notes: observations that refute nothing.
         expected: the finding about an earlier head; None if none was given.
+        chain_at: the chain hash after the number of records that was asked for; None if there are fewer.
     """
 
     audit: Audit
@@ -35,6 +36,7 @@ class Report:
     committed: int
     notes: list[str]
     expected: Finding | None
+    chain_at: Hash | None = None
 
     @property
     def findings(self) -> list[Finding]:
@@ -47,23 +49,27 @@ class Report:
         return all(finding.holds for finding in self.findings)
 
 
-def audit_ledger(stream: BinaryIO, expect: Hash | None = None) -> Report:
+def audit_ledger(stream: BinaryIO, expect: Hash | None = None, at: int | None = None) -> Report:
     """Audits a ledger in one pass, with memory for one record and 64 bytes per step.
 
     Args:
         stream: the ledger's file, seekable.
         expect: the head that the ledger had at an earlier time, which it still has to contain.
+        at: the number of records after which the chain hash is wanted.
     """
     audit = Audit()
     chain = audit.findings["chain"]
     expected = Finding("expected", "the head of the earlier audit is part of the chain") if expect is not None else None
     found = expect == NO_CHAIN
+    chain_at = NO_CHAIN if at == 0 else None
     reader: Reader | None = None
     try:
         reader = Reader(stream)
         for entry in reader:
             audit.observe(entry)
             found = found or entry.chain == expect
+            if entry.number + 1 == at:
+                chain_at = entry.chain
     except LedgerDamaged as error:
         chain.refutations += 1
         chain.rows.append(
@@ -77,7 +83,7 @@ def audit_ledger(stream: BinaryIO, expect: Hash | None = None) -> Report:
         )
     if reader is None:
         return Report(audit, NO_CHAIN, 0, 0, [], expected)
-    return Report(audit, reader.head, reader.records, reader.committed.records, _notes(reader), expected)
+    return Report(audit, reader.head, reader.records, reader.committed.records, _notes(reader), expected, chain_at)
 
 
 def _notes(reader: Reader) -> list[str]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from pangea.ledger.audit_finding import Finding
 from pangea.ledger.reader import Entry
 from pangea.ledger.records import Change, Finished, Hash, Stop
+from pangea.printable import quoted
+
+# A uint64 has at most 20 digits.
+_COUNT = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
 class RunEnd:
@@ -65,7 +71,8 @@ class RunEnd:
         self.changes.append(change)
         if change.step != steps:
             self._finding.refute(
-                f"the change of {change.what} is for the steps from {change.step} on, but the ledger has {steps}", entry
+                f"the change of {quoted(change.what)} is for the steps from {change.step} on, but the ledger has {steps}",
+                entry,
             )
         if change.what == "epochs":
             self._on_epochs(entry, change)
@@ -75,14 +82,15 @@ class RunEnd:
             self.stop = self.finished = None
 
     def _on_epochs(self, entry: Entry, change: Change) -> None:
-        if change.old != str(self.epochs) or not change.new.isdecimal() or int(change.new) <= self.epochs:
+        new = int(change.new) if _COUNT.fullmatch(change.new) else 0
+        if change.old != str(self.epochs) or new <= self.epochs:
             self._finding.refute(
-                f"the epochs change from {change.old!r} to {change.new!r}, but the run has {self.epochs}, and they can"
+                f"the epochs change from {quoted(change.old)} to {quoted(change.new)}, but the run has {self.epochs}, and they can"
                 " only be increased",
                 entry,
             )
             return
-        self.epochs = int(change.new)
+        self.epochs = new
         if self.stop is None:
             self.finished = None
 

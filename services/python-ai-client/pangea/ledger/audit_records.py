@@ -5,14 +5,13 @@ The rules follow docs/reference/ledger.md and schemas/tensor.capnp, and share no
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pangea.contract import MAX_SHARDS
 from pangea.ledger.audit_end import RunEnd
 from pangea.ledger.audit_finding import Finding, Hashes
 from pangea.ledger.audit_incidents import Incidents
 from pangea.ledger.audit_samples import Cut, SampleCount
 from pangea.ledger.audit_step import check_losses, check_shards, check_weights
+from pangea.ledger.checkpoint_file import checkpoint_name, is_valid_name
 from pangea.ledger.reader import Entry
 from pangea.ledger.records import (
     FORMAT,
@@ -29,6 +28,7 @@ from pangea.ledger.records import (
     Stop,
     Worker,
 )
+from pangea.printable import quoted
 
 # The promises, in the order of the report.
 PROMISES = {
@@ -247,12 +247,18 @@ class Audit:
         if self.model is None or checkpoint.step > self.steps:
             self._refute(
                 "parameters",
-                f"the checkpoint {checkpoint.file} is of step {checkpoint.step}, but the ledger has {self.steps} steps",
+                f"the checkpoint {quoted(checkpoint.file)} is of step {checkpoint.step}, but the ledger has {self.steps}"
+                " steps",
                 entry,
             )
             return
-        if checkpoint.file.startswith("/") or ".." in Path(checkpoint.file).parts:
-            self._refute("parameters", f"the checkpoint {checkpoint.file} is not in the run directory", entry)
+        if not is_valid_name(checkpoint):
+            self._refute(
+                "parameters",
+                f"the checkpoint of step {checkpoint.step} has the file {quoted(checkpoint.file)} instead of"
+                f" {checkpoint_name(checkpoint.step)}",
+                entry,
+            )
             return
         self.checkpoints.append(checkpoint)
         self._unsettled.append((entry, checkpoint))

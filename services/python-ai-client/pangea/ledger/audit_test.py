@@ -223,7 +223,7 @@ REFUTED: dict[str, tuple[Callable[[Records], Any], str, str, int | None]] = {
     "a checkpoint elsewhere": (
         lambda r: r[11].update(file="../x.safetensors"),
         "parameters",
-        "is not in the run directory",
+        r"has the file .\.\./x.safetensors. instead of checkpoints/step-0000000004.safetensors",
         11,
     ),
     "an early end": (lambda r: r.pop(14), "end", "finished after 6 steps; the ledger has 5 of 6", 14),

@@ -6,12 +6,13 @@ Unknown fields are ignored, so that a later release may add some.
 from __future__ import annotations
 
 import dataclasses
-import json
 import typing
 from collections.abc import Callable
 from typing import Any
 
+from pangea.foreign import decode_json
 from pangea.ledger.records import Change, Hash, Record, Shard
+from pangea.printable import quoted
 
 # Names in the file that are not the attribute's, because `from` is a keyword of Python.
 _FILE_NAMES: dict[Any, dict[str, str]] = {Shard: {"start": "from", "end": "to"}, Change: {"old": "from", "new": "to"}}
@@ -20,13 +21,13 @@ _FILE_NAMES: dict[Any, dict[str, str]] = {Shard: {"start": "from", "end": "to"},
 def as_count(value: Any) -> int:
     """Converts a JSON number that is a uint64. Raises ValueError for anything else."""
     if type(value) is not int or not 0 <= value < 1 << 64:
-        raise ValueError(f"{value!r} is not a count")
+        raise ValueError(f"{quoted(value)} is not a count")
     return value
 
 
 def _text(value: Any) -> str:
     if type(value) is not str:
-        raise ValueError(f"{value!r} is not a string")
+        raise ValueError(f"{quoted(value)} is not a string")
     return value
 
 
@@ -35,20 +36,23 @@ def _number(value: Any) -> float:
         # JSON has neither NaN nor Inf; the orchestrator writes null for both.
         return float("nan")
     if type(value) not in (int, float):
-        raise ValueError(f"{value!r} is not a number")
-    return float(value)
+        raise ValueError(f"{quoted(value)} is not a number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{quoted(value)} is not a number of 64 bits") from None
 
 
 def _flag(value: Any) -> bool:
     if type(value) is not bool:
-        raise ValueError(f"{value!r} is neither true nor false")
+        raise ValueError(f"{quoted(value)} is neither true nor false")
     return value
 
 
 def as_hash(value: Any) -> Hash:
     """Converts a JSON string that is a hash. Raises ValueError for anything else."""
     if type(value) is not str or len(value) != 64 or value.strip("0123456789abcdef"):
-        raise ValueError(f"{value!r} is not a hash of 64 lower-case digits")
+        raise ValueError(f"{quoted(value)} is not a hash of 64 lower-case digits")
     return Hash(value)
 
 
@@ -77,7 +81,7 @@ def _sequence(item: Callable[[Any], Any]) -> Callable[[Any], Any]:
             # Go encodes an empty list as null.
             return ()
         if type(value) is not list:
-            raise ValueError(f"{value!r} is not a list")
+            raise ValueError(f"{quoted(value)} is not a list")
         return tuple([item(one) for one in value])
 
     return convert
@@ -86,7 +90,7 @@ def _sequence(item: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _mapping(item: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def convert(value: Any) -> dict[str, Any]:
         if type(value) is not dict:
-            raise ValueError(f"{value!r} is not an object")
+            raise ValueError(f"{quoted(value)} is not an object")
         return {name: item(one) for name, one in value.items()}
 
     return convert
@@ -105,7 +109,7 @@ def _structure(kind: Any) -> Callable[[Any], Any]:
 
     def convert(value: Any) -> Any:
         if type(value) is not dict:
-            raise ValueError(f"{value!r} is not an object with the fields of {kind.__name__}")
+            raise ValueError(f"{quoted(value)} is not an object with the fields of {kind.__name__}")
         given = {}
         for name, attribute, item in required:
             if name not in value:
@@ -132,12 +136,12 @@ _CONVERTERS = {kind.__name__.lower(): _converter(kind) for kind in typing.get_ar
 def decode(body: bytes) -> Record:
     """Decodes the body of a record. Raises ValueError with the reason."""
     try:
-        value = json.loads(body)
+        value = decode_json(body)
     except ValueError as error:
         raise ValueError(f"its record is not JSON: {error}") from error
     kind = value.get("type") if type(value) is dict else None
-    if kind not in _CONVERTERS:
-        raise ValueError(f"the record type {kind!r} is unknown; use the release that wrote this ledger")
+    if type(kind) is not str or kind not in _CONVERTERS:
+        raise ValueError(f"the record type {quoted(kind)} is unknown; use the release that wrote this ledger")
     try:
         record: Record = _CONVERTERS[kind](value)
     except ValueError as error:

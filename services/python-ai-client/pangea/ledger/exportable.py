@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pangea.errors import PangeaError
-from pangea.ledger.other_files import verify_checkpoint
+from pangea.foreign import open_regular
+from pangea.ledger.checkpoint_file import is_valid_name, verify_checkpoint
 from pangea.ledger.reader import NAME, LedgerDamaged, Reader
 from pangea.ledger.records import Checkpoint, Finished, Model, Settings
 
@@ -85,7 +86,7 @@ def _read_ledger(path: Path) -> _Facts:
     model: Model | None = None
     finished: Finished | None = None
     checkpoints: list[Checkpoint] = []
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         try:
             for entry in Reader(stream):
                 match entry.record:
@@ -93,7 +94,7 @@ def _read_ledger(path: Path) -> _Facts:
                         pass
                     case Model() as model:
                         pass
-                    case Checkpoint() as checkpoint:
+                    case Checkpoint() as checkpoint if is_valid_name(checkpoint):
                         checkpoints.append(checkpoint)
                     case Finished() as finished:
                         pass

@@ -6,43 +6,18 @@ findings are reported separately.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pangea.errors import PangeaError
+from pangea.foreign import UnreadableFile, decode_object, open_regular, read_object
 from pangea.ledger.audit_finding import Finding
 from pangea.ledger.audit_records import Audit
-from pangea.ledger.records import Checkpoint
+from pangea.ledger.checkpoint_file import CheckpointDamaged, verify_checkpoint
+from pangea.printable import quoted
 
-_BLOCK_BYTES = 4 << 20
-
-
-class CheckpointDamaged(PangeaError, ValueError):
-    """A checkpoint's file does not have the content that the ledger recorded."""
-
-
-def verify_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> None:
-    """Compares the size and SHA-256 of a checkpoint's file with the ledger.
-
-    Raises:
-        CheckpointDamaged: they differ.
-        FileNotFoundError: the file does not exist.
-    """
-    file = run_dir / checkpoint.file
-    size = file.stat().st_size
-    if size != checkpoint.bytes:
-        raise CheckpointDamaged(f"{file} is damaged: it has {size} bytes, not {checkpoint.bytes} as the ledger says")
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            digest.update(block)
-    if digest.hexdigest() != checkpoint.sha256:
-        raise CheckpointDamaged(
-            f"{file} is damaged: its bytes have hash {digest.hexdigest()}, not {checkpoint.sha256} as the ledger says"
-        )
+# A longer line is not one of metrics.
+_MAX_LINE_BYTES = 1 << 20
 
 
 def audit_files(run_dir: Path, audit: Audit) -> tuple[list[Finding], list[str]]:
@@ -66,10 +41,18 @@ def audit_files(run_dir: Path, audit: Audit) -> tuple[list[Finding], list[str]]:
 
 def _metrics(file: Path, audit: Audit, notes: list[str]) -> Finding:
     finding = Finding("metrics.jsonl", "its lines are the steps of the ledger, with the same hashes")
+    try:
+        stream = open_regular(file)
+    except (UnreadableFile, OSError) as error:
+        finding.refute(str(error))
+        return finding
     number = 0
-    with file.open("rb") as stream:
-        for text in stream:
+    with stream:
+        while text := stream.readline(_MAX_LINE_BYTES):
             if not text.endswith(b"\n"):
+                if len(text) == _MAX_LINE_BYTES:
+                    finding.refute(f"line {number + 1} has more than {_MAX_LINE_BYTES} bytes; the rest is not read")
+                    return finding
                 notes.append(
                     f"the last line of metrics.jsonl (line {number + 1}) is incomplete because of a crash; the next"
                     " start rewrites it from the ledger"
@@ -88,31 +71,33 @@ def _metrics(file: Path, audit: Audit, notes: list[str]) -> Finding:
 def _metrics_line(finding: Finding, number: int, text: bytes, audit: Audit) -> None:
     where = f"line {number + 1}"
     try:
-        line: dict[str, Any] = json.loads(text)
-        step, aggregate, parameters = int(line["step"]), line["aggregate_hash"], line["params_hash"]
-    except (ValueError, KeyError, TypeError) as error:
-        finding.refute(f"{where} is not a line of metrics: {error!r}")
+        line = decode_object(text, where)
+        step, aggregate, parameters = (line[name] for name in ("step", "aggregate_hash", "params_hash"))
+        if type(step) is not int:
+            raise UnreadableFile(f"its step is {quoted(step)}")
+    except (UnreadableFile, KeyError) as error:
+        finding.refute(f"{where} is not a line of metrics: {error}")
         return
     if step != number:
         finding.refute(f"{where} is of step {step} instead of step {number}")
     elif step >= audit.steps:
         finding.refute(f"{where} is of step {step}, but the ledger has only {audit.steps} steps")
     elif aggregate != audit.aggregates[step]:
-        finding.refute(f"{where}: the sum of step {step} has hash {aggregate}, in the ledger {audit.aggregates[step]}")
+        finding.refute(
+            f"{where}: the sum of step {step} has hash {quoted(aggregate)}, in the ledger {audit.aggregates[step]}"
+        )
     elif (known := audit.parameters_after(step + 1)) is not None and parameters != known:
-        finding.refute(f"{where}: the parameters after step {step} have hash {parameters}, in the ledger {known}")
+        finding.refute(
+            f"{where}: the parameters after step {step} have hash {quoted(parameters)}, in the ledger {known}"
+        )
 
 
 def _load(finding: Finding, file: Path) -> dict[str, Any]:
     try:
-        value = json.loads(file.read_bytes())
-    except ValueError as error:
-        finding.refute(f"{file} is not JSON: {error}")
+        return read_object(file)
+    except (UnreadableFile, OSError) as error:
+        finding.refute(str(error))
         return {}
-    if not isinstance(value, dict):
-        finding.refute(f"{file} is not a JSON object")
-        return {}
-    return value
 
 
 def _run_record(file: Path, audit: Audit) -> Finding:
@@ -132,21 +117,23 @@ def _run_record(file: Path, audit: Audit) -> Finding:
     }
     if model is not None and record.get("dataset") is not None:
         wanted |= {"epochs": audit.end.epochs, "total_steps": audit.end.steps}
-        if record["dataset"].get("hash") != model.dataset.hash:
-            finding.refute(f"its dataset has hash {record['dataset'].get('hash')}, the ledger's {model.dataset.hash}")
+        dataset = record["dataset"]
+        found = dataset.get("hash") if isinstance(dataset, dict) else dataset
+        if found != model.dataset.hash:
+            finding.refute(f"its dataset has hash {quoted(found)}, the ledger's {model.dataset.hash}")
     for name, value in wanted.items():
         if record.get(name) != value:
-            finding.refute(f"{name} is {record.get(name)!r}, in the ledger {value!r}")
+            finding.refute(f"{name} is {quoted(record.get(name))}, in the ledger {quoted(value)}")
     steps = record.get("steps")
-    if not isinstance(steps, int) or steps > audit.steps:
-        finding.refute(f"it has {steps} steps, but the ledger has {audit.steps}")
+    if type(steps) is not int or not 0 <= steps <= audit.steps:
+        finding.refute(f"it has {quoted(steps)} steps, but the ledger has {audit.steps}")
     elif (
         record.get("dataset") is not None
         and (known := audit.parameters_after(steps)) is not None
         and record.get("params_hash") != known
     ):
         finding.refute(
-            f"the parameters after {steps} steps have hash {record.get('params_hash')}, in the ledger {known}"
+            f"the parameters after {steps} steps have hash {quoted(record.get('params_hash'))}, in the ledger {known}"
         )
     if record.get("state") == "finished":
         _check_finished(finding, record, audit)
@@ -159,7 +146,9 @@ def _check_finished(finding: Finding, record: dict[str, Any], audit: Audit) -> N
     stop = audit.end.stop
     if bool(record.get("stopped", "")) != (stop is not None):
         recorded = f"was stopped: {stop.reason}" if stop is not None else "was not stopped"
-        finding.refute(f"its reason for a stop is {record.get('stopped', '')!r}; in the ledger the run {recorded}")
+        finding.refute(
+            f"its reason for a stop is {quoted(record.get('stopped', ''))}; in the ledger the run {recorded}"
+        )
 
 
 def _result(file: Path, audit: Audit) -> Finding:
@@ -171,7 +160,7 @@ def _result(file: Path, audit: Audit) -> Finding:
         finding.refute("it has the result of a finished run, but the ledger has no end")
     elif (result.get("steps"), result.get("params_hash")) != (audit.finished.steps, audit.finished.params_hash):
         finding.refute(
-            f"it has {result.get('steps')} steps and parameters {result.get('params_hash')}, the ledger"
+            f"it has {quoted(result.get('steps'))} steps and parameters {quoted(result.get('params_hash'))}, the ledger"
             f" {audit.finished.steps} and {audit.finished.params_hash}"
         )
     return finding

@@ -6,13 +6,13 @@ A reader holds only one record in memory, whatever the length of the file.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from pangea.errors import PangeaError
+from pangea.foreign import decode_json
 from pangea.ledger.decode import as_count, as_hash, decode
 from pangea.ledger.records import (
     FORMAT,
@@ -137,7 +137,7 @@ def slot_line(number: int, slot: Slot) -> bytes:
 
 def _read_slot(line: bytes, number: int) -> Slot | None:
     try:
-        value = json.loads(line)
+        value = decode_json(line)
         slot = Slot(as_count(value["records"]), as_count(value["bytes"]), as_hash(value["chain"]))
     except (ValueError, KeyError, TypeError):
         return None

@@ -22,6 +22,7 @@ class Settings:
     Attributes:
         min_shard_samples, drop_last: new in format 2.
         content_hash: what aggregate_hash, params_hash and batch_hash are; new in format 3.
+        public_key: with which the head is signed, 64 hexadecimal digits; "" in ledgers without a signature.
     """
 
     format: int
@@ -33,6 +34,7 @@ class Settings:
     min_shard_samples: int = 0
     drop_last: bool = False
     content_hash: str = "sha256"
+    public_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,8 @@ class Step:
         params_hash: of the parameters before the step.
         seconds: from the opening of the step to its commit.
         divisor: of the gradient and of loss_sum; None in format 1, where it is the number of samples.
+        figures: what scripts logged about the shards of the step, for people.
+        figures_before: what scripts logged when the step before was applied.
     """
 
     step: int
@@ -149,6 +153,8 @@ class Step:
     time: str
     contributions: tuple[Contribution, ...]
     divisor: float | None = None
+    figures: dict[str, float] = dataclasses.field(default_factory=dict)
+    figures_before: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +214,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run has finished: all its steps are committed and applied."""
+    """The run has finished: all its steps are committed and applied.
+
+    Attributes:
+        figures: what scripts logged when the last step was applied.
+    """
 
     steps: int
     params_hash: Hash
+    figures: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 Record = Settings | Start | Model | Worker | Step | Checkpoint | Incident | Stop | Change | Finished

@@ -33,7 +33,7 @@ def explain_disk_errors(what: str, remedy: str) -> Iterator[None]:
         raise DiskError(f"{what}: {error.strerror or error}; {remedy}") from error
 
 
-def write_atomically(file: Path, data: bytes) -> None:
+def write_atomically(file: Path, data: bytes, mode: int = 0o644) -> None:
     """Replaces `file` atomically and durably: its content is synced before it gets its name.
 
     Of concurrent writers the last one wins.
@@ -45,8 +45,8 @@ def write_atomically(file: Path, data: bytes) -> None:
     descriptor, staging = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
         with open(descriptor, "wb") as stream:
-            # The usual mode of a new file; mkstemp's is readable by its owner only.
-            os.fchmod(descriptor, 0o644)
+            # The default is the usual mode of a new file; mkstemp's is readable by its owner only.
+            os.fchmod(descriptor, mode)
             stream.write(data)
             stream.flush()
             os.fsync(descriptor)

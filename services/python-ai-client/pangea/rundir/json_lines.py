@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from pangea.foreign import decode_object, open_regular
 
 
 class JsonLinesFile:
@@ -19,15 +20,19 @@ class JsonLinesFile:
         self.lines: list[dict[str, Any]] = []
 
     def read_new(self) -> list[dict[str, Any]]:
-        """The complete lines that were added since the last call; none while the file does not exist."""
+        """The complete lines that were added since the last call; none while the file does not exist.
+
+        Raises:
+            UnreadableFile: a line is not a JSON object.
+        """
         try:
-            with self._file.open("rb") as stream:
+            with open_regular(self._file) as stream:
                 stream.seek(self._position)
                 text = stream.read()
         except FileNotFoundError:
             return []
         whole = text[: text.rfind(b"\n") + 1]
         self._position += len(whole)
-        new = [json.loads(line) for line in whole.splitlines()]
+        new = [decode_object(line, f"a line of {self._file}") for line in whole.splitlines()]
         self.lines += new
         return new

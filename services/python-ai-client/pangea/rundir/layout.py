@@ -6,13 +6,27 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pangea.foreign import check_fields, read_object
 from pangea.places import caller_folder
 from pangea.rundir.atomic_file import explain_disk_errors
 
 ORCHESTRATOR = "go-orchestrator"
 DATA_SERVICE = "rust-compute"
 _ANY_PORT = "127.0.0.1:0"
+
+# Fields of run.json that are used without another look, and their types. Earlier releases have not all of them.
+_RECORD_FIELDS: dict[str, tuple[type, ...]] = {
+    "run_id": (str,),
+    "state": (str,),
+    "stopped": (str,),
+    "checkpoint_error": (str,),
+    "incidents": (int,),
+    "total_steps": (int,),
+    "resumed_from": (dict, type(None)),
+}
+_RESUMED_FIELDS: dict[str, tuple[type, ...]] = {"step": (int,), "steps_again": (int,), "file": (str,)}
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,35 @@ class Addresses:
 FREE_PORTS = Addresses()
 
 
+def read_record(run_dir: Path) -> dict[str, Any]:
+    """The content of run.json; empty while it does not exist.
+
+    Raises:
+        UnreadableFile: it is not a JSON object, or one of `_RECORD_FIELDS` has another type.
+    """
+    record = _read(run_dir / "run.json")
+    check_fields(record, _RECORD_FIELDS, f"{run_dir / 'run.json'}", all_of=False)
+    if record.get("resumed_from"):
+        check_fields(record["resumed_from"], _RESUMED_FIELDS, f"resumed_from in {run_dir / 'run.json'}")
+    return record
+
+
+def read_result(run_dir: Path) -> dict[str, Any]:
+    """The content of result.json; empty while it does not exist.
+
+    Raises:
+        UnreadableFile: it is not a JSON object.
+    """
+    return _read(run_dir / "result.json")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return read_object(file)
+    except FileNotFoundError:
+        return {}
+
+
 def data_service_name(number: int) -> str:
     """The name of the replica with this number, from 1."""
     return DATA_SERVICE if number == 1 else f"{DATA_SERVICE}-{number}"
@@ -43,6 +86,11 @@ def data_service_name(number: int) -> str:
 def port_file(run_dir: Path, name: str) -> Path:
     """The file to which a service of this run writes its addresses."""
     return run_dir / "logs" / f"{name}.ports.json"
+
+
+def wanted_file(run_dir: Path, name: str) -> Path:
+    """The file by which a worker asks the launcher for a service that is started only when it is needed."""
+    return run_dir / "logs" / f"{name}.wanted"
 
 
 def socket_file(run_dir: Path, name: str) -> str:

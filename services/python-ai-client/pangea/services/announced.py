@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from pangea.errors import PangeaError
-from pangea.rundir.layout import Addresses, port_file
+from pangea.rundir.layout import Addresses, port_file, wanted_file
 from pangea.services.child import wait_for
 
 _PREFIX = "announced:"
@@ -25,6 +25,14 @@ class NotAnnounced(PangeaError, RuntimeError):
 def announced(service: str) -> str:
     """What stands for the address of the service with this name."""
     return _PREFIX + service
+
+
+def want(addresses: str, run_dir: Path | None) -> None:
+    """Asks the launcher to start the services that these addresses name, in case it has not yet."""
+    for address in addresses.split(","):
+        service = address.removeprefix(_PREFIX)
+        if run_dir is not None and service != address and not port_file(run_dir, service).exists():
+            wanted_file(run_dir, service).touch()
 
 
 def resolve(addresses: str, run_dir: Path | None, patience: float = _PATIENCE_SECONDS) -> str:

@@ -61,7 +61,7 @@ class EmbeddedServices:
                 worker.
             run_dir: the run directory; default: `pangea-runs/TIME-SEED`.
             dataset: a dataset spec.
-            data_replicas: the number of processes that serve the data.
+            data_replicas: the number of processes that serve the data; 0 for a script with its own dataset.
             keep_alive: whether services that are killed are restarted.
         Raises:
             ChildFailed: a service failed; the message includes the end of its log.
@@ -69,7 +69,7 @@ class EmbeddedServices:
             FileExistsError: the run directory already holds a run.
             DiskError: the run directory cannot be created.
         """
-        spec = datasets.parse(dataset).spec
+        spec = datasets.parse(dataset).spec if data_replicas else ""
         if os.environ.get("PANGEA_ALLOW_NONDETERMINISM") == "1":
             options = dataclasses.replace(options, strict=False)
         services = cls(new_run_dir(run_dir, options.seed), options, spec)

@@ -12,6 +12,9 @@ from pangea.rundir.layout import DATA_SERVICE, FREE_PORTS, ORCHESTRATOR, Address
 from pangea.services.child import Child
 from pangea.services.options import RunOptions
 
+# The variable that names the folder with a process's certificate.
+IDENTITY = "PANGEA_IDENTITY"
+
 
 def data_service_command(
     program: Sequence[str], dataset: str, addresses: Addresses, ports: Path, data: Path | None
@@ -45,13 +48,22 @@ def _address_flags(addresses: Addresses, ports: Path) -> list[str]:
     return ["--listen", addresses.listen, "--http", addresses.http, *socket, "--port-file", str(ports)]
 
 
-def start_data_service(run_dir: Path, name: str, dataset: str, addresses: Addresses = FREE_PORTS) -> Child:
-    """Starts a replica of rust-compute, which serves the dataset of the spec `dataset`, also over a Unix socket."""
+def start_data_service(
+    run_dir: Path,
+    name: str,
+    dataset: str,
+    addresses: Addresses = FREE_PORTS,
+    environment: dict[str, str] | None = None,
+) -> Child:
+    """Starts a replica of rust-compute, which serves the dataset of the spec `dataset`, also over a Unix socket.
+
+    `environment` is added to this process's.
+    """
     addresses = replace(addresses, socket=addresses.socket or socket_file(run_dir, name))
     command = data_service_command(
         [str(program(DATA_SERVICE))], dataset, addresses, port_file(run_dir, name), data_folder()
     )
-    return _start(run_dir, name, command)
+    return _start(run_dir, name, command, environment)
 
 
 def start_orchestrator(
@@ -75,4 +87,6 @@ def start_orchestrator(
 def _start(run_dir: Path, name: str, command: list[str], environment: dict[str, str] | None = None) -> Child:
     # The file of an earlier process would be mistaken for this one's.
     port_file(run_dir, name).unlink(missing_ok=True)
-    return Child(name, command, run_dir / "logs" / f"{name}.log", {**os.environ, **(environment or {})})
+    # A worker that starts its own services has an identity of role worker, if any, which is not theirs.
+    inherited = {variable: value for variable, value in os.environ.items() if variable != IDENTITY}
+    return Child(name, command, run_dir / "logs" / f"{name}.log", {**inherited, **(environment or {})})

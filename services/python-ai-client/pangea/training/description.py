@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -33,10 +33,11 @@ def _name(value: object) -> str:
 
 
 def describe_training(
-    optimizer: torch.optim.Optimizer,
-    scheduler: LRScheduler | None,
+    optimizers: Sequence[torch.optim.Optimizer],
+    schedulers: Sequence[LRScheduler | None],
     clip_norm: float | None,
     rate: Callable[[int], float] | None,
+    device: str = "cpu",
 ) -> str:
     """Returns JSON with sorted keys; equal for all workers of a run, because they run the same script."""
     groups = [
@@ -44,14 +45,20 @@ def describe_training(
             "parameters": len(group["params"]),
             **{name: _plain(value) for name, value in group.items() if name != "params"},
         }
+        for optimizer in optimizers
         for group in optimizer.param_groups
     ]
-    description: dict[str, Any] = {"optimizer": _name(optimizer), "groups": groups}
-    if scheduler is not None:
-        description["scheduler"] = _name(scheduler)
-        description["scheduler_settings"] = _plain(scheduler.state_dict())  # type: ignore[no-untyped-call]
+    description: dict[str, Any] = {"optimizer": ", ".join(map(_name, optimizers)), "groups": groups}
+    given = [scheduler for scheduler in schedulers if scheduler is not None]
+    if given:
+        settings = [_plain(scheduler.state_dict()) for scheduler in given]  # type: ignore[no-untyped-call]
+        description["scheduler"] = ", ".join(map(_name, given))
+        description["scheduler_settings"] = settings[0] if len(optimizers) == 1 else settings
     if clip_norm is not None:
         description["clip_norm"] = repr(clip_norm)
+    if device != "cpu":
+        # Not in the description of a run on the CPU, which is that of an earlier release.
+        description["device"] = device
     if rate is not None:
         description["rate"] = "a function of the step"
     text = json.dumps(description, sort_keys=True)

@@ -19,7 +19,7 @@ def described(
     model = nn.Linear(2, 2)
     settings = {"lr": lr, "momentum": momentum} if kind is torch.optim.SGD else {"lr": lr}
     optimizer = kind(list(model.parameters())[:parameters], **settings)  # type: ignore[arg-type]
-    return describe_training(optimizer, lr_scheduler.StepLR(optimizer, 3), clip_norm, None)
+    return describe_training([optimizer], [lr_scheduler.StepLR(optimizer, 3)], clip_norm, None)
 
 
 def test_whatever_affects_a_step_changes_the_description() -> None:
@@ -51,7 +51,13 @@ def test_a_hash_replaces_thousands_of_groups() -> None:
         parameters = [nn.Parameter(torch.zeros(1)) for _ in range(2000)]
         groups = [{"params": [parameter], "lr": 0.1} for parameter in parameters]
         groups[-1]["lr"] = last
-        return describe_training(torch.optim.AdamW(groups), None, None, None)
+        return describe_training([torch.optim.AdamW(groups)], [None], None, None)
 
     assert len(many(0.1).encode()) < 65_536
     assert many(0.1) == many(0.1) != many(0.2)
+
+
+def test_a_worker_on_another_device_trains_differently() -> None:
+    optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
+    on_cpu, on_gpu = (describe_training([optimizer], [None], None, None, device) for device in ("cpu", "cuda"))
+    assert "device" not in json.loads(on_cpu) and json.loads(on_gpu)["device"] == "cuda"

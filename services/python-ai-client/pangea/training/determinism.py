@@ -18,6 +18,8 @@ import torch
 
 from pangea import _native, arithmetic
 from pangea.errors import PangeaError, format_error, wants_traceback
+from pangea.training.devices.device import Device
+from pangea.training.devices.settings import configure_cuda, random_states, restore_random_states
 
 _ALLOW = "PANGEA_ALLOW_NONDETERMINISM"
 _HINT = (
@@ -47,6 +49,8 @@ def configure_torch(threads: int = 1) -> None:
             " number of workers is given up",
             stacklevel=1,
         )
+    # Before the first use of cuBLAS, which reads its setting only then.
+    configure_cuda()
     torch.use_deterministic_algorithms(True, warn_only=allowed)
     torch.set_num_threads(threads)
     # A BLAS built with pthreads ignores torch's setting: it uses one thread per core, and the bits of a product depend
@@ -143,12 +147,14 @@ def allows_nondeterminism() -> bool:
 
 @contextmanager
 def preserved_random_state() -> Iterator[None]:
-    """Restores the random state of torch, numpy and `random` on exit."""
+    """Restores the random state of torch, of its GPUs, numpy and `random` on exit."""
     states = torch.get_rng_state(), numpy.random.get_state(), random.getstate()
+    of_devices = random_states()
     try:
         yield
     finally:
         torch.set_rng_state(states[0])
+        restore_random_states(of_devices)
         numpy.random.set_state(states[1])
         random.setstate(states[2])
 
@@ -212,8 +218,12 @@ def seed_everything(seed: int | None = None) -> int:
     return chosen
 
 
-def describe_software() -> str:
-    """Returns arithmetic level, torch build, detected processor and thread counts; all workers should agree on them."""
+def describe_software(device: Device | None = None) -> str:
+    """Returns arithmetic level, torch build, detected processor, thread counts, and what the device says of itself.
+
+    All workers should agree on them.
+    """
+    accelerator = device.describe() if device is not None else ""
     blas = sorted(
         f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')} threads={pool['num_threads']}"
         for pool in threadpoolctl.threadpool_info()
@@ -224,4 +234,5 @@ def describe_software() -> str:
         f" {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()} {' '.join(blas)}"
         # Set by torch.set_flush_denormal: the gradients differ, so it is named where it differs.
         f"{', denormals flushed' if _native.flushes_denormals() else ''}"
+        f"{', ' + accelerator if accelerator else ''}"
     )

@@ -15,6 +15,8 @@ from pangea import arithmetic
 from pangea.places import caller_folder, data_file, program
 from pangea.training.determinism import configure_torch, describe_software
 from pangea.torch_version import TRIED, untried_version
+from pangea.training.devices.choose import device_at_hand
+from pangea.training.devices.settings import describe_device
 from pangea.training.fingerprints import fingerprints, summary
 
 
@@ -27,10 +29,14 @@ class Finding:
     ok: bool | None
 
 
-def reference_hash() -> str:
-    """Returns one hash over all fingerprints. Machines with equal hashes train to the same bits."""
+def reference_hash(device: torch.device | None = None) -> str:
+    """Returns one hash over all fingerprints. Machines with equal hashes train to the same bits.
+
+    Args:
+        device: with which the operators are computed as well; default: only the CPU.
+    """
     configure_torch()
-    return summary(fingerprints()).hex()
+    return summary(fingerprints(device)).hex()
 
 
 def _torch_version() -> Finding:
@@ -38,8 +44,8 @@ def _torch_version() -> Finding:
     return Finding("torch version", warning or f"one that Pangea was tried with ({TRIED})", None if warning else True)
 
 
-def _determinism() -> str:
-    first, second = reference_hash(), reference_hash()
+def _determinism(device: torch.device | None = None) -> str:
+    first, second = reference_hash(device), reference_hash(device)
     if first != second:
         raise RuntimeError(f"two identical computations gave {first[:12]} and {second[:12]}")
     return f"reference hash {first[:16]}"
@@ -80,6 +86,11 @@ def _memory() -> str:
     return f"{pages / (1 << 30):.1f} GiB unused"
 
 
+def _accelerator(device: torch.device) -> str:
+    """Describes the device, and computes the operators with it twice."""
+    return f"{describe_device(device)}; {_determinism(device)}"
+
+
 def examine() -> list[Finding]:
     """Checks everything that a run on this machine needs."""
     checks: list[tuple[str, Callable[[], object]]] = [
@@ -97,6 +108,10 @@ def examine() -> list[Finding]:
         ("cores", lambda: len(os.sched_getaffinity(0))),
     ]
     findings = [_torch_version()]
+    if (device := device_at_hand()) is None:
+        findings.append(Finding("accelerator", "none: models are trained on the CPU", None))
+    else:
+        checks.append((str(device), lambda: _accelerator(device)))
     for name, check in checks:
         try:
             findings.append(Finding(name, str(check()), True))

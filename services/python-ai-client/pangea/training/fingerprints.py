@@ -206,7 +206,7 @@ def _fourier() -> Results:
 
 
 def _random() -> Results:
-    generator = torch.Generator("cpu").manual_seed(3)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(3)
     draws = [torch.empty(count) for count in (999, 999, 7, 99)]
     return [
         draws[0].normal_(generator=generator),
@@ -282,19 +282,43 @@ OPERATORS: dict[str, Callable[[], Results]] = {
 }
 
 
-def fingerprints() -> dict[str, bytes]:
+# They compute on the CPU whatever the device of the model is.
+_OF_CPU_ONLY = ("numpy", "python")
+
+
+def fingerprints(device: torch.device | None = None) -> dict[str, bytes]:
     """Returns the SHA-256 of each operator's results for fixed inputs, by the operator's name.
 
     They depend on torch's current configuration; call `training.determinism.configure_torch` first. Torch's settings
     and all random states remain unchanged.
+
+    Args:
+        device: of a model, if it is not the CPU: then its operators follow those of the CPU, named "cuda matmul".
+            Operators without a deterministic form there are left out, because training refuses them.
     """
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        with torch.device("cpu"), torch.set_grad_enabled(True):
-            return {name: _hash(operator()) for name, operator in OPERATORS.items()}
+        with torch.set_grad_enabled(True):
+            with torch.device("cpu"):
+                found = {name: _hash(operator()) for name, operator in OPERATORS.items()}
+            return found if device is None else found | _of_device(device)
     finally:
         torch.set_default_dtype(dtype)
+
+
+def _of_device(device: torch.device) -> dict[str, bytes]:
+    found = {}
+    with device:
+        for name, operator in OPERATORS.items():
+            if name in _OF_CPU_ONLY:
+                continue
+            try:
+                found[f"{device.type} {name}"] = _hash(operator())
+            except RuntimeError as error:
+                if "deterministic" not in str(error):
+                    raise
+    return found
 
 
 def _hash(results: Results) -> bytes:

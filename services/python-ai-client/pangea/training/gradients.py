@@ -2,24 +2,29 @@
 
 A contribution is sent as a flat vector, float32: [gradients of the trainable parameters in model order][1 for each of
 them that has a gradient, else 0][changes of the buffers]. The tensors that autograd made for the gradients are its
-first parts; the rest is one part.
+first parts; the rest is one part. A gradient in bfloat16 is a float32 without loss, a complex one is two of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
-from torch.nn.parameter import is_lazy
 
 from pangea import _native
 from pangea.errors import BrokenPromise
+from pangea.training.backward import backward
 from pangea.training.buffers import Buffers
+from pangea.training.contribution import Contribution, contribution
+from pangea.training.devices.choose import device_of
+from pangea.training.devices.device import Device
 from pangea.training.hashing import content_hash, tensor_bytes
+from pangea.training.layouts import gradient_for, real_shape
 from pangea.training.mean import MeanGradient
-from pangea.training.ownership import take_gradients
+from pangea.training.ownership import flat_gradients, take_gradients
 from pangea.training.sums import GradientSum, Layout
+from pangea.training.supported import refuse_unsupported
 from pangea.training.tensors import UnsupportedModel, tensor_slots
 from pangea.training.watch import ParameterWatch
 
@@ -32,39 +37,27 @@ class Parameters:
     """A model's state as a run sees it: trainable parameters in the order of `named_parameters`, then buffers.
 
     Args:
-        model: on the CPU, with at least one trainable float32 parameter.
+        model: on one device, with at least one trainable parameter; see `refuse_unsupported`.
         modes: of its buffers; see `Buffers`.
+        device: of the model; default: found out.
     Raises:
         UnsupportedModel: naming the tensor.
     """
 
-    def __init__(self, model: torch.nn.Module, modes: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, model: torch.nn.Module, modes: Mapping[str, str] | None = None, device: Device | None = None
+    ) -> None:
+        refuse_unsupported(model)
         self.model = model
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if is_lazy(tensor):
-                raise UnsupportedModel(
-                    f"{name} has no shape yet; run one batch through the model before it joins, or give"
-                    " pangea.join(init=...)"
-                )
-            if tensor.device.type != "cpu":
-                raise UnsupportedModel(f"{name} is on {tensor.device}; move the model to the CPU")
+        self.device = device_of(model.parameters()) if device is None else device
         self.trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        if not self.trainable:
-            raise UnsupportedModel("the model has no trainable parameter; check requires_grad")
-        for name, parameter in self.trainable.items():
-            if parameter.dtype != torch.float32:
-                raise UnsupportedModel(
-                    f"{name} is {parameter.dtype}; gradients are added in float32, so trainable parameters must be"
-                    " float32"
-                )
-            if not parameter.is_contiguous():
-                raise UnsupportedModel(f"{name} is not contiguous in memory; store `parameter.data.contiguous()`")
         self._frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
         self.buffers = Buffers(model, modes)
         self.watch = ParameterWatch([slot for slot, _ in tensor_slots(model, "_parameters")])
         # If set, called with the message of a broken promise instead of raising it (--allow-nondeterminism).
         self.on_broken_promise: Callable[[str], None] | None = None
-        sizes = [parameter.numel() for parameter in self.trainable.values()]
+        self._shapes = [real_shape(parameter) for parameter in self.trainable.values()]
+        sizes = [shape.numel() for shape in self._shapes]
         self._gradients = sum(sizes)
         self._layout = Layout([*sizes, len(self.trainable) + self.buffers.elements])
         # The result of `memory` and where its tensors are: views are made again only when one has moved.
@@ -73,22 +66,22 @@ class Parameters:
         self.elements = self._layout.elements
         self._last_used: list[bool] = []
         self._last_flags = torch.empty(0)
-        self._mean = MeanGradient([parameter.shape for parameter in self.trainable.values()])
+        self._mean = MeanGradient(self._shapes, self.device)
 
     def specs(self) -> list[tuple[str, Literal["float32"], tuple[int, ...]]]:
         """Returns (name, dtype, shape) of each part of the flat vector."""
-        shapes = [(name, tuple(parameter.shape)) for name, parameter in self.trainable.items()]
+        shapes = [(name, tuple(shape)) for name, shape in zip(self.trainable, self._shapes, strict=True)]
         return [(name, "float32", shape) for name, shape in [*shapes, (USED, (len(shapes),)), *self.buffers.shapes()]]
 
     def hash(self, method: _native.ContentHash = "xxh3Tree") -> bytes:
         """Returns the content hash of all trainable parameters, then all buffers, by the run's `method`."""
-        return content_hash(self._hashed(), method)
+        return content_hash(self.device.to_host(self._hashed()).wait(), method)
 
     def memory(self) -> list[memoryview]:
-        """Returns the bytes that `hash` is taken over: of a contiguous tensor its own, of another one a copy."""
+        """Returns the bytes that `hash` is taken over: of a contiguous tensor of the CPU its own, else a copy."""
         tensors = self._hashed()
-        if not all(tensor.is_contiguous() for tensor in tensors):
-            return [tensor_bytes(tensor) for tensor in tensors]
+        if self.device.computes_ahead or not all(tensor.is_contiguous() for tensor in tensors):
+            return [tensor_bytes(tensor) for tensor in self.device.to_host(tensors).wait()]
         places = [(tensor.data_ptr(), tensor.nbytes) for tensor in tensors]
         if places != self._places:
             self._places, self._memory = places, [tensor_bytes(tensor) for tensor in tensors]
@@ -131,22 +124,43 @@ class Parameters:
             UnsupportedModel: naming the tensor.
             BrokenPromise: naming what the script has changed.
         """
+        gradients = self.gradients_of(loss, samples if weight is None else weight)
+        return self.contribution(gradients, samples).arrived()[0]
+
+    def gradients_of(
+        self, loss: torch.Tensor, weight: float, only: Sequence[torch.nn.Parameter] | None = None
+    ) -> list[torch.Tensor | None]:
+        """Runs backward, and returns the gradients of the loss times its weight, in memory that nobody else uses.
+
+        Args:
+            loss: scalar.
+            weight: the factor of the loss; if 0, there are no gradients.
+            only: parameters that get gradients; default: all.
+        """
         self.clear_gradients()
         if weight != 0:
-            _backward(loss, samples if weight is None else weight)
+            backward(loss, weight, None if only is None else [one for one in only if one.requires_grad])
         self.check("pass", bytes_too=self.watch.in_full)
-        gradients = take_gradients(self.trainable)
+        if self.device.computes_ahead:
+            return flat_gradients(self.trainable)
+        return take_gradients(self.trainable)
+
+    def contribution(
+        self, gradients: Sequence[torch.Tensor | None], samples: int, losses: Sequence[torch.Tensor] = ()
+    ) -> Contribution:
+        """Returns the contribution of a shard with these gradients and losses, and with the changes of the buffers."""
         rest = self._used_flags([gradient is not None for gradient in gradients])
         self.buffers.write_change(samples, rest[len(self.trainable) :])
         self.buffers.reset()
-        return GradientSum(self._layout, [*gradients, rest])
+        return contribution(self.device, self._layout, [*gradients, rest], losses)
 
     def _used_flags(self, used: list[bool]) -> torch.Tensor:
         """Returns the part behind the gradients: which parameters have one, and undefined changes of the buffers."""
         if used != self._last_used:
             self._last_used = used
-            self._last_flags = torch.zeros(len(used) + self.buffers.elements, dtype=torch.float32)
-            self._last_flags[: len(used)] = torch.tensor(used)
+            flags = torch.zeros(len(used) + self.buffers.elements, dtype=torch.float32)
+            flags[: len(used)] = torch.tensor(used)
+            self._last_flags = self.device.place(flags)
         # Usually those of the shard before: a clone takes a third of the time.
         return self._last_flags.clone()
 
@@ -173,8 +187,9 @@ class Parameters:
         for name, parameter in self._frozen.items():
             if parameter.requires_grad:
                 raise BrokenPromise(
-                    f"the parameter {name} was frozen when the model joined and is trainable now; set requires_grad"
-                    " before pangea.join"
+                    f"the parameter {name} was frozen when the model joined and is trainable now; join with all"
+                    " parameters trainable, and freeze it in the loop as a function of the step, before the forward"
+                    " pass: parameter.requires_grad_(batch.step >= 100)"
                 )
 
     def begin_step(self, total: torch.Tensor, samples: int, divisor: float | None = None) -> None:
@@ -194,23 +209,12 @@ class Parameters:
         gradients = self._mean.of(total[: self._gradients], samples if divisor is None else divisor)
         used = total[self._gradients : self._gradients + len(self.trainable)].tolist()
         for parameter, gradient, times in zip(self.trainable.values(), gradients, used, strict=True):
-            parameter.grad = gradient if times else None
-        self.buffers.apply(total[self._gradients + len(self.trainable) :], samples)
+            parameter.grad = gradient_for(parameter, gradient) if times else None
+        if self.buffers.elements:
+            self.buffers.apply(self.device.place(total[self._gradients + len(self.trainable) :]), samples)
+        else:
+            self.buffers.reset()
 
     def end_step(self) -> None:
         """Accepts the parameters after the optimizer's step."""
         self.record_baseline()
-
-
-def _backward(loss: torch.Tensor, weight: float) -> None:
-    """Computes the gradient of the loss times its weight.
-
-    Where the loss can represent the weight, the gradient of their product with respect to the loss is exactly the
-    weight, so backward starts with it instead of computing it. Where it cannot (0.1, or 257 in bfloat16), the product
-    decides how the weight is rounded.
-    """
-    factor = torch.tensor(weight, dtype=loss.dtype, device=loss.device)
-    if factor.item() == weight:
-        loss.backward(gradient=factor)  # type: ignore[no-untyped-call]
-    else:
-        (loss * weight).backward()  # type: ignore[no-untyped-call]

@@ -60,10 +60,20 @@ def test_gradients_left_by_the_script_do_not_leak_into_a_shard() -> None:
     assert torch.equal(parameters.gradient_sum(model(x).mean(), 4).flat(), clean)
 
 
+def expanded() -> nn.Module:
+    model = nn.Linear(2, 2)
+    model.weight = nn.Parameter(torch.ones(2, 1).expand(2, 2))
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (nn.Linear(2, 2).double(), "weight is torch.float64"),
+        (nn.Linear(2, 2).double(), r"weight is torch.float64; .*model.float\(\)"),
+        (nn.Linear(2, 2).half(), "weight is torch.float16; .*torch.autocast"),
+        (nn.Linear(2, 2).to(torch.complex128), "weight is torch.complex128; .*complex64"),
+        (nn.DataParallel(nn.Linear(2, 2)), r"the model is a DataParallel.*\(model.module\)"),
+        (expanded(), "elements of weight share memory"),
         (nn.Linear(2, 2).requires_grad_(False), "no trainable parameter"),
         (nn.Linear(2, 2, device="meta"), "weight is on meta"),
         (nn.LazyLinear(2), "weight has no shape yet; run one batch"),

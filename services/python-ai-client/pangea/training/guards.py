@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad
 from torch.optim import lr_scheduler, swa_utils
 
@@ -35,6 +36,11 @@ _AVERAGE = (
     "AveragedModel.update_parameters() was called in the loop, where it runs once for each batch of this worker; write"
     " run.after_step(lambda _: average.update_parameters(model), state={'average': average})"
 )
+_SCALER = (
+    "GradScaler.scale() was called by the script: a scaled loss is for float16, whose range is too small for gradients;"
+    " compute under torch.autocast(dtype=torch.bfloat16) and give the loss itself to run.step, or make it a"
+    " GradScaler(enabled=False)"
+)
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 
 
@@ -52,22 +58,23 @@ class Guards:
     """Refuses such calls from its construction until `remove`, except within `suspended`.
 
     Args:
-        model, optimizer: of the run.
+        model, optimizers: of the run.
         on_broken_promise: called with the message instead of raising an error, if given.
     """
 
     def __init__(
         self,
         model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Sequence[torch.optim.Optimizer],
         on_broken_promise: Callable[[str], None] | None = None,
     ) -> None:
-        self._optimizer, self._on_broken_promise = optimizer, on_broken_promise
+        self._optimizers, self._on_broken_promise = optimizers, on_broken_promise
         self._suspended = 0
         self._parameters = {id(parameter) for parameter in model.parameters()}
         self._undo: list[Callable[[], None]] = []
-        hook = optimizer.register_step_pre_hook(lambda *_: self._refuse(_OPTIMIZER))
-        self._undo.append(hook.remove)
+        for optimizer in optimizers:
+            hook = optimizer.register_step_pre_hook(lambda *_: self._refuse(_OPTIMIZER))
+            self._undo.append(hook.remove)
         for kind in {
             value
             for value in vars(lr_scheduler).values()
@@ -75,6 +82,7 @@ class Guards:
         }:
             if "step" in vars(kind):
                 self._wrap(kind, "step", self._scheduler_called)
+        self._wrap(GradScaler, "scale", self._loss_scaled)
         self._wrap(swa_utils.AveragedModel, "update_parameters", self._average_called)
         for name in _CLIPS:
             self._wrap_clip(name)
@@ -131,8 +139,12 @@ class Guards:
         self._on_broken_promise(text)
 
     def _scheduler_called(self, scheduler: Any, *_: Any) -> None:
-        if getattr(scheduler, "optimizer", None) is self._optimizer:
+        if any(getattr(scheduler, "optimizer", None) is optimizer for optimizer in self._optimizers):
             self._refuse(_SCHEDULER.format(type(scheduler).__name__))
+
+    def _loss_scaled(self, scaler: Any, *_: Any) -> None:
+        if scaler.is_enabled():
+            self._refuse(_SCALER)
 
     def _average_called(self, _average: Any, model: Any = None, *_: Any) -> None:
         if isinstance(model, torch.nn.Module) and any(

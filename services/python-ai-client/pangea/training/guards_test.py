@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import lr_scheduler, swa_utils
 
@@ -34,7 +35,7 @@ def parts() -> Parts:
 
 @pytest.fixture
 def guards(parts: Parts) -> Iterator[Guards]:
-    guards = Guards(parts.model, parts.optimizer)
+    guards = Guards(parts.model, [parts.optimizer])
     yield guards
     guards.remove()
 
@@ -78,7 +79,7 @@ def test_a_call_by_the_script_is_refused_and_one_by_the_run_is_not(name: str, pa
 @pytest.mark.parametrize("name", CALLS)
 def test_removing_the_guards_restores_torch(name: str, parts: Parts) -> None:
     before = torch.nn.utils.clip_grad_norm_, lr_scheduler.LRScheduler.step, swa_utils.AveragedModel.update_parameters
-    Guards(parts.model, parts.optimizer).remove()
+    Guards(parts.model, [parts.optimizer]).remove()
     assert (
         torch.nn.utils.clip_grad_norm_,
         lr_scheduler.LRScheduler.step,
@@ -99,7 +100,7 @@ def test_calls_for_another_model_are_left_alone() -> None:
 
 def test_with_a_handler_the_call_is_reported_and_made(parts: Parts) -> None:
     reported: list[str] = []
-    guards = Guards(parts.model, parts.optimizer, reported.append)
+    guards = Guards(parts.model, [parts.optimizer], reported.append)
     try:
         parts.model(torch.ones(1, 3)).sum().backward()
         before = parts.model.weight.detach().clone()
@@ -107,3 +108,11 @@ def test_with_a_handler_the_call_is_reported_and_made(parts: Parts) -> None:
     finally:
         guards.remove()
     assert len(reported) == 1 and not torch.equal(before, parts.model.weight)
+
+
+@pytest.mark.usefixtures("guards")
+def test_a_loss_is_not_scaled_unless_the_scaler_is_disabled() -> None:
+    loss = torch.ones(())
+    with pytest.raises(BrokenPromise, match=r"GradScaler\.scale\(\) .*torch.autocast\(dtype=torch.bfloat16\)"):
+        GradScaler("cpu").scale(loss)
+    assert GradScaler("cpu", enabled=False).scale(loss) == 1

@@ -11,8 +11,8 @@ from pangea import _native
 
 
 def tensor_bytes(tensor: torch.Tensor) -> memoryview:
-    """Returns the elements of a CPU tensor as bytes in C order, without a copy if the tensor is contiguous."""
-    flat = tensor.detach().contiguous().reshape(-1)
+    """Returns the elements of a tensor as bytes in C order, without a copy if it is contiguous and on the CPU."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
     if flat.numel() == 0:
         return memoryview(b"")
     return memoryview(flat.view(torch.uint8).numpy())

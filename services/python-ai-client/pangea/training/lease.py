@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ class ShardReport(NamedTuple):
         weight: the factor of the gradient; 0 if nothing in the shard counts.
         summed: whether the loss is a sum instead of a mean.
         stop: why the run should end after this step; empty if it should not.
+        figures: what the script logged about the shard: names and values.
     """
 
     shard: int
@@ -28,6 +30,7 @@ class ShardReport(NamedTuple):
     weight: float
     summed: bool = False
     stop: str = ""
+    figures: Sequence[tuple[str, float]] = ()
 
 
 @dataclass
@@ -56,6 +59,7 @@ class Lease:
     def __post_init__(self) -> None:
         self._sums = Forest(self._fold)
         self._root_ranges = root_ranges(tuple(self.shards), self.separate)
+        self._figures: dict[int, list[tuple[str, float]]] = {}
 
     def confirm(self, shards: list[int], separate: frozenset[int]) -> None:
         """Makes an assumed lease what the orchestrator has leased."""
@@ -66,6 +70,10 @@ class Lease:
         """Records the result of the next shard. The lease takes over the memory of its sum."""
         self._sums.insert(report.shard, total, separate=report.shard in self.separate)
         self.reports[report.shard] = report
+
+    def log(self, shard: int, figures: Mapping[str, float]) -> None:
+        """Adds what the script logged about a shard to its report, which may be recorded later."""
+        self._figures[shard] = list(figures.items())
 
     def _fold(self, first: int, count: int, operands: list[GradientSum]) -> GradientSum:
         """Adds up a node. A root is written straight to the memory that it is sent from."""
@@ -88,7 +96,8 @@ class Lease:
 
     def reports_of(self, root: Node[torch.Tensor]) -> list[ShardReport]:
         """Returns the reports of the shards of a root, in their order."""
-        return [self.reports[shard] for shard in range(root.first, root.first + root.count)]
+        shards = range(root.first, root.first + root.count)
+        return [self.reports[shard]._replace(figures=self._figures.get(shard, [])) for shard in shards]
 
     def release(self) -> None:
         """Returns the memory of the sums."""

@@ -84,10 +84,20 @@ def test_a_vector_of_another_size_is_refused() -> None:
         layout.add_into([layout.zeros()], torch.empty(5))
 
 
+def test_figures_of_a_shard_are_in_its_report_whenever_they_are_logged() -> None:
+    lease = Lease(7, 1, 2, [2, 3], frozenset(), VectorPool(2))
+    layout = Layout([2])
+    lease.log(2, {"a": 1.0})
+    lease.record(ShardReport(2, 4, 1.5, b"a", 4.0), shard_sum(layout, 1.0))
+    lease.record(ShardReport(3, 4, 0.0, b"b", 4.0), shard_sum(layout, 1.0))
+    lease.log(3, {"b": 2.0, "c": 3.0})
+    assert [report.figures for report in lease.reports_of(lease.roots()[0])] == [[("a", 1.0)], [("b", 2.0), ("c", 3.0)]]
+
+
 def test_a_report_is_kept_for_each_shard() -> None:
     lease = Lease(7, 1, 2, [2, 3], frozenset(), VectorPool(2))
     layout = Layout([2])
     lease.record(ShardReport(2, 4, 1.5, b"a", 4.0), shard_sum(layout, 1.0))
     lease.record(ShardReport(3, 0, 0.0, b"b", 0.0), layout.zeros())
-    assert lease.reports == {2: (2, 4, 1.5, b"a", 4.0, False, ""), 3: (3, 0, 0.0, b"b", 0.0, False, "")}
+    assert lease.reports == {2: (2, 4, 1.5, b"a", 4.0, False, "", ()), 3: (3, 0, 0.0, b"b", 0.0, False, "", ())}
     assert [(root.first, root.count) for root in lease.roots()] == [(2, 2)]

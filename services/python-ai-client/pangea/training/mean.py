@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from pangea.training.devices.device import Device
 from pangea.training.ownership import are_unreferenced, have_own_memory
 
 
@@ -18,10 +19,12 @@ class MeanGradient:
 
     Args:
         shapes: of the parameters, in the order of the flat vector.
+        device: that the gradients are needed on; default: the CPU. The division is the CPU's for every device.
     """
 
-    def __init__(self, shapes: Sequence[torch.Size]) -> None:
-        self._shapes = shapes
+    def __init__(self, shapes: Sequence[torch.Size], device: Device | None = None) -> None:
+        self._shapes, self._sizes = shapes, [shape.numel() for shape in shapes]
+        self._device = Device() if device is None else device
         self._vector: torch.Tensor | None = None
         self._views: list[torch.Tensor] = []
 
@@ -38,15 +41,16 @@ class MeanGradient:
             vector.copy_(total)
         else:
             torch.div(total, divisor, out=vector)
-        return self._views
+        return self._split(self._device.place(vector)) if self._device.computes_ahead else self._views
+
+    def _split(self, vector: torch.Tensor) -> list[torch.Tensor]:
+        parts = torch.split(vector, self._sizes)
+        return [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def _free_vector(self) -> torch.Tensor:
         if self._vector is None or not self._is_free(self._vector):
-            sizes = [shape.numel() for shape in self._shapes]
-            self._vector = torch.empty(sum(sizes), dtype=torch.float32)
-            self._views = [
-                part.view(shape) for part, shape in zip(torch.split(self._vector, sizes), self._shapes, strict=True)
-            ]
+            self._vector = torch.empty(sum(self._sizes), dtype=torch.float32)
+            self._views = self._split(self._vector)
         return self._vector
 
     def _is_free(self, vector: torch.Tensor) -> bool:

@@ -1,6 +1,5 @@
 """With any optimizer, schedule and model, several workers get the bits of one in every step, and train like torch."""
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +11,9 @@ from torch.optim import lr_scheduler
 from pangea.training.gradients import Parameters
 from pangea.training.hashing import tensors_hash
 from pangea.training.optimizer import Training, UnsupportedOptimizer
-from pangea.training.simulated import Group, Loss, add_up, mean_square
+from pangea.training.simulated import Build, add_up, assert_same_bits, mean_square
 from pangea.training.snapshot import BadSnapshot, Position
 from pangea.training.tree import merge
-
-Build = Callable[[], Training]
 
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "Adadelta": lambda parameters: torch.optim.Adadelta(parameters),
@@ -77,38 +74,6 @@ def built(
         return Training(Parameters(made), chosen, SCHEDULERS[scheduler](chosen) if scheduler else None, clip_norm)
 
     return build
-
-
-def one(x: torch.Tensor) -> bool:
-    return len(x) == 1
-
-
-def careful(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Computes a shard of one sample in evaluation mode, because BatchNorm needs two."""
-    model.train(not one(x))
-    return mean_square(model, x)
-
-
-def assert_same_bits(build: Build, steps: int, loss: Loss = careful) -> Group:
-    """Runs one worker and a group of three, and compares them after each step. Returns the group.
-
-    Halfway, a fourth worker joins the group by snapshot.
-    """
-    alone, together = Group([build()], 6, loss=loss), Group([build() for _ in range(3)], 6, loss=loss)
-    seen = set()
-    for step in range(steps):
-        alone.step(step, random.Random(step))
-        together.step(step, random.Random(100 + step))
-        (expected,) = alone.hashes()
-        assert set(together.hashes()) == {expected}, f"step {step}"
-        seen.add(expected)
-        if step == steps // 2:
-            late = build()
-            position = Position(step + 1, 11, 8, 24)
-            assert late.load(together.workers[1].encode(position)) == position
-            together.workers.append(late)
-    assert len(seen) == steps, "training does not move the parameters"
-    return together
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -347,3 +312,73 @@ def test_state_that_cannot_be_sent_is_refused_at_the_start_by_name() -> None:
 def test_clip_norm_must_be_above_zero(bound: float) -> None:
     with pytest.raises(ValueError, match="clip_norm"):
         built("SGD", clip_norm=bound)()
+
+
+def adversaries() -> nn.Module:
+    torch.manual_seed(6)
+    return nn.ModuleDict({"one": nn.Linear(6, 3), "two": nn.Linear(6, 3)})
+
+
+def in_turn(kind: Callable[..., torch.optim.Optimizer], clip_norm: float | None = None) -> Build:
+    """Builds a model with two optimizers, the second with a scheduler."""
+
+    def build() -> Training:
+        model = adversaries()
+        optimizers = [kind(model.get_submodule(name).parameters(), lr=0.1) for name in ("one", "two")]
+        return Training(Parameters(model), optimizers, lr_scheduler.StepLR(optimizers[1], 1), clip_norm)
+
+    return build
+
+
+def of_two(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Computes a loss that has one part or the other."""
+    return mean_square(model.get_submodule("one" if x.sum() > 0 else "two"), x)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
+def test_several_optimizers_with_one_loss(clip_norm: float | None) -> None:
+    workers = assert_same_bits(in_turn(torch.optim.Adam, clip_norm), 6, of_two).workers
+    position = Position(6, 11, 8, 24)
+    assert workers[0].encode(position) == workers[3].encode(position), "the late joiner's state differs"
+
+
+def test_of_several_optimizers_only_those_with_a_gradient_make_a_step() -> None:
+    training, x = in_turn(torch.optim.SGD)(), torch.ones(2, 6)
+    model, first = training.parameters.model, training.optimizers[0]
+    own = [parameter for group in first.param_groups for parameter in group["params"]]
+    total = mean_square(model.get_submodule("one"), x) + mean_square(model.get_submodule("two"), x)
+    before = [parameter.detach().clone() for parameter in model.get_submodule("two").parameters()]
+    gradients = training.parameters.gradients_of(total, 2.0, own)
+    training.apply(training.parameters.contribution(gradients, 2).arrived()[0].flat(), 2, 0.0)
+    assert all(map(torch.equal, before, model.get_submodule("two").parameters()))
+    assert not torch.equal(model.get_parameter("one.weight"), adversaries().get_parameter("one.weight"))
+    assert training.schedulers[1] is not None and training.schedulers[1].last_epoch == 0, "it was stepped"
+
+
+def test_a_bound_holds_for_each_of_several_optimizers() -> None:
+    training, x = in_turn(torch.optim.SGD, clip_norm=0.5)(), 100 * torch.ones(2, 6)
+    model = training.parameters.model
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    loss = sum(mean_square(part, x) for part in model.children())
+    assert isinstance(loss, torch.Tensor)
+    training.apply(training.parameters.gradient_sum(loss, 2).flat(), 2, 0.0)
+    moved = [(old - new).detach().flatten() for old, new in zip(before, model.parameters(), strict=True)]
+    for part in (moved[:2], moved[2:]):
+        torch.testing.assert_close(torch.cat(part).norm().item(), 0.1 * 0.5, rtol=1e-3, atol=0)
+
+
+def test_several_optimizers_that_do_not_fit_are_refused_by_name() -> None:
+    model = adversaries()
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.1) for _ in range(2)]
+    with pytest.raises(UnsupportedOptimizer, match=r"the parameter (one|two)\.\w+ belongs to two optimizers"):
+        Training(Parameters(model), optimizers)
+    optimizers = [torch.optim.SGD(part.parameters(), lr=0.1) for part in model.children()]
+    with pytest.raises(UnsupportedOptimizer, match="give each a scheduler"):
+        Training(Parameters(model), optimizers, rate=lambda _: 0.1)
+    schedulers = [lr_scheduler.StepLR(optimizers[0], 1) for _ in range(2)]
+    with pytest.raises(UnsupportedOptimizer, match="second scheduler of its optimizer"):
+        Training(Parameters(model), optimizers, schedulers)
+    two = in_turn(torch.optim.SGD)()
+    one = Training(Parameters(made := adversaries()), torch.optim.SGD(made.parameters(), lr=0.1))
+    with pytest.raises(BadSnapshot, match="2 optimizers, but this worker has 1"):
+        one.load(two.encode(Position(0, 1, 1, 1)))

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from pangea.training.layouts import as_real
 from pangea.training.tensors import UnsupportedModel
 
 _log = logging.getLogger("pangea")
@@ -106,8 +107,9 @@ def _is_plain(tensor: torch.Tensor) -> bool:
 
 
 def _copy(gradient: torch.Tensor) -> torch.Tensor:
-    copy = torch.empty(gradient.numel(), dtype=torch.float32)
-    return copy.copy_(gradient.detach().reshape(-1))
+    values = as_real(gradient.detach()).reshape(-1)
+    copy = torch.empty(values.numel(), dtype=torch.float32, device=values.device)
+    return copy.copy_(values)
 
 
 def _detach(parameters: Mapping[str, torch.nn.Parameter]) -> tuple[list[torch.Tensor], list[int]]:
@@ -129,11 +131,26 @@ def _detach(parameters: Mapping[str, torch.nn.Parameter]) -> tuple[list[torch.Te
     return gradients, indices
 
 
+def flat_gradients(parameters: Mapping[str, torch.nn.Parameter]) -> list[torch.Tensor | None]:
+    """Returns the gradients of the parameters as flat copies on their device, and sets them to None.
+
+    Args:
+        parameters: by their names.
+    Raises:
+        UnsupportedModel: naming the parameter whose gradient is sparse.
+    """
+    gradients, indices = _detach(parameters)
+    taken: list[torch.Tensor | None] = [None] * len(parameters)
+    for index, gradient in zip(indices, gradients, strict=True):
+        taken[index] = _copy(gradient)
+    return taken
+
+
 def take_gradients(parameters: Mapping[str, torch.nn.Parameter]) -> list[torch.Tensor | None]:
     """Returns the gradients of the parameters as contiguous tensors that nobody else uses, and sets them to None.
 
     Args:
-        parameters: float32, by their names.
+        parameters: by their names.
     Raises:
         UnsupportedModel: naming the parameter whose gradient is sparse.
     """

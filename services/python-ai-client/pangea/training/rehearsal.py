@@ -6,8 +6,8 @@ result depend on the order, and so on the number of workers. A rehearsal detects
 
 It runs in a forked child process that continues in the script's own loop, gets one shard before all others, sends its
 result through a pipe and exits. So the script's own state (lists, counters, files it appends to) does not see the shard
-twice. torch cannot compute gradients in a child once its parent has; then only the losses are compared, in which all
-known causes show.
+twice. A GPU cannot be used in such a child, so there the worker itself computes the shard twice. torch cannot compute
+gradients in a child once its parent has; then only the losses are compared, in which all known causes show.
 """
 
 from __future__ import annotations
@@ -64,11 +64,6 @@ class Result:
     outputs: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def loss_text(loss: torch.Tensor) -> str:
-    """Returns a scalar as text that keeps every bit."""
-    return float(loss.detach().double()).hex()
-
-
 def digests(flat: torch.Tensor, sizes: list[int]) -> list[str]:
     """Returns a short hash of each part of a flat vector; the parts have `sizes` elements."""
     return [
@@ -113,6 +108,7 @@ class Rehearsal:
         self.step, self.shard = step, shard
         self._names, self._trace = names, trace
         self._expected: Result | None = None
+        self._rehearsed: Result | None = None
         self._pid = 0
         self._read = -1
         self._write = -1
@@ -176,8 +172,12 @@ class Rehearsal:
         """Sets the result that this process computed for the shard, in order."""
         self._expected = result
 
+    def set_rehearsed(self, result: Result) -> None:
+        """Sets the result of the rehearsal, if it was not computed by a child."""
+        self._rehearsed = result
+
     def compare(self) -> str | None:
-        """Waits for the child, with a timeout, and compares the results.
+        """Waits for the child, with a timeout, if there is one, and compares the results.
 
         Returns:
             why the rehearsal was inconclusive, or None if the results are equal.
@@ -187,6 +187,9 @@ class Rehearsal:
         if self._expected is None:
             self.abandon()
             return "the shard was not computed"
+        if self._rehearsed is not None:
+            self._raise_if_different(self._expected, self._rehearsed)
+            return None
         timeout = max(_MIN_TIMEOUT_SECONDS, _TIMEOUT_FACTOR * (time.monotonic() - self._started))
         text = self._receive(time.monotonic() + timeout)
         self.abandon()

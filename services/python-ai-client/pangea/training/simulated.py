@@ -12,10 +12,12 @@ from torch import nn
 from pangea.training.determinism import configure_torch, seed_shard
 from pangea.training.lease import Lease, ShardReport
 from pangea.training.optimizer import Training
+from pangea.training.snapshot import Position
 from pangea.training.sums import VectorPool
 from pangea.training.tree import Node
 
 Loss = Callable[[nn.Module, torch.Tensor], torch.Tensor]
+Build = Callable[[], Training]
 
 
 def mean_square(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -101,3 +103,32 @@ def add_up(nodes: list[Node[torch.Tensor]]) -> torch.Tensor:
         right = pending.pop(first + count)
         pending[first] = Node(first, 2 * count, pending[first].value + right.value)
     return pending[0].value
+
+
+def careful(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Computes a shard of one sample in evaluation mode, because BatchNorm needs two."""
+    model.train(len(x) != 1)
+    return mean_square(model, x)
+
+
+def assert_same_bits(build: Build, steps: int, loss: Loss = careful, features: int = 6) -> Group:
+    """Runs one worker and a group of three, and compares them after each step. Returns the group.
+
+    Halfway, a fourth worker joins the group by snapshot.
+    """
+    alone = Group([build()], features, loss=loss)
+    together = Group([build() for _ in range(3)], features, loss=loss)
+    seen = set()
+    for step in range(steps):
+        alone.step(step, random.Random(step))
+        together.step(step, random.Random(100 + step))
+        (expected,) = alone.hashes()
+        assert set(together.hashes()) == {expected}, f"step {step}"
+        seen.add(expected)
+        if step == steps // 2:
+            late = build()
+            position = Position(step + 1, together.seed, together.shards, together.batch_size)
+            assert late.load(together.workers[1].encode(position)) == position
+            together.workers.append(late)
+    assert len(seen) == steps, "training does not move the parameters"
+    return together

@@ -12,16 +12,18 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import safetensors.torch
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from pangea.errors import PangeaError
+from pangea.printable import quoted
+from pangea.training.layouts import same_layout
 
 _FORMAT = "pangea/snapshot/2"
 # As safetensors names them.
@@ -45,6 +47,10 @@ _DTYPES = {
 }
 _MODEL = "model."
 _STATE = "state."
+
+
+Optimizers: TypeAlias = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
+Schedulers: TypeAlias = LRScheduler | Sequence[LRScheduler | None] | None
 
 
 class HasState(Protocol):
@@ -108,10 +114,21 @@ def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     return Counter(pairs) if kind == "counter" else pairs
 
 
+def _named(
+    optimizer: Optimizers, scheduler: Schedulers
+) -> Iterator[tuple[str, torch.optim.Optimizer, str, LRScheduler | None]]:
+    """Yields each optimizer and its scheduler, with the names of their states: those of a single one have no number."""
+    optimizers = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else optimizer
+    schedulers = scheduler if isinstance(scheduler, Sequence) else [scheduler] * len(optimizers)
+    for number, (one, its) in enumerate(zip(optimizers, schedulers, strict=True)):
+        suffix = f".{number}" if number else ""
+        yield f"optimizer{suffix}", one, f"scheduler{suffix}", its
+
+
 def _state(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: LRScheduler | None,
+    optimizer: Optimizers,
+    scheduler: Schedulers,
     state: Mapping[str, HasState],
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Returns all tensors, and the rest of the state as JSON."""
@@ -123,9 +140,11 @@ def _state(
                 " make it a buffer"
             )
         tensors[_MODEL + name] = tensor
-    rest = {"optimizer": _pack(optimizer.state_dict(), "optimizer", tensors)}
-    if scheduler is not None:
-        rest["scheduler"] = _pack(scheduler.state_dict(), "scheduler", tensors)  # type: ignore[no-untyped-call]
+    rest: dict[str, Any] = {}
+    for name, one, scheduler_name, its in _named(optimizer, scheduler):
+        rest[name] = _pack(one.state_dict(), name, tensors)
+        if its is not None:
+            rest[scheduler_name] = _pack(its.state_dict(), scheduler_name, tensors)  # type: ignore[no-untyped-call]
     for name, kept in state.items():
         rest[_STATE + name] = _pack(dict(kept.state_dict()), _STATE + name, tensors)
     return tensors, rest
@@ -133,8 +152,8 @@ def _state(
 
 def check(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: LRScheduler | None = None,
+    optimizer: Optimizers,
+    scheduler: Schedulers = None,
     state: Mapping[str, HasState] = MappingProxyType({}),
 ) -> None:
     """Checks that the state can be stored in a snapshot.
@@ -147,8 +166,8 @@ def check(
 
 def encode(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: LRScheduler | None,
+    optimizer: Optimizers,
+    scheduler: Schedulers,
     position: Position,
     state: Mapping[str, HasState] = MappingProxyType({}),
     training: str = "",
@@ -169,8 +188,8 @@ def encode(
 
 def parts(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: LRScheduler | None,
+    optimizer: Optimizers,
+    scheduler: Schedulers,
     position: Position,
     state: Mapping[str, HasState] = MappingProxyType({}),
     training: str = "",
@@ -203,11 +222,12 @@ def _parse(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         tensors = safetensors.torch.load(data)
         (length,) = struct.unpack_from("<Q", data)
         header = json.loads(data[8 : 8 + length])
-        metadata: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("pangea", "{}"))
+        metadata: Any = json.loads(header.get("__metadata__", {}).get("pangea", "{}"))
     except Exception as error:
         raise BadSnapshot(f"not a complete safetensors file: {error}") from error
-    if metadata.get("format") != _FORMAT:
-        raise BadSnapshot(f"not a snapshot: its format is {metadata.get('format')!r}, expected {_FORMAT!r}")
+    found = metadata.get("format") if isinstance(metadata, dict) else metadata
+    if found != _FORMAT:
+        raise BadSnapshot(f"not a snapshot: its format is {quoted(found)}, expected {_FORMAT!r}")
     return tensors, metadata
 
 
@@ -231,7 +251,10 @@ def position_of(data: bytes) -> Position:
 
 
 def _position(metadata: dict[str, Any]) -> Position:
-    return Position(*(int(metadata[key]) for key in ("step", "seed", "shards", "batch_size")))
+    numbers: list[Any] = [metadata.get(key) for key in ("step", "seed", "shards", "batch_size")]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise BadSnapshot(f"the snapshot has no position in a run, but {quoted(numbers)}")
+    return Position(*numbers)
 
 
 def training_of(data: bytes) -> str:
@@ -262,8 +285,8 @@ def load_model(data: bytes, model: torch.nn.Module) -> Position:
 def decode_into(
     data: bytes,
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: LRScheduler | None = None,
+    optimizer: Optimizers,
+    scheduler: Schedulers = None,
     state: Mapping[str, HasState] = MappingProxyType({}),
     *,
     other_scheduler: bool = False,
@@ -280,14 +303,8 @@ def decode_into(
         BadSnapshot: with the reason; the model may then be partially loaded and must not be used.
     """
     tensors, metadata = _parse(data)
-    if other_scheduler:
-        scheduler = None
-    elif ("scheduler" in metadata) != (scheduler is not None):
-        have, want = ("a", "none") if scheduler is None else ("no", "one")
-        raise BadSnapshot(
-            f"the snapshot has {have} scheduler, but this worker has {want}; start all workers with the same script and"
-            " arguments"
-        )
+    named = list(_named(optimizer, None if other_scheduler else scheduler))
+    _check_structure(metadata, named, other_scheduler)
     kept = {name.removeprefix(_STATE) for name in metadata if name.startswith(_STATE)}
     if kept != set(state):
         have_state, want_state = (", ".join(sorted(names)) or "none" for names in (kept, state))
@@ -299,11 +316,12 @@ def decode_into(
         model.load_state_dict(
             {name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)}
         )
-        packed = _unpack(metadata["optimizer"], tensors)
-        optimizer.load_state_dict(packed)
-        _restore_exactly(optimizer, packed["state"])
-        if scheduler is not None:
-            scheduler.load_state_dict(_unpack(metadata["scheduler"], tensors))
+        for name, one, scheduler_name, its in named:
+            packed = _unpack(metadata[name], tensors)
+            one.load_state_dict(packed)
+            _restore_exactly(one, packed["state"])
+            if its is not None:
+                its.load_state_dict(_unpack(metadata[scheduler_name], tensors))
         for name, owner in state.items():
             owner.load_state_dict(_unpack(metadata[_STATE + name], tensors))
         return _position(metadata)
@@ -311,8 +329,41 @@ def decode_into(
         raise BadSnapshot(f"the snapshot does not fit this model, optimizer and scheduler: {error}") from error
 
 
+def _check_structure(
+    metadata: dict[str, Any],
+    named: Sequence[tuple[str, torch.optim.Optimizer, str, LRScheduler | None]],
+    other_scheduler: bool,
+) -> None:
+    """Checks that a snapshot has as many optimizers and schedulers as this worker.
+
+    Raises:
+        BadSnapshot: with what differs.
+    """
+    theirs = sum(name == "optimizer" or name.startswith("optimizer.") for name in metadata)
+    if theirs != len(named):
+        raise BadSnapshot(
+            f"the snapshot has {theirs} optimizers, but this worker has {len(named)}; start all workers with the same"
+            " script and arguments"
+        )
+    for _, _, scheduler_name, its in named:
+        if not other_scheduler and (scheduler_name in metadata) != (its is not None):
+            have, want = ("a", "none") if its is None else ("no", "one")
+            raise BadSnapshot(
+                f"the snapshot has {have} scheduler, but this worker has {want}; start all workers with the same script"
+                " and arguments"
+            )
+
+
 def _restore_exactly(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Any]]) -> None:
-    """Restores each parameter's state exactly: `load_state_dict` casts tensors and changes other types."""
+    """Restores each parameter's state exactly: `load_state_dict` casts tensors and changes other types.
+
+    It has moved tensors to where the optimizer needs them, which is kept; so is the layout of the parameter.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, entries in state.items():
-        optimizer.state[parameters[index]] = entries
+        parameter = parameters[index]
+        loaded = optimizer.state[parameter]
+        optimizer.state[parameter] = {
+            name: same_layout(value.to(loaded[name].device), parameter) if isinstance(value, torch.Tensor) else value
+            for name, value in entries.items()
+        }

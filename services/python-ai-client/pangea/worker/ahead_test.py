@@ -17,6 +17,7 @@ from pangea.rundir.notices import Notices
 from pangea.training.determinism import UncaughtErrorHook
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
+from pangea.worker.data_source import ServiceData
 from pangea.worker.membership import Addresses
 from pangea.worker.rehearser import Rehearser
 from pangea.worker.run import Run
@@ -92,8 +93,8 @@ def seen_by_script(lead: Callable[[Orchestrator, threading.Event], None]) -> lis
         model = torch.nn.Linear(4, 1)
         training = Training(Parameters(model), torch.optim.SGD(model.parameters(), lr=0.5))
         addresses = Addresses(orchestrator, data, 30.0, 30.0)
-        worker = Worker(training, _native.DataClient(data, 30.0), addresses, "w")
-        rehearser = Rehearser(training.parameters, 5, 0.0, (data, 30.0))
+        worker = Worker(training, ServiceData(_native.DataClient(data, 30.0), (data, 30.0)), addresses, "w")
+        rehearser = Rehearser(training.parameters, 5, 0.0)
         hook = UncaughtErrorHook()
         with Run(worker, None, None, None, Sigterm(lambda: False), Notices(None, "w"), rehearser, hook) as run:
             for batch in run.batches():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
 
+from pangea.errors import MisusedRun
+from pangea.loading.nesting import map_tensors
 from pangea.training.determinism import preserved_random_state, shard_seed
 
 if TYPE_CHECKING:
@@ -31,7 +34,10 @@ _DTYPES = {
 }
 # Batches requested ahead of the current one: enough to hide the service's latency, few enough to bound memory.
 _MAX_PREFETCHED = 32
-_FIRST_SAMPLES = 64
+FIRST_SAMPLES = 64
+
+# Epoch and step within it, of a step of the run; None after the last one.
+Schedule = Callable[[int], tuple[int, int] | None]
 
 
 @dataclass(frozen=True)
@@ -39,16 +45,15 @@ class Batch:
     """The samples of one shard of one step.
 
     Attributes:
-        x: [samples, ...features]; shares the received memory, without a copy.
-        y: [samples, ...labels].
+        data: what `collate_fn` made of the samples of the script's own dataset; of a data service, the pair of features
+            [samples, ...features] and labels [samples, ...labels], which share the received memory, without a copy.
         sample_ids: int64 [samples], indices into the raw dataset.
         epoch, step, shard: where the batch belongs; `step` counts over the whole run.
-        hash: content hash of the batch, as the data service sent it.
+        hash: content hash of the batch, as the ledger has it.
         seed: for all random numbers of this batch; a pure function of the run's seed, step and shard.
     """
 
-    x: torch.Tensor
-    y: torch.Tensor
+    data: Any
     sample_ids: torch.Tensor
     epoch: int
     step: int
@@ -57,13 +62,39 @@ class Batch:
     seed: int = 0
 
     @property
+    def x(self) -> Any:
+        """The features: the first part of `data`, which must be a pair."""
+        return self._pair("x")[0]
+
+    @property
+    def y(self) -> Any:
+        """The labels: the second part of `data`, which must be a pair."""
+        return self._pair("y")[1]
+
+    def _pair(self, name: str) -> Any:
+        if isinstance(self.data, (list, tuple)) and len(self.data) == 2:
+            return self.data
+        parts = f" of {len(self.data)}" if isinstance(self.data, (list, tuple, dict)) else ""
+        raise MisusedRun(
+            f"batch.{name} is a part of a pair, but collate_fn made a {type(self.data).__name__}{parts}: use batch.data"
+        )
+
+    def to(self, device: torch.device | str | int, *, non_blocking: bool = False) -> Batch:
+        """Returns this batch with the tensors of `data` on `device`; `non_blocking` is that of `Tensor.to`."""
+        return replace(self, data=map_tensors(self.data, lambda tensor: tensor.to(device, non_blocking=non_blocking)))
+
+    @property
     def samples(self) -> int:
         """Number of samples; 0 for an empty shard."""
         return int(self.sample_ids.shape[0])
 
-    def torch_generator(self) -> torch.Generator:
-        """Returns a new generator for this batch, with the same numbers on every worker and in any order of batches."""
-        return torch.Generator().manual_seed(self.seed)
+    def torch_generator(self, device: torch.device | str = "cpu") -> torch.Generator:
+        """Returns a new generator for this batch, with the same numbers on every worker and in any order of batches.
+
+        Args:
+            device: where the numbers are drawn; those of a GPU differ from those of the CPU.
+        """
+        return torch.Generator(device).manual_seed(self.seed)
 
     def numpy_generator(self) -> numpy.random.Generator:
         """Returns the numpy equivalent of `torch_generator`."""
@@ -80,8 +111,7 @@ def as_tensor(view: _native.TensorView) -> torch.Tensor:
 
 def _batch(received: _native.Batch, step: int, seed: int) -> Batch:
     return Batch(
-        x=as_tensor(received.features),
-        y=as_tensor(received.labels),
+        data=(as_tensor(received.features), as_tensor(received.labels)),
         sample_ids=as_tensor(received.sample_ids),
         epoch=received.epoch,
         step=step,
@@ -101,12 +131,18 @@ class BatchSource:
     Args:
         client: of the data service.
         schedule: epoch and step within it, of a step of the run; None after the last one.
+        waiting: entered while only waiting for the service.
     """
 
     def __init__(
-        self, client: _native.DataClient, settings: _native.JoinReply, schedule: Callable[[int], tuple[int, int] | None]
+        self,
+        client: _native.DataClient,
+        settings: _native.JoinReply,
+        schedule: Schedule,
+        waiting: AbstractContextManager[None] | None = None,
     ) -> None:
         self._client, self._settings, self._schedule = client, settings, schedule
+        self._waiting = waiting
         self._last: _Prefetching | None = None
 
     def training(self, epoch: int, epoch_step: int, step: int, shards: list[int], done: int = 0) -> Iterator[Batch]:
@@ -119,7 +155,7 @@ class BatchSource:
             for request in self._last.uncollected():
                 if request not in wanted:
                     self._client.discard(*request)
-        self._last = _Prefetching(self._client, requests, step, self._settings.seed, early)
+        self._last = _Prefetching(self._client, requests, step, self._settings.seed, early, self._waiting)
         return self._last
 
     def _requests(self, epoch: int, epoch_step: int, shards: list[int]) -> list[_Request]:
@@ -152,7 +188,7 @@ def held_out(client: _native.DataClient, samples: int, batch_size: int) -> Itera
 
 def first_batch(client: _native.DataClient, samples: int) -> Batch:
     """Returns the first training samples, at most 64: the same for every worker, at the start and after a resume."""
-    request: _Request = ("train", 0, 0, 0, min(samples, _FIRST_SAMPLES), 0, 1, 0, "xxh3Tree")
+    request: _Request = ("train", 0, 0, 0, min(samples, FIRST_SAMPLES), 0, 1, 0, "xxh3Tree")
     return next(_Prefetching(client, [request], 0, 0))
 
 
@@ -165,6 +201,7 @@ class _Prefetching:
         step: that they belong to.
         seed: of the run.
         early: requests for what will probably follow; they are made once half of the batches were delivered.
+        waiting: entered while only waiting for the service.
     """
 
     def __init__(
@@ -174,9 +211,10 @@ class _Prefetching:
         step: int,
         seed: int,
         early: Sequence[_Request] = (),
+        waiting: AbstractContextManager[None] | None = None,
     ) -> None:
         self._client, self._requests, self._step, self._seed = client, requests, step, seed
-        self._all = [*requests, *early]
+        self._all, self._waiting = [*requests, *early], waiting or nullcontext()
         self._requested = self._delivered = 0
         self._prefetch()
 
@@ -197,7 +235,8 @@ class _Prefetching:
     def __next__(self) -> Batch:
         if self._delivered == len(self._requests):
             raise StopIteration
-        received = self._client.batch(*self._requests[self._delivered])
+        with self._waiting:
+            received = self._client.batch(*self._requests[self._delivered])
         self._delivered += 1
         self._prefetch()
         return _batch(received, self._step, self._seed)

@@ -57,7 +57,7 @@ class DatasetFacts:
         )
 
     def locate(self, step: int) -> tuple[int, int] | None:
-        """Returns the epoch of a step of the run and its number in that epoch; None after the last one."""
+        """Returns the epoch of step `step` of the run and its number in that epoch; None after the last one."""
         return divmod(step, self.steps_per_epoch) if step < self.steps else None
 
 

@@ -14,18 +14,27 @@ import torch
 
 from pangea import _native
 from pangea.arithmetic import ensure_pinned
-from pangea.errors import calling_line
+from pangea.errors import MisusedRun, calling_line
+from pangea.loading.fetch import Collate, Source
+from pangea.loading.identity import own_source
+from pangea.loading.loader import Loader
+from pangea.loading.options import LoaderOptions
 from pangea.rundir.notices import Notices
-from pangea.services.announced import resolve
+from pangea.services.announced import resolve, want
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
 from pangea.torch_version import untried_version
 from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
+from pangea.training.devices.choose import device_of
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
-from pangea.worker.batches import Batch, first_batch
+from pangea.training.snapshot import Optimizers, Schedulers
+from pangea.training.supported import hooked
+from pangea.worker.batches import Batch
+from pangea.worker.data_source import DataSource, OwnData, ServiceData
 from pangea.worker.leaving import leave_quickly
 from pangea.worker.membership import Addresses
+from pangea.worker.placement import placed
 from pangea.worker.probes import serve_health
 from pangea.worker.rehearser import Rehearser, fraction
 from pangea.worker.run import Run
@@ -39,16 +48,30 @@ _AVERAGED_NOTICE = (
     " needs pangea.join(buffers={{name: 'sum'}}); compute a moving average of sums in run.after_step"
 )
 
+_HOOK_NOTICE = (
+    "hooks on the gradients of {} see the gradient of one shard, times its weight (the samples); what acts on the"
+    " gradient of a step, such as clipping, belongs into run.before_step(fn)"
+)
+_MAX_NAMED = 4
+
 
 def join(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizers,
     *,
-    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    scheduler: Schedulers = None,
     clip_norm: float | None = None,
     rate: Callable[[int], float] | None = None,
     init: Callable[[Batch], Any] | None = None,
     buffers: Mapping[str, str] | None = None,
+    dataset: Any = None,
+    held_out: Any = None,
+    collate_fn: Collate | None = None,
+    loader_processes: int = LoaderOptions.processes,
+    prefetch_factor: int = LoaderOptions.prefetch_factor,
+    worker_init_fn: Callable[[int], None] | None = None,
+    pin_memory: bool = LoaderOptions.pin_memory,
+    multiprocessing_context: Any = None,
     epochs: int = RunOptions.epochs,
     batch_size: int = RunOptions.batch_size,
     shards: int = RunOptions.shards,
@@ -58,6 +81,8 @@ def join(
 ) -> Run:
     """Joins the run at PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or starts a local run with its own services.
 
+    The data is that of the data service, or the script's own: `dataset`.
+
     The batch of a step is split into `shards` micro-batches, whose gradients are added up before the optimizer's step:
     gradient accumulation, over one or several workers. To accumulate more, raise `shards` and `batch_size` together;
     activations need the memory of batch_size / shards samples.
@@ -66,22 +91,34 @@ def join(
     `pangea.training.buffers`.
 
     Args:
-        model: on the CPU; identical on every worker (call `pangea.seed_everything` before it is built).
+        model: on one device; identical on every worker (call `pangea.seed_everything` before it is built).
         optimizer: any torch optimizer over the model's trainable parameters, except LBFGS and SparseAdam. The run calls
-            its `step`.
+            its `step`. A list for several, each over its own parameters: see `Run.step`.
         scheduler: of the optimizer's learning rates; stepped after every step of the run, not once an epoch.
-            ReduceLROnPlateau gets the step's mean loss.
-        clip_norm: maximum global norm of a step's gradient.
+            ReduceLROnPlateau gets the step's mean loss. For several optimizers, a list.
+        clip_norm: maximum global norm of a step's gradient; of several optimizers, of the gradient of each.
         rate: the learning rate of all groups as a function of the step's number, from 0; instead of a scheduler.
         init: called once with the first training samples in a fixed order (at most 64) before the worker joins, for
             data-dependent initialisation.
         buffers: "sum" by the name of a buffer that counts or accumulates; other buffers change by the mean.
+        dataset: the script's own training data: a map-style dataset, as torch's DataLoader takes it, with a length and
+            samples by index. Default: the data service at PANGEA_DATA.
+        held_out: the samples of `run.held_out`, as another such dataset; default: none.
+        collate_fn: makes a batch (`batch.data`) of a list of samples; default: torch's `default_collate`.
+        loader_processes: processes of each worker that load batches ahead; with 0, the script's own process loads each
+            batch when it is due. The bits are the same. Also the next four options mean what they mean in a DataLoader:
+        prefetch_factor: batches that each loader process loads ahead.
+        worker_init_fn: called in each loader process with its number, before it loads.
+        pin_memory: copies batches to pinned memory, where there is a GPU.
+        multiprocessing_context: how loader processes start; default: "fork", which needs no main guard in the script.
         epochs, batch_size, shards, seed: options of a local run; ignored when an existing run is joined.
         run_dir: of a local run; default: `pangea-runs/TIME-SEED`.
         timeout: seconds to reach the services.
     Raises:
         UnsupportedModel, UnsupportedOptimizer: naming what cannot be trained, and what to do.
         BadSnapshot: naming the part of the state that cannot be sent to another worker.
+        MisusedRun: the dataset cannot be used in a run; the message says what to give instead.
+        LoadingFailed, UnhashableBatch: a sample of the dataset cannot be loaded, or has no canonical bytes.
         pangea.WireError: there is no service at the address.
         pangea.PeerError: the orchestrator refuses this worker; the message says why.
         SystemExit: with code 0, if SIGTERM arrives before the worker has joined.
@@ -89,20 +126,32 @@ def join(
     uncaught = UncaughtErrorHook()
     level = ensure_pinned()
     configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS", "1")))
-    existing = _existing_run()
+    source = _own_source(dataset, held_out, collate_fn, loader_processes)
+    options = LoaderOptions(loader_processes, prefetch_factor, worker_init_fn, pin_memory, multiprocessing_context)
+    existing = _existing_run(needs_data=source is None)
     share = fraction()
     # An unsupported model is refused before any service is started; with `init`, which may change the model, it is
     # checked afterwards.
     training = Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate) if init is None else None
+    # Loader processes are forked before this process has threads and connections.
+    data: DataSource | None = OwnData(Loader(source, options)) if source is not None else None
     embedded: EmbeddedServices | None = None
     directory: Path | None
     if existing is None:
-        embedded = EmbeddedServices.start(
-            RunOptions(epochs=epochs, batch_size=batch_size, shards=shards, seed=seed), run_dir=run_dir, keep_alive=True
-        )
-        orchestrator, data, directory = embedded.orchestrator, embedded.data, embedded.run_dir
+        try:
+            embedded = EmbeddedServices.start(
+                RunOptions(epochs=epochs, batch_size=batch_size, shards=shards, seed=seed),
+                run_dir=run_dir,
+                data_replicas=1 if data is None else 0,
+                keep_alive=True,
+            )
+        except BaseException:
+            if data is not None:
+                data.close()
+            raise
+        orchestrator, data_addresses, directory = embedded.orchestrator, embedded.data, embedded.run_dir
     else:
-        orchestrator, data, directory = existing
+        orchestrator, data_addresses, directory = existing
         # The launcher waits for this process, which does nothing but this run.
         leave_quickly()
     # Until it has joined, nothing is lost if the worker stops immediately; afterwards it leaves the run in order.
@@ -111,19 +160,21 @@ def join(
         health = serve_health()
         name = os.environ.get("PANGEA_WORKER_NAME") or f"{socket.gethostname()}-{os.getpid()}"
         notices = Notices(directory, name)
-        addresses = Addresses(orchestrator, data, timeout, float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600")))
-        client = _native.DataClient(addresses.data, addresses.timeout, reconnect_seconds=addresses.reconnect)
-        _log_remote_replicas(addresses.data, client)
+        reconnect_seconds = float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600"))
+        addresses = Addresses(orchestrator, data_addresses, timeout, reconnect_seconds)
+        data = data or _service_data(addresses)
         if init is not None:
-            _initialise(model, init, first_batch(client, client.dataset().train_samples))
+            _initialise(model, init, data.first_batch())
         training = training or Training(Parameters(model, buffers), optimizer, scheduler, clip_norm, rate)
         if allows_nondeterminism():
             training.parameters.on_broken_promise = lambda text: notices.add(calling_line() + text)
         worker = Worker(
-            training, client, addresses, name, level, take_changes=os.environ.get("PANGEA_TAKE_CHANGES") == "1"
+            training, data, addresses, name, level, take_changes=os.environ.get("PANGEA_TAKE_CHANGES") == "1"
         )
     except BaseException as error:
         sigterm.restore()
+        if data is not None:
+            data.close()
         if embedded is not None:
             embedded.stop()
         if isinstance(error, Stopped):
@@ -133,26 +184,58 @@ def join(
         notices.add(untried)
     if training.parameters.buffers.averaged:
         notices.add(_AVERAGED_NOTICE.format(", ".join(training.parameters.buffers.averaged)))
+    if names := hooked(model):
+        notices.add(_HOOK_NOTICE.format(", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")))
     training.guard()
     if health is not None:
         health.worker = worker
-    rehearser = Rehearser(training.parameters, worker.settings.seed, share, (addresses.data, addresses.timeout))
+    rehearser = Rehearser(training.parameters, worker.settings.seed, share)
     return Run(worker, directory, embedded, health, sigterm, notices, rehearser, uncaught)
 
 
-def _existing_run() -> tuple[str, str, Path | None] | None:
-    """Returns the addresses of orchestrator and data service and the run directory, if the environment names a run.
+def _own_source(dataset: Any, held_out: Any, collate_fn: Collate | None, loader_processes: int) -> Source | None:
+    """Returns the script's own data; None if it has given none.
 
     Raises:
-        ValueError: it has only one of the addresses.
+        MisusedRun: it is not a dataset that a run can use, or the arguments do not fit together.
+    """
+    if dataset is not None:
+        return own_source(dataset, held_out, collate_fn)
+    if held_out is not None or collate_fn is not None or loader_processes:
+        raise MisusedRun(
+            "pangea.join was given held_out, collate_fn or loader_processes without dataset; give it the training"
+            " samples too, or leave these out to train on the data of a data service"
+        )
+    return None
+
+
+def _existing_run(*, needs_data: bool) -> tuple[str, str, Path | None] | None:
+    """Returns the addresses of orchestrator and data service and the run directory, if the environment names a run.
+
+    Args:
+        needs_data: whether the run has a data service; its address is empty if not.
+    Raises:
+        ValueError: the environment has only one of the addresses.
     """
     orchestrator, data = os.environ.get("PANGEA_ORCHESTRATOR"), os.environ.get("PANGEA_DATA")
-    if bool(orchestrator) != bool(data):
-        raise ValueError("set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or neither of them for a local run")
-    if not orchestrator or not data:
+    if needs_data and bool(orchestrator) != bool(data):
+        raise ValueError(
+            "set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or neither of them for a local run; a script"
+            " that gives pangea.join a dataset needs only PANGEA_ORCHESTRATOR"
+        )
+    if not orchestrator:
         return None
     directory = Path(os.environ["PANGEA_RUN_DIR"]) if os.environ.get("PANGEA_RUN_DIR") else None
+    if not needs_data or not data:
+        return resolve(orchestrator, directory), "", directory
+    want(data, directory)
     return resolve(orchestrator, directory), resolve(data, directory), directory
+
+
+def _service_data(addresses: Addresses) -> ServiceData:
+    client = _native.DataClient(addresses.data, addresses.timeout, reconnect_seconds=addresses.reconnect)
+    _log_remote_replicas(addresses.data, client)
+    return ServiceData(client, (addresses.data, addresses.timeout))
 
 
 def _log_remote_replicas(configured: str, client: _native.DataClient) -> None:
@@ -170,6 +253,6 @@ def _log_remote_replicas(configured: str, client: _native.DataClient) -> None:
 def _initialise(model: torch.nn.Module, init: Callable[[Batch], Any], batch: Batch) -> None:
     """Lets the script initialise its model with a batch; random numbers drawn in `init` are the same on all workers."""
     seed_shard(0, 0, 0)
-    init(batch)
+    init(placed(batch, device_of(model.parameters())))
     for parameter in model.parameters():
         parameter.grad = None

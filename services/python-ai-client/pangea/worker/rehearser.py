@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from pangea import _native
 from pangea.services.options import REHEARSE
 from pangea.training.gradients import Parameters
 from pangea.training.lease import Lease
-from pangea.training.rehearsal import FIRST_STEPS, Plan, Rehearsal, Result, digests, loss_text
+from pangea.training.rehearsal import FIRST_STEPS, Plan, Rehearsal, Result, digests
 from pangea.training.sums import GradientSum
 from pangea.training.trace import OutputTrace
 from pangea.worker.batches import Batch
@@ -47,32 +45,39 @@ def fraction() -> float:
 class Rehearser:
     """Used by `ShardLoop` around each shard, in the worker and in the child process of a rehearsal.
 
+    A device that a child process cannot use is rehearsed with in this process: the script then sees one batch of a
+    rehearsed lease twice.
+
     Args:
         parameters: of the model.
         seed: of the run.
         share: the fraction of shards to rehearse after the first steps; 0 disables rehearsals.
-        connect: addresses and timeout of the data service, for a child that evaluates.
     Attributes:
         in_child: whether this process is the child of a rehearsal.
-        last_repetition: in the child, whether the next loss is the result.
+        last_repetition: while rehearsing, whether the next loss is the result.
     """
 
-    def __init__(self, parameters: Parameters, seed: int, share: float, connect: tuple[str, float]) -> None:
-        self._parameters, self._connect = parameters, connect
+    def __init__(self, parameters: Parameters, seed: int, share: float) -> None:
+        self._parameters = parameters
         self._plan = Plan(seed, share)
         self._names = [name for name, _, _ in parameters.specs()]
         self._sizes = [torch.Size(shape).numel() for _, _, shape in parameters.specs()]
         self._trace = OutputTrace(parameters.model) if os.environ.get(DOCTOR_VARIABLE) == "1" else None
         self._current: Rehearsal | None = None
         self._leases = 0
-        self._data: _native.DataClient | None = None
         self.in_child = False
+        self._is_here = False  # whether this process rehearses, instead of a child
         self.last_repetition = False
 
     @property
     def doctor_has_finished(self) -> bool:
         """Whether this is `pangea doctor SCRIPT`, and it has checked enough leases without a finding."""
         return self._trace is not None and self._leases > DOCTOR_LEASES
+
+    @property
+    def is_rehearsing(self) -> bool:
+        """Whether the current batch is computed for a rehearsal only."""
+        return self.in_child or self._is_here
 
     @property
     def in_first_steps(self) -> bool:
@@ -89,12 +94,16 @@ class Rehearser:
         return self._plan.would_rehearse(step, shards)
 
     def fork(self, lease: Lease, batches: list[Batch]) -> Target | None:
-        """Forks the child. Returns in the child what it has to compute, and None in the parent."""
+        """Forks the child. Returns what this process has to compute before the lease: in the child; else None."""
         filled = [batch for batch in batches if batch.samples > 0]
         if not filled:
             return None
         target = Target(filled[-1], 1 if len(filled) > 1 else 2)
         self._current = Rehearsal(lease.step, target.batch.shard, self._names, self._trace)
+        if not self._parameters.device.forks:
+            self._is_here = True
+            # If the lease has no other shard, it is computed a second time afterwards.
+            return Target(target.batch, 1)
         try:
             self.in_child = self._current.fork()
         except OSError:
@@ -116,32 +125,40 @@ class Rehearser:
         self._trace.stop()
         return self._trace.entries
 
-    def take_in_child(self, loss: torch.Tensor, contribution: Callable[[], GradientSum]) -> bool:
-        """In the child, takes the loss of a batch and returns true; in the parent, returns false.
+    def end_forward(self) -> None:
+        """Ends the trace of the modules before backward, in which checkpointing calls some of them again."""
+        if self._trace is not None:
+            self._trace.stop()
 
-        The last repetition sends the result and exits the child.
+    def cannot_differentiate(self, error: RuntimeError) -> bool:
+        """Returns whether backward failed only because this is a child process; then losses alone are compared."""
+        return self.in_child and "fork-based multiprocessing" in str(error)
+
+    def take_rehearsed(self, loss: float, total: GradientSum | None) -> bool:
+        """While rehearsing, takes the result of a batch and returns true; else returns false.
+
+        In a child, the last repetition sends the result and exits.
 
         Args:
             loss: of the batch.
-            contribution: computes the contribution of the shard.
+            total: the contribution of the shard; None if it could not be computed.
         """
-        if not self.in_child or self._current is None:
+        if not self.is_rehearsing or self._current is None:
             return False
-        outputs, text = self._traced(), loss_text(loss)
-        try:
-            parts = digests(contribution().flat(), self._sizes)
-        except RuntimeError as error:
-            if "fork-based multiprocessing" not in str(error):
-                raise
-            parts = None
+        outputs = self._traced()
         if self.last_repetition:
-            self._current.send_result(Result(text, parts, outputs))
+            parts = None if total is None else digests(total.flat(), self._sizes)
+            result = Result(loss.hex(), parts, outputs)
+            if self.in_child:
+                self._current.send_result(result)
+            self._current.set_rehearsed(result)
+            self._is_here = False
         return True
 
-    def note_result(self, batch: Batch, loss: torch.Tensor, total: GradientSum) -> None:
-        """In the parent, records the result of the rehearsed shard."""
+    def note_result(self, batch: Batch, loss: float, total: GradientSum) -> None:
+        """Records the result of the rehearsed shard."""
         if self._current is not None and self._is_target(batch):
-            self._current.set_expected(Result(loss_text(loss), digests(total.flat(), self._sizes), self._traced()))
+            self._current.set_expected(Result(loss.hex(), digests(total.flat(), self._sizes), self._traced()))
 
     def compare(self) -> str | None:
         """Compares the results. Returns why the rehearsal was inconclusive, or None if the results are equal.
@@ -163,6 +180,7 @@ class Rehearser:
 
     def abandon(self) -> None:
         """Kills the child, if the lease was not finished."""
+        self._is_here = False
         if self._current is not None and not self.in_child:
             self._current.abandon()
             self._current = None
@@ -171,11 +189,3 @@ class Rehearser:
         """In the child, exits without a result; in the parent, does nothing."""
         if self.in_child and self._current is not None:
             self._current.fail(reason)
-
-    def data_client(self, client: _native.DataClient) -> _native.DataClient:
-        """Returns the connection to the data service. The child opens its own: it lacks the parent's threads."""
-        if not self.in_child:
-            return client
-        if self._data is None:
-            self._data = _native.DataClient(*self._connect)
-        return self._data

@@ -53,7 +53,8 @@ def write_results(
         content_hash: how the run hashes parameters.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().clone().contiguous() for name, tensor in parameters.model.state_dict().items()}
+    state = parameters.model.state_dict()
+    weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
     write_atomically(run_dir / "final.safetensors", safetensors.torch.save(weights))
     params_hash = parameters.hash(content_hash).hex()
     facts: dict[str, Any] = {"steps": steps, "params_hash": params_hash, "incidents": incidents}

@@ -21,8 +21,10 @@ from pangea.training.determinism import UncaughtErrorHook, add_advice
 from pangea.training.lease import Lease
 from pangea.training.optimizer import StepFunction
 from pangea.training.snapshot import HasState
-from pangea.worker.batches import Batch, held_out
+from pangea.worker.batches import Batch
 from pangea.worker.dataset_facts import DatasetFacts
+from pangea.worker.figures import checked
+from pangea.worker.placement import placed_all
 from pangea.worker.rehearser import Rehearser
 from pangea.worker.results import write_results
 from pangea.worker.shard_loop import ShardLoop
@@ -179,10 +181,13 @@ class Run:
         *,
         weight: float | torch.Tensor | None = None,
         reduction: Literal["mean", "sum"] = "mean",
+        optimizer: torch.optim.Optimizer | None = None,
     ) -> None:
         """Submits the loss of the current batch, and runs backward.
 
-        The step's loss is the weighted mean over its batches, or their sum.
+        The step's loss is the weighted mean over its batches, or their sum. A run with several optimizers may have a
+        loss for each, as a GAN: call this once for each optimizer that is to make a step. All of them start from the
+        same parameters; an optimizer without a loss makes no step. To train them in turn, choose by `batch.step`.
 
         Args:
             loss: scalar; the mean over what counts in the batch, or its sum.
@@ -190,6 +195,7 @@ class Run:
                 nothing in the batch counts and the loss is ignored. Default: the batch's samples.
             reduction: "sum" for a loss that is a sum over the batch: then the step's gradient is that of the sum over
                 the whole step.
+            optimizer: whose parameters get the gradient of this loss; default: all that the loss depends on.
         Raises:
             MisusedRun: there is no current batch, the loss is not a scalar, or the weight is invalid.
             NotFinite: the loss is NaN or infinite.
@@ -197,7 +203,7 @@ class Run:
             NondeterministicOperation: naming the operation.
             UnsupportedModel: naming a tensor that cannot be trained.
         """
-        self._loop.submit_loss(loss, weight, reduction)
+        self._loop.submit_loss(loss, weight, reduction, optimizer)
 
     def stop(self, reason: str) -> None:
         """Ends the run for all workers after the step of the current batch, whose weights are the final ones.
@@ -210,6 +216,39 @@ class Run:
             reason: shown to users and recorded in the ledger.
         """
         self._loop.stop_reason = reason.encode()[:MAX_STOP_BYTES].decode(errors="ignore") or "the script asked for it"
+
+    def log(self, figures: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Logs figures for people, such as an accuracy. They are written to the step's line in metrics.jsonl.
+
+        `pangea status`, the dashboard and `pangea tensorboard` show them. Which step a figure belongs to depends on
+        where this is called; `steps` has its number:
+
+        - In the loop over `batches`: to the step of the current batch. The step's value is the mean over its batches
+          that log the figure, weighted as their losses: the same bits for any number of workers.
+        - In a function of `before_step` or `after_step`: to that step. All workers log the same, and one value counts;
+          it replaces the mean over batches of the same name.
+        - Outside of the loop, such as an evaluation between two epochs: to the next step, whose number is the number of
+          steps that the parameters have applied. After the last step, the figures become results, as those of `finish`.
+
+        `run.log` changes nothing that is trained, and figures may differ when a step is computed again, such as times.
+
+        Args:
+            figures: numbers by name; a tensor or array with one element is a number. NaN and infinities become null.
+            **more: the same, as keywords.
+        Raises:
+            MisusedRun: naming the figure that is not a number, has a name of more than 128 bytes, or is the 65th of its
+                step; or `step=` was given, which the run knows.
+        """
+        values = checked(figures, more)
+        worker = self._worker
+        if self._training.in_step:
+            worker.logged.applied(worker.step, values)
+        elif not self._loop.log(values) and not self._rehearser.in_child and not self._is_late():
+            worker.logged.before(worker.step, values)
+
+    def _is_late(self) -> bool:
+        """Whether this worker reached the end of an epoch after the others, so that it has later parameters."""
+        return self._epoch is not None and not self._finished and self.steps % self.dataset.steps_per_epoch != 0
 
     def before_step(self, function: StepFunction) -> StepFunction:
         """Registers a function that every worker calls before each step of the optimizer.
@@ -243,10 +282,8 @@ class Run:
 
     def held_out(self) -> Iterator[Batch]:
         """Yields the samples held out for evaluation, in dataset order. Training's random numbers are not affected."""
-        facts = self._worker.dataset
-        return held_out(
-            self._rehearser.data_client(self._worker.data), facts.held_out_samples, self._worker.settings.batch_size
-        )
+        batches = self._worker.data.held_out(self._worker.settings.batch_size)
+        return placed_all(batches, self._training.parameters.device)
 
     def finish(self, **results: Any) -> None:
         """Writes `final.safetensors` (a `state_dict`) and `result.json` into the run directory, if the run has ended.
@@ -262,7 +299,7 @@ class Run:
         if not self._finished and not self._sigterm.requested:
             self._end_run()
         if self._finished:
-            self._write(results)
+            self._write({**self._worker.logged.of_shards(self._worker.step), **results})
         self.close()
 
     def _end_run(self) -> None:

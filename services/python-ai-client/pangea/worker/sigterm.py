@@ -10,8 +10,8 @@ from typing import ClassVar
 _TO_END = (signal.SIGTERM, signal.SIGHUP)
 
 
-class Stopped(Exception):
-    """The process was asked to stop (SIGTERM, SIGHUP) while it waited."""
+class Stopped(BaseException):
+    """The process was asked to stop (SIGTERM, SIGHUP) while it waited; not for the handlers of other errors."""
 
 
 class Sigterm:

@@ -19,8 +19,9 @@ from pangea.training.lease import Lease
 from pangea.training.optimizer import Step, Training
 from pangea.training.snapshot import Position
 from pangea.training.tree import Node
-from pangea.worker.batches import BatchSource
+from pangea.worker.data_source import DataSource
 from pangea.worker.dataset_facts import DatasetFacts
+from pangea.worker.figures import Logged
 from pangea.worker.gradient_memory import GradientMemory
 from pangea.worker.membership import Addresses, Membership
 from pangea.worker.sigterm import Stopped, Waiting
@@ -61,7 +62,7 @@ class Worker:
 
     Args:
         training: of this worker's model.
-        data: connected to the data service.
+        data: where the batches come from.
         addresses: of the services.
         name: of the worker.
         arithmetic: the level that this process is pinned to; empty if it is not pinned.
@@ -69,6 +70,7 @@ class Worker:
     Attributes:
         step: steps applied to the parameters.
         waiting: entered while the worker only waits for a service.
+        logged: what the script logs outside of its batches.
         settings: of the run, as the orchestrator sent them.
         ended: the orchestrator's last message; None until the run has ended.
     """
@@ -76,7 +78,7 @@ class Worker:
     def __init__(
         self,
         training: Training,
-        data: _native.DataClient,
+        data: DataSource,
         addresses: Addresses,
         name: str,
         arithmetic: str = "",
@@ -85,6 +87,7 @@ class Worker:
     ) -> None:
         self.training, self.parameters = training, training.parameters
         self.seconds = Seconds()
+        self.logged = Logged()
         self.step = 0
         self.waiting = Waiting()
         self.ended: _native.RunFinished | None = None
@@ -92,8 +95,11 @@ class Worker:
         self.name = name
         self._vectors = GradientMemory(self.parameters.elements, lambda: self._membership.client.slot())
         self.data = data
-        self._dataset = data.dataset()
-        self._arithmetic, self._fingerprints = arithmetic, sorted(fingerprints().items())
+        device = self.parameters.device
+        self._arithmetic = arithmetic
+        self._fingerprints = sorted(
+            fingerprints(device.torch_device if device.torch_device.type != "cpu" else None).items()
+        )
         self._known_hash: bytes | None = None
         self._hashing: _native.ParametersHash | None = None
         self._asked, self._asked_to_stop = False, ""
@@ -102,17 +108,17 @@ class Worker:
         self._hashes_constants = False  # whether nothing that is hashed changes before the next step
         self._membership = Membership(addresses, name, self._introduce, self._resync, self.waiting)
         self.settings = self._membership.join()
-        self.dataset = DatasetFacts.of(self._dataset, self.settings)
-        self.source = BatchSource(self.data, self.settings, self.dataset.locate)
+        self.dataset = DatasetFacts.of(self.data.info, self.settings)
+        self.data.begin(self.settings, self.dataset.locate, self.waiting)
 
     def _introduce(self, client: _native.OrchestratorClient, run_id: str) -> _native.JoinReply:
         return client.join(
             self.name,
-            describe_software(),
+            describe_software(self.parameters.device),
             self.parameters.specs(),
             self.parameters.hash("sha256"),
             self.step,
-            self._dataset,
+            self.data.info,
             run_id,
             training=self.training.description,
             arithmetic=self._arithmetic,
@@ -225,7 +231,7 @@ class Worker:
         started = time.perf_counter()
         client = self._membership.client
         if not self._asked:
-            client.ask(self.step, self._hash, *self._taken_seconds(), stop)
+            client.ask(self.step, self._hash, *self._taken_seconds(), stop, self.logged.of_applied(self.step))
             self._asked, self._asked_to_stop = True, stop
         with self.waiting:
             answer = client.answer()
@@ -241,7 +247,9 @@ class Worker:
             len(memory) == len(self.parameters.trainable) and self.parameters.on_broken_promise is None
         )
         try:
-            self._hashing = self._membership.client.ask_beside(self.step, memory, *self._taken_seconds())
+            self._hashing = self._membership.client.ask_beside(
+                self.step, memory, *self._taken_seconds(), self.logged.of_applied(self.step)
+            )
         except (_native.WireError, _native.PeerError) as error:
             self._lost(error)
             return
@@ -282,7 +290,9 @@ class Worker:
         )
         sums = [(lease.step, node.first, node.count, node.value.numpy(), lease.reports_of(node)) for node in nodes]
         try:
-            verdicts = self._membership.client.submit_and_ask(sums, self.step, self._hash, *self._taken_seconds())
+            verdicts = self._membership.client.submit_and_ask(
+                sums, self.step, self._hash, *self._taken_seconds(), self.logged.of_applied(self.step)
+            )
             self._asked, self._asked_to_stop = True, ""
         except (_native.WireError, _native.PeerError) as error:
             self._lost(error)

@@ -34,6 +34,8 @@ func facts() error {
 			"maxColumnNameBytes": uint64(tensor.MaxColumnNameBytes),
 			"maxClassNames":      uint64(tensor.MaxClassNames),
 			"maxVocabulary":      uint64(tensor.MaxVocabulary),
+			"maxFigures":         uint64(tensor.MaxFigures),
+			"maxFigureNameBytes": uint64(tensor.MaxFigureNameBytes),
 
 			"contentHashBlockBytes": uint64(contenthash.BlockBytes),
 		},

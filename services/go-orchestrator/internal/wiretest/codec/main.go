@@ -47,6 +47,14 @@ type report struct {
 	Weight    uint64 `json:"weight"`
 	Summed    bool   `json:"summed"`
 	Stop      string `json:"stop"`
+
+	Figures []figure `json:"figures"`
+}
+
+// figure describes a number that a script has logged.
+type figure struct {
+	Name  string `json:"name"`
+	Value uint64 `json:"value"`
 }
 
 type piece struct {
@@ -170,9 +178,24 @@ func fillReports(message tensor.GradientUpdate, reports []report) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(to.SetBatchHash(hash), to.SetStop(r.Stop)); err != nil {
+		if err := errors.Join(to.SetBatchHash(hash), to.SetStop(r.Stop), fillFigures(to, r.Figures)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func fillFigures(report tensor.ShardReport, figures []figure) error {
+	list, err := report.NewFigures(int32(len(figures)))
+	if err != nil {
+		return err
+	}
+	for i, f := range figures {
+		to := list.At(i)
+		if err := to.SetName(f.Name); err != nil {
+			return err
+		}
+		to.SetValue(math.Float64frombits(f.Value))
 	}
 	return nil
 }
@@ -251,13 +274,34 @@ func describeReports(message tensor.GradientUpdate) ([]report, error) {
 		if err != nil {
 			return nil, err
 		}
+		figures, err := describeFigures(from)
+		if err != nil {
+			return nil, err
+		}
 		reports[i] = report{
 			Shard: from.Shard(), Samples: from.Samples(), LossSum: math.Float64bits(from.LossSum()),
 			BatchHash: hex.EncodeToString(hash),
-			Weight:    math.Float64bits(from.Weight()), Summed: from.Summed(), Stop: stop,
+			Weight:    math.Float64bits(from.Weight()), Summed: from.Summed(), Stop: stop, Figures: figures,
 		}
 	}
 	return reports, nil
+}
+
+func describeFigures(message tensor.ShardReport) ([]figure, error) {
+	list, err := message.Figures()
+	if err != nil {
+		return nil, err
+	}
+	figures := make([]figure, list.Len())
+	for i := range figures {
+		from := list.At(i)
+		name, err := from.Name()
+		if err != nil {
+			return nil, err
+		}
+		figures[i] = figure{Name: name, Value: math.Float64bits(from.Value())}
+	}
+	return figures, nil
 }
 
 func describePiece(t tensor.Tensor) (p piece, err error) {

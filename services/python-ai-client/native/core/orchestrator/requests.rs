@@ -8,7 +8,7 @@ use pangea_wire::{
 use super::slots::Placed;
 use crate::error::CoreError;
 use crate::link::Connection;
-use crate::values::{check_hash, ShardReport, Timings};
+use crate::values::{check_hash, write_figures, Figure, ShardReport, Timings};
 
 pub(super) type Builder = capnp::message::Builder<capnp::message::HeapAllocator>;
 
@@ -21,6 +21,8 @@ pub struct Work<'a> {
     pub timings: Timings,
     /// Why the run is to end after the last committed step; empty where it is not.
     pub stop: &'a str,
+    /// What the script logged after the last of these steps.
+    pub figures: &'a [Figure],
 }
 
 /// The gradient sum of the shards [first_shard, first_shard + shard_count).
@@ -46,6 +48,7 @@ impl Work<'_> {
         work.set_step(self.step);
         work.set_parameters_hash(self.parameters_hash);
         work.set_stop(self.stop);
+        write_figures(work.reborrow().init_figures(self.figures.len() as u32), self.figures);
         let mut timings = work.init_timings();
         timings.set_data(self.timings.data);
         timings.set_compute(self.timings.compute);
@@ -127,6 +130,7 @@ fn write_reports(update: gradient_update::Builder<'_>, reports: &[ShardReport]) 
         builder.set_weight(report.weight);
         builder.set_summed(report.summed);
         builder.set_stop(report.stop.as_str());
+        write_figures(builder.init_figures(report.figures.len() as u32), &report.figures);
     }
 }
 

@@ -169,6 +169,7 @@ pub fn reports() -> [ShardReport; 2] {
         weight: 6.5,
         summed: false,
         stop: String::new(),
+        figures: Vec::new(),
     })
 }
 
@@ -179,6 +180,7 @@ pub fn work(step: u64) -> Work<'static> {
         parameters_hash: &HASH,
         timings: Timings::default(),
         stop: "",
+        figures: &[],
     }
 }
 
