@@ -38,6 +38,8 @@ BINARIES = ["pangea/_native.abi3.so", *PROGRAMS]
 C_LIBRARY = {"ld-linux-x86-64.so.2", "libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0"}
 # Module -> distribution, where the names differ.
 DISTRIBUTIONS = {"yaml": "pyyaml"}
+# Module -> the extra that brings it. Others than these are imported by name where they are needed.
+EXTRAS = {"lightning_fabric": "lightning", "transformers": "transformers"}
 
 
 def test_the_name_and_the_metadata_have_the_same_tag_and_version() -> None:
@@ -87,23 +89,28 @@ def test_a_binary_needs_the_c_library_only_and_none_after_2_28(member: str) -> N
         assert (int(found[1]), int(found[2])) <= (2, 28), version
 
 
-def imported(text: str) -> set[str]:
-    """The modules outside of Python's library that a file imports by statement, by the first part of their names."""
+def imported() -> set[str]:
+    """The modules that the package's files import by statement."""
     names = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"pangea"}
+    for text in [ARCHIVE.read(name).decode() for name in NAMES if name.endswith(".py")]:
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module)
+    return names
 
 
 def test_what_the_package_imports_is_what_the_metadata_requires() -> None:
-    sources = [ARCHIVE.read(name).decode() for name in NAMES if name.endswith(".py")]
-    names = {name for text in sources for name in imported(text)}
+    names = {name.partition(".")[0] for name in imported()} - sys.stdlib_module_names - {"pangea"}
     required = {requirement.name for requirement in METADATA.requires_dist or [] if requirement.marker is None}
-    assert {DISTRIBUTIONS.get(name, name) for name in names} == required
-    assert METADATA.provides_extra == ["ray", "tensorboard"]
+    assert {DISTRIBUTIONS.get(name, name) for name in names - EXTRAS.keys()} == required
+    assert METADATA.provides_extra == ["lightning", "ray", "tensorboard", "transformers"]
+
+
+def test_every_module_of_the_package_that_another_one_imports_is_there() -> None:
+    own = {name.replace(".", "/") for name in imported() if name.startswith("pangea.")} - {"pangea/_native"}
+    assert not [name for name in own if not {f"{name}.py", f"{name}/__init__.py"} & {*NAMES}]
 
 
 def test_the_ranges_have_the_versions_of_torch_that_were_tried() -> None:

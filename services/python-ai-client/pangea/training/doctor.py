@@ -13,8 +13,8 @@ import torch
 
 from pangea import arithmetic
 from pangea.places import caller_folder, data_file, program
-from pangea.training.determinism import configure_torch, describe_software
 from pangea.torch_version import TRIED, untried_version
+from pangea.training.determinism import configure_torch, describe_software
 from pangea.training.devices.choose import device_at_hand
 from pangea.training.devices.settings import describe_device
 from pangea.training.fingerprints import fingerprints, summary
