@@ -68,7 +68,8 @@ def _refuse_others(context: click.Context, backend: str) -> None:
     "--programs",
     default="",
     metavar="DIR",
-    help="ssh: the folder of go-orchestrator, rust-compute and pangea on the hosts.  [default: their PATH]",
+    help="ssh: the folder of go-orchestrator, rust-compute and pangea on the hosts.  [default: what the command pangea"
+    " brings along, in the environment of this one or on their PATH]",
 )
 @click.option(
     "--namespace", default="", help="kubernetes: an existing namespace for the objects.  [default: kubectl's]"

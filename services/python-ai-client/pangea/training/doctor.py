@@ -13,6 +13,7 @@ import torch
 
 from pangea import arithmetic
 from pangea.places import caller_folder, data_file, program
+from pangea.torch_version import TRIED, untried_version
 from pangea.training.determinism import configure_torch, describe_software
 from pangea.training.devices.choose import device_at_hand
 from pangea.training.devices.settings import describe_device
@@ -36,6 +37,11 @@ def reference_hash(device: torch.device | None = None) -> str:
     """
     configure_torch()
     return summary(fingerprints(device)).hex()
+
+
+def _torch_version() -> Finding:
+    warning = untried_version(torch.__version__)
+    return Finding("torch version", warning or f"one that Pangea was tried with ({TRIED})", None if warning else True)
 
 
 def _determinism(device: torch.device | None = None) -> str:
@@ -107,7 +113,7 @@ def examine() -> list[Finding]:
         ("memory", _memory),
         ("cores", lambda: len(os.sched_getaffinity(0))),
     ]
-    findings = []
+    findings = [_torch_version()]
     for name, check in checks:
         try:
             findings.append(Finding(name, str(check()), True))

@@ -25,6 +25,7 @@ from pangea.services.announced import resolve, want
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
 from pangea.services.programs import IDENTITY
+from pangea.torch_version import untried_version
 from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
 from pangea.training.devices.choose import device_of
 from pangea.training.gradients import Parameters
@@ -182,6 +183,8 @@ def join(
         if isinstance(error, Stopped):
             sys.exit(0)
         raise
+    if (untried := untried_version(torch.__version__)) is not None:
+        notices.add(untried)
     if training.parameters.buffers.averaged:
         notices.add(_AVERAGED_NOTICE.format(", ".join(training.parameters.buffers.averaged)))
     if names := hooked(model):
