@@ -465,6 +465,9 @@ struct Leave {
   # Not empty: what the worker found in its own script that breaks the promise of the same bits, for
   # people. It becomes an incident and ends the run, unless the orchestrator is not strict. At most
   # `maxBrokenBytes`.
+  cannotLoad @2 :Bool;
+  # The worker cannot load the state that it was sent. Unless another one has loaded it, nobody is
+  # sent it again, and whoever gave it is not asked for its state again.
 }
 
 # ------------------------------------------------------------------------------------------- errors

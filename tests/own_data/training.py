@@ -3,6 +3,7 @@
 - LOADERS: loader processes of the worker.
 - SAMPLES, CHANGED: how many samples there are, and one that is different.
 - LOADED_DIR: a file NAME in it gets a line with the sample ids of each batch that the worker computes.
+- EVALUATE_EVERY: the worker evaluates the model in the loop, in every such step.
 - KILL_LOADER_STEP: at this step, the loader processes of the worker are killed.
 - GATE_STEP, GATE_DIR, COMPUTED_DIR: see tests/harness/gates.py.
 """
@@ -71,6 +72,15 @@ class Classifier(nn.Module):
         return logits
 
 
+def evaluate(model: Classifier, run: pangea.Run) -> list[int]:
+    """Returns how many samples of each held-out batch are classified correctly."""
+    model.eval()
+    with torch.no_grad():
+        batches = [(model(b.data["x"], b.data["lengths"]), b.data["label"]) for b in run.held_out()]
+    model.train()
+    return [int((logits.argmax(1) == label).sum()) for logits, label in batches]
+
+
 def main() -> None:
     """Trains, evaluates on held-out samples, and reports how many of them were right."""
     pangea.seed_everything()
@@ -86,6 +96,7 @@ def main() -> None:
         loader_processes=int(os.environ.get("LOADERS", "0")),
     )
     kill_at = int(os.environ.get("KILL_LOADER_STEP", "-1"))
+    every = int(os.environ.get("EVALUATE_EVERY", "0"))
     for batch in run.batches():
         pass_gate(batch.step)
         if folder := os.environ.get("LOADED_DIR"):
@@ -97,9 +108,10 @@ def main() -> None:
                 os.kill(int(pid), signal.SIGKILL)
         assert batch.data["names"] == [f"sequence {number}" for number in batch.sample_ids.tolist()]
         run.step(functional.cross_entropy(model(batch.data["x"], batch.data["lengths"]), batch.data["label"]))
-    model.eval()
-    held_out = [(model(b.data["x"], b.data["lengths"]).argmax(1) == b.data["label"]).sum() for b in run.held_out()]
-    run.finish(held_out_accuracy=sum(held_out) / 100, held_out_batches=len(held_out))
+        if every and batch.step % every == 0:
+            evaluate(model, run)
+    right = evaluate(model, run)
+    run.finish(held_out_accuracy=sum(right) / 100, held_out_batches=len(right))
 
 
 if __name__ == "__main__":

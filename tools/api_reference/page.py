@@ -83,8 +83,9 @@ def _arguments(function: griffe.Function) -> Iterator[str]:
             parameter.kind or griffe.ParameterKind.positional_or_keyword, ""
         )
         if parameter.kind is griffe.ParameterKind.keyword_only and not keyword_only:
-            keyword_only = True
             yield "*"
+        # After *args there are only keywords anyway.
+        keyword_only |= parameter.kind in (griffe.ParameterKind.keyword_only, griffe.ParameterKind.var_positional)
         text = f"{prefix}{parameter.name}"
         if parameter.annotation is not None:
             text += f": {parameter.annotation}"

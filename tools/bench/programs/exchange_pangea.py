@@ -28,7 +28,7 @@ def main() -> None:
         features=("float32", (1,)),
         labels=("int64", ()),
     )
-    client = _native.OrchestratorClient(job["orchestrator"])
+    client = _native.OrchestratorClient(job["orchestrator"], identity=job["identity"])
     client.join(
         f"worker-{rank}",
         "bench",
@@ -56,7 +56,7 @@ def main() -> None:
         shards[:] = lease.shards
 
     def exchange(step: int) -> Vector:
-        reports = [(shard, 1, 1.0, _HASH, 1.0, False, "") for shard in shards]
+        reports = [(shard, 1, 1.0, _HASH, 1.0, False, "", ()) for shard in shards]
         sums = [(step, shards[0], share, gradient, reports)]
         [(verdict, detail)] = client.submit_and_ask(sums, step, _hash(step), 0.0, 0.0, 0.0)
         if verdict != "accepted":

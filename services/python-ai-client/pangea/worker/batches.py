@@ -80,7 +80,7 @@ class Batch:
         )
 
     def to(self, device: torch.device | str | int, *, non_blocking: bool = False) -> Batch:
-        """Returns this batch with the tensors of `data` on a device."""
+        """Returns this batch with the tensors of `data` on `device`; `non_blocking` is that of `Tensor.to`."""
         return replace(self, data=map_tensors(self.data, lambda tensor: tensor.to(device, non_blocking=non_blocking)))
 
     @property

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::local::{LocalListener, Worker};
 use crate::places::{Place, Places};
+use crate::secure::Secure;
 
 /// How long a stopping service waits until its last replies are sent.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +30,8 @@ const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 pub struct Listeners {
     pub remote: TcpListener,
     pub local: Option<LocalListener>,
+    /// Who remote workers must be, if they must be known.
+    pub secure: Option<Arc<Secure>>,
 }
 
 impl Listeners {
@@ -68,8 +71,9 @@ pub async fn accept(
         match next {
             Ok(worker) => match places.take(worker.address(), clock::monotonic()) {
                 Some(place) => {
-                    let (service, stop, log) = (service.clone(), stop.clone(), log.clone());
-                    connections.spawn(serve_worker(service, worker, place, stop, log));
+                    let (service, secure) = (service.clone(), listeners.secure.clone());
+                    let (stop, log) = (stop.clone(), log.clone());
+                    connections.spawn(serve_worker(service, secure, worker, place, stop, log));
                 }
                 None => turn_away(&service, worker, &log),
             },
@@ -94,6 +98,7 @@ pub async fn accept(
 
 async fn serve_worker(
     service: Arc<Service>,
+    secure: Option<Arc<Secure>>,
     worker: Worker,
     place: Place,
     stopping: watch::Receiver<bool>,
@@ -107,9 +112,14 @@ async fn serve_worker(
         tracing::info!(peer, left_out, "worker connected");
     }
     let served = match worker {
-        Worker::Remote(stream, _) => match watched(&stream) {
-            Ok(()) => serve(service, stream, stopping, activity).await,
-            Err(source) => Err(WireError::Io {
+        Worker::Remote(stream, _) => match (watched(&stream), secure) {
+            (Ok(()), None) => serve(service, stream, stopping, activity).await,
+            (Ok(()), Some(secure)) => {
+                secure
+                    .serve(service, stream, stopping, activity, &peer)
+                    .await
+            }
+            (Err(source), _) => Err(WireError::Io {
                 doing: "preparing a connection",
                 source,
             }),

@@ -13,12 +13,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use pangea_wire::Pool;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::clock;
 use crate::descriptors::PAGES;
 use crate::places::{Allowance, Place, Places};
 use crate::pulse::Pulse;
+use crate::secure::Secure;
 use crate::telemetry::measure_memory;
 
 /// How long a request's header may take, and then the rest of the exchange.
@@ -66,8 +68,12 @@ pub fn pages(
 }
 
 /// Serves pages for as long as the process lives. When all places are taken, the oldest connection
-/// makes room: a request takes a millisecond.
-pub async fn serve_pages(listener: TcpListener, router: Router) -> Infallible {
+/// makes room: a request takes a millisecond. With `secure`, pages are encrypted.
+pub async fn serve_pages(
+    listener: TcpListener,
+    router: Router,
+    secure: Option<Arc<Secure>>,
+) -> Infallible {
     let places = Places::new(Allowance {
         places: PAGES,
         per_address: PAGES,
@@ -77,7 +83,7 @@ pub async fn serve_pages(listener: TcpListener, router: Router) -> Infallible {
         match listener.accept().await {
             Ok((stream, address)) => {
                 if let Some(place) = places.take(Some(address.ip()), clock::monotonic()) {
-                    tokio::spawn(serve_page(stream, router.clone(), place));
+                    tokio::spawn(serve_page(stream, router.clone(), secure.clone(), place));
                 }
             }
             Err(error) => {
@@ -88,7 +94,26 @@ pub async fn serve_pages(listener: TcpListener, router: Router) -> Infallible {
     }
 }
 
-async fn serve_page(stream: TcpStream, router: Router, place: Place) {
+async fn serve_page(stream: TcpStream, router: Router, secure: Option<Arc<Secure>>, place: Place) {
+    let exchange = async {
+        match secure {
+            None => converse(stream, router).await,
+            Some(secure) => {
+                // Without a handshake there is nobody to tell.
+                if let Some(stream) = secure.accept_page(stream).await {
+                    converse(stream, router).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(PAGE_TIMEOUT, exchange) => {}
+        () = place.activity.displaced() => {}
+    }
+}
+
+/// One request and its answer.
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -96,13 +121,8 @@ async fn serve_page(stream: TcpStream, router: Router, place: Place) {
         // The next request may take another place.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    tokio::select! {
-        served = tokio::time::timeout(PAGE_TIMEOUT, connection) => {
-            if let Ok(Err(error)) = served {
-                tracing::debug!(%error, "a request to the pages failed");
-            }
-        }
-        () = place.activity.displaced() => {}
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a request to the pages failed");
     }
 }
 

@@ -29,7 +29,7 @@ fn the_pages_show_health_readiness_and_metrics() {
         .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
         .expect("a free port");
     let address = listener.local_addr().expect("bound");
-    runtime.spawn(serve_pages(listener, router));
+    runtime.spawn(serve_pages(listener, router, None));
     // More than there are places for: they make room for whoever asks something.
     let silent: Vec<_> = (0..3 * PAGES)
         .map(|_| std::net::TcpStream::connect(address).expect("listening"))

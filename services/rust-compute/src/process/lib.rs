@@ -15,6 +15,7 @@ mod local;
 mod places;
 mod port_file;
 mod pulse;
+mod secure;
 mod serve;
 mod settings;
 mod telemetry;

@@ -1,6 +1,7 @@
 //! The life of the process: bind, read the data, serve, stop.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::local::LocalListener;
 use crate::places::{Allowance, Places};
 use crate::port_file::write_ports;
 use crate::pulse::Pulse;
+use crate::secure::Secure;
 use crate::settings::Settings;
 use crate::telemetry::{keep_metrics_small, start_logging, start_metrics};
 
@@ -64,6 +66,10 @@ async fn run(settings: &Settings, spec: Spec, regions: usize) -> Result<()> {
     });
     let listener = bind("--listen", &settings.listen).await?;
     let http = bind("--http", &settings.http).await?;
+    let secure = settings.identity.as_deref().map(Secure::open).transpose()?;
+    if secure.is_none() {
+        must_be_private(settings, &[("--listen", &listener), ("--http", &http)])?;
+    }
     let socket = settings.socket.as_deref();
     // Not all file systems have sockets; workers then come over TCP, with the same bits.
     let local = socket.and_then(|path| match LocalListener::bind(path) {
@@ -83,7 +89,8 @@ async fn run(settings: &Settings, spec: Spec, regions: usize) -> Result<()> {
     let pulse = Pulse::new(clock::monotonic);
     tokio::spawn(pulse.clone().run());
     let router = pages(ready.clone(), pulse, pool.clone(), handle);
-    tokio::spawn(serve_pages(http, router));
+    let secure_pages = secure.clone().filter(|_| is_exposed(http_address));
+    tokio::spawn(serve_pages(http, router, secure_pages));
 
     let task = Task {
         spec: settings.dataset.clone(),
@@ -138,6 +145,7 @@ async fn run(settings: &Settings, spec: Spec, regions: usize) -> Result<()> {
     let listeners = Listeners {
         remote: listener,
         local,
+        secure,
     };
     accept(service, listeners, stopping, places, &ready).await;
     tracing::info!("stopped");
@@ -155,4 +163,29 @@ async fn bind(option: &str, address: &str) -> Result<TcpListener> {
             anyhow::anyhow!("cannot listen on {address}: {error}; choose another {option}")
         }
     })
+}
+
+/// Whether other machines can reach a socket.
+fn is_exposed(bound: SocketAddr) -> bool {
+    !bound.ip().is_loopback()
+}
+
+/// Refuses sockets that other machines can reach, for a process that cannot know who they are.
+fn must_be_private(settings: &Settings, sockets: &[(&str, &TcpListener)]) -> Result<()> {
+    if settings.insecure {
+        tracing::warn!(
+            "insecure: whoever reaches a port can read the dataset, and nothing is encrypted"
+        );
+        return Ok(());
+    }
+    for (option, socket) in sockets {
+        let bound = socket.local_addr()?;
+        anyhow::ensure!(
+            !is_exposed(bound),
+            "{option} {bound} can be reached from other machines, and this process has no identity: \
+            make one with `pangea certs` and name it with --identity DIR, listen on 127.0.0.1, \
+            or let everybody in who reaches the port with --insecure"
+        );
+    }
+    Ok(())
 }

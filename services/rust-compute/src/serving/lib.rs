@@ -20,7 +20,7 @@ mod turns;
 pub use activity::Activity;
 pub use answer::Service;
 pub use batch::Batches;
-pub use connection::{serve, serve_local, Patience};
+pub use connection::{serve, serve_local, serve_secured, Patience};
 pub use error::RequestError;
 pub use lending::LendingLimit;
 pub use reply::Refusal;

@@ -36,10 +36,6 @@ func facts() error {
 			"maxVocabulary":       uint64(tensor.MaxVocabulary),
 			"maxFigures":          uint64(tensor.MaxFigures),
 			"maxFigureNameBytes":  uint64(tensor.MaxFigureNameBytes),
-			"maxRunIdBytes":       uint64(tensor.MaxRunIdBytes),
-			"maxReasonBytes":      uint64(tensor.MaxReasonBytes),
-			"maxDetailBytes":      uint64(tensor.MaxDetailBytes),
-			"maxDatasetNameBytes": uint64(tensor.MaxDatasetNameBytes),
 
 			"contentHashBlockBytes": uint64(contenthash.BlockBytes),
 		},
