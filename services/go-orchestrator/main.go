@@ -136,7 +136,6 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	if err != nil {
 		return err
 	}
-	limits.HoldMemory(s.MaxMemoryBytes)
 	log := telemetry.NewLogger(s.LogFormat, os.Stderr)
 	warn(s, own, log)
 	connections, err := limits.Connections(s.MaxConnections)
@@ -179,7 +178,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 			Strict: s.Strict, TakeChanges: s.TakeChanges,
 		},
 		MaxConnections: connections, ExitWhenFinished: s.ExitWhenFinished,
-		Memory: memory, Shared: sharedMemory, Files: files, Identity: own, Clock: clock.System{}, Log: log,
+		Memory: memory, Mapped: limits.HoldMemory(s.MaxMemoryBytes), Shared: sharedMemory, Files: files, Identity: own, Clock: clock.System{}, Log: log,
 		Metrics: metrics, Hit: hit,
 	}, past)
 	if err != nil {

@@ -12,9 +12,18 @@ import (
 
 // HoldMemory makes the collector work harder instead of letting the process grow far beyond the
 // budget: what was released stays in memory until it is collected, by default until it is as much
-// again as what is in use. There is room for what no budget counts, such as stacks and metrics. It
-// is a bound of the heap, so that what is mapped comes on top of it, and is in the budget instead.
-func HoldMemory(budget int64) { debug.SetMemoryLimit(budget + budget/16 + margin) }
+// again as what is in use. The function that it returns is to be told how much of the budget is
+// mapped, which is not on the heap and leaves less for that. A lower GOMEMLIMIT counts.
+func HoldMemory(budget int64) (mapped func(int64)) {
+	given := debug.SetMemoryLimit(-1) // GOMEMLIMIT, or none
+	hold := func(mapped int64) { debug.SetMemoryLimit(min(given, heap(budget, mapped))) }
+	hold(0)
+	return hold
+}
+
+// heap is what the heap may take: the rest of the budget, and room for what no budget counts, such
+// as stacks and metrics. With less than a part of the budget, the collector would never rest.
+func heap(budget, mapped int64) int64 { return max(budget-mapped, budget/8) + budget/16 + margin }
 
 const margin = 32 << 20
 

@@ -20,3 +20,16 @@ func TestConnectionsLeaveDescriptorsToTheRest(t *testing.T) {
 		}
 	}
 }
+
+func TestTheHeapHasWhatIsNotMapped(t *testing.T) {
+	const budget = 4 << 30
+	for mapped, want := range map[int64]int64{0: budget, 1 << 30: 3 << 30, budget: budget / 8, 2 * budget: budget / 8} {
+		if got := heap(budget, mapped); got != want+budget/16+margin {
+			t.Errorf("%d bytes are mapped: the heap may have %d", mapped, got)
+		}
+	}
+	// Together they stay within the budget and a fifth of it.
+	if most := heap(budget, 0); most > budget+budget/5 {
+		t.Errorf("the heap may have %d", most)
+	}
+}

@@ -61,12 +61,12 @@ func (m *Machine) restore(past Past) error {
 	if err := m.readEpochs(past.Records); err != nil {
 		return err
 	}
-	var missing []missingLine
+	var missing []*unwritten
 	number := -1
 	err := past.Records.Each(func(record ledger.Record) error {
 		number++
 		if step, is := record.(*ledger.Step); is && step.Step >= past.Lines {
-			missing = append(missing, missingLine{lineOf(step), step.FiguresBefore})
+			missing = append(missing, &unwritten{lineOf(step), step.FiguresBefore})
 		}
 		if err := m.restoreRecord(record); err != nil {
 			return fmt.Errorf("record %d of the ledger: %w", number, err)
@@ -221,22 +221,22 @@ func (m *Machine) restoreModel(r *ledger.Model) error {
 	return nil
 }
 
-// missingLine is one that metrics.jsonl lacks, and what was logged after the step before it.
-type missingLine struct {
-	line         *MetricsLine
-	loggedBefore map[string]ledger.Float
+// unwritten is a step that metrics.jsonl lacks.
+type unwritten struct {
+	line   *MetricsLine
+	before map[string]ledger.Float // that the script logged when the step before was applied
 }
 
 // restoreMetrics writes the lines that are missing from metrics.jsonl, which is not synced, after a
 // crash. That of the last step waits for the hash of its parameters.
-func (m *Machine) restoreMetrics(missing []missingLine) {
-	for i, line := range missing {
-		m.figures.closed = line.line
+func (m *Machine) restoreMetrics(missing []*unwritten) {
+	for i, step := range missing {
+		m.figures.closed = step.line
 		logged := m.agreement.headFigures
 		if i+1 < len(missing) {
-			logged = missing[i+1].loggedBefore
+			logged = missing[i+1].before
 		}
-		if hash, known := m.agreement.reference(line.line.Step + 1); known {
+		if hash, known := m.agreement.reference(step.line.Step + 1); known {
 			m.completeLine(hash, logged)
 		}
 	}

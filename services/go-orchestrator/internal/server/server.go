@@ -47,6 +47,7 @@ type Config struct {
 	MaxConnections   int
 	ExitWhenFinished bool
 	Memory           *budget.Budget // of gradients, snapshots and arriving frames
+	Mapped           func(int64)    // told how much of Memory is mapped and not on the heap; nil for nobody
 	Shared           *budget.Budget // of memory that workers on this machine share; nil where none do
 	Files            Files
 	Identity         *identity.Identity // of this process; nil where TCP connections are not encrypted
@@ -152,7 +153,7 @@ func New(config Config, past run.Past) (*Server, error) {
 	}
 	s.method = machine.ContentHash()
 	if config.Shared != nil {
-		s.pool.Share()
+		s.pool.Share(config.Mapped)
 	}
 	s.adder = adder.New(s.pool)
 	s.carryOut(effects)

@@ -9,6 +9,7 @@ random generators are seeded by (seed, step, shard) before each shard, so no gen
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
 from collections import Counter
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
+import safetensors
 import safetensors.torch
 import torch
 from torch.optim.lr_scheduler import LRScheduler
@@ -156,12 +158,28 @@ def check(
     scheduler: Schedulers = None,
     state: Mapping[str, HasState] = MappingProxyType({}),
 ) -> None:
-    """Checks that the state can be stored in a snapshot.
+    """Checks that the state can be stored in a snapshot, and read.
 
     Raises:
         BadSnapshot: naming the part of the state that cannot.
     """
-    _state(model, optimizer, scheduler, state)
+    tensors, _ = _state(model, optimizer, scheduler, state)
+    name = next((name for name, tensor in tensors.items() if tensor.is_complex()), "")
+    if name and not reads_complex():
+        raise BadSnapshot(
+            f"{name} is complex, which safetensors {safetensors.__version__} cannot read; install a later one"
+        )
+
+
+@functools.cache
+def reads_complex() -> bool:
+    """Returns whether the library that reads snapshots knows complex numbers."""
+    header = b'{"x":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}'
+    try:
+        safetensors.torch.load(struct.pack("<Q", len(header)) + header + bytes(8))
+    except Exception:  # its own kinds of errors have changed between releases
+        return False
+    return True
 
 
 def encode(
