@@ -42,6 +42,7 @@ def test_after_a_kill_at_a_failpoint_it_continues_to_the_same_bits(point: str, a
         run.start_orchestrator()
         run.finish("first", "second")
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()
     assert run.final() == alone.final()
     run.audit()
 
@@ -61,6 +62,7 @@ def test_a_sum_that_was_sent_before_its_commit_is_applied_by_nobody(tmp_path: Pa
             run.start_orchestrator(crash_at)
         run.finish("first", "second")
     assert run.hashes() == quiet.hashes()
+    assert run.figures() == quiet.figures()
     assert run.final() == quiet.final()
     run.audit()
 
@@ -74,6 +76,7 @@ def test_repeated_kills_lose_nothing(alone: Cluster, tmp_path: Path) -> None:
             run.start_orchestrator(crash_at)
         run.finish("first", "second")
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()
     assert run.final() == alone.final()
     run.audit()
 
@@ -91,6 +94,7 @@ def test_everything_is_killed_and_restarted(alone: Cluster, tmp_path: Path) -> N
         run.finish("second", "third")
         assert "the run continues from a checkpoint" in run.log("go-orchestrator")
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()
     assert run.final() == alone.final()
     run.audit()
 
@@ -110,6 +114,7 @@ def test_sigusr1_takes_a_checkpoint_and_the_run_continues(alone: Cluster, tmp_pa
         "not just the first checkpoint, that of the signal and the last one"
     )
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()
 
 
 def test_sighup_ends_it_after_a_last_checkpoint(alone: Cluster, tmp_path: Path) -> None:
@@ -126,3 +131,4 @@ def test_sighup_ends_it_after_a_last_checkpoint(alone: Cluster, tmp_path: Path) 
         run.start_orchestrator()
         run.finish("first")
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()

@@ -54,6 +54,7 @@ def test_a_run_that_is_stopped_in_mid_epoch_recomputes_nothing_with_another_numb
     assert second.computed() == {*range(stopped["committed"], STEPS)}
     assert second.read("run.json")["resumed_from"]["steps_again"] == 0
     assert second.hashes() == alone.hashes()
+    assert second.figures() == alone.figures()
     assert second.final() == alone.final()
     assert second.read("result.json") == alone.read("result.json")
 
@@ -86,6 +87,7 @@ def test_a_run_ends_with_its_killed_launcher_and_resumes_from_the_last_checkpoin
     # No more than one checkpoint interval is lost.
     assert min(second.computed()) >= committed - 2
     assert second.hashes() == alone.hashes()
+    assert second.figures() == alone.figures()
     assert second.final() == alone.final()
 
 
@@ -94,11 +96,13 @@ def test_a_finished_run_can_be_given_more_epochs(alone: Cluster, tmp_path: Path)
     with launched(run_dir, new_run(run_dir, "--workers", "1")) as first:
         first.wait_exit(0)
     assert first.hashes() == alone.hashes()
+    assert first.figures() == alone.figures()
     with launched(run_dir, resume(run_dir, "--epochs", str(OPTIONS.epochs + 1))) as second:
         assert "no steps are computed again" in second.wait_exit(0)
     assert second.computed() == {*range(STEPS, STEPS + STEPS // OPTIONS.epochs)}
     longer = undisturbed(tmp_path / "longer", epochs=OPTIONS.epochs + 1)
     assert second.hashes() == longer.hashes()
+    assert second.figures() == longer.figures()
     assert second.final() == longer.final()
 
 
@@ -167,4 +171,5 @@ def test_sigusr1_takes_a_checkpoint_and_the_run_continues(alone: Cluster, tmp_pa
         later = command.checkpoints() - before
     assert any(int(file.stem.rpartition("-")[2]) < STEPS for file in later), sorted(later)
     assert command.hashes() == alone.hashes()
+    assert command.figures() == alone.figures()
     assert "was killed" not in command.output

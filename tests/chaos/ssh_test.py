@@ -45,7 +45,8 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def launch(programs: Path | None, run_dir: Path, *hosts: str) -> list[str]:
     """Arguments of `pangea` for a run on these hosts, whose programs are in a folder, or are what `pangea` has."""
-    _train, *words = new_run(run_dir, "--workers", "2", "--data-replicas", "2")
+    # Certificates through the input of `ssh`, although everything is on the loopback.
+    _train, *words = new_run(run_dir, "--workers", "2", "--data-replicas", "2", "--secure")
     return [
         "launch",
         "--backend",

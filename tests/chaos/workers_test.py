@@ -24,6 +24,7 @@ def test_all_workers_are_killed_and_a_new_one_continues(alone: Cluster, tmp_path
         run.start_worker("third")
         run.finish("third")
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()
     assert run.final() == alone.final()
 
 
@@ -42,6 +43,7 @@ def test_nobody_waits_for_a_stopped_worker_which_takes_part_again_later(alone: C
         resume(run.workers["stopped"])
         run.finish("steady", "stopped")
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()
     assert run.final() == alone.final()
 
 
@@ -59,6 +61,7 @@ def test_others_overtake_a_worker_that_hangs_but_sends_heartbeats(alone: Cluster
         run.open_gate("hanging")
         run.finish("steady", "hanging")
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()
     assert run.final() == alone.final()
 
 
@@ -78,6 +81,7 @@ def test_all_workers_but_one_hang_and_it_continues_alone(alone: Cluster, tmp_pat
             run.open_gate(name)
         run.finish(*hanging)
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()
     assert run.final() == alone.final()
 
 
@@ -92,6 +96,7 @@ def test_a_newcomer_does_not_wait_for_the_only_other_worker_which_hangs(alone: C
         run.open_gate("hanging")
         run.finish("hanging")
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()
     assert run.final() == alone.final()
 
 
@@ -113,6 +118,7 @@ def test_a_newcomer_starts_from_a_checkpoint_if_its_donor_hangs(alone: Cluster, 
         run.gates.free("hanging")
         run.finish("hanging")
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()
     assert run.final() == alone.final()
 
 
@@ -135,6 +141,7 @@ def test_a_worker_that_hangs_does_not_prevent_the_last_checkpoint(alone: Cluster
         run.start_orchestrator()
         run.finish("steady", "hanging")
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()
 
 
 def test_workers_die_one_after_the_other(alone: Cluster, tmp_path: Path) -> None:
@@ -151,4 +158,5 @@ def test_workers_die_one_after_the_other(alone: Cluster, tmp_path: Path) -> None
         run.finish("survivor")
     assert {line["workers"] for line in run.metrics()} >= {1, 3}
     assert run.hashes() == alone.hashes()
+    assert run.figures() == alone.figures()
     assert run.final() == alone.final()

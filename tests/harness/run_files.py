@@ -34,6 +34,10 @@ class RunFiles:
         assert [line["step"] for line in lines] == list(range(len(lines))), "metrics.jsonl has a gap in its steps"
         return [line["params_hash"] for line in lines]
 
+    def figures(self) -> list[dict[str, float]]:
+        """What the script logged in each step."""
+        return [line.get("figures", {}) for line in self.metrics()]
+
     def final(self) -> bytes:
         """The bytes of the trained weights."""
         return (self.run_dir / "final.safetensors").read_bytes()

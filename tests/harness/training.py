@@ -47,6 +47,7 @@ def main() -> None:
     optimizer.register_step_post_hook(flip)
     optimizer.register_state_dict_pre_hook(lambda *_: hang_if_told())
     run = pangea.join(model, optimizer)
+    run.after_step(lambda step: run.log(applied=step.number))
     for batch in run.batches():
         pass_gate(batch.step)
         scores = model(batch.x)

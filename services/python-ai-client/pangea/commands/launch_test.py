@@ -129,10 +129,12 @@ def test_kubectl_gets_what_render_prints_and_the_secrets_once(
     assert exist or (tmp_path / "create").read_text().count("PRIVATE KEY") == 6
 
 
-def test_an_insecure_run_has_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_an_insecure_run_has_no_secrets(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kubectl(tmp_path, secrets_exist=False)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert launch("kubernetes", "--insecure").exit_code == 0
+    monkeypatch.setenv("PANGEA_INSECURE", str(int(way == "variable")))
+    assert launch("kubernetes", *(["--insecure"] if way == "option" else [])).exit_code == 0
     assert (tmp_path / "arguments").read_text() == "apply -f -\n"
     assert "PANGEA_INSECURE" in (tmp_path / "apply").read_text()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pangea.commands.event_file import EVENT_FILE, Converter, EventFile
+from pangea.commands.event_file import EVENT_FILE, Converter, EventFile, require_tensorboard
 from pangea.errors import PangeaError
 from pangea.places import caller_folder
 
@@ -36,6 +36,7 @@ def tensorboard_command(run_dir: Path, output: Path | None, follow: float | None
     if not (folder / "metrics.jsonl").exists():
         raise PangeaError(f"{folder} has no metrics.jsonl; name the directory of a run")
     target = caller_folder() / output if output else folder / "tensorboard"
+    require_tensorboard()
     target.mkdir(parents=True, exist_ok=True)
     with (target / EVENT_FILE).open("wb") as stream:
         converter = Converter(folder, EventFile(stream))

@@ -81,11 +81,8 @@ def test_without_the_package_the_message_says_what_to_install(run_dir: Path, mon
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr("importlib.import_module", without)
-    with (
-        (run_dir / "x").open("wb") as stream,
-        pytest.raises(event_file.TensorBoardMissing, match=r"pip install 'pangea\[tensorboard\]'"),
-    ):
-        EventFile(stream)
+    with pytest.raises(event_file.TensorBoardMissing, match=r"pip install 'pangea\[tensorboard\]'"):
+        event_file.require_tensorboard()
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

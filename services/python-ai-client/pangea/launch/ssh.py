@@ -49,7 +49,8 @@ PANGEA = "pangea"
 
 # The identity arrives as the first line of the input, a tar archive in base64: neither a command line nor a disk that
 # others share has it. It is removed with the process. A here-document, because arguments could be seen.
-_TAKE_IDENTITY = """umask 077
+_TAKE_IDENTITY = """mask=$(umask)
+umask 077
 identity=$(mktemp -d "${XDG_RUNTIME_DIR:-/tmp}/pangea.XXXXXXXX") || exit 1
 trap 'rm -rf "$identity"' EXIT
 IFS= read -r line
@@ -58,7 +59,7 @@ $line
 END
 unset line
 export PANGEA_IDENTITY="$identity"
-umask 022
+umask "$mask"
 """
 # Ends the process when the connection closes: `cat` then reaches the end of its input. A shell redirects the input of
 # background commands from /dev/null, hence file descriptor 3.

@@ -86,15 +86,21 @@ def _memory() -> str:
     return f"{pages / (1 << 30):.1f} GiB unused"
 
 
-def _accelerator(device: torch.device) -> str:
-    """Describes the device, and computes the operators with it twice."""
-    return f"{describe_device(device)}; {_determinism(device)}"
+def _gpu() -> str:
+    """Describes the GPU, and computes the operators with it twice."""
+    device = device_at_hand()
+    return (
+        "none: models are trained on the CPU"
+        if device is None
+        else f"{describe_device(device)}; {_determinism(device)}"
+    )
 
 
 def examine() -> list[Finding]:
     """Checks everything that a run on this machine needs."""
     checks: list[tuple[str, Callable[[], object]]] = [
         ("torch", describe_software),
+        ("GPU", _gpu),
         ("arithmetic", _arithmetic),
         ("same bits twice", _determinism),
         ("fingerprints", _operators),
@@ -108,10 +114,6 @@ def examine() -> list[Finding]:
         ("cores", lambda: len(os.sched_getaffinity(0))),
     ]
     findings = [_torch_version()]
-    if (device := device_at_hand()) is None:
-        findings.append(Finding("accelerator", "none: models are trained on the CPU", None))
-    else:
-        checks.append((str(device), lambda: _accelerator(device)))
     for name, check in checks:
         try:
             findings.append(Finding(name, str(check()), True))
