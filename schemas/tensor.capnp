@@ -54,6 +54,10 @@ const maxStopBytes :UInt32 = 1024;          # WorkRequest.stop, ShardReport.stop
 const maxBrokenBytes :UInt32 = 4096;        # Leave.broken
 const maxFigures :UInt32 = 64;              # ShardReport.figures, WorkRequest.figures
 const maxFigureNameBytes :UInt32 = 128;     # Figure.name
+const maxRunIdBytes :UInt32 = 256;          # JoinRequest.runId, JoinReply.runId
+const maxReasonBytes :UInt32 = 1024;        # Leave.reason
+const maxDetailBytes :UInt32 = 8192;        # ErrorReply.detail, GradientAck.detail
+const maxDatasetNameBytes :UInt32 = 1024;   # DatasetInfo.name
 const maxColumns :UInt32 = 4096;            # DatasetInfo.columns
 const maxColumnNameBytes :UInt32 = 256;     # Column.name
 const maxClassNames :UInt32 = 4096;         # DatasetInfo.classNames
@@ -155,7 +159,7 @@ struct DatasetRequest {
 }
 
 struct DatasetInfo {
-  name @0 :Text;                  # For example "digits".
+  name @0 :Text;                  # For example "digits". At most `maxDatasetNameBytes`.
   hash @1 :Data;                  # SHA-256 over the preprocessed samples: equal hashes mean equal data.
   trainSamples @2 :UInt64;        # At least 1.
   heldOutSamples @3 :UInt64;
@@ -254,7 +258,8 @@ struct JoinRequest {
   dataset @6 :DatasetInfo;          # As described by the worker's data service.
   processId @7 :UInt32;             # Of the worker, for people and for fault injection. 0 if unknown.
   runId @8 :Text;
-  # JoinReply.runId of an earlier connection, if this worker reconnects; empty the first time.
+  # JoinReply.runId of an earlier connection, if this worker reconnects; empty the first time. At
+  # most `maxRunIdBytes`.
   heartbeatSeconds @9 :Float64;
   # Longest time between two frames of this worker, whatever it does; 0 if it does not promise any.
   # A worker that is silent for several times as long keeps its connection, but its shards are
@@ -392,7 +397,7 @@ enum Verdict {
 
 struct GradientAck {
   verdict @0 :Verdict;
-  detail @1 :Text;             # For people; empty for `accepted`.
+  detail @1 :Text;             # For people; empty for `accepted`. At most `maxDetailBytes`.
   released @2 :List(UInt32);   # As in ShardLease.
 }
 
@@ -455,11 +460,14 @@ struct Heartbeat {
 struct Leave {
   # worker -> orchestrator: "I am leaving (graceful stop); lease my shards to others now." Answered
   # with `Leave`.
-  reason @0 :Text;
+  reason @0 :Text;             # For people. At most `maxReasonBytes`.
   broken @1 :Text;
   # Not empty: what the worker found in its own script that breaks the promise of the same bits, for
   # people. It becomes an incident and ends the run, unless the orchestrator is not strict. At most
   # `maxBrokenBytes`.
+  cannotLoad @2 :Bool;
+  # The worker cannot load the state that it was sent. Unless another one has loaded it, nobody is
+  # sent it again, and whoever gave it is not asked for its state again.
 }
 
 # ------------------------------------------------------------------------------------------- errors
@@ -476,7 +484,8 @@ enum ErrorAction {
 
 struct ErrorReply {
   action @0 :ErrorAction;
-  detail @1 :Text;             # What went wrong, where, and what to do; one sentence for people.
+  detail @1 :Text;
+  # What went wrong, where, and what to do; one sentence for people. At most `maxDetailBytes`.
   refused @2 :MessageType;     # The type of the refused message; `unspecified` if it could not be read.
   retryAfter @3 :Float64;      # Seconds; only for `retryLater`.
 }

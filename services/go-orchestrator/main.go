@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -21,6 +22,8 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/endpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
 	"pangea.example/pangea/services/go-orchestrator/internal/httpapi"
+	"pangea.example/pangea/services/go-orchestrator/internal/identity"
+	"pangea.example/pangea/services/go-orchestrator/internal/limits"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/rundir"
 	"pangea.example/pangea/services/go-orchestrator/internal/server"
@@ -97,7 +100,15 @@ func health(arguments []string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	return httpapi.Alive(ctx, address)
+	var over *tls.Config
+	if dir := os.Getenv(settings.IdentityVariable); dir != "" {
+		own, err := identity.Open(dir, identity.Orchestrator, clock.System{}.Now)
+		if err != nil {
+			return err
+		}
+		over = own.Client(identity.Orchestrator)
+	}
+	return httpapi.Alive(ctx, address, over)
 }
 
 func fail(code int, err error) {
@@ -117,9 +128,23 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 		return err
 	}
 	defer pages.Close()
+	own, err := identify(s, listener, pages)
+	if err != nil {
+		return err
+	}
 	hit, err := failpoint.Parse(os.Getenv(failpoint.Variable))
 	if err != nil {
 		return err
+	}
+	log := telemetry.NewLogger(s.LogFormat, os.Stderr)
+	warn(s, own, log)
+	connections, err := limits.Connections(s.MaxConnections)
+	if err != nil {
+		return err
+	}
+	if connections < s.MaxConnections {
+		log.Warn("fewer connections are accepted than --max-connections allows: the process may not have as many "+
+			"descriptors; raise the limit (ulimit -n, LimitNOFILE)", "connections", connections, "asked", s.MaxConnections)
 	}
 	files, past, err := rundir.Open(s.RunDir, clock.System{}, hit)
 	if err != nil {
@@ -127,33 +152,46 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	}
 	defer func() { err = errors.Join(err, files.Close()) }()
 
-	log := telemetry.NewLogger(s.LogFormat, os.Stderr)
 	listeners, sharedMemory := []net.Listener{listener}, (*budget.Budget)(nil)
 	if local := listenLocally(s.Socket, log); local != nil {
 		defer local.Close()
 		listeners = append(listeners, local)
 		sharedMemory = budget.New("memory that workers share", s.MaxSharedBytes)
 	}
+	public, err := files.Sign(s.Identity, past.Records, func(err error) {
+		log.Warn("cannot sign the ledger", "error", err.Error())
+	})
+	if errors.Is(err, rundir.ErrNoKey) {
+		log.Warn("the ledger is no longer signed", "reason", err.Error())
+	} else if err != nil {
+		return err
+	}
 	memory := budget.New("memory of the process", s.MaxMemoryBytes)
 	metrics := telemetry.NewMetrics(memory)
 	workers, err := server.New(server.Config{
 		Run: run.Config{
-			RunID: s.RunID, Release: release, Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(),
+			RunID: s.RunID, PublicKey: public, Release: release,
+			Settings: s.Run, DefaultCut: s.DefaultCut, MemoryBytes: memory.Limit(),
 			KeepBytes:       min(memory.Limit()/4, keepBytes),
 			CheckpointSteps: s.CheckpointSteps, CheckpointEvery: s.CheckpointEvery, KeepCheckpoints: s.KeepCheckpoints,
 			VerifyFraction: s.VerifyFraction, StragglerK: s.StragglerK,
 			Strict: s.Strict, TakeChanges: s.TakeChanges,
 		},
-		MaxConnections: s.MaxConnections, ExitWhenFinished: s.ExitWhenFinished,
-		Memory: memory, Shared: sharedMemory, Files: files, Clock: clock.System{}, Log: log, Metrics: metrics, Hit: hit,
+		MaxConnections: connections, ExitWhenFinished: s.ExitWhenFinished,
+		Memory: memory, Mapped: limits.HoldMemory(s.MaxMemoryBytes), Shared: sharedMemory, Files: files, Identity: own, Clock: clock.System{}, Log: log,
+		Metrics: metrics, Hit: hit,
 	}, past)
 	if err != nil {
 		return fmt.Errorf("cannot continue the run in %s: %w", s.RunDir, err)
 	}
 	metrics.Add(workers)
-	api := httpapi.New(workers, metrics.Handler())
+	served, guard := httpapi.Bounded(pages, httpapi.MaxConnections), httpapi.Guard(nil)
+	if own != nil && endpoint.Exposed(pages) {
+		served, guard = tls.NewListener(served, own.Pages()), httpapi.Members(own)
+	}
+	api := httpapi.New(workers, metrics.Handler(), guard)
 	go func() {
-		if err := api.Serve(pages); !errors.Is(err, http.ErrServerClosed) {
+		if err := api.Serve(served); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the HTTP server stopped", "error", err.Error())
 		}
 	}()
@@ -172,6 +210,30 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 	_ = api.Shutdown(closing)
 	log.Info("stopped", "run", s.RunID)
 	return err
+}
+
+// identify reads who this process is. Without an identity, only processes of this machine may reach
+// it, unless it is to be insecure.
+func identify(s settings.Settings, workers, pages net.Listener) (*identity.Identity, error) {
+	if s.Identity != "" {
+		return identity.Open(s.Identity, identity.Orchestrator, clock.System{}.Now)
+	}
+	if s.Insecure {
+		return nil, nil
+	}
+	return nil, errors.Join(endpoint.Private("--listen", workers), endpoint.Private("--http", pages))
+}
+
+// warn says what others could do.
+func warn(s settings.Settings, own *identity.Identity, log *slog.Logger) {
+	if own == nil && s.Insecure {
+		log.Warn("insecure: whoever reaches a port can take part in the run, and nothing is encrypted")
+	}
+	if own != nil {
+		for _, file := range identity.OpenToOthers(s.Identity) {
+			log.Warn("every user of this machine can read a secret; set its mode to 0600", "file", file)
+		}
+	}
 }
 
 // listenLocally opens the socket for workers on this machine. Where that is not possible, they

@@ -1,9 +1,10 @@
 """A stand-in for `ssh` on PATH: runs the remote command on this machine, in another session with few variables.
 
-As with ssh and sshd, the command's input ends when this process ends, for whatever reason, and the exit code is 255 if
-a signal ended the command.
+As with ssh and sshd, the command's input is that of this process and ends when this process ends, for whatever reason,
+and the exit code is 255 if a signal ended the command.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -22,9 +23,13 @@ def main() -> None:
     remote = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, env=environment, start_new_session=True)
 
     def relay() -> None:
-        sys.stdin.buffer.read()
         assert remote.stdin is not None
-        remote.stdin.close()
+        # A remote process need not read its input, and may have ended.
+        with contextlib.suppress(BrokenPipeError):
+            while data := os.read(sys.stdin.fileno(), 1 << 16):
+                remote.stdin.write(data)
+                remote.stdin.flush()
+            remote.stdin.close()
 
     threading.Thread(target=relay, daemon=True).start()
     code = remote.wait()

@@ -43,15 +43,15 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def launch(programs: Path, run_dir: Path, *hosts: str) -> list[str]:
-    """Arguments of `pangea` for a run on these hosts."""
-    _train, *words = new_run(run_dir, "--workers", "2", "--data-replicas", "2")
+def launch(programs: Path | None, run_dir: Path, *hosts: str) -> list[str]:
+    """Arguments of `pangea` for a run on these hosts, whose programs are in a folder, or are what `pangea` has."""
+    # Certificates through the input of `ssh`, although everything is on the loopback.
+    _train, *words = new_run(run_dir, "--workers", "2", "--data-replicas", "2", "--secure")
     return [
         "launch",
         "--backend",
         "ssh",
-        "--programs",
-        str(programs),
+        *(["--programs", str(programs)] if programs is not None else []),
         *(word for host in hosts for word in ("--host", host)),
         *words,
     ]
@@ -99,6 +99,24 @@ def test_killed_processes_and_cut_connections_are_replaced_and_the_bits_hold(
     eventually(lambda: not command.processes(), "no process outlives the run")
     audit = pangea(tmp_path, "audit", str(run_dir))
     assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+def test_hosts_that_have_only_the_command_pangea_start_the_services_that_it_brings_along(
+    programs: Path, alone: Cluster, tmp_path: Path
+) -> None:
+    # On PATH, beside the stand-in for `ssh`.
+    (programs / "pangea").rename(tmp_path / "pangea")
+    run_dir = tmp_path / "run"
+    with launched(run_dir, launch(None, run_dir, "127.0.0.1", "me@127.0.0.2"), gate_step=_GATE_STEP) as command:
+        command.wait_mid_step(2)
+        (pid,) = real(command, "go-orchestrator")
+        os.kill(pid, signal.SIGKILL)
+        wait_again(command, "go-orchestrator", pid)
+        command.open_gates()
+        command.wait_exit(0)
+    assert command.hashes() == alone.hashes()
+    assert command.final() == alone.final()
+    eventually(lambda: not command.processes(), "no process outlives the run")
 
 
 def test_no_process_outlives_a_launcher_that_is_killed(programs: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pangea.places import python_environment
 from pangea.rundir.layout import FREE_PORTS, ORCHESTRATOR, Addresses, data_service_name, port_file
 from pangea.services.child import Child
 from pangea.services.options import RunOptions
-from pangea.services.programs import start_data_service, start_orchestrator
+from pangea.services.programs import IDENTITY, start_data_service, start_orchestrator
 from tests.harness.gates import Gates
 from tests.harness.pages import http_get
 from tests.harness.processes import kill, wait_exit
@@ -41,9 +41,9 @@ class Cluster(RunFiles):
 
     orchestrator: Child
 
-    def __init__(self, folder: Path, options: RunOptions, warm: bool) -> None:
+    def __init__(self, folder: Path, options: RunOptions, warm: bool, identities: Path | None) -> None:
         super().__init__(folder / "run")
-        self._warm = warm
+        self._warm, self._identities = warm, identities
         (self.run_dir / "logs").mkdir(parents=True)
         self.gates = Gates(folder / "gates")
         self.options = options
@@ -58,14 +58,21 @@ class Cluster(RunFiles):
 
     @property
     def orchestrator_address(self) -> str:
-        """Where workers reach the orchestrator: its socket, or host:port."""
-        return self._addresses[ORCHESTRATOR].for_workers
+        """Where workers reach the orchestrator: its socket, or host:port. With identities the latter, over TLS."""
+        addresses = self._addresses[ORCHESTRATOR]
+        return addresses.for_workers if self._identities is None else addresses.listen
 
     @property
     def data_addresses(self) -> str:
         """Where workers reach the replicas of the data service: the first through its socket, the others over TCP."""
         found = [self._addresses[data_service_name(number)] for number in range(1, len(self.replicas) + 1)]
+        if self._identities is not None:
+            return ",".join(address.listen for address in found)
         return ",".join([address.listen if number else address.for_workers for number, address in enumerate(found)])
+
+    def identity(self, name: str) -> dict[str, str]:
+        """The variable that names the identity of a process, where it has one."""
+        return {} if self._identities is None else {IDENTITY: str(self._identities / name)}
 
     @property
     def status_address(self) -> str:
@@ -75,7 +82,8 @@ class Cluster(RunFiles):
     def start_replica(self, number: int) -> Child:
         """Starts the data service with this number, from 1, and waits until it is ready."""
         name = data_service_name(number)
-        child = self._keep(start_data_service(self.run_dir, name, "digits", self._addresses.get(name, FREE_PORTS)))
+        addresses = self._addresses.get(name, FREE_PORTS)
+        child = self._keep(start_data_service(self.run_dir, name, "digits", addresses, self.identity(name)))
         self._wait_ready(name, child)
         return child
 
@@ -90,7 +98,7 @@ class Cluster(RunFiles):
     def launch_orchestrator(self, crash_at: str = "") -> Child:
         """Starts the orchestrator without waiting: it may refuse to serve."""
         addresses = self._addresses.get(ORCHESTRATOR, FREE_PORTS)
-        environment = {"PANGEA_CRASH_AT": crash_at} if crash_at else {}
+        environment = self.identity(ORCHESTRATOR) | ({"PANGEA_CRASH_AT": crash_at} if crash_at else {})
         return self._keep(start_orchestrator(self.run_dir, self.run_dir.name, self.options, addresses, environment))
 
     def _wait_ready(self, name: str, child: Child) -> None:
@@ -109,6 +117,7 @@ class Cluster(RunFiles):
             "PANGEA_RUN_DIR": str(self.run_dir),
             "PANGEA_WORKER_NAME": name,
             "PANGEA_SEED": str(self.options.seed),
+            **self.identity(name),
         }
 
     def start_worker(self, name: str, gate_step: int = -1, script: Path = SCRIPT, **environment: str) -> Child:
@@ -195,6 +204,7 @@ def cluster(
     crash_at: str = "",
     errors: Sequence[str] = (),
     warm: bool = True,
+    identities: Path | None = None,
     **options: Any,
 ) -> Iterator[Cluster]:
     """Starts the services; at the end kills everything that still runs.
@@ -205,9 +215,10 @@ def cluster(
         crash_at: where the orchestrator kills itself, POINT:N.
         errors: each error in the services' logs has to contain one of these texts.
         warm: workers are forks, as tests/harness/warm.py says, and no new interpreters.
+        identities: the folder with an identity directory for each process, by name; workers then use TCP, over TLS.
         options: where the run differs from `OPTIONS`.
     """
-    run = Cluster(folder, dataclasses.replace(OPTIONS, **options), warm)
+    run = Cluster(folder, dataclasses.replace(OPTIONS, **options), warm, identities)
     try:
         for number in range(1, replicas + 1):
             run.replicas.append(run.start_replica(number))

@@ -57,6 +57,18 @@ def test_the_orchestrator_has_the_flags_that_it_is_given() -> None:
     assert {flag[1] for flag in given if flag} <= known
 
 
+def test_the_memory_of_the_orchestrator_fits_its_container() -> None:
+    service = STACK["services"]["go-orchestrator"]
+    flags = dict(word.removeprefix("--").split("=", 1) for word in service["command"])
+    limit = int(service["deploy"]["resources"]["limits"]["memory"].removesuffix("G")) << 30
+    assert int(flags["max-memory-bytes"]) * 6 // 5 <= limit
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_logs_cannot_fill_the_disk(name: str) -> None:
+    assert STACK["services"][name]["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
 @pytest.mark.parametrize(("name", "ports"), [("go-orchestrator", ("8080", "8081")), ("rust-compute", ("9090", "9091"))])
 def test_ports_are_published_on_the_loopback_only(name: str, ports: tuple[str, ...]) -> None:
     assert STACK["services"][name]["ports"] == [f"127.0.0.1:{port}:{port}" for port in ports]

@@ -12,10 +12,12 @@ load("//tools/images/private:deliver.bzl", _image_load = "image_load", _image_pu
 load("//tools/images/private:image.bzl", _image = "image")
 load("//tools/images/private:layer.bzl", _layer = "layer")
 load("//tools/images/private:providers.bzl", _ImageInfo = "ImageInfo", _LayerInfo = "LayerInfo")
+load("//tools/images/private:sbom.bzl", _bill_of_materials = "bill_of_materials")
 load("//tools/images/private:service.bzl", _service_image = "service_image")
 
 ImageInfo = _ImageInfo
 LayerInfo = _LayerInfo
+bill_of_materials = _bill_of_materials
 image = _image
 image_load = _image_load
 image_push = _image_push

@@ -85,7 +85,12 @@ where
             source,
         });
     }
-    Ok(())
+    // A stream that encrypts may have accepted more than the socket below it has.
+    let flushed = in_time("sending a frame", progress_timeout, stream.flush()).await?;
+    flushed.map_err(|source| WireError::Io {
+        doing: "sending a frame",
+        source,
+    })
 }
 
 async fn in_time<T>(

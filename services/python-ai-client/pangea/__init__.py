@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pangea.arithmetic import pin_before_torch
 from pangea.release import RELEASE
+from pangea.torch_version import missing_torch
 
 if TYPE_CHECKING:
     from pangea._native import PeerError, WireError
@@ -84,7 +85,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'pangea' has no attribute {name!r}")
     # Until torch is loaded, its kernels can still be chosen without restarting the process.
     pin_before_torch()
-    value = getattr(importlib.import_module(f"pangea.{_MODULES[name]}"), name)
+    try:
+        value = getattr(importlib.import_module(f"pangea.{_MODULES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise missing_torch() from None
     # Cached, so that this function is not called again for the name.
     globals()[name] = value
     return value

@@ -5,6 +5,7 @@ handler ends the call. A client serves one call at a time. Wrong arguments raise
 is sent.
 """
 
+import os
 from collections.abc import Buffer as SupportsBuffer
 from collections.abc import Sequence
 from typing import Final, Literal, final
@@ -29,6 +30,7 @@ ErrorKind = Literal[
     "unsupported",  # the peer is newer and used a value that this program does not know
     "memory",  # the system refused memory
     "refused",  # the peer refused the request: always and only of a PeerError
+    "identity",  # this process and the peer do not accept each other's certificates, or one of them speaks no TLS
 ]
 
 CONTENT_HASHES: Final[list[ContentHash]]
@@ -153,7 +155,7 @@ class DataClient:
     later ones do so until a replica is back.
 
     A replica that serves a different dataset than the first one is not used; if there is no other one, waiting calls
-    raise WireError at once. With two or more replicas, a batch that is unusually late is requested from another one as
+    raise WireError at once. `identity` is as for OrchestratorClient. With two or more replicas, a batch that is unusually late is requested from another one as
     well. The first reply counts; if the second one differs, the client cannot be used any more, and its calls raise
     WireError.
     """
@@ -165,6 +167,7 @@ class DataClient:
         *,
         max_frame_bytes: int = 16_777_216,
         reconnect_seconds: float = 600.0,
+        identity: str | os.PathLike[str] | None = None,
     ) -> DataClient: ...
     def replicas(self) -> list[tuple[str, bool]]:
         """The address of each replica, and whether it is connected now. May be called at any time, from any thread.
@@ -297,10 +300,19 @@ _Report = tuple[int, int, float, bytes, float, bool, str, Sequence[tuple[str, fl
 
 @final
 class OrchestratorClient:
-    """One connection to an orchestrator. `timeout` (seconds) bounds connecting and progress inside a frame."""
+    """One connection to an orchestrator. `timeout` (seconds) bounds connecting and progress inside a frame.
+
+    `identity` is the folder with this worker's certificate: over TCP, both sides then know each other by TLS. It is read
+    for each connection, so that certificates can be renewed. Unix sockets need none.
+    """
 
     def __new__(
-        cls, address: str, timeout: float = 30.0, *, max_frame_bytes: int = 16_777_216
+        cls,
+        address: str,
+        timeout: float = 30.0,
+        *,
+        max_frame_bytes: int = 16_777_216,
+        identity: str | os.PathLike[str] | None = None,
     ) -> OrchestratorClient: ...
     def join(
         self,
@@ -422,8 +434,11 @@ class OrchestratorClient:
     def shares_memory(self) -> bool:
         """Returns whether memory is shared with the orchestrator: it is reached through a Unix socket."""
 
-    def leave(self, reason: str, broken: str = "") -> None:
-        """Leaves the run: waits at most 2 s for the reply, and closes. Its shards go to others immediately."""
+    def leave(self, reason: str, broken: str = "", *, cannot_load: bool = False) -> None:
+        """Leaves the run: waits at most 2 s for the reply, and closes. Its shards go to others immediately.
+
+        `cannot_load` says that the state cannot be loaded that was received last.
+        """
 
     def close(self) -> None:
         """Closes the connection; a call that waits in another thread raises WireError."""

@@ -106,6 +106,13 @@ def test_a_unit_is_restarted_limited_and_confined(unit: str) -> None:
     assert values["ProtectSystem"] == ["strict"]
 
 
+def test_the_memory_of_the_orchestrator_fits_its_unit() -> None:
+    words = command(ORCHESTRATOR, environment(ORCHESTRATOR), {"S": "/var/lib"})
+    flags = dict(word.removeprefix("--").split("=", 1) for word in words if "=" in word)
+    limit = int(read(ORCHESTRATOR)["MemoryMax"][0].removesuffix("G")) << 30
+    assert int(flags["max-memory-bytes"]) * 6 // 5 <= limit
+
+
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_identity_of_a_unit_is_what_certs_issue_makes(unit: str, tmp_path: Path) -> None:
     now = dt.datetime.now(dt.UTC)

@@ -28,7 +28,7 @@ def main() -> None:
         features=("float32", (1,)),
         labels=("int64", ()),
     )
-    client = _native.OrchestratorClient(job["orchestrator"])
+    client = _native.OrchestratorClient(job["orchestrator"], identity=job["identity"])
     client.join(
         f"worker-{rank}",
         "bench",

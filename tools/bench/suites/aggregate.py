@@ -11,7 +11,7 @@ from typing import Any
 
 from pangea.rundir.layout import ORCHESTRATOR, Addresses, port_file
 from pangea.services.options import RunOptions
-from pangea.services.programs import start_orchestrator
+from pangea.services.programs import IDENTITY, start_orchestrator
 from tools.bench import processes, run_settings
 from tools.bench.benchmark import Benchmark, Goal, Pair, Sample
 
@@ -21,9 +21,18 @@ _SMALLEST_RATIO = {run_settings.SHARED_MEMORY: {2: 2.5, 4: 3.0}, run_settings.TC
 
 
 def exchange(
-    folder: Path, transport: str, elements: int, times: int, warm_up: int, world: int, shards: int
+    folder: Path,
+    transport: str,
+    elements: int,
+    times: int,
+    warm_up: int,
+    world: int,
+    shards: int,
+    identities: Path | None = None,
 ) -> tuple[list[float], Sample]:
     """Adds up a gradient of `world` workers through an orchestrator.
+
+    With `identities`, which has an identity directory for each kind of process, what goes over TCP is encrypted.
 
     Returns:
         the seconds of each exchange, and a sample of their median in ms.
@@ -39,7 +48,8 @@ def exchange(
         # On a busy machine, shards of a worker that waits for a core would be leased to another one as well.
         straggler_k=1e9,
     )
-    orchestrator = start_orchestrator(folder / "run", "bench", options)
+    environment = {} if identities is None else {IDENTITY: str(identities / ORCHESTRATOR)}
+    orchestrator = start_orchestrator(folder / "run", "bench", options, environment=environment)
     try:
         ready = orchestrator.wait_ready(port_file(folder / "run", ORCHESTRATOR), processes.PATIENCE_SECONDS)
         addresses = Addresses(**ready)
@@ -51,6 +61,7 @@ def exchange(
             "shards": shards,
             "orchestrator": run_settings.orchestrator_address(addresses, transport),
             "transport": transport,
+            "identity": None if identities is None else str(identities / "worker"),
             "shares_memory": transport == run_settings.SHARED_MEMORY,
             "services": {"orchestrator": orchestrator.process.pid},
         }

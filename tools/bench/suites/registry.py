@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tools.bench.benchmark import Benchmark
-from tools.bench.suites import aggregate, checkpoint, data, growth, ledger, recover, shards, train
+from tools.bench.suites import aggregate, checkpoint, data, growth, ledger, recover, shards, tls, train
 
 # Each makes its benchmarks: in full, or (`quick`) so small that their figures only show that they work.
 SUITES: dict[str, Callable[[bool], list[Benchmark]]] = {
@@ -15,6 +15,7 @@ SUITES: dict[str, Callable[[bool], list[Benchmark]]] = {
     "data": data.benchmarks,
     "aggregate": aggregate.benchmarks,
     "growth": growth.benchmarks,
+    "tls": tls.benchmarks,
     "ledger": ledger.benchmarks,
     "checkpoint": checkpoint.benchmarks,
 }

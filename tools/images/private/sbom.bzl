@@ -1,4 +1,4 @@
-"""`bill_of_materials`: what an image is made of, from its files, its programs and the locks."""
+"""`bill_of_materials`: what an image or a wheel is made of, from its files, its programs and the locks."""
 
 load("@rules_go//go:def.bzl", "GoArchive")
 load("@rules_rust//rust:defs.bzl", "rust_common")
@@ -21,10 +21,13 @@ def _crates(programs):
 def _bill_of_materials_impl(ctx):
     output = ctx.actions.declare_file(ctx.label.name + ".cdx.json")
     spec = ctx.actions.declare_file(ctx.label.name + ".spec.json")
-    descriptions = [layer.description for layer in ctx.attr.image[ImageInfo].layers]
+    descriptions = [layer.description for layer in ctx.attr.image[ImageInfo].layers] if ctx.attr.image else []
     ctx.actions.write(spec, json.encode_indent(struct(
-        name = ctx.attr.image_name,
+        kind = "container" if ctx.attr.image else "library",
+        name = ctx.attr.subject,
         version = ctx.attr.version,
+        wheels = ctx.attr.wheels,
+        debian = ctx.attr.debian,
         layers = [file.path for file in descriptions],
         go_packages = _go_packages(ctx.attr.programs),
         crates = _crates(ctx.attr.programs),
@@ -42,24 +45,26 @@ def _bill_of_materials_impl(ctx):
         inputs = [spec] + descriptions + locks,
         outputs = [output],
         mnemonic = "BillOfMaterials",
-        progress_message = "Listing what is in image %{label}",
+        progress_message = "Listing what is in %{label}",
     )
     return [DefaultInfo(files = depset([output]))]
 
 bill_of_materials = rule(
-    doc = "A bill of materials in CycloneDX's format: every package of Debian, wheel, Go module and crate that the image has a part of.",
+    doc = "A bill of materials in CycloneDX's format: every package of Debian, wheel, Go module and crate that an image or a wheel of ours has a part of.",
     implementation = _bill_of_materials_impl,
     attrs = {
-        "image": attr.label(doc = "The image.", providers = [ImageInfo], mandatory = True),
-        "image_name": attr.string(doc = "What the image is called.", mandatory = True),
-        "version": attr.string(doc = "Of the image.", mandatory = True),
-        "programs": attr.label_list(doc = "Go and Rust programs and libraries in the image, whose parts are linked into them."),
+        "image": attr.label(doc = "The image, if it is one.", providers = [ImageInfo]),
+        "subject": attr.string(doc = "What the image or wheel is called.", mandatory = True),
+        "version": attr.string(doc = "Of the image or wheel.", mandatory = True),
+        "programs": attr.label_list(doc = "Go and Rust programs and libraries in it, whose parts are linked into them."),
+        "wheels": attr.string_list(doc = "Locked wheels that it has a part of, beside those whose metadata the image has."),
+        "debian": attr.string_list(doc = "Locked packages of Debian that it has a part of, beside those whose files the image has."),
         "_cargo_lock": attr.label(default = "//third_party/rust:Cargo.lock", allow_single_file = True),
         "_debian_lock": attr.label(default = "//third_party/debian:debian.lock.json", allow_single_file = True),
         "_debian_packages": attr.label(default = "@debian_python//:packages.json", allow_single_file = True),
         "_go_mod": attr.label(default = "//:go.mod", allow_single_file = True),
         "_go_toolchain_lock": attr.label(default = "//third_party/python:go.lock", allow_single_file = True),
         "_tool": attr.label(default = "//tools/images/sbom", executable = True, cfg = "exec"),
-        "_wheel_locks": attr.label_list(default = ["//third_party/python:packages.lock"], allow_files = True),
+        "_wheel_locks": attr.label_list(default = ["//third_party/python:{}.lock".format(name) for name in ["datasets", "packages", "zig"]], allow_files = True),
     },
 )

@@ -48,7 +48,7 @@ def service_image(name, description, layers, entrypoint, programs = [], labels =
     bill_of_materials(
         name = name + "_sbom",
         image = ":" + name + "_image",
-        image_name = "{}/{}".format(_PROJECT, name),
+        subject = "{}/{}".format(_PROJECT, name),
         programs = programs,
         version = native.module_version(),
         visibility = visibility,

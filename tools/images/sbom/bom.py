@@ -39,21 +39,22 @@ def _entry(component: Component) -> CycloneComponent:
     )
 
 
-def bill_of_materials(name: str, version: str, components: Iterable[Component]) -> str:
+def bill_of_materials(name: str, version: str, components: Iterable[Component], kind: str = "container") -> str:
     """The bill as JSON.
 
     Args:
-        name: of the image.
-        version: of the image.
+        name: of the image or wheel.
+        version: of the image or wheel.
         components: what it is made of, in any order, also more than once.
+        kind: "container" or "library": what it is.
     """
     listed = sorted(set(components))
-    image = CycloneComponent(type=ComponentType.CONTAINER, name=name, version=version, bom_ref=f"{name}@{version}")
+    subject = CycloneComponent(type=ComponentType(kind), name=name, version=version, bom_ref=f"{name}@{version}")
     bom = Bom(
         components=[_entry(component) for component in listed],
         serial_number=uuid.uuid5(_NAMESPACE, repr((name, version, listed))),
     )
-    bom.metadata.component = image
+    bom.metadata.component = subject
     bom.metadata.timestamp = datetime.fromtimestamp(0, UTC)
-    bom.register_dependency(image, bom.components)
+    bom.register_dependency(subject, bom.components)
     return str(JsonV1Dot6(bom).output_as_string(indent=1))

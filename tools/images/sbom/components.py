@@ -1,4 +1,4 @@
-"""The components of an image, found in its files and the locks: Debian packages, wheels, Go modules and crates."""
+"""The components of an image or a wheel, from its files and the locks: Debian packages, wheels, Go modules, crates."""
 
 from __future__ import annotations
 
@@ -60,11 +60,7 @@ def wheel_components(paths: Iterable[str], locks: Sequence[Path]) -> list[Compon
     Raises:
         UnknownComponent: if no lock has a wheel in this version.
     """
-    hashes = {}
-    for lock in locks:
-        for line in lock.read_text().splitlines():
-            if requirement := re.match(r"(\S+)==(\S+) --hash=sha256:([0-9a-f]{64})$", line):
-                hashes[_normal(requirement[1]), requirement[2]] = requirement[3]
+    hashes = {(wheel.name, wheel.version): wheel.sha256 for wheel in _locked_wheels(locks)}
     found = []
     for metadata in filter(None, map(_DIST_INFO.match, paths)):
         name, version = _normal(metadata["name"]), metadata["version"]
@@ -74,6 +70,32 @@ def wheel_components(paths: Iterable[str], locks: Sequence[Path]) -> list[Compon
             )
         found.append(Component("pypi", name, version, hashes[name, version]))
     return found
+
+
+def _locked_wheels(locks: Sequence[Path]) -> list[Component]:
+    lines = [line for lock in locks for line in lock.read_text().splitlines()]
+    found = [re.match(r"(\S+)==(\S+) --hash=sha256:([0-9a-f]{64})$", line) for line in lines]
+    return [Component("pypi", _normal(wheel[1]), wheel[2], wheel[3]) for wheel in found if wheel]
+
+
+def named_components(
+    wheels: Iterable[str], debian: Iterable[str], wheel_locks: Sequence[Path], debian_lock: Path
+) -> list[Component]:
+    """What a part is taken of without its metadata: a data file of a wheel, sources of a package of Debian.
+
+    Raises:
+        UnknownComponent: no lock has one of the names.
+    """
+    locked = {wheel.name: wheel for wheel in _locked_wheels(wheel_locks)}
+    packages = json.loads(debian_lock.read_text())["packages"]
+    if unknown := {*wheels} - locked.keys() | {*debian} - packages.keys():
+        raise UnknownComponent(
+            f"{', '.join(sorted(unknown))}: neither in {', '.join(map(str, wheel_locks))} nor in {debian_lock}"
+        )
+    return [
+        *(locked[name] for name in wheels),
+        *(Component("deb", name, packages[name]["version"], packages[name]["sha256"]) for name in debian),
+    ]
 
 
 def _normal(name: str) -> str:

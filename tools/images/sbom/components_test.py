@@ -12,6 +12,7 @@ from tools.images.sbom.components import (
     UnknownComponent,
     debian_components,
     go_components,
+    named_components,
     rust_components,
     wheel_components,
 )
@@ -93,3 +94,16 @@ def test_crates_have_the_hashes_of_the_lock_and_come_with_rusts_library(rust_loc
 def test_a_crate_that_is_not_locked_is_refused(rust_locks: tuple[Path, Path]) -> None:
     with pytest.raises(UnknownComponent, match=r"serde_json-1\.0\.2"):
         rust_components(["serde_json-1.0.2"], *rust_locks)
+
+
+def test_parts_without_metadata_are_named_and_come_from_the_locks(
+    tmp_path: Path, rust_locks: tuple[Path, Path]
+) -> None:
+    lock = tmp_path / "datasets.lock"
+    lock.write_text(f"scikit-learn==1.7.2 --hash=sha256:{B}\n")
+    assert named_components(["scikit-learn"], ["libstd-rust-dev"], [lock], rust_locks[1]) == [
+        Component("pypi", "scikit-learn", "1.7.2", B),
+        Component("deb", "libstd-rust-dev", "1.85.0", B),
+    ]
+    with pytest.raises(UnknownComponent, match=r"^gone, lost: neither in "):
+        named_components(["lost"], ["gone"], [lock], rust_locks[1])

@@ -231,7 +231,7 @@ def _cargo_crates_impl(ctx):
             package,
             node,
             packages,
-            dict([pair.split("=", 1) for pair in environment.split(" ") if pair]),
+            dict([pair.split("=", 1) for pair in environment.split(";") if pair]),
         ))
 
     aliases = ['package(default_visibility = ["//visibility:public"])\n']
@@ -251,7 +251,7 @@ cargo_crates = repository_rule(
     attrs = {
         "manifest": attr.label(doc = "Cargo.toml with the direct dependencies.", mandatory = True),
         "lock": attr.label(doc = "Cargo.lock.", mandatory = True),
-        "build_script_env": attr.string_dict(doc = "Crate -> `NAME=value ...` for its build script."),
+        "build_script_env": attr.string_dict(doc = "Crate -> `NAME=value;...` for its build script."),
         "_cargo": attr.label(default = "@debian_rust//:bin/cargo"),
         "_rustc": attr.label(default = "@debian_rust//:bin/rustc"),
     },

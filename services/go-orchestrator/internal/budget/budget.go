@@ -34,11 +34,12 @@ func (e *ExhaustedError) Error() string {
 	return fmt.Sprintf("%s: %d bytes more do not fit, %d of %d are in use", e.Name, e.Asked, e.Used, e.Limit)
 }
 
-// Take counts bytes as used, or changes nothing and returns an *ExhaustedError.
+// Take counts bytes as used, or changes nothing and returns an *ExhaustedError. It never takes
+// fewer than none: a size that wrapped around would be a gift.
 func (b *Budget) Take(bytes int64) error {
 	for {
 		used := b.used.Load()
-		if bytes > b.limit-used {
+		if bytes < 0 || bytes > b.limit-used {
 			return &ExhaustedError{b.name, bytes, used, b.limit}
 		}
 		if b.used.CompareAndSwap(used, used+bytes) {
@@ -57,6 +58,7 @@ func (b *Budget) Take(bytes int64) error {
 // Owe counts bytes as used even where they do not fit: for what cannot be refused. Take refuses
 // everything until as many bytes are free again.
 func (b *Budget) Owe(bytes int64) {
+	bytes = max(0, bytes)
 	b.used.Add(bytes)
 	if b.parent != nil {
 		b.parent.Owe(bytes)
@@ -65,6 +67,7 @@ func (b *Budget) Owe(bytes int64) {
 
 // Give counts bytes as free again.
 func (b *Budget) Give(bytes int64) {
+	bytes = max(0, bytes)
 	b.used.Add(-bytes)
 	if b.parent != nil {
 		b.parent.Give(bytes)

@@ -43,3 +43,16 @@ func TestTakeAndGive(t *testing.T) {
 		t.Fatalf("used %d %d %d; want 100 80 20", process.Used(), one.Used(), two.Used())
 	}
 }
+
+func TestANegativeSizeChangesNothing(t *testing.T) {
+	parent := New("process", 10)
+	child := parent.Child("worker", 5)
+	if err := child.Take(-3); err == nil {
+		t.Fatal("it was taken")
+	}
+	child.Give(-3)
+	child.Owe(-3)
+	if child.Used() != 0 || parent.Used() != 0 {
+		t.Fatalf("%d and %d bytes are in use", child.Used(), parent.Used())
+	}
+}

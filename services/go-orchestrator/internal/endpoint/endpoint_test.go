@@ -4,6 +4,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestAListenerCanBeReached(t *testing.T) {
@@ -46,5 +48,40 @@ func TestAnAddressThatCannotBeUsedIsRefusedByItsOption(t *testing.T) {
 		if _, err := Listen("--http", address); err == nil || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%s: %v", address, err)
 		}
+	}
+}
+
+func TestAcceptedConnectionsNoticeThatTheirPeerIsGone(t *testing.T) {
+	listener, err := Listen("--listen", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	theirs, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	ours, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	raw, err := ours.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(socket uintptr) {
+		for option, want := range map[[2]int]int{
+			{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT}: 60_000, {unix.SOL_SOCKET, unix.SO_KEEPALIVE}: 1,
+			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}: 20, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL}: 10,
+			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT}: 4,
+		} {
+			if got, err := unix.GetsockoptInt(int(socket), option[0], option[1]); err != nil || got != want {
+				t.Errorf("option %v is %d, not %d: %v", option, got, want, err)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

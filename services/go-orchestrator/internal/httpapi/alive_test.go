@@ -16,22 +16,22 @@ func TestAliveDistinguishesUpFromDown(t *testing.T) {
 		w.WriteHeader(status)
 	}))
 	address := strings.TrimPrefix(server.URL, "http://")
-	if err := Alive(t.Context(), address); err != nil {
+	if err := Alive(t.Context(), address, nil); err != nil {
 		t.Fatal(err)
 	}
 
 	// It answers, but not that all is well.
 	status = http.StatusServiceUnavailable
-	if err := Alive(t.Context(), address); err == nil || !strings.Contains(err.Error(), "503") {
+	if err := Alive(t.Context(), address, nil); err == nil || !strings.Contains(err.Error(), "503") {
 		t.Fatalf("error is %v", err)
 	}
 
 	// Nobody is there any more.
 	server.Close()
-	if err := Alive(t.Context(), address); err == nil || !strings.Contains(err.Error(), "no answer") {
+	if err := Alive(t.Context(), address, nil); err == nil || !strings.Contains(err.Error(), "no answer") {
 		t.Fatalf("error is %v", err)
 	}
-	if err := Alive(t.Context(), "a b"); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
+	if err := Alive(t.Context(), "a b", nil); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
 		t.Fatalf("error is %v", err)
 	}
 }

@@ -13,7 +13,9 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
 )
 
-type source struct{ reason error }
+type source struct{ reason, stuck error }
+
+func (s source) Alive() error { return s.stuck }
 
 func (s source) Ready() error { return s.reason }
 
@@ -24,12 +26,12 @@ func (s source) Status(context.Context) (run.Status, error) {
 func get(s source, path string) (int, string) {
 	metrics := telemetry.NewMetrics(budget.New("test", 7))
 	answer := httptest.NewRecorder()
-	New(s, metrics.Handler()).Handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+	New(s, metrics.Handler(), nil).Handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
 	return answer.Code, answer.Body.String()
 }
 
 func TestPages(t *testing.T) {
-	stopping := source{errors.New("the run stops")}
+	stopping, stuck := source{reason: errors.New("the run stops")}, source{stuck: errors.New("the disk hangs")}
 	for _, test := range []struct {
 		source source
 		path   string
@@ -41,6 +43,7 @@ func TestPages(t *testing.T) {
 		{source{}, "/status", 200, `"run_id":"one","state":"running"`},
 		{source{}, "/metrics", 200, "pangea_orchestrator_memory_limit_bytes 7"},
 		{stopping, "/healthz", 200, "ok"},
+		{stuck, "/healthz", 503, "the disk hangs"},
 		{stopping, "/readyz", 503, "the run stops"},
 		{stopping, "/status", 503, "the run stops"},
 		{source{}, "/nothing", 404, ""},

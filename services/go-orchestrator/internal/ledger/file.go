@@ -14,13 +14,10 @@ const Name = "ledger.jsonl"
 // Disk is a ledger's file in a run directory, held by this process alone.
 type Disk struct{ *os.File }
 
-// OpenDisk opens the file, or creates it, and locks it.
-func OpenDisk(folder string) (*Disk, error) {
+// OpenDisk takes over the ledger's file, which is in that folder, and locks it. It is closed after
+// an error.
+func OpenDisk(file *os.File, folder string) (*Disk, error) {
 	path := filepath.Join(folder, Name)
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the ledger: %w; make the folder writable, or choose another --run-dir", err)
-	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = errors.New("another orchestrator has this run open; stop it first, or choose another --run-dir")

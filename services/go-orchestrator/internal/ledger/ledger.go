@@ -59,13 +59,27 @@ const (
 	afterBody    = "}\n"
 )
 
-// Open reads a ledger, and starts a new one where the file is empty. hit is called at the ledger's
-// failpoints.
+// Open reads a ledger whole, as OpenStreamed does: for one that is known to be small.
+func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
+	l, past, err := OpenStreamed(file, hit)
+	if err != nil || past == nil {
+		return l, nil, err
+	}
+	var records []Record
+	err = past.Each(func(record Record) error {
+		records = append(records, record)
+		return nil
+	})
+	return l, records, err
+}
+
+// OpenStreamed checks a ledger, and starts a new one where the file is empty. Its records are nil
+// where there are none yet. hit is called at the ledger's failpoints.
 //
 // Complete records after those that a slot names are taken over: they may have been acknowledged.
 // What follows is truncated: line feeds that were written ahead, or a record that was being written
 // when the process died.
-func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
+func OpenStreamed(file File, hit failpoint.Hit) (*Ledger, Records, error) {
 	size, err := file.Size()
 	if err != nil {
 		return nil, nil, fmt.Errorf("look at the ledger: %w", err)
@@ -79,11 +93,11 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 		}
 		return l, nil, l.begin()
 	}
-	content := make([]byte, size)
-	if _, err := file.ReadAt(content, 0); err != nil && !errors.Is(err, io.EOF) {
+	slots := make([]byte, recordsFrom)
+	if _, err := file.ReadAt(slots, 0); err != nil {
 		return nil, nil, fmt.Errorf("read the ledger: %w", err)
 	}
-	committed, other := newest(content)
+	committed, other := newest(slots)
 	if committed == nil {
 		return nil, nil, &DamagedError{0, 0, "neither of its first two lines is a valid commit slot"}
 	}
@@ -91,8 +105,7 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 		return nil, nil, &DamagedError{committed.Records, size,
 			fmt.Sprintf("%d bytes are committed, but the file has only %d: it was truncated", committed.Bytes, size)}
 	}
-	records, err := l.replay(content, committed)
-	if err != nil {
+	if err := l.replay(size, committed); err != nil {
 		return nil, nil, err
 	}
 	if l.ends = l.last.Bytes; l.ends < size {
@@ -100,7 +113,7 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 			return nil, nil, fmt.Errorf("cut off what a crash left in the ledger: %w", err)
 		}
 	}
-	if err := l.takeOver(content[committed.Bytes:l.last.Bytes], committed.Bytes); err != nil {
+	if err := l.takeOver(committed.Bytes); err != nil {
 		return nil, nil, err
 	}
 	// Both slots must name what is taken over. First comes one without which the ledger can be read:
@@ -116,15 +129,22 @@ func Open(file File, hit failpoint.Hit) (*Ledger, []Record, error) {
 			return nil, nil, err
 		}
 	}
-	return l, records, nil
+	if l.last.Records == 0 {
+		return l, nil, nil
+	}
+	return l, inFile{file, l.last.Bytes}, nil
 }
 
 // takeOver makes records durable that an earlier process has written but may not have synced,
 // before a slot names them. They are written again, because after a failed sync the kernel takes
 // them for synced: a further sync would do nothing.
-func (l *Ledger) takeOver(lines []byte, at int64) error {
+func (l *Ledger) takeOver(at int64) error {
+	lines := make([]byte, l.last.Bytes-at)
 	if len(lines) == 0 {
 		return nil
+	}
+	if _, err := l.file.ReadAt(lines, at); err != nil {
+		return fmt.Errorf("read the ledger: %w", err)
 	}
 	if _, err := l.file.WriteAt(lines, at); err != nil {
 		return fmt.Errorf("take over what a crash left in the ledger: %w", err)
@@ -170,53 +190,64 @@ func newest(content []byte) (committed, other *slot) {
 	return first, second
 }
 
-// replay checks and decodes all records, and leaves l after the last complete one.
-func (l *Ledger) replay(content []byte, committed *slot) ([]Record, error) {
-	var records []Record
-	for l.last.Bytes < int64(len(content)) {
+// replay checks the chain of all records, and leaves l after the last complete one.
+func (l *Ledger) replay(size int64, committed *slot) error {
+	lines := linesOf(l.file, recordsFrom, size)
+	for l.last.Bytes < size {
 		acknowledged := l.last.Bytes < committed.Bytes
-		record, chain, length, err := readLine(content[l.last.Bytes:], l.last.Chain)
+		chain, length, err := readLine(lines, l.last.Chain, acknowledged)
+		if acknowledged && err == nil && l.last.Bytes+length > committed.Bytes {
+			err = errors.New("the commit slot ends inside of it")
+		}
 		if err != nil {
 			if acknowledged {
-				return nil, &DamagedError{l.last.Records, l.last.Bytes, err.Error()}
+				return &DamagedError{l.last.Records, l.last.Bytes, err.Error()}
 			}
 			break
 		}
 		l.last.Chain = chain
-		l.last.Bytes += int64(length)
+		l.last.Bytes += length
 		l.last.Records++
-		records = append(records, record)
 		if l.last.Bytes == committed.Bytes && (l.last.Records != committed.Records || chain != committed.Chain) {
-			return nil, &DamagedError{l.last.Records - 1, l.last.Bytes,
+			return &DamagedError{l.last.Records - 1, l.last.Bytes,
 				"the last committed record is not the one that the commit slot names"}
 		}
 	}
 	if l.last.Bytes < committed.Bytes {
-		return nil, &DamagedError{l.last.Records, l.last.Bytes,
+		return &DamagedError{l.last.Records, l.last.Bytes,
 			fmt.Sprintf("%d records are committed, but only %d can be read", committed.Records, l.last.Records)}
 	}
-	return records, nil
+	return nil
 }
 
-// readLine parses the first line of content and checks its chain hash.
-func readLine(content []byte, previous protocol.Hash) (record Record, chain protocol.Hash, length int, err error) {
-	end := bytes.IndexByte(content, '\n')
-	if end < 0 {
-		return nil, chain, 0, errors.New("the line is not terminated")
+// readLine reads a line and checks its chain hash. What it says is looked at where that decides
+// whether it is taken over; otherwise whoever visits the records finds out.
+func readLine(lines *lines, previous protocol.Hash, acknowledged bool) (chain protocol.Hash, length int64, err error) {
+	line, err := lines.next()
+	if err != nil {
+		return chain, 0, err
 	}
-	line := content[:end+1]
-	if len(line) < bodyFrom+len(afterBody) || !bytes.HasPrefix(line, []byte(beforeChain)) ||
-		string(line[bodyFrom-len(beforeRecord):bodyFrom]) != beforeRecord ||
-		!bytes.HasSuffix(line, []byte(afterBody)) {
-		return nil, chain, 0, errors.New("the line is not a record")
+	body, err := bodyOf(line)
+	if err != nil {
+		return chain, 0, err
 	}
-	body := line[bodyFrom : len(line)-len(afterBody)]
 	chain = link(previous, body)
 	if written := line[len(beforeChain) : len(beforeChain)+64]; string(written) != chain.String() {
-		return nil, chain, 0, errors.New("its bytes do not match the chain of hashes")
+		return chain, 0, errors.New("its bytes do not match the chain of hashes")
 	}
-	record, err = decode(body)
-	return record, chain, len(line), err
+	if !acknowledged {
+		_, err = decode(body)
+	}
+	return chain, int64(len(line)), err
+}
+
+// bodyOf returns what a line records.
+func bodyOf(line []byte) ([]byte, error) {
+	if len(line) < bodyFrom+len(afterBody) || !bytes.HasPrefix(line, []byte(beforeChain)) ||
+		string(line[bodyFrom-len(beforeRecord):bodyFrom]) != beforeRecord || !bytes.HasSuffix(line, []byte(afterBody)) {
+		return nil, errors.New("the line is not a record")
+	}
+	return line[bodyFrom : len(line)-len(afterBody)], nil
 }
 
 func link(previous protocol.Hash, body []byte) protocol.Hash {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -212,21 +214,100 @@ func TestFailpointsAreHitInOrder(t *testing.T) {
 
 func TestTwoProcessesCannotHoldOneLedger(t *testing.T) {
 	folder := t.TempDir()
-	disk, err := OpenDisk(folder)
+	openDisk := func() (*Disk, error) {
+		file, err := os.OpenFile(filepath.Join(folder, Name), os.O_RDWR|os.O_CREATE, 0o640)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return OpenDisk(file, folder)
+	}
+	disk, err := openDisk()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenDisk(folder); err == nil || !strings.Contains(err.Error(), "another orchestrator") {
+	if _, err := openDisk(); err == nil || !strings.Contains(err.Error(), "another orchestrator") {
 		t.Fatal(err)
 	}
 	if err := disk.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if disk, err = OpenDisk(folder); err != nil {
+	if disk, err = openDisk(); err != nil {
 		t.Fatal(err)
 	}
 	defer disk.Close()
 	if l, _, err := Open(disk, failpoint.Never); err != nil || l.Append(samples()...) != nil || l.Bytes() <= recordsFrom {
 		t.Fatal(err)
+	}
+}
+
+// The check of a slot keeps no secret: whoever writes a ledger can make one that passes.
+func TestCraftedSlotsAreRefused(t *testing.T) {
+	file := &memory{}
+	l, _, err := Open(file, failpoint.Never)
+	if err != nil || l.Append(samples()...) != nil || l.Close() != nil {
+		t.Fatal(err)
+	}
+	good := l.last
+	for name, change := range map[string]func(*slot){
+		"a negative size":       func(s *slot) { s.Bytes = -5 },
+		"a size below its own":  func(s *slot) { s.Bytes = recordsFrom - 1 },
+		"more than the file":    func(s *slot) { s.Bytes = 1 << 62 },
+		"inside of a record":    func(s *slot) { s.Bytes -= 3 },
+		"more records":          func(s *slot) { s.Records++ },
+		"more than can be said": func(s *slot) { s.Records = 1<<64 - 1 },
+		"another chain":         func(s *slot) { s.Chain[0]++ },
+	} {
+		bad := good
+		change(&bad)
+		bad.Slot = 0
+		other := bad
+		other.Slot = 1
+		data := append(append(bad.line(), other.line()...), file.data[recordsFrom:]...)
+		var damaged *DamagedError
+		if _, _, err := Open(&memory{data: data}, failpoint.Never); !errors.As(err, &damaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestRecordsAreVisitedByKindAndUntilAnError(t *testing.T) {
+	file := &memory{}
+	l, _, err := Open(file, failpoint.Never)
+	if err != nil || l.Append(samples()...) != nil || l.Append(&Change{What: ChangedEpochs, To: "3"}) != nil {
+		t.Fatal(err)
+	}
+	_, past, err := OpenStreamed(file, failpoint.Never)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var seen []Record
+		if err := past.Each(func(r Record) error { seen = append(seen, r); return nil }); err != nil ||
+			len(seen) != len(samples())+1 {
+			t.Fatal(len(seen), err)
+		}
+		seen = nil
+		if err := past.Each(func(r Record) error { seen = append(seen, r); return nil }, ChangeKind); err != nil ||
+			len(seen) != 2 || seen[1].(*Change).To != "3" {
+			t.Fatal(seen, err)
+		}
+	}
+	enough, visits := errors.New("enough"), 0
+	if err := past.Each(func(Record) error { visits++; return enough }); !errors.Is(err, enough) || visits != 1 {
+		t.Fatal(visits, err)
+	}
+}
+
+// A record may be longer than what is read at a time.
+func TestALongRecordIsReadBack(t *testing.T) {
+	file := &memory{}
+	l, _, err := Open(file, failpoint.Never)
+	name := strings.Repeat("x", 1<<20)
+	if err != nil || l.Append(&Settings{RunID: name}, &Settings{RunID: "short"}) != nil {
+		t.Fatal(err)
+	}
+	_, records, err := Open(file, failpoint.Never)
+	if err != nil || len(records) != 2 || records[0].(*Settings).RunID != name || records[1].(*Settings).RunID != "short" {
+		t.Fatal(len(records), err)
 	}
 }

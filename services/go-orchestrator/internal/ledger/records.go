@@ -34,6 +34,8 @@ type Settings struct {
 
 	// The name of what aggregate_hash, params_hash and batch_hash are; "" means SHA-256.
 	ContentHash string `json:"content_hash,omitempty"`
+	// The key that the ledger's head is signed with; "" where it is not.
+	PublicKey string `json:"public_key,omitempty"`
 }
 
 // Start records that the orchestrator was started.

@@ -31,11 +31,11 @@ func NewLayout(specs []Spec, maxElements uint64) (*Layout, error) {
 			return nil, fmt.Errorf("parameter %d has no name", i)
 		}
 		if _, twice := seen[spec.Name]; twice {
-			return nil, fmt.Errorf("two parameters are named %s", spec.Name)
+			return nil, fmt.Errorf("two parameters are named %s", Foreign(spec.Name))
 		}
 		seen[spec.Name] = struct{}{}
 		if !spec.DType.Floating() {
-			return nil, fmt.Errorf("parameter %s is %s; only floating-point parameters have gradients", spec.Name, spec.DType)
+			return nil, fmt.Errorf("parameter %s is %s; only floating-point parameters have gradients", Foreign(spec.Name), spec.DType)
 		}
 		elements, err := spec.Elements()
 		if err != nil {
@@ -44,7 +44,7 @@ func NewLayout(specs []Spec, maxElements uint64) (*Layout, error) {
 		layout.starts = append(layout.starts, int(total))
 		total += elements
 		if elements > maxElements || total > maxElements {
-			return nil, fmt.Errorf("the model has more than %d elements (reached at parameter %s)", maxElements, spec.Name)
+			return nil, fmt.Errorf("the model has more than %d elements (reached at parameter %s)", maxElements, Foreign(spec.Name))
 		}
 	}
 	if total == 0 {

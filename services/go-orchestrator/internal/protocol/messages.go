@@ -114,6 +114,8 @@ type Figure struct {
 type Leave struct {
 	Reason string
 	Broken string // not empty: how the worker's script breaks the promise of the same bits
+	// It cannot load the state that it was sent.
+	CannotLoad bool
 }
 
 // Reply is an answer of the orchestrator: one of the types below, *Aggregate or *Snapshot.

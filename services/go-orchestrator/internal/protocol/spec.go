@@ -66,7 +66,7 @@ type Spec struct {
 // String gives, for example, `conv.weight float32 [8 1 3 3]`.
 func (s Spec) String() string {
 	dims := strings.Trim(fmt.Sprint(s.Shape), "[]")
-	return fmt.Sprintf("%s %s [%s]", s.Name, s.DType, dims)
+	return fmt.Sprintf("%s %s [%s]", Foreign(s.Name), s.DType, dims)
 }
 
 // Equal reports whether name, type and shape are the same.
@@ -77,11 +77,11 @@ func (s Spec) Equal(other Spec) bool {
 // Elements multiplies the shape, refusing what no tensor can be.
 func (s Spec) Elements() (uint64, error) {
 	if len(s.Shape) > int(tensor.MaxDimensions) {
-		return 0, fmt.Errorf("tensor %s has %d dimensions; at most %d are allowed", s.Name, len(s.Shape),
+		return 0, fmt.Errorf("tensor %s has %d dimensions; at most %d are allowed", Foreign(s.Name), len(s.Shape),
 			tensor.MaxDimensions)
 	}
 	if s.DType.Size() == 0 {
-		return 0, fmt.Errorf("tensor %s has the unknown element type %s", s.Name, s.DType)
+		return 0, fmt.Errorf("tensor %s has the unknown element type %s", Foreign(s.Name), s.DType)
 	}
 	if slices.Contains(s.Shape, 0) {
 		return 0, nil
@@ -90,7 +90,7 @@ func (s Spec) Elements() (uint64, error) {
 	limit := uint64(math.MaxInt64) / max(s.DType.Size(), Float32.Size())
 	for _, dim := range s.Shape {
 		if elements > limit/dim {
-			return 0, fmt.Errorf("tensor %s with shape %v is larger than 63 bits can count", s.Name, s.Shape)
+			return 0, fmt.Errorf("tensor %s with shape %v is larger than 63 bits can count", Foreign(s.Name), s.Shape)
 		}
 		elements *= dim
 	}

@@ -26,15 +26,19 @@ func (m *Machine) applyChange(r *ledger.Change) {
 
 // readEpochs finds how many epochs the run has at the end of the ledger. It comes before the steps
 // are read: these may belong to epochs that a later record added.
-func (m *Machine) readEpochs(records []ledger.Record) error {
-	for i, record := range records {
+func (m *Machine) readEpochs(records ledger.Records) error {
+	err := records.Each(func(record ledger.Record) error {
 		if r, is := record.(*ledger.Change); is && r.What == ledger.ChangedEpochs {
 			epochs, err := strconv.ParseUint(r.To, 10, 32)
 			if err != nil {
-				return fmt.Errorf("record %d of the ledger changes the epochs to %q: %w", i, r.To, err)
+				return fmt.Errorf("a record of the ledger changes the epochs to %.100q: %w", r.To, err)
 			}
 			m.identity.epochs = uint32(epochs)
 		}
+		return nil
+	}, ledger.ChangeKind)
+	if err != nil {
+		return err
 	}
 	if epochs := m.config.Settings.Epochs; epochs < m.identity.epochs {
 		return fmt.Errorf("the run directory holds a run with --epochs %d, but %d was requested; "+

@@ -61,7 +61,7 @@ func TestAFinishedRunContinuesWithMoreEpochs(t *testing.T) {
 		t.Fatalf("%d lines", len(b.lines))
 	}
 	b.machine.config.Settings.Epochs = 2
-	if _, _, err := Open(b.machine.config, b.now, Past{Records: b.committed}); err == nil ||
+	if _, _, err := Open(b.machine.config, b.now, Past{Records: ledger.List(b.committed)}); err == nil ||
 		!strings.Contains(err.Error(), "--epochs 3, but 2 was requested; a run can be made longer, not shorter") {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestSettingsThatFixTheArithmeticStayRefused(t *testing.T) {
 		config := b.machine.config
 		config.TakeChanges = true
 		change(&config.Settings)
-		if _, _, err := Open(config, b.now, Past{Records: b.committed}); err == nil || !strings.Contains(err.Error(), flag) {
+		if _, _, err := Open(config, b.now, Past{Records: ledger.List(b.committed)}); err == nil || !strings.Contains(err.Error(), flag) {
 			t.Errorf("%s: %v", flag, err)
 		}
 	}

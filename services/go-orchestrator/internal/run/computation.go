@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -23,33 +22,6 @@ type computation struct {
 	// A worker has reported how it trains since the process was started: no change is accepted after
 	// that.
 	fixed bool
-}
-
-// checkLengths refuses texts that are longer than the schema allows.
-func checkLengths(join *protocol.Join) *protocol.Error {
-	for _, text := range []struct {
-		name, value string
-		most        int
-	}{
-		{"workerName", join.WorkerName, int(tensor.MaxWorkerNameBytes)},
-		{"software", join.Software, int(tensor.MaxSoftwareBytes)},
-		{"training", join.Training, int(tensor.MaxTrainingBytes)},
-		{"arithmetic", join.Arithmetic, int(tensor.MaxArithmeticBytes)},
-	} {
-		if err := tooLong(text.name, text.value, text.most); err != nil {
-			return err
-		}
-	}
-	if len(join.Fingerprints) > int(tensor.MaxFingerprints) {
-		return protocol.Errorf(protocol.FixRequest, "the worker has %d fingerprints; it may have %d", len(join.Fingerprints),
-			int(tensor.MaxFingerprints))
-	}
-	for _, given := range join.Fingerprints {
-		if err := tooLong("the operator of a fingerprint", given.Operator, int(tensor.MaxOperatorBytes)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // checkComputation says why a worker would compute different bits from the run, or nil.
@@ -227,14 +199,6 @@ func brief(v any) string {
 		return fmt.Sprint(v)
 	}
 	return cut(string(text), 100)
-}
-
-// tooLong refuses a text that is longer than the schema allows.
-func tooLong(name, text string, most int) *protocol.Error {
-	if len(text) <= most {
-		return nil
-	}
-	return protocol.Errorf(protocol.FixRequest, "%s has %d bytes; it may have %d", name, len(text), most)
 }
 
 // cut shortens a text to this many bytes.

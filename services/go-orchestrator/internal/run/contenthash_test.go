@@ -14,8 +14,12 @@ import (
 
 func openWith(method contenthash.Method, records ...ledger.Record) (*Machine, []Effect, error) {
 	settings := protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1, ContentHash: method}
+	past := Past{}
+	if len(records) > 0 {
+		past.Records = ledger.List(records)
+	}
 	return Open(Config{RunID: "test", Settings: settings, DefaultCut: true, MemoryBytes: 1 << 20, StragglerK: 5},
-		time.Unix(1000, 0), Past{Records: records})
+		time.Unix(1000, 0), past)
 }
 
 func TestARunHashesAsItBegan(t *testing.T) {

@@ -79,6 +79,9 @@ func (m *Machine) another(than ...uint32) bool {
 func (m *Machine) compared(w *worker, node tree.Node, verdict protocol.Verdict, u *protocol.Update) {
 	switch {
 	case verdict == protocol.Conflict && u.Step < m.step.number:
+		if m.roster.repeats(w, u.Step) {
+			return
+		}
 		m.incident(ledger.Conflict, node.First, node.Count, w.id, fmt.Sprintf(
 			"%s of closed step %d arrived with different bits than those that count; "+
 				"it can no longer be determined who is wrong", node, u.Step))
@@ -105,6 +108,9 @@ func (m *Machine) onConflict(w *worker, node tree.Node, u *protocol.Update) {
 	m.step.checked(node)
 	d := m.step.disputed(first)
 	if d == nil {
+		if w.id == first.Worker && m.roster.repeats(w, u.Step) {
+			return
+		}
 		m.conflict(node, w.id, first.Worker, fmt.Sprintf("workers %d and %d sent different bits for %s of step %d",
 			first.Worker, w.id, node, u.Step))
 		if w.id != first.Worker {

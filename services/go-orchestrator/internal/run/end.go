@@ -129,6 +129,9 @@ func (m *Machine) onStopRequest(e StopRequested) {
 		return
 	}
 	m.end.draining = false
+	if len(m.roster.newcomers.records) > 0 {
+		m.commit()
+	}
 	m.note(slog.LevelInfo, "run stops", "run", m.config.RunID, "reason", e.Reason, "step", m.step.number,
 		"workers", len(m.roster.workers))
 	if m.state != Finished {

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
@@ -218,22 +217,6 @@ func TestARestartHonoursAStop(t *testing.T) {
 				t.Fatalf("%+v", b.lines)
 			}
 		})
-	}
-}
-
-func TestAReasonToStopThatIsTooLongIsRefused(t *testing.T) {
-	b := newBench(t)
-	b.join(1)
-	b.askStop(1, 0, strings.Repeat("x", int(tensor.MaxStopBytes)+1))
-	if err := one[*protocol.Error](b, 1); err.Action != protocol.FixRequest ||
-		!strings.Contains(err.Detail, "stop has 1025 bytes; it may have 1024") {
-		t.Fatalf("%+v", err)
-	}
-	b.ask(1, 0)
-	b.take(1)
-	ack := b.submit(1, stopping(b.update(0, 0, 4, 1), "", "", "", strings.Repeat("x", int(tensor.MaxStopBytes)+1)))
-	if ack.Verdict != protocol.Refused || !strings.Contains(ack.Detail, "the stop of shard 3 has 1025 bytes") {
-		t.Fatalf("%+v", ack)
 	}
 }
 

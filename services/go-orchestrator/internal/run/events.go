@@ -18,7 +18,12 @@ type JoinRequested struct {
 	Peer    Peer
 	Request uint64
 	Join    protocol.Join
+	// The worker that the connection's certificate is of, or AnyWorker; "" where there is none.
+	Certificate string
 }
+
+// AnyWorker in a certificate admits a worker under any name.
+const AnyWorker = "*"
 
 // WorkRequested is a worker's WorkRequest.
 type WorkRequested struct {
@@ -39,6 +44,9 @@ type SnapshotReceived struct {
 	Peer     Peer
 	Request  uint64
 	Snapshot *protocol.Snapshot
+	// Why the parameters in it are not those that its hash says, as its receiver found; "" if they
+	// are.
+	Wrong string
 }
 
 // LeaveRequested is a worker's Leave.

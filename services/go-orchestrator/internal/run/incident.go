@@ -84,3 +84,25 @@ func (m *Machine) breakPromise(detail string) {
 		m.halt(detail)
 	}
 }
+
+// complaint is what a worker is to be blamed for once.
+type complaint struct {
+	step uint64
+	name string
+}
+
+// maxComplaints are remembered. They are few in any run: results are compared for the last steps
+// only.
+const maxComplaints = 4096
+
+// repeats reports whether a worker has contradicted the sum of a step before: a ledger must not
+// grow as fast as it can send the same again.
+func (r *roster) repeats(w *worker, step uint64) bool {
+	if r.complaints == nil || len(r.complaints) >= maxComplaints {
+		r.complaints = map[complaint]struct{}{}
+	}
+	about := complaint{step, w.name}
+	_, before := r.complaints[about]
+	r.complaints[about] = struct{}{}
+	return before
+}

@@ -3,7 +3,6 @@ package run
 import (
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
@@ -22,8 +21,11 @@ func (m *Machine) onJoin(e JoinRequested) {
 		return
 	}
 	join := e.Join
-	join.WorkerName, join.Training = strings.ToValidUTF8(join.WorkerName, "?"), strings.ToValidUTF8(join.Training, "?")
-	if err := m.admit(&join); err != nil {
+	err := impostor(e.Certificate, join.WorkerName)
+	if err == nil {
+		err = m.admit(&join)
+	}
+	if err != nil {
 		m.note(slog.LevelWarn, "refused a worker", "worker", join.WorkerName, "action", err.Action.String(),
 			"reason", err.Detail)
 		m.refuse(e.Peer, e.Request, protocol.KindJoinRequest, err)
@@ -39,8 +41,8 @@ func (m *Machine) onJoin(e JoinRequested) {
 	// state, which is one message.
 	returns := join.RunID != "" && m.reachable(w.step)
 	w.needsSnapshot = known && !w.verified || w.step < m.step.number && !returns
-	m.commit(&ledger.Worker{ID: w.id, Name: w.name, PID: w.pid, Software: strings.ToValidUTF8(join.Software, "?"),
-		Step: w.step, Time: m.now.UTC()})
+	m.roster.newcomers.add(&ledger.Worker{ID: w.id, Name: w.name, PID: w.pid, Software: join.Software, Step: w.step,
+		Time: m.now.UTC()}, m.now)
 	m.note(slog.LevelInfo, "worker joined", "event", eventWorkerJoined, "id", w.id, "worker", w.name, "pid", w.pid,
 		"holds_step", w.step, "open_step", m.step.number, "workers", len(m.roster.workers))
 	if join.Software != m.identity.software {
@@ -51,6 +53,16 @@ func (m *Machine) onJoin(e JoinRequested) {
 	m.send(e.Peer, e.Request, protocol.Joined{
 		RunID: m.config.RunID, WorkerID: w.id, Settings: m.config.Settings, Step: m.step.number, TotalSteps: m.totalSteps(),
 	})
+}
+
+// impostor refuses a worker under another name than that of its certificate: what becomes of a name
+// (ties, quarantine) must depend on its owner alone.
+func impostor(certificate, name string) *protocol.Error {
+	if certificate == "" || certificate == AnyWorker || certificate == name {
+		return nil
+	}
+	return protocol.Errorf(protocol.Stop, "the certificate is that of worker %.100q, which may not join as %.100q; "+
+		"join under the name in the certificate (--name), or use the certificate of the other one", certificate, name)
 }
 
 // hashOf is the hash of the parameters that a worker brings, as the run hashes.
@@ -66,16 +78,13 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 			"the worker speaks protocol version %d and this orchestrator %d; use the same release of both",
 			join.Version, tensor.ProtocolVersion)
 	}
-	if err := checkLengths(join); err != nil {
-		return err
-	}
 	if _, is := m.roster.quarantined[join.WorkerName]; is {
 		return m.inQuarantine(join.WorkerName)
 	}
 	if join.RunID != "" && join.RunID != m.config.RunID {
 		return protocol.Errorf(protocol.Stop,
 			"the worker belongs to run %s; this is run %s; restart it, or give it the address of its own orchestrator",
-			join.RunID, m.config.RunID)
+			protocol.Foreign(join.RunID), m.config.RunID)
 	}
 	if m.identity.layout == nil {
 		return m.begin(join)
@@ -89,7 +98,8 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 			"hash %s, but the run has %s with %d and %s; point all workers to the same data, "+
 			"read with the same options (a table in a run of a release before columns were standardised one by one needs "+
 			"normalise=all)",
-			join.Dataset.Name, join.Dataset.TrainSamples, join.Dataset.Hash.Short(), m.identity.dataset.Name,
+			protocol.Foreign(join.Dataset.Name), join.Dataset.TrainSamples, join.Dataset.Hash.Short(),
+			protocol.Foreign(m.identity.dataset.Name),
 			m.identity.dataset.TrainSamples, m.identity.dataset.Hash.Short())
 	}
 	if join.Step > m.agreement.committed() {
@@ -106,7 +116,7 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 			"use the same seed, script, torch build and kind of processor",
 			join.Step, m.hashOf(join).Short(), reference.Short())
 	}
-	return nil
+	return m.slowDown(join)
 }
 
 // ahead refuses a worker that holds more steps than the ledger: the two are of different runs, or
@@ -159,12 +169,12 @@ func (m *Machine) begin(join *protocol.Join) *protocol.Error {
 func (m *Machine) modelRecord() *ledger.Model {
 	d := m.identity.dataset
 	record := &ledger.Model{
-		Software: strings.ToValidUTF8(m.identity.software, "?"), ParamsHash: *m.agreement.headHash,
+		Software: m.identity.software, ParamsHash: *m.agreement.headHash,
 		EpochSteps: m.identity.schedule.EpochSteps, TotalSteps: m.identity.schedule.TotalSteps,
 		Dataset: ledger.Dataset{Name: d.Name, Hash: d.Hash, TrainSamples: d.TrainSamples, HeldOutSamples: d.HeldOutSamples,
 			Classes:  d.Classes,
 			Features: ledger.SpecOf(d.Features), Labels: ledger.SpecOf(d.Label)},
-		Training: m.identity.computation.training, Arithmetic: strings.ToValidUTF8(m.identity.computation.arithmetic, "?"),
+		Training: m.identity.computation.training, Arithmetic: m.identity.computation.arithmetic,
 		Fingerprints: m.identity.computation.fingerprints,
 	}
 	for _, spec := range m.identity.layout.Specs {

@@ -1,9 +1,6 @@
 package run
 
 import (
-	"strings"
-
-	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -28,10 +25,6 @@ func (m *Machine) onWork(e WorkRequested) {
 			w.id, w.name, e.Work.Step, m.agreement.committed()))
 		return
 	}
-	if err := tooLong("stop", e.Work.Stop, int(tensor.MaxStopBytes)); err != nil {
-		m.refuse(e.Peer, e.Request, kind, err)
-		return
-	}
 	m.step.releaseAll(w.id)
 	m.step.requestTimes.add(m.now.Sub(w.answered), 1)
 	m.figures.timings.add(w.id, e.Work.Timings)
@@ -39,13 +32,14 @@ func (m *Machine) onWork(e WorkRequested) {
 	w.verified = m.agreement.verify(w)
 	if w.needsSnapshot && w.snapshotSent && w.verified && m.reachable(w.step) {
 		w.needsSnapshot, w.snapshotSent = false, false
+		m.retention.provenState(w.sentState)
 	}
 	w.waiting, w.request = true, e.Request
 	switch {
 	case !w.needsSnapshot && !w.verified:
 		m.diverge(w.id, w.step, w.hash)
 	case e.Work.Stop != "" && w.verified:
-		m.onStopByScript(w, strings.ToValidUTF8(e.Work.Stop, "?"))
+		m.onStopByScript(w, e.Work.Stop)
 	}
 }
 

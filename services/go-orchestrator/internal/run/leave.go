@@ -2,23 +2,24 @@ package run
 
 import (
 	"log/slog"
-	"strings"
 
-	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
 func (m *Machine) onLeave(e LeaveRequested) {
 	w := m.roster.find(e.Peer)
-	if e.Leave.Broken != "" {
-		m.onBroken(w, cut(strings.ToValidUTF8(e.Leave.Broken, "?"), int(tensor.MaxBrokenBytes)))
+	if _, was := m.roster.rejectedPeers[e.Peer]; e.Leave.Broken != "" && (w != nil || was) {
+		m.onBroken(w, e.Leave.Broken)
 		w = m.roster.find(e.Peer)
+	}
+	if w != nil && e.Leave.CannotLoad {
+		m.onCannotLoad(w)
 	}
 	if w != nil {
 		// This withdraws a request for work that is held back: that gets no answer of its own.
 		m.note(slog.LevelInfo, "worker leaves", "id", w.id, "worker", w.name,
-			"reason", strings.ToValidUTF8(e.Leave.Reason, "?"), "workers", len(m.roster.workers)-1)
+			"reason", e.Leave.Reason, "workers", len(m.roster.workers)-1)
 		m.remove(w)
 	}
 	m.send(e.Peer, e.Request, protocol.Left{Reason: "as you asked"})

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
@@ -24,9 +25,11 @@ const (
 
 // Config is fixed for the life of a Machine.
 type Config struct {
-	RunID    string
-	Release  string // of this program; "" is not recorded
-	Settings protocol.Settings
+	RunID string
+	// The key that the ledger's head is signed with, for the first record; "" for none.
+	PublicKey string
+	Release   string // of this program; "" is not recorded
+	Settings  protocol.Settings
 	// Settings.MinShardSamples is a default: a ledger of a format without it keeps its own.
 	DefaultCut  bool
 	MemoryBytes int64 // limit for gradients and snapshots
@@ -41,6 +44,8 @@ type Config struct {
 	TakeChanges    bool
 	VerifyFraction float64 // share of the shards that two workers compute
 	StragglerK     float64 // a shard is late after median + k * MAD
+	// Workers at a time, beyond which only those that were in the run before may join; 0 for no limit.
+	MaxWorkers int
 }
 
 // Machine is the state of one run. It is not safe for use by several goroutines.
@@ -55,6 +60,7 @@ type Machine struct {
 	state     State
 	identity  identity  // what the run is, from the first worker on
 	roster    roster    // who takes part, and who may not come back
+	admission admission // how many joined lately
 	agreement agreement // which parameters are the run's
 	retention retention // what can still be handed out
 	step      step      // the open step
@@ -112,6 +118,9 @@ func (m *Machine) Layout() *protocol.Layout { return m.identity.layout }
 
 // State of the run.
 func (m *Machine) State() State { return m.state }
+
+// ContentHash is how the run hashes parameters.
+func (m *Machine) ContentHash() contenthash.Method { return m.config.Settings.ContentHash }
 
 // Workers is how many have joined and are still there.
 func (m *Machine) Workers() int { return len(m.roster.workers) }
@@ -193,7 +202,7 @@ func (m *Machine) answerWithSnapshot(w *worker) protocol.Reply {
 	case m.end.draining:
 		return nil
 	case snapshot != nil && m.reachable(snapshot.Step):
-		w.snapshotSent = true
+		w.snapshotSent, w.sentState = true, snapshot.Hash
 		return snapshot
 	case m.retention.loading || m.retention.saving.writing || m.donorInSight() ||
 		m.roster.any(func(other *worker) bool { return other.verified && !other.cannotDonate }):

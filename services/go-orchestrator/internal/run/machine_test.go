@@ -401,7 +401,6 @@ func TestJoinsThatAreRefused(t *testing.T) {
 		detail   string
 	}{
 		{"another protocol", func(j *protocol.Join) { j.Version = 9 }, protocol.Stop, "version 9"},
-		{"a long name", func(j *protocol.Join) { j.WorkerName = strings.Repeat("x", 129) }, protocol.FixRequest, "129"},
 		{"another shape", func(j *protocol.Join) { j.Parameters[1].Shape = []uint64{2} }, protocol.Stop,
 			"parameter 1 is b float32 [2]"},
 		{"a parameter more", func(j *protocol.Join) { j.Parameters = append(j.Parameters, protocol.Spec{Name: "c"}) },

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,7 +13,7 @@ import (
 
 // Past is what is left of a run from before this process was started.
 type Past struct {
-	Records     []ledger.Record
+	Records     ledger.Records                 // nil where there are none
 	Lines       uint64                         // of metrics.jsonl
 	Checkpoints func(c ledger.Checkpoint) bool // whether the checkpoint's file still exists
 }
@@ -22,7 +23,7 @@ type Past struct {
 func Open(config Config, now time.Time, past Past) (*Machine, []Effect, error) {
 	m := &Machine{config: config, state: Waiting, now: now, roster: newRoster()}
 	m.retention.saving.at = now
-	if len(past.Records) == 0 {
+	if past.Records == nil {
 		m.openStep(0)
 		m.commit(m.settingsRecord(), &ledger.Start{Time: now.UTC(), Release: config.Release})
 	} else {
@@ -43,62 +44,37 @@ func (m *Machine) settingsRecord() *ledger.Settings {
 	s := m.config.Settings
 	return &ledger.Settings{Format: ledger.Format, RunID: m.config.RunID, Seed: s.Seed, Shards: s.Shards,
 		BatchSize: s.BatchSize, Epochs: s.Epochs,
-		MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, ContentHash: s.ContentHash.String()}
+		MinShardSamples: s.MinShardSamples, DropLast: s.DropLast, ContentHash: s.ContentHash.String(),
+		PublicKey: m.config.PublicKey}
 }
 
+// commit writes records down, and before them those of workers that they may name.
 func (m *Machine) commit(records ...ledger.Record) {
-	m.effects = append(m.effects, Commit{records})
+	m.effects = append(m.effects, Commit{append(m.roster.newcomers.take(), records...)})
 }
 
 // restore brings the machine to where the ledger ends.
 func (m *Machine) restore(past Past) error {
-	if err := m.sameRun(past.Records[0]); err != nil {
+	if err := m.sameRun(past.Records); err != nil {
 		return err
 	}
 	if err := m.readEpochs(past.Records); err != nil {
 		return err
 	}
-	var steps []*ledger.Step
-	for i, record := range past.Records {
-		switch r := record.(type) {
-		case *ledger.Start:
-			if m.figures.started.IsZero() {
-				m.figures.started = r.Time
-			}
-		case *ledger.Model:
-			if err := m.restoreModel(r); err != nil {
-				return fmt.Errorf("record %d of the ledger: %w", i, err)
-			}
-		case *ledger.Worker:
-			m.roster.restore(r.ID, r.Name)
-		case *ledger.Step:
-			if r.Step != m.agreement.committed() || m.identity.layout == nil || r.Step >= m.identity.schedule.TotalSteps {
-				return fmt.Errorf("record %d of the ledger is step %d where step %d is expected", i, r.Step,
-					m.agreement.committed())
-			}
-			m.agreement.append(committedStep{r.AggregateHash, r.ParamsHash})
-			steps = append(steps, r)
-		case *ledger.Checkpoint:
-			m.retention.addCheckpoint(*r)
-			if r.Step == m.agreement.committed() {
-				// The workers had agreed on these parameters before the checkpoint was written, so nobody has
-				// to report them again.
-				m.agreement.agree(r.ParamsHash)
-			}
-		case *ledger.Stop:
-			m.end.stop = r
-		case *ledger.Change:
-			m.applyChange(r)
-		case *ledger.Incident:
-			m.figures.incidents++
-			if r.Kind == ledger.Quarantine {
-				m.roster.quarantined[r.Name] = r.Detail
-			}
-		case *ledger.Finished:
-			m.state = Finished
-			m.agreement.agree(r.ParamsHash)
-			m.agreement.headFigures = r.Figures
+	var missing []*unwritten
+	number := -1
+	err := past.Records.Each(func(record ledger.Record) error {
+		number++
+		if step, is := record.(*ledger.Step); is && step.Step >= past.Lines {
+			missing = append(missing, &unwritten{lineOf(step), step.FiguresBefore})
 		}
+		if err := m.restoreRecord(record); err != nil {
+			return fmt.Errorf("record %d of the ledger: %w", number, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if past.Lines > m.agreement.committed() {
 		return fmt.Errorf("metrics.jsonl has %d steps but the ledger only %d; "+
@@ -109,14 +85,73 @@ func (m *Machine) restore(past Past) error {
 		func(c ledger.Checkpoint) bool { return past.Checkpoints == nil || !past.Checkpoints(c) })
 	m.takeChanges()
 	m.openStep(m.agreement.committed())
-	m.restoreMetrics(steps, past.Lines)
+	m.restoreMetrics(missing)
 	return nil
+}
+
+// restoreRecord takes one record of the ledger.
+func (m *Machine) restoreRecord(record ledger.Record) error {
+	switch r := record.(type) {
+	case *ledger.Start:
+		if m.figures.started.IsZero() {
+			m.figures.started = r.Time
+		}
+	case *ledger.Model:
+		return m.restoreModel(r)
+	case *ledger.Worker:
+		m.roster.restore(r.ID, r.Name)
+	case *ledger.Step:
+		if r.Step != m.agreement.committed() || m.identity.layout == nil || r.Step >= m.identity.schedule.TotalSteps {
+			return fmt.Errorf("it is step %d where step %d is expected", r.Step, m.agreement.committed())
+		}
+		m.agreement.append(committedStep{r.AggregateHash, r.ParamsHash})
+	case *ledger.Checkpoint:
+		m.retention.addCheckpoint(*r)
+		if r.Step == m.agreement.committed() {
+			// The workers had agreed on these parameters before the checkpoint was written, so nobody has to
+			// report them again.
+			m.agreement.agree(r.ParamsHash)
+		}
+	case *ledger.Stop:
+		m.end.stop = r
+	case *ledger.Change:
+		m.applyChange(r)
+	case *ledger.Incident:
+		m.figures.incidents++
+		if r.Kind == ledger.Quarantine {
+			m.roster.quarantined[r.Name] = r.Detail
+		}
+	case *ledger.Finished:
+		m.state = Finished
+		m.agreement.agree(r.ParamsHash)
+		m.agreement.headFigures = r.Figures
+	}
+	return nil
+}
+
+// errEnough ends a visit of records early.
+var errEnough = errors.New("enough was read")
+
+// first returns the first record.
+func first(records ledger.Records) (found ledger.Record, err error) {
+	err = records.Each(func(record ledger.Record) error {
+		found = record
+		return errEnough
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return found, err
 }
 
 // sameRun refuses to continue a run with settings that differ from those in its first record: they
 // are part of its arithmetic.
-func (m *Machine) sameRun(first ledger.Record) error {
-	was, is := first.(*ledger.Settings)
+func (m *Machine) sameRun(records ledger.Records) error {
+	begins, err := first(records)
+	if err != nil {
+		return err
+	}
+	was, is := begins.(*ledger.Settings)
 	if !is {
 		return fmt.Errorf("the ledger does not begin with the settings of a run")
 	}
@@ -186,16 +221,22 @@ func (m *Machine) restoreModel(r *ledger.Model) error {
 	return nil
 }
 
+// unwritten is a step that metrics.jsonl lacks.
+type unwritten struct {
+	line   *MetricsLine
+	before map[string]ledger.Float // that the script logged when the step before was applied
+}
+
 // restoreMetrics writes the lines that are missing from metrics.jsonl, which is not synced, after a
 // crash. That of the last step waits for the hash of its parameters.
-func (m *Machine) restoreMetrics(steps []*ledger.Step, lines uint64) {
-	for i := lines; i < uint64(len(steps)); i++ {
-		m.figures.closed = lineOf(steps[i])
+func (m *Machine) restoreMetrics(missing []*unwritten) {
+	for i, step := range missing {
+		m.figures.closed = step.line
 		logged := m.agreement.headFigures
-		if i+1 < uint64(len(steps)) {
-			logged = steps[i+1].FiguresBefore
+		if i+1 < len(missing) {
+			logged = missing[i+1].before
 		}
-		if hash, known := m.agreement.reference(steps[i].Step + 1); known {
+		if hash, known := m.agreement.reference(step.line.Step + 1); known {
 			m.completeLine(hash, logged)
 		}
 	}

@@ -80,7 +80,7 @@ func (m *Machine) onLoaded(e CheckpointLoaded) {
 			"open_step", m.step.number,
 			"steps_again", m.agreement.committed()-e.Checkpoint.Step)
 		m.reopen(e.Checkpoint.Step)
-		m.retention.keep(e.Snapshot)
+		m.retention.keep(e.Snapshot, 0)
 		m.resumed(Resumption{Step: e.Checkpoint.Step, File: e.Checkpoint.File})
 		if !known {
 			// Nobody has reported the parameters after the last committed step; those of a checkpoint were

@@ -85,7 +85,7 @@ func TestAfterARestartACheckpointByTimeIsTakenWithTheNextStep(t *testing.T) {
 	b.advance(1, 1)
 	config := b.machine.config
 	config.CheckpointEvery = time.Hour
-	machine, _, err := Open(config, b.now, Past{Records: b.committed})
+	machine, _, err := Open(config, b.now, Past{Records: ledger.List(b.committed)})
 	if err != nil {
 		t.Fatal(err)
 	}

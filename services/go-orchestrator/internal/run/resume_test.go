@@ -11,7 +11,7 @@ import (
 // reopen starts another process on what the bench's ledger holds.
 func (b *bench) reopen() {
 	b.t.Helper()
-	past := Past{Records: b.committed, Lines: uint64(len(b.lines)),
+	past := Past{Records: ledger.List(b.committed), Lines: uint64(len(b.lines)),
 		Checkpoints: func(ledger.Checkpoint) bool { return true }}
 	machine, effects, err := Open(b.machine.config, b.now, past)
 	if err != nil {

@@ -31,8 +31,10 @@ type retention struct {
 
 	// The state that is being handed out, one hold on it; its hash is that of the run.
 	snapshot  *protocol.Snapshot
-	donor     *worker  // has been asked for its state and has not sent it yet: one at a time
-	donations lateness // how long workers took to send their state
+	givenBy   uint32        // the worker whose state it is; 0 for a checkpoint
+	proven    protocol.Hash // of the last state that a worker has loaded
+	donor     *worker       // has been asked for its state and has not sent it yet: one at a time
+	donations lateness      // how long workers took to send their state
 	// The last state arrived when the aggregates since then were dropped already: until one is of use,
 	// the donor gets no other work, so that the run cannot outpace it.
 	outpaced bool
@@ -87,10 +89,13 @@ func (r *retention) contradicted(u *protocol.Update) *tree.Contribution {
 }
 
 // keep takes over a snapshot, in place of the one before.
-func (r *retention) keep(s *protocol.Snapshot) {
+func (r *retention) keep(s *protocol.Snapshot, givenBy uint32) {
 	r.dropSnapshot()
-	r.snapshot, r.outpaced = s, false
+	r.snapshot, r.givenBy, r.outpaced = s, givenBy, false
 }
+
+// provenState notes that a worker has loaded a state.
+func (r *retention) provenState(hash protocol.Hash) { r.proven = hash }
 
 func (r *retention) dropSnapshot() {
 	if r.snapshot != nil {

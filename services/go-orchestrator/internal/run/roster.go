@@ -13,9 +13,12 @@ import (
 // same one first in every history with the same events. An id is never given twice, not even by a
 // later process of the run, because the ledger names workers by it.
 type roster struct {
-	workers []*worker         // those that are connected, ascending by id
-	names   map[uint32]string // of all workers that ever joined, by id
-	lastID  uint32            // the highest id ever given
+	workers []*worker           // those that are connected, ascending by id
+	names   map[uint32]string   // of all workers that ever joined, by id
+	lastID  uint32              // the highest id ever given
+	known   map[string]struct{} // their names
+	// Of those that joined just now, the records that are to be committed.
+	newcomers newcomers
 	// Somebody has joined since the process was started, so somebody can be told how the run ended.
 	joined bool
 
@@ -24,12 +27,15 @@ type roster struct {
 	// How often its parameters were not the run's, by name: the second time leads to quarantine.
 	diverged map[string]int
 
+	// Which steps they contradicted.
+	complaints map[complaint]struct{}
+
 	// Connections whose worker was removed before it asked: what its next request is answered with.
 	rejectedPeers map[Peer]*protocol.Error
 }
 
 func newRoster() roster {
-	return roster{names: map[uint32]string{}, quarantined: map[string]string{}, diverged: map[string]int{},
+	return roster{names: map[uint32]string{}, known: map[string]struct{}{}, quarantined: map[string]string{}, diverged: map[string]int{},
 		rejectedPeers: map[Peer]*protocol.Error{}}
 }
 
@@ -59,7 +65,8 @@ type worker struct {
 	// open step are dropped. It gets no lease and no aggregate until it reports parameters that it was
 	// sent.
 	needsSnapshot bool
-	snapshotSent  bool // it needs a snapshot, and has been sent one
+	snapshotSent  bool          // it needs a snapshot, and has been sent one
+	sentState     protocol.Hash // of that snapshot
 
 	// When it was last asked for its state, and after how many steps. It sends that beside its work.
 	askedAt   time.Time
@@ -104,6 +111,7 @@ func (r *roster) add(w *worker) {
 	r.joined = true
 	w.id = r.lastID
 	r.names[w.id] = w.name
+	r.known[w.name] = struct{}{}
 	r.workers = append(r.workers, w)
 }
 
@@ -111,6 +119,7 @@ func (r *roster) add(w *worker) {
 func (r *roster) restore(id uint32, name string) {
 	r.lastID = max(r.lastID, id)
 	r.names[id] = name
+	r.known[name] = struct{}{}
 }
 
 func (r *roster) remove(w *worker) {

@@ -26,11 +26,12 @@ func (m *Machine) markSeen(peer Peer) {
 	}
 }
 
-// onTick looks for workers that are not to be waited for any longer.
+// onTick does what is due: it looks for workers that are not to be waited for any longer.
 func (m *Machine) onTick() {
 	m.findSilent()
 	m.replaceSlowDonor()
 	m.findHanging()
+	m.recordNewcomers()
 }
 
 // findSilent looks for workers that have fallen silent. Their connections stay, their shards go to

@@ -62,6 +62,13 @@ func (m *Machine) onSnapshot(e SnapshotReceived) {
 		s.Release()
 		return
 	}
+	if e.Wrong != "" {
+		m.note(slog.LevelError, "worker sent a state that is not what it says; it is not used, and another worker is asked",
+			"id", w.id, "worker", w.name, "step", s.Step, "reason", e.Wrong)
+		w.cannotDonate = true
+		s.Release()
+		return
+	}
 	m.note(slog.LevelInfo, "worker sent its state", "id", w.id, "worker", w.name, "step", s.Step, "bytes", s.TotalBytes)
 	m.writeCheckpoint(s)
 	if !m.reachable(s.Step) {
@@ -69,5 +76,5 @@ func (m *Machine) onSnapshot(e SnapshotReceived) {
 		r.outpaced = m.roster.snapshotNeeded()
 		return
 	}
-	r.keep(s)
+	r.keep(s, w.id)
 }

@@ -143,9 +143,6 @@ func (m *Machine) checkReport(step uint64, shard uint32, report protocol.Report)
 		return fmt.Errorf("the loss of shard %d is %v", shard, report.LossSum)
 	case !(report.Weight >= 0 && report.Weight <= maxWeight):
 		return fmt.Errorf("the weight of shard %d is %v; it must be a number from 0 to %.0e", shard, report.Weight, maxWeight)
-	case len(report.Stop) > int(tensor.MaxStopBytes):
-		return fmt.Errorf("the stop of shard %d has %d bytes; it may have %d", shard, len(report.Stop),
-			int(tensor.MaxStopBytes))
 	case samples == 0 && report.Weight != 0:
 		return fmt.Errorf("the weight of shard %d is %v, but the shard has no samples; it must be 0", shard, report.Weight)
 	}

@@ -145,7 +145,7 @@ func TestARunOfTheFirstFormatContinuesAsItBegan(t *testing.T) {
 		settings := protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1, MinShardSamples: minShardSamples,
 			DropLast: dropLast}
 		m, _, err := Open(Config{RunID: "test", Settings: settings, DefaultCut: byDefault, MemoryBytes: 1 << 20,
-			StragglerK: 5}, time.Unix(1000, 0), Past{Records: first})
+			StragglerK: 5}, time.Unix(1000, 0), Past{Records: ledger.List(first)})
 		return m, err
 	}
 	for _, byDefault := range []bool{true, false} {
@@ -191,7 +191,7 @@ func TestALineOfMetricsIsRestoredWithTheLossOfItsFormat(t *testing.T) {
 		}
 		settings := protocol.Settings{Seed: 1, Shards: 4, BatchSize: 8, Epochs: 1}
 		_, effects, err := Open(Config{RunID: "test", Settings: settings, MemoryBytes: 1 << 20, StragglerK: 5},
-			time.Unix(1000, 0), Past{Records: records})
+			time.Unix(1000, 0), Past{Records: ledger.List(records)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
@@ -38,10 +37,9 @@ type note struct {
 // SaveCheckpoint writes a worker's state: complete under its name, or not at all. It may be called
 // concurrently with the other methods.
 func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochStep uint32) (ledger.Checkpoint, error) {
-	name := filepath.Join(checkpoints, fmt.Sprintf("step-%010d", s.Step))
-	c := ledger.Checkpoint{Step: s.Step, File: name + ".safetensors", Bytes: s.TotalBytes, SHA256: s.Hash,
+	c := ledger.Checkpoint{Step: s.Step, File: fileOf(s.Step), Bytes: s.TotalBytes, SHA256: s.Hash,
 		ParamsHash: s.ParametersHash}
-	if err := os.MkdirAll(filepath.Join(d.path, checkpoints), 0o755); err != nil {
+	if err := d.root.Mkdir(checkpoints, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return c, err
 	}
 	text, err := json.MarshalIndent(note{1, runID, s.Step, epoch, epochStep, s.ParametersHash, s.Hash, s.TotalBytes}, "",
@@ -49,10 +47,10 @@ func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochSte
 	if err != nil {
 		return c, err
 	}
-	if err := WriteFile(filepath.Join(d.path, name+".json"), append(text, '\n')); err != nil {
+	if err := writeFile(d.root, noteOf(c.File), append(text, '\n')); err != nil {
 		return c, err
 	}
-	err = replace(filepath.Join(d.path, c.File), func() { d.hit(failpoint.CheckpointBeforeRename) },
+	err = replace(d.root, c.File, fileMode, func() { d.hit(failpoint.CheckpointBeforeRename) },
 		func(file *os.File) error {
 			for _, block := range s.Blocks {
 				if _, err := file.Write(block); err != nil {
@@ -70,7 +68,7 @@ func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochSte
 // LoadCheckpoint reads a checkpoint back. Its bytes count against memory until the snapshot is
 // released. A file that differs from what was written is refused.
 func (d *Dir) LoadCheckpoint(c ledger.Checkpoint, memory *budget.Budget) (*protocol.Snapshot, error) {
-	file, err := os.Open(filepath.Join(d.path, c.File))
+	file, err := d.openCheckpoint(c)
 	if err != nil {
 		return nil, err
 	}
@@ -109,13 +107,59 @@ func readBlocks(file io.Reader, c ledger.Checkpoint) ([][]byte, error) {
 	return blocks, nil
 }
 
+// openCheckpoint opens a checkpoint whose file has the size that the ledger says.
+func (d *Dir) openCheckpoint(c ledger.Checkpoint) (*os.File, error) {
+	if err := checkName(c); err != nil {
+		return nil, err
+	}
+	file, err := openOwn(d.root, c.File, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && (info.Size() < 0 || uint64(info.Size()) != c.Bytes) {
+		err = fmt.Errorf("%s: it is damaged: it has %d bytes, not %d as the ledger says", c.File, info.Size(), c.Bytes)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// hasCheckpoint reports whether the file of a checkpoint is there.
+func (d *Dir) hasCheckpoint(c ledger.Checkpoint) bool {
+	if checkName(c) != nil {
+		return false
+	}
+	info, err := d.root.Lstat(c.File)
+	return err == nil && info.Mode().IsRegular()
+}
+
 // RemoveCheckpoint deletes a checkpoint, and the note next to it.
 func (d *Dir) RemoveCheckpoint(c ledger.Checkpoint) error {
-	file := filepath.Join(d.path, c.File)
-	for _, path := range []string{file, strings.TrimSuffix(file, ".safetensors") + ".json"} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := checkName(c); err != nil {
+		return err
+	}
+	for _, name := range []string{c.File, noteOf(c.File)} {
+		if err := d.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+	}
+	return nil
+}
+
+// fileOf is the name of a step's checkpoint in the run directory.
+func fileOf(step uint64) string { return fmt.Sprintf("%s/step-%010d.safetensors", checkpoints, step) }
+
+// noteOf is the name of the note next to a checkpoint.
+func noteOf(file string) string { return strings.TrimSuffix(file, ".safetensors") + ".json" }
+
+// checkName refuses a file that no checkpoint of the step can have: a ledger that somebody has made
+// up must not name other files, to be read by workers or deleted.
+func checkName(c ledger.Checkpoint) error {
+	if c.File != fileOf(c.Step) {
+		return fmt.Errorf("the ledger names %.100q as the checkpoint of step %d; it must be %s", c.File, c.Step,
+			fileOf(c.Step))
 	}
 	return nil
 }

@@ -142,11 +142,36 @@ func (s *Server) saveCheckpoint(e run.WriteCheckpoint) {
 func (s *Server) loadCheckpoint(c ledger.Checkpoint) {
 	go func() {
 		snapshot, err := s.config.Files.LoadCheckpoint(c, s.config.Memory)
+		if err == nil {
+			// Older releases have written down what a donor said without looking at it.
+			if wrong := s.wrong(snapshot); wrong != "" {
+				snapshot.Release()
+				snapshot, err = nil, fmt.Errorf("%s: %s", c.File, wrong)
+			}
+		}
 		s.post(run.CheckpointLoaded{Checkpoint: c, Snapshot: snapshot, Err: err})
 	}()
 }
 
-func (s *Server) write(record run.Record) { s.check("run.json", s.config.Files.Write(record)) }
+// write replaces run.json. Where the process is out of descriptors, it is written with a later
+// turn: the disk is all right, and the truth is in the ledger.
+func (s *Server) write(record run.Record) {
+	s.unwritten = nil
+	err := s.config.Files.Write(record)
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		s.config.Log.Warn("run.json is written later", "error", err.Error())
+		s.unwritten = &record
+		return
+	}
+	s.check("run.json", err)
+}
+
+// writeAgain writes what could not be written.
+func (s *Server) writeAgain() {
+	if s.unwritten != nil {
+		s.write(*s.unwritten)
+	}
+}
 
 // check ends the run when a file cannot be written: what the workers would compute could not be
 // recorded.
@@ -179,6 +204,12 @@ func (s *Server) send(e run.Send) {
 		return
 	}
 	switch reply := e.Reply.(type) {
+	case protocol.Joined:
+		p.join()
+		p.reply(e.Request, reply)
+	case protocol.SnapshotRequest:
+		p.asked.Add(1)
+		p.reply(e.Request, reply)
 	case protocol.Finished:
 		s.notifiedPeers[e.Peer] = struct{}{}
 		p.reply(e.Request, reply)

@@ -7,13 +7,18 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
 	"pangea.example/pangea/services/go-orchestrator/internal/shared"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
 )
 
-// maxUnread replies may wait for a peer to read them; one that lets more pile up is disconnected.
-const maxUnread = 64
+// maxUnread replies may wait for a peer to read them, and this many bytes that are its own; one
+// that lets more pile up is disconnected.
+const (
+	maxUnread      = 64
+	maxUnreadBytes = 1 << 20
+)
 
 // sendTimeout is how long a peer may take to read one frame.
 const sendTimeout = 30 * time.Second
@@ -28,6 +33,7 @@ type stream interface {
 type outgoing struct {
 	frames  frames
 	request uint64
+	bytes   int64          // that are held for this peer alone
 	region  *shared.Region // whose descriptor goes with the first byte; nil for none
 	release func()         // releases what the frames share; called once, whether they were sent or not
 }
@@ -36,6 +42,11 @@ type outgoing struct {
 type frames interface {
 	// Frame returns frame i, when it is there, and whether it is the last one.
 	Frame(i int) (frame wire.Frame, last bool, err error)
+}
+
+// small is a reply of one frame, which is this peer's alone.
+func small(frame wire.Frame, request uint64) outgoing {
+	return outgoing{frames: oneFrame(frame), request: request, bytes: frame.Size(), release: func() {}}
 }
 
 type oneFrame wire.Frame
@@ -56,6 +67,7 @@ func (f manyFrames) Frame(i int) (wire.Frame, bool, error) {
 type outbox struct {
 	mutex    sync.Mutex
 	queue    []outgoing
+	bytes    int64 // of what is queued, as far as it is this peer's alone
 	finished bool
 	wake     chan struct{}
 	done     chan struct{} // closed when the writer has ended
@@ -65,13 +77,23 @@ func newOutbox() *outbox {
 	return &outbox{wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// put queues a reply; false means that it was dropped, because the peer does not read or the
-// connection is ending.
-func (o *outbox) put(reply outgoing) bool {
+// put queues a reply, which counts against memory until it is sent; false means that it was
+// dropped, because the peer does not read, there is no room for more, or the connection is ending.
+func (o *outbox) put(reply outgoing, memory *budget.Budget) bool {
+	if memory.Take(reply.bytes) != nil {
+		reply.release()
+		return false
+	}
+	shared := reply.release
+	reply.release = func() {
+		memory.Give(reply.bytes)
+		shared()
+	}
 	o.mutex.Lock()
-	taken := !o.finished && len(o.queue) < maxUnread
+	taken := !o.finished && len(o.queue) < maxUnread && o.bytes+reply.bytes <= maxUnreadBytes
 	if taken {
 		o.queue = append(o.queue, reply)
+		o.bytes += reply.bytes
 	}
 	o.mutex.Unlock()
 	if !taken {
@@ -104,6 +126,7 @@ func (o *outbox) next() (outgoing, bool) {
 		if len(o.queue) > 0 {
 			reply := o.queue[0]
 			o.queue = o.queue[1:]
+			o.bytes -= reply.bytes
 			o.mutex.Unlock()
 			return reply, true
 		}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"net"
+	"sync/atomic"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
+	"pangea.example/pangea/services/go-orchestrator/internal/identity"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
@@ -18,9 +20,40 @@ type peer struct {
 	server     *Server
 	id         run.Peer
 	connection stream
+	origin     string   // what connections are counted by
 	sharing    *sharing // nil where memory cannot be shared with the peer
 	out        *outbox
 	assembly   assembly
+	paced      *paced
+	// Counts what it has sent and is not handled yet, and its replies: the newcomers' share, and its
+	// own once it has joined.
+	memory atomic.Pointer[budget.Budget]
+	// How often it was asked for its state and has not sent it yet: nobody else may send any.
+	asked atomic.Int32
+
+	certificate string      // the worker that its certificate is of; empty where it has none
+	admitted    atomic.Bool // it may make requests
+}
+
+// newPeer prepares a connection, which has no number yet.
+func newPeer(s *Server, connection stream) *peer {
+	connection = s.secure(connection)
+	p := &peer{server: s, connection: connection, origin: originOf(connection), sharing: s.share(connection),
+		out: newOutbox()}
+	p.memory.Store(s.memory.newcomers)
+	p.paced = newPaced(connection, s.config.Clock, s.config.Pace, s.config.Metrics.BytesReceived,
+		func() { s.post(run.PeerSeen{Peer: p.id}) })
+	return p
+}
+
+// joined reports whether the peer has joined at any time.
+func (p *peer) joined() bool { return p.paced.joined.Load() }
+
+// join gives the peer what only workers have: a place, a share of the memory, and time.
+func (p *peer) join() {
+	p.server.gate.joined(p)
+	p.memory.Store(p.server.memory.worker())
+	p.paced.joined.Store(true)
 }
 
 // close ends both directions at once. An error means that it is closed already.
@@ -28,7 +61,7 @@ func (p *peer) close() { _ = p.connection.Close() }
 
 // put queues a reply. A peer that does not read its replies is disconnected.
 func (p *peer) put(reply outgoing) {
-	if !p.out.put(reply) {
+	if !p.out.put(reply, p.memory.Load()) {
 		p.close()
 	}
 }
@@ -61,7 +94,7 @@ func (p *peer) reply(request uint64, reply protocol.Reply) {
 		p.broken(err)
 		return
 	}
-	p.put(outgoing{frames: oneFrame(frame), request: request, release: func() {}})
+	p.put(small(frame, request))
 }
 
 // closeGracefully sends what is queued and closes. It reads on for a moment: a connection that is
@@ -78,30 +111,39 @@ func (p *peer) closeGracefully() {
 
 // read handles messages until the connection ends.
 func (p *peer) read() {
-	source := &progress{connection: p.connection, clock: p.server.config.Clock,
-		received: p.server.config.Metrics.BytesReceived,
-		seen:     func() { p.server.post(run.PeerSeen{Peer: p.id}) }}
-	buffered := bufio.NewReaderSize(source, 4096)
-	reader := wire.NewReader(buffered, p.server.limits, p.server.config.Memory)
+	buffered := bufio.NewReaderSize(p.paced, 4096)
+	memory := p.memory.Load()
+	reader := wire.NewReader(buffered, p.server.limits, memory)
 	reader.PlaceBy(p.place)
 	reason := ""
+	if err := p.introduce(); err != nil {
+		reason = err.Error()
+	}
+	p.admitted.Store(reason == "")
 	for reason == "" {
 		frame, err := reader.Next()
 		if err != nil {
 			reason = p.ended(err)
 			break
 		}
+		if !p.admitted.Load() {
+			reason = identity.ErrRevoked.Error()
+			break
+		}
 		message, err := wire.Open(frame)
 		if err != nil {
 			p.refuse(message, protocol.Errorf(protocol.FixRequest, "%v", err))
-		} else if err := p.handle(message); err != nil {
+		} else if err := p.handle(message, reader.Size()); err != nil {
 			p.server.config.Log.Warn("a connection is no longer usable", "peer", p.address(),
 				"error", err.Error())
 			p.refuse(message, asRefusal(err))
 			reason = err.Error()
 		}
-		// A frame may begin at any time, but then the rest of it must follow.
-		source.idle = buffered.Buffered() == 0
+		p.paced.between(buffered.Buffered() > 0, p.assembly.open())
+		if now := p.memory.Load(); now != memory {
+			memory = now
+			reader.CountAgainst(memory)
+		}
 	}
 	reader.Close()
 	p.assembly.discard()
@@ -115,13 +157,16 @@ func (p *peer) read() {
 // ended says why no more frames can be read, and tells the peer if that is its fault.
 func (p *peer) ended(err error) string {
 	var malformed *wire.FrameError
+	var tooSlow *tooSlowError
 	switch {
 	case errors.Is(err, io.EOF):
 		return "closed its connection"
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "closed its connection inside a frame"
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = fmt.Errorf("no data arrived for %v in the middle of a frame", progressTimeout)
+	case errors.Is(err, net.ErrClosed):
+		return "was disconnected"
+	case errors.As(err, &tooSlow):
+		p.server.config.Metrics.TooSlow.Inc()
 	case errors.As(err, &malformed):
 		err = fmt.Errorf("received bytes that are not a frame: %w", err)
 	}

@@ -17,11 +17,12 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/adder"
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/clock"
+	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/failpoint"
+	"pangea.example/pangea/services/go-orchestrator/internal/identity"
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
-	"pangea.example/pangea/services/go-orchestrator/internal/shared"
 	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
 	"pangea.example/pangea/services/go-orchestrator/internal/vector"
 	"pangea.example/pangea/services/go-orchestrator/internal/wire"
@@ -46,30 +47,40 @@ type Config struct {
 	MaxConnections   int
 	ExitWhenFinished bool
 	Memory           *budget.Budget // of gradients, snapshots and arriving frames
+	Mapped           func(int64)    // told how much of Memory is mapped and not on the heap; nil for nobody
 	Shared           *budget.Budget // of memory that workers on this machine share; nil where none do
 	Files            Files
+	Identity         *identity.Identity // of this process; nil where TCP connections are not encrypted
 	Clock            clock.Clock
 	Log              *slog.Logger
 	Metrics          *telemetry.Metrics
 	Hit              failpoint.Hit // nil for failpoint.Never
+	Pace             Pace          // zero for DefaultPace
 }
 
 // Server serves the workers of one run.
 type Server struct {
 	config  Config
 	limits  wire.Limits
+	gate    *gate
+	memory  shares
 	pool    *vector.Pool
 	adder   *adder.Adder
 	machine *run.Machine // used by the loop alone
-	events  chan run.Event
+	events  chan posted
 	asked   chan chan run.Status
 	done    chan struct{} // closed when the loop has ended
 
 	layout   atomic.Pointer[protocol.Layout] // the machine's, once it has one
+	method   contenthash.Method              // how the run hashes parameters; set before the layout
 	stopping atomic.Bool
 	failure  error // why files could not be written
-	failed   atomic.Pointer[string]
-	idleFrom time.Time // when the last worker of the finished run left; zero while one is there
+	// What run.json should be; nil where it is. Used by the loop alone.
+	unwritten *run.Record
+	failed    atomic.Pointer[string]
+	refusing  chan struct{} // has an element for each connection that is told that it has no place
+	turned    atomic.Int64  // when the loop last turned, in nanoseconds since 1970
+	idleFrom  time.Time     // when the last worker of the finished run left; zero while one is there
 
 	mutex    sync.Mutex
 	peers    map[run.Peer]*peer
@@ -114,6 +125,10 @@ func New(config Config, past run.Past) (*Server, error) {
 	if config.Hit == nil {
 		config.Hit = failpoint.Never
 	}
+	if config.Pace == (Pace{}) {
+		config.Pace = DefaultPace()
+	}
+	config.Run.MaxWorkers = config.MaxConnections - reserved(config.MaxConnections)
 	machine, effects, err := run.Open(config.Run, config.Clock.Now(), past)
 	if err != nil {
 		return nil, err
@@ -123,18 +138,22 @@ func New(config Config, past run.Past) (*Server, error) {
 		limits:  wire.DefaultLimits(int64(tensor.MaxFrameBytes)),
 		pool:    vector.NewPool(config.Memory),
 		machine: machine,
-		events:  make(chan run.Event, 64),
+		events:  make(chan posted, 64),
+		gate:    newGate(config.MaxConnections),
+		memory:  share(config.Memory),
 		asked:   make(chan chan run.Status),
 		done:    make(chan struct{}),
 		peers:   map[run.Peer]*peer{},
 		bulks:   map[uint64]*wire.Bulk{},
 
+		refusing:  make(chan struct{}, maxRefusing),
 		streaming: streaming{open: map[run.Peer]*streamed{}},
 
 		notifiedPeers: map[run.Peer]struct{}{},
 	}
+	s.method = machine.ContentHash()
 	if config.Shared != nil {
-		s.pool.Share()
+		s.pool.Share(config.Mapped)
 	}
 	s.adder = adder.New(s.pool)
 	s.carryOut(effects)
@@ -151,12 +170,16 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	for _, listener := range listeners {
 		go func() { accepting <- s.accept(listener) }()
 	}
+	if s.config.Identity != nil {
+		go s.watchIdentity()
+	}
 	tick := s.config.Clock.After(tickInterval)
 	reason := "stop requested"
 	ending := false
 	stop, patience := ctx.Done(), (<-chan time.Time)(nil)
 loop:
 	for s.failure == nil {
+		s.turned.Store(s.config.Clock.Now().UnixNano())
 		select {
 		case <-stop:
 			// A last checkpoint, if a worker is there that can give one.
@@ -168,10 +191,11 @@ loop:
 		case <-tick:
 			tick = s.config.Clock.After(tickInterval)
 			s.handle(run.Tick{})
+			s.writeAgain()
 		case err := <-accepting:
 			s.failure = err
 		case event := <-s.events:
-			s.handle(event)
+			s.handlePosted(event)
 		case answer := <-s.asked:
 			answer <- s.machine.Status()
 		}
@@ -216,7 +240,7 @@ func (s *Server) drain() {
 	for waiting := true; waiting && s.connections() > 0; {
 		select {
 		case event := <-s.events:
-			s.handle(event)
+			s.handlePosted(event)
 		case answer := <-s.asked:
 			answer <- s.machine.Status()
 		case <-patience:
@@ -248,62 +272,6 @@ func (s *Server) drain() {
 	}
 }
 
-// accept takes connections until the listener is closed.
-func (s *Server) accept(listener net.Listener) error {
-	for {
-		connection, err := listener.Accept()
-		switch {
-		case s.stopping.Load():
-			if err == nil {
-				_ = connection.Close()
-			}
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("the listener was closed: %w", err)
-		case err != nil:
-			// Most likely the process is out of descriptors: existing connections keep working, and the next
-			// worker may be accepted.
-			s.config.Log.Warn("cannot accept a connection", "error", err.Error())
-			select {
-			case <-s.done:
-				return nil
-			case <-s.config.Clock.After(acceptPause):
-			}
-			continue
-		}
-		s.welcome(connection.(stream))
-	}
-}
-
-func (s *Server) welcome(connection stream) {
-	if local, is := connection.(*shared.Connection); is {
-		if err := local.SameUser(); err != nil {
-			s.config.Log.Warn("a connection was refused", "error", err.Error())
-			_ = connection.Close()
-			return
-		}
-	}
-	s.mutex.Lock()
-	s.lastPeer++
-	p := &peer{server: s, id: s.lastPeer, connection: connection, sharing: s.share(connection), out: newOutbox()}
-	full := len(s.peers) >= s.config.MaxConnections
-	if !full {
-		s.peers[p.id] = p
-	}
-	s.mutex.Unlock()
-	go p.out.write(connection, s.config.Clock, s.config.Metrics.BytesSent)
-	if full {
-		refusal := protocol.Errorf(protocol.RetryLater,
-			"the orchestrator already has %d connections, the limit set by --max-connections", s.config.MaxConnections)
-		refusal.RetryAfter = 5
-		p.reply(0, refusal)
-		go p.closeGracefully()
-		return
-	}
-	s.config.Metrics.Connections.Inc()
-	go p.read()
-}
-
 func (s *Server) connections() int {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -321,22 +289,33 @@ func (s *Server) forget(id run.Peer) {
 	p := s.peers[id]
 	delete(s.peers, id)
 	s.mutex.Unlock()
+	s.gate.leave(p)
 	if p.sharing != nil {
 		p.sharing.letGo()
 	}
 	s.config.Metrics.Connections.Dec()
 }
 
-// post passes an event to the loop, unless that has ended.
-func (s *Server) post(event run.Event) {
-	select {
-	case s.events <- event:
-	case <-s.done:
-	}
-}
-
 // Checkpoint takes a checkpoint as soon as a worker can send its state; the run continues.
 func (s *Server) Checkpoint(reason string) { s.post(run.CheckpointRequested{Reason: reason}) }
+
+// stuckAfter is how long one turn of the loop may take. A disk that is merely slow syncs in
+// seconds.
+const stuckAfter = 30 * time.Second
+
+// Alive says that the loop does not turn any more: its disk, or the process itself, hangs, and only
+// a restart helps.
+func (s *Server) Alive() error {
+	turned := s.turned.Load()
+	if turned == 0 || s.stopping.Load() {
+		return nil
+	}
+	if since := s.config.Clock.Now().Sub(time.Unix(0, turned)); since > stuckAfter {
+		return fmt.Errorf("the event loop has not turned for %v; its disk hangs, or the process does",
+			since.Round(time.Second))
+	}
+	return nil
+}
 
 // Ready says why no worker can join.
 func (s *Server) Ready() error {

@@ -156,7 +156,7 @@ func (s *started) wait(t *testing.T) error {
 }
 
 func TestAFinishedRunIsKeptOpenForAWorkerThatLostItsConnection(t *testing.T) {
-	past := run.Past{Records: []ledger.Record{
+	past := run.Past{Records: ledger.List{
 		&ledger.Settings{Format: ledger.Format, RunID: "test", Seed: 1, Shards: 8, BatchSize: 16, Epochs: 2},
 		&ledger.Model{Dataset: ledger.Dataset{TrainSamples: 64},
 			Parameters: []ledger.Spec{{Name: "weight", DType: "float32", Shape: []uint64{2}}}},
@@ -186,6 +186,7 @@ type worker struct {
 	layout     *protocol.Layout
 	requests   uint64
 	local      *wiretest.Local // of a worker that shares memory
+	slots      int             // that it announces once it has joined
 }
 
 func connect(t *testing.T, address string) *worker {
@@ -212,6 +213,25 @@ func testJoin() protocol.Join {
 	}
 }
 
+// stateAt is the state of a worker whose parameters are nothing but the number of steps, and the
+// hash of these parameters.
+func stateAt(step uint64) (protocol.Hash, []byte) {
+	weight, bias := make([]byte, 4*40*25), make([]byte, 4*7)
+	binary.LittleEndian.PutUint64(weight, step)
+	header := `{"__metadata__":{"pangea":"{\"hashed\":[\"weight\",\"bias\"]}"},"model.weight":{"dtype":"F32","shape":[40,25],"data_offsets":[0,4000]},` +
+		`"model.bias":{"dtype":"F32","shape":[7],"data_offsets":[4000,4028]}}`
+	content := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
+	content = append(append(append(content, header...), weight...), bias...)
+	return contenthash.XXH3Tree.Of(weight, bias), content
+}
+
+// initialJoin is that of a worker with the initial parameters of stateAt.
+func initialJoin() protocol.Join {
+	join := testJoin()
+	join.ParametersContentHash, _ = stateAt(0)
+	return join
+}
+
 func (w *worker) send(frames ...wire.Frame) error {
 	w.requests++
 	return w.sendAs(w.requests, frames...)
@@ -236,10 +256,23 @@ func (w *worker) ask(frames ...wire.Frame) (any, error) {
 	}
 	if w.local != nil {
 		_, reply, err := w.local.Reply()
+		if _, joined := reply.(protocol.Joined); joined {
+			err = w.announce()
+		}
 		return reply, err
 	}
 	_, reply, err := wiretest.Reply(func() (*capnp.Message, error) { return w.reader.Next() })
 	return reply, err
+}
+
+// announce shares the worker's slots.
+func (w *worker) announce() error {
+	for id := range w.slots {
+		if err := w.local.Announce(uint32(id), w.layout.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // frames of an update: in shared memory, if there is a free slot.
@@ -290,15 +323,14 @@ func (w *worker) update(step uint64, epochStep uint32, node tree.Node) wiretest.
 // train plays a worker to the end of the run, whose parameters are nothing but the number of steps.
 // It returns the hashes of the aggregates.
 func (w *worker) train() (hashes []protocol.Hash, err error) {
-	if reply, err := w.ask(wiretest.Join(testJoin())); err != nil {
+	if reply, err := w.ask(wiretest.Join(initialJoin())); err != nil {
 		return nil, err
 	} else if _, is := reply.(protocol.Joined); !is {
 		return nil, fmt.Errorf("%T: %v", reply, reply)
 	}
 	step := uint64(0)
 	for {
-		parameters := protocol.Hash{}
-		binary.LittleEndian.PutUint64(parameters[:], step)
+		parameters, content := stateAt(step)
 		reply, err := w.ask(wiretest.Work(protocol.Work{Step: step, ParametersHash: parameters}))
 		if err != nil {
 			return nil, err
@@ -319,7 +351,7 @@ func (w *worker) train() (hashes []protocol.Hash, err error) {
 		case *wiretest.State:
 			step = r.Step
 		case protocol.SnapshotRequest:
-			if err := w.send(wiretest.Snapshot(step, parameters, []byte("state"), 3)...); err != nil {
+			if err := w.send(wiretest.Snapshot(step, parameters, content, 300)...); err != nil {
 				return nil, err
 			}
 		case protocol.Finished:
@@ -508,10 +540,11 @@ func TestStopTellsWorkersAndWritesTheRecord(t *testing.T) {
 func TestACheckpointIsTakenOnRequest(t *testing.T) {
 	s := start(t, 100)
 	w := connect(t, s.address)
-	if reply, err := w.ask(wiretest.Join(testJoin())); err != nil {
+	if reply, err := w.ask(wiretest.Join(initialJoin())); err != nil {
 		t.Fatal(reply, err)
 	}
-	work := wiretest.Work(protocol.Work{ParametersHash: protocol.Hash{}})
+	parameters, content := stateAt(0)
+	work := wiretest.Work(protocol.Work{ParametersHash: parameters})
 	if reply, err := w.ask(work); err != nil {
 		t.Fatal(reply, err)
 	}
@@ -520,7 +553,7 @@ func TestACheckpointIsTakenOnRequest(t *testing.T) {
 	if asked, is := reply.(protocol.SnapshotRequest); err != nil || !is || asked.Step != 0 {
 		t.Fatalf("%T %v", reply, err)
 	}
-	if err := w.send(wiretest.Snapshot(0, protocol.Hash{}, []byte("state"), 4)...); err != nil {
+	if err := w.send(wiretest.Snapshot(0, parameters, content, 4000)...); err != nil {
 		t.Fatal(err)
 	}
 	// It cannot be written in these tests, and the run continues.
@@ -534,14 +567,16 @@ func TestACheckpointIsTakenOnRequest(t *testing.T) {
 	}
 }
 
-// A worker sends its state beside its work: the frames of other messages come between those of it.
-func TestTheStateOfAWorkerArrivesBetweenItsGradients(t *testing.T) {
+// What a donor gives is not written down, and not given to anybody, before it was looked at.
+func TestAStateThatIsNotWhatItsSenderSaysIsNoCheckpoint(t *testing.T) {
 	s := start(t, 100)
 	w := connect(t, s.address)
-	if reply, err := w.ask(wiretest.Join(testJoin())); err != nil {
+	if reply, err := w.ask(wiretest.Join(initialJoin())); err != nil {
 		t.Fatal(reply, err)
 	}
-	work := wiretest.Work(protocol.Work{})
+	parameters, _ := stateAt(0)
+	_, other := stateAt(1)
+	work := wiretest.Work(protocol.Work{ParametersHash: parameters})
 	s.Checkpoint("a test")
 	asked, err := w.ask(work)
 	for ; err == nil; asked, err = w.ask(work) {
@@ -552,7 +587,37 @@ func TestTheStateOfAWorkerArrivesBetweenItsGradients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pieces := wiretest.Snapshot(0, protocol.Hash{}, []byte("state"), 1)
+	if err := w.send(wiretest.Snapshot(0, parameters, other, 4000)...); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := w.ask(work); err != nil {
+		t.Fatal(reply, err)
+	}
+	if status, err := s.Status(t.Context()); err != nil || status.CheckpointError != "" {
+		t.Fatalf("it was to be written: %+v, %v", status, err)
+	}
+}
+
+// A worker sends its state beside its work: the frames of other messages come between those of it.
+func TestTheStateOfAWorkerArrivesBetweenItsGradients(t *testing.T) {
+	s := start(t, 100)
+	w := connect(t, s.address)
+	if reply, err := w.ask(wiretest.Join(initialJoin())); err != nil {
+		t.Fatal(reply, err)
+	}
+	parameters, content := stateAt(0)
+	work := wiretest.Work(protocol.Work{ParametersHash: parameters})
+	s.Checkpoint("a test")
+	asked, err := w.ask(work)
+	for ; err == nil; asked, err = w.ask(work) {
+		if _, is := asked.(protocol.SnapshotRequest); is {
+			break
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	pieces := wiretest.Snapshot(0, parameters, content, 1000)
 	w.requests++
 	snapshot := w.requests
 	piece := func() {

@@ -229,7 +229,9 @@ func (p *peer) share(request uint64, aggregate *protocol.Aggregate) bool {
 			p.broken(err)
 			return true
 		}
-		p.put(outgoing{frames: oneFrame(frame), region: piece.Region, release: func() {}})
+		announcement := small(frame, 0)
+		announcement.region = piece.Region
+		p.put(announcement)
 	}
 	place := protocol.Place{Region: piece.Number, Generation: aggregate.Step + 1, Offset: piece.Offset,
 		Bytes: uint64(len(piece.Bytes))}
@@ -240,6 +242,6 @@ func (p *peer) share(request uint64, aggregate *protocol.Aggregate) bool {
 	}
 	p.sharing.hold(aggregate.Gradients)
 	p.server.config.Metrics.SharedSums.Inc()
-	p.put(outgoing{frames: oneFrame(frame), request: request, release: func() {}})
+	p.put(small(frame, request))
 	return true
 }

@@ -30,12 +30,7 @@ func connectLocally(t *testing.T, s *started, slots int) *worker {
 	}
 	w := &worker{connection: connection, layout: layout,
 		reader: wire.NewReader(connection, wire.DefaultLimits(16<<20), budget.New("worker", 64<<20))}
-	w.local = wiretest.NewLocal(connection, w.reader.Next)
-	for id := range slots {
-		if err := w.local.Announce(uint32(id), layout.Bytes()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.local, w.slots = wiretest.NewLocal(connection, w.reader.Next), slots
 	return w
 }
 

@@ -7,18 +7,28 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"os"
 	"path/filepath"
 	"time"
+	"unicode/utf8"
 
 	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/contenthash"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
+// Variables that stand for flags.
+const (
+	IdentityVariable = "PANGEA_IDENTITY"
+	insecureVariable = "PANGEA_INSECURE"
+)
+
 // Settings are those of the process.
 type Settings struct {
 	Listen, HTTP     string // host:port; port 0 takes a free one
 	Socket           string // path of a Unix socket for workers on this machine; "" for none
+	Identity         string // directory; "" for none
+	Insecure         bool   // without an identity, other machines may be listened to
 	RunDir, RunID    string
 	Run              protocol.Settings // with the content hash of a new run
 	DefaultCut       bool              // --min-shard-samples is not given: Run has its default
@@ -50,6 +60,10 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	flags.StringVar(&s.Socket, "socket", "", "path of a Unix socket for workers of the same user on this machine, "+
 		"which share memory through it (default: none)")
 	flags.StringVar(&s.HTTP, "http", "127.0.0.1:8081", "address of /healthz, /readyz, /metrics and /status")
+	flags.StringVar(&s.Identity, "identity", os.Getenv(IdentityVariable), "directory with this process's certificate, its "+
+		"key and the run's authority (pangea certs), for connections over TLS (default: $PANGEA_IDENTITY)")
+	flags.BoolVar(&s.Insecure, "insecure", os.Getenv(insecureVariable) == "1", "without an identity, let everybody in who "+
+		"reaches a port, without encryption (default: whether $PANGEA_INSECURE is 1)")
 	flags.StringVar(&s.RunDir, "run-dir", "", "directory for the ledger, run.json, metrics.jsonl and checkpoints; "+
 		"a run that is already in it continues (required)")
 	flags.StringVar(&s.RunID, "run-id", "", "name of the run (default: the name of the run directory)")
@@ -69,7 +83,7 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 		"memory limit for gradients, snapshots and arriving frames")
 	flags.Int64Var(&s.MaxSharedBytes, "max-shared-bytes", 64<<30,
 		"memory limit for what workers share with --socket, which is theirs; beyond it they send their gradients")
-	flags.IntVar(&s.MaxConnections, "max-connections", 1024, "maximum number of connections")
+	flags.IntVar(&s.MaxConnections, "max-connections", 1024, "maximum number of connections; half of them from one address, a quarter that have not joined")
 	flags.Uint64Var(&s.CheckpointSteps, "checkpoint-steps", 0, "steps between two checkpoints; 0 for none")
 	flags.Float64Var(&checkpointSeconds, "checkpoint-seconds", 30, "seconds between two checkpoints; 0 for none")
 	flags.IntVar(&s.KeepCheckpoints, "keep-checkpoints", 3, "number of newest checkpoints to keep")
@@ -127,14 +141,17 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	case s.MaxConnections < 1:
 		return s, fmt.Errorf("--max-connections is %d; it must be at least 1", s.MaxConnections)
 	}
+	if s.RunID == "" {
+		s.RunID = filepath.Base(filepath.Clean(s.RunDir))
+	}
+	if len(s.RunID) > int(tensor.MaxRunIdBytes) || !utf8.ValidString(s.RunID) {
+		return s, fmt.Errorf("--run-id is %.100q; it must be at most %d bytes of UTF-8", s.RunID, tensor.MaxRunIdBytes)
+	}
 	s.Run.Shards, s.Run.BatchSize, s.Run.Epochs, s.Run.MinShardSamples = uint32(shards), uint32(batchSize), uint32(epochs),
 		uint32(minShardSamples)
 	s.Run.ContentHash = contenthash.XXH3Tree
 	s.DefaultCut = true
 	flags.Visit(func(given *flag.Flag) { s.DefaultCut = s.DefaultCut && given.Name != "min-shard-samples" })
 	s.CheckpointEvery = time.Duration(checkpointSeconds * float64(time.Second))
-	if s.RunID == "" {
-		s.RunID = filepath.Base(filepath.Clean(s.RunDir))
-	}
 	return s, nil
 }

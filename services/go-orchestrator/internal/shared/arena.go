@@ -30,10 +30,18 @@ type Arena struct {
 	bytes   int64 // of a piece; 0 before the first one
 	free    []*Piece
 	regions uint32
+	mapped  int64       // bytes of all regions
+	grown   func(int64) // called with mapped
 }
 
-// NewArena makes an empty one; its regions count against the budget, in use or not.
-func NewArena(budget *budget.Budget) *Arena { return &Arena{budget: budget} }
+// NewArena makes an empty one; its regions count against the budget, in use or not. grown, which
+// may be nil, is told how many bytes they have, whenever there are more.
+func NewArena(budget *budget.Budget, grown func(mapped int64)) *Arena {
+	if grown == nil {
+		grown = func(int64) {}
+	}
+	return &Arena{budget: budget, grown: grown}
+}
 
 // Take gives a piece; what is in it is of no meaning. All pieces of an arena have the same size.
 func (a *Arena) Take(bytes int64) (*Piece, error) {
@@ -79,6 +87,8 @@ func (a *Arena) grow() error {
 		return err
 	}
 	a.regions++
+	a.mapped += count * step
+	a.grown(a.mapped)
 	// The last piece is cut off first: pieces are taken from the end of the list.
 	for i := count - 1; i >= 0; i-- {
 		a.free = append(a.free, &Piece{region, a.regions, uint64(i * step), region.memory[i*step : i*step+a.bytes]})

@@ -85,7 +85,7 @@ func TestARegionIsUnmappedAfterItsLastHolder(t *testing.T) {
 
 func TestPiecesOfAnArena(t *testing.T) {
 	t.Run("small ones share a region and do not overlap", func(t *testing.T) {
-		arena := NewArena(budget.New("test", 1<<30))
+		arena := NewArena(budget.New("test", 1<<30), nil)
 		a, err := arena.Take(1000)
 		if err != nil {
 			t.Fatal(err)
@@ -104,7 +104,7 @@ func TestPiecesOfAnArena(t *testing.T) {
 	})
 	t.Run("a large one has a region of its own, which counts against the budget", func(t *testing.T) {
 		memory := budget.New("test", 20<<20)
-		arena := NewArena(memory)
+		arena := NewArena(memory, nil)
 		a, err := arena.Take(10 << 20)
 		if err != nil || a.Number != 1 {
 			t.Fatal(a, err)
@@ -119,7 +119,7 @@ func TestPiecesOfAnArena(t *testing.T) {
 	})
 	t.Run("one is prepared only while there is much memory", func(t *testing.T) {
 		memory := budget.New("test", 40<<20)
-		arena := NewArena(memory)
+		arena := NewArena(memory, nil)
 		if _, err := arena.Take(10 << 20); err != nil {
 			t.Fatal(err)
 		}

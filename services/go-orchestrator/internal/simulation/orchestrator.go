@@ -43,7 +43,7 @@ func (w *world) startOrchestrator() {
 	if w.starts != nil {
 		w.starts(w.disk.current)
 	}
-	opened, records, err := ledger.Open(w.disk, o.hit)
+	opened, records, err := ledger.OpenStreamed(w.disk, o.hit)
 	if err != nil {
 		var damaged *ledger.DamagedError
 		if errors.As(err, &damaged) || !w.disk.full && !w.disk.failing {

@@ -19,9 +19,10 @@ const (
 	// The lowest bit of an element changes on the way to the sum.
 	FlippedGradient     Sabotage = "flipped-gradient"
 	UncheckedCheckpoint Sabotage = "unchecked-checkpoint" // a damaged checkpoint is loaded
+	UncheckedState      Sabotage = "unchecked-state"      // a donor's state is not looked at
 )
 
-var sabotages = []Sabotage{LateCommit, NoSync, FlippedGradient, UncheckedCheckpoint}
+var sabotages = []Sabotage{LateCommit, NoSync, FlippedGradient, UncheckedCheckpoint, UncheckedState}
 
 // Sabotages names them all.
 func Sabotages() string {

@@ -117,6 +117,8 @@ func (w *world) expected(message string) bool {
 		return faults["checkpoint damaged"] > 0
 	case strings.HasPrefix(message, "cannot write a checkpoint"):
 		return faults["checkpoint not written"] > 0
+	case strings.HasPrefix(message, "worker sent a state that is not what it says"):
+		return faults["state spoilt"] > 0
 	case message == "divergence":
 		return w.flipped > 0
 	case message == "conflict", message == "gradient update was not accepted":

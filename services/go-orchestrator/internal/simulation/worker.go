@@ -248,10 +248,20 @@ func (w *worker) receive(reply protocol.Reply) {
 // donate sends its state, beside what it does next.
 func (w *worker) donate() {
 	c, content := w.connection, encode(w.params)
+	if w.liar {
+		w.world.fault("state spoilt", w.name)
+		content[len(content)-1] ^= 1
+	}
 	snapshot := protocol.NewSnapshot(w.step, hashOf(w.params), [][]byte{content}, uint64(len(content)),
 		sha256.Sum256(content), func() {})
+	wrong := ""
+	if hashOf(decode(content)) != snapshot.ParametersHash && w.world.sabotage != UncheckedState {
+		wrong = "its parameters have a different hash"
+	}
 	send := func() {
-		c.toOrchestrator(func() run.Event { return run.SnapshotReceived{Peer: c.peer, Snapshot: snapshot} })
+		c.toOrchestrator(func() run.Event {
+			return run.SnapshotReceived{Peer: c.peer, Snapshot: snapshot, Wrong: wrong}
+		})
 	}
 	if w.world.quickDisk {
 		send()

@@ -19,6 +19,8 @@ type Metrics struct {
 
 	Workers       prometheus.Gauge
 	Connections   prometheus.Gauge
+	Displaced     prometheus.Counter
+	TooSlow       prometheus.Counter
 	Samples       prometheus.Counter
 	StepSeconds   prometheus.Histogram
 	Verdicts      *prometheus.CounterVec // by verdict
@@ -81,7 +83,10 @@ func NewMetrics(memory *budget.Budget) *Metrics {
 		registry:    registry,
 		Workers:     gauge("workers", "Workers that have joined."),
 		Connections: gauge("connections", "Open connections."),
-		Samples:     counter("samples_total", "Samples in closed steps."),
+		Displaced: counter("displaced_connections_total",
+			"Connections that were closed for newer ones before they had joined."),
+		TooSlow: counter("slow_connections_total", "Connections that were closed because nothing arrived in time."),
+		Samples: counter("samples_total", "Samples in closed steps."),
 		StepSeconds: with.NewHistogram(prometheus.HistogramOpts{Namespace: "pangea", Subsystem: "orchestrator",
 			Name: "step_seconds",
 			Help: "Time from opening to closing of a step.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16)}),

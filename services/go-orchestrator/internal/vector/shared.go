@@ -54,8 +54,9 @@ func (v *Vector) recycle() {
 	}
 }
 
-// Share makes New take its memory from regions that other processes can map.
-func (p *Pool) Share() { p.arena = shared.NewArena(p.budget) }
+// Share makes New take its memory from regions that other processes can map. grown is that of
+// shared.NewArena.
+func (p *Pool) Share(grown func(mapped int64)) { p.arena = shared.NewArena(p.budget, grown) }
 
 // inArena returns a vector in shared memory, with one holder, or nil where there is none, or no
 // room for it.

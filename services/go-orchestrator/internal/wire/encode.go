@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"strings"
 
 	"capnproto.org/go/capnp/v3"
 
@@ -53,7 +54,7 @@ func Encode(reply protocol.Reply, released ...uint32) (Frame, error) {
 			if err := setList(ack.NewReleased, released); err != nil {
 				return err
 			}
-			return ack.SetDetail(r.Detail)
+			return ack.SetDetail(detail(r.Detail))
 		case protocol.SnapshotRequest:
 			request, err := root.NewSnapshotRequest()
 			if err != nil {
@@ -68,7 +69,7 @@ func Encode(reply protocol.Reply, released ...uint32) (Frame, error) {
 			}
 			finished.SetSteps(r.Steps)
 			finished.SetIncidents(r.Incidents)
-			if err := finished.SetStopped(r.Stopped); err != nil {
+			if err := finished.SetStopped(detail(r.Stopped)); err != nil {
 				return err
 			}
 			return finished.SetParametersHash(r.ParametersHash[:])
@@ -170,5 +171,13 @@ func writeError(root tensor.Message, r *protocol.Error) error {
 	reply.SetAction(tensor.ErrorAction(r.Action))
 	reply.SetRefused(tensor.MessageType(r.Refused))
 	reply.SetRetryAfter(r.RetryAfter)
-	return reply.SetDetail(r.Detail)
+	return reply.SetDetail(detail(r.Detail))
+}
+
+// detail cuts a sentence that repeats what peers have said, and may be as long as all of it.
+func detail(text string) string {
+	if len(text) > int(tensor.MaxDetailBytes) {
+		text = text[:tensor.MaxDetailBytes]
+	}
+	return strings.ToValidUTF8(text, "")
 }

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"fmt"
-	"strings"
 
 	"pangea.example/pangea/schemas/tensor"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -20,15 +19,15 @@ func readFigures(get func() (tensor.Figure_List, error)) ([]protocol.Figure, err
 	figures := make([]protocol.Figure, list.Len())
 	for i := range figures {
 		figure := list.At(i)
-		name, err := figure.Name()
+		given, err := figure.NameBytes()
+		name, err := text(fmt.Sprintf("the name of figure %d", i), given, err, tensor.MaxFigureNameBytes)
 		if err != nil {
-			return nil, fmt.Errorf("figure %d: %w", i, err)
+			return nil, err
 		}
-		if len(name) == 0 || len(name) > int(tensor.MaxFigureNameBytes) {
-			return nil, fmt.Errorf("the name of figure %d has %d bytes; it must have 1 to %d", i, len(name),
-				int(tensor.MaxFigureNameBytes))
+		if name == "" {
+			return nil, fmt.Errorf("the name of figure %d has 0 bytes; it must have 1 to %d", i, tensor.MaxFigureNameBytes)
 		}
-		figures[i] = protocol.Figure{Name: strings.ToValidUTF8(name, "?"), Value: figure.Value()}
+		figures[i] = protocol.Figure{Name: name, Value: figure.Value()}
 	}
 	return figures, nil
 }

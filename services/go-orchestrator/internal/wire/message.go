@@ -51,10 +51,12 @@ func (m Message) Join() (join protocol.Join, err error) {
 		return join, err
 	}
 	join.Version, join.Step, join.ProcessID = request.ProtocolVersion(), request.Step(), request.ProcessId()
-	if join.WorkerName, err = request.WorkerName(); err != nil {
+	given, err := request.WorkerNameBytes()
+	if join.WorkerName, err = name("workerName", given, err, tensor.MaxWorkerNameBytes); err != nil {
 		return join, err
 	}
-	if join.Software, err = request.Software(); err != nil {
+	given, err = request.SoftwareBytes()
+	if join.Software, err = text("software", given, err, tensor.MaxSoftwareBytes); err != nil {
 		return join, err
 	}
 	if join.ParametersHash, err = parseHash("parametersHash", request.ParametersHash); err != nil {
@@ -76,7 +78,8 @@ func (m Message) Join() (join protocol.Join, err error) {
 			return join, fmt.Errorf("parameter %d: %w", i, err)
 		}
 	}
-	if join.RunID, err = request.RunId(); err != nil {
+	given, err = request.RunIdBytes()
+	if join.RunID, err = text("runId", given, err, tensor.MaxRunIdBytes); err != nil {
 		return join, err
 	}
 	// A value that no clock can mean counts as no promise.
@@ -105,10 +108,12 @@ func readContentHash(request tensor.JoinRequest, join *protocol.Join) (err error
 
 // readComputation reads what must be equal for all workers of a run.
 func readComputation(request tensor.JoinRequest, join *protocol.Join) (err error) {
-	if join.Training, err = request.Training(); err != nil {
+	given, err := request.TrainingBytes()
+	if join.Training, err = text("training", given, err, tensor.MaxTrainingBytes); err != nil {
 		return err
 	}
-	if join.Arithmetic, err = request.Arithmetic(); err != nil {
+	given, err = request.ArithmeticBytes()
+	if join.Arithmetic, err = text("arithmetic", given, err, tensor.MaxArithmeticBytes); err != nil {
 		return err
 	}
 	list, err := request.Fingerprints()
@@ -116,15 +121,16 @@ func readComputation(request tensor.JoinRequest, join *protocol.Join) (err error
 		return err
 	}
 	if list.Len() > int(tensor.MaxFingerprints) {
-		return fmt.Errorf("the worker has %d fingerprints; at most %d are allowed", list.Len(), int(tensor.MaxFingerprints))
+		return fmt.Errorf("the worker has %d fingerprints; it may have %d", list.Len(), int(tensor.MaxFingerprints))
 	}
 	for i := range list.Len() {
-		given := list.At(i)
-		operator, err := given.Operator()
+		fingerprint := list.At(i)
+		given, err := fingerprint.OperatorBytes()
+		operator, err := text("the operator of a fingerprint", given, err, tensor.MaxOperatorBytes)
 		if err != nil {
 			return err
 		}
-		hash, err := parseHash("fingerprint of "+operator, given.Hash)
+		hash, err := parseHash("fingerprint of "+operator, fingerprint.Hash)
 		if err != nil {
 			return err
 		}
@@ -136,7 +142,8 @@ func readComputation(request tensor.JoinRequest, join *protocol.Join) (err error
 func readDataset(info tensor.DatasetInfo) (dataset protocol.Dataset, err error) {
 	dataset.TrainSamples, dataset.HeldOutSamples, dataset.Classes = info.TrainSamples(), info.HeldOutSamples(),
 		info.Classes()
-	if dataset.Name, err = info.Name(); err != nil {
+	given, err := info.NameBytes()
+	if dataset.Name, err = text("dataset.name", given, err, tensor.MaxDatasetNameBytes); err != nil {
 		return dataset, err
 	}
 	if dataset.Hash, err = parseHash("dataset.hash", info.Hash); err != nil {
@@ -161,7 +168,8 @@ func readDataset(info tensor.DatasetInfo) (dataset protocol.Dataset, err error) 
 
 func readSpec(given tensor.TensorSpec) (spec protocol.Spec, err error) {
 	spec.DType = protocol.DType(given.Dtype())
-	if spec.Name, err = given.Name(); err != nil {
+	bytes, err := given.NameBytes()
+	if spec.Name, err = text("its name", bytes, err, tensor.MaxTensorNameBytes); err != nil {
 		return spec, err
 	}
 	dims, err := given.Shape()
@@ -202,7 +210,8 @@ func (m Message) Work() (work protocol.Work, err error) {
 	if work.ParametersHash, err = parseHash("parametersHash", request.ParametersHash); err != nil {
 		return work, err
 	}
-	if work.Stop, err = request.Stop(); err != nil {
+	given, err := request.StopBytes()
+	if work.Stop, err = text("stop", given, err, tensor.MaxStopBytes); err != nil {
 		return work, err
 	}
 	if work.Figures, err = readFigures(request.Figures); err != nil {
@@ -220,9 +229,12 @@ func (m Message) Leave() (leave protocol.Leave, err error) {
 	if err != nil {
 		return leave, err
 	}
-	if leave.Reason, err = request.Reason(); err != nil {
+	given, err := request.ReasonBytes()
+	if leave.Reason, err = startOf(given, err, tensor.MaxReasonBytes); err != nil {
 		return leave, err
 	}
-	leave.Broken, err = request.Broken()
+	given, err = request.BrokenBytes()
+	leave.Broken, err = startOf(given, err, tensor.MaxBrokenBytes)
+	leave.CannotLoad = request.CannotLoad()
 	return leave, err
 }

@@ -151,8 +151,63 @@ func TestAJoinWithTooManyFingerprintsIsRefused(t *testing.T) {
 	join := testJoin(testLayout(t))
 	join.Fingerprints = slices.Repeat(join.Fingerprints, int(tensor.MaxFingerprints))
 	if _, err := open(t, wiretest.Join(join))[0].Join(); err == nil ||
-		!strings.Contains(err.Error(), "128 fingerprints; at most 64") {
+		!strings.Contains(err.Error(), "128 fingerprints; it may have 64") {
 		t.Fatal(err)
+	}
+}
+
+// Every text has a limit, which is that of the schema, and is UTF-8.
+func TestTextsBeyondTheirLimitAreRefused(t *testing.T) {
+	long := func(limit uint32) string { return strings.Repeat("x", int(limit)+1) }
+	for detail, change := range map[string]func(*protocol.Join){
+		"workerName has 129 bytes; it may have 128":   func(j *protocol.Join) { j.WorkerName = long(128) },
+		"workerName is \"\\x1b[2J\"":                  func(j *protocol.Join) { j.WorkerName = "\x1b[2J" },
+		"workerName is not UTF-8":                     func(j *protocol.Join) { j.WorkerName = "\xff" },
+		"software has 257 bytes; it may have 256":     func(j *protocol.Join) { j.Software = long(256) },
+		"software is not UTF-8":                       func(j *protocol.Join) { j.Software = "\xc3" },
+		"runId has 257 bytes; it may have 256":        func(j *protocol.Join) { j.RunID = long(256) },
+		"training has 65537 bytes; it may have 65536": func(j *protocol.Join) { j.Training = long(65536) },
+		"arithmetic has 33 bytes; it may have 32":     func(j *protocol.Join) { j.Arithmetic = long(32) },
+		"parameter 1: its name has 1025 bytes; it may have 1024": func(j *protocol.Join) {
+			j.Parameters[1].Name = long(1024)
+		},
+		"parameter 0: its name is not UTF-8": func(j *protocol.Join) { j.Parameters[0].Name = "\xff" },
+		"the operator of a fingerprint has 65 bytes; it may have 64": func(j *protocol.Join) {
+			j.Fingerprints[0].Operator = long(64)
+		},
+		"dataset.name has 1025 bytes; it may have 1024": func(j *protocol.Join) { j.Dataset.Name = long(1024) },
+		"dataset.features: its name has 1025 bytes":     func(j *protocol.Join) { j.Dataset.Features.Name = long(1024) },
+	} {
+		join := testJoin(testLayout(t))
+		change(&join)
+		if _, err := open(t, wiretest.Join(join))[0].Join(); err == nil || !strings.Contains(err.Error(), detail) {
+			t.Errorf("want %s: %v", detail, err)
+		}
+	}
+	work := wiretest.Work(protocol.Work{Stop: long(1024)})
+	if _, err := open(t, work)[0].Work(); err == nil || !strings.Contains(err.Error(), "stop has 1025 bytes") {
+		t.Error(err)
+	}
+}
+
+// A worker that leaves is not told that it said too much: nobody would send a shorter text.
+func TestWhatAWorkerSaysAtTheEndIsCut(t *testing.T) {
+	leave := protocol.Leave{Reason: strings.Repeat("é", 1000) + "x", Broken: strings.Repeat("x", 5000)}
+	got, err := open(t, wiretest.Leave(leave))[0].Leave()
+	if err != nil || got.Reason != strings.Repeat("é", 512) || got.Broken != strings.Repeat("x", 4096) {
+		t.Fatalf("%d and %d bytes, %v", len(got.Reason), len(got.Broken), err)
+	}
+}
+
+func TestADetailIsCut(t *testing.T) {
+	for _, reply := range []protocol.Reply{
+		protocol.Ack{Detail: strings.Repeat("é", 5000)}, protocol.Errorf(protocol.Stop, "%s", strings.Repeat("é", 5000)),
+		protocol.Finished{Stopped: strings.Repeat("é", 5000)},
+	} {
+		frame, err := wire.Encode(reply)
+		if err != nil || frame.Size() > 9000 {
+			t.Fatalf("%d bytes, %v", frame.Size(), err)
+		}
 	}
 }
 
@@ -162,7 +217,7 @@ func TestRepliesRoundTrip(t *testing.T) {
 			Settings: protocol.Settings{Seed: 1 << 60, Shards: 8, BatchSize: 64, Epochs: 2, MinShardSamples: 3, DropLast: true}},
 		protocol.Lease{Step: 9, Epoch: 1, EpochStep: 2, Shards: []uint32{3, 4, 5}},
 		protocol.Lease{Step: 9, Shards: slices.Repeat([]uint32{1}, 1024)},
-		protocol.Ack{Verdict: protocol.Conflict, Detail: strings.Repeat("long ", 10_000)},
+		protocol.Ack{Verdict: protocol.Conflict, Detail: strings.Repeat("long ", 1600)},
 		protocol.SnapshotRequest{Step: 12},
 		protocol.Finished{Steps: 70, ParametersHash: protocol.Hash{4}},
 		protocol.Finished{Steps: 9, ParametersHash: protocol.Hash{4}, Incidents: 3,

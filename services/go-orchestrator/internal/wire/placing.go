@@ -32,7 +32,7 @@ const vacantBytes = int64(tensor.MaxFrameBytes)
 
 // inPlace reads the segments after the first to where they belong; nil where they are to be read
 // into the buffer.
-func (r *Reader) inPlace(sizes []int64) ([][]byte, error) {
+func (r *Reader) inPlace(sizes []int64, total int64) ([][]byte, error) {
 	segments := make([][]byte, len(sizes))
 	segments[0] = r.buffer[:sizes[0]:sizes[0]]
 	for i, size := range sizes[1:] {
@@ -42,7 +42,7 @@ func (r *Reader) inPlace(sizes []int64) ([][]byte, error) {
 		}
 		segments[i+1] = vacant()[from : from+size : from+size]
 	}
-	message, err := Open(r.message(segments))
+	message, err := Open(r.message(segments, total))
 	if err != nil {
 		return nil, nil // The whole frame is needed to say what is wrong with it.
 	}

@@ -19,12 +19,22 @@ type Limits struct {
 	FrameBytes int64  // of all segments of a frame
 	Segments   int    // in a frame
 	Depth      uint   // of pointers
-	Traversal  uint64 // bytes that reading one frame may visit
+	Traversal  uint64 // bytes that reading a frame may visit, in multiples of its own size
 }
 
 // DefaultLimits for frames of at most that many bytes.
 func DefaultLimits(frameBytes int64) Limits {
-	return Limits{FrameBytes: frameBytes, Segments: 511, Depth: 16, Traversal: 4 * uint64(frameBytes)}
+	return Limits{FrameBytes: frameBytes, Segments: 511, Depth: 16, Traversal: 4}
+}
+
+// leastTraversal is what reading may visit of the smallest frame: getters count the same few words
+// at every call.
+const leastTraversal = 64 << 10
+
+// traversal of a frame grows with it: many pointers to one long text could otherwise make a small
+// frame as large as the limit of the largest, once it is decoded.
+func (l Limits) traversal(frameBytes int64) uint64 {
+	return max(l.Traversal*uint64(frameBytes), leastTraversal)
 }
 
 // FrameError says that bytes are not a frame, or one beyond the limits. Nothing more can be read
@@ -34,13 +44,14 @@ type FrameError struct{ Reason string }
 // Error returns the reason.
 func (e *FrameError) Error() string { return e.Reason }
 
-// Reader reads frames from a stream. It keeps one buffer, which grows with the largest frame that
-// has arrived.
+// Reader reads frames from a stream. It has one buffer, which grows with what has arrived, and of
+// which little is kept after a large frame.
 type Reader struct {
 	source io.Reader
 	limits Limits
 	memory *budget.Budget
 	buffer []byte
+	size   int64  // of the frame that was read last
 	place  Placer // nil where everything is read into the buffer
 }
 
@@ -55,6 +66,27 @@ func (r *Reader) Close() {
 	r.buffer = nil
 }
 
+// CountAgainst makes the buffer count against another budget from the next frame on. The message
+// that was read last must no longer be used.
+func (r *Reader) CountAgainst(memory *budget.Budget) {
+	r.Close()
+	r.memory = memory
+}
+
+// Size of the frame that was read last.
+func (r *Reader) Size() int64 { return r.size }
+
+// keptBuffer is how much of the buffer stays until the next frame: a peer that sent one large frame
+// and then nothing must not hold memory for it.
+const keptBuffer = 256 << 10
+
+// shrink returns a large buffer to its budget.
+func (r *Reader) shrink() {
+	if len(r.buffer) > keptBuffer {
+		r.Close()
+	}
+}
+
 // leastPlaced is the size of the smallest frame whose segments are read in place: looking at it
 // twice costs more than copying less.
 const leastPlaced = 64 << 10
@@ -62,6 +94,7 @@ const leastPlaced = 64 << 10
 // Next reads a frame. The message is valid until the next call. The error is io.EOF when the stream
 // ends between frames, and io.ErrUnexpectedEOF when it ends inside one.
 func (r *Reader) Next() (*capnp.Message, error) {
+	r.shrink()
 	sizes, err := r.table()
 	if err != nil {
 		return nil, err
@@ -74,14 +107,15 @@ func (r *Reader) Next() (*capnp.Message, error) {
 		return nil, &FrameError{fmt.Sprintf("a frame of %d bytes is larger than the %d that are allowed", total,
 			r.limits.FrameBytes)}
 	}
+	r.size = total
 	have := int64(0)
 	if r.place != nil && len(sizes) > 1 && total >= leastPlaced {
 		have = sizes[0]
 		if err := r.fill(0, have); err != nil {
 			return nil, err
 		}
-		if segments, err := r.inPlace(sizes); segments != nil || err != nil {
-			return r.message(segments), err
+		if segments, err := r.inPlace(sizes, total); segments != nil || err != nil {
+			return r.message(segments, total), err
 		}
 	}
 	if err := r.fill(have, total); err != nil {
@@ -91,11 +125,11 @@ func (r *Reader) Next() (*capnp.Message, error) {
 	for i, size := range sizes {
 		segments[i], rest = rest[:size:size], rest[size:]
 	}
-	return r.message(segments), nil
+	return r.message(segments, total), nil
 }
 
-func (r *Reader) message(segments [][]byte) *capnp.Message {
-	return &capnp.Message{Arena: capnp.MultiSegment(segments), TraverseLimit: r.limits.Traversal,
+func (r *Reader) message(segments [][]byte, frameBytes int64) *capnp.Message {
+	return &capnp.Message{Arena: capnp.MultiSegment(segments), TraverseLimit: r.limits.traversal(frameBytes),
 		DepthLimit: r.limits.Depth}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -279,5 +280,108 @@ func TestDamagedFramesNeverPanic(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// amplified is a JoinRequest whose parameters all have one text as their name, in little more than
+// one copy of it.
+func amplified(t *testing.T, parameters int32, nameBytes int) *capnp.Message {
+	t.Helper()
+	message, segment, err := capnp.NewMessage(capnp.SingleSegment(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := tensor.NewRootMessage(segment)
+	check(err)
+	root.SetType(tensor.MessageType_joinRequest)
+	join, err := root.NewJoinRequest()
+	check(err)
+	check(join.SetParametersHash(make([]byte, 32)))
+	name, err := capnp.NewText(segment, strings.Repeat("x", nameBytes))
+	check(err)
+	list, err := join.NewParameters(parameters)
+	check(err)
+	for i := range list.Len() {
+		check(capnp.Struct(list.At(i)).SetPtr(0, name.ToPtr()))
+	}
+	return message
+}
+
+// What a small frame becomes when it is decoded depends on its own size, not on that of the
+// largest.
+func TestAFrameCannotBeDecodedToMuchMoreThanItself(t *testing.T) {
+	for _, test := range []struct {
+		parameters int32
+		nameBytes  int
+		refused    string
+	}{
+		{60_000, 1000, "limit"}, {60_000, 100_000, "1024"}, {10, 1000, ""},
+	} {
+		whole, err := amplified(t, test.parameters, test.nameBytes).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := reader(bytes.NewReader(whole), 16<<20)
+		frame, err := r.Next()
+		if err != nil || r.Size() != int64(len(whole))-8 {
+			t.Fatalf("%d bytes, %v", r.Size(), err)
+		}
+		message, err := wire.Open(frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err = message.Join()
+		runtime.ReadMemStats(&after)
+		if test.refused != "" && (err == nil || !strings.Contains(err.Error(), test.refused)) {
+			t.Errorf("%+v: %v", test, err)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 8*uint64(len(whole))+64<<10 {
+			t.Errorf("%+v: %d bytes became %d", test, len(whole), took)
+		}
+	}
+}
+
+func TestALargeBufferIsNotKept(t *testing.T) {
+	memory := budget.New("test", 1<<30)
+	frame := append(table(1<<17), make([]byte, 1<<20)...)
+	source, sender := io.Pipe()
+	defer sender.Close()
+	r := wire.NewReader(source, wire.DefaultLimits(1<<20), memory)
+	go func() { _, _ = sender.Write(append(frame, 0)) }()
+	if _, err := r.Next(); err != nil || memory.Used() != 1<<20 {
+		t.Fatalf("%d bytes are taken, %v", memory.Used(), err)
+	}
+	// While it waits for the next frame, of which one byte has arrived.
+	waited := make(chan error, 1)
+	go func() {
+		_, err := r.Next()
+		waited <- err
+	}()
+	for memory.Used() != 0 {
+		runtime.Gosched()
+	}
+	_ = sender.Close()
+	if err := <-waited; !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatal(err)
+	}
+}
+
+func TestTheBudgetOfAReaderCanChange(t *testing.T) {
+	first, second := budget.New("first", 1<<20), budget.New("second", 1<<20)
+	frame := append(table(8), make([]byte, 64)...)
+	r := wire.NewReader(bytes.NewReader(append(frame, frame...)), wire.DefaultLimits(1<<20), first)
+	if _, err := r.Next(); err != nil || first.Used() != 64 {
+		t.Fatal(first.Used(), err)
+	}
+	r.CountAgainst(second)
+	if _, err := r.Next(); err != nil || first.Used() != 0 || second.Used() != 64 {
+		t.Fatal(first.Used(), second.Used(), err)
 	}
 }

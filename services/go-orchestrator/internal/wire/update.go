@@ -85,7 +85,8 @@ func (a *UpdateAssembly) pieces(frame tensor.GradientUpdate) error {
 }
 
 func (a *UpdateAssembly) piece(piece tensor.Tensor) error {
-	name, err := piece.Name()
+	given, err := piece.NameBytes()
+	name, err := text("the name of a tensor", given, err, tensor.MaxTensorNameBytes)
 	if err != nil {
 		return err
 	}
@@ -104,8 +105,8 @@ func (a *UpdateAssembly) piece(piece tensor.Tensor) error {
 	if err != nil {
 		return err
 	}
-	if given, err := shape(dims); err != nil || !slices.Equal(given, spec.Shape) {
-		return fmt.Errorf("tensor %s has shape %v; the parameter has %v", name, given, spec.Shape)
+	if dims, err := shape(dims); err != nil || !slices.Equal(dims, spec.Shape) {
+		return fmt.Errorf("tensor %s has shape %v; the parameter has %v", name, dims, spec.Shape)
 	}
 	if offset := piece.ByteOffset(); offset != uint64(a.filled)*4 {
 		return fmt.Errorf("a piece of tensor %s starts at byte %d; the next byte is %d", name, offset, a.filled*4)
@@ -177,7 +178,8 @@ func readReports(frame tensor.GradientUpdate) ([]protocol.Report, error) {
 		if err != nil {
 			return nil, fmt.Errorf("report of shard %d: %w", report.Shard(), err)
 		}
-		stop, err := report.Stop()
+		given, err := report.StopBytes()
+		stop, err := text("its stop", given, err, tensor.MaxStopBytes)
 		if err != nil {
 			return nil, fmt.Errorf("report of shard %d: %w", report.Shard(), err)
 		}

@@ -55,6 +55,7 @@ func Join(join protocol.Join) wire.Frame {
 		for i, spec := range join.Parameters {
 			writeSpec(specs.At(i), spec)
 		}
+		check(request.SetRunId(join.RunID))
 		check(request.SetTraining(join.Training))
 		check(request.SetArithmetic(join.Arithmetic))
 		fingerprints := must(request.NewFingerprints(int32(len(join.Fingerprints))))

@@ -3,6 +3,8 @@
 use pangea_wire::schema::{ErrorAction, MessageType};
 use pangea_wire::{SchemaName, WireError};
 
+use crate::link::is_about_identity;
+
 #[derive(Debug, thiserror::Error)]
 pub enum CoreError {
     /// The caller passed something that cannot be sent.
@@ -17,6 +19,9 @@ pub enum CoreError {
         seconds: f64,
         reason: String,
     },
+    /// This process and the peer do not accept each other. A person has to act.
+    #[error("connection to {address}: {reason}")]
+    Identity { address: String, reason: String },
     /// No replica of a service could be reached for that long. Reconnecting continues; a later call
     /// may succeed.
     #[error(
@@ -81,10 +86,13 @@ pub enum ErrorKind {
     Memory,
     /// The peer refused the request.
     Refused,
+    /// This process and the peer do not accept each other: another authority or role, a certificate
+    /// that has expired or is revoked, TLS on one side alone.
+    Identity,
 }
 
 impl ErrorKind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Connect,
         Self::Unreachable,
         Self::Unusable,
@@ -96,6 +104,7 @@ impl ErrorKind {
         Self::Unsupported,
         Self::Memory,
         Self::Refused,
+        Self::Identity,
     ];
 
     /// The name in Python: `WireError.kind`, `PeerError.kind`.
@@ -112,6 +121,7 @@ impl ErrorKind {
             Self::Unsupported => "unsupported",
             Self::Memory => "memory",
             Self::Refused => "refused",
+            Self::Identity => "identity",
         }
     }
 }
@@ -122,6 +132,7 @@ impl CoreError {
         Some(match self {
             Self::Argument(_) | Self::Interrupted => return None,
             Self::Connect { .. } => ErrorKind::Connect,
+            Self::Identity { .. } => ErrorKind::Identity,
             Self::Unreachable { .. } => ErrorKind::Unreachable,
             Self::Unusable { .. } => ErrorKind::Unusable,
             Self::Closed { .. } => ErrorKind::Closed,
@@ -129,6 +140,7 @@ impl CoreError {
             Self::Protocol { .. } => ErrorKind::Protocol,
             Self::Peer { .. } => ErrorKind::Refused,
             Self::Wire { source, .. } => match source {
+                WireError::Io { source, .. } if is_about_identity(source) => ErrorKind::Identity,
                 WireError::Io { .. } | WireError::Truncated { .. } => ErrorKind::Lost,
                 WireError::Stalled { .. } => ErrorKind::Stalled,
                 WireError::LimitExceeded { .. } => ErrorKind::Limit,

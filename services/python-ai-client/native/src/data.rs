@@ -1,5 +1,7 @@
 //! The data service for Python: `DataClient` and the values that it returns.
 
+use std::path::PathBuf;
+
 use native_core::{BatchKey, DataStopper, Options, Split};
 use pangea_wire::{DType, TensorSpec};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -256,7 +258,8 @@ fn prepare_for_forks(py: Python<'_>) -> PyResult<()> {
 impl DataClient {
     #[new]
     #[pyo3(signature = (
-        addresses, timeout = 30.0, *, max_frame_bytes = Options::default().max_frame_bytes, reconnect_seconds = 600.0
+        addresses, timeout = 30.0, *, max_frame_bytes = Options::default().max_frame_bytes, reconnect_seconds = 600.0,
+        identity = None
     ))]
     fn new(
         py: Python<'_>,
@@ -264,9 +267,10 @@ impl DataClient {
         timeout: f64,
         max_frame_bytes: u64,
         reconnect_seconds: f64,
+        identity: Option<PathBuf>,
     ) -> PyResult<Self> {
         prepare_for_forks(py)?;
-        let options = options(timeout, max_frame_bytes)?;
+        let options = options(timeout, max_frame_bytes, identity)?;
         let patience = seconds("reconnect_seconds", reconnect_seconds)?;
         let client = without_gil(py, |signals| {
             native_core::DataClient::connect(addresses, options, patience, pool(), signals)

@@ -1,5 +1,6 @@
 //! The orchestrator for Python: `OrchestratorClient`.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use native_core::{CoreError, Figure, Join, Options, ShardReport, Stopper, Timings, Update, Work};
@@ -112,9 +113,17 @@ impl OrchestratorClient {
 #[pymethods]
 impl OrchestratorClient {
     #[new]
-    #[pyo3(signature = (address, timeout = 30.0, *, max_frame_bytes = Options::default().max_frame_bytes))]
-    fn new(py: Python<'_>, address: &str, timeout: f64, max_frame_bytes: u64) -> PyResult<Self> {
-        let options = options(timeout, max_frame_bytes)?;
+    #[pyo3(signature = (
+        address, timeout = 30.0, *, max_frame_bytes = Options::default().max_frame_bytes, identity = None
+    ))]
+    fn new(
+        py: Python<'_>,
+        address: &str,
+        timeout: f64,
+        max_frame_bytes: u64,
+        identity: Option<PathBuf>,
+    ) -> PyResult<Self> {
+        let options = options(timeout, max_frame_bytes, identity)?;
         let client = without_gil(py, |signals| {
             native_core::OrchestratorClient::connect(address, options, pool(), signals)
         })?;
@@ -359,10 +368,19 @@ impl OrchestratorClient {
     }
 
     /// Leaves the run and closes the connection; the shards of this worker go to others at once.
-    /// `broken` says what broke the promise.
-    #[pyo3(signature = (reason, broken = ""))]
-    fn leave(&self, py: Python<'_>, reason: &str, broken: &str) -> PyResult<()> {
-        self.with(py, |client, signals| client.leave(reason, broken, signals))
+    /// `broken` says what broke the promise; `cannot_load` that the state cannot be loaded that was
+    /// received.
+    #[pyo3(signature = (reason, broken = "", *, cannot_load = false))]
+    fn leave(
+        &self,
+        py: Python<'_>,
+        reason: &str,
+        broken: &str,
+        cannot_load: bool,
+    ) -> PyResult<()> {
+        self.with(py, |client, signals| {
+            client.leave(reason, broken, cannot_load, signals)
+        })
     }
 
     /// Closes the connection; a call that waits in another thread raises `WireError`.

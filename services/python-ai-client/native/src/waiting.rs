@@ -1,5 +1,6 @@
 //! Waiting without the GIL, while Python's signal handlers run at least each tenth of a second.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
@@ -97,7 +98,11 @@ impl<C: Send> Slot<C> {
 }
 
 /// The options of a connection, checked.
-pub(crate) fn options(timeout: f64, max_frame_bytes: u64) -> PyResult<Options> {
+pub(crate) fn options(
+    timeout: f64,
+    max_frame_bytes: u64,
+    identity: Option<PathBuf>,
+) -> PyResult<Options> {
     let timeout = Duration::try_from_secs_f64(timeout).ok();
     let timeout = timeout.filter(|timeout| !timeout.is_zero() && timeout.as_secs() < 1 << 32);
     let timeout = timeout
@@ -105,6 +110,7 @@ pub(crate) fn options(timeout: f64, max_frame_bytes: u64) -> PyResult<Options> {
     Ok(Options {
         timeout,
         max_frame_bytes,
+        identity,
     })
 }
 

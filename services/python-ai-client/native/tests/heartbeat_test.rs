@@ -79,7 +79,7 @@ fn heartbeats_fill_the_silence() {
     let reply = client.request_work(&work(6), &mut Uninterrupted);
     assert!(matches!(reply, Ok(WorkReply::RunFinished { .. })));
     client
-        .leave("done", "", &mut Uninterrupted)
+        .leave("done", "", false, &mut Uninterrupted)
         .expect("answered");
     // Nothing arrives after the end, although the client is still alive.
     service.finish();

@@ -147,7 +147,7 @@ fn a_worker_is_led_through_a_step() {
     };
     assert_eq!(stopped, "good enough");
     client
-        .leave("done", "a generator", &mut Uninterrupted)
+        .leave("done", "a generator", false, &mut Uninterrupted)
         .expect("answered");
     service.finish();
 }
@@ -431,7 +431,7 @@ fn an_interrupted_worker_can_leave() {
     let waiting = client.request_work(&work(5), &mut StopAtOnce);
     assert!(matches!(waiting, Err(CoreError::Interrupted)));
     client
-        .leave("stopped", "", &mut Uninterrupted)
+        .leave("stopped", "", false, &mut Uninterrupted)
         .expect("answered");
     let after = ask(&mut client, 5).err().expect("closed").to_string();
     assert!(

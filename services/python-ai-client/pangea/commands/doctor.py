@@ -20,6 +20,9 @@ from pangea.launch.train import train
 from pangea.printable import printable
 from pangea.services.child import ChildFailed
 from pangea.services.stopping import catch_signals
+from pangea.torch_version import require_torch
+
+_MARKS = {True: "ok ", False: "BAD", None: "-- "}
 
 
 @click.command("doctor", cls=ScriptCommand)
@@ -40,12 +43,13 @@ def doctor_command(context: click.Context, /, script: Path | None, as_json: bool
         print(json.dumps(findings, indent=1))
     else:
         for finding in findings:
-            print(printable(f"{'ok ' if finding['ok'] else 'BAD'} {finding['name']}: {finding['value']}"))
+            print(printable(f"{_MARKS[finding['ok']]} {finding['name']}: {finding['value']}"))
     if any(finding["ok"] is False for finding in findings):
         sys.exit(1)
 
 
 def _machine() -> list[dict[str, Any]]:
+    require_torch()
     ensure_pinned()
     # Imported here because it imports torch, which takes seconds.
     from pangea.training.doctor import examine

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pangea.errors import PangeaError
+from pangea.foreign import read_object
 from pangea.rundir.json_lines import JsonLinesFile
 
 # Named by us and not by the time, so that a second conversion replaces the first.
@@ -116,6 +116,6 @@ def _time(line: Mapping[str, Any]) -> float:
 def _results(run_dir: Path) -> dict[str, Any] | None:
     """The content of result.json; None while the run has not ended."""
     try:
-        return dict(json.loads((run_dir / "result.json").read_text()))
+        return read_object(run_dir / "result.json")
     except FileNotFoundError:
         return None

@@ -113,6 +113,21 @@ def test_final_weights_that_differ_from_the_ledger_are_refused(tmp_path: Path) -
     assert code == 1 and "cannot verify" in output and "final.safetensors" in output
 
 
+@pytest.mark.parametrize("kind", ["damaged", "link"])
+def test_final_weights_that_are_no_file_of_weights_are_refused(kind: str, tmp_path: Path) -> None:
+    a_run(tmp_path, build(1), 4, finished=True)
+    write_results(tmp_path, Parameters(build(1)), 6, {})
+    final = tmp_path / "final.safetensors"
+    if kind == "damaged":
+        final.write_bytes(b"\xff" * 64)
+    else:
+        final.rename(tmp_path / "elsewhere")
+        final.symlink_to("elsewhere")
+    code, output = export(tmp_path, tmp_path / "weights.safetensors")
+    assert code == 1 and output.startswith("pangea: ") and "Traceback" not in output, output
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
 def test_a_file_that_the_ledger_does_not_name_is_refused(tmp_path: Path) -> None:
     data = a_run(tmp_path, build(1), 4, finished=False)
     other = tmp_path / "checkpoints" / "other.safetensors"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from click.core import ParameterSource
 
 from pangea.commands.foreground import run_training
 from pangea.commands.options import ScriptCommand, script_arguments, script_path, training
+from pangea.identity.directory import INSECURE_VARIABLE
 from pangea.launch import kubernetes, local, ray_cluster, ssh
 from pangea.launch.job import Job
 from pangea.launch.session import Session
@@ -66,7 +68,8 @@ def _refuse_others(context: click.Context, backend: str) -> None:
     "--programs",
     default="",
     metavar="DIR",
-    help="ssh: the folder of go-orchestrator, rust-compute and pangea on the hosts.  [default: their PATH]",
+    help="ssh: the folder of go-orchestrator, rust-compute and pangea on the hosts.  [default: what the command pangea"
+    " brings along, in the environment of this one or on their PATH]",
 )
 @click.option(
     "--namespace", default="", help="kubernetes: an existing namespace for the objects.  [default: kubectl's]"
@@ -90,7 +93,7 @@ def _refuse_others(context: click.Context, backend: str) -> None:
     default=None,
     help=(
         "Whether the processes know each other by certificates and encrypt what they send; --insecure lets everybody"
-        " in who reaches a port.  [default: --secure as soon as anything leaves the loopback]"
+        " in who reaches a port, as does PANGEA_INSECURE=1.  [default: --secure as soon as anything leaves the loopback]"
     ),
 )
 @click.pass_context
@@ -112,6 +115,8 @@ def launch_command(
     for the run.
     """
     _refuse_others(context, backend)
+    if secure is None and os.environ.get(INSECURE_VARIABLE) == "1":
+        secure = False
     if backend == "local" and secure:
         raise click.UsageError("--secure has no use with --backend local, which does not leave this machine")
     backend_options: dict[str, Any] = {"secure": secure}

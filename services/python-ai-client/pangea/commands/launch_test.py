@@ -17,7 +17,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller's folder, and the programs: rust-compute, which parses dataset specs, and a placeholder."""
     monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(tmp_path))
     (tmp_path / "rust-compute").symlink_to(program("rust-compute"))
-    (tmp_path / "go-orchestrator").touch()
+    (tmp_path / "go-orchestrator").touch(0o755)
     monkeypatch.setenv("PANGEA_BIN_DIR", str(tmp_path))
 
 
@@ -62,6 +62,25 @@ def test_ssh_distributes_the_processes_over_the_hosts_of_the_options_and_the_fil
     ]
     assert "PANGEA_ORCHESTRATOR=first:8080 PANGEA_DATA=first:9090" in output
     assert "/opt/pangea/pangea worker" in output
+
+
+def test_without_programs_a_host_starts_what_its_pangea_brings_along() -> None:
+    output = launch("ssh", "--render", "--host", "first").output
+    for words in ("program go-orchestrator --run-dir ", "program rust-compute --dataset ", "worker "):
+        assert f"pangea {words}" in output
+    # Each host knows where it has the data.
+    assert "--data-dir" not in output
+
+
+def test_a_host_looks_for_pangea_in_the_environment_of_the_command_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("python", "pangea"):
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    looks = f'PATH={tmp_path}:"$PATH"'
+    assert looks in launch("ssh", "--render", "--host", "first").output
+    assert looks not in launch("ssh", "--render", "--host", "first", "--programs", "/opt/pangea").output
 
 
 @pytest.mark.parametrize(
@@ -110,10 +129,12 @@ def test_kubectl_gets_what_render_prints_and_the_secrets_once(
     assert exist or (tmp_path / "create").read_text().count("PRIVATE KEY") == 6
 
 
-def test_an_insecure_run_has_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_an_insecure_run_has_no_secrets(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kubectl(tmp_path, secrets_exist=False)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert launch("kubernetes", "--insecure").exit_code == 0
+    monkeypatch.setenv("PANGEA_INSECURE", str(int(way == "variable")))
+    assert launch("kubernetes", *(["--insecure"] if way == "option" else [])).exit_code == 0
     assert (tmp_path / "arguments").read_text() == "apply -f -\n"
     assert "PANGEA_INSECURE" in (tmp_path / "apply").read_text()
 

@@ -22,6 +22,7 @@ _NAMES = (
     "export",
     "health",
     "worker",
+    "program",
     "certs",
     "tensorboard",
 )

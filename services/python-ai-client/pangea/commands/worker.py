@@ -55,6 +55,13 @@ def _exit(number: int, _frame: FrameType | None) -> None:
     help="Name of this worker, for messages.  [default: host name and process number]",
 )
 @click.option(
+    "--identity",
+    envvar="PANGEA_IDENTITY",
+    show_envvar=True,
+    metavar="DIR",
+    help="Folder with this worker's certificate, for services on other machines (pangea certs).",
+)
+@click.option(
     "--http",
     envvar="PANGEA_HTTP",
     show_envvar=True,

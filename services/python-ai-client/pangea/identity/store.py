@@ -61,7 +61,8 @@ class Store:
         """
         if is_store(folder):
             raise CertificateError(
-                f"{folder} has an authority already; make certificates with pangea certs issue, or choose another folder"
+                f"{folder} has an authority already; make certificates with pangea certs issue, or choose another"
+                " folder"
             )
         authority = Authority.new(run, days, now)
         with explain_disk_errors(f"cannot write {folder}", "choose another folder, or free some space"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,8 @@ class Job:
         """The names of the workers."""
         return [f"worker-{number}" for number in range(1, self.settings.workers + 1)]
 
-    def orchestrator(self, program: str, addresses: Addresses) -> list[str]:
-        """The command line of the orchestrator."""
+    def orchestrator(self, program: Sequence[str], addresses: Addresses) -> list[str]:
+        """The command line of the orchestrator; `program` starts it."""
         return orchestrator_command(
             program,
             self.run_dir,
@@ -57,14 +58,14 @@ class Job:
             port_file(self.run_dir, ORCHESTRATOR),
         )
 
-    def data_service(self, name: str, program: str, addresses: Addresses) -> list[str]:
-        """The command line of one replica of the data service."""
-        return data_service_command(program, self.settings.dataset, addresses, port_file(self.run_dir, name))
+    def data_service(self, name: str, program: Sequence[str], addresses: Addresses, data: Path | None) -> list[str]:
+        """The command line of one replica of the data service; `program` starts it, `data` as for the command."""
+        return data_service_command(program, self.settings.dataset, addresses, port_file(self.run_dir, name), data)
 
-    def worker(self, program: str) -> list[str]:
-        """The command line of any worker; `program` is the `pangea` command."""
+    def worker(self, program: Sequence[str]) -> list[str]:
+        """The command line of any worker; `program` starts the `pangea` command."""
         return [
-            program,
+            *program,
             "worker",
             str(self.settings.script),
             *(["--", *self.settings.arguments] if self.settings.arguments else []),

@@ -32,7 +32,7 @@ _MAX_SCRIPT_BYTES = 250_000
 _USER = 65532
 # What the image of the data service serves when it is given no arguments.
 _IN_IMAGE = "digits"
-# Of a Secret of type kubernetes.io/tls, as cert-manager makes it: the authority's certificate, the own one, and its key.
+# Of a Secret of type kubernetes.io/tls, as cert-manager makes it: the authority's certificate, its own, and the key.
 _SECRET_KEYS = ("ca.crt", "tls.crt", "tls.key")
 _IDENTITY_FOLDER = "/identity"
 _PROBE = {"periodSeconds": 2, "timeoutSeconds": 5}

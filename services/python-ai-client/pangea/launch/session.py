@@ -20,6 +20,7 @@ from pangea.services.child import Child, ChildFailed
 from pangea.services.restarts import ExitStatus, RestartPolicy
 from pangea.services.supervised import add_data_service, add_orchestrator
 from pangea.services.supervisor import Process, Supervisor
+from pangea.torch_version import require_torch
 
 # When it stops, the orchestrator waits 6 s for a last checkpoint and 3 s for its connections.
 _ORCHESTRATOR_STOP_SECONDS = 20.0
@@ -73,6 +74,8 @@ class Session:
         self.orchestrator.wait_ready()
 
     def _check_machine(self) -> None:
+        # Before the services are started: a worker would say the same, in a traceback of its script.
+        require_torch()
         try:
             require(self.settings.arithmetic)
             visible(self.settings.gpus_per_worker, self.settings.workers - 1, of_machine())

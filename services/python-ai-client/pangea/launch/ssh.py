@@ -1,7 +1,7 @@
 """`--backend ssh`: the processes of a run on several hosts, each behind an `ssh` process that is supervised here.
 
-The hosts have the run directory, the script and the data at the same paths, and the programs in one folder or on their
-PATH. Each process gets its certificate through its `ssh`.
+The hosts have the run directory, the script and the data at the same paths, and pangea: in the same environment as this
+machine, on their PATH, or with both services in one folder. Each process gets its certificate through its `ssh`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pangea.launch.identities import Identities, insecure_environment, wants_ide
 from pangea.launch.job import CannotLaunch, Job
 from pangea.launch.session import Session
 from pangea.launch.settings import Settings
+from pangea.places import data_folder, installed_commands
 from pangea.rundir.layout import DATA_SERVICE, ORCHESTRATOR, Addresses
 from pangea.services.child import Child
 from pangea.services.restarts import RestartPolicy
@@ -44,9 +45,12 @@ _ORCHESTRATOR_PORT, _DATA_PORT = 8080, 9090
 # How long a service waits for its predecessor, which may still be writing a checkpoint.
 _PREDECESSOR_SECONDS = 60
 
+PANGEA = "pangea"
+
 # The identity arrives as the first line of the input, a tar archive in base64: neither a command line nor a disk that
 # others share has it. It is removed with the process. A here-document, because arguments could be seen.
-_TAKE_IDENTITY = """umask 077
+_TAKE_IDENTITY = """mask=$(umask)
+umask 077
 identity=$(mktemp -d "${XDG_RUNTIME_DIR:-/tmp}/pangea.XXXXXXXX") || exit 1
 trap 'rm -rf "$identity"' EXIT
 IFS= read -r line
@@ -55,7 +59,7 @@ $line
 END
 unset line
 export PANGEA_IDENTITY="$identity"
-umask 022
+umask "$mask"
 """
 # Ends the process when the connection closes: `cat` then reaches the end of its input. A shell redirects the input of
 # background commands from /dev/null, hence file descriptor 3.
@@ -76,12 +80,15 @@ class Hosts:
 
     Attributes:
         names: as for `ssh`, USER@HOST or HOST; workers connect to HOST. The orchestrator runs on the first one.
-        programs: the folder of go-orchestrator, rust-compute and pangea on the hosts; "" for their PATH.
+        programs: the folder of go-orchestrator, rust-compute and pangea on the hosts; "" for what pangea brings along.
+        commands: a folder in which the hosts look for `pangea` before their PATH: that of this machine's environment,
+            which may be on storage that they share.
         secure: whether the processes know each other by certificates; None if they leave the loopback.
     """
 
     names: tuple[str, ...]
     programs: str = ""
+    commands: str = ""
     secure: bool | None = None
 
     @classmethod
@@ -100,16 +107,25 @@ class Hosts:
         for host in found:
             if host.startswith("-") or len(host.split()) != 1:
                 raise CannotLaunch(f"{host!r} is not a host; write HOST or USER@HOST")
-        return cls(found, programs, secure)
+        return cls(found, programs, str(installed_commands() or ""), secure)
 
     @property
     def with_identities(self) -> bool:
         """Whether each process gets a certificate."""
         return wants_identities(self.secure, (_network_name(name) for name in self.names))
 
-    def program(self, name: str) -> str:
-        """The path or name by which a host starts the program."""
-        return f"{self.programs}/{name}" if self.programs else name
+    def program(self, name: str) -> list[str]:
+        """The words by which a host starts the program."""
+        if self.programs:
+            return [f"{self.programs}/{name}"]
+        return [PANGEA] if name == PANGEA else [PANGEA, "program", name]
+
+    @property
+    def setup(self) -> str:
+        """What a host's shell does first: it finds `pangea` in the environment of this machine, if it has it."""
+        if self.programs or not self.commands:
+            return ""
+        return f'PATH={shlex.quote(self.commands)}:"$PATH"; export PATH\n'
 
     def of(self, index: int) -> str:
         """The host of the process with this index, from 0."""
@@ -147,6 +163,7 @@ def _remote(job: Job, hosts: Hosts, name: str, host: str, command: list[str], *,
     script = _KILL_ON_DISCONNECT.format(command=shlex.join(command))
     if hosts.with_identities:
         script = _TAKE_IDENTITY + script
+    script = hosts.setup + script
     # The user's login shell may not be a POSIX shell.
     return Remote(name, host, [*_SSH, host, f"exec sh -c {shlex.quote(script)}"])
 
@@ -154,15 +171,16 @@ def _remote(job: Job, hosts: Hosts, name: str, host: str, command: list[str], *,
 def orchestrator(job: Job, hosts: Hosts) -> Remote:
     """The orchestrator, on the first host."""
     addresses = _service_addresses(hosts.of(0), _ORCHESTRATOR_PORT)
-    return _remote(
-        job, hosts, ORCHESTRATOR, hosts.of(0), job.orchestrator(hosts.program(ORCHESTRATOR), addresses), service=True
-    )
+    command = job.orchestrator(hosts.program(ORCHESTRATOR), addresses)
+    return _remote(job, hosts, ORCHESTRATOR, hosts.of(0), command, service=True)
 
 
 def data_service(job: Job, hosts: Hosts, index: int) -> Remote:
     """The data service replica with this index, from 0. Each has its own ports, since several may share a host."""
     name, addresses = job.data_services[index], _service_addresses(hosts.of(index), _DATA_PORT + 2 * index)
-    command = job.data_service(name, hosts.program(DATA_SERVICE), addresses)
+    # The command `pangea program` of a host knows where that host has the data.
+    data = data_folder() if hosts.programs else None
+    command = job.data_service(name, hosts.program(DATA_SERVICE), addresses, data)
     return _remote(job, hosts, name, hosts.of(index), command, service=True)
 
 
@@ -173,7 +191,7 @@ def worker(job: Job, hosts: Hosts, index: int) -> Remote:
     # Workers are given to the hosts in turn.
     gpus = visible(job.settings.gpus_per_worker, index // len(hosts.names))
     environment = job.environment(name, _address(hosts.of(0), _ORCHESTRATOR_PORT), data) | gpus
-    command = ["env", *(f"{key}={value}" for key, value in environment.items()), *job.worker(hosts.program("pangea"))]
+    command = ["env", *(f"{key}={value}" for key, value in environment.items()), *job.worker(hosts.program(PANGEA))]
     return _remote(job, hosts, name, hosts.of(index), command)
 
 

@@ -71,7 +71,8 @@ class RunEnd:
         self.changes.append(change)
         if change.step != steps:
             self._finding.refute(
-                f"the change of {quoted(change.what)} is for the steps from {change.step} on, but the ledger has {steps}",
+                f"the change of {quoted(change.what)} is for the steps from {change.step} on, but the ledger has"
+                f" {steps}",
                 entry,
             )
         if change.what == "epochs":
@@ -85,8 +86,8 @@ class RunEnd:
         new = int(change.new) if _COUNT.fullmatch(change.new) else 0
         if change.old != str(self.epochs) or new <= self.epochs:
             self._finding.refute(
-                f"the epochs change from {quoted(change.old)} to {quoted(change.new)}, but the run has {self.epochs}, and they can"
-                " only be increased",
+                f"the epochs change from {quoted(change.old)} to {quoted(change.new)}, but the run has"
+                f" {self.epochs}, and they can only be increased",
                 entry,
             )
             return

@@ -247,8 +247,8 @@ class Audit:
         if self.model is None or checkpoint.step > self.steps:
             self._refute(
                 "parameters",
-                f"the checkpoint {quoted(checkpoint.file)} is of step {checkpoint.step}, but the ledger has {self.steps}"
-                " steps",
+                f"the checkpoint {quoted(checkpoint.file)} is of step {checkpoint.step}, but the ledger has"
+                f" {self.steps} steps",
                 entry,
             )
             return

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import threadpoolctl
 import torch
 
-from pangea.loading.canonical import batch_hash
+from pangea.loading.canonical import UnhashableBatch, batch_hash
 from pangea.loading.nesting import map_tensors, settle
 from pangea.loading.requests import Plan, Request
 from pangea.loading.seeding import Seeds
@@ -51,22 +53,23 @@ class RemoteError(Exception):
 
 @dataclass(frozen=True)
 class Failure:
-    """An error as a loader process sends it: what could not be done, and the traceback as text."""
+    """An error as a loader process sends it: its kind, its message, and the traceback as text."""
 
+    kind: type[LoadingFailed | UnhashableBatch]
     message: str
     traceback: str
 
     @classmethod
     def of(cls, error: Exception, what: str = "") -> Failure:
         """Describes an error; `what` says what failed, unless the error does."""
-        cause = error.__cause__ if isinstance(error, LoadingFailed) and error.__cause__ is not None else error
-        own = f"{type(error).__name__}: {error}"
-        message = str(error) if isinstance(error, LoadingFailed) else f"{what}: {own}" if what else own
-        return cls(message, "".join(traceback.format_exception(cause)))
+        text = "".join(traceback.format_exception(error.__cause__ or error))
+        if isinstance(error, (LoadingFailed, UnhashableBatch)):
+            return cls(type(error), str(error), text)
+        return cls(LoadingFailed, f"{what}: {type(error).__name__}: {error}", text)
 
-    def as_error(self) -> LoadingFailed:
+    def as_error(self) -> LoadingFailed | UnhashableBatch:
         """Returns the error for the process of the script, with the original traceback as its cause."""
-        error = LoadingFailed(self.message)
+        error = self.kind(self.message)
         error.__cause__ = RemoteError(self.traceback)
         return error
 
@@ -98,7 +101,8 @@ class Source:
             return empty(plan)
         dataset = self.train if request.split == "train" else self.held_out
         seeds = Seeds(plan.drawn)
-        with _one_thread():
+        # What surrounds the script's loop does not surround a loader process.
+        with _one_thread(), torch.autocast("cpu", enabled=False), torch.set_grad_enabled(True):
             items = [self._sample(dataset, sample, plan, request, seeds) for sample in samples]
             data = seeds.call(plan.collate_seed(request), lambda: self._collated(items, samples, request))
         return Loaded(data, samples, batch_hash(data, samples, plan.settings.content_hash), frozenset(seeds.drawn))
@@ -129,7 +133,7 @@ def _place(name: str, request: Request) -> str:
 
 
 def _collate_hint(error: Exception) -> str:
-    if "stack expects each tensor to be equal size" in str(error) or "equal size" in str(error):
+    if "equal size" in str(error):
         return ". Samples of different shapes need a collate_fn that pads them: pangea.join(..., collate_fn=...)"
     return ""
 
@@ -141,13 +145,20 @@ def empty(plan: Plan) -> Loaded:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Loads with one thread of torch, as a loader process does: the number can change the bits of a transform."""
+    """Loads with one thread of torch and of the BLAS, as a loader process does: their number can change bits."""
     threads = torch.get_num_threads()
     if threads == 1:
         yield
         return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    with _libraries().limit(limits=1, user_api="blas"):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+@functools.cache
+def _libraries() -> threadpoolctl.ThreadpoolController:
+    # Finding them takes milliseconds.
+    return threadpoolctl.ThreadpoolController()

@@ -110,7 +110,7 @@ def _load(source: Source, plan: Plan, request: Request) -> Loaded | Failure:
     try:
         return source.load(plan, request)
     except Exception as error:
-        return Failure.of(error)
+        return Failure.of(error, "a batch could not be loaded")
 
 
 def _packed(request: Request, result: Loaded | Failure) -> Packed:

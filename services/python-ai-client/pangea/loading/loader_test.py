@@ -89,6 +89,26 @@ def test_the_scripts_generators_are_left_alone(processes: int) -> None:
     assert drawn_after(load) == drawn_after(lambda: None)
 
 
+class Rounds(Augmented):
+    """Computes with what the script's contexts and number of threads would change."""
+
+    def __getitem__(self, index: int) -> Any:
+        x = torch.linspace(0, 1 + index, 64 * 64).reshape(64, 64)
+        return x @ x, torch.get_num_threads(), torch.is_grad_enabled()
+
+
+def test_what_surrounds_the_scripts_loop_changes_nothing() -> None:
+    alone = hashes(made(Rounds(), 1), epoch()[:2])
+    torch.set_num_threads(3)
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+            assert hashes(made(Rounds()), epoch()[:2]) == alone
+            assert not torch.is_grad_enabled()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+
+
 @pytest.mark.parametrize(
     ("dataset", "collate"),
     [
@@ -117,7 +137,7 @@ def test_samples_of_different_shapes_without_a_collate_fn_are_explained() -> Non
 
 def test_what_cannot_be_hashed_is_named_at_the_join() -> None:
     for processes in (0, 1):
-        with pytest.raises((UnhashableBatch, LoadingFailed), match="batch.data is a set.*let collate_fn return"):
+        with pytest.raises(UnhashableBatch, match="batch.data is a set.*let collate_fn return"):
             made(list(range(SAMPLES)), processes, collate=set)
 
 

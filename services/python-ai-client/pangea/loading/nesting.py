@@ -48,11 +48,12 @@ def settle(tensor: torch.Tensor) -> torch.Tensor:
     multiple of 64 bytes, as that of arrays and views often does, is copied, with the same strides; and a tensor some of
     whose elements share memory (`expand`) becomes a plain one.
     """
-    if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+    plain = type(tensor) is torch.Tensor and tensor.layout is torch.strided and tensor.device.type == "cpu"
+    if not plain or tensor.is_quantized:
         return tensor
     if any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
         tensor = tensor.contiguous()
     if tensor.data_ptr() % _ALIGNMENT == 0:
         return tensor
     aligned = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
-    return aligned.copy_(tensor)
+    return aligned.copy_(tensor.detach()).requires_grad_(tensor.requires_grad)

@@ -14,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -45,7 +46,7 @@ class _LoaderProcess:
         parent = None if context.get_start_method() == "forkserver" else os.getpid()
         self._process = context.Process(
             target=main,
-            args=(Assignment(number, parent, source, options), theirs),
+            args=(Assignment(number, parent, source, replace(options, multiprocessing_context=None)), theirs),
             name=f"pangea-loader-{number}",
             daemon=True,
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pangea.foreign import decode_json
 
 # What go-orchestrator names as the `event` of a log line, for programs; its message is for people and may change.
 WORKER_JOINED = "worker_joined"
@@ -47,7 +48,7 @@ def log_entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields each line of a service's log with its JSON object; an empty one for a line that is not JSON."""
     for line in file.read_text(errors="replace").splitlines():
         try:
-            entry: Any = json.loads(line)
+            entry: Any = decode_json(line.encode())
         except ValueError:
             entry = None
         yield line, entry if isinstance(entry, dict) else {}

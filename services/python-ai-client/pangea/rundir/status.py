@@ -125,8 +125,8 @@ def live_status(run_dir: Path, timeout: float = _TIMEOUT_SECONDS, access: Access
     except ssl.SSLCertVerificationError as error:
         raise StatusUnavailable(
             f"what answers at {address} is not known as the orchestrator of the run in {run_dir}:"
-            f" {error.verify_message}. Renew what has expired (pangea certs show); or if another run uses the address by"
-            f" now, remove {ports}"
+            f" {error.verify_message}. Renew what has expired (pangea certs show); or if another run uses the address"
+            f" by now, remove {ports}"
         ) from error
     except PageRefused as error:
         if not error.unknown_reader:

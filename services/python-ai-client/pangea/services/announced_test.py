@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pangea.rundir.atomic_file import write_atomically
-from pangea.rundir.layout import port_file
-from pangea.services.announced import NotAnnounced, announced, resolve
+from pangea.rundir.layout import port_file, wanted_file
+from pangea.services.announced import NotAnnounced, announced, resolve, want
 
 
 def write(run_dir: Path, service: str, listen: str) -> None:
@@ -44,3 +44,11 @@ def test_a_service_that_never_is_ready_is_named(tmp_path: Path) -> None:
         resolve(announced("go-orchestrator"), tmp_path, patience=0.0)
     with pytest.raises(NotAnnounced, match="set PANGEA_RUN_DIR"):
         resolve(announced("go-orchestrator"), None)
+
+
+def test_a_service_is_asked_for_only_if_it_is_not_there(tmp_path: Path) -> None:
+    write(tmp_path, "rust-compute", "127.0.0.1:1")
+    want(f"{announced('rust-compute')},{announced('rust-compute-2')},host:7", tmp_path)
+    assert not wanted_file(tmp_path, "rust-compute").exists()
+    assert wanted_file(tmp_path, "rust-compute-2").exists()
+    want(announced("rust-compute-2"), None)

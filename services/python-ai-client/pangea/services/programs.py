@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +16,31 @@ from pangea.services.options import RunOptions
 IDENTITY = "PANGEA_IDENTITY"
 
 
-def data_service_command(program: str, dataset: str, addresses: Addresses, ports: Path) -> list[str]:
+def data_service_command(
+    program: Sequence[str], dataset: str, addresses: Addresses, ports: Path, data: Path | None
+) -> list[str]:
     """The command line of a replica of rust-compute, which writes its addresses to the file `ports`.
 
-    `dataset` is a dataset spec.
+    `dataset` is a dataset spec; `data` is the folder of the datasets that ship with the package, None if `program`
+    knows it.
     """
-    return [program, "--dataset", dataset, "--data-dir", str(data_folder()), *_address_flags(addresses, ports)]
+    folder = [] if data is None else ["--data-dir", str(data)]
+    return [*program, "--dataset", dataset, *folder, *_address_flags(addresses, ports)]
 
 
 def orchestrator_command(
-    program: str, run_dir: Path, run_id: str, options: RunOptions, addresses: Addresses, ports: Path
+    program: Sequence[str], run_dir: Path, run_id: str, options: RunOptions, addresses: Addresses, ports: Path
 ) -> list[str]:
     """The command line of go-orchestrator, which starts a run or resumes the one that is in the directory."""
-    return [program, "--run-dir", str(run_dir), "--run-id", run_id, *options.flags(), *_address_flags(addresses, ports)]
+    return [
+        *program,
+        "--run-dir",
+        str(run_dir),
+        "--run-id",
+        run_id,
+        *options.flags(),
+        *_address_flags(addresses, ports),
+    ]
 
 
 def _address_flags(addresses: Addresses, ports: Path) -> list[str]:
@@ -47,7 +60,9 @@ def start_data_service(
     `environment` is added to this process's.
     """
     addresses = replace(addresses, socket=addresses.socket or socket_file(run_dir, name))
-    command = data_service_command(str(program(DATA_SERVICE)), dataset, addresses, port_file(run_dir, name))
+    command = data_service_command(
+        [str(program(DATA_SERVICE))], dataset, addresses, port_file(run_dir, name), data_folder()
+    )
     return _start(run_dir, name, command, environment)
 
 
@@ -64,7 +79,7 @@ def start_orchestrator(
     """
     addresses = replace(addresses, socket=addresses.socket or socket_file(run_dir, ORCHESTRATOR))
     command = orchestrator_command(
-        str(program(ORCHESTRATOR)), run_dir, run_id, options, addresses, port_file(run_dir, ORCHESTRATOR)
+        [str(program(ORCHESTRATOR))], run_dir, run_id, options, addresses, port_file(run_dir, ORCHESTRATOR)
     )
     return _start(run_dir, ORCHESTRATOR, command, environment)
 

@@ -13,6 +13,7 @@ import torch
 
 from pangea import arithmetic
 from pangea.places import caller_folder, data_file, program
+from pangea.torch_version import TRIED, untried_version
 from pangea.training.determinism import configure_torch, describe_software
 from pangea.training.devices.choose import device_at_hand
 from pangea.training.devices.settings import describe_device
@@ -36,6 +37,11 @@ def reference_hash(device: torch.device | None = None) -> str:
     """
     configure_torch()
     return summary(fingerprints(device)).hex()
+
+
+def _torch_version() -> Finding:
+    warning = untried_version(torch.__version__)
+    return Finding("torch version", warning or f"one that Pangea was tried with ({TRIED})", None if warning else True)
 
 
 def _determinism(device: torch.device | None = None) -> str:
@@ -80,15 +86,21 @@ def _memory() -> str:
     return f"{pages / (1 << 30):.1f} GiB unused"
 
 
-def _accelerator(device: torch.device) -> str:
-    """Describes the device, and computes the operators with it twice."""
-    return f"{describe_device(device)}; {_determinism(device)}"
+def _gpu() -> str:
+    """Describes the GPU, and computes the operators with it twice."""
+    device = device_at_hand()
+    return (
+        "none: models are trained on the CPU"
+        if device is None
+        else f"{describe_device(device)}; {_determinism(device)}"
+    )
 
 
 def examine() -> list[Finding]:
     """Checks everything that a run on this machine needs."""
     checks: list[tuple[str, Callable[[], object]]] = [
         ("torch", describe_software),
+        ("GPU", _gpu),
         ("arithmetic", _arithmetic),
         ("same bits twice", _determinism),
         ("fingerprints", _operators),
@@ -101,11 +113,7 @@ def examine() -> list[Finding]:
         ("memory", _memory),
         ("cores", lambda: len(os.sched_getaffinity(0))),
     ]
-    if (device := device_at_hand()) is None:
-        findings = [Finding("accelerator", "none: models are trained on the CPU", None)]
-    else:
-        findings = []
-        checks.append((str(device), lambda: _accelerator(device)))
+    findings = [_torch_version()]
     for name, check in checks:
         try:
             findings.append(Finding(name, str(check()), True))

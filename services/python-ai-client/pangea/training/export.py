@@ -10,6 +10,7 @@ import torch
 
 from pangea import _native
 from pangea.errors import PangeaError
+from pangea.foreign import open_regular
 from pangea.rundir.atomic_file import write_atomically
 from pangea.training.gradients import USED
 from pangea.training.hashing import content_hash, tensor_bytes
@@ -31,7 +32,8 @@ def export_checkpoint(path: Path, target: Path) -> int:
     Raises:
         CannotExport, BadSnapshot: naming what is wrong.
     """
-    weights = model_tensors(path.read_bytes())
+    with open_regular(path, follow=False) as stream:
+        weights = model_tensors(stream.read())
     if not weights:
         raise CannotExport(f"{path} contains no tensors of a model")
     _write(weights, target)
@@ -52,7 +54,12 @@ def export_final(path: Path, target: Path, tensors: Iterable[str], expected: str
     Raises:
         CannotExport: naming what is wrong.
     """
-    weights = safetensors.torch.load_file(path)
+    with open_regular(path, follow=False) as stream:
+        content = stream.read()
+    try:
+        weights = safetensors.torch.load(content)
+    except Exception as error:
+        raise CannotExport(f"{path} is damaged: it is not a safetensors file ({error})") from error
     verified = _verify(path, weights, tensors, expected, _known(method))
     _write(weights, target)
     return len(weights), verified

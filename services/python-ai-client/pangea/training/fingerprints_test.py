@@ -82,10 +82,13 @@ def test_defaults_set_by_a_script_do_not_matter() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "operator"),
     [
-        ("OPENBLAS_CORETYPE", "Sandybridge", "matmul"),
+        # torch of Debian computes with OpenBLAS, torch of the package index with MKL.
+        ("MKL_CBWR", "COMPATIBLE", "matmul")
+        if torch.backends.mkl.is_available()
+        else ("OPENBLAS_CORETYPE", "Sandybridge", "matmul"),
         ("ATEN_CPU_CAPABILITY", "default", "exponentials"),
         ("ONEDNN_MAX_CPU_ISA", "SSE41", "convolution"),
-        ("NPY_DISABLE_CPU_FEATURES", "AVX2 FMA3", "numpy"),
+        ("NPY_DISABLE_CPU_FEATURES", "AVX2 FMA3 X86_V3", "numpy"),
         ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX2,-FMA", "numpy"),
     ],
 )

@@ -8,6 +8,7 @@ the line of the script. The run itself, and the functions of `run.before_step` a
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -43,6 +44,16 @@ _SCALER = (
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 
 
+def _decorated(function: Any) -> types.CellType | None:
+    """Returns where a function has the one that torch decorated with `no_grad`; None if it has none.
+
+    Whoever calls the decorated function, by whatever name, calls what is in there.
+    """
+    names, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
+    found = dict(zip(names.co_freevars, cells or (), strict=True)) if names is not None else {}
+    return found.get("func")
+
+
 class Guards:
     """Refuses such calls from its construction until `remove`, except within `suspended`.
 
@@ -73,18 +84,8 @@ class Guards:
                 self._wrap(kind, "step", self._scheduler_called)
         self._wrap(GradScaler, "scale", self._loss_scaled)
         self._wrap(swa_utils.AveragedModel, "update_parameters", self._average_called)
-        # Scripts import them from either module.
-        for module in (torch.nn.utils, clip_grad):
-            for name in _CLIPS:
-                self._wrap(module, name, functools.partial(self._clip_called, name), first_is_iterable=True)
-        # A function that the script imported by name before this patch still calls this one.
-        if hasattr(clip_grad, "_clip_grads_with_norm_"):
-            self._wrap(
-                clip_grad,
-                "_clip_grads_with_norm_",
-                functools.partial(self._clip_called, _CLIPS[0]),
-                first_is_iterable=True,
-            )
+        for name in _CLIPS:
+            self._wrap_clip(name)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -108,7 +109,7 @@ class Guards:
         Args:
             first_is_iterable: the first argument may be a generator, which inspection would exhaust.
         """
-        original = vars(owner)[name]
+        original = getattr(owner, name) if isinstance(owner, types.CellType) else vars(owner)[name]
 
         @functools.wraps(original)
         def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -119,6 +120,16 @@ class Guards:
 
         setattr(owner, name, guarded)
         self._undo.append(lambda: setattr(owner, name, original))
+
+    def _wrap_clip(self, name: str) -> None:
+        """Inspects the calls of a clipping function, also by a script that imported it by name before this patch."""
+        before_call = functools.partial(self._clip_called, name)
+        if (cell := _decorated(vars(clip_grad)[name])) is not None:
+            self._wrap(cell, "cell_contents", before_call, first_is_iterable=True)
+            return
+        # Scripts import it from either module.
+        for module in (torch.nn.utils, clip_grad):
+            self._wrap(module, name, before_call, first_is_iterable=True)
 
     def _refuse(self, text: str) -> None:
         if self._suspended:

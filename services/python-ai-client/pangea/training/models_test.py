@@ -19,6 +19,7 @@ from pangea.training.gradients import Parameters
 from pangea.training.hashing import tensors_hash
 from pangea.training.optimizer import Training
 from pangea.training.simulated import Loss, assert_same_bits, careful
+from pangea.training.snapshot import reads_complex
 
 FEATURES = 64
 
@@ -168,6 +169,10 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], Loss]] = {
     "torch.func": (dense, functional),
     "transposed parameter": (transposed, careful),
 }
+
+
+if not reads_complex():
+    del KINDS["complex parameters"]
 
 
 def compiled(model: nn.Module) -> nn.Module:

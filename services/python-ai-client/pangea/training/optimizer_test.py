@@ -78,6 +78,8 @@ def built(
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer(name: str) -> None:
+    if name == "Adafactor" and not hasattr(torch.optim, name):
+        pytest.skip("this torch has no Adafactor")
     workers = assert_same_bits(built(name), 7).workers
     position = Position(7, 11, 8, 24)
     assert workers[0].encode(position) == workers[3].encode(position), "the late joiner's state differs"

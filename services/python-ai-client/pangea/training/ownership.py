@@ -68,6 +68,16 @@ def _references(objects: list[Any]) -> list[int]:
 _HELD_BY_LIST = _references([object()])[0]
 
 
+@functools.cache
+def _storage_held_by_list() -> int:
+    """Returns what `_references` counts for the object of a storage that only the list holds.
+
+    From version 2.10, torch itself holds the object of a storage while C++ refers to the storage too, as a tensor does.
+    """
+    tensor = torch.zeros(3)
+    return _references([tensor.untyped_storage()])[0]
+
+
 def are_unreferenced(tensors: list[torch.Tensor]) -> list[bool]:
     """Returns for each tensor whether nothing in Python or C++ holds it but the given list, which must hold it once."""
     return [
@@ -81,10 +91,10 @@ def have_own_memory(tensors: list[torch.Tensor], sharing: int = 1) -> list[bool]
     count = storage_count()
     if count is None:
         return [False] * len(tensors)
-    storages = [tensor.untyped_storage() for tensor in tensors]
+    storages, own = [tensor.untyped_storage() for tensor in tensors], _storage_held_by_list()
     return [
         # Memory that is not from torch's allocator (numpy, shared memory) may have users that torch does not know.
-        held == _HELD_BY_LIST and count(storage) == sharing + 1 and storage.resizable() and not storage.is_shared()
+        held == own and count(storage) == sharing + 1 and storage.resizable() and not storage.is_shared()
         for held, storage in zip(_references(storages), storages, strict=True)
     ]
 

@@ -9,6 +9,7 @@ random generators are seeded by (seed, step, shard) before each shard, so no gen
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
 from collections import Counter
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
+import safetensors
 import safetensors.torch
 import torch
 from torch.optim.lr_scheduler import LRScheduler
@@ -156,12 +158,28 @@ def check(
     scheduler: Schedulers = None,
     state: Mapping[str, HasState] = MappingProxyType({}),
 ) -> None:
-    """Checks that the state can be stored in a snapshot.
+    """Checks that the state can be stored in a snapshot, and read.
 
     Raises:
         BadSnapshot: naming the part of the state that cannot.
     """
-    _state(model, optimizer, scheduler, state)
+    tensors, _ = _state(model, optimizer, scheduler, state)
+    name = next((name for name, tensor in tensors.items() if tensor.is_complex()), "")
+    if name and not reads_complex():
+        raise BadSnapshot(
+            f"{name} is complex, which safetensors {safetensors.__version__} cannot read; install a later one"
+        )
+
+
+@functools.cache
+def reads_complex() -> bool:
+    """Returns whether the library that reads snapshots knows complex numbers."""
+    header = b'{"x":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}'
+    try:
+        safetensors.torch.load(struct.pack("<Q", len(header)) + header + bytes(8))
+    except Exception:  # its own kinds of errors have changed between releases
+        return False
+    return True
 
 
 def encode(
@@ -202,6 +220,7 @@ def parts(
     """
     tensors, rest = _state(model, optimizer, scheduler, state)
     rest |= {"training": training} if training else {}
+    rest |= {"hashed": names} if (names := _hashed(model, tensors)) else {}
     metadata = {"pangea": json.dumps({"format": _FORMAT, **asdict(position), **rest})}
     header: dict[str, Any] = {"__metadata__": metadata}
     memory, end = [], 0
@@ -215,6 +234,14 @@ def parts(
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return [memoryview(struct.pack("<Q", len(text)) + text), *memory]
+
+
+def _hashed(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Returns the names of the tensors that the run's hash of the parameters covers, in its order, so that the
+    orchestrator can compare. Empty if one of them is not saved."""
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    names += [name for name, _ in model.named_buffers()]
+    return names if all(_MODEL + name in tensors for name in names) else []
 
 
 def _parse(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -93,7 +93,7 @@ def seen_by_script(lead: Callable[[Orchestrator, threading.Event], None]) -> lis
         model = torch.nn.Linear(4, 1)
         training = Training(Parameters(model), torch.optim.SGD(model.parameters(), lr=0.5))
         addresses = Addresses(orchestrator, data, 30.0, 30.0)
-        worker = Worker(training, ServiceData(_native.DataClient(data, 30.0), (data, 30.0)), addresses, "w")
+        worker = Worker(training, ServiceData(addresses.data_client(), addresses.data_client), addresses, "w")
         rehearser = Rehearser(training.parameters, 5, 0.0)
         hook = UncaughtErrorHook()
         with Run(worker, None, None, None, Sigterm(lambda: False), Notices(None, "w"), rehearser, hook) as run:

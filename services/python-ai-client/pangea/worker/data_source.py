@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -63,10 +63,10 @@ class ServiceData:
 
     Args:
         client: of the data service.
-        connect: addresses and timeout, for the forked child of a rehearsal, which lacks the threads of the client.
+        connect: opens another connection, for the forked child of a rehearsal, which lacks the threads of the client.
     """
 
-    def __init__(self, client: _native.DataClient, connect: tuple[str, float]) -> None:
+    def __init__(self, client: _native.DataClient, connect: Callable[[], _native.DataClient]) -> None:
         self._client, self._connect = client, connect
         self._owner = os.getpid()
         self._own: _native.DataClient | None = None
@@ -95,7 +95,7 @@ class ServiceData:
         """Yields all held-out samples; a forked child asks over a connection of its own."""
         client = self._client
         if os.getpid() != self._owner:
-            self._own = self._own or _native.DataClient(*self._connect)
+            self._own = self._own or self._connect()
             client = self._own
         return held_out(client, self.info.held_out_samples, batch_size)
 

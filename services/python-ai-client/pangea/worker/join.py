@@ -6,11 +6,12 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 
 from pangea import _native
 from pangea.arithmetic import ensure_pinned
@@ -23,11 +24,12 @@ from pangea.rundir.notices import Notices
 from pangea.services.announced import resolve, want
 from pangea.services.embedded import EmbeddedServices
 from pangea.services.options import RunOptions
+from pangea.services.programs import IDENTITY
+from pangea.torch_version import untried_version
 from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism, configure_torch, seed_shard
 from pangea.training.devices.choose import device_of
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
-from pangea.training.snapshot import Optimizers, Schedulers
 from pangea.training.supported import hooked
 from pangea.worker.batches import Batch
 from pangea.worker.data_source import DataSource, OwnData, ServiceData
@@ -56,9 +58,9 @@ _MAX_NAMED = 4
 
 def join(
     model: torch.nn.Module,
-    optimizer: Optimizers,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
     *,
-    scheduler: Schedulers = None,
+    scheduler: LRScheduler | Sequence[LRScheduler | None] | None = None,
     clip_norm: float | None = None,
     rate: Callable[[int], float] | None = None,
     init: Callable[[Batch], Any] | None = None,
@@ -160,7 +162,9 @@ def join(
         name = os.environ.get("PANGEA_WORKER_NAME") or f"{socket.gethostname()}-{os.getpid()}"
         notices = Notices(directory, name)
         reconnect_seconds = float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600"))
-        addresses = Addresses(orchestrator, data_addresses, timeout, reconnect_seconds)
+        # Services that this process has started are on this machine, and have no identity.
+        identity = None if embedded is not None else os.environ.get(IDENTITY)
+        addresses = Addresses(orchestrator, data_addresses, timeout, reconnect_seconds, identity)
         data = data or _service_data(addresses)
         if init is not None:
             _initialise(model, init, data.first_batch())
@@ -179,6 +183,8 @@ def join(
         if isinstance(error, Stopped):
             sys.exit(0)
         raise
+    if (untried := untried_version(torch.__version__)) is not None:
+        notices.add(untried)
     if training.parameters.buffers.averaged:
         notices.add(_AVERAGED_NOTICE.format(", ".join(training.parameters.buffers.averaged)))
     if names := hooked(model):
@@ -230,9 +236,9 @@ def _existing_run(*, needs_data: bool) -> tuple[str, str, Path | None] | None:
 
 
 def _service_data(addresses: Addresses) -> ServiceData:
-    client = _native.DataClient(addresses.data, addresses.timeout, reconnect_seconds=addresses.reconnect)
+    client = addresses.data_client()
     _log_remote_replicas(addresses.data, client)
-    return ServiceData(client, (addresses.data, addresses.timeout))
+    return ServiceData(client, addresses.data_client)
 
 
 def _log_remote_replicas(configured: str, client: _native.DataClient) -> None:

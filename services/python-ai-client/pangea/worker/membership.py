@@ -29,12 +29,18 @@ class Addresses:
         data: the same of each replica, separated by commas.
         timeout: for the first connection, and for progress within a message.
         reconnect: for a lost service to become reachable again.
+        identity: the folder with the worker's certificate, for TLS over TCP; None for no encryption.
     """
 
     orchestrator: str
     data: str
     timeout: float
     reconnect: float
+    identity: str | None = None
+
+    def data_client(self) -> _native.DataClient:
+        """Connects to the data service."""
+        return _native.DataClient(self.data, self.timeout, reconnect_seconds=self.reconnect, identity=self.identity)
 
 
 class Membership:
@@ -65,7 +71,9 @@ class Membership:
         self._run_id = ""
 
     def _join(self, timeout: float) -> _native.JoinReply:
-        self.client = _native.OrchestratorClient(self._addresses.orchestrator, timeout)
+        self.client = _native.OrchestratorClient(
+            self._addresses.orchestrator, timeout, identity=self._addresses.identity
+        )
         socket, _, remote = self._addresses.orchestrator.partition("|")
         if remote and not self.client.shares_memory():
             _log.warning(
@@ -87,6 +95,8 @@ class Membership:
                 later = error.retry_after if isinstance(error, _native.PeerError) else 0.0
                 if isinstance(error, _native.PeerError) and error.action not in ("reconnect", "retryLater"):
                     raise
+                if error.kind == "identity":
+                    raise
                 if time.monotonic() - started >= self._addresses.timeout or not backoff.pause(later):
                     raise
                 _log.warning("%s retries to join the run at %s: %s", self._name, self._addresses.orchestrator, error)
@@ -105,6 +115,8 @@ class Membership:
                 raise error
             if error.action == "resync":
                 self._resync()
+        elif error.kind == "identity":
+            raise error
         if not self._backoff.since:
             _log.warning(
                 "%s lost the connection to the orchestrator at %s and reconnects: %s",
@@ -141,15 +153,16 @@ class Membership:
             self._error = None
         return was_lost
 
-    def leave(self, reason: str, broken: str = "") -> None:
+    def leave(self, reason: str, broken: str = "", *, cannot_load: bool = False) -> None:
         """Leaves the run, which frees the leased shards immediately. An unreachable orchestrator notices by itself.
 
         Args:
             reason: shown to users.
             broken: how the script breaks the promise of the same bits; empty if the reason is a different one.
+            cannot_load: the state that was received cannot be loaded.
         """
         with suppress(_native.WireError, _native.PeerError):
-            self.client.leave(reason, _truncated(broken))
+            self.client.leave(reason, _truncated(broken), cannot_load=cannot_load)
 
     def close(self) -> None:
         """Closes the connection."""

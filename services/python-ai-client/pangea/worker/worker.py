@@ -17,7 +17,7 @@ from pangea.training.determinism import describe_software
 from pangea.training.fingerprints import fingerprints
 from pangea.training.lease import Lease
 from pangea.training.optimizer import Step, Training
-from pangea.training.snapshot import Position
+from pangea.training.snapshot import BadSnapshot, Position
 from pangea.training.tree import Node
 from pangea.worker.data_source import DataSource
 from pangea.worker.dataset_facts import DatasetFacts
@@ -344,7 +344,12 @@ class Worker:
         return Step(aggregate.step, epoch, within + 1 == self.dataset.steps_per_epoch, aggregate.samples, loss)
 
     def _load(self, received: _native.Snapshot) -> None:
-        position = self.training.load(bytes(received.data), take_changes=self._take_changes)
+        try:
+            position = self.training.load(bytes(received.data), take_changes=self._take_changes)
+        except BadSnapshot as error:
+            # So that nobody else is sent it, if the state is at fault and not this worker.
+            self._membership.leave(f"it cannot load the state of step {received.step}: {error}"[:500], cannot_load=True)
+            raise
         self.step = received.step
         self._known_hash, self._hashing = None, None
         self._membership.progressed()

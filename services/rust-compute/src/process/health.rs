@@ -1,25 +1,58 @@
 //! Asks a data service whether it is alive: the container has no other program that could.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::env;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
+use pangea_identity::{Identity, Role};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, Error, StreamOwned};
 
 use crate::address::targets;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// GETs /healthz at `address`, in the form of --http. The error says why the service counts as
-/// dead.
+/// dead. With PANGEA_IDENTITY, over TLS where the service's pages are.
 pub fn health(address: &str) -> Result<()> {
+    let identity = env::var_os("PANGEA_IDENTITY").filter(|dir| !dir.is_empty());
+    ask(address, identity.as_ref().map(Path::new))
+}
+
+fn ask(address: &str, identity: Option<&Path>) -> Result<()> {
     let targets = targets(address).with_context(|| {
         format!("`{address}` is not an address; wanted HOST:PORT, [IPV6]:PORT or :PORT")
     })?;
-    let mut stream =
-        connect(targets.into_iter()).with_context(|| format!("no answer from {address}"))?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+    let stream = || {
+        let targets = targets.iter().copied();
+        let stream = connect(targets).with_context(|| format!("no answer from {address}"))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        anyhow::Ok(stream)
+    };
+    let Some(dir) = identity else {
+        return status(stream()?, address);
+    };
+    let own = Identity::load(dir, Role::Data)?;
+    let name = ServerName::try_from(Role::Data.as_str())?;
+    let session = ClientConnection::new(own.client_config(Role::Data)?, name)?;
+    match status(StreamOwned::new(session, stream()?), address) {
+        // As on the loopback.
+        Err(error) if speaks_no_tls(&error) => status(stream()?, address),
+        answered => answered,
+    }
+}
+
+fn speaks_no_tls(error: &anyhow::Error) -> bool {
+    let wrapped = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    let inner = wrapped.and_then(|error| error.get_ref()?.downcast_ref());
+    matches!(inner, Some(Error::InvalidMessage(_)))
+}
+
+fn status(mut stream: impl Read + Write, address: &str) -> Result<()> {
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut status = String::new();
@@ -70,7 +103,7 @@ mod tests {
             assert!(asked.starts_with(b"GET /healthz HTTP/1.1\r\n"));
             stream.write_all(answer.as_bytes()).expect("answered");
         });
-        let verdict = health(&address);
+        let verdict = ask(&address, None);
         peer.join().expect("no panic");
         verdict
             .err()
@@ -100,7 +133,7 @@ mod tests {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("bound").to_string();
         drop(free);
-        let error = health(&address).expect_err("nobody is there");
+        let error = ask(&address, None).expect_err("nobody is there");
         assert!(format!("{error:#}").contains("no answer"));
         let error = health("nonsense").expect_err("no port");
         assert!(format!("{error:#}").contains("HOST:PORT"));

@@ -11,6 +11,8 @@ mod http;
 mod load;
 mod local;
 mod port_file;
+mod secure;
+mod secure_pages;
 mod serve;
 mod settings;
 mod telemetry;

@@ -1,6 +1,7 @@
 //! The life of the process: bind, read the data, serve, stop.
 
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::http::pages;
 use crate::load::load;
 use crate::local::{LocalListener, Worker};
 use crate::port_file::write_ports;
+use crate::secure::Secure;
+use crate::secure_pages::SecurePages;
 use crate::settings::Settings;
 use crate::telemetry::{keep_metrics_small, start_logging, start_metrics};
 
@@ -55,6 +58,10 @@ async fn run(settings: &Settings, spec: Spec) -> Result<()> {
     });
     let listener = bind("--listen", &settings.listen).await?;
     let http = bind("--http", &settings.http).await?;
+    let secure = settings.identity.as_deref().map(Secure::open).transpose()?;
+    if secure.is_none() {
+        must_be_private(settings, &[("--listen", &listener), ("--http", &http)])?;
+    }
     let socket = settings.socket.as_deref();
     // Not all file systems have sockets; workers then come over TCP, with the same bits.
     let local = socket.and_then(|path| match LocalListener::bind(path) {
@@ -72,8 +79,16 @@ async fn run(settings: &Settings, spec: Spec) -> Result<()> {
     let pool = Pool::new(settings.max_memory_bytes, settings.max_memory_bytes / 4);
     metrics::gauge!("pangea_compute_memory_limit_bytes").set(settings.max_memory_bytes as f64);
     let router = pages(ready.clone(), pool.clone(), handle);
+    let secure_pages = secure.clone().filter(|_| is_exposed(http_address));
     tokio::spawn(async move {
-        if let Err(error) = axum::serve(http, router).await {
+        let served = match secure_pages {
+            Some(secure) => match SecurePages::new(http, secure) {
+                Ok(pages) => axum::serve(pages, router).await,
+                Err(error) => Err(error),
+            },
+            None => axum::serve(http, router).await,
+        };
+        if let Err(error) = served {
             tracing::error!(%error, "the HTTP server failed");
         }
     });
@@ -119,6 +134,7 @@ async fn run(settings: &Settings, spec: Spec) -> Result<()> {
     }
     accept(
         service,
+        secure,
         listener,
         local,
         stopping,
@@ -146,6 +162,7 @@ async fn bind(option: &str, address: &str) -> Result<TcpListener> {
 /// Accepts connections until the service stops, then waits until their last replies are sent.
 async fn accept(
     service: Arc<Service>,
+    secure: Option<Arc<Secure>>,
     listener: TcpListener,
     local: Option<LocalListener>,
     mut stopping: watch::Receiver<bool>,
@@ -164,9 +181,9 @@ async fn accept(
         };
         match next {
             (Ok(slot), Ok(worker)) => {
-                let (service, stop) = (service.clone(), stop.clone());
+                let (service, secure, stop) = (service.clone(), secure.clone(), stop.clone());
                 connections.spawn(async move {
-                    serve_worker(service, worker, stop).await;
+                    serve_worker(service, secure, worker, stop).await;
                     drop(slot);
                 });
             }
@@ -203,13 +220,18 @@ async fn next_worker(listener: &TcpListener, local: Option<&LocalListener>) -> i
     }
 }
 
-async fn serve_worker(service: Arc<Service>, worker: Worker, stopping: watch::Receiver<bool>) {
+async fn serve_worker(
+    service: Arc<Service>,
+    secure: Option<Arc<Secure>>,
+    worker: Worker,
+    stopping: watch::Receiver<bool>,
+) {
     let connections = metrics::gauge!("pangea_compute_connections");
     connections.increment(1.0);
     let peer = worker.name();
     tracing::info!(peer, "worker connected");
     let served = match worker {
-        Worker::Remote(stream, _) => serve_over_tcp(service, stream, stopping, &peer).await,
+        Worker::Remote(stream, _) => serve_over_tcp(service, secure, stream, stopping, &peer).await,
         Worker::Local(stream, _) => serve_local(service, stream, stopping).await,
     };
     match served {
@@ -221,6 +243,7 @@ async fn serve_worker(service: Arc<Service>, worker: Worker, stopping: watch::Re
 
 async fn serve_over_tcp(
     service: Arc<Service>,
+    secure: Option<Arc<Secure>>,
     stream: TcpStream,
     stopping: watch::Receiver<bool>,
     peer: &str,
@@ -229,5 +252,33 @@ async fn serve_over_tcp(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, peer, "cannot set TCP_NODELAY");
     }
-    serve_remote(service, stream, stopping).await
+    match secure {
+        Some(secure) => secure.serve(service, stream, stopping, peer).await,
+        None => serve_remote(service, stream, stopping).await,
+    }
+}
+
+/// Whether other machines can reach a socket.
+fn is_exposed(bound: SocketAddr) -> bool {
+    !bound.ip().is_loopback()
+}
+
+/// Refuses sockets that other machines can reach, for a process that cannot know who they are.
+fn must_be_private(settings: &Settings, sockets: &[(&str, &TcpListener)]) -> Result<()> {
+    if settings.insecure {
+        tracing::warn!(
+            "insecure: whoever reaches a port can read the dataset, and nothing is encrypted"
+        );
+        return Ok(());
+    }
+    for (option, socket) in sockets {
+        let bound = socket.local_addr()?;
+        anyhow::ensure!(
+            !is_exposed(bound),
+            "{option} {bound} can be reached from other machines, and this process has no identity: \
+            make one with `pangea certs` and name it with --identity DIR, listen on 127.0.0.1, \
+            or let everybody in who reaches the port with --insecure"
+        );
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Parser, ValueEnum};
 
 const COMMANDS: &str = "\
@@ -35,6 +36,13 @@ pub struct Settings {
     /// Address of /healthz, /readyz and /metrics
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091")]
     pub http: String,
+    /// Directory with this process's certificate, its key and the run's authority (pangea certs),
+    /// for connections over TLS
+    #[arg(long, value_name = "DIR", env = "PANGEA_IDENTITY")]
+    pub identity: Option<PathBuf>,
+    /// Without an identity, let everybody in who reaches a port, without encryption
+    #[arg(long, env = "PANGEA_INSECURE", value_parser = FalseyValueParser::new())]
+    pub insecure: bool,
     /// File that gets the addresses as JSON once the service is ready
     #[arg(long, value_name = "FILE")]
     pub port_file: Option<PathBuf>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pangea_shared_memory::send_with;
 use pangea_wire::WireError;
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, WriteHalf};
 use tokio::net::{tcp, unix};
 
 use crate::lending::NewRegion;
@@ -63,9 +63,20 @@ async fn start(
 /// Nothing is lent over TCP, so there is nothing to announce.
 impl Announce for tcp::WriteHalf<'_> {
     async fn announce(&mut self, _: &NewRegion, _: Duration) -> Result<(), WireError> {
-        Err(WireError::Io {
-            doing: "announcing shared memory",
-            source: io::Error::from(io::ErrorKind::Unsupported),
-        })
+        Err(unsupported())
+    }
+}
+
+/// The same where TLS is in between.
+impl<S: AsyncRead + AsyncWrite + Send> Announce for WriteHalf<S> {
+    async fn announce(&mut self, _: &NewRegion, _: Duration) -> Result<(), WireError> {
+        Err(unsupported())
+    }
+}
+
+fn unsupported() -> WireError {
+    WireError::Io {
+        doing: "announcing shared memory",
+        source: io::Error::from(io::ErrorKind::Unsupported),
     }
 }

@@ -50,6 +50,16 @@ pub async fn serve(
     converse(service, reading, writing, stopping, None).await
 }
 
+/// The same over a stream that is encrypted.
+pub async fn serve_secured<S: AsyncRead + AsyncWrite + Send + Unpin>(
+    service: Arc<Service>,
+    stream: S,
+    stopping: watch::Receiver<bool>,
+) -> Result<(), WireError> {
+    let (reading, writing) = tokio::io::split(stream);
+    converse(service, reading, writing, stopping, None).await
+}
+
 /// The same for a worker on this machine, which batches are lent to.
 pub async fn serve_local(
     service: Arc<Service>,

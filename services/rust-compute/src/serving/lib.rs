@@ -14,7 +14,8 @@ mod reply;
 mod request;
 
 pub use batch::Batches;
-pub use connection::{serve, serve_local, Service};
+pub use connection::{serve, serve_local, serve_secured, Service};
 pub use error::RequestError;
 pub use lending::LendingLimit;
+pub use reply::Refusal;
 pub use request::{Part, Request};

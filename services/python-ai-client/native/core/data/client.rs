@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use pangea_identity::Role;
 use pangea_wire::{Pool, WireError};
 
 use super::dispatch::Dispatcher;
@@ -61,6 +62,7 @@ impl DataClient {
                 slot,
                 endpoints: endpoints(&address)?,
                 address: address.clone(),
+                peer: options.peer(Role::Data),
                 shared: Arc::clone(&client.shared),
                 limits: options.limits(),
                 pool: pool.clone(),

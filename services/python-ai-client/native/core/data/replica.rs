@@ -17,7 +17,9 @@ use super::lent::{Borrower, Loans};
 use super::shared::SharedDispatcher;
 use super::Batch;
 use crate::error::CoreError;
-use crate::link::{attempt, sleep, Backoff, Endpoint, Progress, Received, Stream, Waiter};
+use crate::link::{
+    attempt, is_about_identity, sleep, Backoff, Endpoint, Peer, Progress, Received, Stream, Waiter,
+};
 use crate::values::{read_error, DatasetInfo};
 
 type Builder = capnp::message::Builder<capnp::message::HeapAllocator>;
@@ -46,6 +48,9 @@ impl From<CoreError> for ConnectionEnd {
 impl From<WireError> for ConnectionEnd {
     fn from(error: WireError) -> Self {
         match error {
+            WireError::Io { ref source, .. } if is_about_identity(source) => {
+                Self::Refused(source.to_string())
+            }
             WireError::Io { .. } | WireError::Stalled { .. } | WireError::Truncated { .. } => {
                 Self::Lost(error.to_string())
             }
@@ -70,6 +75,7 @@ pub(crate) struct Replica {
     pub(crate) slot: usize,
     pub(crate) address: String,
     pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) peer: Peer,
     pub(crate) shared: Arc<SharedDispatcher>,
     pub(crate) limits: Limits,
     pub(crate) pool: Pool,
@@ -114,10 +120,16 @@ impl Replica {
 
     /// Connects and learns what is served. From then on the replica takes requests.
     fn connect(&self) -> Result<(Stream, FrameReader<Stream>), ConnectionEnd> {
-        let lost = |error: std::io::Error| ConnectionEnd::Lost(error.to_string());
+        let lost = |error: std::io::Error| {
+            if is_about_identity(&error) {
+                ConnectionEnd::Refused(error.to_string())
+            } else {
+                ConnectionEnd::Lost(error.to_string())
+            }
+        };
         let waiter = &mut UntilClosed(&self.shared);
         let patience = self.limits.progress_timeout;
-        let stream = attempt(&self.endpoints, patience, waiter)?.map_err(lost)?;
+        let stream = attempt(&self.endpoints, &self.peer, patience, waiter)?.map_err(lost)?;
         let socket = stream.try_clone().map_err(lost)?;
         self.shared.register(self.slot, socket);
         self.report_way(&stream);
@@ -234,6 +246,16 @@ impl Replica {
         while !poll_write(&mut stream, &mut cursor)? {
             let left = cursor.remaining().iter().map(|slice| slice.len() as u64);
             if let Some(seconds) = progress.stalled(left.sum()) {
+                let doing = "sending a request";
+                return Err(WireError::Stalled { doing, seconds });
+            }
+        }
+        let io = |source| {
+            let doing = "sending a request";
+            WireError::Io { doing, source }
+        };
+        while !stream.poll_flush().map_err(io)? {
+            if let Some(seconds) = progress.stalled(stream.unsent() as u64) {
                 let doing = "sending a request";
                 return Err(WireError::Stalled { doing, seconds });
             }

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::address::{endpoints, Endpoint};
+use super::secure::{is_about_identity, unaccepted, Peer, Secure};
 use super::stream::Stream;
 use super::{Waiter, TICK};
 use crate::clock;
@@ -29,6 +30,7 @@ const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 /// [`TICK`].
 pub(crate) fn connect(
     address: &str,
+    peer: &Peer,
     timeout: Duration,
     waiter: &mut impl Waiter,
 ) -> Result<Stream, CoreError> {
@@ -37,8 +39,14 @@ pub(crate) fn connect(
     let mut backoff = Backoff::default();
     loop {
         let left = deadline.saturating_duration_since(clock::now());
-        let error = match attempt(&endpoints, left, waiter)? {
+        let error = match attempt(&endpoints, peer, left, waiter)? {
             Ok(stream) => return Ok(stream),
+            Err(error) if is_about_identity(&error) => {
+                return Err(CoreError::Identity {
+                    address: address.to_owned(),
+                    reason: error.to_string(),
+                })
+            }
             Err(error) => error,
         };
         let pause = backoff.next();
@@ -79,18 +87,19 @@ impl Backoff {
 /// so a helper thread does both; it ends by itself in bounded time.
 pub(crate) fn attempt(
     endpoints: &[Endpoint],
+    peer: &Peer,
     timeout: Duration,
     waiter: &mut impl Waiter,
 ) -> Result<io::Result<Stream>, CoreError> {
     let timeout = timeout.clamp(Duration::from_millis(1), MAX_ATTEMPT);
     let (sender, receiver) = channel();
-    let targets = endpoints.to_owned();
+    let (targets, peer) = (endpoints.to_owned(), peer.clone());
     let started = thread::Builder::new()
         .name("pangea-connect".to_owned())
         .spawn(move || {
             // Fails if the caller was interrupted and the receiver is gone: nobody needs the stream
             // then.
-            let _ = sender.send(connect_to_first(&targets, timeout));
+            let _ = sender.send(connect_to_first(&targets, &peer, timeout));
         });
     if let Err(error) = started {
         return Ok(Err(error));
@@ -107,38 +116,49 @@ pub(crate) fn attempt(
 }
 
 /// The first of the endpoints that answers. The errors of all of them, if none does.
-fn connect_to_first(endpoints: &[Endpoint], timeout: Duration) -> io::Result<Stream> {
+fn connect_to_first(
+    endpoints: &[Endpoint],
+    peer: &Peer,
+    timeout: Duration,
+) -> io::Result<Stream> {
     let mut errors = Vec::new();
+    let mut refused = false;
     for endpoint in endpoints {
-        let error = match connect_once(endpoint, timeout) {
+        let error = match connect_once(endpoint, peer, timeout) {
             Ok(stream) => return Ok(stream),
             Err(error) if endpoints.len() == 1 => return Err(error),
             Err(error) => error,
         };
+        refused |= is_about_identity(&error);
         errors.push(format!("{endpoint}: {error}"));
     }
-    Err(io::Error::other(errors.join("; ")))
+    let errors = errors.join("; ");
+    Err(if refused {
+        unaccepted(errors)
+    } else {
+        io::Error::other(errors)
+    })
 }
 
-fn connect_once(endpoint: &Endpoint, timeout: Duration) -> io::Result<Stream> {
+fn connect_once(endpoint: &Endpoint, peer: &Peer, timeout: Duration) -> io::Result<Stream> {
     match endpoint {
         Endpoint::Unix(path) => Stream::unix(pangea_shared_memory::connect(path, timeout)?),
-        Endpoint::Tcp(address) => connect_tcp(address, timeout),
+        Endpoint::Tcp(address) => connect_tcp(address, peer, timeout),
     }
 }
 
-fn connect_tcp(address: &str, timeout: Duration) -> io::Result<Stream> {
+fn connect_tcp(address: &str, peer: &Peer, timeout: Duration) -> io::Result<Stream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for resolved in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&resolved, timeout) {
-            Ok(stream) => return prepare(stream),
+            Ok(stream) => return prepare(stream, peer, timeout),
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
-fn prepare(stream: TcpStream) -> io::Result<Stream> {
+fn prepare(stream: TcpStream, peer: &Peer, timeout: Duration) -> io::Result<Stream> {
     stream.set_nodelay(true)?;
     // Detects within about a minute a peer whose machine vanished without closing, however long a
     // reply may take: by probes while nothing is sent, otherwise (heartbeats) by bytes that are not
@@ -149,7 +169,12 @@ fn prepare(stream: TcpStream) -> io::Result<Stream> {
         .with_interval(Duration::from_secs(10));
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(MAX_UNACKNOWLEDGED))?;
-    Stream::tcp(stream)
+    let Some(dir) = &peer.identity else {
+        return Stream::tcp(stream);
+    };
+    stream.set_read_timeout(Some(TICK))?;
+    stream.set_write_timeout(Some(TICK))?;
+    Ok(Stream::secure(Secure::connect(stream, peer, dir, timeout)?))
 }
 
 /// Between half and all of `pause`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capnp::message::Reader;
+use pangea_identity::Role;
 use pangea_shared_memory::{Announcement, OwnedRegion, ReadOnlyRegion};
 use pangea_wire::blocking::{FrameReader, Polled};
 use pangea_wire::schema::{message, MessageType};
@@ -18,7 +19,7 @@ use super::regions::Regions;
 use super::stream::Stream;
 use super::writer::{Beside, Stopper, Writer};
 use super::Waiter;
-use crate::error::CoreError;
+use crate::error::{CoreError, ErrorKind};
 use crate::options::Options;
 use crate::values::read_error;
 
@@ -52,11 +53,12 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn open(
         address: &str,
+        role: Role,
         options: Options,
         pool: &Pool,
         waiter: &mut impl Waiter,
     ) -> Result<Self, CoreError> {
-        let writing = connect(address, options.timeout, waiter)?;
+        let writing = connect(address, &options.peer(role), options.timeout, waiter)?;
         let stream = writing.try_clone().map_err(|source| CoreError::Wire {
             address: address.to_owned(),
             source: WireError::Io {
@@ -238,6 +240,7 @@ impl Connection {
             match self.receive_reply(request, Some(REFUSAL_TIMEOUT), waiter) {
                 Ok(_) => {}
                 Err(error @ CoreError::Peer { .. }) => return Some(error),
+                Err(error) if error.kind() == Some(ErrorKind::Identity) => return Some(error),
                 Err(_) => return None,
             }
         }

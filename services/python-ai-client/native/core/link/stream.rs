@@ -1,4 +1,5 @@
-//! The socket under a connection: TCP, or a Unix socket that may bring descriptors.
+//! The socket under a connection: TCP, with or without TLS, or a Unix socket that may bring
+//! descriptors.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pangea_shared_memory::{receive, send_with, Descriptors};
 
+use super::secure::Secure;
 use super::TICK;
 
 /// A connected socket. Reads and writes wake up each [`TICK`].
 pub(crate) enum Stream {
     Tcp(TcpStream),
+    Secure(Arc<Secure>),
     Unix {
         socket: UnixStream,
         /// What arrived, for whoever reads the announcements. Clones share it.
@@ -25,6 +28,10 @@ impl Stream {
         socket.set_read_timeout(Some(TICK))?;
         socket.set_write_timeout(Some(TICK))?;
         Ok(Self::Tcp(socket))
+    }
+
+    pub(crate) fn secure(connected: Arc<Secure>) -> Self {
+        Self::Secure(connected)
     }
 
     pub(crate) fn unix(socket: UnixStream) -> io::Result<Self> {
@@ -45,6 +52,7 @@ impl Stream {
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
+            Self::Secure(secure) => Self::Secure(Arc::clone(secure)),
             Self::Unix {
                 socket,
                 descriptors,
@@ -58,7 +66,25 @@ impl Stream {
     pub(crate) fn shut_down(&self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.shutdown(Shutdown::Both),
+            Self::Secure(secure) => secure.shut_down(),
             Self::Unix { socket, .. } => socket.shutdown(Shutdown::Both),
+        }
+    }
+
+    /// Bytes that were accepted by a write, and are not in the socket yet.
+    pub(crate) fn unsent(&self) -> usize {
+        match self {
+            Self::Secure(secure) => secure.unsent(),
+            Self::Tcp(_) | Self::Unix { .. } => 0,
+        }
+    }
+
+    /// Sends what writes have accepted. Returns false if the socket takes no more for now: call
+    /// again.
+    pub(crate) fn poll_flush(&self) -> io::Result<bool> {
+        match self {
+            Self::Secure(secure) => secure.flush(),
+            Self::Tcp(_) | Self::Unix { .. } => Ok(true),
         }
     }
 
@@ -79,7 +105,7 @@ impl Stream {
     ) -> io::Result<usize> {
         match self {
             Self::Unix { socket, .. } => send_with(socket, slices, descriptor),
-            Self::Tcp(_) => Err(io::Error::new(
+            Self::Tcp(_) | Self::Secure(_) => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "memory cannot be shared over TCP",
             )),
@@ -91,6 +117,7 @@ impl Read for &Stream {
     fn read(&mut self, window: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(socket) => (&mut &*socket).read(window),
+            Stream::Secure(secure) => secure.read(window),
             Stream::Unix {
                 socket,
                 descriptors,
@@ -112,6 +139,7 @@ impl Write for &Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(socket) => (&mut &*socket).write(bytes),
+            Stream::Secure(secure) => secure.write(bytes),
             Stream::Unix { socket, .. } => (&mut &*socket).write(bytes),
         }
     }
@@ -119,6 +147,7 @@ impl Write for &Stream {
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Stream::Tcp(socket) => (&mut &*socket).write_vectored(slices),
+            Stream::Secure(secure) => secure.write_vectored(slices),
             Stream::Unix { socket, .. } => (&mut &*socket).write_vectored(slices),
         }
     }

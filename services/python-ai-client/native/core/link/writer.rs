@@ -80,12 +80,13 @@ impl Shared {
             if rest.is_empty()
                 && descriptor.is_none()
                 && poll_write(&mut stream, &mut cursor).map_err(&fail)?
+                && flush(stream).map_err(&fail)?
             {
                 break;
             }
             waiter.tick()?;
             let left = cursor.remaining().iter().map(|slice| slice.len());
-            let left = rest.len() + left.sum::<usize>();
+            let left = rest.len() + left.sum::<usize>() + stream.unsent();
             if let Some(seconds) = progress.stalled(left as u64) {
                 let doing = "sending a frame";
                 return Err(fail(WireError::Stalled { doing, seconds }));
@@ -302,6 +303,13 @@ fn is_pause(error: &io::Error) -> bool {
         error.kind(),
         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
     )
+}
+
+/// Sends what the stream has accepted. Returns false if it takes no more for now: call again.
+fn flush(stream: &Stream) -> Result<bool, WireError> {
+    let doing = "sending a frame";
+    let flushed = stream.poll_flush();
+    flushed.map_err(|source| WireError::Io { doing, source })
 }
 
 /// Sends as much of `rest` as the stream accepts now, and removes it.

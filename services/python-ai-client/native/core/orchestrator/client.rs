@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use pangea_content_hash::Method;
+use pangea_identity::Role;
 use pangea_wire::schema::{message, MessageType, Verdict};
 use pangea_wire::{AlignedBuffer, Attachments, FlatLayout, Pool, SchemaName, WireError};
 
@@ -45,7 +46,7 @@ impl OrchestratorClient {
         waiter: &mut impl Waiter,
     ) -> Result<Self, CoreError> {
         Ok(Self {
-            connection: Connection::open(address, options, pool, waiter)?,
+            connection: Connection::open(address, Role::Orchestrator, options, pool, waiter)?,
             pool: pool.clone(),
             layout: None,
             asked: None,
@@ -225,6 +226,7 @@ impl OrchestratorClient {
         &mut self,
         reason: &str,
         broken: &str,
+        cannot_load: bool,
         waiter: &mut impl Waiter,
     ) -> Result<(), CoreError> {
         // It may be the last state of the run.
@@ -235,6 +237,7 @@ impl OrchestratorClient {
             let mut leave = root.init_leave();
             leave.set_reason(reason);
             leave.set_broken(broken);
+            leave.set_cannot_load(cannot_load);
             send_plain(connection, &builder, waiter)?;
             connection
                 .receive_reply(request, Some(LEAVE_TIMEOUT), waiter)
