@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
 from pangea.places import data_file
-from tests.harness.command import pangea, run_python
+from tests.harness.command import Ended, pangea, run_python
 from tests.harness.run_files import RunFiles
+from tools.processes.ports import free_address
 
 SCRIPTS = Path(__file__).with_name("ddp")
 PAGE = Path(__file__).parents[2] / "docs/from-ddp.md"
@@ -17,17 +19,19 @@ STEPS = 5 * 22
 
 
 def test_the_script_trains_with_ddp(tmp_path: Path) -> None:
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    ended = run_python(
-        tmp_path,
-        *words,
-        str(SCRIPTS / "before.py"),
-        str(data_file("digits.csv.gz")),
-        OMP_NUM_THREADS="1",
-        USE_LIBUV="0",
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert float(ended.stdout.split()[-1]) > 0.8
+    # As torchrun starts them, which needs a build of torch with libuv.
+    address, _, port = free_address().rpartition(":")
+    together = {"MASTER_ADDR": address, "MASTER_PORT": port, "WORLD_SIZE": "2", "USE_LIBUV": "0", "OMP_NUM_THREADS": "1"}
+
+    def start(rank: int) -> Ended:
+        script, data = str(SCRIPTS / "before.py"), str(data_file("digits.csv.gz"))
+        return run_python(tmp_path, script, data, **together, RANK=str(rank), LOCAL_RANK=str(rank))
+
+    with ThreadPoolExecutor() as processes:
+        first, second = processes.map(start, range(2))
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert float(first.stdout.split()[-1]) > 0.8
+    assert second.stdout == ""
     assert len(torch.load(tmp_path / "model.pt", weights_only=True)) == 4
 
 
