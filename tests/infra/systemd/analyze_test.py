@@ -12,8 +12,12 @@ import pytest
 from tests.infra.systemd.own_run import own_run
 from tests.infra.systemd.units import FOLDER, UNITS
 
+_ORCHESTRATOR, _DATA, WORKER = UNITS
+
 # Of 100. systemd-analyze calls values below 50 OK; a unit without any hardening has 96.
 MOST_EXPOSURE = 12
+# A worker may make more system calls than a service, and has one point more where it leaves its machine.
+MOST_EXPOSURE_OF_A_WORKER_BEYOND = 13
 
 
 @pytest.fixture(params=[False, True], ids=["alone", "with an identity"])
@@ -51,6 +55,12 @@ def change(root: Path, unit: str, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
+def most(root: Path, unit: str) -> int:
+    """The highest exposure that a unit may have."""
+    beyond = (root / "etc/systemd/system" / f"{unit}.d").exists()
+    return MOST_EXPOSURE_OF_A_WORKER_BEYOND if beyond and unit == WORKER else MOST_EXPOSURE
+
+
 @pytest.mark.parametrize("unit", UNITS)
 def test_systemd_accepts_the_unit(unit: str, root: Path) -> None:
     assert analyze("verify", root, unit, "--man=no") == (0, "")
@@ -73,7 +83,7 @@ def test_systemd_finds_mistakes(unit: str, old: str, new: str, named: str, root:
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_unit_is_hardened(unit: str, root: Path) -> None:
-    code, text = analyze("security", root, unit, "--offline=true", f"--threshold={MOST_EXPOSURE}")
+    code, text = analyze("security", root, unit, "--offline=true", f"--threshold={most(root, unit)}")
     assert code == 0, text
 
 

@@ -64,7 +64,7 @@ func (s *Server) welcome(connection stream) {
 	s.peers[p.id] = p
 	s.mutex.Unlock()
 	s.config.Metrics.Connections.Inc()
-	go p.out.write(connection, s.config.Clock, s.config.Metrics.BytesSent)
+	go p.out.write(p.connection, s.config.Clock, s.config.Metrics.BytesSent)
 	go p.read()
 }
 
