@@ -37,7 +37,8 @@ def test_a_service_without_an_identity_listens_to_its_machine_only(service: str,
     assert "can be reached from other machines, and this process has no identity" in ended.stderr
     assert "`pangea certs`" in ended.stderr and "--insecure" in ended.stderr
     # Asked for explicitly, it does, and says so.
-    for environment, flags in (({"PANGEA_INSECURE": "1"}, []), ({}, ["--insecure"])):
+    explicit: list[tuple[dict[str, str], list[str]]] = [({"PANGEA_INSECURE": "1"}, []), ({}, ["--insecure"])]
+    for environment, flags in explicit:
         with started(service, tmp_path, environment, *flags) as child:
             assert "insecure: whoever reaches a port" in "\n".join(child.output())
 

@@ -50,14 +50,18 @@ fn connect(
         let socket = TcpStream::connect(address).expect("it listens");
         let mut stream = StreamOwned::new(session, socket);
         let mut byte = [0];
-        let outcome = stream.write_all(b"x").and_then(|()| stream.read_exact(&mut byte));
+        let outcome = stream
+            .write_all(b"x")
+            .and_then(|()| stream.read_exact(&mut byte));
         outcome.map_err(|error| words(error, Role::Data))
     });
     let (socket, _) = listener.accept().expect("one");
     let session = ServerConnection::new(server.workers_config().expect("valid"));
     let mut stream = StreamOwned::new(session.expect("a session"), socket);
     let mut byte = [0];
-    let served = stream.read_exact(&mut byte).and_then(|()| stream.write_all(b"y"));
+    let served = stream
+        .read_exact(&mut byte)
+        .and_then(|()| stream.write_all(b"y"));
     let served = served.map_err(|error| words(error, Role::Worker));
     let who = served.and_then(|()| {
         let chain = stream.conn.peer_certificates().expect("one");
@@ -83,7 +87,10 @@ fn a_peer_is_known_by_its_certificate() {
     let config = client.client_config(Role::Orchestrator).expect("valid");
     let (_, connected) = connect(&server, config);
     let refused = connected.expect_err("another role");
-    assert!(refused.contains("has role data, but this is the address of the orchestrator"), "{refused}");
+    assert!(
+        refused.contains("has role data, but this is the address of the orchestrator"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -99,7 +106,10 @@ fn strangers_are_refused_with_what_is_wrong() {
     let of_data = |dir: &TempDir| load(dir.path(), Role::Worker).client_config(Role::Data);
     let (_, connected) = connect(&server, of_data(&expired).expect("valid"));
     let refused = connected.expect_err("expired");
-    assert!(refused.contains("this process's certificate has expired"), "{refused}");
+    assert!(
+        refused.contains("this process's certificate has expired"),
+        "{refused}"
+    );
 
     let revoked = issued(&authority, WORKER, 7);
     let (_, connected) = connect(&revoking, of_data(&revoked).expect("valid"));
@@ -148,7 +158,10 @@ fn directories_that_cannot_be_used_are_named() {
         (issued(&authority, WORKER, 1), Role::Data, "has role worker"),
         (foreign, Role::Data, "Pangea's are pangea://RUN/ROLE/NAME"),
     ] {
-        let error = Identity::load(dir.path(), role).err().expect("refused").to_string();
+        let error = Identity::load(dir.path(), role)
+            .err()
+            .expect("refused")
+            .to_string();
         assert!(error.contains(says), "{error}");
     }
 }

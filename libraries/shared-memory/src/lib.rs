@@ -7,6 +7,7 @@
 mod announcement;
 mod descriptors;
 mod error;
+mod fixed;
 mod mapping;
 mod region;
 mod socket;
@@ -14,6 +15,7 @@ mod socket;
 pub use announcement::Announcement;
 pub use descriptors::{receive, send_with, Descriptors};
 pub use error::RegionError;
+pub use fixed::{FixedMemory, Unfixed};
 pub use region::{OwnedRegion, PrivateRegion, ReadOnlyRegion};
 pub use socket::{connect, listen, peer_is_same_user, SocketFile};
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::{Frame, FrameDecoder, ReceivedFrame, WireError};
 
@@ -28,6 +28,19 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     pub fn decoder(&self) -> &FrameDecoder {
         &self.decoder
+    }
+
+    /// Waits until the first byte of the next frame is here, or the end of the stream, so that the
+    /// pause before a frame and the time that it takes can have limits of their own. Cancel-safe.
+    pub async fn wait_for_start(&mut self) -> Result<(), WireError> {
+        if self.decoder.is_between_frames() {
+            let waiting = self.stream.fill_buf().await;
+            waiting.map_err(|source| WireError::Io {
+                doing: "reading a frame",
+                source,
+            })?;
+        }
+        Ok(())
     }
 
     /// The next frame; `None` if the peer closed the stream between two frames. Waits indefinitely

@@ -432,7 +432,8 @@ def test_errors_say_what_and_where() -> None:
 
     def babbling(peer: Peer) -> None:
         accept_join(peer)
-        peer.send("joinReply", peer.receive()["requestId"], runId="r", workerId=1, settings={}, totalSteps=1)
+        settings = {"shards": 8, "batchSize": 64}
+        peer.send("joinReply", peer.receive()["requestId"], runId="r", workerId=1, settings=settings, totalSteps=1)
 
     def refusing(peer: Peer) -> None:
         peer.send("errorReply", peer.receive()["requestId"], action="fixRequest", detail="this is not a data service")

@@ -76,7 +76,8 @@ sys.stdin.readline()
 
     def script(peer: Peer) -> None:
         request = peer.receive()
-        peer.send("joinReply", request["requestId"], runId="r", workerId=1, settings={}, totalSteps=1)
+        settings = {"shards": 8, "batchSize": 64}
+        peer.send("joinReply", request["requestId"], runId="r", workerId=1, settings=settings, totalSteps=1)
         assert peer.receive_any()["type"] == "heartbeat"
         heard.set()
         peer.receive()

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use rust_compute_process::{describe, health, serve, Settings};
+use rust_compute_process::{describe, health, run_child, serve, Settings, COMMAND};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os()
@@ -14,6 +14,8 @@ fn main() -> ExitCode {
         Some("health") => health(arguments.next().as_deref().unwrap_or("127.0.0.1:9091")),
         Some("describe") => describe(arguments.next().as_deref().unwrap_or_default())
             .map(|description| println!("{description}")),
+        // How this program starts itself to read a file.
+        Some(COMMAND) => run_child(&mut arguments),
         // clap prints what is wrong with the arguments and exits with 2.
         _ => serve(&Settings::parse()),
     };

@@ -3,6 +3,7 @@
 use pangea_content_hash::Method;
 use pangea_wire::schema::{
     dataset_info, figure, join_reply, message, ContentHash, ErrorAction, MessageType,
+    MAX_BATCH_SIZE, MAX_CLASS_NAMES, MAX_COLUMNS, MAX_DETAIL_BYTES, MAX_SHARDS, MAX_VOCABULARY,
 };
 use pangea_wire::{TensorSpec, WireError};
 
@@ -10,6 +11,10 @@ use crate::error::CoreError;
 
 /// Length of a SHA-256 and of a content hash.
 pub(crate) const HASH_BYTES: usize = 32;
+/// Longest name or identifier of any kind that a service may send: no field's own limit is larger.
+const MAX_TEXT_BYTES: u32 = 4096;
+/// Longest pause that a service may ask for.
+const MAX_RETRY_AFTER_SECONDS: f64 = 600.0;
 
 /// One feature column of a table, as it was before preprocessing.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +56,7 @@ impl DatasetInfo {
             labels: TensorSpec::read(reader.get_labels()?)?,
             columns: read_columns(reader)?,
             class_names: read_class_names(reader)?,
-            vocabulary: reader.get_vocabulary()?.to_vec(),
+            vocabulary: read_vocabulary(reader)?,
         })
     }
 
@@ -70,6 +75,7 @@ impl DatasetInfo {
 
 fn read_columns(info: dataset_info::Reader<'_>) -> Result<Vec<Column>, WireError> {
     let columns = info.get_columns()?;
+    at_most("DatasetInfo.columns", columns.len() as usize, MAX_COLUMNS)?;
     columns
         .iter()
         .map(|column| {
@@ -84,10 +90,30 @@ fn read_columns(info: dataset_info::Reader<'_>) -> Result<Vec<Column>, WireError
 
 fn read_class_names(info: dataset_info::Reader<'_>) -> Result<Vec<String>, WireError> {
     let names = info.get_class_names()?;
+    at_most(
+        "DatasetInfo.classNames",
+        names.len() as usize,
+        MAX_CLASS_NAMES,
+    )?;
     names
         .iter()
         .map(|name| text(name?, "the name of a class"))
         .collect()
+}
+
+fn read_vocabulary(info: dataset_info::Reader<'_>) -> Result<Vec<u8>, WireError> {
+    let vocabulary = info.get_vocabulary()?;
+    at_most("DatasetInfo.vocabulary", vocabulary.len(), MAX_VOCABULARY)?;
+    Ok(vocabulary.to_vec())
+}
+
+/// Refuses a list or text that is longer than the schema allows.
+pub(crate) fn at_most(field: &'static str, found: usize, limit: u32) -> Result<(), WireError> {
+    if found > limit as usize {
+        let reason = format!("has the length {found}, the limit is {limit}");
+        return Err(WireError::Field { field, reason });
+    }
+    Ok(())
 }
 
 /// What a worker learns when it joins.
@@ -112,12 +138,25 @@ pub struct JoinReply {
 impl JoinReply {
     pub(crate) fn read(reader: join_reply::Reader<'_>) -> Result<Self, WireError> {
         let settings = reader.get_settings()?;
+        let (shards, batch_size) = (settings.get_shards(), settings.get_batch_size());
+        if !shards.is_power_of_two() || shards > MAX_SHARDS {
+            return Err(WireError::Field {
+                field: "RunSettings.shards",
+                reason: format!("is {shards}; it must be a power of two from 1 to {MAX_SHARDS}"),
+            });
+        }
+        if !(1..=MAX_BATCH_SIZE).contains(&batch_size) {
+            return Err(WireError::Field {
+                field: "RunSettings.batchSize",
+                reason: format!("is {batch_size}; it must be from 1 to {MAX_BATCH_SIZE}"),
+            });
+        }
         Ok(Self {
             run_id: text(reader.get_run_id()?, "the run id")?,
             worker_id: reader.get_worker_id(),
             seed: settings.get_seed(),
-            shards: settings.get_shards(),
-            batch_size: settings.get_batch_size(),
+            shards,
+            batch_size,
             epochs: settings.get_epochs(),
             min_shard_samples: settings.get_min_shard_samples(),
             drop_last: settings.get_drop_last(),
@@ -160,7 +199,10 @@ pub struct Figure {
     pub value: f64,
 }
 
-pub(crate) fn write_figures(mut list: capnp::struct_list::Builder<'_, figure::Owned>, figures: &[Figure]) {
+pub(crate) fn write_figures(
+    mut list: capnp::struct_list::Builder<'_, figure::Owned>,
+    figures: &[Figure],
+) {
     for (figure, index) in figures.iter().zip(0..) {
         let mut to = list.reborrow().get(index);
         to.set_name(figure.name.as_str());
@@ -189,20 +231,44 @@ pub(crate) fn read_error(root: message::Reader<'_>) -> Result<CoreError, WireErr
             Ok(ErrorAction::Unspecified) | Err(_) => ErrorAction::Stop,
             Ok(action) => action,
         },
-        detail: text(error.get_detail()?, "the detail of an error")?,
+        detail: detail(error.get_detail()?, "the detail of an error")?,
         refused: error.get_refused().unwrap_or(MessageType::Unspecified),
-        retry_after_seconds: error.get_retry_after(),
+        retry_after_seconds: pause(error.get_retry_after()),
     })
 }
 
+/// A pause that a caller can sleep: no service keeps a worker longer, whatever it sends.
+fn pause(seconds: f64) -> f64 {
+    if seconds.is_nan() {
+        return 0.0;
+    }
+    seconds.clamp(0.0, MAX_RETRY_AFTER_SECONDS)
+}
+
+/// A name or an identifier.
 pub(crate) fn text(
     text: capnp::text::Reader<'_>,
     field: &'static str,
 ) -> Result<String, WireError> {
+    at_most(field, text.len(), MAX_TEXT_BYTES)?;
     match text.to_str() {
         Ok(text) => Ok(text.to_owned()),
         Err(_) => Err(WireError::NotUtf8 { field }),
     }
+}
+
+/// An explanation for people, cut where it is too long to be read.
+pub(crate) fn detail(
+    text: capnp::text::Reader<'_>,
+    field: &'static str,
+) -> Result<String, WireError> {
+    let text = text.to_str().map_err(|_| WireError::NotUtf8 { field })?;
+    let end = (0..=text.len().min(MAX_DETAIL_BYTES as usize))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    let cut = &text[..end.unwrap_or(0)];
+    let rest = if cut.len() < text.len() { "..." } else { "" };
+    Ok(format!("{cut}{rest}"))
 }
 
 pub(crate) fn hash(bytes: &[u8], what: &'static str) -> Result<Vec<u8>, WireError> {
@@ -225,3 +291,7 @@ pub(crate) fn check_hash(bytes: &[u8], what: &str) -> Result<(), CoreError> {
         bytes.len()
     )))
 }
+
+#[cfg(test)]
+#[path = "values_test.rs"]
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use native_core::{CoreError, ErrorKind, Options, Waiter};
-use pangea_wire::Pool;
+use pangea_wire::{available_memory, Pool};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
@@ -124,10 +124,9 @@ pub(crate) fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
 /// Memory that is kept for reuse, so that steady training allocates none.
 const IDLE_BYTES: usize = 512 << 20;
 
-/// The memory pool of this process. It has no limit of its own: a worker bounds what is in flight
-/// by the number of batches that it requests and by the size of its model, and memory is allocated
-/// only as bytes arrive.
+/// The memory pool of this process. What a worker requests is bounded by the number of its batches
+/// and the size of its model; the limit is for peers that send what nobody requested.
 pub(crate) fn pool() -> &'static Pool {
     static POOL: std::sync::OnceLock<Pool> = std::sync::OnceLock::new();
-    POOL.get_or_init(|| Pool::new(usize::MAX, IDLE_BYTES))
+    POOL.get_or_init(|| Pool::new(available_memory(), IDLE_BYTES))
 }

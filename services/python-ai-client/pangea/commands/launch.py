@@ -93,7 +93,8 @@ def _refuse_others(context: click.Context, backend: str) -> None:
     default=None,
     help=(
         "Whether the processes know each other by certificates and encrypt what they send; --insecure lets everybody"
-        " in who reaches a port, as does PANGEA_INSECURE=1.  [default: --secure as soon as anything leaves the loopback]"
+        " in who reaches a port, as does PANGEA_INSECURE=1.  [default: --secure as soon as anything leaves the"
+        " loopback]"
     ),
 )
 @click.pass_context

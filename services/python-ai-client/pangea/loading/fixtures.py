@@ -17,6 +17,10 @@ from pangea.loading.identity import own_source
 from pangea.loading.loader import Loader
 from pangea.loading.options import LoaderOptions
 from pangea.loading.requests import Request, Settings
+from pangea.training.determinism import configure_torch
+
+# As `pangea.join` does before it starts loader processes.
+configure_torch()
 
 SAMPLES = 50
 SETTINGS = Settings(seed=5, batch_size=16, shards=4, min_shard_samples=2)

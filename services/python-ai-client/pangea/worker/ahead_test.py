@@ -12,7 +12,6 @@ import torch
 from fixtures import batch_script
 from peer import Peer, service
 
-from pangea import _native
 from pangea.rundir.notices import Notices
 from pangea.training.determinism import UncaughtErrorHook
 from pangea.training.gradients import Parameters

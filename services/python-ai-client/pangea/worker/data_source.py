@@ -13,6 +13,7 @@ from pangea import _native
 from pangea.errors import BrokenPromise
 from pangea.loading.difference import first_difference
 from pangea.loading.loader import Loader
+from pangea.loading.nesting import map_tensors
 from pangea.loading.requests import Request, Settings
 from pangea.training.determinism import shard_seed
 from pangea.worker.batches import FIRST_SAMPLES, Batch, BatchSource, Schedule, first_batch, held_out
@@ -160,7 +161,8 @@ class OwnData:
         epoch, epoch_step = self._schedule(batch.step) or (0, 0)
         again = self._loader.collect(Request("train", epoch, epoch_step, batch.shard, repetition=1))
         if again.hash != batch.hash:
-            where = first_difference(batch.data, again.data)
+            # The batch may be on another device already.
+            where = first_difference(map_tensors(batch.data, torch.Tensor.cpu), again.data)
             raise BrokenPromise(
                 f"{where} of shard {batch.shard} of step {batch.step} has different bits when its samples are loaded a"
                 f" second time, so the result would depend on which worker loads them. {_CAUSES}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import socket
@@ -10,7 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from socketserver import _AfInetAddress as _Address
+    from socketserver import _RequestType as _Request
+
     from pangea.worker.worker import Worker
+
+# Threads that answer at a time, and how long one waits for the next bytes of a request.
+_HANDLERS = 8
+_TIMEOUT_SECONDS = 5.0
 
 
 def _figures(worker: Worker | None) -> str:
@@ -27,12 +35,58 @@ def _figures(worker: Worker | None) -> str:
     )
 
 
-class _Server6(ThreadingHTTPServer):
+class _Server(ThreadingHTTPServer):
+    """Answers a few requests at a time: when there are more, the oldest connection makes room.
+
+    A probe takes a millisecond, so whoever still has a connection by then only holds it. Without the limit each would
+    be a thread of the process that trains.
+    """
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._places = threading.BoundedSemaphore(_HANDLERS)
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, None] = {}  # in order of arrival
+        super().__init__(address, handler)
+
+    def process_request(self, request: _Request, client_address: _Address) -> None:
+        assert isinstance(request, socket.socket)
+        if not self._places.acquire(blocking=False):
+            self._close_oldest()
+            self._places.acquire()
+        with self._lock:
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: _Request, client_address: _Address) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def shutdown_request(self, request: _Request) -> None:
+        assert isinstance(request, socket.socket)
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def _close_oldest(self) -> None:
+        """Ends the wait of the handler that has waited longest."""
+        with self._lock:
+            for oldest in list(self._open)[:1]:
+                del self._open[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: _Request, client_address: _Address) -> None:
+        """Says nothing: a connection that ends early is not this process's trouble."""
+
+
+class _Server6(_Server):
     address_family = socket.AF_INET6
 
 
-def _server(host: str) -> type[ThreadingHTTPServer]:
-    return _Server6 if ":" in host else ThreadingHTTPServer
+def _server(host: str) -> type[_Server]:
+    return _Server6 if ":" in host else _Server
 
 
 class HealthServer:
@@ -51,6 +105,8 @@ class HealthServer:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = _TIMEOUT_SECONDS
+
             def do_GET(self) -> None:
                 status, text = server._answer(self.path)
                 body = text.encode()

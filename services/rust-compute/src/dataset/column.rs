@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytemuck::cast_slice;
+use pangea_shared_memory::FixedMemory;
 use pangea_wire::{DType, TensorSpec};
 
 use crate::error::ColumnError;
@@ -15,13 +16,16 @@ pub const MAX_ROW_ELEMENTS: u64 = 1 << 20;
 pub enum Elements {
     Float32(Arc<Vec<f32>>),
     Int64(Arc<Vec<i64>>),
+    /// Made by another process, which can no longer change them.
+    Fixed(DType, Arc<FixedMemory>),
 }
 
 impl Elements {
-    fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Float32(values) => cast_slice(values),
             Self::Int64(values) => cast_slice(values),
+            Self::Fixed(_, memory) => memory.as_slice(),
         }
     }
 
@@ -29,7 +33,13 @@ impl Elements {
         match self {
             Self::Float32(_) => DType::Float32,
             Self::Int64(_) => DType::Int64,
+            Self::Fixed(dtype, _) => *dtype,
         }
+    }
+
+    /// Whether both are the same memory.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        std::ptr::eq(self.bytes().as_ptr(), other.bytes().as_ptr())
     }
 }
 
@@ -58,15 +68,9 @@ impl Column {
         let width = row_elements(shape)?;
         // At most 8 bytes for each of `MAX_ROW_ELEMENTS`, so it fits.
         let row_bytes = spec.byte_len()? as usize;
-        let column = Self {
-            spec,
-            start: first * (row_bytes / width),
-            elements,
-            rows,
-            row_bytes,
-        };
-        let end = column.start + rows * row_bytes;
-        let available = column.elements.bytes().len();
+        let start = first.saturating_mul(row_bytes / width);
+        let end = start.saturating_add(rows.saturating_mul(row_bytes));
+        let available = elements.bytes().len();
         if end > available {
             return Err(ColumnError::TooFewElements {
                 rows,
@@ -75,7 +79,22 @@ impl Column {
                 available,
             });
         }
-        Ok(column)
+        Ok(Self {
+            spec,
+            elements,
+            start,
+            rows,
+            row_bytes,
+        })
+    }
+
+    pub fn memory(&self) -> &Elements {
+        &self.elements
+    }
+
+    /// The element that the first row begins with.
+    pub fn first(&self) -> usize {
+        self.start / self.spec.dtype.item_bytes() as usize
     }
 
     pub fn rows(&self) -> usize {

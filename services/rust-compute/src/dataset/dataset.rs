@@ -41,12 +41,27 @@ pub struct TableColumn {
     pub scale: Scale,
 }
 
-impl Dataset {
-    /// Splits and preprocesses columns. `held_out` is the share of samples that are kept for
-    /// evaluation.
-    pub fn new(name: &str, raw: Columns, held_out: f64) -> Result<Self, DatasetError> {
+/// Columns as they are served, before it is known which samples are held out.
+#[derive(Debug)]
+pub struct Prepared {
+    pub features: Column,
+    pub labels: Column,
+    /// Largest label + 1.
+    pub classes: u32,
+    pub meaning: Meaning,
+    /// SHA-256 of the file's bytes, decompressed. The split is a function of it.
+    pub raw_hash: [u8; 32],
+}
+
+impl Prepared {
+    /// Preprocesses columns. `held_out` is the share of samples that are kept for evaluation.
+    pub fn new(raw: Columns, held_out: f64) -> Result<Self, DatasetError> {
+        let split = split_of(&raw.hash, raw.labels.rows(), held_out)?;
+        Self::with(raw, &split)
+    }
+
+    fn with(raw: Columns, split: &Split) -> Result<Self, DatasetError> {
         let samples = raw.labels.rows();
-        let split = split_of(&raw.hash, samples, held_out)?;
         let (features, columns) = match raw.features {
             Features::Final(column) => (column, Vec::new()),
             Features::Numbers {
@@ -62,21 +77,54 @@ impl Dataset {
                 (Column::new(elements, 0, samples, &shape)?, columns)
             }
         };
-        let mut dataset = Self {
-            name: name.to_owned(),
+        Ok(Self {
             features,
             labels: raw.labels,
-            split,
             classes: raw.classes,
-            hash: [0; 32],
             meaning: Meaning {
                 columns,
                 class_names: raw.names.classes,
                 vocabulary: raw.names.vocabulary,
             },
+            raw_hash: raw.hash,
+        })
+    }
+}
+
+impl Dataset {
+    /// Splits and preprocesses columns. `held_out` is the share of samples that are kept for
+    /// evaluation.
+    pub fn new(name: &str, raw: Columns, held_out: f64) -> Result<Self, DatasetError> {
+        let split = split_of(&raw.hash, raw.labels.rows(), held_out)?;
+        let prepared = Prepared::with(raw, &split)?;
+        Ok(Self::with(name, prepared, split))
+    }
+
+    /// A dataset of columns that were preprocessed for the same `held_out`.
+    pub fn of(name: &str, prepared: Prepared, held_out: f64) -> Result<Self, DatasetError> {
+        let samples = prepared.labels.rows();
+        if prepared.features.rows() != samples {
+            return Err(DatasetError::Rows {
+                features: prepared.features.rows(),
+                labels: samples,
+            });
+        }
+        let split = split_of(&prepared.raw_hash, samples, held_out)?;
+        Ok(Self::with(name, prepared, split))
+    }
+
+    fn with(name: &str, prepared: Prepared, split: Split) -> Self {
+        let mut dataset = Self {
+            name: name.to_owned(),
+            features: prepared.features,
+            labels: prepared.labels,
+            split,
+            classes: prepared.classes,
+            hash: [0; 32],
+            meaning: prepared.meaning,
         };
         dataset.hash = dataset.compute_hash();
-        Ok(dataset)
+        dataset
     }
 
     /// SHA-256("pangea/dataset/1" || training ids || held-out ids || features || labels), each list

@@ -10,6 +10,8 @@ use crate::column::MAX_ROW_ELEMENTS;
 pub enum DatasetError {
     #[error("it has more than 2^32 - 1 samples")]
     TooManySamples,
+    #[error("it has features of {features} samples and labels of {labels}")]
+    Rows { features: usize, labels: usize },
     #[error("none of {samples} samples is left to train on")]
     NothingToTrainOn { samples: u32 },
     #[error(

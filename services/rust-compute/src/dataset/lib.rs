@@ -11,6 +11,6 @@ mod standardise;
 
 pub use column::{row_elements, Column, Elements, MAX_ROW_ELEMENTS};
 pub use columns::{Columns, Features, Names};
-pub use dataset::{Dataset, Meaning, TableColumn};
+pub use dataset::{Dataset, Meaning, Prepared, TableColumn};
 pub use error::{ColumnError, DatasetError};
 pub use standardise::{Normalise, Scale};

@@ -6,10 +6,8 @@ use pangea_wire::schema::message;
 use pangea_wire::{Limits, Pool, TensorData};
 use rust_compute_dataset::Dataset;
 use rust_compute_serving::{Batches, Part, Request};
-use rust_compute_sources::Spec;
+use rust_compute_sources::{open, Spec};
 use rust_compute_storage::Storage;
-
-use crate::load::load as load_spec;
 
 fn hex(bytes: &[u8]) -> String {
     bytes
@@ -24,12 +22,13 @@ fn load(kind: &str, content: &str, options: &str) -> Dataset {
     std::fs::write(&file, content).expect("written");
     let spec = format!("{kind}:{},{options},held_out=0.2", file.display());
     let spec = Spec::parse(&spec, folder.path()).expect("valid");
-    load_spec(&spec, &Storage { max_bytes: 1 << 20 }).expect("valid")
+    let columns = open(&spec, &Storage { max_bytes: 1 << 20 }).expect("valid");
+    Dataset::new(&spec.name(), columns, spec.held_out()).expect("valid")
 }
 
 /// Hash and shapes of features and labels of the first four samples of epoch 1 with seed 7.
 fn first_batch(dataset: Dataset) -> (String, [Vec<u64>; 2]) {
-    let batches = Batches::new(dataset, Pool::new(1 << 20, 0));
+    let batches = Batches::new(dataset, Pool::new(1 << 20, 0), 0);
     let request = Request {
         part: Part::Train { seed: 7, epoch: 1 },
         epoch: 1,

@@ -47,7 +47,9 @@ fn ask(address: &str, identity: Option<&Path>) -> Result<()> {
 }
 
 fn speaks_no_tls(error: &anyhow::Error) -> bool {
-    let wrapped = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    let wrapped = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<io::Error>());
     let inner = wrapped.and_then(|error| error.get_ref()?.downcast_ref());
     matches!(inner, Some(Error::InvalidMessage(_)))
 }

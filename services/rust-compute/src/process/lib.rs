@@ -3,16 +3,19 @@
 //!
 //! Not responsible for: what is served (serving), and where it comes from (sources).
 
+mod accept;
 mod address;
 mod clock;
 mod describe;
+mod descriptors;
 mod health;
 mod http;
 mod load;
 mod local;
+mod places;
 mod port_file;
+mod pulse;
 mod secure;
-mod secure_pages;
 mod serve;
 mod settings;
 mod telemetry;
@@ -22,5 +25,6 @@ mod golden_test;
 
 pub use describe::describe;
 pub use health::health;
+pub use rust_compute_reading::{run_child, COMMAND};
 pub use serve::serve;
 pub use settings::Settings;

@@ -1,7 +1,7 @@
 //! Workers on this machine: a Unix socket that only processes of this user connect to.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -16,6 +16,14 @@ pub enum Worker {
 }
 
 impl Worker {
+    /// None for all processes of this machine that come through the socket.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Remote(_, address) => Some(address.ip().to_canonical()),
+            Self::Local(..) => None,
+        }
+    }
+
     /// How the log names it.
     pub fn name(&self) -> String {
         match self {

@@ -9,7 +9,7 @@ use pangea_identity::{Role, Watched};
 use pangea_wire::nonblocking::write_frame;
 use pangea_wire::schema::{ErrorAction, MessageType};
 use pangea_wire::{Limits, WireError};
-use rust_compute_serving::{serve_secured, Refusal, Service};
+use rust_compute_serving::{serve_secured, Activity, Refusal, Sampled, Service};
 use rustls::pki_types::CertificateDer;
 use tokio::io::{copy, sink, AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,8 +17,10 @@ use tokio::sync::watch;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::TlsAcceptor;
 
+use crate::clock;
+
 /// How long a peer may take to say who it is.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a refused peer may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
 /// How often the files of the identity are looked at.
@@ -32,6 +34,8 @@ pub struct Secure {
     watched: Watched,
     /// Counts how often the files have changed.
     changes: watch::Sender<u64>,
+    /// Which refusals are logged.
+    refusals: Sampled,
 }
 
 impl Secure {
@@ -42,14 +46,16 @@ impl Secure {
         let secure = Arc::new(Self {
             watched,
             changes: watch::Sender::new(0),
+            refusals: Sampled::default(),
         });
         tokio::spawn(keep_fresh(Arc::clone(&secure)));
         Ok(secure)
     }
 
-    /// For pages that everybody may read.
-    pub fn pages_acceptor(&self) -> Result<TlsAcceptor> {
-        Ok(TlsAcceptor::from(self.watched.current().pages_config()?))
+    /// The encrypted connection of somebody who wants a page, which everybody may read.
+    pub async fn accept_page(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+        let config = self.watched.current().pages_config().ok()?;
+        TlsAcceptor::from(config).accept(stream).await.ok()
     }
 
     /// Serves a connection once its worker has shown a certificate.
@@ -58,12 +64,17 @@ impl Secure {
         service: Arc<Service>,
         stream: TcpStream,
         stopping: watch::Receiver<bool>,
+        activity: Arc<Activity>,
         peer: &str,
     ) -> Result<(), WireError> {
         // Before the certificate is looked at: whatever changes after that is noticed.
         let mut changes = self.changes.subscribe();
         let introducing = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.introduce(stream));
-        let Some(stream) = introducing.await.map_err(|_| WireError::Stalled {
+        let introduced = tokio::select! {
+            introduced = introducing => introduced,
+            () = activity.displaced() => return Ok(()),
+        };
+        let Some(stream) = introduced.map_err(|_| WireError::Stalled {
             doing: "waiting for the worker's certificate",
             seconds: HANDSHAKE_TIMEOUT.as_secs_f64(),
         })?
@@ -72,7 +83,7 @@ impl Secure {
         };
         let chain = chain_of(&stream);
         tokio::select! {
-            served = serve_secured(service, stream, stopping) => served,
+            served = serve_secured(service, stream, stopping, activity) => served,
             () = self.revoked(&mut changes, &chain) => {
                 tracing::warn!(peer, "the worker's certificate was revoked; its connection is closed");
                 Ok(())
@@ -87,7 +98,7 @@ impl Secure {
             return None; // It has left.
         }
         if first[0] != HANDSHAKE_RECORD {
-            refuse(
+            self.refuse(
                 stream,
                 "the data service speaks TLS only; give this worker an identity \
                 (--identity DIR, or PANGEA_IDENTITY)",
@@ -103,7 +114,9 @@ impl Secure {
         let stream = match accepting.into_fallible().await {
             Ok(stream) => stream,
             Err((error, stream)) => {
-                tracing::warn!(%error, "a connection was refused");
+                if let Some(left_out) = self.refusals.admit(clock::monotonic()) {
+                    tracing::warn!(%error, left_out, "a connection was refused");
+                }
                 linger(stream).await;
                 return None;
             }
@@ -119,8 +132,21 @@ impl Secure {
             ),
             Err(reason) => reason,
         };
-        refuse(stream, &refusal).await;
+        self.refuse(stream, &refusal).await;
         None
+    }
+
+    /// Says why a peer is not served, and ends the connection.
+    async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S, reason: &str) {
+        if let Some(left_out) = self.refusals.admit(clock::monotonic()) {
+            tracing::warn!(reason, left_out, "a connection was refused");
+        }
+        let refusal = Refusal::new(ErrorAction::Stop, MessageType::Unspecified, reason);
+        if let Ok(frame) = refusal.frame(0, &Limits::default()) {
+            // It may have left.
+            let _ = write_frame(&mut stream, &frame, LINGER).await;
+        }
+        linger(stream).await;
     }
 
     /// Returns when a certificate is no longer admitted.
@@ -158,17 +184,6 @@ fn chain_of(stream: &TlsStream<TcpStream>) -> Vec<CertificateDer<'static>> {
     let (_, session) = stream.get_ref();
     let chain = session.peer_certificates().unwrap_or_default();
     chain.iter().map(|one| one.clone().into_owned()).collect()
-}
-
-/// Says why a peer is not served, and ends the connection.
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, reason: &str) {
-    tracing::warn!(reason, "a connection was refused");
-    let refusal = Refusal::new(ErrorAction::Stop, MessageType::Unspecified, reason);
-    if let Ok(frame) = refusal.frame(0, &Limits::default()) {
-        // It may have left.
-        let _ = write_frame(&mut stream, &frame, LINGER).await;
-    }
-    linger(stream).await;
 }
 
 /// Lets a peer read what was sent: a connection that is closed over unread bytes loses it.

@@ -1,51 +1,59 @@
 //! The life of the process: bind, read the data, serve, stop.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use pangea_wire::{Limits, Pool, WireError};
-use rust_compute_serving::{serve as serve_remote, serve_local, Batches, LendingLimit, Service};
+use pangea_wire::{Limits, Pool};
+use rust_compute_reading::Task;
+use rust_compute_serving::{Batches, LendingLimit, Patience, Sampled, Service, Turns};
 use rust_compute_sources::Spec;
-use rust_compute_storage::Storage;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{signal, SignalKind};
-use tokio::sync::{watch, Semaphore};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
+use crate::accept::{accept, Listeners};
 use crate::address::{dialable, listen};
 use crate::clock;
-use crate::http::pages;
+use crate::descriptors;
+use crate::http::{pages, serve_pages};
 use crate::load::load;
-use crate::local::{LocalListener, Worker};
+use crate::local::LocalListener;
+use crate::places::{Allowance, Places};
 use crate::port_file::write_ports;
+use crate::pulse::Pulse;
 use crate::secure::Secure;
-use crate::secure_pages::SecurePages;
 use crate::settings::Settings;
 use crate::telemetry::{keep_metrics_small, start_logging, start_metrics};
 
-/// How long a stopping service waits until its last replies are sent.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait after the system failed to accept a connection, most likely because there is no
-/// file descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A worker that asked for something less than this ago keeps its place when there are too many.
+const RECENT: Duration = Duration::from_secs(1);
+/// Batches that are computed or wait for a compute thread, in multiples of their number: enough to
+/// keep them busy, so few that a later and smaller request is soon served.
+const COMPUTED_PER_THREAD: usize = 2;
 
 /// Runs the service until SIGTERM or SIGINT.
 pub fn serve(settings: &Settings) -> Result<()> {
     let spec = Spec::parse(&settings.dataset, &settings.data_dir)?;
     start_logging(settings.log_format)?;
+    let regions = descriptors::reserve(settings.max_connections)?;
+    rayon::ThreadPoolBuilder::new()
+        // The default is to abort the process, and with it the connections of all workers.
+        .panic_handler(|_| tracing::error!("a compute thread panicked; please report what it said"))
+        .build_global()
+        .context("cannot start the compute threads")?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let result = runtime.block_on(run(settings, spec));
+    let result = runtime.block_on(run(settings, spec, regions));
     // When the service is stopped while it reads the data, it does not wait for the thread that
     // reads.
     runtime.shutdown_background();
     result
 }
 
-async fn run(settings: &Settings, spec: Spec) -> Result<()> {
+async fn run(settings: &Settings, spec: Spec, regions: usize) -> Result<()> {
     // From here on, signals stop the service, even while it reads the data.
     let (stop, mut stopping) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -78,26 +86,19 @@ async fn run(settings: &Settings, spec: Spec) -> Result<()> {
     tokio::spawn(keep_metrics_small(handle.clone()));
     let pool = Pool::new(settings.max_memory_bytes, settings.max_memory_bytes / 4);
     metrics::gauge!("pangea_compute_memory_limit_bytes").set(settings.max_memory_bytes as f64);
-    let router = pages(ready.clone(), pool.clone(), handle);
+    let pulse = Pulse::new(clock::monotonic);
+    tokio::spawn(pulse.clone().run());
+    let router = pages(ready.clone(), pulse, pool.clone(), handle);
     let secure_pages = secure.clone().filter(|_| is_exposed(http_address));
-    tokio::spawn(async move {
-        let served = match secure_pages {
-            Some(secure) => match SecurePages::new(http, secure) {
-                Ok(pages) => axum::serve(pages, router).await,
-                Err(error) => Err(error),
-            },
-            None => axum::serve(http, router).await,
-        };
-        if let Err(error) = served {
-            tracing::error!(%error, "the HTTP server failed");
-        }
-    });
+    tokio::spawn(serve_pages(http, router, secure_pages));
 
-    let storage = Storage {
+    let task = Task {
+        spec: settings.dataset.clone(),
+        data_dir: settings.data_dir.clone(),
         max_bytes: settings.max_data_bytes,
     };
     let dataset = tokio::select! {
-        loaded = tokio::task::spawn_blocking(move || load(&spec, &storage)) => loaded??,
+        loaded = tokio::task::spawn_blocking(move || load(&spec, &task)) => loaded??,
         _ = stopping.wait_for(|stop| *stop) => {
             tracing::info!("stopped while the dataset was being read");
             return Ok(());
@@ -112,14 +113,18 @@ async fn run(settings: &Settings, spec: Spec) -> Result<()> {
         "ready"
     );
     let service = Arc::new(Service {
-        batches: Batches::new(dataset, pool.clone()),
+        batches: Batches::new(dataset, pool.clone(), settings.max_memory_bytes / 4),
         // The other half is for workers on other machines, whatever is lent here.
         lending_limit: Arc::new(LendingLimit::new(
             pool.clone(),
             settings.max_memory_bytes / 2,
+            regions,
         )),
         pool,
         reply_limits: Limits::default(),
+        patience: Patience::default(),
+        turns: Turns::new(rayon::current_num_threads() * COMPUTED_PER_THREAD),
+        refusals: Sampled::default(),
         now: clock::monotonic,
     });
     ready.store(true, Ordering::Relaxed);
@@ -132,16 +137,17 @@ async fn run(settings: &Settings, spec: Spec) -> Result<()> {
             socket,
         )?;
     }
-    accept(
-        service,
-        secure,
-        listener,
+    let places = Places::new(Allowance {
+        places: settings.max_connections,
+        per_address: settings.max_connections_per_address,
+        recent: RECENT,
+    });
+    let listeners = Listeners {
+        remote: listener,
         local,
-        stopping,
-        settings.max_connections,
-        &ready,
-    )
-    .await;
+        secure,
+    };
+    accept(service, listeners, stopping, places, &ready).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -157,105 +163,6 @@ async fn bind(option: &str, address: &str) -> Result<TcpListener> {
             anyhow::anyhow!("cannot listen on {address}: {error}; choose another {option}")
         }
     })
-}
-
-/// Accepts connections until the service stops, then waits until their last replies are sent.
-async fn accept(
-    service: Arc<Service>,
-    secure: Option<Arc<Secure>>,
-    listener: TcpListener,
-    local: Option<LocalListener>,
-    mut stopping: watch::Receiver<bool>,
-    max_connections: usize,
-    ready: &AtomicBool,
-) {
-    let slots = Arc::new(Semaphore::new(max_connections));
-    let mut connections = JoinSet::new();
-    let mut stop = stopping.clone();
-    loop {
-        // Connections beyond the limit wait in the accept backlog until a worker leaves.
-        let next = tokio::select! {
-            next = async { (slots.clone().acquire_owned().await, next_worker(&listener, local.as_ref()).await) } => next,
-            Some(_) = connections.join_next() => continue,
-            _ = stopping.wait_for(|stop| *stop) => break,
-        };
-        match next {
-            (Ok(slot), Ok(worker)) => {
-                let (service, secure, stop) = (service.clone(), secure.clone(), stop.clone());
-                connections.spawn(async move {
-                    serve_worker(service, secure, worker, stop).await;
-                    drop(slot);
-                });
-            }
-            (_, Err(error)) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                let _ = tokio::time::timeout(ACCEPT_PAUSE, stop.wait_for(|stop| *stop)).await;
-            }
-            (Err(_), _) => break,
-        }
-    }
-    ready.store(false, Ordering::Relaxed);
-    drop((listener, local));
-    let all = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_err() {
-        tracing::warn!(
-            seconds = DRAIN_TIMEOUT.as_secs(),
-            "some workers did not read their last replies"
-        );
-    }
-}
-
-/// The next worker that connects, in either way.
-async fn next_worker(listener: &TcpListener, local: Option<&LocalListener>) -> io::Result<Worker> {
-    let remote = async {
-        let (stream, address) = listener.accept().await?;
-        Ok(Worker::Remote(stream, address))
-    };
-    let Some(local) = local else {
-        return remote.await;
-    };
-    tokio::select! {
-        worker = remote => worker,
-        worker = local.accept() => worker,
-    }
-}
-
-async fn serve_worker(
-    service: Arc<Service>,
-    secure: Option<Arc<Secure>>,
-    worker: Worker,
-    stopping: watch::Receiver<bool>,
-) {
-    let connections = metrics::gauge!("pangea_compute_connections");
-    connections.increment(1.0);
-    let peer = worker.name();
-    tracing::info!(peer, "worker connected");
-    let served = match worker {
-        Worker::Remote(stream, _) => serve_over_tcp(service, secure, stream, stopping, &peer).await,
-        Worker::Local(stream, _) => serve_local(service, stream, stopping).await,
-    };
-    match served {
-        Ok(()) => tracing::info!(peer, "worker disconnected"),
-        Err(error) => tracing::warn!(peer, %error, "connection failed"),
-    }
-    connections.decrement(1.0);
-}
-
-async fn serve_over_tcp(
-    service: Arc<Service>,
-    secure: Option<Arc<Secure>>,
-    stream: TcpStream,
-    stopping: watch::Receiver<bool>,
-    peer: &str,
-) -> Result<(), WireError> {
-    // Replies are whole frames, which waiting for a full packet would only delay.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, peer, "cannot set TCP_NODELAY");
-    }
-    match secure {
-        Some(secure) => secure.serve(service, stream, stopping, peer).await,
-        None => serve_remote(service, stream, stopping).await,
-    }
 }
 
 /// Whether other machines can reach a socket.

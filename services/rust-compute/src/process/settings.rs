@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Parser, ValueEnum};
+use pangea_wire::schema::MAX_FRAME_BYTES;
 
 const COMMANDS: &str = "\
 rust-compute health [ADDRESS]  asks the service whose --http is ADDRESS (default 127.0.0.1:9091) whether it is alive
@@ -54,15 +55,40 @@ pub struct Settings {
         long,
         value_name = "BYTES",
         env = "PANGEA_MAX_DATA_BYTES",
-        default_value_t = 16 << 30
+        default_value_t = 16 << 30,
+        value_parser = clap::value_parser!(u64).range(1..=1 << 50)
     )]
     pub max_data_bytes: u64,
     /// Most memory of frames that arrive, and of batches that are sent or lent
-    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30, value_parser = memory)]
     pub max_memory_bytes: usize,
-    /// Most workers that are served at a time; further ones wait
-    #[arg(long, value_name = "N", default_value_t = 1024)]
+    /// Most connections of workers at a time; for a further one, an idle one is closed
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = connections)]
     pub max_connections: usize,
+    /// Most connections of one address
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = connections)]
+    pub max_connections_per_address: usize,
+}
+
+/// Less has no room for two of the largest batches.
+const LEAST_MEMORY: usize = 4 * MAX_FRAME_BYTES as usize;
+const MOST_MEMORY: usize = 1 << 46;
+/// Beyond this, a system has no descriptors.
+const MOST_CONNECTIONS: usize = 1 << 20;
+
+fn memory(text: &str) -> Result<usize, String> {
+    within(text, LEAST_MEMORY, MOST_MEMORY)
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    within(text, 1, MOST_CONNECTIONS)
+}
+
+fn within(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    let number = text.parse().ok();
+    number
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("it must be a number from {least} to {most}"))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -96,7 +122,13 @@ mod tests {
     fn wrong_arguments_are_named() {
         for (option, value) in [
             ("--max-data-bytes", "many"),
+            ("--max-data-bytes", "0"),
             ("--max-connections", "few"),
+            ("--max-connections", "0"),
+            ("--max-connections", "9223372036854775808"),
+            ("--max-connections-per-address", "0"),
+            ("--max-memory-bytes", "0"),
+            ("--max-memory-bytes", "18446744073709551615"),
             ("--log-format", "xml"),
             ("--csv", "d.csv"),
         ] {

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use rust_compute_dataset::{Column, Dataset};
 
 use crate::lending::{Lending, NewRegion, Region};
-use crate::order_cache::OrderCache;
+use crate::order_cache::{order_of, Order, OrderCache, Usage};
 use crate::request::{Part, Request};
 
 /// Smaller tasks would cost more to distribute over threads than to do.
@@ -31,46 +31,62 @@ pub(crate) struct Answer {
 
 /// Makes the batches of one dataset. Shared by all connections.
 pub struct Batches {
-    pub dataset: Dataset,
+    pub dataset: Arc<Dataset>,
     orders: OrderCache,
     pool: Pool,
 }
 
 impl Batches {
-    pub fn new(dataset: Dataset, pool: Pool) -> Self {
+    /// Sample orders take at most `order_bytes` of the pool, besides those of two epochs.
+    pub fn new(dataset: Dataset, pool: Pool, order_bytes: usize) -> Self {
         Self {
-            dataset,
-            orders: OrderCache::default(),
+            dataset: Arc::new(dataset),
+            orders: OrderCache::new(pool.clone(), order_bytes),
             pool,
         }
     }
 
-    /// The batch as a frame: a pure function of the request and the dataset.
+    /// The batch as a frame: a pure function of the request and the dataset. The order is computed
+    /// for this batch alone.
     pub fn frame(
         &self,
         request_id: u64,
         request: &Request,
         limits: &Limits,
     ) -> Result<Frame<AlignedBuffer>, WireError> {
-        let answer = self.answer(request_id, request, limits, None)?;
+        let order = match request.part {
+            Part::Train { seed, epoch } => order_of(&self.dataset, (seed, epoch)),
+            Part::HeldOut => Vec::new(),
+        };
+        let answer = self.answer(request_id, request, limits, &order, None)?;
         Ok(answer.frame)
     }
 
-    /// The same batch for a worker on this machine: as a frame, or in a region of
-    /// `lending` if it is worth it and there is room.
+    /// The order of the epoch that a batch of training samples is from.
+    pub(crate) async fn order(
+        &self,
+        request: &Request,
+        usage: &Usage,
+    ) -> Result<Option<Arc<Order>>, WireError> {
+        let Part::Train { seed, epoch } = request.part else {
+            return Ok(None);
+        };
+        let order = self.orders.get(&self.dataset, (seed, epoch), usage).await?;
+        Ok(Some(order))
+    }
+
+    /// The same batch, with the order of its epoch (none for the held-out split): as a frame, or,
+    /// for a worker on this machine, in a region of `lending` if it is worth it and there is room.
     pub(crate) fn answer(
         &self,
         request_id: u64,
         request: &Request,
         limits: &Limits,
+        order: &[u32],
         lending: Option<&Lending>,
     ) -> Result<Answer, WireError> {
-        let order;
         let ids = match request.part {
-            Part::Train { seed, epoch } => {
-                order = self.order(seed, epoch);
-                &order[request.start..request.end]
-            }
+            Part::Train { .. } => &order[request.start..request.end],
             Part::HeldOut => &self.dataset.split.held_out[request.start..request.end],
         };
         let bytes = self.bytes_of(ids.len());
@@ -226,12 +242,6 @@ impl Batches {
             &mut attachments,
         )?;
         Frame::new(&message, attachments, limits)
-    }
-
-    fn order(&self, seed: u64, epoch: u32) -> Arc<Vec<u32>> {
-        let dataset = &self.dataset;
-        self.orders
-            .get(&dataset.hash, &dataset.split.train, seed, epoch)
     }
 }
 

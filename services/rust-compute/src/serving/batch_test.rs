@@ -8,7 +8,7 @@ use rust_compute_fixtures::small;
 use super::*;
 
 fn batches() -> Batches {
-    Batches::new(small(), Pool::new(1 << 24, 1 << 20))
+    Batches::new(small(), Pool::new(1 << 24, 1 << 20), 1 << 20)
 }
 
 fn request(part: Part, start: usize, end: usize) -> Request {

@@ -6,13 +6,14 @@ use std::thread;
 
 use pangea_shared_memory::{receive, Announcement, Descriptors, PrivateRegion};
 use pangea_wire::blocking::{self, write_frame as send};
-use pangea_wire::schema::Split;
-use pangea_wire::{AlignedBuffer, Attachments, Frame};
+use pangea_wire::schema::{message, Split};
+use pangea_wire::{AlignedBuffer, Attachments, Frame, Pool};
 
 use rust_compute_dataset::Dataset;
 use rust_compute_fixtures::{small, wide};
 
 use super::*;
+use crate::{Batches, LendingLimit, Sampled, Turns};
 
 type Client = (BlockingStream, blocking::FrameReader<BlockingStream>);
 
@@ -27,10 +28,13 @@ fn start() -> (
 
 fn service(dataset: Dataset, reply_limits: Limits, pool: &Pool) -> Arc<Service> {
     Arc::new(Service {
-        batches: Batches::new(dataset, pool.clone()),
-        lending_limit: Arc::new(LendingLimit::new(pool.clone(), 1 << 25)),
+        batches: Batches::new(dataset, pool.clone(), 1 << 20),
+        lending_limit: Arc::new(LendingLimit::new(pool.clone(), 1 << 25, 64)),
         pool: pool.clone(),
         reply_limits,
+        patience: Patience::default(),
+        turns: Turns::new(4),
+        refusals: Sampled::default(),
         // A clock that stands still.
         now: || Duration::ZERO,
     })
@@ -61,6 +65,7 @@ fn start_with(
                 service,
                 TcpStream::from_std(accepted).expect("a socket"),
                 stopping,
+                Arc::new(Activity::new(Duration::ZERO)),
             )
             .await
         })
@@ -272,7 +277,8 @@ fn start_local(dataset: Dataset) -> (LocalStream, blocking::FrameReader<LocalWor
         runtime.block_on(async {
             let (_stop, stopping) = watch::channel(false);
             let stream = UnixStream::from_std(accepted).expect("a socket");
-            serve_local(service, stream, stopping).await
+            let activity = Arc::new(Activity::new(Duration::ZERO));
+            serve_local(service, stream, stopping, activity).await
         })
     });
     let worker = LocalWorker {

@@ -23,28 +23,34 @@ pub struct LendingLimit {
     pool: Pool,
     bytes: usize,
     lent: AtomicUsize,
+    /// Regions that may still be made: each has a file descriptor.
+    regions: AtomicUsize,
 }
 
 impl LendingLimit {
-    /// At most `bytes` of the budget of `pool`.
-    pub fn new(pool: Pool, bytes: usize) -> Self {
+    /// At most `bytes` of the budget of `pool`, in at most `regions` regions.
+    pub fn new(pool: Pool, bytes: usize, regions: usize) -> Self {
         Self {
             pool,
             bytes,
             lent: AtomicUsize::new(0),
+            regions: AtomicUsize::new(regions),
         }
     }
 
     fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Share> {
-        let added = |lent: usize| lent.checked_add(bytes).filter(|sum| *sum <= self.bytes);
         let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-        self.lent.fetch_update(success, failure, added).ok()?;
-        // Counted before the pool is asked, so that dropping it is right from here on.
+        let one = |regions: usize| regions.checked_sub(1);
+        self.regions.fetch_update(success, failure, one).ok()?;
+        // Whatever is counted is given back by dropping it, from here on.
         let mut share = Share {
             limit: Arc::clone(self),
-            bytes,
+            bytes: 0,
             _budget: None,
         };
+        let added = |lent: usize| lent.checked_add(bytes).filter(|sum| *sum <= self.bytes);
+        self.lent.fetch_update(success, failure, added).ok()?;
+        share.bytes = bytes;
         share._budget = Some(self.pool.reserve(bytes).ok()?);
         Some(share)
     }
@@ -60,6 +66,7 @@ struct Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.limit.lent.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.limit.regions.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 
 fn limit(bytes: usize) -> Arc<LendingLimit> {
-    Arc::new(LendingLimit::new(Pool::new(1 << 30, 0), bytes))
+    Arc::new(LendingLimit::new(Pool::new(1 << 30, 0), bytes, 100))
 }
 
 fn lend(lending: &Lending, bytes: usize) -> u32 {
@@ -57,7 +57,7 @@ fn connections_share_one_limit_and_give_back_what_they_had() {
     // Nor does it take what frames need.
     let frames = Pool::new(1 << 20, 0);
     let _all = frames.zeroed(1 << 20).expect("room");
-    let starved = Lending::new(Arc::new(LendingLimit::new(frames, 1 << 20)));
+    let starved = Lending::new(Arc::new(LendingLimit::new(frames, 1 << 20, 100)));
     assert!(starved.take(1).is_none());
 }
 
@@ -70,4 +70,15 @@ fn a_worker_that_keeps_everything_gets_no_more_than_a_number_of_regions() {
     assert!(lending.take(1).is_none());
     lending.release([5]).expect("lent");
     assert_eq!(lend(&lending, 1), 5);
+}
+
+#[test]
+fn regions_are_bounded_as_descriptors_are() {
+    let limit = Arc::new(LendingLimit::new(Pool::new(1 << 30, 0), 1 << 30, 2));
+    let (one, two) = (Lending::new(limit.clone()), Lending::new(limit));
+    lend(&one, 1000);
+    lend(&two, 1000);
+    assert!(one.take(1000).is_none());
+    drop(two);
+    assert!(one.take(1000).is_some());
 }

@@ -4,7 +4,9 @@
 //! bytes. Not responsible for: how the dataset came about (sources, dataset), listening and
 //! stopping (process).
 
+mod activity;
 mod announce;
+mod answer;
 mod batch;
 mod connection;
 mod error;
@@ -12,10 +14,16 @@ mod lending;
 mod order_cache;
 mod reply;
 mod request;
+mod sampled;
+mod turns;
 
+pub use activity::Activity;
+pub use answer::Service;
 pub use batch::Batches;
-pub use connection::{serve, serve_local, serve_secured, Service};
+pub use connection::{serve, serve_local, serve_secured, Patience};
 pub use error::RequestError;
 pub use lending::LendingLimit;
 pub use reply::Refusal;
 pub use request::{Part, Request};
+pub use sampled::Sampled;
+pub use turns::Turns;

@@ -12,5 +12,5 @@ mod options;
 mod spec;
 mod text;
 
-pub use open::{open, SourceError};
+pub use open::{open, open_file, read_file, SourceError};
 pub use spec::{Spec, SpecError};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rust_compute_dataset::Columns;
-use rust_compute_storage::{Storage, StorageError};
+use rust_compute_storage::{DataFile, Storage, StorageError};
 use thiserror::Error;
 
 use crate::format::{Format, FormatError};
@@ -30,12 +30,21 @@ pub enum SourceError {
 
 /// Reads the file that a spec names.
 pub fn open(spec: &Spec, storage: &Storage) -> Result<Columns, SourceError> {
+    read_file(spec, open_file(spec, storage)?)
+}
+
+/// Opens the file that a spec names, of which nothing is read yet but its signature.
+pub fn open_file(spec: &Spec, storage: &Storage) -> Result<DataFile, SourceError> {
     if spec.is_shipped() && !spec.file().exists() {
         return Err(SourceError::NotInstalled {
             file: spec.file().to_owned(),
         });
     }
-    let file = storage.open(spec.file())?;
+    Ok(storage.open(spec.file())?)
+}
+
+/// Reads what `open_file` has opened; opens nothing else.
+pub fn read_file(spec: &Spec, file: DataFile) -> Result<Columns, SourceError> {
     spec.reader()
         .read(file)
         .map_err(|source| SourceError::Unusable {

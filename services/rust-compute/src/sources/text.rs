@@ -32,6 +32,8 @@ struct Text {
 enum TextError {
     #[error(transparent)]
     Read(#[from] io::Error),
+    #[error("there is not enough memory for its {bytes} tokens; give the data service more, or make the file smaller")]
+    OutOfMemory { bytes: usize },
     #[error("it has {bytes} bytes; one sample of context {context} needs {}", context + 1)]
     TooShort { bytes: usize, context: usize },
 }
@@ -51,7 +53,7 @@ impl Text {
     }
 
     /// The samples of a text; what is left at its end is not used. `hash` is that of the text.
-    fn columns(self, text: &[u8], hash: [u8; 32]) -> Result<Columns, FormatError> {
+    fn columns(self, text: Vec<u8>, hash: [u8; 32]) -> Result<Columns, FormatError> {
         let Self { context } = self;
         if text.len() <= context {
             return Err(TextError::TooShort {
@@ -60,7 +62,9 @@ impl Text {
             }
             .into());
         }
-        let (tokens, vocabulary) = tokenise(text);
+        let (tokens, vocabulary) = tokenise(&text)?;
+        // The tokens take eight times the memory; what follows needs them alone.
+        drop(text);
         // The label of the last token of a sample is not one of its features, so the last sample
         // needs one token more.
         let samples = (tokens.len() - 1) / context;
@@ -87,12 +91,12 @@ impl Reader for Text {
     fn read(&self, mut file: DataFile) -> Result<Columns, FormatError> {
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(TextError::Read)?;
-        self.columns(&text, file.hash())
+        self.columns(text, file.hash())
     }
 }
 
 /// Each byte as its index in the vocabulary, and the vocabulary: the distinct bytes, ascending.
-fn tokenise(text: &[u8]) -> (Vec<i64>, Vec<u8>) {
+fn tokenise(text: &[u8]) -> Result<(Vec<i64>, Vec<u8>), TextError> {
     let present = text
         .par_chunks(BYTES_PER_TASK)
         .map(|chunk| {
@@ -113,12 +117,16 @@ fn tokenise(text: &[u8]) -> (Vec<i64>, Vec<u8>) {
     for (token, byte) in (0..).zip(&vocabulary) {
         token_of[usize::from(*byte)] = token;
     }
-    let tokens = text
-        .par_iter()
+    let mut tokens = Vec::new();
+    let bytes = text.len();
+    if tokens.try_reserve_exact(bytes).is_err() {
+        return Err(TextError::OutOfMemory { bytes });
+    }
+    text.par_iter()
         .with_min_len(BYTES_PER_TASK)
         .map(|byte| token_of[usize::from(*byte)])
-        .collect();
-    (tokens, vocabulary)
+        .collect_into_vec(&mut tokens);
+    Ok((tokens, vocabulary))
 }
 
 #[cfg(test)]

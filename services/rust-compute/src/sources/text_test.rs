@@ -7,13 +7,13 @@ use super::*;
 use crate::{open, Spec};
 
 fn dataset(text: &[u8], context: usize, held_out: f64) -> Dataset {
-    let columns = Text { context }.columns(text, Sha256::digest(text).into());
+    let columns = Text { context }.columns(text.to_vec(), Sha256::digest(text).into());
     Dataset::new("d", columns.expect("valid"), held_out).expect("valid")
 }
 
 #[test]
 fn a_token_is_the_index_of_its_byte_among_the_distinct_ones() {
-    let (tokens, vocabulary) = tokenise(b"hello\n\xff");
+    let (tokens, vocabulary) = tokenise(b"hello\n\xff").expect("memory");
     assert_eq!(vocabulary, b"\nehlo\xff");
     assert_eq!(tokens, [2, 1, 3, 3, 4, 0, 5]);
 }
@@ -21,10 +21,12 @@ fn a_token_is_the_index_of_its_byte_among_the_distinct_ones() {
 #[test]
 fn a_sample_needs_the_token_after_it() {
     for (context, samples) in [(1, 6), (2, 3), (3, 2), (4, 1), (6, 1)] {
-        let columns = Text { context }.columns(b"abcdefg", [0; 32]);
+        let columns = Text { context }.columns(b"abcdefg".to_vec(), [0; 32]);
         assert_eq!(columns.expect("valid").labels.rows(), samples);
     }
-    assert!(Text { context: 7 }.columns(b"abcdefg", [0; 32]).is_err());
+    assert!(Text { context: 7 }
+        .columns(b"abcdefg".to_vec(), [0; 32])
+        .is_err());
 }
 
 #[test]
@@ -33,7 +35,7 @@ fn all_bytes_may_occur_and_many_threads_agree() {
         .map(|i| (i * i / 7 % 256) as u8)
         .chain(0..=255)
         .collect();
-    let (tokens, vocabulary) = tokenise(&text);
+    let (tokens, vocabulary) = tokenise(&text).expect("memory");
     assert_eq!(vocabulary, (0..=255).collect::<Vec<u8>>());
     assert!(tokens
         .iter()

@@ -116,11 +116,7 @@ pub(crate) fn attempt(
 }
 
 /// The first of the endpoints that answers. The errors of all of them, if none does.
-fn connect_to_first(
-    endpoints: &[Endpoint],
-    peer: &Peer,
-    timeout: Duration,
-) -> io::Result<Stream> {
+fn connect_to_first(endpoints: &[Endpoint], peer: &Peer, timeout: Duration) -> io::Result<Stream> {
     let mut errors = Vec::new();
     let mut refused = false;
     for endpoint in endpoints {

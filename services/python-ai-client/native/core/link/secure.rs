@@ -59,7 +59,9 @@ pub(crate) fn unaccepted(reason: String) -> io::Error {
 
 /// Whether an error is about who this process or the peer is.
 pub(crate) fn is_about_identity(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Unaccepted>())
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<Unaccepted>())
 }
 
 /// Ciphertext that has arrived, and plaintext for which the reader had no room.
@@ -240,14 +242,19 @@ impl Secure {
     ) -> io::Result<Arc<Self>> {
         let own = Identity::load(dir, Role::Worker);
         let own = own.map_err(|error| {
-            unaccepted(format!("the identity in {} cannot be used: {error}", dir.display()))
+            unaccepted(format!(
+                "the identity in {} cannot be used: {error}",
+                dir.display()
+            ))
         })?;
         let config = own.client_config(peer.role).map_err(|error| {
-            unaccepted(format!("the identity in {} cannot be used: {error}", dir.display()))
+            unaccepted(format!(
+                "the identity in {} cannot be used: {error}",
+                dir.display()
+            ))
         })?;
         let name = ServerName::try_from(peer.role.as_str()).map_err(io::Error::other)?;
-        let connection =
-            UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
+        let connection = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
         let secure = Self {
             socket,
             role: peer.role,

@@ -109,7 +109,10 @@ fn a_slow_reader_gets_everything() {
     let (_authority, run) = run();
     let (sender, may_read) = std::sync::mpsc::channel::<()>();
     let (stream, serving) = connect(&run, move |mut served| {
-        served.conn.complete_io(&mut served.sock).expect("a handshake");
+        served
+            .conn
+            .complete_io(&mut served.sock)
+            .expect("a handshake");
         may_read.recv().expect("told to");
         let mut found = vec![0; BYTES];
         served.read_exact(&mut found).expect("all of it");
@@ -192,13 +195,19 @@ fn a_worker_learns_why_it_is_refused() {
     authority.revoke(run.server.path(), 2);
     let (stream, serving) = connect(&run, refused);
     let says = refusal(stream);
-    assert!(says.contains("this process's certificate is revoked"), "{says}");
+    assert!(
+        says.contains("this process's certificate is revoked"),
+        "{says}"
+    );
     serving.join().expect("no panic");
 
     authority.issue_until(run.worker.path(), "pangea://r/worker/w", 3, 2020);
     let (stream, serving) = connect(&run, refused);
     let says = refusal(stream);
-    assert!(says.contains("this process's certificate has expired"), "{says}");
+    assert!(
+        says.contains("this process's certificate has expired"),
+        "{says}"
+    );
     serving.join().expect("no panic");
 }
 

@@ -17,7 +17,7 @@ use super::work_reply::{ReplyMemory, WorkReply};
 use crate::error::CoreError;
 use crate::link::{Connection, Received, Stopper, Waiter};
 use crate::options::Options;
-use crate::values::{check_hash, text, JoinReply};
+use crate::values::{check_hash, detail, JoinReply};
 
 /// How long a leaving worker waits for the reply: closing frees its shards anyway.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -331,5 +331,8 @@ fn read_verdict(received: &Received) -> Result<(Verdict, String), WireError> {
         Ok(verdict) => verdict,
         Err(capnp::NotInSchema(value)) => return Err(unsupported(value)),
     };
-    Ok((verdict, text(ack.get_detail()?, "the detail of a verdict")?))
+    Ok((
+        verdict,
+        detail(ack.get_detail()?, "the detail of a verdict")?,
+    ))
 }

@@ -48,7 +48,10 @@ impl Work<'_> {
         work.set_step(self.step);
         work.set_parameters_hash(self.parameters_hash);
         work.set_stop(self.stop);
-        write_figures(work.reborrow().init_figures(self.figures.len() as u32), self.figures);
+        write_figures(
+            work.reborrow().init_figures(self.figures.len() as u32),
+            self.figures,
+        );
         let mut timings = work.init_timings();
         timings.set_data(self.timings.data);
         timings.set_compute(self.timings.compute);
@@ -130,7 +133,10 @@ fn write_reports(update: gradient_update::Builder<'_>, reports: &[ShardReport]) 
         builder.set_weight(report.weight);
         builder.set_summed(report.summed);
         builder.set_stop(report.stop.as_str());
-        write_figures(builder.init_figures(report.figures.len() as u32), &report.figures);
+        write_figures(
+            builder.init_figures(report.figures.len() as u32),
+            &report.figures,
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pangea_content_hash::{ContentHasher, Method};
 use pangea_shared_memory::ReadOnlyRegion;
-use pangea_wire::schema::{aggregate, message, shard_lease, MessageType};
+use pangea_wire::schema::{aggregate, message, shard_lease, MessageType, MAX_SHARDS};
 use pangea_wire::{AlignedBuffer, FlatAssembler, FlatLayout, Pool, TensorData, WireError};
 
 use super::shared_gradients::SharedGradients;
@@ -13,7 +13,7 @@ use super::slots::Slots;
 use super::snapshot::{Snapshot, SnapshotAssembler};
 use crate::error::CoreError;
 use crate::link::{Connection, Received, Waiter};
-use crate::values::{hash, text};
+use crate::values::{at_most, detail, hash};
 
 /// The memory of an aggregate.
 pub enum Gradients {
@@ -131,7 +131,7 @@ fn read_single(received: Received) -> Result<WorkReply, WireError> {
                     "RunFinished.parametersHash",
                 )?,
                 incidents: finished.get_incidents(),
-                stopped: text(finished.get_stopped()?, "why the run was stopped")?,
+                stopped: detail(finished.get_stopped()?, "why the run was stopped")?,
             })
         }
         _ => Err(WireError::Field {
@@ -142,16 +142,18 @@ fn read_single(received: Received) -> Result<WorkReply, WireError> {
 }
 
 fn read_lease(lease: shard_lease::Reader<'_>) -> Result<WorkReply, WireError> {
-    let shards: Vec<u32> = lease.get_shards()?.iter().collect();
+    let shards = read_shards("shardLease.shards", lease.get_shards()?)?;
     let ascending = shards.windows(2).all(|pair| pair[0] < pair[1]);
-    if shards.is_empty() || !ascending {
+    let last = shards.last().copied().unwrap_or(MAX_SHARDS);
+    if last >= MAX_SHARDS || !ascending {
         return Err(WireError::Field {
             field: "shardLease.shards",
             reason: format!("{shards:?} is not ascending with at least one shard"),
         });
     }
-    let separate: Vec<u32> = lease.get_separate()?.iter().collect();
-    if let Some(other) = separate.iter().find(|shard| !shards.contains(shard)) {
+    let separate = read_shards("shardLease.separate", lease.get_separate()?)?;
+    let leased = |shard: &u32| shards.binary_search(shard).is_ok();
+    if let Some(other) = separate.iter().find(|shard| !leased(shard)) {
         return Err(WireError::Field {
             field: "shardLease.separate",
             reason: format!("has shard {other}, which is not among the leased {shards:?}"),
@@ -164,6 +166,14 @@ fn read_lease(lease: shard_lease::Reader<'_>) -> Result<WorkReply, WireError> {
         shards,
         separate,
     })
+}
+
+fn read_shards(
+    field: &'static str,
+    shards: capnp::primitive_list::Reader<'_, u32>,
+) -> Result<Vec<u32>, WireError> {
+    at_most(field, shards.len() as usize, MAX_SHARDS)?;
+    Ok(shards.iter().collect())
 }
 
 /// An aggregate of which some frames have arrived. Most of them may come before its step is
@@ -268,4 +278,40 @@ fn whole(
         gradients,
         hash,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(shards: &[u32], separate: &[u32]) -> Result<usize, String> {
+        let mut message = capnp::message::Builder::new_default();
+        let mut lease = message.init_root::<shard_lease::Builder<'_>>();
+        lease.set_shards(shards).expect("room");
+        lease.set_separate(separate).expect("room");
+        match read_lease(lease.into_reader()) {
+            Ok(WorkReply::ShardLease { shards, .. }) => Ok(shards.len()),
+            Ok(_) => Err("another reply".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_lease_has_at_most_the_shards_of_a_step() {
+        let all: Vec<u32> = (0..MAX_SHARDS).collect();
+        assert_eq!(lease(&all, &all), Ok(1024));
+        let many: Vec<u32> = (0..200_000).collect();
+        for (shards, separate, reason) in [
+            (&many[..], &many[..], "shards has the length 200000"),
+            (&all, &many, "separate has the length 200000"),
+            (&[MAX_SHARDS], &[], "not ascending"),
+            (&[], &[], "not ascending"),
+            (&[2, 1], &[], "not ascending"),
+            (&[1, 3], &[2], "has shard 2"),
+        ] {
+            let error = lease(shards, separate).expect_err("refused");
+            assert!(error.contains(reason), "{error}");
+            assert!(error.len() < 10_000);
+        }
+    }
 }

@@ -81,6 +81,7 @@ pub fn accept_join(peer: &mut Peer) -> f64 {
         let mut settings = reply.init_settings();
         settings.set_seed(11);
         settings.set_shards(8);
+        settings.set_batch_size(64);
         settings.set_min_shard_samples(2);
         settings.set_drop_last(true);
         settings.set_content_hash(Method::Xxh3Tree.into());
