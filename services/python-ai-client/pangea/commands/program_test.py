@@ -11,10 +11,13 @@ import pytest
 
 from pangea.places import python_environment
 
+# `python -m pangea` without the rest of the package.
+PANGEA = (sys.executable, "-c", "from pangea.commands.main import main; main(prog_name='pangea')")
+
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pangea", "program", *arguments],
+        [*PANGEA, "program", *arguments],
         env={**python_environment(), **environment},
         capture_output=True,
         text=True,
@@ -31,7 +34,7 @@ def stand_in(folder: Path, name: str) -> None:
 def test_the_process_becomes_the_program(tmp_path: Path) -> None:
     stand_in(tmp_path, "go-orchestrator")
     with subprocess.Popen(
-        [sys.executable, "-m", "pangea", "program", "go-orchestrator", "--run-dir", "a b", "--help", "-v"],
+        [*PANGEA, "program", "go-orchestrator", "--run-dir", "a b", "--help", "-v"],
         env={**python_environment(), "PANGEA_BIN_DIR": str(tmp_path), "PANGEA_DATA_DIR": "/data"},
         stdout=subprocess.PIPE,
         text=True,
