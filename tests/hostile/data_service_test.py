@@ -58,22 +58,39 @@ def batch_request(number: int, seed: int, **changes: Any) -> bytes:
 
 
 class Worker:
-    """A worker that asks for one batch after the other."""
+    """A worker that asks for one batch after the other, and connects again when its connection has ended."""
 
     def __init__(self, service: Service) -> None:
-        self._connection = socket.create_connection(service.listen, timeout=60)
+        self._address = service.listen
+        self._connection = self._connect()
         self._number = 0
         self.seconds: list[float] = []
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(self._address, timeout=60)
 
     def ask(self) -> None:
         """Gets the next batch."""
         self._number += 1
         began = time.monotonic()
-        self._connection.sendall(batch_request(self._number, seed=1))
-        message = receive(self._connection)
+        while (message := self._exchange()) is None:
+            # Its place was needed while it was idle, or there is none just now.
+            assert time.monotonic() < began + WORST_SECONDS, "no place for a worker"
+            self._connection.close()
+            self._connection = self._connect()
         assert message["type"] == "trainingBatch", message
         assert message["requestId"] == self._number
         self.seconds.append(time.monotonic() - began)
+
+    def _exchange(self) -> dict[str, Any] | None:
+        """The answer to the request; none if it is to be asked again on a new connection."""
+        try:
+            self._connection.sendall(batch_request(self._number, seed=1))
+            message = receive(self._connection)
+        except (EOFError, ConnectionError):
+            return None
+        again = message["type"] == "errorReply" and message["errorReply"]["action"] == "retryLater"
+        return None if again else message
 
 
 def serve(service: Service, worker: Worker) -> None:
