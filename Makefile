@@ -5,7 +5,7 @@ COMPOSE := $(BAZEL) run --ui_event_filters=-info,-stdout,-stderr --noshow_progre
 IMAGES := go-orchestrator rust-compute python-ai-client
 
 .DEFAULT_GOAL := help
-.PHONY: help validate schema-gen ide build test unit-test integration-test e2e-test lint format bench report repro images docker-build docker-up docker-down logs status clean distclean
+.PHONY: help validate schema-gen ide build wheel test unit-test integration-test e2e-test lint format bench report repro images docker-build docker-up docker-down logs status clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -22,6 +22,9 @@ ide: ## write what editors need: rust-analyzer, gopls, pyright
 
 build: ## build everything
 	$(BAZEL) build //...
+
+wheel: ## build the file that pip installs
+	$(BAZEL) build //services/python-ai-client:wheel
 
 test: ## build everything and pass every test
 	$(BAZEL) test //...

@@ -129,7 +129,9 @@ class Trial:
                     shutil.copy(file, package / room)
         runner = self._workspace / "tools/python/pytest_main.py"
         golden = self._workspace / "libraries/order/testdata/tree.json"
+        rooms = [package / room for room in _ROOMS]
         return self._run(
-            *(self._python, "-P", runner, "-q", *(package / room for room in _ROOMS)),
+            *(self._python, "-P", runner, "-q"),
+            *rooms,
             environment={"TREE": str(golden), "PYTHONDONTWRITEBYTECODE": "1"},
         ).splitlines()[-1]
