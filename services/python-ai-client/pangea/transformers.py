@@ -106,7 +106,8 @@ class PangeaTrainer(Trainer):  # type: ignore[misc]  # the package is not there 
         """Logs `logs` as a Trainer does, `start_time` included, and with `run.log` what the run does not know."""
         super().log(logs, start_time)
         if self.run is not None:
-            self.run.log({name: value for name, value in logs.items() if name not in _KNOWN})
+            numbers = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
+            self.run.log({name: value for name, value in numbers.items() if name not in _KNOWN})
 
 
 class _Loop:
