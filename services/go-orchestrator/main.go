@@ -178,8 +178,8 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 			Strict: s.Strict, TakeChanges: s.TakeChanges,
 		},
 		MaxConnections: connections, ExitWhenFinished: s.ExitWhenFinished,
-		Memory: memory, Mapped: limits.HoldMemory(s.MaxMemoryBytes), Shared: sharedMemory, Files: files, Identity: own, Clock: clock.System{}, Log: log,
-		Metrics: metrics, Hit: hit,
+		Memory: memory, Mapped: limits.HoldMemory(s.MaxMemoryBytes), Shared: sharedMemory, Files: files, Identity: own,
+		Clock: clock.System{}, Log: log, Metrics: metrics, Hit: hit,
 	}, past)
 	if err != nil {
 		return fmt.Errorf("cannot continue the run in %s: %w", s.RunDir, err)

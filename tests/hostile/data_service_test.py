@@ -225,9 +225,7 @@ def refusal(flags: list[str], address_bytes: int | None = None) -> tuple[str, in
             resource.setrlimit(resource.RLIMIT_AS, (address_bytes, address_bytes))
 
     command = [os.environ["DATA_SERVICE"], "--listen=127.0.0.1:0", "--http=127.0.0.1:0", *flags]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=limit
-    )
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=limit)
     assert process.stderr is not None
     error = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)

@@ -41,9 +41,7 @@ KINDS: dict[str, tuple[Callable[[People], Path | None], str]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_strangers_are_refused_and_the_run_continues(
-    alone: Cluster, people: People, kind: str, tmp_path: Path
-) -> None:
+def test_strangers_are_refused_and_the_run_continues(alone: Cluster, people: People, kind: str, tmp_path: Path) -> None:
     make, words = KINDS[kind]
     with cluster(tmp_path, identities=people.folder) as run:
         run.start_worker("worker-1", gate_step=3)

@@ -176,7 +176,7 @@ def test_the_command_trains_without_a_data_service_and_resumes_with_other_worker
         ({"CHANGED": "0"}, "Subset of Sequences with 303 training samples"),
     ],
 )
-def test_workers_whose_data_differ_are_refused(variables: dict[str, str], message: str, tmp_path: Path) -> None:
+def test_workers_whose_data_differ_are_refused(variables: dict[str, Any], message: str, tmp_path: Path) -> None:
     with cluster(tmp_path, **OPTIONS) as run:
         run.start_worker("right", gate_step=0, script=SCRIPT)
         run.wait_gate("right")

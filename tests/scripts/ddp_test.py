@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,13 +22,8 @@ STEPS = 5 * 22
 def test_the_script_trains_with_ddp(tmp_path: Path) -> None:
     # As torchrun starts them, which needs a build of torch with libuv.
     address, _, port = free_address().rpartition(":")
-    together = {
-        "MASTER_ADDR": address,
-        "MASTER_PORT": port,
-        "WORLD_SIZE": "2",
-        "USE_LIBUV": "0",
-        "OMP_NUM_THREADS": "1",
-    }
+    together: dict[str, Any] = {"MASTER_ADDR": address, "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    together |= {"USE_LIBUV": "0", "OMP_NUM_THREADS": "1"}
 
     def start(rank: int) -> Ended:
         script, data = str(SCRIPTS / "before.py"), str(data_file("digits.csv.gz"))

@@ -155,9 +155,9 @@ class DataClient:
     later ones do so until a replica is back.
 
     A replica that serves a different dataset than the first one is not used; if there is no other one, waiting calls
-    raise WireError at once. `identity` is as for OrchestratorClient. With two or more replicas, a batch that is unusually late is requested from another one as
+    raise WireError at once. With two or more replicas, a batch that is unusually late is requested from another one as
     well. The first reply counts; if the second one differs, the client cannot be used any more, and its calls raise
-    WireError.
+    WireError. `identity` is as for OrchestratorClient.
     """
 
     def __new__(
@@ -302,8 +302,8 @@ _Report = tuple[int, int, float, bytes, float, bool, str, Sequence[tuple[str, fl
 class OrchestratorClient:
     """One connection to an orchestrator. `timeout` (seconds) bounds connecting and progress inside a frame.
 
-    `identity` is the folder with this worker's certificate: over TCP, both sides then know each other by TLS. It is read
-    for each connection, so that certificates can be renewed. Unix sockets need none.
+    `identity` is the folder with this worker's certificate: over TCP, both sides then know each other by TLS. It is
+    read for each connection, so that certificates can be renewed. Unix sockets need none.
     """
 
     def __new__(

@@ -10,8 +10,8 @@ import (
 // onCannotLoad handles a worker that cannot load the state that it was sent. The agreed hash covers
 // the parameters alone: what else is in a state, such as that of the optimizer, shows only now.
 //
-// A state that another worker has loaded is good, and the worker that complains is at fault: it must
-// not take the run's checkpoints away.
+// A state that another worker has loaded is good, and the worker that complains is at fault: it
+// must not take the run's checkpoints away.
 func (m *Machine) onCannotLoad(w *worker) {
 	r := &m.retention
 	if !w.snapshotSent {

@@ -55,7 +55,8 @@ func (s *Server) welcome(connection stream) {
 	}
 	if instead != nil {
 		s.config.Metrics.Displaced.Inc()
-		instead.close() // its reader notices, and reports it as gone
+		// Its reader notices, and reports it as gone. Over TLS, closing may wait for the peer to read.
+		go instead.close()
 	}
 	s.mutex.Lock()
 	s.lastPeer++
@@ -63,7 +64,7 @@ func (s *Server) welcome(connection stream) {
 	s.peers[p.id] = p
 	s.mutex.Unlock()
 	s.config.Metrics.Connections.Inc()
-	go p.out.write(connection, s.config.Clock, s.config.Metrics.BytesSent)
+	go p.out.write(p.connection, s.config.Clock, s.config.Metrics.BytesSent)
 	go p.read()
 }
 

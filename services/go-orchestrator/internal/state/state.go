@@ -29,8 +29,8 @@ type entry struct {
 	Offsets [2]uint64 `json:"data_offsets"`
 }
 
-// Check says why the tensors in a snapshot are not those whose hash it names; nil if they are, or if
-// the snapshot does not say which tensors the hash covers: those of older releases do not, and
+// Check says why the tensors in a snapshot are not those whose hash it names; nil if they are, or
+// if the snapshot does not say which tensors the hash covers: those of older releases do not, and
 // models with buffers that are not saved cannot. Nothing is said about the rest of the state, such
 // as that of the optimizer.
 func Check(s *protocol.Snapshot, layout *protocol.Layout, method contenthash.Method) error {

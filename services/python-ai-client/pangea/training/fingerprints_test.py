@@ -84,7 +84,7 @@ def test_defaults_set_by_a_script_do_not_matter() -> None:
     [
         # torch of Debian computes with OpenBLAS, torch of the package index with MKL.
         ("MKL_CBWR", "COMPATIBLE", "matmul")
-        if torch.backends.mkl.is_available()
+        if torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
         else ("OPENBLAS_CORETYPE", "Sandybridge", "matmul"),
         ("ATEN_CPU_CAPABILITY", "default", "exponentials"),
         ("ONEDNN_MAX_CPU_ISA", "SSE41", "convolution"),
