@@ -58,22 +58,39 @@ def batch_request(number: int, seed: int, **changes: Any) -> bytes:
 
 
 class Worker:
-    """A worker that asks for one batch after the other."""
+    """A worker that asks for one batch after the other, and connects again when its connection has ended."""
 
     def __init__(self, service: Service) -> None:
-        self._connection = socket.create_connection(service.listen, timeout=60)
+        self._address = service.listen
+        self._connection = self._connect()
         self._number = 0
         self.seconds: list[float] = []
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(self._address, timeout=60)
 
     def ask(self) -> None:
         """Gets the next batch."""
         self._number += 1
         began = time.monotonic()
-        self._connection.sendall(batch_request(self._number, seed=1))
-        message = receive(self._connection)
+        while (message := self._exchange()) is None:
+            # Its place was needed while it was idle, or there is none just now.
+            assert time.monotonic() < began + WORST_SECONDS, "no place for a worker"
+            self._connection.close()
+            self._connection = self._connect()
         assert message["type"] == "trainingBatch", message
         assert message["requestId"] == self._number
         self.seconds.append(time.monotonic() - began)
+
+    def _exchange(self) -> dict[str, Any] | None:
+        """The answer to the request; none if it is to be asked again on a new connection."""
+        try:
+            self._connection.sendall(batch_request(self._number, seed=1))
+            message = receive(self._connection)
+        except (EOFError, ConnectionError):
+            return None
+        again = message["type"] == "errorReply" and message["errorReply"]["action"] == "retryLater"
+        return None if again else message
 
 
 def serve(service: Service, worker: Worker) -> None:
@@ -214,7 +231,7 @@ def test_an_endless_cell_is_an_error_of_one_line(tmp_path: Path) -> None:
 def test_what_is_not_a_data_file_is_an_error(file: str) -> None:
     error, peak = refusal([f"--dataset=csv:{file},shape=2"])
     assert file in error
-    assert peak < 100 * MIB
+    assert peak < 200 * MIB
 
 
 def refusal(flags: list[str], address_bytes: int | None = None) -> tuple[str, int]:
@@ -235,10 +252,12 @@ def refusal(flags: list[str], address_bytes: int | None = None) -> tuple[str, in
 
 
 def test_a_table_takes_at_most_three_times_the_memory_of_its_samples(tmp_path: Path) -> None:
-    rows, features = 400_000, 8
+    rows, features = 1_200_000, 8
     file = tmp_path / "wide.csv"
     line = ",".join(["0.125"] * features)
-    file.write_text("".join(f"{line},{row % 2}\n" for row in range(rows)))
+    with file.open("w") as table:
+        for _ in range(rows // 1000):
+            table.write(f"{line},0\n{line},1\n" * 500)
     samples = rows * (features * 4 + 8)
     peak = peak_of_reading(tmp_path, f"csv:{file},shape={features}")
     assert peak < 3 * samples + 40 * MIB, f"{peak / MIB:.0f} MiB for {samples / MIB:.0f} MiB"
@@ -253,7 +272,10 @@ def test_a_text_takes_at_most_three_times_the_memory_of_its_tokens(tmp_path: Pat
 
 
 def peak_of_reading(folder: Path, spec: str) -> int:
-    """The most memory of the service or the process that reads for it, until it is ready."""
+    """The most memory of the service or the process that reads for it, until it is ready.
+
+    At least that of this process, from which the system starts the service: the samples have to be larger.
+    """
     with started(folder, [os.environ["DATA_SERVICE"], f"--dataset={spec}"]) as service:
         service.process.send_signal(signal.SIGTERM)
         # Of the process and of those that it has waited for.

@@ -79,7 +79,9 @@ def test_a_workers_variables_are_options_of_pangea_worker(name: str) -> None:
     text = CliRunner().invoke(main, ["worker", "--help"]).output
     environment = STACK["services"][name]["environment"]
     assert environment["PANGEA_WORKER_NAME"] == name
-    assert set(environment) == set(re.findall(r"PANGEA_\w+", text))
+    # PANGEA_IDENTITY is in the file that is put over this one.
+    with_identity = IDENTITY["services"][name]["environment"]
+    assert {*environment, *with_identity} == set(re.findall(r"PANGEA_\w+", text))
     addresses = [environment[variable].rpartition("|")[2] for variable in ("PANGEA_ORCHESTRATOR", "PANGEA_DATA")]
     hosts = [address.split(":")[0] for address in addresses]
     assert set(hosts) == set(STACK["services"][name]["depends_on"])

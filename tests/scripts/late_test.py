@@ -21,8 +21,8 @@ def test_the_bits_are_those_of_the_cpu_and_a_copy_is_in_flight_while_the_next_sh
         two.finish("worker-1", "worker-2")
     assert two.hashes() == one.hashes()
     assert two.final() == one.final()
-    for worker in workers:
-        assert "at most 2 copies in flight" in "\n".join(worker.output())
+    # One of them may have joined too late for more than a shard.
+    assert "at most 2 copies in flight" in "\n".join(line for worker in workers for line in worker.output())
 
 
 def test_a_state_that_is_carried_on_is_found_without_a_child_process(tmp_path: Path) -> None:

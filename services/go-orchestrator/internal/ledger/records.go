@@ -149,6 +149,12 @@ type Checkpoint struct {
 	ParamsHash protocol.Hash `json:"params_hash"`
 }
 
+// CheckpointFile returns the only name that the checkpoint of a step may have, relative to the run
+// directory: a ledger from elsewhere must not name any other file.
+func CheckpointFile(step uint64) string {
+	return fmt.Sprintf("checkpoints/step-%010d.safetensors", step)
+}
+
 // Kinds of an Incident.
 const (
 	Conflict   = "conflict"   // two workers computed different bits for the same shards

@@ -37,7 +37,7 @@ type note struct {
 // SaveCheckpoint writes a worker's state: complete under its name, or not at all. It may be called
 // concurrently with the other methods.
 func (d *Dir) SaveCheckpoint(runID string, s *protocol.Snapshot, epoch, epochStep uint32) (ledger.Checkpoint, error) {
-	c := ledger.Checkpoint{Step: s.Step, File: fileOf(s.Step), Bytes: s.TotalBytes, SHA256: s.Hash,
+	c := ledger.Checkpoint{Step: s.Step, File: ledger.CheckpointFile(s.Step), Bytes: s.TotalBytes, SHA256: s.Hash,
 		ParamsHash: s.ParametersHash}
 	if err := d.root.Mkdir(checkpoints, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return c, err
@@ -148,18 +148,15 @@ func (d *Dir) RemoveCheckpoint(c ledger.Checkpoint) error {
 	return nil
 }
 
-// fileOf is the name of a step's checkpoint in the run directory.
-func fileOf(step uint64) string { return fmt.Sprintf("%s/step-%010d.safetensors", checkpoints, step) }
-
 // noteOf is the name of the note next to a checkpoint.
 func noteOf(file string) string { return strings.TrimSuffix(file, ".safetensors") + ".json" }
 
 // checkName refuses a file that no checkpoint of the step can have: a ledger that somebody has made
 // up must not name other files, to be read by workers or deleted.
 func checkName(c ledger.Checkpoint) error {
-	if c.File != fileOf(c.Step) {
+	if c.File != ledger.CheckpointFile(c.Step) {
 		return fmt.Errorf("the ledger names %.100q as the checkpoint of step %d; it must be %s", c.File, c.Step,
-			fileOf(c.Step))
+			ledger.CheckpointFile(c.Step))
 	}
 	return nil
 }

@@ -189,7 +189,7 @@ func TestOnlyCheckpointsAreReadOrDeleted(t *testing.T) {
 		if d.hasCheckpoint(c) {
 			t.Errorf("%q counts as a checkpoint", file)
 		}
-		if err := d.RemoveCheckpoint(c); (err == nil) != (file == fileOf(7)) {
+		if err := d.RemoveCheckpoint(c); (err == nil) != (file == ledger.CheckpointFile(7)) {
 			t.Errorf("%q was deleted: %v", file, err)
 		}
 	}

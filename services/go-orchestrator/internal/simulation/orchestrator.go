@@ -219,7 +219,7 @@ func (o *orchestrator) carryOut(effects []run.Effect) {
 
 func (o *orchestrator) save(e run.WriteCheckpoint) {
 	w, s := o.world, e.Snapshot
-	c := ledger.Checkpoint{Step: s.Step, File: fmt.Sprintf("checkpoints/%d", s.Step), Bytes: s.TotalBytes, SHA256: s.Hash,
+	c := ledger.Checkpoint{Step: s.Step, File: ledger.CheckpointFile(s.Step), Bytes: s.TotalBytes, SHA256: s.Hash,
 		ParamsHash: s.ParametersHash}
 	content := append([]byte{}, s.Blocks[0]...)
 	s.Release()
