@@ -107,7 +107,9 @@ def test_hosts_that_have_only_the_command_pangea_start_the_services_that_it_brin
     # On PATH, beside the stand-in for `ssh`.
     (programs / "pangea").rename(tmp_path / "pangea")
     run_dir = tmp_path / "run"
-    with launched(run_dir, launch(None, run_dir, "127.0.0.1", "me@127.0.0.2"), gate_step=_GATE_STEP) as command:
+    with launched(
+        run_dir, launch(None, run_dir, "127.0.0.1", "me@127.0.0.2"), gate_step=_GATE_STEP, errors=["Killed"]
+    ) as command:
         command.wait_mid_step(2)
         (pid,) = real(command, "go-orchestrator")
         os.kill(pid, signal.SIGKILL)

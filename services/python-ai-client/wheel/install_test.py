@@ -26,8 +26,8 @@ class Installation:
     def __init__(self, folder: Path) -> None:
         self.folder, prefix = folder, folder / "prefix"
         # What the wheel requires is there: the locked packages, in folders of their own, and what the interpreter has.
-        locked = [path for path in sys.path if path.endswith("/site-packages")]
-        assert locked and not any("_main/" in path for path in locked)
+        locked = [os.path.realpath(path) for path in sys.path if path.endswith("/site-packages")]
+        assert locked and not [path for path in locked if Path(path, "pangea").exists()]
         self._installing = {**self._bare(), "PYTHONPATH": os.pathsep.join(locked)}
         subprocess.run(
             # No --no-deps: pip refuses if a range of the metadata is not that of an installed package.
