@@ -13,7 +13,7 @@ from tests.simulation.histories import histories
         ("no-sync", "the ledger is damaged"),
         ("flipped-gradient", "a sum of step"),
         ("unchecked-checkpoint", "which the undisturbed run does not have"),
-        ("unchecked-state", "which the undisturbed run does not have"),
+        ("unchecked-state", "does not hold what the ledger says"),
     ],
 )
 def test_sabotage_is_found(sabotage: str, noticed: str) -> None:
