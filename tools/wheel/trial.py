@@ -11,7 +11,7 @@ from email import message_from_bytes
 from pathlib import Path
 
 _PACKAGE = Path("services/python-ai-client/pangea")
-_ROOMS = ("training", "worker")
+_ROOMS = ("training", "training/devices", "worker")
 # Not the environment of this process, which has the locked interpreter's variables.
 _KEPT = re.compile(r"PATH|HOME|LANG|TMPDIR|(PIP|SSL|REQUESTS|HTTPS?|https?|NO|no)_.*")
 
@@ -129,9 +129,9 @@ class Trial:
                     shutil.copy(file, package / room)
         runner = self._workspace / "tools/python/pytest_main.py"
         golden = self._workspace / "libraries/order/testdata/tree.json"
-        rooms = [package / room for room in _ROOMS]
+        files = [file for room in _ROOMS for file in sorted((package / room).glob("*_test.py"))]
         return self._run(
             *(self._python, "-P", runner, "-q"),
-            *rooms,
+            *files,
             environment={"TREE": str(golden), "PYTHONDONTWRITEBYTECODE": "1"},
         ).splitlines()[-1]
