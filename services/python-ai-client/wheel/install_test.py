@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from pangea.release import RELEASE
 
@@ -30,17 +32,10 @@ class Installation:
         assert locked and not [path for path in locked if Path(path, "pangea").exists()]
         self._installing = {**self._bare(), "PYTHONPATH": os.pathsep.join(locked)}
         subprocess.run(
-            # No --no-deps: pip refuses if a range of the metadata is not that of an installed package.
+            # Debian's torch requires setuptools, which is not locked; the ranges have a test of their own.
             [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "--no-index",
-                "--no-cache-dir",
-                "--prefix",
-                str(prefix),
-                str(WHEEL),
+                *(sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-cache-dir"),
+                *("--prefix", str(prefix), str(WHEEL)),
             ],
             env=self._installing,
             check=True,
@@ -85,6 +80,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation
 
 def test_the_command_is_that_of_this_release(installed: Installation) -> None:
     assert installed.run("--version") == f"pangea {RELEASE}\n"
+
+
+def test_the_locked_packages_are_in_the_ranges_of_the_metadata(installed: Installation) -> None:
+    (distribution,) = importlib.metadata.distributions(path=[str(installed.package.parent)])
+    required = [requirement for text in distribution.requires or [] if not (requirement := Requirement(text)).marker]
+    versions = {requirement: importlib.metadata.version(requirement.name) for requirement in required}
+    assert len(required) > 5
+    assert not [
+        (str(requirement), version)
+        for requirement, version in versions.items()
+        if not requirement.specifier.contains(version, prereleases=True)
+    ]
 
 
 def test_doctor_finds_all_parts_in_the_installed_package(installed: Installation) -> None:
