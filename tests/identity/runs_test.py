@@ -32,7 +32,7 @@ def test_the_bits_are_those_of_plain_connections(alone: Cluster, people: People,
 
 
 def test_killed_processes_come_back(alone: Cluster, people: People, tmp_path: Path) -> None:
-    with cluster(tmp_path, identities=people.folder, crash_at="stream.before-final:3") as run:
+    with cluster(tmp_path, identities=people.folder, crash_at="step.before-send:3") as run:
         run.start_worker("worker-1", gate_step=8)
         run.start_worker("worker-2", gate_step=8)
         eventually(lambda: run.orchestrator.exit_code() == -9, "the orchestrator dies")
@@ -57,10 +57,9 @@ def test_certificates_are_renewed_while_the_run_continues(alone: Cluster, people
         for name in [*services, "worker-1"]:
             people.renew(name)
         eventually(lambda: all("was read again" in log.read_text() for log in logs), "the services read the new files")
-        run.start_worker("worker-2", gate_step=6)
+        run.start_worker("worker-2")
+        run.wait_workers(2)
         run.open_gate("worker-1")
-        run.wait_gate("worker-2")
-        run.open_gate("worker-2")
         run.finish("worker-1", "worker-2")
     assert_undisturbed(run, alone)
 

@@ -70,9 +70,9 @@ def wait_refreshed(run: Cluster) -> None:
 
 
 def ask_orchestrator(run: Cluster, identity: Path | None) -> None:
-    """Connects to the orchestrator, and says something that is never wrong."""
+    """Asks the orchestrator for work; its refusal of a certificate follows the handshake."""
     client = _native.OrchestratorClient(run.addresses(ORCHESTRATOR).listen, 20.0, identity=identity)
-    client.leave("it was only looking")
+    client.request_work(0, bytes(32), 0.0, 0.0, 0.0)
 
 
 def ask_data(run: Cluster, identity: Path | None) -> None:

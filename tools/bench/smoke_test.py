@@ -18,6 +18,7 @@ FIGURES = {
     "data": {"CSV, 64 columns": 3, "memory, 784 columns": 3},
     "aggregate": {"1 MB, 2 workers": 4},
     "growth": {"1 MB": 1},
+    "tls": {"1 MB": 1, "connect": 1},
     "ledger": {"commit under load": 1},
     "checkpoint": {"0.2 MB": 1},
 }

@@ -201,6 +201,11 @@ def seed_after_step(seed: int, step: int) -> None:
     _seed_all(shard_seed(seed, step, _NO_SHARD))
 
 
+def seed_held_out(seed: int, step: int, number: int) -> None:
+    """Seeds torch, numpy and `random` for one batch of an evaluation, identically on every worker."""
+    _seed_all(shard_seed(seed, step, _NO_SHARD + 1 + number))
+
+
 def seed_everything(seed: int | None = None) -> int:
     """Seeds torch, numpy and `random`. Call it before building the model, so that all workers build the same one.
 

@@ -163,7 +163,7 @@ def join(
         notices = Notices(directory, name)
         reconnect_seconds = float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600"))
         # Services that this process has started are on this machine, and have no identity.
-        identity = None if embedded is not None else os.environ.get(IDENTITY)
+        identity = None if embedded is not None else os.environ.get(IDENTITY) or None
         addresses = Addresses(orchestrator, data_addresses, timeout, reconnect_seconds, identity)
         data = data or _service_data(addresses)
         if init is not None:

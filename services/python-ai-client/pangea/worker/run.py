@@ -17,7 +17,7 @@ import torch
 from pangea.contract import MAX_STOP_BYTES
 from pangea.errors import BrokenPromise, MisusedRun, script_line
 from pangea.rundir.notices import Notices
-from pangea.training.determinism import UncaughtErrorHook, add_advice
+from pangea.training.determinism import UncaughtErrorHook, add_advice, preserved_random_state, seed_held_out
 from pangea.training.lease import Lease
 from pangea.training.optimizer import StepFunction
 from pangea.training.snapshot import HasState
@@ -281,9 +281,16 @@ class Run:
         return function
 
     def held_out(self) -> Iterator[Batch]:
-        """Yields the samples held out for evaluation, in dataset order. Training's random numbers are not affected."""
-        batches = self._worker.data.held_out(self._worker.settings.batch_size)
-        return placed_all(batches, self._training.parameters.device)
+        """Yields the samples held out for evaluation, in dataset order.
+
+        Random numbers that are drawn for a batch are the same on every worker, and those of training are not affected.
+        """
+        worker = self._worker
+        batches = worker.data.held_out(worker.settings.batch_size)
+        with preserved_random_state():
+            for number, batch in enumerate(placed_all(batches, self._training.parameters.device)):
+                seed_held_out(worker.settings.seed, worker.step, number)
+                yield batch
 
     def finish(self, **results: Any) -> None:
         """Writes `final.safetensors` (a `state_dict`) and `result.json` into the run directory, if the run has ended.
