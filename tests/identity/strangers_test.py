@@ -15,6 +15,15 @@ from tests.harness.processes import wait_exit
 from tests.identity.people import People
 from tools.processes.waiting import eventually
 
+DATASET = _native.DatasetInfo(
+    name="none",
+    hash=bytes(32),
+    train_samples=1,
+    held_out_samples=0,
+    classes=0,
+    features=("float32", (1,)),
+    labels=("float32", ()),
+)
 SERVICES = [ORCHESTRATOR, data_service_name(1)]
 
 
@@ -70,9 +79,9 @@ def wait_refreshed(run: Cluster) -> None:
 
 
 def ask_orchestrator(run: Cluster, identity: Path | None) -> None:
-    """Asks the orchestrator for work; its refusal of a certificate follows the handshake."""
+    """Asks to join the run; the orchestrator's refusal of a certificate follows the handshake."""
     client = _native.OrchestratorClient(run.addresses(ORCHESTRATOR).listen, 20.0, identity=identity)
-    client.request_work(0, bytes(32), 0.0, 0.0, 0.0)
+    client.join("stranger", "", [("weight", "float32", (1,))], bytes(32), 0, DATASET, heartbeat_seconds=0)
 
 
 def ask_data(run: Cluster, identity: Path | None) -> None:

@@ -71,8 +71,8 @@ def _same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
 
 
 def _memories(process: str) -> int:
-    """The mappings of shared memory of a process."""
-    return sum("/memfd:pangea" in line for line in Path(f"/proc/{process}/maps").read_text().splitlines())
+    """The mappings of regions that batches are lent in; the dataset itself is in "pangea-data"."""
+    return sum("/memfd:pangea " in line for line in Path(f"/proc/{process}/maps").read_text().splitlines())
 
 
 def _memory_bytes(addresses: Addresses) -> float:
