@@ -1,4 +1,8 @@
 //! Two processes shake hands, and say what is wrong where they do not.
+#![expect(
+    clippy::expect_used,
+    reason = "a test fails where something unexpected happens"
+)]
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};

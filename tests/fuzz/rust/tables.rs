@@ -52,9 +52,9 @@ fn read(content: &[u8], kind: &str, options: &str) -> String {
 /// The first byte chooses the options.
 fn options(choice: u8) -> String {
     let shape = ["1", "2", "3", "2x2"][usize::from(choice & 3)];
-    let label = ["first", "last"][usize::from(choice >> 2 & 1)];
-    let normalise = ["columns", "all", "none", "columns"][usize::from(choice >> 3 & 3)];
-    let header = ["", ",header=yes", ",header=no", ""][usize::from(choice >> 5 & 3)];
+    let label = ["first", "last"][usize::from((choice >> 2) & 1)];
+    let normalise = ["columns", "all", "none", "columns"][usize::from((choice >> 3) & 3)];
+    let header = ["", ",header=yes", ",header=no", ""][usize::from((choice >> 5) & 3)];
     let held_out = ["0", "0.5"][usize::from(choice >> 7)];
     format!("shape={shape},label={label},normalise={normalise}{header},held_out={held_out}")
 }

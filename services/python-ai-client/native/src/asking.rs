@@ -5,7 +5,9 @@ use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use native_core::{CoreError, Figure, OrchestratorClient, Timings, Uninterrupted, Waiter, Work, TICK};
+use native_core::{
+    CoreError, Figure, OrchestratorClient, Timings, Uninterrupted, Waiter, Work, TICK,
+};
 use pangea_content_hash::{content_hash, Method};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;

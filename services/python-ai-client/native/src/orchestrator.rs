@@ -22,16 +22,7 @@ type Logged = (String, f64);
 
 /// Of a shard: its number, samples, loss sum, batch hash and weight, whether the loss is a sum, why
 /// the run is to end, and its figures.
-type Report = (
-    u32,
-    u32,
-    f64,
-    PyBackedBytes,
-    f64,
-    bool,
-    String,
-    Vec<Logged>,
-);
+type Report = (u32, u32, f64, PyBackedBytes, f64, bool, String, Vec<Logged>);
 
 /// A gradient sum: its step, its first shard, its number of shards, the vector and the reports.
 type Sum<'py> = (u64, u32, u32, Bound<'py, PyAny>, Vec<Report>);
@@ -371,13 +362,7 @@ impl OrchestratorClient {
     /// `broken` says what broke the promise; `cannot_load` that the state cannot be loaded that was
     /// received.
     #[pyo3(signature = (reason, broken = "", *, cannot_load = false))]
-    fn leave(
-        &self,
-        py: Python<'_>,
-        reason: &str,
-        broken: &str,
-        cannot_load: bool,
-    ) -> PyResult<()> {
+    fn leave(&self, py: Python<'_>, reason: &str, broken: &str, cannot_load: bool) -> PyResult<()> {
         self.with(py, |client, signals| {
             client.leave(reason, broken, cannot_load, signals)
         })

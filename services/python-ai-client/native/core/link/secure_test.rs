@@ -55,7 +55,7 @@ fn connect<T: Send + 'static>(
 }
 
 fn pattern(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|at| (at * 31 >> 7) as u8).collect()
+    (0..bytes).map(|at| ((at * 31) >> 7) as u8).collect()
 }
 
 fn send_all(mut stream: &Stream, mut bytes: &[u8]) {
