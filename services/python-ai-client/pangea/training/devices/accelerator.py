@@ -101,16 +101,17 @@ class Accelerator(Device):
         self._to_host, self._to_device = self._streams.copy_stream(), self._streams.copy_stream()
 
     @torch.no_grad()
-    def to_host(self, tensors: Sequence[torch.Tensor]) -> HostCopy:
+    def to_host(self, tensors: Sequence[torch.Tensor], into: Sequence[torch.Tensor] | None = None) -> HostCopy:
         """Copies tensors to pinned memory as soon as the kernels queued so far are done."""
         streams = self._streams
         streams.wait_for(self._to_host, streams.current())
         copies = []
         with streams.queue_on(self._to_host):
-            for tensor in tensors:
+            for index, tensor in enumerate(tensors):
                 # A copy without blocking needs both sides in one piece.
                 source = tensor.detach().contiguous()
-                copies.append(streams.pinned(source).copy_(source, non_blocking=True))
+                target = streams.pinned(source) if into is None else into[index]
+                copies.append(target.copy_(source, non_blocking=True))
                 streams.keep(source, self._to_host)
         return HostCopy(copies, streams.event(self._to_host).synchronize)
 
