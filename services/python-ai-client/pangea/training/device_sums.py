@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
+from pangea.training.devices.copying import copy_large
 from pangea.training.devices.device import Device
 from pangea.training.sums import GradientSum, Layout
 
@@ -25,6 +26,7 @@ class DeviceLayout(Layout):
     def __init__(self, device: Device, elements: int) -> None:
         super().__init__([elements])
         self._device = device
+        self._copies: list[torch.Tensor] | None = None  # pinned memory for a sum
 
     @torch.no_grad()
     def add(self, sums: Sequence[GradientSum]) -> GradientSum:
@@ -41,7 +43,8 @@ class DeviceLayout(Layout):
         """
         (total,) = self.add(sums).parts
         assert total is not None
-        vector.copy_(self._device.to_host([total]).wait()[0])
+        self._copies = self._device.to_host([total], self._copies).wait()
+        copy_large(vector, self._copies[0])
         return GradientSum(self, (), vector)
 
     def _on_device(self, operand: GradientSum) -> torch.Tensor:

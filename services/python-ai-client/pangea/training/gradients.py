@@ -91,8 +91,9 @@ class Parameters:
         tensors = self._hashed()
         if self.device.computes_ahead:
             copy = self.device.to_host(tensors, self._copies)
-            self._copies = copy.tensors
-            return [tensor_bytes(tensor) for tensor in copy.tensors], copy.arrived
+            if self._copies is None:
+                self._copies, self._memory = copy.tensors, [tensor_bytes(tensor) for tensor in copy.tensors]
+            return self._memory, copy.arrived
         if not all(tensor.is_contiguous() for tensor in tensors):
             return [tensor_bytes(tensor) for tensor in tensors], None
         places = [(tensor.data_ptr(), tensor.nbytes) for tensor in tensors]
