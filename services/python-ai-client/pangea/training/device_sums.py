@@ -1,7 +1,6 @@
 """Gradient sums on an accelerator: added there in the order of the tree, and copied when they are sent.
 
-An addition of two numbers in float32 has the same bits on every device. Only a result that is not a number may have
-others.
+An addition of two numbers in float32 has the same bits on every device, unless its result is not a number.
 """
 
 from __future__ import annotations
