@@ -152,7 +152,7 @@ class Accelerator(Device):
 
     @torch.no_grad()
     def place(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Copies a tensor to pinned memory and from there to the device, beside what it computes; a small one directly."""
+        """Copies a tensor to pinned memory, and from there to the device beside what that computes."""
         if tensor.device.type != "cpu":
             return tensor
         # Of pinned memory, even a small tensor is read later.
