@@ -83,6 +83,8 @@ class Buffers:
                 )
         self._sums = [modes.get(slot.name, "mean") == "sum" for slot in self._numeric]
         of_norms = _of_norms(model)
+        # Of the other modules a forward pass that is not trained, in mode train, changes nothing that a script means.
+        self._watched = [slot for slot in self._numeric if slot.name not in of_norms]
         self.averaged = [
             slot.name
             for slot, is_sum in zip(self._numeric, self._sums, strict=True)
@@ -97,10 +99,41 @@ class Buffers:
         return [(slot.name, tuple(slot.tensor.shape)) for slot in self._numeric]
 
     def record_baseline(self) -> None:
-        """Makes the current values those at the start of the step, and resets caches."""
+        """Makes the current values those at the start of the step, and resets caches.
+
+        Raises:
+            UnsupportedModel: for a buffer whose shape or dtype changed.
+        """
+        for slot in self._numeric:
+            if slot.registry.get(slot.key) is not slot.tensor:
+                self._take_back(slot)
         self._start = [slot.tensor.detach().clone() for slot in self._numeric]
         self._reset_caches()
+        self._record_versions()
         self._non_numeric_versions = [slot.tensor._version for slot in self._non_numeric]
+
+    @torch.no_grad()
+    def _take_back(self, slot: TensorSlot) -> None:
+        """Copies the value of a tensor that a function of run.after_step put in the place of a buffer."""
+        slot.tensor.copy_(self._replacement(slot, slot.tensor, "run.after_step"))
+        slot.registry[slot.key] = slot.tensor
+
+    def _record_versions(self) -> None:
+        self._versions = [slot.tensor._version for slot in self._watched]
+
+    def check_untouched(self) -> None:
+        """Checks that nothing has changed since the last reset. Call it before the reset that begins a shard.
+
+        Raises:
+            BrokenPromise: naming the buffer that the script has changed.
+        """
+        for slot, version in zip(self._watched, self._versions, strict=True):
+            if slot.registry.get(slot.key) is not slot.tensor or slot.tensor._version != version:
+                raise BrokenPromise(
+                    f"the buffer {slot.name} was changed in the loop, outside of the forward pass of a batch, where"
+                    " each worker would change it at another time; write it as run.after_step(fn), which runs once a"
+                    " step on each worker, or, for a forward pass that is not trained, call model.eval() before"
+                )
 
     def reset(self) -> None:
         """Restores the values at the start of the step, even where a module replaced the tensor."""
@@ -114,6 +147,7 @@ class Buffers:
             slot.registry[slot.key] = slot.tensor
             slot.tensor.copy_(start)
         self._reset_caches()
+        self._record_versions()
 
     @torch.no_grad()
     def _reset_caches(self) -> None:
@@ -156,16 +190,26 @@ class Buffers:
                     f"buffer {slot.name} is shared by several modules and was replaced in one; change it in place"
                 )
         for slot, start, part, is_sum in self._parts(flat):
-            now = slot.current()
-            if now is None or now.shape != start.shape or now.dtype != start.dtype:
-                what = "nothing" if now is None else f"{now.dtype} {tuple(now.shape)}"
-                raise UnsupportedModel(
-                    f"buffer {slot.name} was {start.dtype} {tuple(start.shape)} and became {what} in the forward pass;"
-                    " keep its shape and dtype, or register it with persistent=False if it is a cache"
-                )
+            now = self._replacement(slot, start, "the forward pass")
             # Equal values have not changed, even if their difference is NaN (inf - inf).
             change = (_wide(now) - _wide(start)) * (1 if is_sum else samples)
             part.copy_(change.masked_fill_(now == start, 0).reshape(-1))
+
+    @staticmethod
+    def _replacement(slot: TensorSlot, before: torch.Tensor, where: str) -> torch.Tensor:
+        """Returns the tensor that is in a slot now.
+
+        Raises:
+            UnsupportedModel: it has another shape or dtype than before.
+        """
+        now = slot.current()
+        if now is None or now.shape != before.shape or now.dtype != before.dtype:
+            what = "nothing" if now is None else f"{now.dtype} {tuple(now.shape)}"
+            raise UnsupportedModel(
+                f"buffer {slot.name} was {before.dtype} {tuple(before.shape)} and became {what} in {where}; keep its"
+                " shape and dtype, or register it with persistent=False if it is a cache"
+            )
+        return now
 
     @torch.no_grad()
     def apply(self, flat: torch.Tensor, samples: int) -> None:
