@@ -49,6 +49,8 @@ _DTYPES = {
 }
 _MODEL = "model."
 _STATE = "state."
+# The name of the state of schedulers that are made for the steps of the run.
+SCHEDULE = "pangea.schedule"
 
 
 Optimizers: TypeAlias = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
@@ -333,6 +335,8 @@ def decode_into(
     named = list(_named(optimizer, None if other_scheduler else scheduler))
     _check_structure(metadata, named, other_scheduler)
     kept = {name.removeprefix(_STATE) for name in metadata if name.startswith(_STATE)}
+    if other_scheduler:
+        kept, state = kept - {SCHEDULE}, {name: owner for name, owner in state.items() if name != SCHEDULE}
     if kept != set(state):
         have_state, want_state = (", ".join(sorted(names)) or "none" for names in (kept, state))
         raise BadSnapshot(
