@@ -85,7 +85,7 @@ def follow(_):
 
 SCRIPTS = {
     "a teacher that is in no checkpoint": Script(
-        "train.py, line 12: the function of run.after_step changes teacher.1.weight, which is in no checkpoint: a"
+        "the function of run.after_step (train.py, line 11) changes teacher.1.weight, which is in no checkpoint: a"
         " worker that joins late, or a run that is resumed, would begin with a different one. Give it to"
         " run.after_step(fn, state={'teacher': teacher})",
         loop=TEACHER + LOOP,

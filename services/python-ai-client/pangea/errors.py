@@ -56,9 +56,9 @@ def calling_line() -> str:
 
 
 def place_of(function: object) -> str:
-    """Returns where a function of the user's script begins, as "train.py, line 12: "; else ""."""
+    """Returns where a function begins, as " (train.py, line 12)"; "" for one that is not Python's."""
     code = getattr(getattr(function, "func", function), "__code__", None)
-    return _location(code.co_filename, code.co_firstlineno) if code is not None else ""
+    return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code is not None else ""
 
 
 def format_error(error: BaseException, traceback: types.TracebackType | None) -> str:

@@ -352,10 +352,17 @@ class Training:
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(own if several else self.parameters.trainable.values(), self.clip_norm)
         _make_step(optimizer)
-        if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step(step.loss)
-        elif scheduler is not None:
-            scheduler.step()
+        try:
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(step.loss)
+            elif scheduler is not None:
+                scheduler.step()
+        except ValueError as error:
+            raise UnsupportedOptimizer(
+                f"{type(scheduler).__name__} cannot make step {step.number + 1} of the run: {error}. One for the steps"
+                " of the run: scheduler=lambda optimizer, data: OneCycleLR(optimizer, max_lr=0.1,"
+                " total_steps=data.steps)"
+            ) from error
 
     def encode(self, position: snapshot.Position) -> bytes:
         """Returns the complete state as a snapshot."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import torch
+from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 
@@ -24,6 +25,38 @@ class RunSteps(Protocol):
 
 # Arguments: the optimizer, and the facts of `run.dataset`. Any, because a script's lambda has no types.
 MakeScheduler: TypeAlias = Callable[[torch.optim.Optimizer, Any], LRScheduler]
+
+
+# A rate that falls below this part of what it was makes no difference.
+_LEAST = 1e-9
+_DOUBT = (
+    "{} {}. A run steps a scheduler after each step, not once an epoch: build it for steps, by a function of the"
+    " optimizer and run.dataset (scheduler=lambda optimizer, data: ...), or step it in run.after_step(fn,"
+    " state={{'scheduler': scheduler}}) where step.ends_epoch"
+)
+
+
+def doubt(scheduler: LRScheduler, facts: RunSteps) -> str | None:
+    """Returns why a scheduler seems to be built for epochs, or for another number of steps; else None."""
+    what = _what_is_odd(scheduler, facts)
+    return _DOUBT.format(type(scheduler).__name__, what) if what is not None else None
+
+
+def _what_is_odd(scheduler: LRScheduler, facts: RunSteps) -> str | None:
+    steps = facts.steps
+    if isinstance(scheduler, lr_scheduler.CosineAnnealingLR) and scheduler.T_max < steps:
+        return f"has T_max={scheduler.T_max}, but the run has {steps} steps, so the rate rises again"
+    if isinstance(scheduler, lr_scheduler.OneCycleLR) and scheduler.total_steps != steps:
+        return f"has total_steps={scheduler.total_steps}, but the run has {steps} steps"
+    if isinstance(scheduler, lr_scheduler.MultiStepLR):
+        last = max(scheduler.milestones, default=steps)
+        return (
+            f"has its last milestone at step {last}, within the first epoch" if last < facts.steps_per_epoch else None
+        )
+    if isinstance(scheduler, (lr_scheduler.StepLR, lr_scheduler.ExponentialLR)):
+        times = steps // getattr(scheduler, "step_size", 1)
+        return f"multiplies the rate by {scheduler.gamma:g} {times} times" if scheduler.gamma**times < _LEAST else None
+    return None
 
 
 class OtherSteps(ValueError):

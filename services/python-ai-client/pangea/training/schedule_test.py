@@ -12,6 +12,7 @@ from torch.optim import lr_scheduler
 
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training, UnsupportedOptimizer
+from pangea.training.schedule import doubt
 from pangea.training.snapshot import BadSnapshot, Position
 
 
@@ -115,3 +116,29 @@ def test_of_several_optimizers_each_has_its_own() -> None:
     assert made.schedulers[0] is None and isinstance(made.schedulers[1], lr_scheduler.OneCycleLR)
     assert made.optimizers[0].param_groups[0]["lr"] == 0.05
     assert made.optimizers[1].param_groups[0]["lr"] == pytest.approx(0.1 / 25)
+
+
+@pytest.mark.parametrize(
+    ("make", "odd"),
+    [
+        (lambda one: lr_scheduler.CosineAnnealingLR(one, 3), "T_max=3, but the run has 60 steps, so the rate rises"),
+        (lambda one: lr_scheduler.CosineAnnealingLR(one, 60), None),
+        (lambda one: lr_scheduler.OneCycleLR(one, 0.1, total_steps=59), "total_steps=59, but the run has 60 steps"),
+        (lambda one: lr_scheduler.StepLR(one, 1, 0.5), "multiplies the rate by 0.5 60 times"),
+        (lambda one: lr_scheduler.StepLR(one, 20, 0.1), None),
+        (lambda one: lr_scheduler.ExponentialLR(one, 0.99), None),
+        (lambda one: lr_scheduler.MultiStepLR(one, [1, 2]), "its last milestone at step 2, within the first epoch"),
+        (lambda one: lr_scheduler.MultiStepLR(one, [10, 40]), None),
+    ],
+)
+def test_a_scheduler_that_seems_to_be_built_for_epochs_is_doubted(make: Any, odd: str | None) -> None:
+    found = doubt(make(torch.optim.SGD(network().parameters(), 0.1)), Steps(60, 20))
+    assert (odd is None and found is None) or (odd is not None and found is not None and odd in found)
+
+
+def test_a_scheduler_that_has_no_more_steps_says_what_to_write() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    ended = Training(Parameters(model), optimizer, lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=2))
+    with pytest.raises(UnsupportedOptimizer, match=r"OneCycleLR cannot make step 1 of the run: .* total_steps=data"):
+        trained(ended, 3)

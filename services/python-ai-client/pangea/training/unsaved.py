@@ -274,6 +274,6 @@ def compare(before: Seen, after: Seen) -> None:
                 )
             variable = part.partition(".")[0].partition("[")[0]
             raise BrokenPromise(
-                f"{name}the function of run.{kind} changes {part}, which is in no checkpoint:"
+                f"the function of run.{kind}{name} changes {part}, which is in no checkpoint:"
                 f" {_ADVICE.format(name=variable if variable.isidentifier() else 'object')}"
             )

@@ -117,7 +117,7 @@ def test_what_a_function_changes_unsaved_is_named(
     own = training(student)
     (own.before if before else own.after).append(function(student))
     kind = "before" if before else "after"
-    with pytest.raises(BrokenPromise, match=rf"unsaved_test.py, line \d+: the function of run.{kind}_step {named}"):
+    with pytest.raises(BrokenPromise, match=rf"the function of run.{kind}_step \(unsaved_test.py, line \d+\) {named}"):
         # Before the first step, a copy and its average are the same.
         steps(own, 2)
 

@@ -31,7 +31,7 @@ from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism
 from pangea.training.devices.choose import device_of
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
-from pangea.training.schedule import MakeScheduler
+from pangea.training.schedule import MakeScheduler, doubt
 from pangea.training.supported import hooked
 from pangea.worker.batches import Batch
 from pangea.worker.data_source import DataSource, OwnData, ServiceData
@@ -192,6 +192,9 @@ def join(
         notices.add(untried)
     if training.parameters.buffers.averaged:
         notices.add(_AVERAGED_NOTICE.format(", ".join(training.parameters.buffers.averaged)))
+    for scheduler in training.schedulers:
+        if scheduler is not None and (odd := doubt(scheduler, worker.dataset)) is not None:
+            notices.add(odd)
     if names := hooked(model):
         notices.add(_HOOK_NOTICE.format(", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")))
     training.guard()
