@@ -30,6 +30,7 @@ _ROOT = Path(__file__).parents[2]
 # A model of the examples, and the dataset that it is trained on.
 _MODELS = {"digits": "digits", "characters": "stdlib"}
 _WARM_UP = 20
+_SHARDS = 8
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def train(options: Options, model: str, workers: int, folder: Path) -> Measured:
     words = [
         *("train", str(_PROGRAMS / "gpu_pangea.py"), "--workers", str(workers), "--dataset", _MODELS[model]),
         *("--batch-size", str(options.batch_size), "--epochs", "1000000", "--run-dir", str(run_dir)),
-        *("--checkpoint-seconds", "0"),
+        *("--checkpoint-seconds", "0", "--shards", str(_SHARDS)),
         *(("--gpus-per-worker", f"{share:g}") if options.device == "cuda" else ()),
     ]
     environment = _environment(options, model, BENCH_STEPS=str(options.steps))
@@ -87,9 +88,13 @@ def train(options: Options, model: str, workers: int, folder: Path) -> Measured:
     )
 
 
-def distributed(options: Options, model: str) -> Measured:
+def distributed(options: Options, model: str, parts: int) -> Measured:
     """Trains with DistributedDataParallel, on as many GPUs as there are, at most two: NCCL has one process for each.
 
+    Args:
+        options: of the comparison.
+        model: one of `_MODELS`.
+        parts: in which a batch is computed, over all processes.
     Raises:
         SystemExit: it has failed; its output is above.
     """
@@ -103,6 +108,7 @@ def distributed(options: Options, model: str) -> Measured:
         "USE_LIBUV": "0",
         "WORLD_SIZE": str(world),
         "BENCH_STEPS": str(options.steps),
+        "BENCH_MICRO_BATCHES": str(max(1, parts // world)),
         "BENCH_BATCH_SIZE": str(options.batch_size),
     }
     command = [sys.executable, str(_PROGRAMS / "gpu_ddp.py")]
@@ -115,7 +121,7 @@ def distributed(options: Options, model: str) -> Measured:
     outputs = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
         raise SystemExit(f"training {model} with DDP failed; see above")
-    return Measured(f"{model}, DDP, {world} processes", 1 / json.loads(outputs[0])["seconds"])
+    return Measured(f"{model}, DDP, {world} processes, batches in {parts}", 1 / json.loads(outputs[0])["seconds"])
 
 
 def compare(options: Options, folder: Path) -> list[Measured]:
@@ -127,7 +133,7 @@ def compare(options: Options, folder: Path) -> list[Measured]:
     found = []
     for model in _MODELS:
         runs = [train(options, model, workers, folder) for workers in (1, 2)]
-        for measured in [*runs, distributed(options, model)]:
+        for measured in [*runs, distributed(options, model, _SHARDS), distributed(options, model, 1)]:
             print(f"{measured.what}: {measured.steps_per_second:.1f} steps a second {measured.hash[:12]}", flush=True)
             found.append(measured)
         if runs[0].hash != runs[1].hash:

@@ -323,6 +323,37 @@ def test_a_thread_hashes_the_parameters_and_asks() -> None:
         client.leave("stopped")
 
 
+def test_parameters_that_are_still_copied_are_hashed_when_they_have_arrived() -> None:
+    parameters = bytearray(64)
+
+    def script(peer: Peer) -> None:
+        accept_join(peer)
+        request = peer.receive()
+        assert request["workRequest"]["parametersHash"] == hashlib.sha256(pattern(64, 2)).digest()
+        peer.send("shardLease", request["requestId"], step=4, shards=[3])
+        request = peer.receive()
+        assert request["leave"]["reason"] == "stopped"
+        peer.send("leave", request["requestId"])
+
+    def arrive() -> None:
+        parameters[:] = pattern(64, 2)
+
+    def fail() -> None:
+        raise RuntimeError("the device is gone")
+
+    with service(script) as address:
+        client = joined(address, [])
+        hashing = client.ask_beside(4, [parameters], 0.0, 0.0, 0.0, arrived=arrive)
+        assert isinstance(client.answer(), _native.ShardLease)
+        assert hashing.value() == hashlib.sha256(pattern(64, 2)).digest()
+        hashing = client.ask_beside(4, [parameters], 0.0, 0.0, 0.0, arrived=fail)
+        with pytest.raises(ValueError, match="copying the parameters.*the device is gone"):
+            client.answer()
+        with pytest.raises(RuntimeError, match="were not hashed"):
+            hashing.value()
+        client.leave("stopped")
+
+
 def test_an_error_of_the_asking_thread_is_raised_by_the_next_call() -> None:
     with service(accept_join) as address:
         client = joined(address, [])

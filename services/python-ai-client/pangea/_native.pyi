@@ -7,7 +7,7 @@ is sent.
 
 import os
 from collections.abc import Buffer as SupportsBuffer
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, final
 
 from pangea.errors import PangeaError
@@ -368,11 +368,12 @@ class OrchestratorClient:
         compute_seconds: float,
         exchange_seconds: float,
         logged: Sequence[tuple[str, float]] = (),
+        arrived: Callable[[], object] | None = None,
     ) -> ParametersHash:
         """Asks for work in a thread that first hashes `parameters`, and returns at once.
 
-        `parameters` are C-contiguous bytes; nothing may write to them before the hash is known. Its errors are raised
-        by the next call.
+        `parameters` are C-contiguous bytes; nothing may write to them before the hash is known. If they are still being
+        copied, the thread calls `arrived`, which waits for the copy. Its errors are raised by the next call.
         """
 
     def answer(self) -> ShardLease | Aggregate | SnapshotRequest | Snapshot | RunFinished:

@@ -1,9 +1,12 @@
 """One process of DistributedDataParallel over NCCL; prints the median of the seconds of a step.
 
+It computes its part of a batch in BENCH_MICRO_BATCHES parts, and adds up their gradients.
+
 Its batches are in the memory of the device before it begins: it has no data to load. The settings of CUDA are those of
 a run, so both compute with the same kernels.
 """
 
+import contextlib
 import json
 import os
 import statistics
@@ -38,12 +41,17 @@ def main() -> None:
     model = torch.nn.parallel.DistributedDataParallel(recipe.model().to(device))
     optimizer = recipe.optimizer(model)
     x, y = batch(model_name, int(os.environ["BENCH_BATCH_SIZE"]) // world, device)
+    micro_batches = int(os.environ["BENCH_MICRO_BATCHES"])
     seconds = []
+    parts = list(zip(x.chunk(micro_batches), y.chunk(micro_batches), strict=True))
     for _ in range(int(os.environ["BENCH_STEPS"])):
         started = time.perf_counter()
         optimizer.zero_grad()
-        loss = recipe.loss(model, x, y)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for number, (part, labels) in enumerate(parts):
+            # Gradients are exchanged with the last one.
+            with contextlib.nullcontext() if number + 1 == len(parts) else model.no_sync():
+                loss = recipe.loss(model, part, labels)
+                (loss / len(parts)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         loss.item()  # waits for the device, as the script of a run does that prints its loss
         seconds.append(time.perf_counter() - started)

@@ -1,5 +1,5 @@
-//! Asking for work in a thread of its own, which first hashes the parameters. It never takes the
-//! GIL, so Python computes meanwhile.
+//! Asking for work in a thread of its own, which first hashes the parameters. It takes the GIL only
+//! to wait for a copy of them, which releases it, so Python computes meanwhile.
 
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
@@ -56,7 +56,9 @@ impl ParametersHash {
     fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let hash = py.detach(|| self.wait());
         let hash = hash.ok_or_else(|| {
-            PyRuntimeError::new_err("the thread that hashes the parameters has panicked")
+            PyRuntimeError::new_err(
+                "the parameters were not hashed; the next call of the client says why",
+            )
         })?;
         Ok(PyBytes::new(py, hash))
     }
@@ -64,10 +66,10 @@ impl ParametersHash {
 
 impl Drop for ParametersHash {
     fn drop(&mut self) {
-        // The memory is released after this. The thread waits for nothing that needs the GIL.
+        // The memory is released after this. The thread may need the GIL, to wait for its content.
         if let Ok(thread) = self.thread.get_mut() {
             if let Some(thread) = thread.take() {
-                let _ = thread.join();
+                let _ = Python::attach(|py| py.detach(|| thread.join()));
             }
         }
     }
@@ -91,10 +93,25 @@ impl Asking {
     }
 }
 
-/// Starts a thread that hashes `memory` and then asks for work.
+/// Waits until `arrived` has returned; it may be none.
+fn wait_for(arrived: Option<Py<PyAny>>) -> Result<(), String> {
+    let Some(arrived) = arrived else {
+        return Ok(());
+    };
+    let called = Python::try_attach(|py| {
+        let result = arrived.call0(py).map(drop);
+        drop(arrived);
+        result.map_err(|error| format!("copying the parameters, to hash them, failed: {error}"))
+    });
+    called.unwrap_or_else(|| Err("Python is ending".to_owned()))
+}
+
+/// Starts a thread that hashes `memory` and then asks for work. Its content is there when `arrived`
+/// has returned.
 pub(crate) fn ask_beside(
     slot: &Arc<Slot<OrchestratorClient>>,
     memory: Vec<Held>,
+    arrived: Option<Py<PyAny>>,
     question: Question,
 ) -> std::io::Result<(ParametersHash, Asking)> {
     let memory = Memory(memory);
@@ -109,6 +126,10 @@ pub(crate) fn ask_beside(
     let slot = Arc::clone(slot);
     let thread = thread::Builder::new().name("pangea-ask".to_owned());
     let thread = thread.spawn(move || {
+        if let Err(reason) = wait_for(arrived) {
+            let _ = send_result.send(Err(CoreError::Argument(reason)));
+            return; // Whoever asks for the hash is told that there is none.
+        }
         let parameters_hash = content_hash(question.content_hash, tensors).to_vec();
         // Fails if nobody wants to know any more.
         let _ = send_hash.send(parameters_hash.clone());

@@ -206,13 +206,15 @@ impl OrchestratorClient {
         self.with(py, |client, signals| client.ask(&work, signals))
     }
 
-    /// The same in a thread, which first hashes the parameters.
+    /// The same in a thread, which first hashes the parameters. Their content is complete when
+    /// `arrived` has returned.
     #[expect(
         clippy::too_many_arguments,
         reason = "the fields of a work request, each of them needed"
     )]
     #[pyo3(signature = (
-        step, parameters, data_seconds, compute_seconds, exchange_seconds, logged = Vec::new()
+        step, parameters, data_seconds, compute_seconds, exchange_seconds, logged = Vec::new(),
+        arrived = None
     ))]
     fn ask_beside(
         &self,
@@ -223,6 +225,7 @@ impl OrchestratorClient {
         compute_seconds: f64,
         exchange_seconds: f64,
         logged: Vec<Logged>,
+        arrived: Option<Py<PyAny>>,
     ) -> PyResult<ParametersHash> {
         self.settle(py)?;
         let memory = parameters.iter().map(Held::bytes);
@@ -234,7 +237,7 @@ impl OrchestratorClient {
             timings,
             figures: figures(logged),
         };
-        let started = ask_beside(&self.slot, memory, question);
+        let started = ask_beside(&self.slot, memory, arrived, question);
         let (hash, asking) = started.map_err(|error| {
             PyOSError::new_err(format!("starting the thread that asks for work: {error}"))
         })?;

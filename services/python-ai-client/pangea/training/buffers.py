@@ -15,7 +15,7 @@ shard.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -44,6 +44,84 @@ def _of_norms(model: torch.nn.Module) -> set[str]:
         if isinstance(module, kinds)
         for key in module._buffers
     }
+
+
+def _flat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+class _Group:
+    """The buffers of one dtype as one vector, because a model may have hundreds of small ones.
+
+    Args:
+        slots: not empty, of one dtype.
+        sums: whether a step adds the sum of its changes, for each.
+    """
+
+    def __init__(self, slots: Sequence[TensorSlot], sums: Sequence[bool]) -> None:
+        self._slots = slots
+        self._tensors = [slot.tensor for slot in slots]
+        self._start = _flat(self._tensors)
+        sizes = [tensor.numel() for tensor in self._tensors]
+        self.elements = sum(sizes)
+        parts = zip(torch.split(self._start, sizes), self._tensors, strict=True)
+        self._starts = [part.view(tensor.shape) for part, tensor in parts]
+        self._is_sum: torch.Tensor | None = None
+        if any(sums):
+            of_each = [torch.full((size,), is_sum) for size, is_sum in zip(sizes, sums, strict=True)]
+            self._is_sum = torch.cat(of_each).to(self._start.device)
+
+    def record_start(self) -> None:
+        """Makes the current values those at the start of the step, also of tensors that replace those of buffers.
+
+        Raises:
+            UnsupportedModel: for a buffer whose shape or dtype changed.
+        """
+        for slot in self._slots:
+            if slot.registry.get(slot.key) is not slot.tensor:
+                slot.tensor.copy_(_current(slot, slot.tensor, "run.after_step"))
+                slot.registry[slot.key] = slot.tensor
+        self._start.copy_(_flat(self._tensors))
+
+    def reset(self) -> None:
+        """Restores the values at the start of the step."""
+        for slot in self._slots:
+            slot.registry[slot.key] = slot.tensor
+        torch._foreach_copy_(self._tensors, self._starts)
+
+    def change(self, samples: int) -> torch.Tensor:
+        """Returns what `Buffers.write_change` writes for these buffers, float32 [elements]."""
+        now = _flat(
+            [_current(slot, start, "the forward pass") for slot, start in zip(self._slots, self._starts, strict=True)]
+        )
+        change = _wide(now) - _wide(self._start)
+        change = change * samples if self._is_sum is None else torch.where(self._is_sum, change, change * samples)
+        # Equal values have not changed, even if their difference is NaN (inf - inf).
+        return change.masked_fill_(now == self._start, 0).to(torch.float32)
+
+    def apply(self, total: torch.Tensor, samples: int) -> None:
+        """Adds the change of a step, of which `total` is the sum over its shards, to the values at its start."""
+        start, change = self._start, total.to(torch.float64)
+        change = change / samples if self._is_sum is None else torch.where(self._is_sum, change, change / samples)
+        whole = change if start.is_floating_point() else change.round().to(torch.int64)
+        # An element without a change keeps its bits: adding 0 would turn -0.0 into 0.0.
+        start.copy_(torch.where(total == 0, start, (_wide(start) + whole).to(start.dtype)))
+
+
+def _current(slot: TensorSlot, start: torch.Tensor, where: str) -> torch.Tensor:
+    """Returns what the forward pass, or a function of a step, has made of a buffer.
+
+    Raises:
+        UnsupportedModel: its shape or dtype changed.
+    """
+    now = slot.current()
+    if now is None or now.shape != start.shape or now.dtype != start.dtype:
+        what = "nothing" if now is None else f"{now.dtype} {tuple(now.shape)}"
+        raise UnsupportedModel(
+            f"buffer {slot.name} was {start.dtype} {tuple(start.shape)} and became {what} in {where}; keep its"
+            " shape and dtype, or register it with persistent=False if it is a cache"
+        )
+    return now
 
 
 class Buffers:
@@ -81,18 +159,38 @@ class Buffers:
                     f"buffers={{{name!r}: {mode!r}}} is invalid: a mode is one of {', '.join(MODES)}, and the buffers"
                     f" that take part in a step are {known}"
                 )
-        self._sums = [modes.get(slot.name, "mean") == "sum" for slot in self._numeric]
+        sums = [modes.get(slot.name, "mean") == "sum" for slot in self._numeric]
         of_norms = _of_norms(model)
-        # Of the other modules a forward pass that is not trained, in mode train, changes nothing that a script means.
+        # Those of norms also change in a forward pass that is not trained; a script means nothing by it.
         self._watched = [slot for slot in self._numeric if slot.name not in of_norms]
         self.averaged = [
             slot.name
-            for slot, is_sum in zip(self._numeric, self._sums, strict=True)
+            for slot, is_sum in zip(self._numeric, sums, strict=True)
             if not is_sum and slot.name not in of_norms
         ]
         self.elements = sum(slot.tensor.numel() for slot in self._numeric)
+        self._group(sums)
         self._cache_start = [(slot.tensor.detach().clone(), slot.tensor._version) for slot in self._caches]
         self.record_baseline()
+
+    def _group(self, sums: Sequence[bool]) -> None:
+        """Groups the buffers by dtype, and finds out where the groups' elements are in the flat vector."""
+        sizes = [slot.tensor.numel() for slot in self._numeric]
+        positions = torch.split(torch.arange(self.elements), sizes)
+        members: dict[torch.dtype, list[int]] = {}
+        for index, slot in enumerate(self._numeric):
+            members.setdefault(slot.tensor.dtype, []).append(index)
+        self._groups = [
+            _Group([self._numeric[index] for index in group], [sums[index] for index in group])
+            for group in members.values()
+        ]
+        # With one group the order is the same.
+        self._to_groups: torch.Tensor | None = None
+        self._from_groups: torch.Tensor | None = None
+        if len(members) > 1:
+            to_groups = torch.cat([positions[index] for group in members.values() for index in group])
+            device = self._numeric[0].tensor.device
+            self._to_groups, self._from_groups = to_groups.to(device), to_groups.argsort().to(device)
 
     def shapes(self) -> list[tuple[str, tuple[int, ...]]]:
         """Returns the name and shape of each buffer that takes part in a step, in the order of the flat vector."""
@@ -104,19 +202,12 @@ class Buffers:
         Raises:
             UnsupportedModel: for a buffer whose shape or dtype changed.
         """
-        for slot in self._numeric:
-            if slot.registry.get(slot.key) is not slot.tensor:
-                self._take_back(slot)
-        self._start = [slot.tensor.detach().clone() for slot in self._numeric]
+        with torch.no_grad():
+            for group in self._groups:
+                group.record_start()
         self._reset_caches()
         self._record_versions()
         self._non_numeric_versions = [slot.tensor._version for slot in self._non_numeric]
-
-    @torch.no_grad()
-    def _take_back(self, slot: TensorSlot) -> None:
-        """Copies the value of a tensor that a function of run.after_step put in the place of a buffer."""
-        slot.tensor.copy_(self._replacement(slot, slot.tensor, "run.after_step"))
-        slot.registry[slot.key] = slot.tensor
 
     def _record_versions(self) -> None:
         self._versions = [slot.tensor._version for slot in self._watched]
@@ -143,9 +234,8 @@ class Buffers:
 
     @torch.no_grad()
     def _reset(self) -> None:
-        for slot, start in zip(self._numeric, self._start, strict=True):
-            slot.registry[slot.key] = slot.tensor
-            slot.tensor.copy_(start)
+        for group in self._groups:
+            group.reset()
         self._reset_caches()
         self._record_versions()
 
@@ -189,27 +279,9 @@ class Buffers:
                 raise UnsupportedModel(
                     f"buffer {slot.name} is shared by several modules and was replaced in one; change it in place"
                 )
-        for slot, start, part, is_sum in self._parts(flat):
-            now = self._replacement(slot, start, "the forward pass")
-            # Equal values have not changed, even if their difference is NaN (inf - inf).
-            change = (_wide(now) - _wide(start)) * (1 if is_sum else samples)
-            part.copy_(change.masked_fill_(now == start, 0).reshape(-1))
-
-    @staticmethod
-    def _replacement(slot: TensorSlot, before: torch.Tensor, where: str) -> torch.Tensor:
-        """Returns the tensor that is in a slot now.
-
-        Raises:
-            UnsupportedModel: it has another shape or dtype than before.
-        """
-        now = slot.current()
-        if now is None or now.shape != before.shape or now.dtype != before.dtype:
-            what = "nothing" if now is None else f"{now.dtype} {tuple(now.shape)}"
-            raise UnsupportedModel(
-                f"buffer {slot.name} was {before.dtype} {tuple(before.shape)} and became {what} in {where}; keep its"
-                " shape and dtype, or register it with persistent=False if it is a cache"
-            )
-        return now
+        if self._groups:
+            changes = torch.cat([group.change(samples) for group in self._groups])
+            flat.copy_(changes if self._from_groups is None else changes[self._from_groups])
 
     @torch.no_grad()
     def apply(self, flat: torch.Tensor, samples: int) -> None:
@@ -219,18 +291,8 @@ class Buffers:
             flat: float32 [elements], the sum over the shards of the step.
             samples: of the step.
         """
-        for _slot, start, part, is_sum in self._parts(flat):
-            total = part.view(start.shape)
-            change = total.to(torch.float64) / (1 if is_sum else samples)
-            changed = (_wide(start) + (change if start.is_floating_point() else change.round().to(torch.int64))).to(
-                start.dtype
-            )
-            # An element without a change keeps its bits: adding 0 would turn -0.0 into 0.0.
-            start.copy_(torch.where(total == 0, start, changed))
+        totals = flat if self._to_groups is None else flat[self._to_groups]
+        parts = torch.split(totals, [group.elements for group in self._groups])
+        for group, total in zip(self._groups, parts, strict=True):
+            group.apply(total, samples)
         self.reset()
-
-    def _parts(self, flat: torch.Tensor) -> Iterator[tuple[TensorSlot, torch.Tensor, torch.Tensor, bool]]:
-        offset = 0
-        for slot, start, is_sum in zip(self._numeric, self._start, self._sums, strict=True):
-            yield slot, start, flat[offset : offset + start.numel()], is_sum
-            offset += start.numel()

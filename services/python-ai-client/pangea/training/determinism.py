@@ -160,29 +160,37 @@ def preserved_random_state() -> Iterator[None]:
 
 
 @functools.cache
-def _has_devices() -> bool:
-    """Returns whether `torch.manual_seed` has more to seed than the generator of the CPU.
-
-    CUDA is asked for the number of its devices, which torch takes from NVML: `is_available` would initialise it, and
-    make it unusable in the forked child of a rehearsal.
-    """
+def _has_other_devices() -> bool:
+    """Returns whether `torch.manual_seed` has more to seed than the generators of the CPU and of CUDA."""
     return (
-        torch.cuda.device_count() > 0
-        or torch.xpu.device_count() > 0
+        torch.xpu.device_count() > 0
         or torch.backends.mps.is_available()
         or hasattr(torch, torch._C._get_privateuse1_backend_name())
     )
 
 
+@functools.cache
+def _has_cuda() -> bool:
+    """Returns whether there is a GPU.
+
+    CUDA is asked for the number of its devices, which torch takes from NVML: `is_available` would initialise it, and
+    make it unusable in the forked child of a rehearsal.
+    """
+    return torch.cuda.device_count() > 0
+
+
 def _seed_torch(seed: int) -> None:
-    """Seeds torch's generators as `torch.manual_seed` does, which takes 0.1 to 0.3 ms to find that there is only one.
+    """Seeds torch's generators as `torch.manual_seed` does, which takes 0.1 to 0.3 ms to find out which there are.
 
     For every device that could appear later it formats a stack trace: more than all else that a small shard costs.
     """
-    if _has_devices():
+    unused = _has_cuda() and not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if _has_other_devices() or unused:
         torch.manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
+        return
+    torch.default_generator.manual_seed(seed)
+    for generator in torch.cuda.default_generators if _has_cuda() else ():
+        generator.manual_seed(seed)
 
 
 def _seed_all(seed: int) -> None:

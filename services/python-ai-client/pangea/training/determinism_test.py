@@ -47,22 +47,26 @@ def test_torch_draws_the_numbers_of_manual_seed(seed: int, monkeypatch: pytest.M
     expected, state, initial = drawn(), torch.get_rng_state(), torch.initial_seed()
     for has_devices in (False, True):
         torch.randn(3)  # leaves a normal number cached in the generator
-        monkeypatch.setattr(determinism, "_has_devices", lambda found=has_devices: found)
+        monkeypatch.setattr(determinism, "_has_other_devices", lambda found=has_devices: found)
         determinism._seed_torch(seed)
         assert torch.equal(drawn(), expected)
         assert torch.equal(torch.get_rng_state(), state)
         assert torch.initial_seed() == initial
 
 
-def test_devices_are_seeded_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_used", [False, True])
+def test_gpus_are_seeded_where_there_are_any(monkeypatch: pytest.MonkeyPatch, is_used: bool) -> None:
+    class Generator:
+        def manual_seed(self, seed: int) -> None:
+            seeded.append(seed)
+
     seeded: list[int] = []
     monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    determinism._has_devices.cache_clear()
-    seed_shard(7, 3, 2)
-    assert seeded == [shard_seed(7, 3, 2)]
-    monkeypatch.undo()
-    determinism._has_devices.cache_clear()
+    monkeypatch.setattr(torch.cuda, "default_generators", (Generator(),))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: is_used)
+    monkeypatch.setattr(determinism, "_has_cuda", lambda: True)
+    determinism._seed_torch(7)
+    assert seeded == [7]
 
 
 def test_seeds_of_different_work_differ() -> None:

@@ -88,6 +88,7 @@ def _memory() -> str:
 
 def _gpu() -> str:
     """Describes the GPU, and computes the operators with it twice."""
+    configure_torch()
     device = device_at_hand()
     return (
         "none: models are trained on the CPU"

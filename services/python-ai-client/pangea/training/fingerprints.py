@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Callable, Iterable
 
 import numpy
@@ -309,7 +310,9 @@ def fingerprints(device: torch.device | None = None) -> dict[str, bytes]:
 
 def _of_device(device: torch.device) -> dict[str, bytes]:
     found = {}
-    with device:
+    with device, warnings.catch_warnings():
+        # About the weights of a recurrence, and of being the first user of cuBLAS in a thread.
+        warnings.simplefilter("ignore", UserWarning)
         for name, operator in OPERATORS.items():
             if name in _OF_CPU_ONLY:
                 continue

@@ -2,7 +2,7 @@
 
 A contribution is sent as a flat vector, float32: [gradients of the trainable parameters in model order][1 for each of
 them that has a gradient, else 0][changes of the buffers]. The tensors that autograd made for the gradients are its
-first parts; the rest is one part. A gradient in bfloat16 is a float32 without loss, a complex one is two of them.
+first parts; the rest is one part. On an accelerator all are one vector. A gradient in bfloat16 is a float32 without loss, a complex one is two of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pangea import _native
 from pangea.errors import BrokenPromise
 from pangea.training.backward import backward
 from pangea.training.buffers import Buffers
-from pangea.training.contribution import Contribution, contribution
+from pangea.training.contribution import Contribution
+from pangea.training.device_sums import DeviceLayout
 from pangea.training.devices.choose import device_of
 from pangea.training.devices.device import Device
 from pangea.training.hashing import content_hash, tensor_bytes
@@ -59,14 +60,18 @@ class Parameters:
         self._shapes = [real_shape(parameter) for parameter in self.trainable.values()]
         sizes = [shape.numel() for shape in self._shapes]
         self._gradients = sum(sizes)
-        self._layout = Layout([*sizes, len(self.trainable) + self.buffers.elements])
+        self._layout = self._layout_of([*sizes, len(self.trainable) + self.buffers.elements])
         # The result of `memory` and where its tensors are: views are made again only when one has moved.
         self._places: list[tuple[int, int]] = []
         self._memory: list[memoryview] = []
+        self._copies: list[torch.Tensor] | None = None  # of an accelerator's tensors, for `memory`
         self.elements = self._layout.elements
         self._last_used: list[bool] = []
         self._last_flags = torch.empty(0)
         self._mean = MeanGradient(self._shapes, self.device)
+
+    def _layout_of(self, sizes: Sequence[int]) -> Layout:
+        return DeviceLayout(self.device, sum(sizes)) if self.device.computes_ahead else Layout(sizes)
 
     def specs(self) -> list[tuple[str, Literal["float32"], tuple[int, ...]]]:
         """Returns (name, dtype, shape) of each part of the flat vector."""
@@ -77,15 +82,24 @@ class Parameters:
         """Returns the content hash of all trainable parameters, then all buffers, by the run's `method`."""
         return content_hash(self.device.to_host(self._hashed()).wait(), method)
 
-    def memory(self) -> list[memoryview]:
-        """Returns the bytes that `hash` is taken over: of a contiguous tensor of the CPU its own, else a copy."""
+    def memory(self) -> tuple[list[memoryview], Callable[[], None] | None]:
+        """Returns the bytes that `hash` is taken over: of a contiguous tensor of the CPU its own, else a copy.
+
+        Those of an accelerator are complete when the function was called that is returned with them. They may be used
+        until the next call.
+        """
         tensors = self._hashed()
-        if self.device.computes_ahead or not all(tensor.is_contiguous() for tensor in tensors):
-            return [tensor_bytes(tensor) for tensor in self.device.to_host(tensors).wait()]
+        if self.device.computes_ahead:
+            copy = self.device.to_host(tensors, self._copies)
+            if self._copies is None:
+                self._copies, self._memory = copy.tensors, [tensor_bytes(tensor) for tensor in copy.tensors]
+            return self._memory, copy.arrived
+        if not all(tensor.is_contiguous() for tensor in tensors):
+            return [tensor_bytes(tensor) for tensor in tensors], None
         places = [(tensor.data_ptr(), tensor.nbytes) for tensor in tensors]
         if places != self._places:
             self._places, self._memory = places, [tensor_bytes(tensor) for tensor in tensors]
-        return self._memory
+        return self._memory, None
 
     def _hashed(self) -> list[torch.Tensor]:
         return [*self.trainable.values(), *(buffer for _, buffer in self.model.named_buffers())]
@@ -162,7 +176,19 @@ class Parameters:
         rest = self._used_flags([gradient is not None for gradient in gradients])
         self.buffers.write_change(samples, rest[len(self.trainable) :])
         self.buffers.reset()
-        return contribution(self.device, self._layout, [*gradients, rest], losses)
+        parts = [*gradients, rest]
+        if self.device.computes_ahead:
+            parts = [self._in_one_vector(parts)]
+        return Contribution(GradientSum(self._layout, parts), self.device.to_host(losses))
+
+    def _in_one_vector(self, parts: Sequence[torch.Tensor | None]) -> torch.Tensor:
+        sizes, device = [*(shape.numel() for shape in self._shapes), 0], self.device.torch_device
+        return torch.cat(
+            [
+                torch.zeros(size, device=device) if part is None else part.reshape(-1)
+                for part, size in zip(parts, sizes, strict=True)
+            ]
+        )
 
     def _used_flags(self, used: list[bool]) -> torch.Tensor:
         """Returns the part behind the gradients: which parameters have one, and undefined changes of the buffers."""

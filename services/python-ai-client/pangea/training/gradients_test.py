@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from pangea import _native
 from pangea.errors import BrokenPromise
+from pangea.training.devices.delayed import Delayed
 from pangea.training.gradients import Parameters
 from pangea.training.tensors import UnsupportedModel
 
@@ -184,12 +186,27 @@ def test_a_step_in_which_nothing_counts_changes_nothing() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_the_memory_to_hash_of_a_device_is_written_again_and_complete_when_it_has_arrived() -> None:
+    model = torch.nn.Linear(3, 2)
+    parameters, addresses = Parameters(model, device=Delayed()), set[int]()
+    for _ in range(2):
+        with torch.no_grad():
+            model.weight.add_(1.0)
+        memory, arrived = parameters.memory()
+        assert arrived is not None and _native.content_hash(memory) != parameters.hash()
+        arrived()
+        assert _native.content_hash(memory) == parameters.hash()
+        addresses.add(np.frombuffer(memory[0], np.uint8).ctypes.data)
+    assert len(addresses) == 1
+
+
 def test_the_memory_to_hash_follows_tensors_that_move_and_values_that_change() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
     parameters = Parameters(model)
 
     def hashed() -> bytes:
-        assert _native.content_hash(parameters.memory()) == parameters.hash()
+        memory, arrived = parameters.memory()
+        assert arrived is None and _native.content_hash(memory) == parameters.hash()
         return parameters.hash()
 
     seen = {hashed()}

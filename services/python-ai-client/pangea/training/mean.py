@@ -19,7 +19,7 @@ class MeanGradient:
 
     Args:
         shapes: of the parameters, in the order of the flat vector.
-        device: that the gradients are needed on; default: the CPU. The division is the CPU's for every device.
+        device: that the gradients are needed on, and divided on; default: the CPU.
     """
 
     def __init__(self, shapes: Sequence[torch.Size], device: Device | None = None) -> None:
@@ -36,12 +36,22 @@ class MeanGradient:
             total: flat float32, the sum over all shards.
             divisor: 0 if nothing counted; then the gradients are the sum, which is all zeros.
         """
+        if self._device.computes_ahead:
+            return self._split(self._of_device(total, divisor))
         vector = self._free_vector()
         if divisor == 0:
             vector.copy_(total)
         else:
             torch.div(total, divisor, out=vector)
-        return self._split(self._device.place(vector)) if self._device.computes_ahead else self._views
+        return self._views
+
+    def _of_device(self, total: torch.Tensor, divisor: float) -> torch.Tensor:
+        """Divides on the device, to the bits of the CPU."""
+        vector = self._device.place(total)
+        if divisor == 0:
+            return vector
+        # By a tensor: CUDA multiplies by the reciprocal of a number, which rounds twice.
+        return vector.div_(torch.full((), divisor, dtype=torch.float32, device=vector.device))
 
     def _split(self, vector: torch.Tensor) -> list[torch.Tensor]:
         parts = torch.split(vector, self._sizes)

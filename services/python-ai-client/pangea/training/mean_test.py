@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from pangea.training.devices.delayed import Delayed
 from pangea.training.mean import MeanGradient
 
 SHAPES = [torch.Size((2, 3)), torch.Size(()), torch.Size((0,)), torch.Size((5,))]
@@ -20,6 +21,16 @@ def test_the_mean_has_the_bits_of_a_division_in_place_and_the_sum_is_only_read()
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         assert torch.equal(flat.view(torch.int32), before.div_(divisor).view(torch.int32))
         assert [gradient.shape for gradient in gradients] == SHAPES
+
+
+def test_a_division_on_a_device_has_the_bits_of_the_cpu() -> None:
+    total = torch.randn(12) * torch.logspace(-42, 30, 12)
+    for divisor in (7, 3.7, 1, 1e-3, 128, 0):
+        gradients = [
+            torch.cat([part.reshape(-1) for part in MeanGradient(SHAPES, device).of(total, divisor)])
+            for device in (None, Delayed())
+        ]
+        assert torch.equal(gradients[0].view(torch.int32), gradients[1].view(torch.int32))
 
 
 def test_without_anything_that_counts_the_gradient_is_zero() -> None:

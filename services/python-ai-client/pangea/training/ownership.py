@@ -141,8 +141,13 @@ def flat_gradients(parameters: Mapping[str, torch.nn.Parameter]) -> list[torch.T
     """
     gradients, indices = _detach(parameters)
     taken: list[torch.Tensor | None] = [None] * len(parameters)
-    for index, gradient in zip(indices, gradients, strict=True):
-        taken[index] = _copy(gradient)
+    if not gradients:
+        return taken
+    values = [as_real(gradient.detach()).reshape(-1).to(torch.float32) for gradient in gradients]
+    # One kernel for all of them, instead of one for each.
+    parts = torch.split(torch.cat(values), [part.numel() for part in values])
+    for index, part in zip(indices, parts, strict=True):
+        taken[index] = part
     return taken
 
 

@@ -236,7 +236,8 @@ class UnsavedWatch:
         """
         if not self._own and not any(functions.values()):
             return {}
-        saved: list[object] = [self._model, *self._optimizers]
+        # What a module has besides parameters and buffers, its forward pass makes anew, as weight_norm and pruning do.
+        saved: list[object] = [*self._model.modules(), *self._optimizers]
         saved += [kept.content if isinstance(kept, DictState) else kept for kept in state.values()]
         tensors = [*self._model.parameters(), *self._model.buffers()]
         for holder in (*self._optimizers, *state.values()):

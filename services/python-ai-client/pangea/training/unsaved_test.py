@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from pangea.errors import BrokenPromise
 from pangea.training.gradients import Parameters
@@ -18,7 +19,7 @@ from pangea.training.optimizer import Step, StepFunction, Training
 from pangea.training.unsaved import DictState
 
 
-def model() -> nn.Module:
+def model() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
 
@@ -156,6 +157,16 @@ def test_the_model_and_its_optimizer_may_be_changed() -> None:
 
     own.after.append(of_script(function))
     step(own)
+
+
+def test_what_a_module_of_the_model_makes_anew_is_not_refused() -> None:
+    student = model()
+    layer: Any = student[0]
+    prune.identity(layer, "weight")  # type: ignore[no-untyped-call]
+    own = training(student)
+    own.after.append(of_script(lambda _: prune.l1_unstructured(layer, "weight", 0.5)))  # type: ignore[no-untyped-call]
+    step(own)
+    assert float(layer.weight_mask.sum()) == 3
 
 
 def test_the_promise_may_be_waived() -> None:

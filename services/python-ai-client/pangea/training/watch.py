@@ -10,7 +10,7 @@ parameters in the first steps, and of 1 MiB of them in each later step, in rotat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from pangea.training.tensors import TensorSlot
 _FULL_STEPS = 3
 # Bytes of the parameters that are checked in each later step.
 _PART_BYTES = 1 << 20
+# Whole numbers by the bytes of an element.
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 _AFTER = "write it as run.after_step(fn), which runs once a step on each worker, on the same parameters"
 _PARAMETER = {
@@ -35,27 +37,31 @@ _SETTING = {
 }
 
 
-def checksum(tensor: torch.Tensor) -> int:
-    """Returns a checksum over the bytes of a tensor, which any single change alters; about as fast as memory."""
+def checksum(tensor: torch.Tensor) -> int | torch.Tensor:
+    """Returns a checksum over the bytes of a tensor, which any single change alters; about as fast as memory.
+
+    On an accelerator it is a scalar there, so that nobody has to wait for it before it is compared.
+    """
+    if tensor.device.type != "cpu":
+        return device_checksum(tensor.detach())
     flat = tensor.detach().contiguous().reshape(-1)
-    if flat.numel() == 0:
-        return 0
-    if flat.device.type != "cpu":
-        return _device_checksum(flat)
     data = flat.view(torch.uint8).numpy()
     whole = data.size // 8 * 8
     total = int(np.add.reduce(data[:whole].view(np.uint64), dtype=np.uint64)) if whole else 0
     return total ^ int.from_bytes(data[whole:].tobytes(), "little")
 
 
-def _device_checksum(flat: torch.Tensor) -> int:
-    """Returns a sum of whole numbers, whose order does not matter; the bytes stay on their device."""
-    data = flat.view(torch.uint8)
-    whole = data.numel() // 8 * 8
-    # A slice of bytes may be at an odd address.
-    words = data[:whole].clone().view(torch.int64).sum() if whole else data.new_zeros((), dtype=torch.int64)
-    rest = torch.arange(1, data.numel() - whole + 1, device=flat.device) * data[whole:]
-    return int((words ^ (rest.sum() << 32)).item())
+def device_checksum(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns the sum of the elements as whole numbers, whose order does not matter."""
+    real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return real.view(_WHOLE[real.element_size()]).sum(dtype=torch.int64)
+
+
+def _different(now: Mapping[int, int | torch.Tensor], before: Mapping[int, int | torch.Tensor]) -> list[int]:
+    """Compares checksums of an accelerator, and waits for it once."""
+    pairs = [(torch.as_tensor(value), torch.as_tensor(before[index])) for index, value in now.items()]
+    differ = torch.stack([one for one, _ in pairs]) != torch.stack([other for _, other in pairs])
+    return [index for index, is_different in zip(now, differ.tolist(), strict=True) if is_different]
 
 
 class ParameterWatch:
@@ -95,7 +101,7 @@ class ParameterWatch:
             self._next += 1
         return part
 
-    def _checksum(self, index: int) -> int:
+    def _checksum(self, index: int) -> int | torch.Tensor:
         tensor = self._parameters[index].tensor.detach()
         most = _PART_BYTES // max(1, tensor.element_size())
         if self.in_full or tensor.numel() <= most:
@@ -119,9 +125,15 @@ class ParameterWatch:
             if slot.registry.get(slot.key) is not tensor or tensor._version != version or tensor.data_ptr() != address:
                 raise self._broken(slot.name, where)
         if bytes_too:
-            for index, expected in self._sums.items():
-                if self._checksum(index) != expected:
-                    raise self._broken(self._parameters[index].name, where)
+            for index in self._changed():
+                raise self._broken(self._parameters[index].name, where)
+
+    def _changed(self) -> list[int]:
+        """Returns the parameters whose bytes differ from those of the baseline, of the ones that are checked."""
+        now = {index: self._checksum(index) for index in self._sums}
+        if any(isinstance(value, torch.Tensor) for value in now.values()):
+            return _different(now, self._sums)
+        return [index for index, value in now.items() if value != self._sums[index]]
 
     @staticmethod
     def _broken(name: str, where: str) -> BrokenPromise:

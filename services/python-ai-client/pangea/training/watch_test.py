@@ -9,7 +9,7 @@ from torch import nn
 
 from pangea.errors import BrokenPromise
 from pangea.training.tensors import tensor_slots
-from pangea.training.watch import ParameterWatch, SettingsWatch, checksum
+from pangea.training.watch import ParameterWatch, SettingsWatch, checksum, device_checksum
 
 
 def watched(model: nn.Module) -> ParameterWatch:
@@ -86,6 +86,7 @@ def test_a_large_parameter_is_checked_piece_by_piece() -> None:
     assert found == 1
 
 
+@pytest.mark.parametrize("checksum", [checksum, device_checksum])
 @pytest.mark.parametrize(
     "value",
     [
@@ -94,9 +95,12 @@ def test_a_large_parameter_is_checked_piece_by_piece() -> None:
         torch.arange(12.0).reshape(3, 4).t(),
         torch.ones(5, dtype=torch.uint8),
         torch.tensor(2.5),
+        torch.ones(3, dtype=torch.complex64),
     ],
 )
-def test_a_checksum_detects_any_single_change(value: torch.Tensor) -> None:
+def test_a_checksum_detects_any_single_change(
+    value: torch.Tensor, checksum: Callable[[torch.Tensor], int | torch.Tensor]
+) -> None:
     assert checksum(value) == checksum(value.clone())
     flat = value.contiguous().reshape(-1).view(torch.uint8)
     for index in range(flat.numel()):

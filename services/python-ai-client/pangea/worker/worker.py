@@ -241,14 +241,14 @@ class Worker:
 
     def _ask_beside(self) -> None:
         """Asks for work in a thread that first hashes the parameters, while this one continues."""
-        memory = self.parameters.memory()
+        memory, arrived = self.parameters.memory()
         # A forward pass may write to buffers, but to parameters only where that is tolerated.
         self._hashes_constants = (
             len(memory) == len(self.parameters.trainable) and self.parameters.on_broken_promise is None
         )
         try:
             self._hashing = self._membership.client.ask_beside(
-                self.step, memory, *self._taken_seconds(), self.logged.of_applied(self.step)
+                self.step, memory, *self._taken_seconds(), self.logged.of_applied(self.step), arrived
             )
         except (_native.WireError, _native.PeerError) as error:
             self._lost(error)

@@ -18,8 +18,12 @@ from typing import Any, Protocol
 
 import torch
 
+from pangea.training.devices.copying import copy_large
 from pangea.training.devices.device import Device, HostCopy
 from pangea.training.devices.settings import describe_device
+
+# Up to here, CUDA has read the memory of the CPU when it returns, and waits for nothing.
+_SMALL_BYTES = 64 << 10
 
 
 class Streams(Protocol):
@@ -43,8 +47,8 @@ class Streams(Protocol):
     def keep(self, tensor: torch.Tensor, stream: Any) -> None:
         """Keeps the memory of a tensor until the stream has done what is queued on it so far."""
 
-    def pinned(self, like: torch.Tensor) -> torch.Tensor:
-        """Returns contiguous memory of the CPU that the device can reach, in shape and dtype of a tensor."""
+    def pinned(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        """Returns contiguous memory of the CPU that the device can reach."""
 
 
 class TorchStreams:
@@ -78,9 +82,39 @@ class TorchStreams:
         """Keeps the memory of a tensor until the stream has done what is queued on it so far."""
         tensor.record_stream(stream)
 
-    def pinned(self, like: torch.Tensor) -> torch.Tensor:
-        """Returns pinned memory in shape and dtype of a tensor."""
-        return torch.empty(like.shape, dtype=like.dtype, device="cpu", pin_memory=True)
+    def pinned(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        """Returns pinned memory."""
+        return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=True)
+
+
+class Staging:
+    """Pinned memory that tensors are copied through to a device; its allocation would take as long as a large copy.
+
+    Args:
+        streams: of the device.
+        stream: that the copies to the device are queued on.
+    """
+
+    def __init__(self, streams: Streams, stream: Any) -> None:
+        self._streams, self._stream = streams, stream
+        # By size: the memory, and the event behind the last copy from it.
+        self._held: dict[int, tuple[torch.Tensor, Any]] = {}
+
+    def to_device(self, tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+        """Returns a tensor of the CPU on the device, which its stream copies; the given one may be changed at once."""
+        # Powers of two, so that batches of any shape share a few.
+        size = 1 << (tensor.nbytes - 1).bit_length()
+        memory, copied = self._held.pop(size, (None, None))
+        if memory is None:
+            memory = self._streams.pinned((size,), torch.uint8)
+        else:
+            copied.synchronize()
+        pinned = memory[: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        copy_large(pinned, tensor)
+        with self._streams.queue_on(self._stream):
+            placed = pinned.to(device, non_blocking=True, copy=True)
+        self._held[size] = memory, self._streams.event(self._stream)
+        return placed
 
 
 class Accelerator(Device):
@@ -99,30 +133,33 @@ class Accelerator(Device):
         super().__init__(torch_device)
         self._streams: Streams = TorchStreams(torch_device) if streams is None else streams
         self._to_host, self._to_device = self._streams.copy_stream(), self._streams.copy_stream()
+        self._staging = Staging(self._streams, self._to_device)
 
     @torch.no_grad()
-    def to_host(self, tensors: Sequence[torch.Tensor]) -> HostCopy:
+    def to_host(self, tensors: Sequence[torch.Tensor], into: Sequence[torch.Tensor] | None = None) -> HostCopy:
         """Copies tensors to pinned memory as soon as the kernels queued so far are done."""
         streams = self._streams
         streams.wait_for(self._to_host, streams.current())
         copies = []
         with streams.queue_on(self._to_host):
-            for tensor in tensors:
+            for index, tensor in enumerate(tensors):
                 # A copy without blocking needs both sides in one piece.
                 source = tensor.detach().contiguous()
-                copies.append(streams.pinned(source).copy_(source, non_blocking=True))
+                target = streams.pinned(source.shape, source.dtype) if into is None else into[index]
+                copies.append(target.copy_(source, non_blocking=True))
                 streams.keep(source, self._to_host)
         return HostCopy(copies, streams.event(self._to_host).synchronize)
 
     @torch.no_grad()
     def place(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Copies a tensor to pinned memory, and from there to the device beside what it computes."""
+        """Copies a tensor to pinned memory, and from there to the device beside what it computes; a small one at once."""
         if tensor.device.type != "cpu":
             return tensor
+        # Of pinned memory, even a small tensor is read later.
+        if tensor.nbytes <= _SMALL_BYTES and not tensor.is_pinned():
+            return tensor.to(self.torch_device, non_blocking=True, copy=True)
         streams = self._streams
-        pinned = streams.pinned(tensor).copy_(tensor)
-        with streams.queue_on(self._to_device):
-            placed = pinned.to(self.torch_device, non_blocking=True)
+        placed = self._staging.to_device(tensor, self.torch_device)
         streams.wait_for(streams.current(), self._to_device)
         streams.keep(placed, streams.current())
         return placed

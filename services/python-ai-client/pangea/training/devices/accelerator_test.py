@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,10 @@ import pytest
 import torch
 
 from pangea.training.devices.accelerator import Accelerator
+
+
+# Too large to be copied at once.
+LARGE = torch.arange(30_000.0)
 
 
 @dataclass
@@ -66,10 +70,10 @@ class RecordedStreams:
         """Records for which stream memory is kept."""
         self.log.append(f"memory is kept for {stream.name}")
 
-    def pinned(self, like: torch.Tensor) -> torch.Tensor:
+    def pinned(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """Returns ordinary memory."""
         self.log.append("pinned")
-        return torch.empty(like.shape, dtype=like.dtype)
+        return torch.empty(shape, dtype=dtype)
 
 
 @pytest.fixture
@@ -100,22 +104,26 @@ def test_a_copy_to_the_cpu_follows_the_kernels_and_is_read_after_its_event(strea
 
 def test_a_copy_to_the_device_does_not_wait_for_kernels_but_later_ones_wait_for_it(streams: RecordedStreams) -> None:
     placing: Callable[[torch.Tensor], torch.Tensor] = accelerator(streams).place
-    assert placing(torch.ones(2, 2)).shape == (2, 2)
-    # On the CPU, which stands for the device here, there is nothing to move: `to` returns its argument.
-    assert streams.log == [
-        "pinned",
-        "on copies 1",
-        "on compute",
-        "compute waits for copies 1",
-        "memory is kept for compute",
-    ]
+    assert placing(LARGE).shape == LARGE.shape
+    copied = ["on copies 1", "on compute", "event on copies 1", "compute waits for copies 1"]
+    first = ["pinned", *copied, "memory is kept for compute"]
+    assert streams.log == first
+    placing(LARGE[:-1])
+    assert streams.log[len(first) :] == ["the CPU waits", *first[1:]], "its memory is used when it was copied"
 
 
-def test_the_content_at_the_time_of_the_call_is_placed(streams: RecordedStreams) -> None:
-    given = torch.ones(3)
-    placed = accelerator(streams).place(given)
+def test_a_small_tensor_is_placed_without_a_stream_of_its_own(streams: RecordedStreams) -> None:
+    accelerator(streams).place(torch.ones(3))
+    assert streams.log == []
+
+
+@pytest.mark.parametrize("given", [torch.ones(3), LARGE.clone(), LARGE.clone().view(2, -1).t()])
+def test_the_content_at_the_time_of_the_call_is_placed(given: torch.Tensor, streams: RecordedStreams) -> None:
+    place, expected = accelerator(streams).place, given.clone()
+    placed = place(given)
     given.zero_()
-    assert placed.tolist() == [1.0, 1.0, 1.0]
+    place(given)
+    assert torch.equal(placed, expected)
 
 
 def test_a_tensor_that_is_not_contiguous_keeps_its_order(streams: RecordedStreams) -> None:

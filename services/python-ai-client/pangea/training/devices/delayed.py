@@ -14,7 +14,10 @@ from pangea.training.devices.device import Device, HostCopy
 
 
 def _unreadable(tensor: torch.Tensor) -> torch.Tensor:
-    copy = torch.empty_like(tensor, memory_format=torch.contiguous_format)
+    return _spoil(torch.empty_like(tensor, memory_format=torch.contiguous_format))
+
+
+def _spoil(copy: torch.Tensor) -> torch.Tensor:
     copy.view(-1).view(torch.uint8).fill_(0xFF)  # NaN, or a number that nothing expects
     return copy
 
@@ -34,11 +37,13 @@ class Delayed(Device):
         super().__init__()
         self.in_flight = self.most_in_flight = 0
 
-    def to_host(self, tensors: Sequence[torch.Tensor]) -> HostCopy:
+    def to_host(self, tensors: Sequence[torch.Tensor], into: Sequence[torch.Tensor] | None = None) -> HostCopy:
         """Returns copies that arrive when they are waited for."""
         # As the device would queue it: what is written to the tensors afterwards is not copied.
         sources = [tensor.detach().clone() for tensor in tensors]
-        copies = [_unreadable(source) for source in sources]
+        copies = [_unreadable(source) for source in sources] if into is None else list(into)
+        for copy in copies if into is not None else []:
+            _spoil(copy)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
 

@@ -13,17 +13,19 @@ class HostCopy:
     Args:
         tensors: on the CPU; their content is undefined until `wait`.
         arrived: waits until the content is complete; None if it is.
+    Attributes:
+        tensors, arrived: these.
     """
 
     def __init__(self, tensors: list[torch.Tensor], arrived: Callable[[], None] | None = None) -> None:
-        self._tensors, self._arrived = tensors, arrived
+        self.tensors, self.arrived = tensors, arrived
 
     def wait(self) -> list[torch.Tensor]:
         """Returns the tensors, with their content."""
-        if self._arrived is not None:
-            self._arrived()
-            self._arrived = None
-        return self._tensors
+        if self.arrived is not None:
+            self.arrived()
+            self.arrived = None
+        return self.tensors
 
 
 class Device:
@@ -41,10 +43,14 @@ class Device:
     def __init__(self, torch_device: torch.device | None = None) -> None:
         self.torch_device = torch.device("cpu") if torch_device is None else torch_device
 
-    def to_host(self, tensors: Sequence[torch.Tensor]) -> HostCopy:
+    def to_host(self, tensors: Sequence[torch.Tensor], into: Sequence[torch.Tensor] | None = None) -> HostCopy:
         """Starts to copy tensors of the device to the CPU; those of the CPU itself are not copied.
 
         They may be dropped at once, but not changed before the copy was waited for.
+
+        Args:
+            tensors: of the device.
+            into: what an earlier call returned for tensors of these shapes, to be written again; default: new memory.
         """
         return HostCopy(list(tensors))
 
