@@ -56,6 +56,19 @@ def test_a_lightning_module(tmp_path: Path) -> None:
     two.audit()
 
 
+def test_what_a_lightning_module_has_besides_its_steps(tmp_path: Path) -> None:
+    one, two = (train(tmp_path, "lit_hooks.py", workers, 64) for workers in (1, 2))
+    assert two.final() == one.final() and two.hashes() == one.hashes()
+    result = one.read("result.json")
+    assert two.read("result.json") == result
+    assert (result["rate"], result["last_epoch"]) == (0.025, 1)
+    steps = logged(one)
+    assert logged(two) == steps
+    assert [figures["step_seen"] for figures in steps] == list(range(20))
+    assert [figures["ramp"] for figures in steps] == [0] * 10 + [0.25] * 10
+    assert result["best_val_loss"] == min(result["val_loss"], steps[10]["val_loss"])
+
+
 def test_a_trainer_of_transformers(tmp_path: Path) -> None:
     one, two = (train(tmp_path, "gpt2.py", workers, 16) for workers in (1, 2))
     assert two.final() == one.final() and two.hashes() == one.hashes()
@@ -104,9 +117,9 @@ def _module(configured: Any = None, **attributes: Any) -> Any:
         ({"automatic_optimization": False}, {}, "automatic_optimization = False"),
         ({"configured": lambda one: [one, one]}, {}, "returned 2 optimizers"),
         (
-            {"configured": lambda one: ([one], [torch.optim.lr_scheduler.StepLR(one, 1)])},
+            {"configured": lambda one: ([one], [torch.optim.lr_scheduler.ReduceLROnPlateau(one)])},
             {},
-            "steps once an epoch; a run steps it once a step",
+            "a ReduceLROnPlateau, which follows a figure of the validation",
         ),
         ({}, {"sampler": torch.utils.data.WeightedRandomSampler([1.0] * 8, 8)}, "has a WeightedRandomSampler"),
         (
@@ -124,6 +137,41 @@ def test_what_a_run_cannot_do_is_refused_before_it_starts(
 
     with pytest.raises(MisusedRun, match=message):
         fit(_module(**module), _loader(**loader))
+
+
+def _with_hook(base: Any, hook: str) -> Any:
+    return type("Own", (base,), {hook: lambda *_: None, "__module__": "train"})
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        ("on_train_batch_end", "Own overrides on_train_batch_end, which a Trainer calls for each batch"),
+        ("optimizer_step", "Own overrides optimizer_step"),
+    ],
+)
+def test_a_module_with_a_hook_for_each_batch_is_refused_by_name(hook: str, message: str) -> None:
+    from pangea.lightning import fit
+
+    module = _module()
+    module.__class__ = _with_hook(type(module), hook)
+    with pytest.raises(MisusedRun, match=message):
+        fit(module, _loader())
+
+
+def test_callbacks_that_have_no_place_in_a_run_are_refused_by_name() -> None:
+    from pytorch_lightning import Callback, callbacks
+
+    from pangea.lightning import fit
+
+    for callback, message in (
+        (callbacks.ModelCheckpoint(), "ModelCheckpoint has no place in a run: the run writes checkpoints"),
+        (callbacks.EarlyStopping("val_loss"), "EarlyStopping has no place in a run: .* run.stop"),
+        (callbacks.LearningRateMonitor(), "call self.log in the training step"),
+        (_with_hook(Callback, "on_train_batch_start")(), "the callback Own has on_train_batch_start, which a Trainer"),
+    ):
+        with pytest.raises(MisusedRun, match=message):
+            fit(_module(), _loader(), callbacks=[callback])
 
 
 @pytest.mark.parametrize(

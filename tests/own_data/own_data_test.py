@@ -174,6 +174,7 @@ def test_the_command_trains_without_a_data_service_and_resumes_with_other_worker
     [
         ({"SAMPLES": "404"}, "Subset of Sequences with 304 training samples"),
         ({"CHANGED": "0"}, "Subset of Sequences with 303 training samples"),
+        ({"CLASS": "Waves"}, "give the class its old __qualname__"),
     ],
 )
 def test_workers_whose_data_differ_are_refused(variables: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -276,6 +277,12 @@ def test_a_data_service_is_started_when_a_script_turns_out_to_have_no_dataset(tm
     assert RunFiles(tmp_path / "run").read("run.json")["dataset"]["name"] == "digits"
     ended = pangea(tmp_path, "train", "--resume", "run", "--epochs", "2")
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_dataset_of_the_command_beside_that_of_the_script_is_refused(tmp_path: Path) -> None:
+    ended = pangea(tmp_path, "train", str(SCRIPT), "--dataset", "stdlib", "--run-dir", "run", LOADERS="0")
+    assert ended.returncode == 1
+    assert "started with --dataset stdlib" in ended.stderr and "leave out one of them" in ended.stderr
 
 
 def test_signals_to_a_whole_group_stop_a_worker_in_order_and_its_loader_processes(

@@ -1,7 +1,7 @@
 """A training script with a dataset of its own: dicts of texts, numbers and augmented tensors of different lengths.
 
 - LOADERS: loader processes of the worker.
-- SAMPLES, CHANGED: how many samples there are, and one that is different.
+- SAMPLES, CHANGED, CLASS: how many samples there are, one that is different, and the name of their class.
 - LOADED_DIR: a file NAME in it gets a line with the sample ids of each batch that the worker computes.
 - EVALUATE_EVERY: the worker evaluates the model in the loop, in every such step.
 - KILL_LOADER_STEP: at this step, the loader processes of the worker are killed.
@@ -44,6 +44,10 @@ class Sequences(Dataset[dict[str, Any]]):
         if index == self._changed:
             x += 1
         return {"x": x, "label": index % CLASSES, "name": f"sequence {index}"}
+
+
+# As if the class had been renamed.
+Sequences.__qualname__ = os.environ.get("CLASS", Sequences.__qualname__)
 
 
 def pad(samples: list[dict[str, Any]]) -> dict[str, Any]:

@@ -64,7 +64,40 @@ TWO = """model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Linear(16, 10
 optimizer = [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in (model[1], model[2])]
 """
 
+MASKED = """model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+model.register_buffer("mask", torch.ones(10))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+"""
+TWICE = """class Twice(torch.optim.SGD):
+    def step(self, closure=None):
+        assert closure is not None, "needs a closure"
+model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+optimizer = Twice(model.parameters(), lr=0.1)
+"""
+TEACHER = """import copy
+teacher = copy.deepcopy(model)
+@run.after_step
+def follow(_):
+    with torch.no_grad():
+        for mine, its in zip(teacher.parameters(), model.parameters()):
+            mine.lerp_(its, 0.1)
+"""
+
 SCRIPTS = {
+    "a teacher that is in no checkpoint": Script(
+        "the function of run.after_step (train.py, line 11) changes teacher.1.weight, which is in no checkpoint: a"
+        " worker that joins late, or a run that is resumed, would begin with a different one. Give it to"
+        " run.after_step(fn, state={'teacher': teacher})",
+        loop=TEACHER + LOOP,
+    ),
+    "a buffer that is changed in the loop": Script(
+        "the buffer mask was changed in the loop, outside of the forward pass of a batch",
+        model=MASKED,
+        loop=LOOP + "    model.mask.mul_(0.5)\n",
+    ),
+    "an optimizer that computes the loss again": Script(
+        "Twice cannot train in a run: it computes the loss several times within a step (needs a closure)", model=TWICE
+    ),
     "a rate that is set in the loop": Script(
         "the learning rate of the optimizer's group 0 was changed in the loop, from 0.1 to 0.05; give pangea.join a"
         " scheduler, or rate=lambda step",

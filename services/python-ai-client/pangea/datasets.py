@@ -15,6 +15,8 @@ from pangea.places import caller_folder, program
 
 # The dataset of whoever names none.
 DEFAULT = "digits"
+# Tells workers which one the user chose, if it is not the default.
+VARIABLE = "PANGEA_DATASET"
 
 
 class UnknownDataset(PangeaError, ValueError):

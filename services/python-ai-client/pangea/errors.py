@@ -55,6 +55,12 @@ def calling_line() -> str:
     return ""
 
 
+def place_of(function: object) -> str:
+    """Returns where a function begins, as " (train.py, line 12)"; "" for one that is not Python's."""
+    code = getattr(getattr(function, "func", function), "__code__", None)
+    return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code is not None else ""
+
+
 def format_error(error: BaseException, traceback: types.TracebackType | None) -> str:
     """Returns the line that is printed for an error that ends a script."""
     return printable(f"pangea: {script_line(traceback)}{error}")

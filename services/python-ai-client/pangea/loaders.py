@@ -49,7 +49,8 @@ def parts_of(loader: Any) -> LoaderParts:
     if not isinstance(sampler, (RandomSampler, SequentialSampler)):
         raise MisusedRun(
             f"the DataLoader has a {type(sampler).__name__}, but a run orders the samples itself, in a different random"
-            " order each epoch; delete the sampler. For other frequencies, weight the loss: run.step(loss, weight=...)"
+            " order each epoch; delete the sampler. For other frequencies, weight the loss, or draw the indices once,"
+            " before the run, with a generator of a fixed seed, and give it a Subset(dataset, indices)"
         )
     if batch_size is None or loader.collate_fn is None:
         raise MisusedRun("the DataLoader has no batch_size; give it one, which is the number of samples of a step")

@@ -94,13 +94,7 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 			"the worker's model is not that of the run: %s; start all workers with the same script and arguments", difference)
 	}
 	if join.Dataset.Hash != m.identity.dataset.Hash || join.Dataset.TrainSamples != m.identity.dataset.TrainSamples {
-		return protocol.Errorf(protocol.Stop, "the worker's data is not that of the run: %s with %d training samples and "+
-			"hash %s, but the run has %s with %d and %s; point all workers to the same data, "+
-			"read with the same options (a table in a run of a release before columns were standardised one by one needs "+
-			"normalise=all)",
-			protocol.Foreign(join.Dataset.Name), join.Dataset.TrainSamples, join.Dataset.Hash.Short(),
-			protocol.Foreign(m.identity.dataset.Name),
-			m.identity.dataset.TrainSamples, m.identity.dataset.Hash.Short())
+		return m.otherData(join.Dataset)
 	}
 	if join.Step > m.agreement.committed() {
 		return m.ahead(join)
@@ -117,6 +111,20 @@ func (m *Machine) admit(join *protocol.Join) *protocol.Error {
 			join.Step, m.hashOf(join).Short(), reference.Short())
 	}
 	return m.slowDown(join)
+}
+
+// otherData refuses a worker whose data is not that of the run.
+func (m *Machine) otherData(worker protocol.Dataset) *protocol.Error {
+	run := m.identity.dataset
+	advice := "(a table in a run of a release before columns were standardised one by one needs normalise=all)"
+	if worker.Name != run.Name && worker.TrainSamples == run.TrainSamples {
+		advice = "(a script's own dataset is known by the name of its class, too: if only that was changed, give the " +
+			"class its old __qualname__)"
+	}
+	return protocol.Errorf(protocol.Stop, "the worker's data is not that of the run: %s with %d training samples and "+
+		"hash %s, but the run has %s with %d and %s; point all workers to the same data, read with the same options %s",
+		protocol.Foreign(worker.Name), worker.TrainSamples, worker.Hash.Short(),
+		protocol.Foreign(run.Name), run.TrainSamples, run.Hash.Short(), advice)
 }
 
 // ahead refuses a worker that holds more steps than the ledger: the two are of different runs, or

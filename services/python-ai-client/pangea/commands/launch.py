@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pangea.identity.directory import INSECURE_VARIABLE
 from pangea.launch import kubernetes, local, ray_cluster, ssh
 from pangea.launch.job import Job
 from pangea.launch.session import Session
-from pangea.launch.settings import Settings
+from pangea.launch.settings import Settings, brings_dataset
 from pangea.launch.train import MakeSession, train
 from pangea.places import caller_folder
 
@@ -38,6 +39,12 @@ def _refuse_others(context: click.Context, backend: str) -> None:
                 raise click.UsageError(
                     f"--{name.replace('_', '-')} belongs to --backend {owner}; leave it out, or choose that backend"
                 )
+
+
+def _needs_no_data_service(context: click.Context, settings: Settings) -> bool:
+    """Whether the script seems to have a dataset of its own, and the user asked for no other one."""
+    given = (context.get_parameter_source(name) for name in ("dataset", "data_replicas"))
+    return all(source is ParameterSource.DEFAULT for source in given) and brings_dataset(settings.script)
 
 
 @click.command("launch", cls=ScriptCommand)
@@ -127,6 +134,9 @@ def launch_command(
         # have.
         options["arithmetic"] = "avx2"
     settings = Settings(script_path(script), script_arguments(context) or (), **options)
+    if backend != "local" and _needs_no_data_service(context, settings):
+        settings = dataclasses.replace(settings, data_replicas=0)
+        print("the script has a dataset of its own: no data service is started (--data-replicas 1)", file=sys.stderr)
     _launch(backend, render, settings, backend_options, as_json)
 
 

@@ -150,3 +150,14 @@ def test_a_kubectl_that_fails_or_is_missing_is_an_error_message(
     result = launch("kubernetes")
     assert result.exit_code == 1
     assert "exit code 3" in result.output
+
+
+@pytest.mark.parametrize("backend", [["ssh", "--host", "a"], ["kubernetes"], ["ray"]])
+def test_a_script_with_a_dataset_of_its_own_gets_no_data_service_unless_one_is_asked_for(
+    backend: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text("import pangea\nrun = pangea.join(model, optimizer, dataset=train_set)\n")
+    own = launch(*backend, "--render", "own.py")
+    assert own.exit_code == 0, own.output
+    assert "rust-compute" not in own.stdout and "the script has a dataset of its own" in own.stderr
+    assert "rust-compute" in launch(*backend, "--render", "--data-replicas", "1", "own.py").stdout

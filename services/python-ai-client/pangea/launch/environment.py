@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pangea.arithmetic import VARIABLE
+from pangea.datasets import DEFAULT
+from pangea.datasets import VARIABLE as DATASET_VARIABLE
 from pangea.launch.settings import Settings
+from pangea.rundir.layout import LEDGER_FILE
 
 
 def worker_environment(
@@ -21,6 +24,8 @@ def worker_environment(
         "PANGEA_RUN_DIR": str(run_dir),
         "PANGEA_WORKER_NAME": name,
         **training_environment(settings),
+        # An earlier release ignored --dataset beside a dataset of the script: its runs can still be resumed.
+        **({} if (run_dir / LEDGER_FILE).exists() else dataset_variable(settings)),
         **http_variable(os.environ, name),
     }
 
@@ -35,6 +40,11 @@ def training_environment(settings: Settings) -> dict[str, str]:
         **level,
         **{variable: "1" for variable, on in switches.items() if on},
     }
+
+
+def dataset_variable(settings: Settings) -> dict[str, str]:
+    """PANGEA_DATASET, if the user chose a dataset, which a script with its own one would ignore."""
+    return {DATASET_VARIABLE: settings.dataset} if settings.dataset != DEFAULT else {}
 
 
 def http_variable(environment: Mapping[str, str], name: str) -> dict[str, str]:

@@ -47,3 +47,13 @@ def test_switches_become_environment_variables_of_the_workers(tmp_path: Path) ->
         "PANGEA_TAKE_CHANGES": "1",
         "PANGEA_REHEARSE": "0",
     }
+
+
+def test_workers_learn_the_dataset_that_the_user_chose_in_a_new_run(tmp_path: Path) -> None:
+    def variables(dataset: str) -> dict[str, str]:
+        return worker_environment(Settings(Path("s.py"), dataset=dataset), tmp_path, "worker-1", "a:1", [])
+
+    assert "PANGEA_DATASET" not in variables(Settings.dataset)
+    assert variables("stdlib")["PANGEA_DATASET"] == "stdlib"
+    (tmp_path / "ledger.jsonl").touch()
+    assert "PANGEA_DATASET" not in variables("stdlib"), "a run of an earlier release, which ignored it, can be resumed"

@@ -17,7 +17,7 @@ import yaml
 
 from pangea import datasets
 from pangea.identity.directory import AUTHORITY, CERTIFICATE, INSECURE_VARIABLE, KEY, REVOKED, TOKEN, VARIABLE
-from pangea.launch.environment import training_environment
+from pangea.launch.environment import dataset_variable, training_environment
 from pangea.launch.identities import Identities
 from pangea.launch.job import CannotLaunch, Job
 from pangea.rundir.layout import DATA_SERVICE, ORCHESTRATOR
@@ -74,9 +74,7 @@ def manifests(job: Job, cluster: Cluster) -> list[Manifest]:
         _object(job, cluster, "v1", "PersistentVolumeClaim", "results", {"spec": _claim("ReadWriteMany", "1Gi")}),
         _orchestrator(job, cluster),
         _service(job, cluster, "orchestrator", 8080, headless=True),
-        _data_service(job, cluster),
-        _service(job, cluster, "data", 9090),
-        _budget(job, cluster, "data", {"maxUnavailable": 1}),
+        *_data_objects(job, cluster),
         _workers(job, cluster),
         # maxUnavailable does not work for the pods of a Job. If no worker were left, the steps since the last
         # checkpoint would have to be recomputed.
@@ -330,6 +328,17 @@ def _orchestrator(job: Job, cluster: Cluster) -> Manifest:
     return _object(job, cluster, "apps/v1", "StatefulSet", "orchestrator", {"spec": spec})
 
 
+def _data_objects(job: Job, cluster: Cluster) -> list[Manifest]:
+    """The data service and what belongs to it; nothing if the script has a dataset of its own."""
+    if not job.settings.data_replicas:
+        return []
+    return [
+        _data_service(job, cluster),
+        _service(job, cluster, "data", 9090),
+        _budget(job, cluster, "data", {"maxUnavailable": 1}),
+    ]
+
+
 def _data_service(job: Job, cluster: Cluster) -> Manifest:
     container = {
         **_container(cluster, "rust-compute", {"workers": 9090, "http": 9091}, "2Gi"),
@@ -365,10 +374,11 @@ def _data_service(job: Job, cluster: Cluster) -> Manifest:
 def _workers(job: Job, cluster: Cluster) -> Manifest:
     environment = {
         "PANGEA_ORCHESTRATOR": f"{job.run_id}-orchestrator:8080",
-        "PANGEA_DATA": f"{job.run_id}-data:9090",
+        **({"PANGEA_DATA": f"{job.run_id}-data:9090"} if job.settings.data_replicas else {}),
         "PANGEA_HTTP": "0.0.0.0:8082",
         "PANGEA_RUN_DIR": "/results",
         **training_environment(job.settings),
+        **dataset_variable(job.settings),
     }
     container = {
         **_with_gpus(_container(cluster, "python-ai-client", {"http": 8082}, "2Gi"), job.settings.gpus_per_worker),
@@ -434,6 +444,8 @@ def _policies(job: Job, cluster: Cluster) -> list[Manifest]:
     """
     whole_run = {key: value for key, value in _labels(job, "").items() if value}
     ports = {"orchestrator": (8080, 8081), "data": (9090, 9091), "worker": (None, 8082)}
+    if not job.settings.data_replicas:
+        del ports["data"]
     found = []
     for component, (messages, http) in ports.items():
         ingress: list[Manifest] = [{"from": [{"podSelector": {}}], "ports": [{"port": http}]}]

@@ -223,3 +223,13 @@ def test_the_secrets_are_those_that_the_pods_name_and_are_not_rendered(job: Job)
         {"ca.crt", "tls.crt", "tls.key", "revoked.pem"},
     ]
     assert "PRIVATE KEY" not in render(job, cluster)
+
+
+def test_a_script_with_a_dataset_of_its_own_has_no_data_service(job: Job) -> None:
+    own = dataclasses.replace(job, settings=dataclasses.replace(job.settings, data_replicas=0))
+    objects = manifests(own, Cluster())
+    assert not [item for item in objects if "data" in item["metadata"]["name"].split("-")]
+    containers = [pod["spec"]["containers"][0] for pod in pods(objects)]
+    (worker,) = [container for container in containers if container["name"] == "worker"]
+    assert "PANGEA_DATA" not in {variable["name"] for variable in worker["env"]}
+    assert len(manifests(job, Cluster())) == len(objects) + 4

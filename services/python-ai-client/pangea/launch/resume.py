@@ -13,10 +13,9 @@ from pangea import datasets
 from pangea.errors import PangeaError
 from pangea.launch.settings import FIXED, LAUNCH_FILE, Launch, Settings, read_launch, script_hash
 from pangea.places import is_example
-from pangea.rundir.layout import read_record
+from pangea.rundir.layout import LEDGER_FILE, read_record
 from pangea.services.child import wait_for
 
-_LEDGER = "ledger.jsonl"
 # How long to wait for an orchestrator whose launcher was killed: it still writes a last checkpoint.
 _PREDECESSOR_SECONDS = 15.0
 _TAKE_CHANGES_HINT = "--take-changes accepts it from here on"
@@ -177,10 +176,10 @@ def await_predecessor(run_dir: Path, on_event: Callable[[str], None]) -> None:
     Raises:
         CannotResume: one still holds the lock after a while.
     """
-    if _is_unlocked(run_dir / _LEDGER):
+    if _is_unlocked(run_dir / LEDGER_FILE):
         return
     on_event("an earlier orchestrator of this run is still running; waiting until it exits")
-    if wait_for(lambda: _is_unlocked(run_dir / _LEDGER) or None, _PREDECESSOR_SECONDS) is None:
+    if wait_for(lambda: _is_unlocked(run_dir / LEDGER_FILE) or None, _PREDECESSOR_SECONDS) is None:
         raise CannotResume(
             f"the run in {run_dir} is already running; see `pangea status {run_dir}`, and stop it before you resume it"
         )

@@ -26,6 +26,21 @@ from pangea.torch_version import require_torch
 _ORCHESTRATOR_STOP_SECONDS = 20.0
 
 
+def check_machine(settings: Settings) -> None:
+    """Checks that this machine can train a run with these settings, as a worker would, in a traceback of its script.
+
+    Raises:
+        MissingTorch: torch is not installed in this environment.
+        ChildFailed: this machine does not support the run's arithmetic, or has too few GPUs.
+    """
+    require_torch()
+    try:
+        require(settings.arithmetic)
+        visible(settings.gpus_per_worker, settings.workers - 1, of_machine())
+    except (UnavailableLevel, NoGpus) as error:
+        raise ChildFailed(str(error)) from error
+
+
 class Session:
     """One run on this machine.
 
@@ -74,13 +89,7 @@ class Session:
         self.orchestrator.wait_ready()
 
     def _check_machine(self) -> None:
-        # Before the services are started: a worker would say the same, in a traceback of its script.
-        require_torch()
-        try:
-            require(self.settings.arithmetic)
-            visible(self.settings.gpus_per_worker, self.settings.workers - 1, of_machine())
-        except (UnavailableLevel, NoGpus) as error:
-            raise ChildFailed(str(error)) from error
+        check_machine(self.settings)
 
     @property
     def _data_names(self) -> list[str]:

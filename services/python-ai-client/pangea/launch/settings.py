@@ -56,6 +56,8 @@ class Settings(RunOptions):
 
 # Settings on which the results depend, so that they never change. `pangea.launch.resume` decides about the others.
 FIXED = ("batch_size", "shards", "seed", "min_shard_samples", "drop_last", "arithmetic")
+# Modules that train on the data of a framework's loaders.
+_FRAMEWORKS = ("pangea.lightning", "pangea.transformers")
 # Given with every start, and therefore not stored.
 _NOT_STORED = ("run_dir", "take_changes")
 
@@ -169,13 +171,25 @@ def script_hash(script: Path) -> str:
 
 
 def brings_dataset(script: Path) -> bool:
-    """Whether a script seems to give `pangea.join` a dataset of its own, by the arguments in its text."""
+    """Whether a script seems to have a dataset of its own, by its text: what it gives `pangea.join`, or a framework."""
     try:
-        calls = [node for node in ast.walk(ast.parse(script.read_bytes())) if isinstance(node, ast.Call)]
+        nodes = list(ast.walk(ast.parse(script.read_bytes())))
     except (OSError, SyntaxError, ValueError):
         return False
-    return any(keyword.arg in ("dataset", None) for call in calls if _is_join(call) for keyword in call.keywords)
+    calls = [node for node in nodes if isinstance(node, ast.Call) and _is_join(node)]
+    return any(keyword.arg in ("dataset", None) for call in calls for keyword in call.keywords) or any(
+        name in _FRAMEWORKS for node in nodes for name in _imported(node)
+    )
 
 
 def _is_join(call: ast.Call) -> bool:
     return (call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")) == "join"
+
+
+def _imported(node: ast.AST) -> list[str]:
+    """The names of modules that a statement imports, or could."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return []

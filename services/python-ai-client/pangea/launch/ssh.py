@@ -260,6 +260,11 @@ class SshSession(Session):
     def _check_machine(self) -> None:
         """Checks nothing, since this machine does not compute."""
 
+    @property
+    def _waits_for_wish(self) -> bool:
+        # Workers know the address from the start, and would wait for a service that nobody starts.
+        return False
+
     def _start_data_service(self, name: str) -> Process:
         return self._add(data_service(self._job, self._hosts, self._job.data_services.index(name)), is_service=True)
 

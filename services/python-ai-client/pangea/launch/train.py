@@ -12,7 +12,7 @@ from pangea.launch import resume
 from pangea.launch.events import RunEvents
 from pangea.launch.incidents import read_incidents
 from pangea.launch.outcome import Listeners, Outcome
-from pangea.launch.session import Session
+from pangea.launch.session import Session, check_machine
 from pangea.launch.settings import LAUNCH_FILE, Launch, Settings, script_hash, write_launch
 from pangea.places import caller_folder
 from pangea.rundir.json_lines import JsonLinesFile
@@ -62,11 +62,15 @@ def train(
         request: signals that the process receives meanwhile.
         make_session: creates the session, and thereby decides where the processes are; default: on this machine.
     Raises:
+        MissingTorch: torch is not installed in this environment.
         ChildFailed: a service or all workers failed, or a process is in a crash loop.
         ScriptEndedEarly: the script ended before the run was finished.
         FileExistsError: the run directory already holds a run.
         DiskError: its files cannot be written.
     """
+    if make_session is Session:
+        # Before there is a run directory, which would then be that of a run.
+        check_machine(settings)
     run_dir = new_run_dir(settings.run_dir, settings.seed)
     launch = Launch(settings, run_dir.name, script_hash(settings.script))
     write_launch(run_dir, launch)

@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, Subset, default_collate
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    default_collate,
+)
 
 from pangea import _native
 from pangea.contract import DataType
@@ -45,6 +52,7 @@ def _check(dataset: Any, argument: str) -> None:
         raise MisusedRun(
             f"pangea.join({argument}=...) was given a DataLoader; give it the loader's dataset and collate_fn"
             f" ({argument}=loader.dataset, collate_fn=loader.collate_fn): the run decides which samples a batch has"
+            f"{_about_sampler(dataset)}"
         )
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise MisusedRun(
@@ -55,6 +63,17 @@ def _check(dataset: Any, argument: str) -> None:
         )
     if len(dataset) > _MAX_SAMPLES:
         raise MisusedRun(f"pangea.join({argument}=...) has {len(dataset)} samples; at most {_MAX_SAMPLES} are possible")
+
+
+def _about_sampler(loader: DataLoader[Any]) -> str:
+    """Returns what to do instead of a sampler that does more than to shuffle; empty if the loader has none."""
+    if isinstance(loader.sampler, (RandomSampler, SequentialSampler, type(None))):
+        return ""
+    return (
+        f". Its {type(loader.sampler).__name__} has no counterpart, because a run counts each sample once an epoch:"
+        " weight the loss instead (run.step(loss, weight=...)), or draw the indices once, before the run, with a"
+        " generator of a fixed seed, and give Subset(dataset, indices)"
+    )
 
 
 def _name(dataset: Any) -> str:

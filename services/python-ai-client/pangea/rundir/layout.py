@@ -14,6 +14,7 @@ from pangea.rundir.atomic_file import explain_disk_errors
 
 ORCHESTRATOR = "go-orchestrator"
 DATA_SERVICE = "rust-compute"
+LEDGER_FILE = "ledger.jsonl"
 _ANY_PORT = "127.0.0.1:0"
 
 # Fields of run.json that are used without another look, and their types. Earlier releases have not all of them.

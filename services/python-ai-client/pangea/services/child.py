@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -24,6 +25,10 @@ _PR_SET_PDEATHSIG = 1
 # Prefixes of the line in which Pangea's programs report why they exit; it is among the last lines of their output.
 _ERROR_PREFIXES = ("pangea: ", "go-orchestrator: ", "rust-compute: ")
 _ERROR_WITHIN_LINES = 5
+_TAIL_LINES = 12
+# What a library writes when a process exits with an error, after the error: nanobind, which torch 2.15 brings along,
+# lists what the traceback still refers to.
+_NOISE = re.compile(r"nanobind: | - leaked | - \.\.\. skipped remainder$|See https?://nanobind\.")
 
 
 class ChildFailed(PangeaError, RuntimeError):
@@ -85,13 +90,13 @@ class Child:
         except OSError as error:
             return [f"(the log cannot be read: {error})"]
 
-    def log_tail(self, lines: int = 12) -> str:
+    def log_tail(self, lines: int = _TAIL_LINES) -> str:
         """The last lines that this process has written to its log, indented."""
-        return "\n".join("  " + line for line in self.output()[-lines:])
+        return _indented(self.output()[-lines:])
 
     def failure(self) -> ChildFailed:
         """The error for its exit: with the reason that a program of Pangea printed, else with the end of its log."""
-        output = self.output()
+        output = [line for line in self.output() if not _NOISE.match(line)]
         exited = f"{self.name} exited with code {self.exit_code()}"
         end = output[-_ERROR_WITHIN_LINES:]
         found = [number for number, line in enumerate(end) if line.startswith(_ERROR_PREFIXES)]
@@ -99,7 +104,7 @@ class Child:
             reason = "\n".join(end[found[-1] :]).partition(": ")[2]
             return ChildFailed(f"{exited}: {reason}\nIts log: {self.log}")
         return ChildFailed(
-            f"{exited}. The end of {self.log}:\n{self.log_tail()}"
+            f"{exited}. The end of {self.log}:\n{_indented(output[-_TAIL_LINES:])}"
             if output
             else f"{exited} and wrote nothing to {self.log}"
         )
@@ -138,6 +143,10 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.process.kill()
         return self.process.wait()
+
+
+def _indented(lines: list[str]) -> str:
+    return "\n".join("  " + line for line in lines)
 
 
 def _preexec() -> Callable[[], None] | None:

@@ -61,6 +61,9 @@ def test_a_failure_has_the_reason_that_was_printed_or_the_end_of_the_output(tmp_
         failure("print('pangea: x.py, line 7: the loss is NaN'); raise SystemExit(1)")
         == f"service exited with code 1: x.py, line 7: the loss is NaN\nIts log: {tmp_path / 'log'}"
     )
+    listed = "nanobind: leaked 2 instances!" + 9 * r"\n - leaked instance x" + r"\nSee https://nanobind.readthedocs.io/"
+    noise = f"print('pangea: the loss is NaN'); print('{listed}'); raise SystemExit(1)"
+    assert failure(noise) == f"service exited with code 1: the loss is NaN\nIts log: {tmp_path / 'log'}"
     traceback = failure("raise ValueError('seven')")
     assert "ValueError: seven" in traceback and "line 7" not in traceback, "output of an earlier process"
     assert failure("raise SystemExit(2)") == f"service exited with code 2 and wrote nothing to {tmp_path / 'log'}"

@@ -72,7 +72,15 @@ class _Group:
             self._is_sum = torch.cat(of_each).to(self._start.device)
 
     def record_start(self) -> None:
-        """Makes the current values those at the start of the step."""
+        """Makes the current values those at the start of the step, also of tensors that replace those of buffers.
+
+        Raises:
+            UnsupportedModel: for a buffer whose shape or dtype changed.
+        """
+        for slot in self._slots:
+            if slot.registry.get(slot.key) is not slot.tensor:
+                slot.tensor.copy_(_current(slot, slot.tensor, "run.after_step"))
+                slot.registry[slot.key] = slot.tensor
         self._start.copy_(_flat(self._tensors))
 
     def reset(self) -> None:
@@ -83,7 +91,9 @@ class _Group:
 
     def change(self, samples: int) -> torch.Tensor:
         """Returns what `Buffers.write_change` writes for these buffers, float32 [elements]."""
-        now = _flat([_current(slot, start) for slot, start in zip(self._slots, self._starts, strict=True)])
+        now = _flat(
+            [_current(slot, start, "the forward pass") for slot, start in zip(self._slots, self._starts, strict=True)]
+        )
         change = _wide(now) - _wide(self._start)
         change = change * samples if self._is_sum is None else torch.where(self._is_sum, change, change * samples)
         # Equal values have not changed, even if their difference is NaN (inf - inf).
@@ -98,8 +108,8 @@ class _Group:
         start.copy_(torch.where(total == 0, start, (_wide(start) + whole).to(start.dtype)))
 
 
-def _current(slot: TensorSlot, start: torch.Tensor) -> torch.Tensor:
-    """Returns what a forward pass has made of a buffer.
+def _current(slot: TensorSlot, start: torch.Tensor, where: str) -> torch.Tensor:
+    """Returns what the forward pass, or a function of a step, has made of a buffer.
 
     Raises:
         UnsupportedModel: its shape or dtype changed.
@@ -108,8 +118,8 @@ def _current(slot: TensorSlot, start: torch.Tensor) -> torch.Tensor:
     if now is None or now.shape != start.shape or now.dtype != start.dtype:
         what = "nothing" if now is None else f"{now.dtype} {tuple(now.shape)}"
         raise UnsupportedModel(
-            f"buffer {slot.name} was {start.dtype} {tuple(start.shape)} and became {what} in the forward pass;"
-            " keep its shape and dtype, or register it with persistent=False if it is a cache"
+            f"buffer {slot.name} was {start.dtype} {tuple(start.shape)} and became {what} in {where}; keep its"
+            " shape and dtype, or register it with persistent=False if it is a cache"
         )
     return now
 
@@ -151,6 +161,8 @@ class Buffers:
                 )
         sums = [modes.get(slot.name, "mean") == "sum" for slot in self._numeric]
         of_norms = _of_norms(model)
+        # Those of norms also change in a forward pass that is not trained; a script means nothing by it.
+        self._watched = [slot for slot in self._numeric if slot.name not in of_norms]
         self.averaged = [
             slot.name
             for slot, is_sum in zip(self._numeric, sums, strict=True)
@@ -185,11 +197,34 @@ class Buffers:
         return [(slot.name, tuple(slot.tensor.shape)) for slot in self._numeric]
 
     def record_baseline(self) -> None:
-        """Makes the current values those at the start of the step, and resets caches."""
-        for group in self._groups:
-            group.record_start()
+        """Makes the current values those at the start of the step, and resets caches.
+
+        Raises:
+            UnsupportedModel: for a buffer whose shape or dtype changed.
+        """
+        with torch.no_grad():
+            for group in self._groups:
+                group.record_start()
         self._reset_caches()
+        self._record_versions()
         self._non_numeric_versions = [slot.tensor._version for slot in self._non_numeric]
+
+    def _record_versions(self) -> None:
+        self._versions = [slot.tensor._version for slot in self._watched]
+
+    def check_untouched(self) -> None:
+        """Checks that nothing has changed since the last reset. Call it before the reset that begins a shard.
+
+        Raises:
+            BrokenPromise: naming the buffer that the script has changed.
+        """
+        for slot, version in zip(self._watched, self._versions, strict=True):
+            if slot.registry.get(slot.key) is not slot.tensor or slot.tensor._version != version:
+                raise BrokenPromise(
+                    f"the buffer {slot.name} was changed in the loop, outside of the forward pass of a batch, where"
+                    " each worker would change it at another time; write it as run.after_step(fn), which runs once a"
+                    " step on each worker, or, for a forward pass that is not trained, call model.eval() before"
+                )
 
     def reset(self) -> None:
         """Restores the values at the start of the step, even where a module replaced the tensor."""
@@ -202,6 +237,7 @@ class Buffers:
         for group in self._groups:
             group.reset()
         self._reset_caches()
+        self._record_versions()
 
     @torch.no_grad()
     def _reset_caches(self) -> None:

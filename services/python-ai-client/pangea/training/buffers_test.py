@@ -96,7 +96,7 @@ def test_buffers_of_every_dtype_change_and_constant_ones_keep_their_bits() -> No
         training.parameters.begin_shard()
         flat = training.parameters.gradient_sum(model(x).sum() * 0, 3).flat()
         held.mask[1] = 0.0  # undone below, because NaN is not equal to itself
-        training.parameters.begin_shard()
+        training.parameters.buffers.reset()
     flat[flat.isnan()] = 0.0
     training.apply(flat, 3, 0.0)
     torch.testing.assert_close(held.wide, torch.tensor([12.1, 0.0], dtype=torch.float64))
@@ -227,3 +227,31 @@ def test_a_saved_non_numeric_buffer_must_not_change() -> None:
 def test_a_scripted_module_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedModel, match=r"0 is a torch.jit.ScriptModule"):
         Parameters(nn.Sequential(torch.jit.script(nn.Linear(2, 2))))
+
+
+def test_what_a_script_does_to_a_buffer_between_batches_is_refused() -> None:
+    model = Kinds()
+    told: list[str] = []
+    training = trained(model)
+    held: Any = model
+    training.parameters.begin_shard()
+    held.mask = held.mask + 1
+    with pytest.raises(BrokenPromise, match=r"the buffer mask was changed in the loop, .* run.after_step"):
+        training.parameters.begin_shard()
+    training.parameters.on_broken_promise = told.append
+    training.parameters.begin_shard()
+    assert len(told) == 1
+
+
+def test_a_buffer_that_a_function_of_a_step_replaces_has_its_new_value() -> None:
+    model = nn.Sequential(nn.Linear(2, 1), Kinds())
+    training = trained(model)
+    held: Any = model[1]
+    tensor, expected = held.mask, held.mask.clone().nan_to_num(0.5)
+    training.after.append(lambda _: setattr(held, "mask", held.mask.nan_to_num(0.5)))
+    training.apply(torch.zeros(training.parameters.elements), 3, 0.0)
+    training.parameters.begin_shard()
+    assert held.mask is tensor and torch.equal(held.mask, expected)
+    training.after.append(lambda _: setattr(held, "mask", torch.zeros(7)))
+    with pytest.raises(UnsupportedModel, match=r"mask was .* and became .*\(7,\) in run.after_step"):
+        training.apply(torch.zeros(training.parameters.elements), 3, 0.0)

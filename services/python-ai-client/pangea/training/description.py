@@ -38,8 +38,15 @@ def describe_training(
     clip_norm: float | None,
     rate: Callable[[int], float] | None,
     device: str = "cpu",
+    *,
+    made: bool = False,
 ) -> str:
-    """Returns JSON with sorted keys; equal for all workers of a run, because they run the same script."""
+    """Returns JSON with sorted keys; equal for all workers of a run, because they run the same script.
+
+    Args:
+        optimizers, schedulers, clip_norm, rate, device: of the run.
+        made: whether schedulers are made later, for the steps of the run.
+    """
     groups = [
         {
             "parameters": len(group["params"]),
@@ -59,6 +66,8 @@ def describe_training(
     if device != "cpu":
         # Not in the description of a run on the CPU, which is that of an earlier release.
         description["device"] = device
+    if made:
+        description["scheduler_made"] = "for the steps of the run"
     if rate is not None:
         description["rate"] = "a function of the step"
     text = json.dumps(description, sort_keys=True)

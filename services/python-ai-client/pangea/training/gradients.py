@@ -117,7 +117,17 @@ class Parameters:
         self.watch.record_baseline()
 
     def begin_shard(self) -> None:
-        """Resets the buffers to the start of the step. Call it before the forward pass."""
+        """Resets the buffers to the start of the step. Call it before the forward pass.
+
+        Raises:
+            BrokenPromise: naming a buffer that the script has changed since the last pass.
+        """
+        try:
+            self.buffers.check_untouched()
+        except BrokenPromise as error:
+            if self.on_broken_promise is None:
+                raise
+            self.on_broken_promise(str(error))
         self.buffers.reset()
 
     def zero_sum(self) -> GradientSum:

@@ -26,7 +26,8 @@ _OPTIMIZER = (
 )
 _SCHEDULER = (
     "{}.step() was called by the script; give the scheduler to pangea.join(model, optimizer, scheduler=...), which"
-    " steps it after each step of the run, and delete the call"
+    " steps it after each step of the run, and delete the call. To step it once an epoch, or on a held-out loss, call"
+    " it in run.after_step(fn, state={{'scheduler': scheduler}}) where step.ends_epoch"
 )
 _CLIP = (
     "{}() was called by the script, where it does not act on the run's gradient; give clip_norm=... to pangea.join, or"

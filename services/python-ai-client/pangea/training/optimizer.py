@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -15,7 +16,9 @@ from pangea.training.description import describe_training, differing_settings, s
 from pangea.training.determinism import seed_after_step
 from pangea.training.gradients import Parameters
 from pangea.training.guards import Guards
+from pangea.training.schedule import MadeSchedulers, MakeScheduler, RunSteps
 from pangea.training.snapshot import HasState
+from pangea.training.unsaved import Seen, UnsavedWatch, compare
 from pangea.training.watch import SettingsWatch
 
 
@@ -66,16 +69,35 @@ def _refuse_unsupported_one(names: Mapping[int, str], optimizer: torch.optim.Opt
                 )
 
 
-def _matched(optimizers: Sequence[torch.optim.Optimizer], scheduler: snapshot.Schedulers) -> list[LRScheduler | None]:
-    """Returns the scheduler of each optimizer.
+Schedulers: TypeAlias = LRScheduler | MakeScheduler | Sequence[LRScheduler | MakeScheduler | None] | None
+
+
+def _makers(scheduler: Schedulers, optimizers: int) -> dict[int, MakeScheduler]:
+    """Returns the functions that make schedulers, by the number of their optimizer.
+
+    Raises:
+        UnsupportedOptimizer: there is no such optimizer.
+    """
+    given = list(scheduler) if isinstance(scheduler, Sequence) else [scheduler]
+    found = {number: one for number, one in enumerate(given) if callable(one) and not isinstance(one, LRScheduler)}
+    if (number := max(found, default=-1)) >= optimizers:
+        raise UnsupportedOptimizer(
+            f"scheduler {number} is a function, but there are {optimizers} optimizers; a function makes the scheduler"
+            " of the optimizer at its place"
+        )
+    return found
+
+
+def _matched(optimizers: Sequence[torch.optim.Optimizer], scheduler: Schedulers) -> list[LRScheduler | None]:
+    """Returns the scheduler of each optimizer, without those that are made later.
 
     Raises:
         UnsupportedOptimizer: a scheduler belongs to none of them, or one of them has two.
     """
-    given = [scheduler] if scheduler is None or isinstance(scheduler, LRScheduler) else list(scheduler)
+    given = list(scheduler) if isinstance(scheduler, Sequence) else [scheduler]
     matched: list[LRScheduler | None] = [None] * len(optimizers)
     for one in given:
-        if one is None:
+        if not isinstance(one, LRScheduler):
             continue
         index = next((number for number, known in enumerate(optimizers) if known is one.optimizer), None)
         if index is None:
@@ -89,6 +111,24 @@ def _matched(optimizers: Sequence[torch.optim.Optimizer], scheduler: snapshot.Sc
             )
         matched[index] = one
     return matched
+
+
+def _make_step(optimizer: torch.optim.Optimizer) -> None:
+    """Calls the optimizer's `step`.
+
+    Raises:
+        UnsupportedOptimizer: it needs a function that computes the loss again.
+    """
+    try:
+        optimizer.step()
+    except Exception as error:
+        if "closure" not in str(error):
+            raise
+        raise UnsupportedOptimizer(
+            f"{type(optimizer).__name__} cannot train in a run: it computes the loss several times within a step"
+            f" ({error}). Compute what it does for each batch in the loop, as docs/how-to/scripts.md shows it for SAM,"
+            " and give pangea.join the optimizer that it wraps"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -119,7 +159,7 @@ class Training:
     Args:
         optimizer: over parameters of this model; or several, each over its own parameters.
         scheduler: of this optimizer's learning rates; stepped once after each step of the optimizer. Of several
-            optimizers, a list with one for each, or None.
+            optimizers, a list with one for each, or None. A function makes one in `make_schedulers`.
         clip_norm: maximum global norm of a step's gradient; above 0. With several optimizers, of the gradient of each.
         rate: the learning rate of all groups as a function of the step's number; instead of a scheduler.
     Raises:
@@ -131,14 +171,15 @@ class Training:
         self,
         parameters: Parameters,
         optimizer: snapshot.Optimizers,
-        scheduler: snapshot.Schedulers = None,
+        scheduler: Schedulers = None,
         clip_norm: float | None = None,
         rate: Callable[[int], float] | None = None,
     ) -> None:
         optimizers = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
         _refuse_unsupported(parameters.model, optimizers)
         schedulers = _matched(optimizers, scheduler)
-        if any(its is not None for its in schedulers) and rate is not None:
+        makers = _makers(scheduler, len(optimizers))
+        if (makers or any(its is not None for its in schedulers)) and rate is not None:
             raise UnsupportedOptimizer(
                 "both scheduler and rate are given, and each sets the learning rate; give one of them"
             )
@@ -158,12 +199,14 @@ class Training:
         self.guards: Guards | None = None
         # Computed before any step: settings such as the learning rate change during training.
         self.description = describe_training(
-            optimizers, schedulers, clip_norm, rate, parameters.device.torch_device.type
+            optimizers, schedulers, clip_norm, rate, parameters.device.torch_device.type, made=bool(makers)
         )
+        self._made = MadeSchedulers(makers) if makers else None
         snapshot.check(parameters.model, optimizers, schedulers)
         self._settings = [SettingsWatch(one) for one in optimizers]
         # Whether the script's functions of before_step and after_step may be running.
         self.in_step = False
+        self._unsaved = UnsavedWatch(parameters.model, optimizers)
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -174,6 +217,31 @@ class Training:
     def scheduler(self) -> LRScheduler | None:
         """The scheduler of the first optimizer."""
         return self.schedulers[0]
+
+    def make_schedulers(self, facts: RunSteps) -> None:
+        """Calls the functions that were given instead of schedulers; afterwards a state can be loaded.
+
+        Args:
+            facts: of the run's dataset.
+        Raises:
+            UnsupportedOptimizer: a function made something else than a scheduler of its optimizer.
+        """
+        if self._made is None:
+            return
+        self._take(self._made.make(self.optimizers, facts))
+        self.state[snapshot.SCHEDULE] = self._made
+        snapshot.check(self.parameters.model, self.optimizers, self.schedulers)
+        self._accept()
+
+    def _take(self, made: Mapping[int, LRScheduler]) -> None:
+        for number, scheduler in made.items():
+            if not isinstance(scheduler, LRScheduler) or scheduler.optimizer is not self.optimizers[number]:
+                raise UnsupportedOptimizer(
+                    f"the function given as scheduler of pangea.join returned a {type(scheduler).__name__}; it must"
+                    " return a scheduler of the optimizer that it is called with, as `lambda optimizer, data:"
+                    " OneCycleLR(optimizer, max_lr=0.1, total_steps=data.steps)` does"
+                )
+            self.schedulers[number] = scheduler
 
     def guard(self) -> None:
         """Starts refusing calls of the script that the run makes itself, until `unguard`."""
@@ -228,6 +296,8 @@ class Training:
         step = step or Step(0, 0, False, samples, mean)
         if self.before or self.after:
             seed_after_step(seed, step.number)
+        watched = self._unsaved.is_due(step.number, ends_epoch=step.ends_epoch)
+        seen = self._reachable() if watched else {}
         self.in_step = True
         try:
             if self.guards is None:
@@ -237,7 +307,21 @@ class Training:
                     self._change(step)
         finally:
             self.in_step = False
+        if watched:
+            self._check_unsaved(seen)
         self._accept()
+
+    def _reachable(self) -> Seen:
+        return self._unsaved.look({"before_step": self.before, "after_step": self.after}, self.state)
+
+    def _check_unsaved(self, seen: Seen) -> None:
+        """Checks that the step has changed nothing that is in no checkpoint."""
+        try:
+            compare(seen, self._reachable())
+        except BrokenPromise as error:
+            if self.parameters.on_broken_promise is None:
+                raise
+            self.parameters.on_broken_promise(str(error))
 
     def _accept(self) -> None:
         """Makes the current parameters and settings those of the run."""
@@ -267,11 +351,18 @@ class Training:
             return
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(own if several else self.parameters.trainable.values(), self.clip_norm)
-        optimizer.step()
-        if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step(step.loss)
-        elif scheduler is not None:
-            scheduler.step()
+        _make_step(optimizer)
+        try:
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(step.loss)
+            elif scheduler is not None:
+                scheduler.step()
+        except ValueError as error:
+            raise UnsupportedOptimizer(
+                f"{type(scheduler).__name__} cannot make step {step.number + 1} of the run: {error}. One for the steps"
+                " of the run: scheduler=lambda optimizer, data: OneCycleLR(optimizer, max_lr=0.1,"
+                " total_steps=data.steps)"
+            ) from error
 
     def encode(self, position: snapshot.Position) -> bytes:
         """Returns the complete state as a snapshot."""
@@ -295,10 +386,16 @@ class Training:
         """
         # Read only if needed: `training_of` parses the whole snapshot.
         theirs = snapshot.training_of(data) if take_changes else ""
-        if theirs and theirs != self.description:
+        changed = bool(theirs) and theirs != self.description
+        if self._made is not None:
+            self._made.take_changes = take_changes
+        if changed:
             position = self._load_changed(data, theirs)
         else:
             position = snapshot.decode_into(data, self.parameters.model, self.optimizers, self.schedulers, self.state)
+        if self._made is not None and (changed or self._made.differs):
+            with self.guards.suspended() if self.guards is not None else nullcontext():
+                self._take(self._made.remake(self.optimizers, position.step))
         self._accept()
         return position
 

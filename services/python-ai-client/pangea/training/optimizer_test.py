@@ -285,6 +285,20 @@ def test_an_optimizer_that_cannot_be_used_is_refused_by_name(
         Training(Parameters(model), optimizer(model))
 
 
+class Twice(torch.optim.SGD):
+    """Computes the loss twice in a step, as SAM does."""
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        assert closure is not None, "SAM requires closure"
+
+
+def test_an_optimizer_that_computes_the_loss_again_is_refused_by_name() -> None:
+    model = plain()
+    training = Training(Parameters(model), Twice(model.parameters(), lr=0.1))
+    with pytest.raises(UnsupportedOptimizer, match=r"Twice cannot train in a run: .* \(SAM requires closure\)"):
+        training.apply(torch.zeros(training.parameters.elements), 4, 1.0)
+
+
 def test_a_scheduler_of_another_optimizer_is_refused() -> None:
     model = plain()
     optimizer, other = (torch.optim.SGD(model.parameters(), lr=0.1) for _ in range(2))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,6 +50,8 @@ _DTYPES = {
 }
 _MODEL = "model."
 _STATE = "state."
+# The name of the state of schedulers that are made for the steps of the run.
+SCHEDULE = "pangea.schedule"
 
 
 Optimizers: TypeAlias = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
@@ -81,6 +84,9 @@ class Position:
 
 def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
     """Returns a value as JSON that `_unpack` restores exactly; stores tensors in `tensors` under their path."""
+    if isinstance(value, float) and not math.isfinite(value):
+        # Which JSON has not; as the best loss that a ReduceLROnPlateau has seen before the first one.
+        return {"float": repr(value)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, torch.Tensor):
@@ -110,6 +116,8 @@ def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     ((kind, content),) = value.items()
     if kind == "tensor":
         return tensors[content]
+    if kind == "float":
+        return float(content)
     if kind == "tuple":
         return tuple(_unpack(item, tensors) for item in content)
     pairs = {_unpack(key, tensors): _unpack(item, tensors) for key, item in content}
@@ -333,6 +341,8 @@ def decode_into(
     named = list(_named(optimizer, None if other_scheduler else scheduler))
     _check_structure(metadata, named, other_scheduler)
     kept = {name.removeprefix(_STATE) for name in metadata if name.startswith(_STATE)}
+    if other_scheduler:
+        kept, state = kept - {SCHEDULE}, {name: owner for name, owner in state.items() if name != SCHEDULE}
     if kept != set(state):
         have_state, want_state = (", ".join(sorted(names)) or "none" for names in (kept, state))
         raise BadSnapshot(

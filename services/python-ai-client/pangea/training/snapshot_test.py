@@ -1,5 +1,7 @@
 """A snapshot contains the complete state: training continues from it with the same bits."""
 
+import json
+import struct
 from collections import Counter
 from typing import Any
 
@@ -131,6 +133,23 @@ def test_values_besides_tensors_keep_every_bit(value: Any) -> None:
         "state in a wider dtype than its parameter must keep it"
     )
     assert state["nested"]["milestones"] == Counter({2: 1})
+
+
+def test_the_metadata_is_json_that_other_languages_read() -> None:
+    model = build(1)
+    optimizer = adam(model)
+    # The best loss before the first one is infinite.
+    scheduler = lr_scheduler.ReduceLROnPlateau(optimizer)
+    data = snapshot.encode(model, optimizer, scheduler, POSITION)
+    header = json.loads(data[8 : 8 + struct.unpack_from("<Q", data)[0]])
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    json.loads(header["__metadata__"]["pangea"], parse_constant=refuse)
+    scheduler.best = 0.0
+    snapshot.decode_into(data, model, optimizer, scheduler)
+    assert scheduler.best == float("inf")
 
 
 def test_equal_states_give_equal_bytes() -> None:

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pangea import _native
 from pangea.arithmetic import ensure_pinned
+from pangea.datasets import VARIABLE as DATASET_VARIABLE
 from pangea.errors import MisusedRun, calling_line
 from pangea.loading.fetch import Collate, Source
 from pangea.loading.identity import own_source
@@ -30,6 +31,7 @@ from pangea.training.determinism import UncaughtErrorHook, allows_nondeterminism
 from pangea.training.devices.choose import device_of
 from pangea.training.gradients import Parameters
 from pangea.training.optimizer import Training
+from pangea.training.schedule import MakeScheduler, doubt
 from pangea.training.supported import hooked
 from pangea.worker.batches import Batch
 from pangea.worker.data_source import DataSource, OwnData, ServiceData
@@ -60,7 +62,7 @@ def join(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
     *,
-    scheduler: LRScheduler | Sequence[LRScheduler | None] | None = None,
+    scheduler: LRScheduler | MakeScheduler | Sequence[LRScheduler | MakeScheduler | None] | None = None,
     clip_norm: float | None = None,
     rate: Callable[[int], float] | None = None,
     init: Callable[[Batch], Any] | None = None,
@@ -96,7 +98,9 @@ def join(
         optimizer: any torch optimizer over the model's trainable parameters, except LBFGS and SparseAdam. The run calls
             its `step`. A list for several, each over its own parameters: see `Run.step`.
         scheduler: of the optimizer's learning rates; stepped after every step of the run, not once an epoch.
-            ReduceLROnPlateau gets the step's mean loss. For several optimizers, a list.
+            ReduceLROnPlateau gets the step's mean loss. For several optimizers, a list. A schedule that needs the
+            number of steps is given as a function of the optimizer and `run.dataset`, which is called at the join:
+            `lambda optimizer, data: OneCycleLR(optimizer, 0.1, total_steps=data.steps)`.
         clip_norm: maximum global norm of a step's gradient; of several optimizers, of the gradient of each.
         rate: the learning rate of all groups as a function of the step's number, from 0; instead of a scheduler.
         init: called once with the first training samples in a fixed order (at most 64) before the worker joins, for
@@ -174,6 +178,7 @@ def join(
         worker = Worker(
             training, data, addresses, name, level, take_changes=os.environ.get("PANGEA_TAKE_CHANGES") == "1"
         )
+        training.make_schedulers(worker.dataset)
     except BaseException as error:
         sigterm.restore()
         if data is not None:
@@ -187,6 +192,9 @@ def join(
         notices.add(untried)
     if training.parameters.buffers.averaged:
         notices.add(_AVERAGED_NOTICE.format(", ".join(training.parameters.buffers.averaged)))
+    for scheduler in training.schedulers:
+        if scheduler is not None and (odd := doubt(scheduler, worker.dataset)) is not None:
+            notices.add(odd)
     if names := hooked(model):
         notices.add(_HOOK_NOTICE.format(", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")))
     training.guard()
@@ -203,6 +211,11 @@ def _own_source(dataset: Any, held_out: Any, collate_fn: Collate | None, loader_
         MisusedRun: it is not a dataset that a run can use, or the arguments do not fit together.
     """
     if dataset is not None:
+        if spec := os.environ.get(DATASET_VARIABLE):
+            raise MisusedRun(
+                f"the run was started with --dataset {spec}, but the script gives pangea.join a dataset of its own, so"
+                " nobody would read the first; leave out one of them"
+            )
         return own_source(dataset, held_out, collate_fn)
     if held_out is not None or collate_fn is not None or loader_processes:
         raise MisusedRun(
@@ -224,7 +237,8 @@ def _existing_run(*, needs_data: bool) -> tuple[str, str, Path | None] | None:
     if needs_data and bool(orchestrator) != bool(data):
         raise ValueError(
             "set both PANGEA_ORCHESTRATOR and PANGEA_DATA (host:port), or neither of them for a local run; a script"
-            " that gives pangea.join a dataset needs only PANGEA_ORCHESTRATOR"
+            " that gives pangea.join a dataset needs only PANGEA_ORCHESTRATOR. If `pangea launch` started no data"
+            " service, because the script seemed to have a dataset of its own, give it --data-replicas 1"
         )
     if not orchestrator:
         return None

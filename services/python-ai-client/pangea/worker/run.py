@@ -10,7 +10,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
@@ -21,6 +21,7 @@ from pangea.training.determinism import UncaughtErrorHook, add_advice, preserved
 from pangea.training.lease import Lease
 from pangea.training.optimizer import StepFunction
 from pangea.training.snapshot import HasState
+from pangea.training.unsaved import DictState
 from pangea.worker.batches import Batch
 from pangea.worker.dataset_facts import DatasetFacts
 from pangea.worker.figures import checked
@@ -30,6 +31,8 @@ from pangea.worker.results import write_results
 from pangea.worker.shard_loop import ShardLoop
 from pangea.worker.sigterm import Sigterm, Stopped
 from pangea.worker.worker import Worker
+
+State: TypeAlias = HasState | dict[str, Any]
 
 if TYPE_CHECKING:
     from pangea.services.embedded import EmbeddedServices
@@ -250,7 +253,7 @@ class Run:
         """Whether this worker reached the end of an epoch after the others, so that it has later parameters."""
         return self._epoch is not None and not self._finished and self.steps % self.dataset.steps_per_epoch != 0
 
-    def before_step(self, function: StepFunction) -> StepFunction:
+    def before_step(self, function: StepFunction, *, state: Mapping[str, State] | None = None) -> StepFunction:
         """Registers a function that every worker calls before each step of the optimizer.
 
         The parameters' `grad` is then that of the whole step. The function may change gradients and the optimizer's
@@ -258,11 +261,13 @@ class Run:
 
         Args:
             function: called with a `pangea.Step`.
+            state: what the function changes besides, as for `after_step`.
         """
+        self._keep(state)
         self._training.before.append(function)
         return function
 
-    def after_step(self, function: StepFunction, *, state: Mapping[str, HasState] | None = None) -> StepFunction:
+    def after_step(self, function: StepFunction, *, state: Mapping[str, State] | None = None) -> StepFunction:
         """Registers a function that every worker calls after each step, with the same parameters.
 
         Use it to clip weights, average parameters, or log. It may change parameters and buffers. Random numbers drawn
@@ -270,15 +275,30 @@ class Run:
 
         Args:
             function: called with a `pangea.Step`.
-            state: objects with `state_dict` and `load_state_dict` that the function changes, by a name of your choice:
-                they are saved in checkpoints and sent to workers that join late.
+            state: what the function changes besides parameters and buffers, by a name of your choice: objects with
+                `state_dict` and `load_state_dict`, or dicts of numbers, text and tensors. It is saved in checkpoints
+                and sent to workers that join late.
+        Raises:
+            MisusedRun: two functions use one name, or the state cannot be saved.
         """
-        for name, value in (state or {}).items():
-            if name in self._training.state:
-                raise MisusedRun(f"two functions of run.after_step have state named {name!r}; use different names")
-            self._training.state[name] = value
+        self._keep(state)
         self._training.after.append(function)
         return function
+
+    def _keep(self, state: Mapping[str, State] | None) -> None:
+        """Makes what the script's functions change part of checkpoints."""
+        for name, value in (state or {}).items():
+            if name in self._training.state:
+                raise MisusedRun(
+                    f"two functions of run.before_step and run.after_step have state named {name!r}; use different"
+                    " names"
+                )
+            if not isinstance(value, dict) and not (hasattr(value, "state_dict") and hasattr(value, "load_state_dict")):
+                raise MisusedRun(
+                    f"the state {name!r} is a {type(value).__name__}, which cannot be saved; give an object with"
+                    " state_dict and load_state_dict, or a dict of numbers, text and tensors"
+                )
+            self._training.state[name] = DictState(value) if isinstance(value, dict) else value
 
     def held_out(self) -> Iterator[Batch]:
         """Yields the samples held out for evaluation, in dataset order.

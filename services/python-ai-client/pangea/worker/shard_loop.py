@@ -232,6 +232,7 @@ class ShardLoop:
         index = self._index_of(optimizer)
         if lease.assumed and not self._worker.confirm(lease):
             # As when the connection is lost: the orchestrator leases the shard again, or nobody needs it.
+            self._worker.parameters.buffers.reset()
             self._batch, self._losses, self.stop_reason = None, None, ""
             return
         scale, summed = self._scale(batch, weight, reduction)
@@ -284,7 +285,9 @@ class ShardLoop:
         assert batch is not None and lease is not None and losses is not None
         self._check_optimizers(batch, losses.optimizers)
         contribution = None
-        if losses.gradients is not None:
+        if losses.gradients is None:
+            self._worker.parameters.buffers.reset()
+        else:
             contribution = self._worker.parameters.contribution(losses.gradients, batch.samples, losses.values)
         computed = _Computed(batch, lease, losses, contribution, self.stop_reason)
         self._batch, self._losses, self.stop_reason = None, None, ""
