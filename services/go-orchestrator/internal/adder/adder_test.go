@@ -183,7 +183,7 @@ func TestWhatIsWrongWithAnOperandIsFound(t *testing.T) {
 	}
 }
 
-func benchmark(b *testing.B, operands int) {
+func benchmark(b *testing.B, operands int, unchecked bool) {
 	const elements = 25 << 20
 	pool := testPool()
 	grown := tree.New(uint32(operands))
@@ -193,7 +193,8 @@ func benchmark(b *testing.B, operands int) {
 			b.Fatal(err)
 		}
 		gradients, digest := builder.Finish()
-		grown.Insert(&tree.Contribution{Node: tree.Node{First: uint32(i), Count: 1}, Digest: digest}, gradients)
+		grown.Insert(&tree.Contribution{Node: tree.Node{First: uint32(i), Count: 1}, Digest: digest,
+			Unchecked: unchecked}, gradients)
 	}
 	sum := grown.Root()
 	sum.Method = contenthash.XXH3Tree
@@ -204,6 +205,7 @@ func benchmark(b *testing.B, operands int) {
 	}
 }
 
-func BenchmarkTwoOfA100MB(b *testing.B)   { benchmark(b, 2) }
-func BenchmarkFourOfA100MB(b *testing.B)  { benchmark(b, 4) }
-func BenchmarkEightOfA100MB(b *testing.B) { benchmark(b, 8) }
+func BenchmarkTwoOf100MB(b *testing.B)           { benchmark(b, 2, false) }
+func BenchmarkTwoUncheckedOf100MB(b *testing.B)  { benchmark(b, 2, true) }
+func BenchmarkFourUncheckedOf100MB(b *testing.B) { benchmark(b, 4, true) }
+func BenchmarkEightOf100MB(b *testing.B)         { benchmark(b, 8, false) }
