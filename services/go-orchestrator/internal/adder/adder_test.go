@@ -134,6 +134,33 @@ func TestASumOfOneOperandIsThatOperand(t *testing.T) {
 	}
 }
 
+func TestTheOnlyOperandIsCopiedFromAnothersMemoryAndHashedOnce(t *testing.T) {
+	memory := vector.Bytes(leaf(rand.New(rand.NewPCG(3, 3)), vector.BlockElements+10))
+	for _, method := range []contenthash.Method{contenthash.XXH3Tree, contenthash.SHA256} {
+		for _, rewritten := range []bool{false, true} {
+			slot, err := vector.Over(memory, func() {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			contribution := &tree.Contribution{Node: tree.Node{Count: 1}, Digest: slot.Digest(), Unchecked: true}
+			if rewritten {
+				contribution.Digest[0]++
+			}
+			grown := tree.New(1)
+			grown.Insert(contribution, slot)
+			sum := grown.Root()
+			sum.Method = method
+			got := New(testPool()).Add(sum)
+			if got.Sum == slot || !slices.Equal(slices.Concat(got.Sum.Blocks()...), flat(slot)) || got.Hash != method.Of(memory) {
+				t.Fatalf("%s: not a copy, or not its hash", method)
+			}
+			if found := len(got.Wrong) == 1 && got.Wrong[0].Rewritten; found != rewritten {
+				t.Fatalf("%s, rewritten: %v, found %+v", method, rewritten, got.Wrong)
+			}
+		}
+	}
+}
+
 func TestWhatIsWrongWithAnOperandIsFound(t *testing.T) {
 	const elements = vector.BlockElements + 100
 	at := vector.BlockElements + 77
