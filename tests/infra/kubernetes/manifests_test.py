@@ -137,8 +137,8 @@ def test_ports_and_probes_are_those_of_the_image(manifest: Manifest) -> None:
     (container,) = containers(manifest)
     assert ports(manifest) == PORTS[container["name"]]
     probes = {kind: container[kind]["httpGet"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
-    # With an identity, the pages of a service speak TLS beyond the loopback.
-    tls = {} if manifest["kind"] == "Job" else {"scheme": "HTTPS"}
+    # With an identity, pages speak TLS beyond the loopback.
+    tls = {"scheme": "HTTPS"}
     assert probes == {
         "startupProbe": {"path": "/healthz", "port": "http", **tls},
         "livenessProbe": {"path": "/healthz", "port": "http", **tls},
