@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"

@@ -26,7 +26,7 @@ func (o *orchestrator) meetStranger() {
 	join := protocol.Join{Version: tensor.ProtocolVersion, WorkerName: "worker-1", Software: "the stranger's",
 		ParametersHash: hash, ParametersContentHash: hash, ProcessID: 666, Heartbeat: time.Millisecond,
 		Parameters: []protocol.Spec{{Name: "q", DType: protocol.Float32, Shape: []uint64{uint64(w.elements) + 1}}},
-		Dataset:    protocol.Dataset{Name: "the stranger's", Hash: hash, TrainSamples: 1}}
+		Dataset:    protocol.Dataset{Name: "the stranger's", Hash: hash, TrainSamples: w.samples}}
 	before := len(o.machine.Status().Workers)
 	for _, event := range []run.Event{
 		run.JoinRequested{Peer: stranger, Join: join, Certificate: certificate},

@@ -80,7 +80,7 @@ impl Places {
     }
 
     /// Takes the place of the connection that is missed least: one that never asked for anything,
-    /// then the one that has been idle longest.
+    /// then the one that has been idle longest, then one that has just arrived.
     fn displace(
         &self,
         taken: &mut Taken,
@@ -91,9 +91,15 @@ impl Places {
         let idle = |(id, entry): (&u64, &Entry)| {
             let since = entry.activity.idle_since()?;
             let silent = entry.activity.is_silent();
-            // However many arrive in a moment, the latest has the time until as many others have.
-            let missed = !silent && now.saturating_sub(since) < recent;
-            (among(entry) && !missed).then_some((!silent, since, *id))
+            let order = match (silent, now.saturating_sub(since) < recent) {
+                (true, false) => Some(0),
+                (false, false) => Some(1),
+                // However many arrive in a moment, the latest has the time until as many others
+                // have.
+                (true, true) => Some(2),
+                (false, true) => None,
+            };
+            among(entry).then_some((order?, since, *id))
         };
         let (_, _, id) = taken.by_id.iter().filter_map(idle).min()?;
         taken.by_id.remove(&id)?.activity.displace();
