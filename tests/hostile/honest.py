@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import time
 from typing import Any
@@ -19,9 +20,11 @@ class Honest:
         seconds: how long each of its steps took.
     """
 
-    def __init__(self, address: tuple[str, int], name: str = "honest", patience_seconds: float = 60) -> None:
-        self._connection = socket.create_connection(address, timeout=patience_seconds)
+    def __init__(self, address: tuple[str, int], name: str = "honest", secure: ssl.SSLContext | None = None) -> None:
+        self._connection = socket.create_connection(address, timeout=60)
         self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if secure is not None:
+            self._connection = secure.wrap_socket(self._connection)
         self._request = 1
         self.step = 0
         self.seconds: list[float] = []

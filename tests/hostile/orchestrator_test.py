@@ -46,6 +46,7 @@ def serve(service: Service, worker: Honest) -> None:
     """Makes steps, and asserts that they are served and that the service keeps within its memory."""
     worker.seconds.clear()
     worker.train(STEPS)
+    service.note(worker.seconds)
     assert statistics.median(worker.seconds) < USUAL_SECONDS, worker.seconds
     assert max(worker.seconds) < WORST_SECONDS, worker.seconds
     assert service.peak_bytes() < MOST_BYTES, f"{service.peak_bytes() / MIB:.0f} MiB"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import statistics
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,20 @@ class Service:
                 return int(line.split()[1]) * 1024
         raise AssertionError(f"the service has ended with {self.process.poll()}:\n{self.log.read_text()[-2000:]}")
 
+    def processor_seconds(self) -> float:
+        """How long it has computed."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def note(self, seconds: list[float]) -> None:
+        """Leaves figures of this test for docs/reference/hostile-inputs.md, where the build collects outputs."""
+        folder = os.environ.get("TEST_UNDECLARED_OUTPUTS_DIR")
+        if folder:
+            test = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0]
+            mib, usual, worst = self.peak_bytes() >> 20, statistics.median(seconds) * 1000, max(seconds) * 1000
+            with (Path(folder) / "figures.tsv").open("a") as file:
+                file.write(f"{test}\t{mib} MiB\t{usual:.1f} ms\t{worst:.0f} ms\n")
+
     def log_bytes(self) -> int:
         """How much it has logged."""
         return self.log.stat().st_size
@@ -50,12 +66,17 @@ class Service:
 
 
 @contextmanager
-def started(folder: Path, command: list[str]) -> Iterator[Service]:
-    """Starts a service on free ports; `command` is its program and its flags but for the addresses."""
+def started(
+    folder: Path, command: list[str], http: str = "127.0.0.1:0", before: Callable[[], None] | None = None
+) -> Iterator[Service]:
+    """Starts a service on free ports; `command` is its program and its flags but for the addresses.
+
+    `before` is called in its process before the program starts.
+    """
     ports, log = folder / "ports.json", folder / "service.log"
-    addresses = ["--listen=127.0.0.1:0", "--http=127.0.0.1:0", f"--port-file={ports}"]
+    addresses = ["--listen=127.0.0.1:0", f"--http={http}", f"--port-file={ports}"]
     with log.open("wb") as output:
-        process = subprocess.Popen([*command, *addresses], stdout=output, stderr=output)
+        process = subprocess.Popen([*command, *addresses], stdout=output, stderr=output, preexec_fn=before)
     try:
 
         def ready() -> dict[str, Any] | None:

@@ -43,6 +43,24 @@ def test_a_service_without_an_identity_listens_to_its_machine_only(service: str,
             assert "insecure: whoever reaches a port" in "\n".join(child.output())
 
 
+@pytest.mark.parametrize("service", [ORCHESTRATOR, DATA_SERVICE])
+def test_an_empty_variable_is_as_good_as_none(service: str, tmp_path: Path) -> None:
+    names = ("IDENTITY", "INSECURE", "DATA_DIR", "MAX_DATA_BYTES", "CRASH_AT", "BIN_DIR")
+    empty = {**os.environ, **{f"PANGEA_{name}": "" for name in names}}
+    there = ["127.0.0.1:0" if word == "0.0.0.0:0" else word for word in command(service, tmp_path)]
+    child = Child(service, there, tmp_path / "log", empty)
+    try:
+        child.wait_ready(tmp_path / "ports", PATIENCE_SECONDS)
+    finally:
+        kill(child)
+    # As without them, nobody else is let in, and what is neither yes nor no is refused.
+    for environment, words in (({}, "has no identity"), ({"PANGEA_INSECURE": "perhaps"}, "must be 1 or 0")):
+        ended = subprocess.run(
+            command(service, tmp_path), capture_output=True, text=True, timeout=60, env={**empty, **environment}
+        )
+        assert ended.returncode in {1, 2} and words in ended.stderr, ended.stderr
+
+
 @contextmanager
 def started(service: str, folder: Path, environment: dict[str, str], *flags: str) -> Iterator[Child]:
     """The service, once it is ready."""

@@ -106,7 +106,7 @@ def test_the_options_of_the_run_are_those_of_every_run() -> None:
     assert differing_options(STACK["services"]["go-orchestrator"]["command"]) == {}
 
 
-@pytest.mark.parametrize("name", ["go-orchestrator", "rust-compute"])
+@pytest.mark.parametrize("name", SERVICES)
 def test_without_certificates_everybody_in_the_network_is_let_in_explicitly(name: str) -> None:
     assert STACK["services"][name]["environment"]["PANGEA_INSECURE"] == "1"
     assert IDENTITY["services"][name]["environment"]["PANGEA_INSECURE"] == "0"

@@ -1,7 +1,7 @@
 //! The files of an identity directory.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -49,8 +49,21 @@ impl Files {
     }
 }
 
+/// More than a list of many revoked certificates has.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// A file of an identity directory, also through links, as Kubernetes puts them there. What has no
+/// end, a pipe or a device, is not opened.
 fn content(path: &Path) -> Result<Vec<u8>, (ErrorKind, IdentityError)> {
-    fs::read(path).map_err(|error| {
+    let found = fs::metadata(path).and_then(|found| {
+        if found.is_file() && found.len() <= MAX_BYTES {
+            fs::read(path)
+        } else {
+            let reason = "it is not a regular file of at most 16 MiB";
+            Err(io::Error::new(ErrorKind::InvalidInput, reason))
+        }
+    });
+    found.map_err(|error| {
         let kind = error.kind();
         let path = path.to_owned();
         let reason = error.to_string();

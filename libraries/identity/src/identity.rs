@@ -13,6 +13,10 @@ use crate::error::IdentityError;
 use crate::files::{Files, CERTIFICATE, REVOKED};
 use crate::name::{Name, Role};
 
+/// Certificates that a peer may show beside its own. Each is tried as the issuer of another one,
+/// before anything is known of the peer.
+const MAX_INTERMEDIATES: usize = 3;
+
 /// The files of an identity directory as they were when it was loaded.
 pub struct Identity {
     name: Name,
@@ -68,6 +72,9 @@ impl Identity {
         now: UnixTime,
         usage: impl ExtendedKeyUsageValidator,
     ) -> Result<(), webpki::Error> {
+        if intermediates.len() > MAX_INTERMEDIATES {
+            return Err(webpki::Error::MaximumPathDepthExceeded);
+        }
         let lists: Vec<_> = self.revoked.iter().collect();
         let revocation = RevocationOptionsBuilder::new(&lists).ok();
         EndEntityCert::try_from(certificate)?.verify_for_usage(

@@ -135,6 +135,25 @@ fn strangers_are_refused_with_what_is_wrong() {
 }
 
 #[test]
+fn a_peer_that_shows_many_certificates_is_refused() {
+    let (authority, foreign) = (Authority::default(), Authority::default());
+    let (ours, theirs) = (issued(&authority, DATA, 1), issued(&authority, WORKER, 2));
+    let server = load(ours.path(), Role::Data);
+    foreign.prolong(theirs.path(), 3);
+    let few = load(theirs.path(), Role::Worker);
+    let (who, _) = connect(&server, few.client_config(Role::Data).expect("valid"));
+    assert_eq!(who.expect("a worker").to_string(), WORKER);
+
+    foreign.prolong(theirs.path(), 1);
+    let many = load(theirs.path(), Role::Worker);
+    let (who, connected) = connect(&server, many.client_config(Role::Data).expect("valid"));
+    let refused = connected.expect_err("too many");
+    assert!(refused.contains("its log says why"), "{refused}");
+    let logged = who.expect_err("too many");
+    assert!(logged.contains("MaximumPathDepthExceeded"), "{logged}");
+}
+
+#[test]
 fn certificates_are_revoked_and_renewed_while_a_process_runs() {
     let authority = Authority::default();
     let (ours, theirs) = (issued(&authority, DATA, 1), issued(&authority, WORKER, 2));
@@ -157,9 +176,13 @@ fn certificates_are_revoked_and_renewed_while_a_process_runs() {
 fn directories_that_cannot_be_used_are_named() {
     let authority = Authority::default();
     let foreign = issued(&authority, "https://example.org/data/d", 2);
+    let endless = issued(&authority, DATA, 3);
+    let revoked = endless.path().join("revoked.pem");
+    std::os::unix::fs::symlink("/dev/zero", revoked).expect("linked");
     for (dir, role, says) in [
         (folder(), Role::Data, "cannot read"),
         (issued(&authority, WORKER, 1), Role::Data, "has role worker"),
+        (endless, Role::Data, "not a regular file"),
         (foreign, Role::Data, "Pangea's are pangea://RUN/ROLE/NAME"),
     ] {
         let error = Identity::load(dir.path(), role)

@@ -386,7 +386,7 @@ def test_sums_and_the_next_question_leave_in_one_write() -> None:
     with service(script) as address:
         client = joined(address, [("weight", "float32", (6,))])
         reports = [(shard, 8, 1.5, HASH, 6.5, False, "", ()) for shard in range(3)]
-        sums = [(3, 0, 2, flat, reports[:2]), (3, 2, 1, flat, reports[2:])]
+        sums = [(3, 0, 2, flat, reports[:2], None), (3, 2, 1, flat, reports[2:], None)]
         assert client.submit_and_ask(sums, 3, HASH, 0.0, 0.0, 0.0) == [("accepted", ""), ("duplicate", "")]
         assert isinstance(client.answer(), _native.SnapshotRequest)
         with pytest.raises(ValueError, match="ask for work before waiting"):

@@ -395,7 +395,7 @@ class OrchestratorClient:
 
     def submit_and_ask(
         self,
-        sums: Sequence[tuple[int, int, int, SupportsBuffer, Sequence[_Report]]],
+        sums: Sequence[tuple[int, int, int, SupportsBuffer, Sequence[_Report], bytes | None]],
         step: int,
         parameters_hash: bytes,
         data_seconds: float,
@@ -405,7 +405,8 @@ class OrchestratorClient:
     ) -> list[tuple[Verdict, str]]:
         """Sends gradient sums and then asks for work, in one write; returns the verdict on each sum and its detail.
 
-        A sum has the arguments of `submit`. `answer` waits for the reply to the question.
+        A sum has the arguments of `submit`, and its content hash (`xxh3Tree`) if it is in a slot and the hash is known.
+        `answer` waits for the reply to the question.
         """
 
     def submit(
@@ -484,7 +485,8 @@ class Fold:
     def write_vector(self, operands: Sequence[Sequence[int]], out: int, digest: bool = False) -> bytes | None:
         """Writes the sum to the vector at the address `out`, which has all parts, one after the other.
 
-        With `digest`, returns the content hash (`xxh3Tree`) of the vector, computed while each piece is in the cache.
+        With `digest`, which is for a slot, returns the content hash (`xxh3Tree`) of the vector, computed while each
+        piece is in the cache.
         """
 
 def flushes_denormals() -> bool:

@@ -30,7 +30,7 @@ def _find(folder: Path, name: str, variable: str) -> Path:
 
 def program(name: str) -> Path:
     """Returns the path of a service's program: `go-orchestrator` or `rust-compute`."""
-    place = _find(Path(os.environ.get("PANGEA_BIN_DIR", _PACKAGE / "bin")), name, "PANGEA_BIN_DIR")
+    place = _find(Path(os.environ.get("PANGEA_BIN_DIR") or _PACKAGE / "bin"), name, "PANGEA_BIN_DIR")
     if not os.access(place, os.X_OK):
         raise MissingFile(
             f"{place} cannot be executed: chmod +x {place}, or install the package on a file system that is not mounted"
@@ -41,7 +41,7 @@ def program(name: str) -> Path:
 
 def data_folder() -> Path:
     """Returns the folder of the data files that ship with the package."""
-    return Path(os.environ.get("PANGEA_DATA_DIR", _PACKAGE / "data"))
+    return Path(os.environ.get("PANGEA_DATA_DIR") or _PACKAGE / "data")
 
 
 def data_file(name: str) -> Path:

@@ -10,13 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from pangea.places import MissingFile, program, python_environment
+from pangea.places import MissingFile, data_folder, program, python_environment
 
 
 def test_the_error_for_a_missing_program_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANGEA_BIN_DIR", str(tmp_path))
     with pytest.raises(MissingFile, match=r"pip install .*bazelw build //services"):
         program("go-orchestrator")
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("PANGEA_BIN_DIR", "PANGEA_DATA_DIR")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    default = data_folder()
+    for name in names:
+        monkeypatch.setenv(name, "")
+    assert data_folder() == default != Path()
 
 
 def test_a_program_that_cannot_be_executed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,17 @@ use std::process::ExitCode;
 use clap::Parser;
 use rust_compute_process::{describe, health, run_child, serve, Settings, COMMAND};
 
+/// An empty variable is as good as none, as in the other programs.
+fn forget_empty_variables() {
+    for (name, value) in std::env::vars_os() {
+        if value.is_empty() && name.to_string_lossy().starts_with("PANGEA_") {
+            std::env::remove_var(name);
+        }
+    }
+}
+
 fn main() -> ExitCode {
+    forget_empty_variables();
     let mut arguments = std::env::args_os()
         .skip(1)
         .map(|argument| argument.to_string_lossy().into_owned());

@@ -65,11 +65,12 @@ def test_the_schemas_refuse_a_misspelt_field() -> None:
             kubernetes_validate.validate(wrong, version, strict=True)
 
 
-def test_all_files_but_the_reader_are_part_of_the_run() -> None:
+def test_all_files_but_two_are_part_of_the_run() -> None:
     (kustomization,) = read(FOLDER / "kustomization.yaml")
     assert {file.name for file in FOLDER.glob("*.yaml")} == {
         *kustomization["resources"],
         "kustomization.yaml",
+        "one-pod.yaml",
         "reader.yaml",
     }
     assert len({name(manifest) for manifest in BUILT}) == len(BUILT)
@@ -136,8 +137,8 @@ def test_ports_and_probes_are_those_of_the_image(manifest: Manifest) -> None:
     (container,) = containers(manifest)
     assert ports(manifest) == PORTS[container["name"]]
     probes = {kind: container[kind]["httpGet"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
-    # With an identity, the pages of a service speak TLS beyond the loopback.
-    tls = {} if manifest["kind"] == "Job" else {"scheme": "HTTPS"}
+    # With an identity, pages speak TLS beyond the loopback.
+    tls = {"scheme": "HTTPS"}
     assert probes == {
         "startupProbe": {"path": "/healthz", "port": "http", **tls},
         "livenessProbe": {"path": "/healthz", "port": "http", **tls},

@@ -103,6 +103,10 @@ def test_a_unit_is_restarted_limited_and_confined(unit: str) -> None:
     assert {"LogRateLimitIntervalSec", "LogRateLimitBurst"} <= values.keys()
     assert (values["IPAddressDeny"], values["IPAddressAllow"]) == (["any"], ["localhost"])
     assert values["DynamicUser"] == values["NoNewPrivileges"] == ["yes"]
+    assert values["SocketBindDeny"] == ["any"]
+    # systemd matches the port that a program names; 8082 is the first one of workers in the documents.
+    listens = re.findall(r"(?:LISTEN|HTTP)=127\.0\.0\.1:(\d+)", " ".join(values["Environment"])) or ["8082"]
+    assert [f"tcp:{port}" for port in listens] == [port.partition("-")[0] for port in values["SocketBindAllow"]]
     assert values["ProtectSystem"] == ["strict"]
 
 

@@ -57,7 +57,7 @@ def main() -> None:
 
     def exchange(step: int) -> Vector:
         reports = [(shard, 1, 1.0, _HASH, 1.0, False, "", ()) for shard in shards]
-        sums = [(step, shards[0], share, gradient, reports)]
+        sums = [(step, shards[0], share, gradient, reports, None)]
         [(verdict, detail)] = client.submit_and_ask(sums, step, _hash(step), 0.0, 0.0, 0.0)
         if verdict != "accepted":
             raise RuntimeError(f"the gradient of step {step} was not accepted ({verdict}): {detail}")

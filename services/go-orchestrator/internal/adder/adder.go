@@ -37,7 +37,7 @@ type Work struct {
 	next  atomic.Int64
 
 	notFinite []int                  // by block: the first element of the sum that is not finite, or -1
-	digests   [][]vector.BlockDigest // by operand: of those that are unchecked, by block
+	digests   [][]vector.BlockDigest // by operand: of those that have to be hashed, by block
 	sha       *ordered               // of a sum over all shards, if it is hashed so
 	leaves    []contenthash.Leaf     // the same, by block
 	done      []chan struct{}        // by block: closed when it is evaluated
@@ -53,12 +53,6 @@ func (a *Adder) Begin(sum *tree.Sum) *Work {
 		w.out = a.pool.New(sum.Operands[0].Gradients.Elements())
 	}
 	w.notFinite = make([]int, w.blocks())
-	w.digests = make([][]vector.BlockDigest, len(sum.Operands))
-	for i, operand := range sum.Operands {
-		if operand.Unchecked != nil {
-			w.digests[i] = make([]vector.BlockDigest, w.blocks())
-		}
-	}
 	switch {
 	case !sum.Whole:
 	case sum.Method == contenthash.SHA256:
@@ -66,12 +60,21 @@ func (a *Adder) Begin(sum *tree.Sum) *Work {
 	default:
 		w.leaves = make([]contenthash.Leaf, w.blocks())
 	}
+	w.digests = make([][]vector.BlockDigest, len(sum.Operands))
+	for i, operand := range sum.Operands {
+		if operand.Unchecked != nil && !w.isHashed() {
+			w.digests[i] = make([]vector.BlockDigest, w.blocks())
+		}
+	}
 	w.done = make([]chan struct{}, w.blocks())
 	for i := range w.done {
 		w.done[i] = make(chan struct{})
 	}
 	return w
 }
+
+// isHashed reports whether the hash of the sum is also that of its only operand.
+func (w *Work) isHashed() bool { return w.leaves != nil && len(w.sum.Operands) == 1 }
 
 // Sum is where the sum is made. A block of it may be read once it is Done.
 func (w *Work) Sum() *vector.Vector { return w.out }
@@ -127,7 +130,11 @@ func (w *Work) result() tree.Result {
 		if operand.Unchecked == nil {
 			continue
 		}
-		digest := vector.Digest(operand.Gradients.RootOf(w.digests[i]))
+		leaves := w.digests[i]
+		if w.isHashed() {
+			leaves = w.leaves // of what was copied, so that nothing can change between
+		}
+		digest := vector.Digest(operand.Gradients.RootOf(leaves))
 		wrong := tree.Wrong{Contribution: operand.Unchecked, Rewritten: !digest.Equal(operand.Unchecked.Digest), NotFinite: -1}
 		if result.NotFinite >= 0 {
 			// A sum is not finite if one of its operands is not; so they are looked at only then.

@@ -134,6 +134,33 @@ func TestASumOfOneOperandIsThatOperand(t *testing.T) {
 	}
 }
 
+func TestTheOnlyOperandIsCopiedFromAnothersMemoryAndHashedOnce(t *testing.T) {
+	memory := vector.Bytes(leaf(rand.New(rand.NewPCG(3, 3)), vector.BlockElements+10))
+	for _, method := range []contenthash.Method{contenthash.XXH3Tree, contenthash.SHA256} {
+		for _, rewritten := range []bool{false, true} {
+			slot, err := vector.Over(memory, func() {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			contribution := &tree.Contribution{Node: tree.Node{Count: 1}, Digest: slot.Digest(), Unchecked: true}
+			if rewritten {
+				contribution.Digest[0]++
+			}
+			grown := tree.New(1)
+			grown.Insert(contribution, slot)
+			sum := grown.Root()
+			sum.Method = method
+			got := New(testPool()).Add(sum)
+			if got.Sum == slot || !slices.Equal(slices.Concat(got.Sum.Blocks()...), flat(slot)) || got.Hash != method.Of(memory) {
+				t.Fatalf("%s: not a copy, or not its hash", method)
+			}
+			if found := len(got.Wrong) == 1 && got.Wrong[0].Rewritten; found != rewritten {
+				t.Fatalf("%s, rewritten: %v, found %+v", method, rewritten, got.Wrong)
+			}
+		}
+	}
+}
+
 func TestWhatIsWrongWithAnOperandIsFound(t *testing.T) {
 	const elements = vector.BlockElements + 100
 	at := vector.BlockElements + 77
@@ -183,7 +210,7 @@ func TestWhatIsWrongWithAnOperandIsFound(t *testing.T) {
 	}
 }
 
-func benchmark(b *testing.B, operands int) {
+func benchmark(b *testing.B, operands int, unchecked bool) {
 	const elements = 25 << 20
 	pool := testPool()
 	grown := tree.New(uint32(operands))
@@ -193,7 +220,8 @@ func benchmark(b *testing.B, operands int) {
 			b.Fatal(err)
 		}
 		gradients, digest := builder.Finish()
-		grown.Insert(&tree.Contribution{Node: tree.Node{First: uint32(i), Count: 1}, Digest: digest}, gradients)
+		grown.Insert(&tree.Contribution{Node: tree.Node{First: uint32(i), Count: 1}, Digest: digest,
+			Unchecked: unchecked}, gradients)
 	}
 	sum := grown.Root()
 	sum.Method = contenthash.XXH3Tree
@@ -204,6 +232,7 @@ func benchmark(b *testing.B, operands int) {
 	}
 }
 
-func BenchmarkTwoOfA100MB(b *testing.B)   { benchmark(b, 2) }
-func BenchmarkFourOfA100MB(b *testing.B)  { benchmark(b, 4) }
-func BenchmarkEightOfA100MB(b *testing.B) { benchmark(b, 8) }
+func BenchmarkTwoOf100MB(b *testing.B)           { benchmark(b, 2, false) }
+func BenchmarkTwoUncheckedOf100MB(b *testing.B)  { benchmark(b, 2, true) }
+func BenchmarkFourUncheckedOf100MB(b *testing.B) { benchmark(b, 4, true) }
+func BenchmarkEightOf100MB(b *testing.B)         { benchmark(b, 8, false) }

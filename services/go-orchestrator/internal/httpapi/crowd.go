@@ -10,9 +10,9 @@ import (
 // from workers.
 const MaxConnections = 64
 
-// Bounded returns a listener that has at most that many connections open: the oldest is closed for
-// the next one. A page takes milliseconds, so that a probe is answered however many clients are
-// slow or silent.
+// Bounded returns a listener that has at most that many connections open: for the next one, the
+// oldest of the address with the most of them is closed. A page takes milliseconds, so that a probe
+// is answered however many clients are slow or silent, and however fast somebody else opens others.
 func Bounded(listener net.Listener, most int) net.Listener {
 	return &crowd{Listener: listener, most: most, open: list.New()}
 }
@@ -41,7 +41,7 @@ func (c *crowd) Accept() (net.Conn, error) {
 	var oldest *client
 	c.mutex.Lock()
 	if c.open.Len() >= c.most {
-		oldest = c.open.Front().Value.(*client)
+		oldest = c.oldest()
 		oldest.leave()
 	}
 	next.place = c.open.PushBack(next)
@@ -50,6 +50,32 @@ func (c *crowd) Accept() (net.Conn, error) {
 		_ = oldest.Conn.Close()
 	}
 	return next, nil
+}
+
+// oldest returns the client that has waited longest at the address with the most clients.
+func (c *crowd) oldest() *client {
+	most, first := "", map[string]*client{}
+	count := map[string]int{}
+	for e := c.open.Front(); e != nil; e = e.Next() {
+		one := e.Value.(*client)
+		host := one.host()
+		if count[host]++; count[host] == 1 {
+			first[host] = one
+		}
+		if count[host] > count[most] {
+			most = host
+		}
+	}
+	return first[most]
+}
+
+// host is the address that a client comes from, without its port.
+func (c *client) host() string {
+	host, _, err := net.SplitHostPort(c.RemoteAddr().String())
+	if err != nil {
+		return c.RemoteAddr().String()
+	}
+	return host
 }
 
 // leave frees the client's place.

@@ -51,6 +51,37 @@ func TestAProbeIsAnsweredBesideSilentAndSlowClients(t *testing.T) {
 	}
 }
 
+func TestWhoeverOpensTheMostConnectionsMakesRoom(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bounded := Bounded(listener, 4)
+	t.Cleanup(func() { _ = bounded.Close() })
+	accept := func(from string) net.Conn {
+		t.Helper()
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		theirs, err := dialer.DialContext(t.Context(), "tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = theirs.Close() })
+		ours, err := bounded.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = ours.Close() })
+		return ours
+	}
+	probe := accept("127.0.0.2")
+	for range 20 {
+		accept("127.0.0.3")
+	}
+	if _, err := probe.Write([]byte("x")); err != nil {
+		t.Fatalf("the oldest connection, the only one of its address, was closed: %v", err)
+	}
+}
+
 func TestAClosedConnectionFreesItsPlace(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

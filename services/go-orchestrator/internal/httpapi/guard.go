@@ -21,7 +21,7 @@ func Members(of *identity.Identity) Guard {
 		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 			return errStranger
 		}
-		name, err := of.Check(r.TLS.PeerCertificates)
+		name, err := of.Admit(r.TLS.PeerCertificates)
 		if err == nil && !slices.Contains([]identity.Role{identity.Viewer, identity.Admin}, name.Role) {
 			err = errStranger
 		}

@@ -3,7 +3,6 @@ package identity
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 )
 
@@ -23,15 +22,7 @@ func (i *Identity) Client(role Role) *tls.Config {
 }
 
 func (i *Identity) verifyServer(chain []*x509.Certificate, authority *x509.CertPool, role Role) error {
-	if len(chain) == 0 {
-		return errors.New("the server has no certificate")
-	}
-	intermediates := x509.NewCertPool()
-	for _, certificate := range chain[1:] {
-		intermediates.AddCert(certificate)
-	}
-	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: authority, Intermediates: intermediates,
-		CurrentTime: i.now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}); err != nil {
+	if err := verify(chain, authority, i.now(), x509.ExtKeyUsageServerAuth); err != nil {
 		return err
 	}
 	name, err := i.Check(chain)

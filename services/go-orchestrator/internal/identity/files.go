@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"pangea.example/pangea/services/go-orchestrator/internal/regular"
 )
 
 // Files of an identity directory.
@@ -49,7 +51,7 @@ func read(dir string) (*files, error) {
 	if err := f.readRevoked(dir, authority); err != nil {
 		return nil, err
 	}
-	token, err := os.ReadFile(filepath.Join(dir, tokenFile))
+	token, err := regular.Read(filepath.Join(dir, tokenFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read the token for pages: %w", err)
 	}
@@ -59,7 +61,7 @@ func read(dir string) (*files, error) {
 
 func (f *files) readAuthority(dir string) ([]*x509.Certificate, error) {
 	path := filepath.Join(dir, authorityFile)
-	content, err := os.ReadFile(path)
+	content, err := regular.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the authority's certificate: %w; %s", err, makeThem)
 	}
@@ -81,7 +83,14 @@ func (f *files) readAuthority(dir string) ([]*x509.Certificate, error) {
 
 func (f *files) readCertificate(dir string) (err error) {
 	path := filepath.Join(dir, certificateFile)
-	if f.certificate, err = tls.LoadX509KeyPair(path, filepath.Join(dir, keyFile)); err != nil {
+	certificate, err := regular.Read(path)
+	if err == nil {
+		var key []byte
+		if key, err = regular.Read(filepath.Join(dir, keyFile)); err == nil {
+			f.certificate, err = tls.X509KeyPair(certificate, key)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("read the certificate and its key: %w; %s", err, makeThem)
 	}
 	if f.name, err = NameOf(f.certificate.Leaf); err != nil {
@@ -92,7 +101,7 @@ func (f *files) readCertificate(dir string) (err error) {
 
 func (f *files) readRevoked(dir string, authority []*x509.Certificate) error {
 	path := filepath.Join(dir, revokedFile)
-	content, err := os.ReadFile(path)
+	content, err := regular.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -64,12 +64,14 @@ func (i *Identity) Refresh() (changed bool, err error) {
 // Name of this process.
 func (i *Identity) Name() Name { return i.current.Load().name }
 
-// Workers is the configuration for connections of workers: who has no certificate of the authority
-// is refused.
-func (i *Identity) Workers() *tls.Config { return i.config(tls.RequireAndVerifyClientCert) }
+// Workers is the configuration for connections of workers, who must show a certificate. Whether it
+// is of the authority is for Admit: package tls would try each of the certificates that a stranger
+// sends along as its issuer, which takes a second of a core.
+func (i *Identity) Workers() *tls.Config { return i.config(tls.RequireAnyClientCert) }
 
 // Pages is the configuration for people and probes, who need no certificate for some of the pages.
-func (i *Identity) Pages() *tls.Config { return i.config(tls.VerifyClientCertIfGiven) }
+// A certificate counts for nothing before Admit has looked at it.
+func (i *Identity) Pages() *tls.Config { return i.config(tls.RequestClientCert) }
 
 func (i *Identity) config(clients tls.ClientAuthType) *tls.Config {
 	return &tls.Config{
@@ -79,7 +81,7 @@ func (i *Identity) config(clients tls.ClientAuthType) *tls.Config {
 			return &tls.Config{
 				MinVersion: tls.VersionTLS13, Time: i.now,
 				Certificates: []tls.Certificate{now.certificate},
-				ClientAuth:   clients, ClientCAs: now.authority,
+				ClientAuth:   clients,
 				// A session that is resumed would outlive the certificate that it began with.
 				SessionTicketsDisabled: true,
 				// Frames are large; small records would only cost more of them.
@@ -92,8 +94,17 @@ func (i *Identity) config(clients tls.ClientAuthType) *tls.Config {
 // ErrRevoked is the error of Check for a certificate that the authority has revoked.
 var ErrRevoked = errors.New("the certificate is revoked; ask whoever leads the run for a new one")
 
-// Check says who the peer of a connection is; an error is what its certificate, which the handshake
-// found to be the authority's, may not be used for. It is called again when the files have changed.
+// Admit verifies the certificate of a client that has shown it, and says who that is. The handshake
+// has proven only that the client has its key.
+func (i *Identity) Admit(chain []*x509.Certificate) (Name, error) {
+	if err := verify(chain, i.current.Load().authority, i.now(), x509.ExtKeyUsageClientAuth); err != nil {
+		return Name{}, err
+	}
+	return i.Check(chain)
+}
+
+// Check says who the peer of a connection is, whose certificate was found to be the authority's; an
+// error is what it may not be used for. It is called again when the files have changed.
 func (i *Identity) Check(chain []*x509.Certificate) (Name, error) {
 	if len(chain) == 0 {
 		return Name{}, errors.New("the connection has no certificate")

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func open(t *testing.T, dir string, role identity.Role) *identity.Identity {
 // connect shakes hands between a worker and the orchestrator, and returns what each side says.
 func connect(t *testing.T, server *identity.Identity, client *tls.Config) (who identity.Name, served, connected error) {
 	t.Helper()
-	one, other := net.Pipe()
+	one, other := pair(t)
 	ended := make(chan error, 1)
 	go func() {
 		connection := tls.Client(other, client)
@@ -43,11 +44,28 @@ func connect(t *testing.T, server *identity.Identity, client *tls.Config) (who i
 	connection := tls.Server(one, server.Workers())
 	served = connection.HandshakeContext(context.Background())
 	if served == nil {
-		who, served = server.Check(connection.ConnectionState().PeerCertificates)
+		who, served = server.Admit(connection.ConnectionState().PeerCertificates)
 		_, _ = connection.Write([]byte{1})
 	}
 	_ = one.Close()
 	return who, served, <-ended
+}
+
+// pair returns both ends of a connection, which has room for what nobody reads.
+func pair(t *testing.T) (one, other net.Conn) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if other, err = net.Dial("tcp", listener.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if one, err = listener.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return one, other
 }
 
 func TestAPeerIsKnownByItsCertificate(t *testing.T) {
@@ -80,12 +98,30 @@ func TestStrangersAreRefused(t *testing.T) {
 	}{
 		"without a certificate": {&tls.Config{InsecureSkipVerify: true}, "didn't provide a certificate"},
 		"of another authority": {&tls.Config{InsecureSkipVerify: true,
-			Certificates: open(t, foreign, identity.Worker).Client(identity.Orchestrator).Certificates}, "unknown authority"},
+			Certificates: open(t, foreign, identity.Worker).Client(identity.Orchestrator).Certificates}, "not of this run's authority"},
 		"of another run": {&tls.Config{InsecureSkipVerify: true,
 			Certificates: open(t, run, identity.Worker).Client(identity.Orchestrator).Certificates}, "is not of the run r"},
 	} {
 		if _, served, _ := connect(t, server, test.client); served == nil || !strings.Contains(served.Error(), test.says) {
 			t.Errorf("a worker %s: %v", name, served)
+		}
+	}
+}
+
+func TestAPeerThatShowsManyCertificatesIsRefused(t *testing.T) {
+	authority, other := identitytest.New(t, now), identitytest.New(t, now)
+	ours, _ := authority.Issue("pangea://r/orchestrator/o")
+	theirs, _ := authority.Issue("pangea://r/worker/w")
+	foreign, _ := other.Issue("pangea://r/worker/w")
+	server := open(t, ours, identity.Orchestrator)
+	certificates := open(t, theirs, identity.Worker).Client(identity.Orchestrator).Certificates
+	foreigner := open(t, foreign, identity.Worker).Client(identity.Orchestrator).Certificates[0].Certificate[0]
+	for shown, refused := range map[int]bool{1: false, 4: false, 5: true, 8: true} {
+		one := certificates[0]
+		one.Certificate = append(slices.Clone(one.Certificate), slices.Repeat([][]byte{foreigner}, shown-1)...)
+		_, served, _ := connect(t, server, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{one}})
+		if (served != nil) != refused || refused && !strings.Contains(served.Error(), "certificates were sent; at most 4") {
+			t.Errorf("with %d certificates: %v", shown, served)
 		}
 	}
 }

@@ -75,6 +75,10 @@ func openOwn(root *os.Root, name string, flags int) (*os.File, error) {
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		return nil, fmt.Errorf("%s is a symbolic link; put the file itself there", filepath.Join(root.Name(), name))
 	}
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file; remove it, or restore the one that was there",
+			filepath.Join(root.Name(), name))
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
@@ -248,6 +249,20 @@ func TestLinksAreNotWrittenThrough(t *testing.T) {
 	}
 	if info, err := os.Stat(victim); err != nil || info.Size() != 0 {
 		t.Errorf("%d bytes were written, %v", info.Size(), err)
+	}
+}
+
+func TestPipesAreNotWaitedFor(t *testing.T) {
+	for _, name := range []string{ledger.Name, "metrics.jsonl"} {
+		path := t.TempDir()
+		if err := errors.Join(started(t, path).Close(), os.Remove(filepath.Join(path, name)),
+			syscall.Mkfifo(filepath.Join(path, name), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Open(path, clock.System{}, failpoint.Never); err == nil ||
+			!strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

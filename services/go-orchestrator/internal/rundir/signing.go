@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/ledger"
+	"pangea.example/pangea/services/go-orchestrator/internal/regular"
 )
 
 // Files of the ledger's signature.
@@ -86,7 +87,7 @@ func (d *Dir) findKey(identity, public string) (ed25519.PrivateKey, error) {
 }
 
 func readKey(path string) (ed25519.PrivateKey, error) {
-	content, err := os.ReadFile(path)
+	content, err := regular.Read(path)
 	if err != nil {
 		return nil, err
 	}

@@ -78,6 +78,8 @@ func (s *Server) turnAway(p *peer) {
 	}
 	go func() {
 		defer func() { <-s.refusing }()
+		// Over TLS, it cannot be told before a handshake, for which it does not have forever.
+		_ = p.connection.SetReadDeadline(s.config.Clock.Now().Add(handshakeTimeout))
 		go p.out.write(p.connection, s.config.Clock, s.config.Metrics.BytesSent)
 		refusal := protocol.Errorf(protocol.RetryLater,
 			"the orchestrator already has as many connections as --max-connections (%d) allows, or half as many from one "+

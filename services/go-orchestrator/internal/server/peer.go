@@ -25,6 +25,8 @@ type peer struct {
 	out        *outbox
 	assembly   assembly
 	paced      *paced
+	refusals   spent
+	heartbeats spent
 	// Counts what it has sent and is not handled yet, and its replies: the newcomers' share, and its
 	// own once it has joined.
 	memory atomic.Pointer[budget.Budget]
@@ -39,7 +41,7 @@ type peer struct {
 func newPeer(s *Server, connection stream) *peer {
 	connection = s.secure(connection)
 	p := &peer{server: s, connection: connection, origin: originOf(connection), sharing: s.share(connection),
-		out: newOutbox()}
+		out: newOutbox(), refusals: spent{allowance: refusedRequests}, heartbeats: spent{allowance: heartbeats}}
 	p.memory.Store(s.memory.newcomers)
 	p.paced = newPaced(connection, s.config.Clock, s.config.Pace, s.config.Metrics.BytesReceived,
 		func() { s.post(run.PeerSeen{Peer: p.id}) })
@@ -84,6 +86,12 @@ func (p *peer) address() string {
 func (p *peer) reply(request uint64, reply protocol.Reply) {
 	if refusal, is := reply.(*protocol.Error); is {
 		p.server.config.Metrics.Refusals.WithLabelValues(refusal.Action.String()).Inc()
+		if p.refusals.exceeded() {
+			return // it is being closed
+		}
+		if !p.refusals.take(p.server.config.Clock.Now()) {
+			request, reply = 0, refusedRequests.last()
+		}
 	}
 	var released []uint32
 	if p.sharing != nil && wire.Releases(reply) {
@@ -138,6 +146,9 @@ func (p *peer) read() {
 				"error", err.Error())
 			p.refuse(message, asRefusal(err))
 			reason = err.Error()
+		}
+		if reason == "" && p.refusals.exceeded() {
+			reason = refusedRequests.last().Detail
 		}
 		p.paced.between(buffered.Buffered() > 0, p.assembly.open())
 		if now := p.memory.Load(); now != memory {

@@ -52,7 +52,11 @@ func (a *assembly) check(m wire.Message) error {
 // after an error it is not.
 func (p *peer) handle(m wire.Message, frameBytes int64) error {
 	if m.Kind == protocol.KindHeartbeat {
-		return nil // its arrival was noted when its bytes were read
+		// Its arrival was noted when its bytes were read.
+		if !p.heartbeats.take(p.server.config.Clock.Now()) {
+			return heartbeats.last()
+		}
+		return nil
 	}
 	if err := p.mayBulk(m.Kind); err != nil {
 		return err

@@ -23,7 +23,8 @@ const identityInterval = time.Second
 // secured is a connection over TLS.
 type secured struct {
 	*tls.Conn
-	raw stream
+	raw     stream
+	bounded *introduction
 }
 
 // CloseWrite lets the peer read what was sent, and then the end.
@@ -35,8 +36,38 @@ func (s *Server) secure(connection stream) stream {
 	if !is || s.config.Identity == nil {
 		return connection
 	}
-	return &secured{tls.Server(tcp, s.config.Identity.Workers()), tcp}
+	bounded := &introduction{stream: tcp, left: maxIntroduction}
+	return &secured{tls.Server(bounded, s.config.Identity.Workers()), tcp, bounded}
 }
+
+// maxIntroduction is how many bytes a peer may send to say who it is: a handshake with a few
+// certificates. Package tls would hold a quarter of a MiB for each stranger, and read hundreds of
+// certificates.
+const maxIntroduction = 24 << 10
+
+var errLongIntroduction = fmt.Errorf("the handshake has more than %d bytes", maxIntroduction)
+
+// introduction bounds what is read from a peer that is not known yet. One goroutine reads.
+type introduction struct {
+	stream
+	left int // bytes; negative once the peer is known
+}
+
+// Read reads at most what is left.
+func (r *introduction) Read(to []byte) (int, error) {
+	switch {
+	case r.left < 0:
+		return r.stream.Read(to)
+	case r.left == 0:
+		return 0, errLongIntroduction
+	}
+	n, err := r.stream.Read(to[:min(len(to), r.left)])
+	r.left -= n
+	return n, err
+}
+
+// known lifts the bound.
+func (r *introduction) known() { r.left = -1 }
 
 // introduce finds out who a peer is before anything else is read from it. An error ends the
 // connection; the peer was told.
@@ -57,21 +88,30 @@ func (p *peer) introduce() error {
 	if err := connection.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	name, err := p.recognize()
+	name, err := p.admit()
 	if err != nil {
 		p.server.config.Log.Warn("a connection was refused", "peer", p.address(), "error", err.Error())
 		p.reply(0, protocol.Errorf(protocol.Stop, "%v", err))
 		return err
 	}
+	connection.bounded.known()
 	p.certificate = name.Name
 	p.paced.opened = p.server.config.Clock.Now() // a slow handshake does not count against the first message
 	return nil
 }
 
-// recognize says which worker a peer's certificate is of, or why it may not take part.
+// admit says which worker a peer is, or why it may not take part.
+func (p *peer) admit() (identity.Name, error) {
+	return mustBeWorker(p.server.config.Identity.Admit(p.connection.(*secured).ConnectionState().PeerCertificates))
+}
+
+// recognize says the same of a peer that was admitted, by files that have changed since. A
+// certificate that has expired meanwhile ends no connection.
 func (p *peer) recognize() (identity.Name, error) {
-	chain := p.connection.(*secured).ConnectionState().PeerCertificates
-	name, err := p.server.config.Identity.Check(chain)
+	return mustBeWorker(p.server.config.Identity.Check(p.connection.(*secured).ConnectionState().PeerCertificates))
+}
+
+func mustBeWorker(name identity.Name, err error) (identity.Name, error) {
 	if err == nil && name.Role != identity.Worker {
 		err = fmt.Errorf("the certificate %s has role %s; only workers may join a run: use a certificate of role worker",
 			name, name.Role)

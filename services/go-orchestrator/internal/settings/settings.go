@@ -54,6 +54,10 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	var shards, batchSize, epochs, minShardSamples uint
 	var checkpointSeconds float64
 	var version bool
+	insecure, err := switched(insecureVariable)
+	if err != nil {
+		return s, err
+	}
 	flags := flag.NewFlagSet("go-orchestrator", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are printed by the caller, once
 	flags.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "address for workers")
@@ -62,7 +66,7 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	flags.StringVar(&s.HTTP, "http", "127.0.0.1:8081", "address of /healthz, /readyz, /metrics and /status")
 	flags.StringVar(&s.Identity, "identity", os.Getenv(IdentityVariable), "directory with this process's certificate, its "+
 		"key and the run's authority (pangea certs), for connections over TLS (default: $PANGEA_IDENTITY)")
-	flags.BoolVar(&s.Insecure, "insecure", os.Getenv(insecureVariable) == "1", "without an identity, let everybody in who "+
+	flags.BoolVar(&s.Insecure, "insecure", insecure, "without an identity, let everybody in who "+
 		"reaches a port, without encryption (default: whether $PANGEA_INSECURE is 1)")
 	flags.StringVar(&s.RunDir, "run-dir", "", "directory for the ledger, run.json, metrics.jsonl and checkpoints; "+
 		"a run that is already in it continues (required)")
@@ -154,4 +158,16 @@ func Parse(arguments []string, output io.Writer, release string) (Settings, erro
 	flags.Visit(func(given *flag.Flag) { s.DefaultCut = s.DefaultCut && given.Name != "min-shard-samples" })
 	s.CheckpointEvery = time.Duration(checkpointSeconds * float64(time.Second))
 	return s, nil
+}
+
+// switched reads a variable that turns something on. An empty one is as good as none.
+func switched(variable string) (bool, error) {
+	switch value := os.Getenv(variable); value {
+	case "", "0", "false":
+		return false, nil
+	case "1", "true":
+		return true, nil
+	default:
+		return false, fmt.Errorf("%s is %.100q; it must be 1 or 0", variable, value)
+	}
 }

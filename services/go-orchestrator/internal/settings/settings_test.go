@@ -3,6 +3,7 @@ package settings
 import (
 	"errors"
 	"flag"
+	"io"
 	"strings"
 	"testing"
 )
@@ -45,6 +46,24 @@ func TestWrongArgumentsAreNamed(t *testing.T) {
 		_, err := Parse(strings.Fields(test.arguments), nil, "")
 		if err == nil || !strings.Contains(err.Error(), test.reason) {
 			t.Errorf("%s: error is %v; want %q", test.arguments, err, test.reason)
+		}
+	}
+}
+
+func TestAnEmptyVariableIsAsGoodAsNone(t *testing.T) {
+	for _, name := range []string{IdentityVariable, insecureVariable} {
+		t.Setenv(name, "")
+	}
+	s, err := Parse([]string{"--run-dir", "r"}, io.Discard, "1")
+	if err != nil || s.Identity != "" || s.Insecure {
+		t.Errorf("%+v %v", s, err)
+	}
+	refused := `PANGEA_INSECURE is "perhaps"; it must be 1 or 0`
+	for value, want := range map[string]string{"1": "", "0": "", "perhaps": refused} {
+		t.Setenv(insecureVariable, value)
+		s, err := Parse([]string{"--run-dir", "r"}, io.Discard, "1")
+		if want == "" && (err != nil || s.Insecure != (value == "1")) || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%q: %v %v", value, s.Insecure, err)
 		}
 	}
 }

@@ -37,12 +37,14 @@ func Listen(path string) (*Listener, error) {
 	// its permissions.
 	name := "." + filepath.Base(path) + "." + strconv.Itoa(os.Getpid())
 	temporary := filepath.Join("/proc/self/fd", strconv.Itoa(int(folder.Fd())), name)
+	real := filepath.Join(filepath.Dir(path), name)
+	// Left by a process of this number that was killed here: in a container, all have the same one.
+	_ = os.Remove(real)
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
 	listener.SetUnlinkOnClose(false)
-	real := filepath.Join(filepath.Dir(path), name)
 	err = os.Chmod(real, 0o600)
 	if err == nil {
 		err = os.Rename(real, path)

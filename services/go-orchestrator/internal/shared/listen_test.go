@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -42,6 +43,25 @@ func TestPathsLongerThanAnAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = connection.Close()
+}
+
+func TestAProcessOfTheSameNumberThatWasKilledWhileItBegan(t *testing.T) {
+	folder := t.TempDir()
+	hidden := filepath.Join(folder, ".socket."+strconv.Itoa(os.Getpid()))
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: hidden, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.SetUnlinkOnClose(false)
+	_ = stale.Close()
+	listener, err := Listen(filepath.Join(folder, "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = listener.Close()
+	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 0 {
+		t.Fatalf("left behind: %v %v", entries, err)
+	}
 }
 
 func TestASocketOfAKilledProcessIsReplaced(t *testing.T) {

@@ -65,6 +65,7 @@ func (w *world) startOrchestrator() {
 	o.machine = machine
 	w.orchestrator = o
 	o.carryOut(effects)
+	o.meetStranger()
 	o.tick()
 }
 

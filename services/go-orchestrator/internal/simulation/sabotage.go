@@ -20,9 +20,10 @@ const (
 	FlippedGradient     Sabotage = "flipped-gradient"
 	UncheckedCheckpoint Sabotage = "unchecked-checkpoint" // a damaged checkpoint is loaded
 	UncheckedState      Sabotage = "unchecked-state"      // a donor's state is not looked at
+	UncheckedName       Sabotage = "unchecked-name"       // a worker joins under whatever name it likes
 )
 
-var sabotages = []Sabotage{LateCommit, NoSync, FlippedGradient, UncheckedCheckpoint, UncheckedState}
+var sabotages = []Sabotage{LateCommit, NoSync, FlippedGradient, UncheckedCheckpoint, UncheckedState, UncheckedName}
 
 // Sabotages names them all.
 func Sabotages() string {

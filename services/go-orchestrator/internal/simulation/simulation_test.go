@@ -69,3 +69,11 @@ func TestHistoriesAreWhatTheyWere(t *testing.T) {
 			"the orchestrator decides something differently; find out what with simulate --digest", got)
 	}
 }
+
+func TestAStrangerThatJoinsFirstWouldBeNoticed(t *testing.T) {
+	for seed := range uint64(5) {
+		if history := Simulate(seed, UncheckedName, nil); len(history.Violations) == 0 {
+			t.Errorf("seed %d: a stranger joined under the name of a worker, and nothing was noticed", seed)
+		}
+	}
+}

@@ -11,7 +11,8 @@ import (
 type Builder struct {
 	vector *Vector
 	digest []BlockDigest
-	filled int // elements
+	leaf   contenthash.Partial // of the block that is being filled
+	filled int                 // elements
 }
 
 // Build starts a vector of that many elements.
@@ -51,8 +52,10 @@ func (b *Builder) Write(data []byte) error {
 		}
 		data = data[len(part)*4:]
 		b.filled += len(part)
-		if at+len(part) == len(block) {
-			b.digest = append(b.digest, contenthash.LeafOf(Bytes(block)))
+		if end := at + len(part); end < len(block) {
+			b.leaf.Reach(Bytes(block), 4*end, data)
+		} else {
+			b.digest = append(b.digest, b.leaf.Leaf(Bytes(block)))
 		}
 	}
 	return nil

@@ -24,6 +24,7 @@ pub use data::{
     own_lent_memory, Batch, BatchKey, DataClient, DataStopper, LentMemory, Memory, Split, Tensor,
 };
 pub use error::{CoreError, ErrorKind};
+pub use failpoint::inside_slot_write;
 pub use float_mode::flushes_denormals;
 pub use fold::{fold, fold_seen, Operand};
 pub use link::{Stopper, Uninterrupted, Waiter, FIRST_PAUSE, LONGEST_PAUSE, TICK};

@@ -39,8 +39,8 @@ impl Fold {
     }
 
     /// Writes the sum to the vector at `out`, which has all parts, one after the other. Returns the
-    /// content hash (`xxh3Tree`) of the vector if `digest` asks for it: each piece is hashed while
-    /// it is in the cache.
+    /// content hash (`xxh3Tree`) of the vector if `digest` asks for it, as for a slot: each piece
+    /// is hashed while it is in the cache.
     #[pyo3(signature = (operands, out, digest = false))]
     fn write_vector<'py>(
         &self,
@@ -68,7 +68,13 @@ impl Fold {
         let bytes = (next - out) as u64;
         let hash = py.detach(|| {
             let mut hasher = ContentHasher::new(Method::Xxh3Tree, bytes);
+            let (mut written, half) = (0, bytes / 2);
             self.fold_seen(&operands, &outs, |sum| {
+                let before = written;
+                written += size_of_val(sum) as u64;
+                if before <= half && half < written {
+                    native_core::inside_slot_write();
+                }
                 hasher.update(bytemuck::cast_slice(sum));
             });
             hasher.finish()

@@ -24,8 +24,16 @@ type Logged = (String, f64);
 /// the run is to end, and its figures.
 type Report = (u32, u32, f64, PyBackedBytes, f64, bool, String, Vec<Logged>);
 
-/// A gradient sum: its step, its first shard, its number of shards, the vector and the reports.
-type Sum<'py> = (u64, u32, u32, Bound<'py, PyAny>, Vec<Report>);
+/// A gradient sum: its step, its first shard, its number of shards, the vector, the reports, and
+/// the content hash of a vector in a slot.
+type Sum<'py> = (
+    u64,
+    u32,
+    u32,
+    Bound<'py, PyAny>,
+    Vec<Report>,
+    Option<[u8; 32]>,
+);
 
 fn timings(data: f64, compute: f64, exchange: f64) -> Timings {
     Timings {
@@ -324,7 +332,7 @@ impl OrchestratorClient {
         gradients: Bound<'_, PyAny>,
         reports: Vec<Report>,
     ) -> PyResult<(&'static str, String)> {
-        let sum = (step, first_shard, shard_count, gradients, reports);
+        let sum = (step, first_shard, shard_count, gradients, reports, None);
         let mut verdicts = self.send_sums(py, vec![sum], None)?;
         verdicts.pop().ok_or_else(|| {
             PyRuntimeError::new_err("the orchestrator gave no verdict on a gradient sum")
@@ -388,21 +396,21 @@ impl OrchestratorClient {
         work: Option<Work<'_>>,
     ) -> PyResult<Vec<(&'static str, String)>> {
         let mut held = Vec::with_capacity(sums.len());
-        for (step, first_shard, shard_count, gradients, reports) in sums {
+        for (step, first_shard, shard_count, gradients, reports, digest) in sums {
             let reports: Vec<_> = reports.into_iter().map(shard_report).collect();
             let gradients = Held::floats(&gradients)?;
-            held.push((step, first_shard, shard_count, gradients, reports));
+            held.push((step, first_shard, shard_count, gradients, reports, digest));
         }
-        let updates =
-            held.iter().map(
-                |(step, first_shard, shard_count, gradients, reports)| Update {
-                    step: *step,
-                    first_shard: *first_shard,
-                    shard_count: *shard_count,
-                    gradients: gradients.as_slice(),
-                    reports,
-                },
-            );
+        let updates = held.iter().map(
+            |(step, first_shard, shard_count, gradients, reports, digest)| Update {
+                step: *step,
+                first_shard: *first_shard,
+                shard_count: *shard_count,
+                gradients: gradients.as_slice(),
+                reports,
+                digest: *digest,
+            },
+        );
         let updates: Vec<_> = updates.collect();
         let verdicts = self.with(py, |client, signals| {
             client.submit_and_ask(&updates, work.as_ref(), signals)

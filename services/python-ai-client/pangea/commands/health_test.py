@@ -37,7 +37,7 @@ def test_an_address_without_a_listener_is_not_alive() -> None:
         address = "{}:{}".format(*closed.getsockname())
     result = CliRunner().invoke(main, ["health", address])
     assert result.exit_code == 1
-    assert f"no answer from http://{address}/healthz" in result.output
+    assert f"no answer from {address}/healthz" in result.output
 
 
 def test_an_invalid_address_is_named() -> None:

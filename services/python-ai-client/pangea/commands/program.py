@@ -20,7 +20,7 @@ def program_command(name: str, arguments: tuple[str, ...]) -> None:
     `pangea program go-orchestrator --help` lists them.
     """
     # The data service looks there for datasets without a path, such as `digits`.
-    os.environ.setdefault("PANGEA_DATA_DIR", str(data_folder()))
+    os.environ["PANGEA_DATA_DIR"] = str(data_folder())
     path = _path(name)
     os.execv(path, [name, *arguments])
 

@@ -66,7 +66,8 @@ def _exit(number: int, _frame: FrameType | None) -> None:
     envvar="PANGEA_HTTP",
     show_envvar=True,
     metavar="HOST:PORT",
-    help="Serve /healthz, /readyz and /metrics at this address.",
+    help="Serve /healthz, /readyz and /metrics at this address; beyond the loopback over TLS, with --identity, or to"
+    " everybody with PANGEA_INSECURE=1.",
 )
 @click.option(
     "--seed",

@@ -87,6 +87,21 @@ def write_file(folder: Path, name: str, content: bytes) -> None:
     write_atomically(folder / name, content, _mode(name))
 
 
+_MAX_BYTES = 16 << 20
+
+
+def check_files(folder: Path) -> None:
+    """Refuses an identity directory with something that has no end, which a library would read until memory has.
+
+    Raises:
+        ValueError: a file is a pipe, a device or huge.
+    """
+    for name in (AUTHORITY, CERTIFICATE, KEY, REVOKED, TOKEN):
+        file = folder / name
+        if file.exists() and not (file.is_file() and file.stat().st_size <= _MAX_BYTES):
+            raise ValueError(f"{name} is not a regular file of at most 16 MiB")
+
+
 def make_private(folder: Path) -> None:
     """Creates a folder that only its owner can enter; one that exists becomes such a folder.
 
@@ -95,6 +110,18 @@ def make_private(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.chmod(folder, 0o700)
+
+
+def insecure(environment: dict[str, str] | os._Environ[str]) -> bool:
+    """Whether the environment says that everybody may come in.
+
+    Raises:
+        CertificateError: it says neither that nor the opposite.
+    """
+    value = environment.get(INSECURE_VARIABLE, "")
+    if value not in {"", "0", "1", "false", "true"}:
+        raise CertificateError(f"{INSECURE_VARIABLE} is {value[:100]!r}; it must be 1 or 0")
+    return value in {"1", "true"}
 
 
 def configured(environment: dict[str, str] | os._Environ[str]) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from pangea.identity.directory import AUTHORITY, CERTIFICATE, KEY, REVOKED, TOKEN
+from pangea.identity.directory import AUTHORITY, CERTIFICATE, KEY, REVOKED, TOKEN, check_files
 from pangea.identity.holder import CertificateError, Holder, Role
 from pangea.rundir.http_get import OPEN, Access
 
@@ -28,6 +28,7 @@ def access(folder: Path, role: Role = Role.ORCHESTRATOR) -> Access:
     # `check` below compares the role instead.
     context.check_hostname = False
     try:
+        check_files(folder)
         context.load_verify_locations(folder / AUTHORITY)
         if (folder / REVOKED).exists():
             context.load_verify_locations(folder / REVOKED)

@@ -122,3 +122,11 @@ def test_a_token_that_is_none_is_reported(store: Store, tmp_path: Path, token: s
 def test_a_folder_that_is_none_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match="make it with pangea certs issue"):
         access(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("name", ["authority.pem", "key.pem", "revoked.pem", "token"])
+def test_what_has_no_end_is_not_read(store: Store, tmp_path: Path, name: str) -> None:
+    (tmp_path / "viewer" / name).unlink(missing_ok=True)
+    (tmp_path / "viewer" / name).symlink_to("/dev/zero")
+    with pytest.raises(CertificateError, match=f"{name} is not a regular file"):
+        access(tmp_path / "viewer")

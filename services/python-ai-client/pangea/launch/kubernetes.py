@@ -236,8 +236,8 @@ def _pod(job: Job, component: str, container: Manifest, volumes: list[Manifest],
 
 def _container(cluster: Cluster, image: str, ports: dict[str, int], memory: str) -> Manifest:
     """The common part of all containers: probes of the `http` port, and resource limits."""
-    # The pages of the services speak TLS beyond the loopback; those of a worker have nothing to hide.
-    scheme = {"scheme": "HTTPS"} if cluster.secure and "workers" in ports else {}
+    # With an identity, pages speak TLS beyond the loopback.
+    scheme = {"scheme": "HTTPS"} if cluster.secure else {}
     alive, ready = ({"httpGet": {"path": path, "port": "http", **scheme}, **_PROBE} for path in ("/healthz", "/readyz"))
     return {
         "image": f"{cluster.images}/{image}:{cluster.tag}",

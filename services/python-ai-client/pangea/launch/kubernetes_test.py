@@ -200,7 +200,7 @@ def test_services_speak_tls_and_keep_others_out_unless_that_is_not_wanted(job: J
                 secure,
                 None if secure else "1",
             )
-            assert (found.get("scheme") == "HTTPS") == (secure and container["name"] != "worker")
+            assert (found.get("scheme") == "HTTPS") == secure
             assert any(volume["name"] == "identity" for volume in pod["spec"]["volumes"]) == secure
 
 

@@ -259,7 +259,7 @@ class Case:
 
         for shard in self.shards:
             lease.record(ShardReport(shard, self.samples[shard], 0.0, b"", 0.0), contribution(shard))
-        return lease.roots()
+        return [Node(root.first, root.count, root.value.flat()) for root in lease.roots()]
 
     def reference(self, model: nn.Module) -> list[Node[torch.Tensor]]:
         """Returns the roots of the lease, from copies that torch adds in pairs."""

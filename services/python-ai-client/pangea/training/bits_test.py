@@ -7,7 +7,7 @@ from pangea.training.bits import MODELS, Case, bits, copied_sum, difference
 from pangea.training.determinism import configure_torch
 from pangea.training.gradients import Parameters
 from pangea.training.lease import Lease, ShardReport
-from pangea.training.sums import VectorPool
+from pangea.training.sums import GradientSum, VectorPool
 from pangea.training.tree import Node
 
 
@@ -27,7 +27,7 @@ def test_a_script_that_flushes_denormal_numbers_changes_nothing_in_who_adds() ->
     parameters = Parameters(model)
     smallest = torch.finfo(torch.float32).smallest_normal
 
-    def roots(shards: list[int]) -> list[Node[torch.Tensor]]:
+    def roots(shards: list[int]) -> list[Node[GradientSum]]:
         lease = Lease(0, 0, 0, shards, frozenset(), VectorPool(parameters.elements))
         for shard in shards:
             # Gradients that are normal numbers, and whose sum is not.
@@ -35,11 +35,11 @@ def test_a_script_that_flushes_denormal_numbers_changes_nothing_in_who_adds() ->
             lease.record(ShardReport(shard, 1, 0.0, b"", 1.0), parameters.gradient_sum(model(x).sum(), 1))
         return lease.roots()
 
-    expected = [bits(root.value) for root in roots([0, 1])]
+    expected = [bits(root.value.flat()) for root in roots([0, 1])]
     assert expected[0][0] == bits(torch.tensor(smallest * 0.25)) != 0
     assert torch.set_flush_denormal(True)
     try:
-        flushed = [bits(root.value) for root in roots([0, 1])]
+        flushed = [bits(root.value.flat()) for root in roots([0, 1])]
         assert (torch.tensor([1.5 * smallest]) - torch.tensor([1.25 * smallest])).item() == 0.0, "torch flushes"
     finally:
         torch.set_flush_denormal(False)

@@ -222,9 +222,9 @@ def seed_everything(seed: int | None = None) -> int:
     Returns:
         the seed used.
     """
-    chosen = int(os.environ.get("PANGEA_SEED", "0")) if seed is None else seed
+    chosen = int(os.environ.get("PANGEA_SEED") or 0) if seed is None else seed
     arithmetic.ensure_pinned()
-    configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS", "1")))
+    configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS") or 1))
     # Once a process, so that also a device that is found later starts from this seed.
     torch.manual_seed(chosen)
     _seed_all(chosen)

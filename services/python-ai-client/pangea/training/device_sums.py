@@ -1,7 +1,6 @@
 """Gradient sums on an accelerator: added there in the order of the tree, and copied when they are sent.
 
-An addition of two numbers in float32 has the same bits on every device. Only a result that is not a number may have
-others.
+An addition of two numbers in float32 has the same bits on every device, unless its result is not a number.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ class DeviceLayout(Layout):
             last = torch.add(operand, last, out=last)
         return GradientSum(self, [last])
 
-    def add_into(self, sums: Sequence[GradientSum], vector: torch.Tensor) -> GradientSum:
+    def add_into(self, sums: Sequence[GradientSum], vector: torch.Tensor, digest: bool = False) -> GradientSum:
         """Returns sums[0] + (sums[1] + ...), copied to a vector [elements] of the CPU. The sums may not be used again.
 
-        It waits for the copy.
+        It waits for the copy. The vector is not hashed, with `digest` neither: that is done when it is submitted.
         """
         (total,) = self.add(sums).parts
         assert total is not None

@@ -2,7 +2,8 @@
 
 A contribution is sent as a flat vector, float32: [gradients of the trainable parameters in model order][1 for each of
 them that has a gradient, else 0][changes of the buffers]. The tensors that autograd made for the gradients are its
-first parts; the rest is one part. On an accelerator all are one vector. A gradient in bfloat16 is a float32 without loss, a complex one is two of them.
+first parts; the rest is one part. On an accelerator all are one vector. A gradient in bfloat16 is a float32 without
+loss, a complex one is two of them.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import torch
-
 from pangea.training.sums import GradientSum, RootMemory
 from pangea.training.tree import Forest, Node, root_ranges
 
@@ -82,19 +80,20 @@ class Lease:
         return operands[0].layout.add(operands) if len(operands) > 1 else operands[0]
 
     def _to_memory(self, operands: list[GradientSum]) -> GradientSum:
-        total = operands[0].layout.add_into(operands, self.memory.acquire())
+        vector = self.memory.acquire()
+        total = operands[0].layout.add_into(operands, vector, digest=self.memory.is_shared(vector))
         for operand in operands:
             if operand.vector is not None:
                 self.memory.release(operand.vector)
         return total
 
-    def roots(self) -> list[Node[torch.Tensor]]:
+    def roots(self) -> list[Node[GradientSum]]:
         """Returns what to submit: the sums of the largest complete subtrees, in vectors of `memory`."""
         # Only a lease that is not finished has roots elsewhere.
         self._sums.replace(lambda total: total if total.vector is not None else self._to_memory([total]))
-        return [Node(root.first, root.count, root.value.flat()) for root in self._sums.roots()]
+        return self._sums.roots()
 
-    def reports_of(self, root: Node[torch.Tensor]) -> list[ShardReport]:
+    def reports_of(self, root: Node[GradientSum]) -> list[ShardReport]:
         """Returns the reports of the shards of a root, in their order."""
         shards = range(root.first, root.first + root.count)
         return [self.reports[shard]._replace(figures=self._figures.get(shard, [])) for shard in shards]

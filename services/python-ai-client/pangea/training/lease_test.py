@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pangea import _native
 from pangea.training.lease import Lease, ShardReport
 from pangea.training.sums import GradientSum, Layout, VectorPool
 
@@ -45,7 +46,7 @@ def test_each_root_has_a_vector_and_all_are_released(separate: frozenset[int], r
         assert [(root.first, root.count) for root in lease.roots()] == roots
         for root in lease.roots():
             expected = sum(2.0**shard for shard in range(root.first, root.first + root.count))
-            assert root.value.tolist() == [expected, expected, 0.0, 0.0]
+            assert root.value.flat().tolist() == [expected, expected, 0.0, 0.0]
         assert [root.first for root in lease.roots() if root.count == 1 and root.first in separate] == sorted(separate)
         lease.release()
         assert lease.roots() == []
@@ -61,19 +62,33 @@ def test_an_inner_node_is_added_in_the_memory_of_its_shards() -> None:
     assert total.flat().tolist() == [3.0, 3.0, 4.0, 4.0, 0.0, 0.0]
 
 
+def test_a_root_in_shared_memory_is_hashed_as_it_is_written() -> None:
+    class Shared(VectorPool):
+        def is_shared(self, vector: torch.Tensor) -> bool:
+            return True
+
+    layout = Layout([2, 3])
+    lease = Lease(0, 0, 0, [0, 1, 2], frozenset(), Shared(5))
+    for shard in lease.shards:
+        total = GradientSum(layout, [torch.full((2,), shard + 1.0), torch.full((3,), 0.5)])
+        lease.record(ShardReport(shard, 1, 0.5, b"", 1.0), total)
+    for root in lease.roots():
+        assert root.value.digest == _native.content_hash([root.value.flat().numpy().data.cast("B")])
+
+
 def test_a_lease_that_ends_early_has_roots_as_well() -> None:
     layout, memory = Layout([2]), CountingPool(2)
     lease = Lease(0, 0, 0, list(range(8)), frozenset(), memory)
     for shard in range(7):
         lease.record(ShardReport(shard, 1, 0.5, b"", 1.0), shard_sum(layout, 2.0**shard))
     assert memory.in_use == 0
-    assert [(root.first, root.count, root.value[0].item()) for root in lease.roots()] == [
+    assert [(root.first, root.count, root.value.flat()[0].item()) for root in lease.roots()] == [
         (0, 4, 15.0),
         (4, 2, 48.0),
         (6, 1, 64.0),
     ]
     lease.record(ShardReport(7, 1, 0.5, b"", 1.0), shard_sum(layout, 128.0))
-    assert [(root.first, root.count, root.value[0].item()) for root in lease.roots()] == [(0, 8, 255.0)]
+    assert [(root.first, root.count, root.value.flat()[0].item()) for root in lease.roots()] == [(0, 8, 255.0)]
     lease.release()
     assert memory.in_use == 0
 

@@ -13,8 +13,11 @@ from torch.func import functional_call, grad, vmap  # type: ignore[attr-defined]
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
+from pangea.training.devices import accelerator
+from pangea.training.devices.accelerator import Accelerator
 from pangea.training.devices.delayed import Delayed
 from pangea.training.devices.device import Device
+from pangea.training.devices.immediate import ImmediateStreams
 from pangea.training.gradients import Parameters
 from pangea.training.hashing import tensors_hash
 from pangea.training.optimizer import Training
@@ -197,13 +200,20 @@ def test_the_same_bits_with_any_number_of_workers(kind: str) -> None:
     assert_same_bits(lambda: build(kind, torch.optim.AdamW), 4, KINDS[kind][1], FEATURES)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "torch.compile"])
-def test_the_same_bits_on_a_device_whose_copies_arrive_late(kind: str) -> None:
-    def late() -> Training:
-        return build(kind, torch.optim.AdamW, Delayed())
+def without_queues() -> Device:
+    return Accelerator(torch.device("cpu"), ImmediateStreams())
 
+
+@pytest.mark.parametrize("device", [Delayed, without_queues])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "torch.compile"])
+def test_the_same_bits_on_another_device(
+    kind: str, device: Callable[[], Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All tensors take the way of large ones.
+    monkeypatch.setattr(accelerator, "_SMALL_BYTES", 0)
     on_cpu = assert_same_bits(lambda: build(kind, torch.optim.AdamW), 3, KINDS[kind][1], FEATURES)
-    assert assert_same_bits(late, 3, KINDS[kind][1], FEATURES).hashes()[:3] == on_cpu.hashes()[:3]
+    on_device = assert_same_bits(lambda: build(kind, torch.optim.AdamW, device()), 3, KINDS[kind][1], FEATURES)
+    assert on_device.hashes()[:3] == on_cpu.hashes()[:3]
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.AdamW, fused])

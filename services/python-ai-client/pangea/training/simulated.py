@@ -78,7 +78,7 @@ class Group:
                     parameters.gradient_sum(loss, len(x)),
                 )
                 losses[shard] = lease.reports[shard].loss_sum
-            nodes += lease.roots()
+            nodes += [Node(root.first, root.count, root.value.flat()) for root in lease.roots()]
         total = add_up(nodes)
         before = total.clone()
         for number in rng.sample(range(len(self.workers)), len(self.workers)):

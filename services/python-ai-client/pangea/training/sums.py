@@ -28,6 +28,9 @@ class RootMemory(Protocol):
     def release(self, vector: torch.Tensor) -> None:
         """Takes back a vector that `acquire` returned: it has been sent, or will not be."""
 
+    def is_shared(self, vector: torch.Tensor) -> bool:
+        """Returns whether a vector that `acquire` returned is read where it is, and sent with its content hash."""
+
 
 class VectorPool:
     """Private memory for sums; released vectors are used again. A lease needs as many as it has roots."""
@@ -43,6 +46,10 @@ class VectorPool:
     def release(self, vector: torch.Tensor) -> None:
         """Returns a vector to the pool."""
         self._free.append(vector)
+
+    def is_shared(self, vector: torch.Tensor) -> bool:
+        """Returns false: it is sent by a copy."""
+        return False
 
 
 class Layout:
@@ -74,12 +81,15 @@ class Layout:
         columns = zip(*(operand.parts for operand in sums), strict=True)
         return GradientSum(self, [next((part for part in column if part is not None), None) for column in columns])
 
-    def add_into(self, sums: Sequence[GradientSum], vector: torch.Tensor) -> GradientSum:
-        """Returns sums[0] + (sums[1] + ...), written to a vector [elements]. The memory of the sums remains theirs."""
+    def add_into(self, sums: Sequence[GradientSum], vector: torch.Tensor, digest: bool = False) -> GradientSum:
+        """Returns sums[0] + (sums[1] + ...), written to a vector [elements]. The memory of the sums remains theirs.
+
+        With `digest`, the vector is hashed while each piece of it is in the cache.
+        """
         if vector.dtype != torch.float32 or vector.shape != (self.elements,) or not vector.is_contiguous():
             raise ValueError(f"a sum needs a contiguous float32 vector [{self.elements}], not {vector.shape}")
-        self._fold.write_vector([self._addresses(operand) for operand in sums], vector.data_ptr())
-        return GradientSum(self, (), vector)
+        hashed = self._fold.write_vector([self._addresses(operand) for operand in sums], vector.data_ptr(), digest)
+        return GradientSum(self, (), vector, hashed)
 
     def _addresses(self, operand: GradientSum) -> list[int]:
         if operand.vector is not None:
@@ -96,11 +106,13 @@ class GradientSum:
         parts: contiguous float32 tensors in the order of the layout, whose memory nobody else uses; None for a part
             that is +0.0 everywhere. Empty if the sum is in a vector.
         vector: flat, with all parts.
+        digest: the content hash (`xxh3Tree`) of the vector, if it is known.
     """
 
     layout: Layout
     parts: Sequence[torch.Tensor | None]
     vector: torch.Tensor | None = None
+    digest: bytes | None = None
 
     def flat(self) -> torch.Tensor:
         """Returns the sum as a flat vector: its own, or a new one."""

@@ -37,6 +37,10 @@ class GradientMemory:
         self._in_slots.add(vector.data_ptr())
         return vector
 
+    def is_shared(self, vector: torch.Tensor) -> bool:
+        """Returns whether it is a slot."""
+        return vector.data_ptr() in self._in_slots
+
     def release(self, vector: torch.Tensor) -> None:
         """Takes back a vector. A slot that was not submitted is free once the vector is gone."""
         if vector.data_ptr() in self._in_slots:

@@ -10,6 +10,7 @@ def test_slots_are_used_first_and_private_vectors_after_them() -> None:
     memory = GradientMemory(4, lambda: next(taken, None))  # type: ignore[arg-type,return-value]
     first, second, private = memory.acquire(), memory.acquire(), memory.acquire()
     first.fill_(1.0)
+    assert [memory.is_shared(vector) for vector in (first, second, private)] == [True, True, False]
     assert torch.frombuffer(slots[0], dtype=torch.float32).tolist() == [1.0] * 4
     for vector in (first, second, private):
         assert vector.shape == (4,)

@@ -130,7 +130,7 @@ def join(
     """
     uncaught = UncaughtErrorHook()
     level = ensure_pinned()
-    configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS", "1")))
+    configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS") or 1))
     source = _own_source(dataset, held_out, collate_fn, loader_processes)
     options = LoaderOptions(loader_processes, prefetch_factor, worker_init_fn, pin_memory, multiprocessing_context)
     existing = _existing_run(needs_data=source is None)
@@ -165,7 +165,7 @@ def join(
         health = serve_health()
         name = os.environ.get("PANGEA_WORKER_NAME") or f"{socket.gethostname()}-{os.getpid()}"
         notices = Notices(directory, name)
-        reconnect_seconds = float(os.environ.get("PANGEA_RECONNECT_SECONDS", "600"))
+        reconnect_seconds = float(os.environ.get("PANGEA_RECONNECT_SECONDS") or 600)
         # Services that this process has started are on this machine, and have no identity.
         identity = None if embedded is not None else os.environ.get(IDENTITY) or None
         addresses = Addresses(orchestrator, data_addresses, timeout, reconnect_seconds, identity)

@@ -6,9 +6,15 @@ import contextlib
 import functools
 import os
 import socket
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
+
+from pangea.errors import PangeaError
+from pangea.identity.directory import INSECURE_VARIABLE, VARIABLE, configured, insecure
+from pangea.identity.serving import PageCertificate
+from pangea.rundir.http_get import is_loopback
 
 if TYPE_CHECKING:
     from socketserver import _AfInetAddress as _Address
@@ -42,11 +48,24 @@ class _Server(ThreadingHTTPServer):
     be a thread of the process that trains.
     """
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], certificate: PageCertificate | None
+    ) -> None:
+        self._certificate = certificate
         self._places = threading.BoundedSemaphore(_HANDLERS)
         self._lock = threading.Lock()
         self._open: dict[socket.socket, None] = {}  # in order of arrival
         super().__init__(address, handler)
+
+    def get_request(self) -> tuple[socket.socket, _Address]:
+        connection, address = super().get_request()
+        return connection if self._certificate is None else self._certificate.secure(connection), address
+
+    def finish_request(self, request: _Request, client_address: _Address) -> None:
+        if isinstance(request, ssl.SSLSocket):
+            request.settimeout(_TIMEOUT_SECONDS)
+            request.do_handshake()
+        super().finish_request(request, client_address)
 
     def process_request(self, request: _Request, client_address: _Address) -> None:
         assert isinstance(request, socket.socket)
@@ -89,16 +108,21 @@ def _server(host: str) -> type[_Server]:
     return _Server6 if ":" in host else _Server
 
 
+class OpenToOthersError(PangeaError):
+    """Other machines would reach the pages of a process that has no identity."""
+
+
 class HealthServer:
     """Serves the probes on one address, in a thread, until the process ends, also before and after a run.
 
     Args:
         address: host:port, with an IPv6 host in brackets; port 0 selects a free one.
+        certificate: serves them over TLS; None to serve them as they are.
     Attributes:
         worker: the worker that has joined a run; None before and after.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, certificate: PageCertificate | None = None) -> None:
         host, _, port = address.rpartition(":")
         host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
         self.worker: Worker | None = None
@@ -120,7 +144,7 @@ class HealthServer:
                 """Logs nothing: probes arrive every few seconds."""
 
         try:
-            self._server = _server(host)((host, int(port)), Handler)
+            self._server = _server(host)((host, int(port)), Handler, certificate)
         except (OSError, ValueError, OverflowError) as error:
             raise OSError(
                 f"cannot serve health on PANGEA_HTTP={address}: {error}; choose another port, or 0 for a free one"
@@ -145,7 +169,23 @@ class HealthServer:
 
 # Cached by address: `pangea worker` starts the server before the script, which may join several runs, one after the
 # other.
-_serve = functools.cache(HealthServer)
+@functools.cache
+def _serve(address: str) -> HealthServer:
+    return HealthServer(address, _certificate_for(address))
+
+
+def _certificate_for(address: str) -> PageCertificate | None:
+    """The certificate of this process if other machines reach the address."""
+    if is_loopback(address) or not address.rpartition(":")[0]:
+        return None
+    identity = configured(os.environ)
+    if identity is None and not insecure(os.environ):
+        raise OpenToOthersError(
+            f"PANGEA_HTTP={address} can be reached from other machines, and this process has no identity: name one with"
+            f" --identity DIR ({VARIABLE}), made with `pangea certs`, listen on 127.0.0.1, or let everybody read the"
+            f" pages with {INSECURE_VARIABLE}=1"
+        )
+    return PageCertificate(identity) if identity is not None else None
 
 
 def serve_health() -> HealthServer | None:
@@ -153,6 +193,7 @@ def serve_health() -> HealthServer | None:
 
     Raises:
         OSError: it cannot listen there; the message says what to do.
+        OpenToOthersError, CertificateError: it may not, or its identity cannot be used.
     """
     address = os.environ.get("PANGEA_HTTP")
     return _serve(address) if address else None

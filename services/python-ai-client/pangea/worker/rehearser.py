@@ -35,7 +35,7 @@ def fraction() -> float:
     Raises:
         ValueError: the variable is not a number from 0 to 1.
     """
-    text = os.environ.get(FRACTION_VARIABLE, str(REHEARSE))
+    text = os.environ.get(FRACTION_VARIABLE) or str(REHEARSE)
     value = float(text)
     if not 0 <= value <= 1:
         raise ValueError(f"{FRACTION_VARIABLE} is {text!r}; it must be a number from 0 (no rehearsals) to 1")

@@ -18,6 +18,7 @@ from pangea.training.fingerprints import fingerprints
 from pangea.training.lease import Lease
 from pangea.training.optimizer import Step, Training
 from pangea.training.snapshot import BadSnapshot, Position
+from pangea.training.sums import GradientSum
 from pangea.training.tree import Node
 from pangea.worker.data_source import DataSource
 from pangea.worker.dataset_facts import DatasetFacts
@@ -288,7 +289,10 @@ class Worker:
         self._alone = len(lease.reports) == self.settings.shards and not any(
             report.stop for report in lease.reports.values()
         )
-        sums = [(lease.step, node.first, node.count, node.value.numpy(), lease.reports_of(node)) for node in nodes]
+        sums = [
+            (lease.step, node.first, node.count, node.value.flat().numpy(), lease.reports_of(node), node.value.digest)
+            for node in nodes
+        ]
         try:
             verdicts = self._membership.client.submit_and_ask(
                 sums, self.step, self._hash, *self._taken_seconds(), self.logged.of_applied(self.step)
@@ -302,7 +306,7 @@ class Worker:
             self._check_verdict(lease, node, verdict, detail)
         self.seconds.exchange += time.perf_counter() - started
 
-    def _check_verdict(self, lease: Lease, node: Node[torch.Tensor], verdict: str, detail: str) -> None:
+    def _check_verdict(self, lease: Lease, node: Node[GradientSum], verdict: str, detail: str) -> None:
         # Another worker submitted different bits. The orchestrator determines which are right, and dismisses the worker
         # with the wrong ones.
         if verdict == "conflict":

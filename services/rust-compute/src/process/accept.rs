@@ -75,7 +75,7 @@ pub async fn accept(
                     let (stop, log) = (stop.clone(), log.clone());
                     connections.spawn(serve_worker(service, secure, worker, place, stop, log));
                 }
-                None => turn_away(&service, worker, &log),
+                None => turn_away(&service, worker, listeners.secure.is_some(), &log),
             },
             Err(error) => {
                 if let Some(left_out) = log.admit(clock::monotonic()) {
@@ -148,8 +148,9 @@ fn watched(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(MAX_UNACKNOWLEDGED))
 }
 
-/// Says that there is no place, if that can be said at once, and closes the connection.
-fn turn_away(service: &Service, worker: Worker, log: &Sampled) {
+/// Says that there is no place, if that can be said at once, and closes the connection. Over TLS it
+/// cannot: who expects a handshake would take the words for those of another program.
+fn turn_away(service: &Service, worker: Worker, secure: bool, log: &Sampled) {
     metrics::counter!("pangea_compute_refusals_total").increment(1);
     if let Some(left_out) = log.admit(clock::monotonic()) {
         let peer = worker.name();
@@ -168,6 +169,7 @@ fn turn_away(service: &Service, worker: Worker, log: &Sampled) {
     if let Ok(frame) = refusal.frame(0, &service.reply_limits) {
         // Best effort: whoever does not take it learns it from the end of the connection.
         let _ = match worker {
+            Worker::Remote(..) if secure => return,
             Worker::Remote(stream, _) => stream.try_write(&frame.to_bytes()),
             Worker::Local(stream, _) => stream.try_write(&frame.to_bytes()),
         };

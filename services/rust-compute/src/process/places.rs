@@ -91,7 +91,8 @@ impl Places {
         let idle = |(id, entry): (&u64, &Entry)| {
             let since = entry.activity.idle_since()?;
             let silent = entry.activity.is_silent();
-            let missed = now.saturating_sub(since) < recent;
+            // However many arrive in a moment, the latest has the time until as many others have.
+            let missed = !silent && now.saturating_sub(since) < recent;
             (among(entry) && !missed).then_some((!silent, since, *id))
         };
         let (_, _, id) = taken.by_id.iter().filter_map(idle).min()?;
@@ -155,11 +156,22 @@ mod tests {
     }
 
     #[test]
+    fn many_at_once_that_say_nothing_keep_nobody_out() {
+        let places = places();
+        let held: Vec<_> = (0..100)
+            .map(|at| places.take(address(at), LATER).expect("a place"))
+            .collect();
+        assert!(held[..96].iter().all(is_displaced));
+        assert!(!held[96..].iter().any(is_displaced));
+    }
+
+    #[test]
     fn one_address_does_not_take_the_places_of_others() {
         let places = places();
         let other = places.take(address(1), Duration::ZERO).expect("free");
         let held: Vec<_> = (0..50).map(|_| places.take(address(2), LATER)).collect();
-        assert_eq!(held.iter().flatten().count(), 2);
+        let left = held.iter().flatten().filter(|place| !is_displaced(place));
+        assert_eq!(left.count(), 2);
         assert!(!is_displaced(&other));
         let local = places.take(None, LATER);
         assert!(local.is_some() && !is_displaced(&other));

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::builder::FalseyValueParser;
 use clap::{Parser, ValueEnum};
 use pangea_wire::schema::MAX_FRAME_BYTES;
 
@@ -42,7 +41,7 @@ pub struct Settings {
     #[arg(long, value_name = "DIR", env = "PANGEA_IDENTITY")]
     pub identity: Option<PathBuf>,
     /// Without an identity, let everybody in who reaches a port, without encryption
-    #[arg(long, env = "PANGEA_INSECURE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PANGEA_INSECURE", value_parser = switch)]
     pub insecure: bool,
     /// File that gets the addresses as JSON once the service is ready
     #[arg(long, value_name = "FILE")]
@@ -75,6 +74,15 @@ const LEAST_MEMORY: usize = 4 * MAX_FRAME_BYTES as usize;
 const MOST_MEMORY: usize = 1 << 46;
 /// Beyond this, a system has no descriptors.
 const MOST_CONNECTIONS: usize = 1 << 20;
+
+/// A switch as a variable. The flag itself is "true".
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err("it must be 1 or 0".to_owned()),
+    }
+}
 
 fn memory(text: &str) -> Result<usize, String> {
     within(text, LEAST_MEMORY, MOST_MEMORY)
@@ -135,6 +143,18 @@ mod tests {
             let error = parse(&["--dataset", "digits", option, value]).expect_err("refused");
             assert!(error.to_string().contains(option), "{error}");
         }
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off() {
+        assert!(
+            parse(&["--dataset", "digits", "--insecure"])
+                .expect("valid")
+                .insecure
+        );
+        assert!(!parse(&["--dataset", "digits"]).expect("valid").insecure);
+        assert_eq!((switch("1"), switch("0")), (Ok(true), Ok(false)));
+        assert!(switch("perhaps").is_err());
     }
 
     #[test]

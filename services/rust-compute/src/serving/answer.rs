@@ -17,6 +17,7 @@ use crate::reply::{dataset_info, Refusal, Reply};
 use crate::request::Request;
 use crate::sampled::Sampled;
 use crate::turns::Turns;
+use crate::wrongs::Wrongs;
 
 /// Largest frame of a worker: requests are small.
 pub const MAX_REQUEST_BYTES: u64 = 64 << 10;
@@ -44,6 +45,7 @@ pub struct Peer {
     /// The memory that it is lent, if it is on this machine.
     lending: Option<Lending>,
     usage: Usage,
+    wrongs: Wrongs,
 }
 
 impl Peer {
@@ -52,6 +54,7 @@ impl Peer {
             activity,
             lending,
             usage: Usage::default(),
+            wrongs: Wrongs::default(),
         }
     }
 }
@@ -105,8 +108,26 @@ async fn answer(
         Err(refusal) => Err(refusal),
     };
     answered
-        .or_else(|refusal| refuse(service, id, &refusal))
+        .or_else(|refusal| refuse(service, id, &bounded(service, peer, refusal)))
         .ok()
+}
+
+/// The refusal, or the last one of a connection that sends wrong requests all the time. Whoever is
+/// to ask again later has sent no wrong one.
+fn bounded(service: &Service, peer: &Peer, refusal: Refusal) -> Refusal {
+    if refusal.action == ErrorAction::RetryLater || peer.wrongs.admit((service.now)()) {
+        return refusal;
+    }
+    // Nothing more is read; what was read is still answered.
+    peer.activity.displace();
+    Refusal {
+        action: ErrorAction::Reconnect,
+        detail: format!(
+            "too many wrong requests, the last one because: {}; the connection is closed",
+            refusal.detail
+        ),
+        ..refusal
+    }
 }
 
 /// Runs `work`, and turns a panic into a refusal: it must not end the connections of other workers.

@@ -16,6 +16,7 @@ mod reply;
 mod request;
 mod sampled;
 mod turns;
+mod wrongs;
 
 pub use activity::Activity;
 pub use answer::Service;

@@ -158,7 +158,7 @@ impl OrchestratorClient {
             let mut requests = Vec::with_capacity(updates.len());
             for update in updates {
                 let request = connection.next_request_id();
-                match slots.place(update.gradients) {
+                match slots.place(update.gradients, update.digest) {
                     Some(placed) => frames.push(update.placed(request, &placed, connection)?),
                     None => update.push_frames(request, layout, connection, &mut frames)?,
                 }

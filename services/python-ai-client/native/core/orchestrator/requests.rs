@@ -34,6 +34,8 @@ pub struct Update<'a> {
     /// The flat little-endian float32 vector over all parameters. It is sent from here.
     pub gradients: &'a [u8],
     pub reports: &'a [ShardReport],
+    /// The content hash (`xxh3Tree`) of gradients in a slot, where it is known.
+    pub digest: Option<[u8; 32]>,
 }
 
 impl Work<'_> {

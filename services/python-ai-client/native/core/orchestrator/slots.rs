@@ -165,8 +165,9 @@ impl Slots {
     }
 
     /// Prepares gradients to be submitted: those in a lent slot where they are, others by a copy
-    /// into a free one. None where there is none.
-    pub(super) fn place(&mut self, gradients: &[u8]) -> Option<Placed> {
+    /// into a free one. None where there is none. `digest` is that of gradients in a slot, if they
+    /// were hashed as they were written; then they are not read again.
+    pub(super) fn place(&mut self, gradients: &[u8], digest: Option<[u8; 32]>) -> Option<Placed> {
         if gradients.len() != self.bytes || self.bytes == 0 {
             return None;
         }
@@ -177,21 +178,10 @@ impl Slots {
         let free = || self.slots.iter().position(Slot::is_free);
         let index = in_place.or_else(free)?;
         let slot = &mut self.slots[index];
-        let mut hasher = ContentHasher::new(Method::Xxh3Tree, gradients.len() as u64);
-        for (number, part) in gradients.chunks(PART_BYTES).enumerate() {
-            if in_place.is_none() {
-                // SAFETY: the slot has as many bytes as the gradients, which are not in it: it is
-                // free, so nobody else in this process has its memory.
-                unsafe {
-                    let to = slot.memory.start().as_ptr().add(number * PART_BYTES);
-                    ptr::copy_nonoverlapping(part.as_ptr(), to, part.len());
-                }
-            }
-            hasher.update(part);
-            if number == gradients.len() / PART_BYTES / 2 {
-                failpoint::hit(Point::SharedInsideWrite);
-            }
-        }
+        let digest = match digest.filter(|_| in_place.is_some()) {
+            Some(digest) => digest,
+            None => hash_into(in_place.is_none().then_some(&slot.memory), gradients),
+        };
         failpoint::hit(Point::SharedBeforeSubmit);
         slot.generation += 1;
         slot.state = State::Busy;
@@ -199,9 +189,29 @@ impl Slots {
             region: index as u32,
             generation: slot.generation,
             bytes: gradients.len() as u64,
-            digest: hasher.finish(),
+            digest,
         })
     }
+}
+
+/// The content hash of gradients, which are copied to `slot` meanwhile if they are not in it.
+fn hash_into(slot: Option<&SlotMemory>, gradients: &[u8]) -> [u8; 32] {
+    let mut hasher = ContentHasher::new(Method::Xxh3Tree, gradients.len() as u64);
+    for (number, part) in gradients.chunks(PART_BYTES).enumerate() {
+        if let Some(slot) = slot {
+            // SAFETY: the slot has as many bytes as the gradients, which are not in it: it is free,
+            // so nobody else in this process has its memory.
+            unsafe {
+                let to = slot.start().as_ptr().add(number * PART_BYTES);
+                ptr::copy_nonoverlapping(part.as_ptr(), to, part.len());
+            }
+        }
+        hasher.update(part);
+        if number == gradients.len() / PART_BYTES / 2 {
+            failpoint::hit(Point::SharedInsideWrite);
+        }
+    }
+    hasher.finish()
 }
 
 #[cfg(test)]

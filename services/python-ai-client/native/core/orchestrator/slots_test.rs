@@ -33,20 +33,23 @@ fn content(slots: &Slots, placed: &Placed) -> Vec<u8> {
 fn a_slot_is_not_used_before_the_orchestrator_has_released_it() {
     let mut slots = Slots::default();
     slots.offer(1, BYTES, |_, _| Ok(())).expect("memory");
-    assert!(slots.place(&gradients(3)).is_none() && slots.lend().is_none());
+    assert!(slots.place(&gradients(3), None).is_none() && slots.lend().is_none());
     slots.release([0].into_iter()).expect("it was offered");
-    let placed = slots.place(&gradients(3)).expect("free");
+    let placed = slots.place(&gradients(3), None).expect("free");
     assert_eq!((placed.region, placed.generation), (0, 1));
-    assert!(slots.place(&gradients(5)).is_none());
+    assert!(slots.place(&gradients(5), None).is_none());
     slots.release([0].into_iter()).expect("it was submitted");
-    assert_eq!(slots.place(&gradients(5)).expect("free").generation, 2);
+    assert_eq!(
+        slots.place(&gradients(5), None).expect("free").generation,
+        2
+    );
 }
 
 #[test]
 fn gradients_are_copied_and_hashed() {
     let mut slots = accepted(1);
     let bytes = gradients(7);
-    let placed = slots.place(&bytes).expect("free");
+    let placed = slots.place(&bytes, None).expect("free");
     assert_eq!(content(&slots, &placed), bytes);
     assert_eq!(placed.digest, content_hash(Method::Xxh3Tree, [&bytes[..]]));
 }
@@ -63,7 +66,7 @@ fn gradients_in_a_lent_slot_stay_where_they_are() {
         ptr::copy_nonoverlapping(bytes.as_ptr(), start, BYTES);
         std::slice::from_raw_parts(start, BYTES)
     };
-    let placed = slots.place(filled).expect("lent");
+    let placed = slots.place(filled, None).expect("lent");
     assert_eq!((placed.region, placed.generation), (1, 1));
     assert_eq!(placed.digest, content_hash(Method::Xxh3Tree, [&bytes[..]]));
     drop(first);
@@ -74,16 +77,35 @@ fn gradients_in_a_lent_slot_stay_where_they_are() {
 }
 
 #[test]
+fn the_hash_of_gradients_in_a_slot_is_taken_over_and_that_of_others_is_not() {
+    let mut slots = accepted(2);
+    let lent = slots.lend().expect("free");
+    let bytes = gradients(11);
+    // SAFETY: the slot has this many bytes and is lent to this test alone.
+    let filled = unsafe {
+        ptr::copy_nonoverlapping(bytes.as_ptr(), lent.start().as_ptr(), BYTES);
+        std::slice::from_raw_parts(lent.start().as_ptr(), BYTES)
+    };
+    let known = [7; 32];
+    assert_eq!(
+        slots.place(filled, Some(known)).expect("lent").digest,
+        known
+    );
+    let copied = slots.place(&bytes, Some(known)).expect("free");
+    assert_eq!(copied.digest, content_hash(Method::Xxh3Tree, [&bytes[..]]));
+}
+
+#[test]
 fn a_slot_that_somebody_still_looks_at_is_not_written() {
     let mut slots = accepted(1);
     let lent = slots.lend().expect("free");
     // SAFETY: the slot has this many bytes.
     let view = unsafe { std::slice::from_raw_parts(lent.start().as_ptr(), BYTES) };
-    slots.place(view).expect("lent");
+    slots.place(view, None).expect("lent");
     slots.release([0].into_iter()).expect("it was submitted");
-    assert!(slots.place(&gradients(3)).is_none());
+    assert!(slots.place(&gradients(3), None).is_none());
     drop(lent);
-    assert!(slots.place(&gradients(3)).is_some());
+    assert!(slots.place(&gradients(3), None).is_some());
 }
 
 #[test]
@@ -96,5 +118,5 @@ fn releasing_what_is_not_in_use_is_refused() {
 #[test]
 fn other_sizes_travel_in_frames() {
     let mut slots = accepted(1);
-    assert!(slots.place(&[0; 8]).is_none() && slots.place(&[]).is_none());
+    assert!(slots.place(&[0; 8], None).is_none() && slots.place(&[], None).is_none());
 }

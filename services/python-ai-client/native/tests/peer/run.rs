@@ -202,5 +202,6 @@ pub fn sum<'a>(gradients: &'a [u8], reports: &'a [ShardReport]) -> Update<'a> {
         shard_count: 2,
         gradients,
         reports,
+        digest: None,
     }
 }

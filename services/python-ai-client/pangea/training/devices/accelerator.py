@@ -104,11 +104,11 @@ class Staging:
         """Returns a tensor of the CPU on the device, which its stream copies; the given one may be changed at once."""
         # Powers of two, so that batches of any shape share a few.
         size = 1 << (tensor.nbytes - 1).bit_length()
-        memory, copied = self._held.pop(size, (None, None))
-        if memory is None:
-            memory = self._streams.pinned((size,), torch.uint8)
-        else:
+        if size in self._held:
+            memory, copied = self._held.pop(size)
             copied.synchronize()
+        else:
+            memory = self._streams.pinned((size,), torch.uint8)
         pinned = memory[: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
         copy_large(pinned, tensor)
         with self._streams.queue_on(self._stream):
@@ -152,7 +152,7 @@ class Accelerator(Device):
 
     @torch.no_grad()
     def place(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Copies a tensor to pinned memory, and from there to the device beside what it computes; a small one at once."""
+        """Copies a tensor to pinned memory, and from there to the device beside what that computes."""
         if tensor.device.type != "cpu":
             return tensor
         # Of pinned memory, even a small tensor is read later.

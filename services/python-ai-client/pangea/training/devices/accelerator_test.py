@@ -12,7 +12,6 @@ import torch
 
 from pangea.training.devices.accelerator import Accelerator
 
-
 # Too large to be copied at once.
 LARGE = torch.arange(30_000.0)
 

@@ -1,4 +1,4 @@
-"""Copies large tensors within the memory of the CPU, with several cores: a training process has one thread for torch."""
+"""Copies large tensors in the memory of the CPU with several cores: in a run, torch has one thread."""
 
 from __future__ import annotations
 
