@@ -296,8 +296,9 @@ def test_other_answers_to_a_request_for_work() -> None:
         client.close()
 
 
-def test_a_thread_hashes_the_parameters_and_asks() -> None:
-    parameters = [pattern(3_000_000, 1), b"", pattern(64, 2)]
+@pytest.mark.parametrize("size", [64, 3_000_000])
+def test_parameters_are_hashed_before_the_question(size: int) -> None:
+    parameters = [pattern(size, 1), b"", pattern(64, 2)]
     expected = hashlib.sha256(b"".join(parameters)).digest()
 
     def script(peer: Peer) -> None:
@@ -359,15 +360,24 @@ def test_an_error_of_the_asking_thread_is_raised_by_the_next_call() -> None:
         client = joined(address, [])
         with contextlib.suppress(_native.WireError):
             client.request_work(0, HASH, 0.0, 0.0, 0.0)  # the service has closed the connection
-        hashing = client.ask_beside(4, [b"12"], 0.0, 0.0, 0.0)
+        many = pattern(300_000, 1)
+        hashing = client.ask_beside(4, [many], 0.0, 0.0, 0.0)
         with pytest.raises(_native.WireError, match="open a new connection"):
             client.answer()
-        assert hashing.value() == hashlib.sha256(b"12").digest()
+        assert hashing.value() == hashlib.sha256(many).digest()
         client.close()
-        hashing = client.ask_beside(4, [b"34"], 0.0, 0.0, 0.0)
+        hashing = client.ask_beside(4, [many], 0.0, 0.0, 0.0)
         with pytest.raises(_native.WireError, match="closed by `close`"):
             client.answer()
-        assert hashing.value() == hashlib.sha256(b"34").digest()
+        assert hashing.value() == hashlib.sha256(many).digest()
+
+
+def test_few_parameters_are_hashed_by_the_caller_who_learns_of_an_error_at_once() -> None:
+    with service(accept_join) as address:
+        client = joined(address, [])
+        client.close()
+        with pytest.raises(_native.WireError, match="closed by `close`"):
+            client.ask_beside(4, [b"12"], 0.0, 0.0, 0.0)
 
 
 def test_sums_and_the_next_question_leave_in_one_write() -> None:
@@ -387,8 +397,11 @@ def test_sums_and_the_next_question_leave_in_one_write() -> None:
         client = joined(address, [("weight", "float32", (6,))])
         reports = [(shard, 8, 1.5, HASH, 6.5, False, "", ()) for shard in range(3)]
         sums = [(3, 0, 2, flat, reports[:2], None), (3, 2, 1, flat, reports[2:], None)]
-        assert client.submit_and_ask(sums, 3, HASH, 0.0, 0.0, 0.0) == [("accepted", ""), ("duplicate", "")]
+        client.send_and_ask(sums, 3, HASH, 0.0, 0.0, 0.0)
+        # The verdicts arrive before the answer, and are not waited for apart from it.
         assert isinstance(client.answer(), _native.SnapshotRequest)
+        assert client.verdicts() == [("accepted", ""), ("duplicate", "")]
+        assert client.verdicts() == []
         with pytest.raises(ValueError, match="ask for work before waiting"):
             client.answer()
         client.close()

@@ -81,6 +81,12 @@ def content_hash(tensors: Sequence[SupportsBuffer], method: ContentHash = "xxh3T
     JoinReply.content_hash.
     """
 
+def checksums(pieces: Sequence[tuple[int, int]]) -> list[int]:
+    """Returns a checksum of each piece of memory, which any single change alters: the sum of its words.
+
+    A piece is an address and a number of bytes. The caller holds the memory until this returns.
+    """
+
 @final
 class SharedBuffer:
     """Memory that this worker and the orchestrator share, accessed through the buffer protocol (format "B"): a slot,
@@ -189,6 +195,11 @@ class DataClient:
         content_hash: ContentHash = "xxh3Tree",
     ) -> None:
         """Requests a batch that a later `batch` with the same arguments collects. At most 256 may be waiting."""
+
+    def prefetch_all(
+        self, requests: Sequence[tuple[Split, int, int, int, int, int, int, int, ContentHash]]
+    ) -> None:
+        """Requests several batches, each by the arguments of `batch`, in one write."""
 
     def batch(
         self,
@@ -408,6 +419,21 @@ class OrchestratorClient:
         A sum has the arguments of `submit`, and its content hash (`xxh3Tree`) if it is in a slot and the hash is known.
         `answer` waits for the reply to the question.
         """
+
+    def send_and_ask(
+        self,
+        sums: Sequence[tuple[int, int, int, SupportsBuffer, Sequence[_Report], bytes | None]],
+        step: int,
+        parameters_hash: bytes,
+        data_seconds: float,
+        compute_seconds: float,
+        exchange_seconds: float,
+        logged: Sequence[tuple[str, float]] = (),
+    ) -> None:
+        """The same without waiting for the verdicts, which arrive before the answer."""
+
+    def verdicts(self) -> list[tuple[Verdict, str]]:
+        """Returns the verdict on each sum that was sent last, and its detail. Call it once, after `answer`."""
 
     def submit(
         self,

@@ -3,12 +3,13 @@
 //!
 //! Responsible for: connecting with backoff, requests and replies, heartbeats, pipelined batches
 //! from any replica of a data service, gradients and snapshots in pieces, verifying hashes, waking
-//! up while it waits, adding up gradients. Not responsible for: Python, the rest of training,
+//! up while it waits, adding up gradients, checksums. Not responsible for: Python, the rest of training,
 //! joining an orchestrator again after a loss.
 //!
 //! [`link`] is one connection; [`data`] and [`orchestrator`] are built on it and do not know each
 //! other. [`fold`] knows none of them.
 
+mod checksum;
 mod clock;
 mod data;
 mod error;
@@ -20,6 +21,7 @@ mod options;
 mod orchestrator;
 mod values;
 
+pub use checksum::checksum;
 pub use data::{
     own_lent_memory, Batch, BatchKey, DataClient, DataStopper, LentMemory, Memory, Split, Tensor,
 };

@@ -1,5 +1,6 @@
 //! Asking for work in a thread of its own, which first hashes the parameters. It takes the GIL only
-//! to wait for a copy of them, which releases it, so Python computes meanwhile.
+//! to wait for a copy of them, which releases it, so Python computes meanwhile. Few parameters are
+//! hashed in less time than a thread takes to start, so there the caller does it.
 
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,9 @@ pub(crate) struct Question {
 /// The parameters that are being hashed.
 struct Memory(Vec<Held>);
 
+/// Bytes of parameters that are hashed by the caller.
+pub(crate) const HASHED_AT_ONCE: usize = 256 << 10;
+
 /// The hash of parameters, which a thread computes. Nobody may write to them before it is known.
 #[pyclass(module = "pangea._native", frozen)]
 pub(crate) struct ParametersHash {
@@ -38,6 +42,16 @@ pub(crate) struct ParametersHash {
 }
 
 impl ParametersHash {
+    /// One that is known already.
+    pub(crate) fn known(hash: Vec<u8>) -> Self {
+        Self {
+            hash: Mutex::new(channel().1),
+            known: hash.into(),
+            thread: Mutex::new(None),
+            _memory: Memory(Vec::new()),
+        }
+    }
+
     fn wait(&self) -> Option<&Vec<u8>> {
         if self.known.get().is_none() {
             // Whoever waited before us for the lock has stored the hash.

@@ -6,6 +6,7 @@ use native_core::{BatchKey, DataStopper, Options, Split};
 use pangea_wire::{DType, TensorSpec};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
@@ -204,6 +205,19 @@ pub(crate) struct DataClient {
     stopper: DataStopper,
 }
 
+/// The arguments of `batch`.
+type Request = (
+    PyBackedStr,
+    u64,
+    u32,
+    u32,
+    u32,
+    u32,
+    u32,
+    u32,
+    PyBackedStr,
+);
+
 #[expect(
     clippy::too_many_arguments,
     reason = "the fields of a batch request, each of them needed"
@@ -324,7 +338,30 @@ impl DataClient {
             min_shard_samples,
             content_hash,
         )?;
-        self.slot.with(py, |client, _signals| client.prefetch(key))
+        self.slot
+            .with(py, |client, _signals| client.prefetch(&[key]))
+    }
+
+    /// Requests several batches, each by the arguments of `batch`, in one write.
+    fn prefetch_all(&self, py: Python<'_>, requests: Vec<Request>) -> PyResult<()> {
+        let keys = requests.iter().map(
+            |(split, seed, epoch, step, batch_size, shard, shards, least, content_hash)| {
+                key(
+                    split,
+                    *seed,
+                    *epoch,
+                    *step,
+                    *batch_size,
+                    *shard,
+                    *shards,
+                    *least,
+                    content_hash,
+                )
+            },
+        );
+        let keys = keys.collect::<PyResult<Vec<_>>>()?;
+        self.slot
+            .with(py, |client, _signals| client.prefetch(&keys))
     }
 
     /// Waits for the batch, which is requested now unless it was before.

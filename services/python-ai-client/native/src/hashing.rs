@@ -1,4 +1,4 @@
-//! Content hashes of Python's tensors.
+//! Content hashes and checksums of Python's tensors.
 
 use pangea_content_hash::Method;
 use pyo3::exceptions::PyValueError;
@@ -29,4 +29,31 @@ pub(crate) fn content_hash<'py>(
     let slices: Vec<&[u8]> = held.iter().map(Held::as_slice).collect();
     let hash = py.detach(|| pangea_content_hash::content_hash(method, slices));
     Ok(PyBytes::new(py, &hash))
+}
+
+/// The checksum of each piece of memory: its address and its bytes. Asking each of many tensors for
+/// its buffer would take longer than reading it. Only `pangea.training.watch` calls this: it holds
+/// the tensors meanwhile.
+#[pyfunction]
+pub(crate) fn checksums(py: Python<'_>, pieces: Vec<(usize, usize)>) -> PyResult<Vec<u64>> {
+    if let Some((_, bytes)) = pieces
+        .iter()
+        .find(|(address, bytes)| *address == 0 && *bytes > 0)
+    {
+        return Err(PyValueError::new_err(format!(
+            "a piece of {bytes} bytes has no address"
+        )));
+    }
+    Ok(py.detach(|| {
+        let sums = pieces.iter().map(|(address, bytes)| {
+            if *bytes == 0 {
+                return 0;
+            }
+            // SAFETY: the caller of the Python function holds memory of that size there. Whoever
+            // writes to it meanwhile gets a checksum that differs, which is what it is for.
+            let piece = unsafe { std::slice::from_raw_parts(*address as *const u8, *bytes) };
+            native_core::checksum(piece)
+        });
+        sums.collect()
+    }))
 }

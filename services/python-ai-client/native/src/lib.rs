@@ -30,6 +30,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("FIRST_PAUSE_SECONDS", FIRST_PAUSE.as_secs_f64())?;
     module.add("LONGEST_PAUSE_SECONDS", LONGEST_PAUSE.as_secs_f64())?;
     module.add_function(wrap_pyfunction!(hashing::content_hash, module)?)?;
+    module.add_function(wrap_pyfunction!(hashing::checksums, module)?)?;
     module.add_class::<buffer::Buffer>()?;
     module.add_class::<shared::SharedBuffer>()?;
     module.add_class::<data::TensorView>()?;

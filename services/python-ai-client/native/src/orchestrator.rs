@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
-use crate::asking::{ask_beside, Asking, ParametersHash, Question};
+use crate::asking::{ask_beside, Asking, ParametersHash, Question, HASHED_AT_ONCE};
 use crate::buffer::Held;
 use crate::data::{spec, DatasetInfo};
 use crate::replies::{to_python, JoinReply};
@@ -214,8 +214,8 @@ impl OrchestratorClient {
         self.with(py, |client, signals| client.ask(&work, signals))
     }
 
-    /// The same in a thread, which first hashes the parameters. Their content is complete when
-    /// `arrived` has returned.
+    /// The same in a thread, which first hashes the parameters; at once if there are few of them.
+    /// Their content is complete when `arrived` has returned.
     #[expect(
         clippy::too_many_arguments,
         reason = "the fields of a work request, each of them needed"
@@ -239,11 +239,29 @@ impl OrchestratorClient {
         let memory = parameters.iter().map(Held::bytes);
         let memory = memory.collect::<PyResult<Vec<_>>>()?;
         let timings = timings(data_seconds, compute_seconds, exchange_seconds);
+        let content_hash = self.content_hash.get().copied().unwrap_or_default();
+        let figures = figures(logged);
+        let tensors: Vec<&[u8]> = memory.iter().map(Held::as_slice).collect();
+        let bytes: usize = tensors.iter().map(|bytes| bytes.len()).sum();
+        if arrived.is_none() && bytes <= HASHED_AT_ONCE {
+            let hash = self.slot.with(py, |client, signals| {
+                let parameters_hash = pangea_content_hash::content_hash(content_hash, tensors);
+                let work = Work {
+                    step,
+                    parameters_hash: &parameters_hash,
+                    timings,
+                    stop: "",
+                    figures: &figures,
+                };
+                client.ask(&work, signals).map(|()| parameters_hash)
+            })?;
+            return Ok(ParametersHash::known(hash.to_vec()));
+        }
         let question = Question {
             step,
-            content_hash: self.content_hash.get().copied().unwrap_or_default(),
+            content_hash,
             timings,
-            figures: figures(logged),
+            figures,
         };
         let started = ask_beside(&self.slot, memory, arrived, question);
         let (hash, asking) = started.map_err(|error| {
@@ -310,6 +328,38 @@ impl OrchestratorClient {
         exchange_seconds: f64,
         logged: Vec<Logged>,
     ) -> PyResult<Vec<(&'static str, String)>> {
+        self.send_and_ask(
+            py,
+            sums,
+            step,
+            parameters_hash,
+            data_seconds,
+            compute_seconds,
+            exchange_seconds,
+            logged,
+        )?;
+        self.verdicts(py)
+    }
+
+    /// The same without waiting for the verdicts.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of a work request, each of them needed"
+    )]
+    #[pyo3(signature = (
+        sums, step, parameters_hash, data_seconds, compute_seconds, exchange_seconds, logged = Vec::new()
+    ))]
+    fn send_and_ask(
+        &self,
+        py: Python<'_>,
+        sums: Vec<Sum<'_>>,
+        step: u64,
+        parameters_hash: &[u8],
+        data_seconds: f64,
+        compute_seconds: f64,
+        exchange_seconds: f64,
+        logged: Vec<Logged>,
+    ) -> PyResult<()> {
         let figures = figures(logged);
         let work = Work {
             step,
@@ -319,6 +369,15 @@ impl OrchestratorClient {
             figures: &figures,
         };
         self.send_sums(py, sums, Some(work))
+    }
+
+    /// Waits for the verdicts on the sums that were sent last; `answer` has received them.
+    fn verdicts(&self, py: Python<'_>) -> PyResult<Vec<(&'static str, String)>> {
+        let verdicts = self.with(py, |client, signals| client.verdicts(signals))?;
+        let verdicts = verdicts.into_iter();
+        Ok(verdicts
+            .map(|(verdict, detail)| (verdict.schema_name(), detail))
+            .collect())
     }
 
     /// Sends a gradient sum straight from the memory of `gradients`, which must not change until
@@ -333,8 +392,8 @@ impl OrchestratorClient {
         reports: Vec<Report>,
     ) -> PyResult<(&'static str, String)> {
         let sum = (step, first_shard, shard_count, gradients, reports, None);
-        let mut verdicts = self.send_sums(py, vec![sum], None)?;
-        verdicts.pop().ok_or_else(|| {
+        self.send_sums(py, vec![sum], None)?;
+        self.verdicts(py)?.pop().ok_or_else(|| {
             PyRuntimeError::new_err("the orchestrator gave no verdict on a gradient sum")
         })
     }
@@ -394,7 +453,7 @@ impl OrchestratorClient {
         py: Python<'_>,
         sums: Vec<Sum<'_>>,
         work: Option<Work<'_>>,
-    ) -> PyResult<Vec<(&'static str, String)>> {
+    ) -> PyResult<()> {
         let mut held = Vec::with_capacity(sums.len());
         for (step, first_shard, shard_count, gradients, reports, digest) in sums {
             let reports: Vec<_> = reports.into_iter().map(shard_report).collect();
@@ -412,12 +471,8 @@ impl OrchestratorClient {
             },
         );
         let updates: Vec<_> = updates.collect();
-        let verdicts = self.with(py, |client, signals| {
-            client.submit_and_ask(&updates, work.as_ref(), signals)
-        })?;
-        let verdicts = verdicts.into_iter();
-        Ok(verdicts
-            .map(|(verdict, detail)| (verdict.schema_name(), detail))
-            .collect())
+        self.with(py, |client, signals| {
+            client.send_and_ask(&updates, work.as_ref(), signals)
+        })
     }
 }

@@ -34,8 +34,8 @@ fn batches_are_prefetched() {
     let service = Service::on(ANYWHERE, vec![script]);
     let mut client = connect(&service.address, PATIENT).expect("it listens");
     for step in 0..4 {
-        client.prefetch(key(step)).expect("noted");
-        client.prefetch(key(step)).expect("known");
+        client.prefetch(&[key(step)]).expect("noted");
+        client.prefetch(&[key(step)]).expect("known");
     }
     let mut kept = Vec::new();
     for step in [2, 0, 4, 3, 1] {
@@ -167,7 +167,7 @@ fn a_corrupt_batch_is_requested_again() {
     let whole = serving(|mut peer| answer_all(&mut peer));
     let service = Service::on(ANYWHERE, vec![corrupt, whole]);
     let mut client = connect(&service.address, PATIENT).expect("it listens");
-    client.prefetch(key(1)).expect("noted");
+    client.prefetch(&[key(1)]).expect("noted");
     for step in 0..3 {
         let batch = client.batch(key(step), &mut Uninterrupted);
         assert_batch(&batch.expect("answered"), step);
@@ -187,7 +187,7 @@ fn a_restart_is_survived() {
     let service = Service::on(ANYWHERE, vec![killed]);
     let address = service.address.clone();
     let mut client = connect(&address, PATIENT).expect("it listens");
-    (0..8).for_each(|step| client.prefetch(key(step)).expect("noted"));
+    (0..8).for_each(|step| client.prefetch(&[key(step)]).expect("noted"));
     // Nobody listens there for a while.
     service.finish();
     let again = serving(|mut peer| {
@@ -314,9 +314,9 @@ fn uncollected_requests_are_bounded() {
     let service = Service::on(ANYWHERE, vec![script]);
     let mut client = connect(&service.address, PATIENT).expect("it listens");
     for step in 0..256 {
-        client.prefetch(key(step)).expect("within the bound");
+        client.prefetch(&[key(step)]).expect("within the bound");
     }
-    let error = client.prefetch(key(256)).expect_err("beyond the bound");
+    let error = client.prefetch(&[key(256)]).expect_err("beyond the bound");
     assert!(matches!(error, CoreError::Argument(_)), "{error}");
     drop(client);
     service.finish();

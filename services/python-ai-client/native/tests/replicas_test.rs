@@ -49,7 +49,7 @@ fn the_other_replica_takes_over() {
     }));
     let living = start(serving(|mut peer| answer_all(&mut peer)));
     let mut client = both(&dying, &living);
-    (0..20).for_each(|step| client.prefetch(key(step)).expect("noted"));
+    (0..20).for_each(|step| client.prefetch(&[key(step)]).expect("noted"));
     (0..25).for_each(|step| collect(&mut client, step));
     dying.finish();
     drop(client);
@@ -91,13 +91,13 @@ fn a_late_batch_comes_from_the_other_replica() {
     let (one, other, release, late) = one_is_late(HELD as u8);
     let mut client = both(&one, &other);
     warm_up(&mut client);
-    client.prefetch(key(HELD)).expect("noted");
+    client.prefetch(&[key(HELD)]).expect("noted");
     late.recv().expect("asked");
     // The replica that was asked first still holds its reply back.
     collect(&mut client, HELD);
     drop(release);
     // Its reply is the same and is dropped; both stay connected.
-    (0..60).for_each(|step| client.prefetch(key(step)).expect("noted"));
+    (0..60).for_each(|step| client.prefetch(&[key(step)]).expect("noted"));
     (0..60).for_each(|step| collect(&mut client, step));
     assert!(client.stopper().replicas().iter().all(|(_, up)| *up));
     drop(client);
@@ -111,7 +111,7 @@ fn two_replies_must_be_the_same() {
     let (one, other, release, late) = one_is_late(!(HELD as u8));
     let mut client = both(&one, &other);
     warm_up(&mut client);
-    client.prefetch(key(HELD)).expect("noted");
+    client.prefetch(&[key(HELD)]).expect("noted");
     late.recv().expect("asked");
     collect(&mut client, HELD);
     drop(release);
@@ -127,7 +127,7 @@ fn two_replies_must_be_the_same() {
             && error.contains("gave different batches for shard 1 of step 100 of epoch 3 (train)"),
         "{error}"
     );
-    let again = client.prefetch(key(2)).expect_err("it is over");
+    let again = client.prefetch(&[key(2)]).expect_err("it is over");
     assert_eq!(again.to_string(), error);
     drop(client);
     one.finish();

@@ -24,7 +24,8 @@ def backward(loss: torch.Tensor, weight: float, only: Sequence[torch.nn.Paramete
         return
     factor = torch.tensor(weight, dtype=loss.dtype, device=loss.device)
     # Compared on the CPU: a comparison on an accelerator would wait for it.
-    if torch.tensor(weight, dtype=loss.dtype).item() == weight:
+    represented = factor if factor.is_cpu else torch.tensor(weight, dtype=loss.dtype)
+    if represented.item() == weight:
         loss.backward(gradient=factor, inputs=inputs)  # type: ignore[no-untyped-call]
     else:
         (loss * weight).backward(inputs=inputs)  # type: ignore[no-untyped-call]

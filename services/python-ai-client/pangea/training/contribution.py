@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from pangea.training.devices.device import HostCopy
 from pangea.training.sums import GradientSum
 
 
-@dataclass(frozen=True)
-class Contribution:
+class Contribution(NamedTuple):
     """The gradient sum and the losses of a shard.
 
     Attributes:
         total: not to be read before the losses have arrived.
-        losses: scalars.
+        losses: numbers, or scalars on their way.
     """
 
     total: GradientSum
-    losses: HostCopy
+    losses: HostCopy | Sequence[float]
 
     def arrived(self) -> tuple[GradientSum, list[float]]:
         """Returns the gradient sum and the losses, when they are computed."""
-        return self.total, [float(loss) for loss in self.losses.wait()]
+        losses = self.losses.wait() if isinstance(self.losses, HostCopy) else self.losses
+        return self.total, [float(loss) for loss in losses]

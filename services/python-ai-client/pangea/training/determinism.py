@@ -193,7 +193,8 @@ def _seed_torch(seed: int) -> None:
         generator.manual_seed(seed)
 
 
-def _seed_all(seed: int) -> None:
+def seed_all(seed: int) -> None:
+    """Seeds torch, numpy and `random` with the seed of one shard, which is that of its batch."""
     _seed_torch(seed)
     random.seed(seed)
     numpy.random.seed(seed & 0xFFFFFFFF)
@@ -201,17 +202,17 @@ def _seed_all(seed: int) -> None:
 
 def seed_shard(seed: int, step: int, shard: int) -> None:
     """Seeds torch, numpy and `random` for one shard."""
-    _seed_all(shard_seed(seed, step, shard))
+    seed_all(shard_seed(seed, step, shard))
 
 
 def seed_after_step(seed: int, step: int) -> None:
     """Seeds torch, numpy and `random` for the functions that run once a step, identically on every worker."""
-    _seed_all(shard_seed(seed, step, _NO_SHARD))
+    seed_all(shard_seed(seed, step, _NO_SHARD))
 
 
 def seed_held_out(seed: int, step: int, number: int) -> None:
     """Seeds torch, numpy and `random` for one batch of an evaluation, identically on every worker."""
-    _seed_all(shard_seed(seed, step, _NO_SHARD + 1 + number))
+    seed_all(shard_seed(seed, step, _NO_SHARD + 1 + number))
 
 
 def seed_everything(seed: int | None = None) -> int:
@@ -227,7 +228,7 @@ def seed_everything(seed: int | None = None) -> int:
     configure_torch(int(os.environ.get("PANGEA_TORCH_THREADS") or 1))
     # Once a process, so that also a device that is found later starts from this seed.
     torch.manual_seed(chosen)
-    _seed_all(chosen)
+    seed_all(chosen)
     return chosen
 
 

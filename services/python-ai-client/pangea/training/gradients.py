@@ -171,16 +171,23 @@ class Parameters:
         return take_gradients(self.trainable)
 
     def contribution(
-        self, gradients: Sequence[torch.Tensor | None], samples: int, losses: Sequence[torch.Tensor] = ()
+        self, gradients: Sequence[torch.Tensor | None], samples: int, losses: Sequence[torch.Tensor | float] = ()
     ) -> Contribution:
-        """Returns the contribution of a shard with these gradients and losses, and with the changes of the buffers."""
+        """Returns the contribution of a shard with these gradients and losses, and with the changes of the buffers.
+
+        Args:
+            gradients: as `gradients_of` returned them.
+            samples: of the shard.
+            losses: scalars, float64, on the device.
+        """
         rest = self._used_flags([gradient is not None for gradient in gradients])
         self.buffers.write_change(samples, rest[len(self.trainable) :])
         self.buffers.reset()
         parts = [*gradients, rest]
-        if self.device.computes_ahead:
-            parts = [self._in_one_vector(parts)]
-        return Contribution(GradientSum(self._layout, parts), self.device.to_host(losses))
+        if not self.device.computes_ahead:
+            return Contribution(GradientSum(self._layout, parts), [float(loss) for loss in losses])
+        copies = self.device.to_host([torch.as_tensor(loss) for loss in losses])
+        return Contribution(GradientSum(self._layout, [self._in_one_vector(parts)]), copies)
 
     def _in_one_vector(self, parts: Sequence[torch.Tensor | None]) -> torch.Tensor:
         sizes, device = [*(shape.numel() for shape in self._shapes), 0], self.device.torch_device

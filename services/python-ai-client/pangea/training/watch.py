@@ -10,12 +10,12 @@ parameters in the first steps, and of 1 MiB of them in each later step, in rotat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
+from pangea import _native
 from pangea.errors import BrokenPromise
 from pangea.training.tensors import TensorSlot
 
@@ -44,11 +44,8 @@ def checksum(tensor: torch.Tensor) -> int | torch.Tensor:
     """
     if tensor.device.type != "cpu":
         return device_checksum(tensor.detach())
-    flat = tensor.detach().contiguous().reshape(-1)
-    data = flat.view(torch.uint8).numpy()
-    whole = data.size // 8 * 8
-    total = int(np.add.reduce(data[:whole].view(np.uint64), dtype=np.uint64)) if whole else 0
-    return total ^ int.from_bytes(data[whole:].tobytes(), "little")
+    values = tensor.detach().contiguous()
+    return _native.checksums([(values.data_ptr(), values.nbytes)])[0]
 
 
 def device_checksum(tensor: torch.Tensor) -> torch.Tensor:
@@ -57,11 +54,10 @@ def device_checksum(tensor: torch.Tensor) -> torch.Tensor:
     return real.view(_WHOLE[real.element_size()]).sum(dtype=torch.int64)
 
 
-def _different(now: Mapping[int, int | torch.Tensor], before: Mapping[int, int | torch.Tensor]) -> list[int]:
+def _different(now: Sequence[int | torch.Tensor], before: Sequence[int | torch.Tensor]) -> list[bool]:
     """Compares checksums of an accelerator, and waits for it once."""
-    pairs = [(torch.as_tensor(value), torch.as_tensor(before[index])) for index, value in now.items()]
-    differ = torch.stack([one for one, _ in pairs]) != torch.stack([other for _, other in pairs])
-    return [index for index, is_different in zip(now, differ.tolist(), strict=True) if is_different]
+    one, other = (torch.stack([torch.as_tensor(value) for value in values]) for values in (now, before))
+    return [bool(differs) for differs in (one != other).tolist()]
 
 
 class ParameterWatch:
@@ -87,7 +83,7 @@ class ParameterWatch:
         self._steps += 1
         self._versions = [(slot.tensor._version, slot.tensor.data_ptr()) for slot in self._parameters]
         chosen = range(len(self._parameters)) if self.in_full else self._part()
-        self._sums = {index: self._checksum(index) for index in chosen}
+        self._summed, self._sums = list(chosen), self._checksums(chosen)
 
     def _part(self) -> list[int]:
         """Returns the indices of the next parameters in rotation, at least one; of a large one, 1 MiB is checked."""
@@ -101,14 +97,31 @@ class ParameterWatch:
             self._next += 1
         return part
 
-    def _checksum(self, index: int) -> int | torch.Tensor:
-        tensor = self._parameters[index].tensor.detach()
-        most = _PART_BYTES // max(1, tensor.element_size())
-        if self.in_full or tensor.numel() <= most:
+    def _checksums(self, indices: Sequence[int]) -> Sequence[int | torch.Tensor]:
+        """Returns the checksum of each of these parameters, or of the piece of a large one whose turn it is."""
+        tensors = [self._parameters[index].tensor for index in indices]
+        if all(tensor.is_cpu and tensor.is_contiguous() for tensor in tensors):
+            # One call for all: most parameters are small.
+            pieces = [self._piece(tensor) for tensor in tensors]
+            return _native.checksums(
+                [(tensor.data_ptr() + start, size) for tensor, (start, size) in zip(tensors, pieces, strict=True)]
+            )
+        return [self._checksum(tensor.detach()) for tensor in tensors]
+
+    def _checksum(self, tensor: torch.Tensor) -> int | torch.Tensor:
+        start, size = self._piece(tensor)
+        if size == tensor.nbytes:
             return checksum(tensor)
-        pieces = -(-tensor.numel() // most)
-        piece = self._steps % pieces
-        return checksum(tensor.reshape(-1)[piece * most : (piece + 1) * most])
+        width = tensor.element_size()
+        return checksum(tensor.reshape(-1)[start // width : (start + size) // width])
+
+    def _piece(self, tensor: torch.Tensor) -> tuple[int, int]:
+        """Returns the first byte and the number of bytes that are checked."""
+        size = tensor.nbytes
+        if self.in_full or size <= _PART_BYTES:
+            return 0, size
+        start = self._steps % -(-size // _PART_BYTES) * _PART_BYTES
+        return start, min(_PART_BYTES, size - start)
 
     def check(self, where: str, *, bytes_too: bool) -> None:
         """Checks that no parameter has changed since the baseline.
@@ -130,10 +143,12 @@ class ParameterWatch:
 
     def _changed(self) -> list[int]:
         """Returns the parameters whose bytes differ from those of the baseline, of the ones that are checked."""
-        now = {index: self._checksum(index) for index in self._sums}
-        if any(isinstance(value, torch.Tensor) for value in now.values()):
-            return _different(now, self._sums)
-        return [index for index, value in now.items() if value != self._sums[index]]
+        now = self._checksums(self._summed)
+        if any(isinstance(value, torch.Tensor) for value in now):
+            differ = _different(now, self._sums)
+        else:
+            differ = [value != before for value, before in zip(now, self._sums, strict=True)]
+        return [index for index, is_different in zip(self._summed, differ, strict=True) if is_different]
 
     @staticmethod
     def _broken(name: str, where: str) -> BrokenPromise:

@@ -150,9 +150,9 @@ class BatchSource:
         requests = self._requests(epoch, epoch_step, shards)[done:]
         following = self._schedule(step + 1)
         early = [] if following is None else self._requests(*following, shards)
-        if self._last is not None:
+        if self._last is not None and (uncollected := self._last.uncollected()) != requests:
             wanted = {*requests, *early}
-            for request in self._last.uncollected():
+            for request in uncollected:
                 if request not in wanted:
                     self._client.discard(*request)
         self._last = _Prefetching(self._client, requests, step, self._settings.seed, early, self._waiting)
@@ -221,9 +221,9 @@ class _Prefetching:
     def _prefetch(self) -> None:
         half_done = 2 * self._delivered >= len(self._requests)
         end = min(len(self._all) if half_done else len(self._requests), self._delivered + _MAX_PREFETCHED)
-        for request in self._all[self._requested : end]:
-            self._client.prefetch(*request)
-        self._requested = max(self._requested, end)
+        if end > self._requested:
+            self._client.prefetch_all(self._all[self._requested : end])
+            self._requested = end
 
     def uncollected(self) -> list[_Request]:
         """Returns the requests whose batches were not delivered."""

@@ -21,6 +21,10 @@ class Client:
         _, _, epoch, step, _, shard, *_ = request
         return epoch, step, shard
 
+    def prefetch_all(self, requests: list[Any]) -> None:
+        for request in requests:
+            self.prefetch(*request)
+
     def prefetch(self, *request: Any) -> None:
         key = self._key(request)
         if key not in self.waiting:

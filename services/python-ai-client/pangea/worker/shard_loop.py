@@ -8,13 +8,14 @@ import operator
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
 from pangea.errors import BrokenPromise, MisusedRun, PangeaError, calling_line
 from pangea.rundir.notices import Notices
 from pangea.training.contribution import Contribution
-from pangea.training.determinism import allows_nondeterminism, is_nondeterministic, nondeterminism_error, seed_shard
+from pangea.training.determinism import allows_nondeterminism, is_nondeterministic, nondeterminism_error, seed_all
 from pangea.training.hints import hint_about
 from pangea.training.lease import Lease, ShardReport
 from pangea.worker.batches import Batch
@@ -35,18 +36,18 @@ class _Losses:
 
     Attributes:
         scale, summed: of all of them; see `ShardLoop._scale`.
-        values: scalars, float64, on the device of the model.
+        values: numbers; scalars, float64, on a device that the CPU should not wait for.
         gradients: of the parameters; None in the child of a rehearsal that cannot compute gradients.
         optimizers: the indices of those that a loss was given for; empty if one loss is for all.
     """
 
     scale: float
     summed: bool
-    values: list[torch.Tensor] = field(default_factory=list)
+    values: list[torch.Tensor | float] = field(default_factory=list)
     gradients: list[torch.Tensor | None] | None = field(default_factory=list)
     optimizers: frozenset[int] = frozenset()
 
-    def add(self, value: torch.Tensor, gradients: list[torch.Tensor | None] | None) -> None:
+    def add(self, value: torch.Tensor | float, gradients: list[torch.Tensor | None] | None) -> None:
         """Adds a loss, whose gradients are those of other parameters than before."""
         self.values.append(value)
         if self.gradients is None or gradients is None:
@@ -57,8 +58,7 @@ class _Losses:
             self.gradients = [new if old is None else old for old, new in zip(self.gradients, gradients, strict=True)]
 
 
-@dataclass(frozen=True)
-class _Computed:
+class _Computed(NamedTuple):
     """A batch whose losses were given, and its contribution; None if it could not be computed."""
 
     batch: Batch
@@ -153,7 +153,7 @@ class ShardLoop:
     def _shard(self, batch: Batch, step: int) -> Iterator[Batch]:
         """Yields a batch to the script, after resetting the buffers and seeding the random generators for it."""
         self._worker.parameters.begin_shard()
-        seed_shard(self._worker.settings.seed, step, batch.shard)
+        seed_all(batch.seed)
         self._batch = batch
         self._rehearser.begin_shard(batch)
         started = time.perf_counter()
@@ -242,9 +242,9 @@ class ShardLoop:
                 f"the losses of shard {batch.shard} of step {batch.step} have different weights, {losses.scale:g} and"
                 f" {scale:g}; a step has one divisor, so give all losses of a batch the same weight"
             )
-        value = loss.detach().double().reshape(())
-        if scale and not self._device.computes_ahead:
-            self._check_finite(batch, float(value))
+        value = loss.detach().double().reshape(()) if self._device.computes_ahead else float(loss.item())
+        if scale and isinstance(value, float):
+            self._check_finite(batch, value)
         if weight is None and not summed and self._rehearser.in_first_steps and (hint := hint_about(loss)):
             self._notices.add(hint)
         if index is None:
@@ -355,7 +355,7 @@ class ShardLoop:
         if index is not None and len(optimizers) > 1:
             only = [parameter for group in optimizers[index].param_groups for parameter in group["params"]]
         try:
-            return self._worker.parameters.gradients_of(loss.reshape(()), factor, only)
+            return self._worker.parameters.gradients_of(loss if loss.dim() == 0 else loss.reshape(()), factor, only)
         except RuntimeError as error:
             if self._rehearser.cannot_differentiate(error):
                 return None

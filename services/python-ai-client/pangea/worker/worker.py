@@ -18,8 +18,6 @@ from pangea.training.fingerprints import fingerprints
 from pangea.training.lease import Lease
 from pangea.training.optimizer import Step, Training
 from pangea.training.snapshot import BadSnapshot, Position
-from pangea.training.sums import GradientSum
-from pangea.training.tree import Node
 from pangea.worker.data_source import DataSource
 from pangea.worker.dataset_facts import DatasetFacts
 from pangea.worker.figures import Logged
@@ -106,6 +104,7 @@ class Worker:
         self._asked, self._asked_to_stop = False, ""
         self._unhandled: Answer | None = None
         self._alone = False  # whether this worker has submitted all shards of the last step
+        self._submitted: list[tuple[int, int, int]] = []  # step, first shard and shards, without a verdict
         self._hashes_constants = False  # whether nothing that is hashed changes before the next step
         self._membership = Membership(addresses, name, self._introduce, self._resync, self.waiting)
         self.settings = self._membership.join()
@@ -237,6 +236,7 @@ class Worker:
         with self.waiting:
             answer = client.answer()
         self._asked = False
+        self._check_verdicts(client)
         self.seconds.exchange += time.perf_counter() - started
         return answer
 
@@ -272,6 +272,7 @@ class Worker:
 
     def _lost(self, error: _native.WireError | _native.PeerError) -> None:
         self._asked = self._alone = False
+        self._submitted = []
         self._membership.lost(error)
 
     def _lease(self, answer: _native.ShardLease) -> Lease:
@@ -282,7 +283,7 @@ class Worker:
     def submit(self, lease: Lease) -> None:
         """Sends the gradient sums of a finished lease, one for each aligned subtree, and asks for work in one write.
 
-        If the connection breaks, the rest of the lease is dropped: the orchestrator leases it again.
+        The verdicts on them arrive before the answer, and are checked with it. If the connection breaks, the rest of the lease is dropped: the orchestrator leases it again.
         """
         started = time.perf_counter()
         nodes = lease.roots()
@@ -294,19 +295,24 @@ class Worker:
             for node in nodes
         ]
         try:
-            verdicts = self._membership.client.submit_and_ask(
+            self._membership.client.send_and_ask(
                 sums, self.step, self._hash, *self._taken_seconds(), self.logged.of_applied(self.step)
             )
             self._asked, self._asked_to_stop = True, ""
+            self._submitted = [(lease.step, node.first, node.count) for node in nodes]
         except (_native.WireError, _native.PeerError) as error:
             self._lost(error)
-            verdicts = []
         lease.release()
-        for node, (verdict, detail) in zip(nodes, verdicts, strict=False):
-            self._check_verdict(lease, node, verdict, detail)
         self.seconds.exchange += time.perf_counter() - started
 
-    def _check_verdict(self, lease: Lease, node: Node[GradientSum], verdict: str, detail: str) -> None:
+    def _check_verdicts(self, client: _native.OrchestratorClient) -> None:
+        """Checks the verdicts on what was submitted, which arrived before the answer."""
+        if self._submitted:
+            submitted, self._submitted = self._submitted, []
+            for sums, (verdict, detail) in zip(submitted, client.verdicts(), strict=True):
+                self._check_verdict(*sums, verdict, detail)
+
+    def _check_verdict(self, step: int, first: int, count: int, verdict: str, detail: str) -> None:
         # Another worker submitted different bits. The orchestrator determines which are right, and dismisses the worker
         # with the wrong ones.
         if verdict == "conflict":
@@ -315,8 +321,7 @@ class Worker:
         # was asked.
         elif verdict not in ("accepted", "duplicate", "stale"):
             raise RunDiverged(
-                f"the orchestrator rejected shards {node.first}..{node.first + node.count - 1} of step {lease.step}"
-                f" ({verdict}): {detail}"
+                f"the orchestrator rejected shards {first}..{first + count - 1} of step {step} ({verdict}): {detail}"
             )
 
     def _position(self) -> Position:

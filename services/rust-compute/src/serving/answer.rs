@@ -200,7 +200,8 @@ fn failed(kind: MessageType, error: WireError) -> Refusal {
     Refusal::new(action, kind, detail)
 }
 
-/// Makes a batch on the compute threads. The connection that waits for the fewest goes first.
+/// Makes a batch, on the compute threads unless it is small. The connection that waits for the
+/// fewest goes first.
 async fn batch(
     service: &Arc<Service>,
     peer: &Arc<Peer>,
@@ -212,6 +213,10 @@ async fn batch(
     let order = service.batches.order(&request, &peer.usage).await;
     let order = order.map_err(failed)?;
     let turn = service.turns.take(ahead).await;
+    if service.batches.is_small(&request) {
+        let _turn = turn;
+        return guarded(|| make(service, peer, id, &request, order).map_err(failed));
+    }
     let (sender, made) = oneshot::channel();
     let (service, peer) = (service.clone(), peer.clone());
     rayon::spawn(move || {

@@ -167,6 +167,13 @@ impl Batches {
         ]
     }
 
+    /// Whether a batch is made in less time than another thread takes to wake up.
+    pub(crate) fn is_small(&self, request: &Request) -> bool {
+        let samples = request.end - request.start;
+        let bytes: usize = self.bytes_of(samples).iter().sum();
+        samples <= SAMPLES_PER_TASK && bytes < SMALLEST_LENT
+    }
+
     /// Writes the samples of `ids`, and returns their hash, which is computed while they are in the
     /// cache.
     fn fill(
@@ -247,10 +254,18 @@ impl Batches {
 
 /// Writes the rows of these samples one after the other.
 fn gather(column: &Column, ids: &[u32], rows: &mut [u8]) {
+    let copy = |(row, id): (&mut [u8], &u32)| row.copy_from_slice(column.row(*id));
+    if ids.len() <= SAMPLES_PER_TASK {
+        // In this thread, whichever it is.
+        rows.chunks_exact_mut(column.row_bytes())
+            .zip(ids)
+            .for_each(copy);
+        return;
+    }
     rows.par_chunks_exact_mut(column.row_bytes())
         .with_min_len(SAMPLES_PER_TASK)
         .zip(ids)
-        .for_each(|(row, id)| row.copy_from_slice(column.row(*id)));
+        .for_each(copy);
 }
 
 /// Where tensors of these sizes end in a region: each starts at the next multiple of `ALIGNMENT`.

@@ -113,15 +113,10 @@ impl DataClient {
         })?
     }
 
-    /// Requests a batch that a later [`batch`](Self::batch) collects. Requesting the same one twice
-    /// sends one request.
-    pub fn prefetch(&mut self, key: BatchKey) -> Result<(), CoreError> {
-        self.shared.update(|dispatcher, now| {
-            if let (true, Some(error)) = (dispatcher.is_closed(), dispatcher.fatal_error(now)) {
-                return Err(error);
-            }
-            dispatcher.request(key, now)
-        })
+    /// Requests batches that later calls of [`batch`](Self::batch) collect: in one write, as far
+    /// as they go to one replica. Requesting the same one twice sends one request.
+    pub fn prefetch(&mut self, keys: &[BatchKey]) -> Result<(), CoreError> {
+        self.shared.request(keys)
     }
 
     /// Forgets requested batches that nobody will collect.
@@ -131,7 +126,7 @@ impl DataClient {
 
     /// Waits for the batch, which is requested now unless it was before.
     pub fn batch(&mut self, key: BatchKey, waiter: &mut impl Waiter) -> Result<Batch, CoreError> {
-        self.prefetch(key)?;
+        self.prefetch(&[key])?;
         self.shared.wait(waiter, |dispatcher, now| {
             dispatcher
                 .collect(&key)

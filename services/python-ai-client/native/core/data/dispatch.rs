@@ -142,6 +142,11 @@ impl Dispatcher {
         self.slots.iter().map(state).collect()
     }
 
+    /// Whether there are several replicas, so that a late one's requests may go to another.
+    pub(crate) fn has_several(&self) -> bool {
+        self.slots.len() > 1
+    }
+
     /// A replica was reached at this one of its addresses.
     pub(crate) fn reached(&mut self, slot: usize, address: String) {
         self.slots[slot].used = Some(address);
@@ -199,11 +204,11 @@ impl Dispatcher {
         })
     }
 
-    /// Takes a request, unless it is known already.
-    pub(crate) fn request(&mut self, key: BatchKey, now: Instant) -> Result<(), CoreError> {
+    /// Takes a request, unless it is known already. Returns whether it is new.
+    pub(crate) fn request(&mut self, key: BatchKey, now: Instant) -> Result<bool, CoreError> {
         let known = self.replies.contains_key(&key);
         if known || self.open.values().any(|request| request.key == key) {
-            return Ok(());
+            return Ok(false);
         }
         if self.open.len() + self.replies.len() >= MAX_AHEAD {
             return Err(CoreError::Argument(format!(
@@ -218,7 +223,7 @@ impl Dispatcher {
         };
         self.open.insert(self.last_serial, request);
         self.assign(self.last_serial, now);
-        Ok(())
+        Ok(true)
     }
 
     /// The reply, if it has arrived.

@@ -3,19 +3,20 @@
 //! One thread connects, receives and verifies the batches; while connected, a second one sends the
 //! requests. Both block on the socket or on a condition variable; neither polls.
 
+use std::mem;
 use std::sync::Arc;
 use std::thread;
 
 use pangea_wire::blocking::{poll_write, FrameReader, Polled};
 use pangea_wire::schema::{message, ErrorAction, MessageType};
 use pangea_wire::{
-    message_type, Attachments, Frame, FrameDecoder, Limits, Pool, ReceivedFrame, WireError,
+    message_type, Attachments, Frame, FrameCursor, FrameDecoder, Limits, Pool, ReceivedFrame, WireError,
 };
 
 use super::dispatch::DATASET_REQUEST;
 use super::lent::{Borrower, Loans};
 use super::shared::SharedDispatcher;
-use super::Batch;
+use super::{Batch, BatchKey};
 use crate::error::CoreError;
 use crate::link::{
     attempt, is_about_identity, sleep, Backoff, Endpoint, Peer, Progress, Received, Stream, Waiter,
@@ -166,7 +167,8 @@ impl Replica {
         root.set_type(MessageType::DatasetRequest);
         root.set_request_id(DATASET_REQUEST);
         root.init_dataset_request();
-        self.send(stream, &builder)?;
+        let frame = Frame::new(&builder, Attachments::new(), &self.limits)?;
+        self.send(stream, &[frame])?;
         let mut progress = Progress::new(self.limits.progress_timeout);
         let reader = loop {
             match frames.poll_frame()? {
@@ -221,27 +223,42 @@ impl Replica {
 
     /// The body of the sending thread. The receiving thread reports why the connection ended.
     fn send_all(&self, stream: &Stream, loans: &Loans) {
-        while let Some((id, key)) = self.shared.next_to_send(self.slot) {
-            let mut builder = Builder::new_default();
-            let mut root = builder.init_root::<message::Builder<'_>>();
-            root.set_type(MessageType::BatchRequest);
-            root.set_request_id(id);
-            let mut request = root.init_batch_request();
-            key.write(&mut request);
-            let released = loans.take_released();
-            if !released.is_empty() && request.set_released(released.as_slice()).is_err() {
-                return;
+        while let Some(requests) = self.shared.next_to_send(self.slot) {
+            // The first one releases what all of them need room for.
+            let mut released = loans.take_released();
+            let frames: Result<Vec<_>, WireError> = requests
+                .into_iter()
+                .map(|(id, key)| self.batch_request(id, &key, &mem::take(&mut released)))
+                .collect();
+            if frames.is_ok_and(|frames| self.send(stream, &frames).is_ok()) {
+                continue;
             }
-            if self.send(stream, &builder).is_err() {
-                self.shared.disconnect(self.slot);
-                return;
-            }
+            self.shared.disconnect(self.slot);
+            return;
         }
     }
 
-    fn send(&self, mut stream: &Stream, message: &Builder) -> Result<(), WireError> {
-        let frame = Frame::new(message, Attachments::<&[u8]>::new(), &self.limits)?;
-        let mut cursor = frame.cursor();
+    fn batch_request(
+        &self,
+        id: u64,
+        key: &BatchKey,
+        released: &[u32],
+    ) -> Result<Frame<&'static [u8]>, WireError> {
+        let mut builder = Builder::new_default();
+        let mut root = builder.init_root::<message::Builder<'_>>();
+        root.set_type(MessageType::BatchRequest);
+        root.set_request_id(id);
+        let mut request = root.init_batch_request();
+        key.write(&mut request);
+        if !released.is_empty() {
+            request.set_released(released)?;
+        }
+        Frame::new(&builder, Attachments::new(), &self.limits)
+    }
+
+    /// Sends frames in one write, as far as the socket takes them.
+    fn send(&self, mut stream: &Stream, frames: &[Frame<&[u8]>]) -> Result<(), WireError> {
+        let mut cursor = FrameCursor::over(frames);
         let mut progress = Progress::new(self.limits.progress_timeout);
         while !poll_write(&mut stream, &mut cursor)? {
             let left = cursor.remaining().iter().map(|slice| slice.len() as u64);
@@ -340,8 +357,7 @@ impl Replica {
             Some(error) => Err(error),
             None => Ok(Batch::read(Received { kind, reader }, &key, borrower)?),
         };
-        self.shared
-            .update(|dispatcher, now| dispatcher.record_reply(self.slot, reply, now));
+        self.shared.record_reply(self.slot, reply);
         Ok(true)
     }
 }

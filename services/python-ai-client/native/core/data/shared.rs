@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::dispatch::Dispatcher;
-use super::BatchKey;
+use super::{Batch, BatchKey};
 use crate::clock;
 use crate::error::CoreError;
 use crate::link::{Stream, Waiter, TICK};
@@ -46,6 +46,36 @@ impl SharedDispatcher {
         result
     }
 
+    /// Takes requests, and wakes the sending threads if one of them is new. After an error, those
+    /// before it were taken.
+    pub(crate) fn request(&self, keys: &[BatchKey]) -> Result<(), CoreError> {
+        let (mut dispatcher, now) = (self.lock(), clock::now());
+        if let (true, Some(error)) = (dispatcher.is_closed(), dispatcher.fatal_error(now)) {
+            return Err(error);
+        }
+        let mut news = false;
+        let mut requested = keys.iter().map(|key| dispatcher.request(*key, now));
+        let result = requested.try_for_each(|taken| taken.map(|is_new| news |= is_new));
+        drop(dispatcher);
+        if news {
+            self.requested.notify_all();
+        }
+        result
+    }
+
+    /// Records the reply to the oldest request of a replica, and wakes callers. A sending thread
+    /// waits for a reply only where it asks a second replica when the first one is late.
+    pub(crate) fn record_reply(&self, slot: usize, reply: Result<Batch, CoreError>) {
+        let mut dispatcher = self.lock();
+        dispatcher.record_reply(slot, reply, clock::now());
+        let hedges = dispatcher.has_several();
+        drop(dispatcher);
+        self.replied.notify_all();
+        if hedges {
+            self.requested.notify_all();
+        }
+    }
+
     /// Closes the client: waiting calls return with an error, and the threads end.
     pub(crate) fn close(&self) {
         self.update(|dispatcher, _| {
@@ -74,16 +104,19 @@ impl SharedDispatcher {
         shut_down(sockets[slot].take().as_ref());
     }
 
-    /// Waits for the next request to send to a replica; `None` once its connection has ended.
-    pub(crate) fn next_to_send(&self, slot: usize) -> Option<(u64, BatchKey)> {
+    /// Waits for requests to send to a replica, and returns all that there are, with their ids;
+    /// `None` once its connection has ended.
+    pub(crate) fn next_to_send(&self, slot: usize) -> Option<Vec<(u64, BatchKey)>> {
         let mut dispatcher = self.lock();
         loop {
             if dispatcher.is_closed() || !dispatcher.is_connected(slot) {
                 return None;
             }
             let now = clock::now();
-            if let Some(request) = dispatcher.next_to_send(slot, now) {
-                return Some(request);
+            let ready: Vec<_> =
+                std::iter::from_fn(|| dispatcher.next_to_send(slot, now)).collect();
+            if !ready.is_empty() {
+                return Some(ready);
             }
             dispatcher = match dispatcher.next_hedge_at(slot) {
                 Some(due) => {

@@ -2,6 +2,8 @@
 //!
 //! Asking and its answer are two calls, so that a worker can do something else in between.
 
+use std::collections::VecDeque;
+use std::mem;
 use std::time::Duration;
 
 use pangea_content_hash::Method;
@@ -30,6 +32,10 @@ pub struct OrchestratorClient {
     layout: Option<FlatLayout>,
     /// The request for work that has no answer yet.
     asked: Option<u64>,
+    /// The gradient sums that were sent and have no verdict yet.
+    submitted: VecDeque<u64>,
+    /// Verdicts that have arrived.
+    verdicts: Vec<(Verdict, String)>,
     /// Memory that gradients are submitted in.
     slots: Slots,
     /// Of the run; that of its settings once joined.
@@ -50,6 +56,8 @@ impl OrchestratorClient {
             pool: pool.clone(),
             layout: None,
             asked: None,
+            submitted: VecDeque::new(),
+            verdicts: Vec::new(),
             slots: Slots::default(),
             content_hash: Method::default(),
             donation: Donation::default(),
@@ -90,11 +98,13 @@ impl OrchestratorClient {
 
     /// Asks for work; [`answer`](Self::answer) waits for the reply.
     pub fn ask(&mut self, work: &Work<'_>, waiter: &mut impl Waiter) -> Result<(), CoreError> {
-        self.submit_and_ask(&[], Some(work), waiter).map(drop)
+        self.send_and_ask(&[], Some(work), waiter)
     }
 
-    /// Waits for the answer to the last request for work, as long as the connection lives.
+    /// Waits for the answer to the last request for work, as long as the connection lives. The
+    /// verdicts on sums arrive before it; [`verdicts`](Self::verdicts) returns them.
     pub fn answer(&mut self, waiter: &mut impl Waiter) -> Result<WorkReply, CoreError> {
+        self.receive_verdicts(waiter)?;
         let layout = joined(&self.layout)?;
         let asked = self.asked.take();
         let request = asked.ok_or_else(|| {
@@ -131,16 +141,53 @@ impl OrchestratorClient {
         self.answer(waiter)
     }
 
-    /// Sends gradient sums, straight from their memory, and after them the request for `work`, if
-    /// there is one: all in one write, so that a step needs one round trip. Returns the verdict on
-    /// each sum and its detail, once all of them have arrived; [`answer`](Self::answer) waits for
-    /// the work.
+    /// Sends gradient sums as [`send_and_ask`](Self::send_and_ask) does, and waits for the verdict
+    /// on each sum and its detail.
     pub fn submit_and_ask(
         &mut self,
         updates: &[Update<'_>],
         work: Option<&Work<'_>>,
         waiter: &mut impl Waiter,
     ) -> Result<Vec<(Verdict, String)>, CoreError> {
+        self.send_and_ask(updates, work, waiter)?;
+        self.verdicts(waiter)
+    }
+
+    /// The verdicts on the sums that were sent since the last call, in their order; those that have
+    /// not arrived are waited for.
+    pub fn verdicts(
+        &mut self,
+        waiter: &mut impl Waiter,
+    ) -> Result<Vec<(Verdict, String)>, CoreError> {
+        self.receive_verdicts(waiter)?;
+        Ok(mem::take(&mut self.verdicts))
+    }
+
+    fn receive_verdicts(&mut self, waiter: &mut impl Waiter) -> Result<(), CoreError> {
+        while let Some(request) = self.submitted.pop_front() {
+            let (slots, verdicts) = (&mut self.slots, &mut self.verdicts);
+            self.connection.exchange(|connection| {
+                let received = receive(connection, request, MessageType::GradientAck, waiter)?;
+                let released = slots.read_released(&received);
+                released.map_err(|error| connection.wire_error(error))?;
+                let verdict = read_verdict(&received);
+                verdicts.push(verdict.map_err(|error| connection.wire_error(error))?);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Sends gradient sums, straight from their memory, and after them the request for `work`, if
+    /// there is one: all in one write, so that a step needs one round trip.
+    /// [`answer`](Self::answer) waits for the work.
+    pub fn send_and_ask(
+        &mut self,
+        updates: &[Update<'_>],
+        work: Option<&Work<'_>>,
+        waiter: &mut impl Waiter,
+    ) -> Result<(), CoreError> {
+        self.verdicts.clear();
         let layout = joined(&self.layout)?;
         for update in updates {
             update.check(layout)?;
@@ -148,7 +195,7 @@ impl OrchestratorClient {
         if let Some(work) = work {
             work.check()?;
         }
-        let (asked, slots) = (&mut self.asked, &mut self.slots);
+        let (asked, slots, submitted) = (&mut self.asked, &mut self.slots, &mut self.submitted);
         self.connection.exchange(|connection| {
             if connection.shares_memory() {
                 let announce = |id, region: &_| connection.send_region(id, region, waiter);
@@ -171,19 +218,12 @@ impl OrchestratorClient {
                 asking = Some(request);
             }
             let Some(first) = requests.first().copied().or(asking) else {
-                return Ok(Vec::new());
+                return Ok(());
             };
             connection.send_all(&frames, first, None, waiter)?;
             *asked = asking.or(*asked);
-            let mut verdicts = Vec::with_capacity(requests.len());
-            for request in requests {
-                let received = receive(connection, request, MessageType::GradientAck, waiter)?;
-                let released = slots.read_released(&received);
-                released.map_err(|error| connection.wire_error(error))?;
-                let verdict = read_verdict(&received);
-                verdicts.push(verdict.map_err(|error| connection.wire_error(error))?);
-            }
-            Ok(verdicts)
+            submitted.extend(requests);
+            Ok(())
         })
     }
 
