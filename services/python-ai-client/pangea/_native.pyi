@@ -196,9 +196,7 @@ class DataClient:
     ) -> None:
         """Requests a batch that a later `batch` with the same arguments collects. At most 256 may be waiting."""
 
-    def prefetch_all(
-        self, requests: Sequence[tuple[Split, int, int, int, int, int, int, int, ContentHash]]
-    ) -> None:
+    def prefetch_all(self, requests: Sequence[tuple[Split, int, int, int, int, int, int, int, ContentHash]]) -> None:
         """Requests several batches, each by the arguments of `batch`, in one write."""
 
     def batch(

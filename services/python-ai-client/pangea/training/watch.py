@@ -147,7 +147,7 @@ class ParameterWatch:
         if any(isinstance(value, torch.Tensor) for value in now):
             differ = _different(now, self._sums)
         else:
-            differ = [value != before for value, before in zip(now, self._sums, strict=True)]
+            differ = [bool(value != before) for value, before in zip(now, self._sums, strict=True)]
         return [index for index, is_different in zip(self._summed, differ, strict=True) if is_different]
 
     @staticmethod
