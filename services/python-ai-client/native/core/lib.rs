@@ -3,8 +3,8 @@
 //!
 //! Responsible for: connecting with backoff, requests and replies, heartbeats, pipelined batches
 //! from any replica of a data service, gradients and snapshots in pieces, verifying hashes, waking
-//! up while it waits, adding up gradients, checksums. Not responsible for: Python, the rest of training,
-//! joining an orchestrator again after a loss.
+//! up while it waits, adding up gradients, checksums. Not responsible for: Python, the rest of
+//! training, joining an orchestrator again after a loss.
 //!
 //! [`link`] is one connection; [`data`] and [`orchestrator`] are built on it and do not know each
 //! other. [`fold`] knows none of them.

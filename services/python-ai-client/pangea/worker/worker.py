@@ -283,7 +283,8 @@ class Worker:
     def submit(self, lease: Lease) -> None:
         """Sends the gradient sums of a finished lease, one for each aligned subtree, and asks for work in one write.
 
-        The verdicts on them arrive before the answer, and are checked with it. If the connection breaks, the rest of the lease is dropped: the orchestrator leases it again.
+        The verdicts on them arrive before the answer, and are checked with it. If the connection breaks, the rest of
+        the lease is dropped: the orchestrator leases it again.
         """
         started = time.perf_counter()
         nodes = lease.roots()

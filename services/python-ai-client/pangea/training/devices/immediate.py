@@ -35,7 +35,7 @@ class ImmediateStreams:
         return _Done()
 
     def keep(self, tensor: torch.Tensor, stream: Any) -> None:
-        """Does nothing."""
+        """Keeps nothing: the memory is the CPU's."""
 
     def pinned(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """Returns ordinary memory."""
