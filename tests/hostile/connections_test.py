@@ -97,7 +97,7 @@ def test_machines_that_vanish_are_noticed(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["orchestrator"])
-def test_heartbeats_without_end(kind: str, tmp_path: Path) -> None:
+def test_endless_heartbeats(kind: str, tmp_path: Path) -> None:
     with serving(kind, tmp_path) as (service, worker):
         known, many = worker(), heartbeat() * 1000
         joined = join("stranger")
@@ -128,7 +128,7 @@ def wrong(kind: str, number: int) -> bytes:
 
 @pytest.mark.parametrize("kind", SERVICES)
 @pytest.mark.parametrize("joins", [False, True], ids=["a stranger", "a worker"])
-def test_wrong_requests_without_end(kind: str, joins: bool, tmp_path: Path) -> None:
+def test_endless_wrong_requests(kind: str, joins: bool, tmp_path: Path) -> None:
     if joins and kind == "data":
         pytest.skip("nobody joins a data service")
     with serving(kind, tmp_path) as (service, worker):

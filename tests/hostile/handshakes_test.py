@@ -168,8 +168,10 @@ def test_probes_are_answered_while_strangers_ask_for_encrypted_pages(
 
 
 def page(address: tuple[str, int], path: str) -> bytes:
-    """The first line of the answer for somebody without a certificate."""
+    """The first line of the answer for somebody without a certificate, who is not one of the crowd."""
     request = f"GET {path} HTTP/1.1\r\nHost: pages\r\nConnection: close\r\n\r\n".encode()
-    with socket.create_connection(address, timeout=WORST_SECONDS) as plain, anybody().wrap_socket(plain) as secured:
+    elsewhere = ("127.0.0.2", 0)
+    plain = socket.create_connection(address, timeout=WORST_SECONDS, source_address=elsewhere)
+    with plain, anybody().wrap_socket(plain) as secured:
         secured.sendall(request)
         return secured.recv(1000).partition(b"\r\n")[0]

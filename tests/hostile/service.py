@@ -51,7 +51,7 @@ class Service:
         """Leaves figures of this test for docs/reference/hostile-inputs.md, where the build collects outputs."""
         folder = os.environ.get("TEST_UNDECLARED_OUTPUTS_DIR")
         if folder:
-            test = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0]
+            test = os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0].rpartition("::")[2]
             mib, usual, worst = self.peak_bytes() >> 20, statistics.median(seconds) * 1000, max(seconds) * 1000
             with (Path(folder) / "figures.tsv").open("a") as file:
                 file.write(f"{test}\t{mib} MiB\t{usual:.1f} ms\t{worst:.0f} ms\n")
