@@ -75,8 +75,8 @@ impl Name {
             [uri] => Self::parse(uri).ok_or_else(|| {
                 let start: String = uri.chars().take(100).collect();
                 format!(
-                    "the certificate's URI is {start:?}; Pangea's are pangea://RUN/ROLE/NAME; \
-                    make certificates with `pangea certs`"
+                    "the certificate's URI is {start:?}; Pangea's are pangea://RUN/ROLE/NAME, where \
+                    names have letters, digits, - _ and .; make certificates with `pangea certs`"
                 )
             }),
             _ => Err(format!(
@@ -90,15 +90,23 @@ impl Name {
     fn parse(uri: &str) -> Option<Self> {
         let mut parts = uri.strip_prefix("pangea://")?.split('/');
         let (run, role, name) = (parts.next()?, parts.next()?, parts.next()?);
-        if parts.next().is_some() || run.is_empty() || name.is_empty() {
-            return None;
-        }
-        Some(Self {
+        let role = Role::ALL.into_iter().find(|known| known.as_str() == role)?;
+        let named = is_name(name, 128) || (name == "*" && role == Role::Worker);
+        let of_run = is_name(run, 63) && run.ends_with(|end: char| end.is_ascii_alphanumeric());
+        (parts.next().is_none() && named && of_run).then(|| Self {
             run: run.to_owned(),
-            role: Role::ALL.into_iter().find(|known| known.as_str() == role)?,
+            role,
             name: name.to_owned(),
         })
     }
+}
+
+/// What a run or a holder may be called: what has one form in a URI, whoever reads it.
+fn is_name(text: &str, bytes: usize) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.len() <= bytes
+        && text.bytes().all(allowed)
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]
@@ -117,6 +125,16 @@ mod tests {
             "pangea:///worker/w",
             "pangea://r/king/w",
             "pangea://r/worker/w/x",
+            // Others might read a different name in these.
+            "pangea://r/worker/%77",
+            "pangea://r/worker/w?x",
+            "pangea://r/worker/w#x",
+            "pangea://r/worker/w ",
+            "pangea://u@r/worker/w",
+            "pangea://r:1/worker/w",
+            "pangea://r./worker/w",
+            "Pangea://r/worker/w",
+            "pangea://r/data/*",
         ] {
             assert!(Name::parse(wrong).is_none(), "{wrong}");
         }

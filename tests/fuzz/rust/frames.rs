@@ -9,7 +9,7 @@ use rust_compute_fixtures::small;
 use rust_compute_serving::{Batches, Part, Request};
 
 /// More than this for 64 KiB of input would be out of proportion.
-const MEMORY: usize = 4 << 20;
+pub const MEMORY: usize = 4 << 20;
 
 /// Decodes a stream, in pieces whose size the first byte says, and reads each message.
 pub fn frames(input: &[u8]) -> String {
@@ -25,6 +25,43 @@ pub fn frames(input: &[u8]) -> String {
             Ok((used, read)) => {
                 outcome += &read;
                 stream = &stream[used..];
+            }
+            Err(error) => return outcome + &error.to_string(),
+        }
+    }
+    outcome
+}
+
+/// A frame whose head is right, and whose content is the input: nothing is lost to a length that
+/// does not fit. The first two bytes say how many words the first segment has.
+pub fn framed(input: &[u8]) -> Vec<u8> {
+    let (first, content) = input.split_at_checked(2).unwrap_or((&[0, 0], input));
+    let words = content.len().div_ceil(8);
+    let first = usize::from(u16::from_le_bytes([first[0], first[1]])).min(words);
+    let segments = match words - first {
+        0 => vec![first],
+        rest => vec![first, rest],
+    };
+    let mut head = vec![segments.len() as u32 - 1];
+    head.extend(segments.iter().map(|words| *words as u32));
+    head.resize(head.len().next_multiple_of(2), 0);
+    let mut frame: Vec<u8> = head.into_iter().flat_map(u32::to_le_bytes).collect();
+    let end = frame.len() + 8 * words;
+    frame.extend(content);
+    frame.resize(end, 0);
+    frame
+}
+
+/// Reads one message.
+pub fn messages(input: &[u8]) -> String {
+    let (pool, limits) = (Pool::new(MEMORY, 0), Limits::with_frame_bytes(1 << 20));
+    let (mut decoder, frame) = (FrameDecoder::new(pool, limits), framed(input));
+    let (mut outcome, mut rest) = (String::new(), &frame[..]);
+    while !rest.is_empty() {
+        match advance(&mut decoder, rest) {
+            Ok((used, read)) => {
+                outcome += &read;
+                rest = &rest[used..];
             }
             Err(error) => return outcome + &error.to_string(),
         }

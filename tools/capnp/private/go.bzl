@@ -2,6 +2,7 @@
 
 load("@rules_go//go:def.bzl", "go_library")
 load(":generate.bzl", "relative_name", "run_plugin")
+load(":plain.bzl", "plain")
 load(":providers.bzl", "CapnpInfo")
 
 def _go_capnp_sources_impl(ctx):
@@ -10,7 +11,7 @@ def _go_capnp_sources_impl(ctx):
     for source in info.sources:
         name = relative_name(info, source) + ".go"
         outputs[name] = ctx.actions.declare_file(ctx.label.name + "/" + name)
-    run_plugin(ctx, info, ctx.attr._plugin[DefaultInfo].files_to_run, outputs, "CapnpGo")
+    run_plugin(ctx, info, ctx.attr._plugin[0][DefaultInfo].files_to_run, outputs, "CapnpGo")
     return [DefaultInfo(files = depset(outputs.values()))]
 
 go_capnp_sources = rule(
@@ -20,8 +21,8 @@ go_capnp_sources = rule(
         "schema": attr.label(doc = "The capnp_library.", providers = [CapnpInfo], mandatory = True),
         # In the target's configuration: we build for the one platform that we build on, and the
         # exec configuration would compile the standard library and the bindings' own library a
-        # second time.
-        "_plugin": attr.label(default = "@org_capnproto_go_capnp_v3//capnpc-go", executable = True, cfg = "target"),
+        # second time. Not instrumented: a plugin is a tool, whatever its output is for.
+        "_plugin": attr.label(default = "@org_capnproto_go_capnp_v3//capnpc-go", executable = True, cfg = plain),
     },
 )
 

@@ -2,6 +2,7 @@
 
 load("@rules_rust//rust:defs.bzl", "rust_library")
 load(":generate.bzl", "relative_name", "run_plugin")
+load(":plain.bzl", "plain")
 load(":providers.bzl", "CapnpInfo")
 
 def _module(source):
@@ -13,7 +14,7 @@ def _rust_capnp_sources_impl(ctx):
     for source in info.sources:
         name = relative_name(info, source).removesuffix(".capnp") + "_capnp.rs"
         outputs[name] = ctx.actions.declare_file("{}/{}.rs".format(ctx.label.name, _module(source)))
-    run_plugin(ctx, info, ctx.attr._plugin[DefaultInfo].files_to_run, outputs, "CapnpRust")
+    run_plugin(ctx, info, ctx.attr._plugin[0][DefaultInfo].files_to_run, outputs, "CapnpRust")
 
     # Generated code finds an imported schema as a module of its own crate's root.
     root = ctx.actions.declare_file(ctx.label.name + "/lib.rs")
@@ -31,8 +32,8 @@ rust_capnp_sources = rule(
         "crates": attr.string_list(doc = "Crate names of the bindings of imported schemas."),
         # In the target's configuration: we build for the one platform that we build on, and the
         # exec configuration would compile the standard library and the bindings' own library a
-        # second time.
-        "_plugin": attr.label(default = "@crates//:capnpc__capnpc-rust", executable = True, cfg = "target"),
+        # second time. Not instrumented: a plugin is a tool, whatever its output is for.
+        "_plugin": attr.label(default = "@crates//:capnpc__capnpc-rust", executable = True, cfg = plain),
     },
 )
 

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -48,15 +49,23 @@ func NameOf(certificate *x509.Certificate) (Name, error) {
 	return parse(certificate.URIs[0])
 }
 
+// What a run and a holder may be called: what has one form in a URI, whoever reads it.
+var (
+	runName    = regexp.MustCompile(`^[a-zA-Z0-9]([-_.a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$`)
+	holderName = regexp.MustCompile(`^[a-zA-Z0-9][-_.a-zA-Z0-9]{0,127}$`)
+)
+
 func parse(uri *url.URL) (Name, error) {
-	role, name, found := strings.Cut(strings.TrimPrefix(uri.Path, "/"), "/")
+	role, name, _ := strings.Cut(strings.TrimPrefix(uri.Path, "/"), "/")
 	parsed := Name{uri.Host, Role(role), name}
-	if uri.Scheme != scheme || !found || parsed.Run == "" || name == "" || strings.Contains(name, "/") {
-		return Name{}, fmt.Errorf("the certificate's URI is %.100q; Pangea's are pangea://RUN/ROLE/NAME; "+
-			"make certificates with `pangea certs`", uri.String())
-	}
-	if !slices.Contains(roles, parsed.Role) {
+	if !slices.Contains(roles, parsed.Role) && uri.Scheme == scheme {
 		return Name{}, fmt.Errorf("the certificate's role is %.100q; the roles are %v", role, roles)
+	}
+	// The form also excludes a user, a port, a query, and characters that are written as %XX.
+	named := holderName.MatchString(name) || name == AnyName && parsed.Role == Worker
+	if !named || !runName.MatchString(parsed.Run) || parsed.String() != uri.String() {
+		return Name{}, fmt.Errorf("the certificate's URI is %.100q; Pangea's are pangea://RUN/ROLE/NAME, where names "+
+			"have letters, digits, - _ and .; make certificates with `pangea certs`", uri.String())
 	}
 	return parsed, nil
 }

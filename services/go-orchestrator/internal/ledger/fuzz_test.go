@@ -70,3 +70,31 @@ func FuzzSlots(f *testing.F) {
 		}
 	})
 }
+
+// What a record says is written down again as it was read.
+func FuzzRecords(f *testing.F) {
+	for _, record := range samples() {
+		body, err := encode(record)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		record, err := decode(body)
+		if err != nil {
+			return
+		}
+		written, err := encode(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := decode(written)
+		if err != nil {
+			t.Fatalf("%s cannot be read: %v", written, err)
+		}
+		if rewritten, err := encode(again); err != nil || !bytes.Equal(written, rewritten) {
+			t.Fatalf("%s became %s: %v", written, rewritten, err)
+		}
+	})
+}

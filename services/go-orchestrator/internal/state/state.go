@@ -46,12 +46,18 @@ func Check(s *protocol.Snapshot, layout *protocol.Layout, method contenthash.Met
 	if err := beginsWith(names, layout); err != nil {
 		return err
 	}
-	hash := newHasher(method)
+	hash, left := newHasher(method), s.TotalBytes-start
 	for _, name := range names {
 		found, err := locate(entries, name, s.TotalBytes-start)
 		if err != nil {
 			return err
 		}
+		// A donor could otherwise have a large tensor hashed as often as it likes.
+		size := found.Offsets[1] - found.Offsets[0]
+		if size > left {
+			return fmt.Errorf("the hash in the state covers more than its %d bytes of tensors", s.TotalBytes-start)
+		}
+		left -= size
 		if err := hash.add(content.section(start+found.Offsets[0], start+found.Offsets[1])); err != nil {
 			return err
 		}

@@ -11,7 +11,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
 )
 
-func layout(t *testing.T) *protocol.Layout {
+func layout(t testing.TB) *protocol.Layout {
 	t.Helper()
 	made, err := protocol.NewLayout([]protocol.Spec{
 		{Name: "w", DType: protocol.Float32, Shape: []uint64{2, 1}},
@@ -51,7 +51,7 @@ func valid() map[string]any {
 }
 
 // snapshot is the state with this header, cut into pieces of a size.
-func snapshot(t *testing.T, header any, hash protocol.Hash, piece int) *protocol.Snapshot {
+func snapshot(t testing.TB, header any, hash protocol.Hash, piece int) *protocol.Snapshot {
 	t.Helper()
 	text, err := json.Marshal(header)
 	if err != nil {
@@ -114,6 +114,7 @@ func TestAStateThatIsNotWhatItsSenderSaysIsRefused(t *testing.T) {
 		"no metadata":                   without("__metadata__"),
 		"metadata cannot be read":       change("__metadata__", map[string]string{"pangea": "{"}),
 		"parameter 0 of the run, \"w\"": change("__metadata__", about("b", "w", "mean")),
+		"covers more than its 24 bytes": change("__metadata__", about("w", "b", "mean", "w", "w")),
 		"parameter 1 of the run, \"b\"": change("__metadata__", about("w")),
 	} {
 		err := Check(snapshot(t, header, right, 16), layout(t), method)

@@ -2,7 +2,10 @@ package wire_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
+
+	"capnproto.org/go/capnp/v3"
 
 	"pangea.example/pangea/services/go-orchestrator/internal/budget"
 	"pangea.example/pangea/services/go-orchestrator/internal/protocol"
@@ -24,8 +27,8 @@ func fuzzLayout() *protocol.Layout {
 	return layout
 }
 
-// addFrames adds a stream for each message that a worker sends.
-func addFrames(f *testing.F) {
+// streams has one for each message that a worker sends.
+func streams(f *testing.F) (whole [][]byte) {
 	f.Helper()
 	layout := fuzzLayout()
 	update := wiretest.Update{Step: 4, FirstShard: 2, Gradients: []float32{1, 2, 3, 4, 5, 6, 7, 8},
@@ -38,21 +41,45 @@ func addFrames(f *testing.F) {
 		wiretest.Snapshot(7, protocol.Hash{1}, []byte("the state of a worker"), 8),
 		{update.Placed(protocol.Place{Region: 1, Generation: 1, Bytes: 32})},
 	} {
-		var whole []byte
+		var stream []byte
 		for _, frame := range frames {
 			buffers, err := frame.Buffers(9)
 			if err != nil {
 				f.Fatal(err)
 			}
-			whole = append(whole, bytes.Join(buffers, nil)...)
+			stream = append(stream, bytes.Join(buffers, nil)...)
 		}
-		f.Add(whole)
+		whole = append(whole, stream)
 	}
+	return whole
+}
+
+func addStreams(f *testing.F) {
+	f.Helper()
+	for _, stream := range streams(f) {
+		f.Add(stream)
+	}
+}
+
+// visit asks for everything that a message may have: any of it may be the wrong kind.
+func visit(frame *capnp.Message) {
+	message, err := wire.Open(frame)
+	if err != nil {
+		return
+	}
+	join, err := message.Join()
+	if err == nil {
+		_, _ = protocol.NewLayout(join.Parameters, 1<<20)
+	}
+	_, _ = message.Work()
+	_, _ = message.Leave()
+	_, _ = message.SharedRegion()
+	_, _, _ = message.PlacedUpdate()
 }
 
 // Whatever arrives, it is read within the budget or refused, and nothing is held afterwards.
 func FuzzReader(f *testing.F) {
-	addFrames(f)
+	addStreams(f)
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		memory := budget.New("fuzz", fuzzedBytes)
 		r := wire.NewReader(bytes.NewReader(stream), wire.DefaultLimits(fuzzedBytes/2), memory)
@@ -61,19 +88,7 @@ func FuzzReader(f *testing.F) {
 			if err != nil {
 				break
 			}
-			message, err := wire.Open(frame)
-			if err != nil {
-				continue
-			}
-			// Any message may be asked for anything: the wrong kind is an error as well.
-			join, err := message.Join()
-			if err == nil {
-				_, _ = protocol.NewLayout(join.Parameters, 1<<20)
-			}
-			_, _ = message.Work()
-			_, _ = message.Leave()
-			_, _ = message.SharedRegion()
-			_, _, _ = message.PlacedUpdate()
+			visit(frame)
 		}
 		r.Close()
 		if used := memory.Used(); used != 0 {
@@ -82,9 +97,47 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
+// A frame whose head is right and whose content is anything is read or refused: nothing is lost to
+// a length that does not fit.
+func FuzzMessage(f *testing.F) {
+	for _, stream := range streams(f) {
+		if binary.LittleEndian.Uint32(stream) == 1 { // two segments
+			f.Add(uint16(binary.LittleEndian.Uint32(stream[4:])), stream[16:])
+		}
+		f.Add(uint16(len(stream)/8), stream[8:])
+	}
+	f.Fuzz(func(t *testing.T, first uint16, content []byte) {
+		memory := budget.New("fuzz", fuzzedBytes)
+		r := wire.NewReader(bytes.NewReader(framed(first, content)), wire.DefaultLimits(fuzzedBytes/2), memory)
+		if frame, err := r.Next(); err == nil {
+			visit(frame)
+		}
+		r.Close()
+		if used := memory.Used(); used != 0 {
+			t.Fatalf("%d bytes are still taken", used)
+		}
+	})
+}
+
+// framed makes a frame of at most two segments; the first one has this many words, if there are
+// that many.
+func framed(first uint16, content []byte) []byte {
+	words := (len(content) + 7) / 8
+	segments := []int{min(int(first), words)}
+	if rest := words - segments[0]; rest > 0 {
+		segments = append(segments, rest)
+	}
+	frame := binary.LittleEndian.AppendUint32(nil, uint32(len(segments)-1))
+	for _, words := range segments {
+		frame = binary.LittleEndian.AppendUint32(frame, uint32(words))
+	}
+	frame = append(frame, make([]byte, len(frame)%8)...)
+	return append(append(frame, content...), make([]byte, words*8-len(content))...)
+}
+
 // Updates and states are put together from any frames, in place or not, to the same result.
 func FuzzUpdate(f *testing.F) {
-	addFrames(f)
+	addStreams(f)
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		copied, placed := assemble(t, stream, false), assemble(t, stream, true)
 		if len(copied) != len(placed) {

@@ -18,7 +18,7 @@ import (
 
 // Authority of a run.
 type Authority struct {
-	t           *testing.T
+	t           testing.TB
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 	serial      int64
@@ -27,7 +27,7 @@ type Authority struct {
 }
 
 // New makes an authority, whose certificates are valid from an hour before now to an hour after.
-func New(t *testing.T, now time.Time) *Authority {
+func New(t testing.TB, now time.Time) *Authority {
 	t.Helper()
 	a := &Authority{t: t, key: newKey(t), now: now}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Pangea test"},
@@ -108,7 +108,7 @@ func (a *Authority) must(err error) {
 	}
 }
 
-func newKey(t *testing.T) *ecdsa.PrivateKey {
+func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

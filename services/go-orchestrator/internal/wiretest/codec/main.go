@@ -5,6 +5,7 @@
 //	codec read     frames on stdin -> JSON lines on stdout; exit code 1 and a sentence on stderr
 //	               for what cannot be read
 //	codec cut      one frame on stdin -> a line for each of its prefixes: what reading it gives
+//	codec judge    streams with their lengths on stdin -> what is read of each, with its length
 //	codec facts    the constants and enums that it was built with, as JSON
 package main
 
@@ -68,9 +69,9 @@ type piece struct {
 }
 
 func main() {
-	verbs := map[string]func() error{"write": write, "read": read, "cut": cut, "facts": facts}
+	verbs := map[string]func() error{"write": write, "read": read, "cut": cut, "judge": judge, "facts": facts}
 	if len(os.Args) != 2 || verbs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "codec: one of write, read, cut, facts")
+		fmt.Fprintln(os.Stderr, "codec: one of write, read, cut, judge, facts")
 		os.Exit(2)
 	}
 	if err := verbs[os.Args[1]](); err != nil {
