@@ -124,9 +124,10 @@ def _make_step(optimizer: torch.optim.Optimizer) -> None:
     except Exception as error:
         if "closure" not in str(error):
             raise
+        reason = str(error).splitlines()[0]
         raise UnsupportedOptimizer(
             f"{type(optimizer).__name__} cannot train in a run: it computes the loss several times within a step"
-            f" ({error}). Compute what it does for each batch in the loop, as docs/how-to/scripts.md shows it for SAM,"
+            f" ({reason}). Compute what it does for each batch in the loop, as docs/how-to/scripts.md shows it for SAM,"
             " and give pangea.join the optimizer that it wraps"
         ) from error
 
