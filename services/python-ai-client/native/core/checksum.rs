@@ -27,7 +27,11 @@ mod tests {
                 for bit in 0..8 {
                     let mut other = bytes.clone();
                     other[index] ^= 1 << bit;
-                    assert_ne!(checksum(&bytes), checksum(&other), "bit {bit} of byte {index} of {len}");
+                    assert_ne!(
+                        checksum(&bytes),
+                        checksum(&other),
+                        "bit {bit} of byte {index} of {len}"
+                    );
                 }
             }
         }
@@ -36,7 +40,10 @@ mod tests {
     #[test]
     fn it_is_the_sum_of_words_and_the_rest() {
         assert_eq!(checksum(&[]), 0);
-        assert_eq!(checksum(&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 4]), 3 ^ 4);
+        assert_eq!(
+            checksum(&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 4]),
+            3 ^ 4
+        );
         assert_eq!(checksum(&[0xFF; 16]), u64::MAX.wrapping_mul(2));
     }
 }

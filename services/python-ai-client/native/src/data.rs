@@ -206,17 +206,7 @@ pub(crate) struct DataClient {
 }
 
 /// The arguments of `batch`.
-type Request = (
-    PyBackedStr,
-    u64,
-    u32,
-    u32,
-    u32,
-    u32,
-    u32,
-    u32,
-    PyBackedStr,
-);
+type Request = (PyBackedStr, u64, u32, u32, u32, u32, u32, u32, PyBackedStr);
 
 #[expect(
     clippy::too_many_arguments,

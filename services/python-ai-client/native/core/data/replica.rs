@@ -10,7 +10,8 @@ use std::thread;
 use pangea_wire::blocking::{poll_write, FrameReader, Polled};
 use pangea_wire::schema::{message, ErrorAction, MessageType};
 use pangea_wire::{
-    message_type, Attachments, Frame, FrameCursor, FrameDecoder, Limits, Pool, ReceivedFrame, WireError,
+    message_type, Attachments, Frame, FrameCursor, FrameDecoder, Limits, Pool, ReceivedFrame,
+    WireError,
 };
 
 use super::dispatch::DATASET_REQUEST;

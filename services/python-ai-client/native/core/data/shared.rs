@@ -113,8 +113,7 @@ impl SharedDispatcher {
                 return None;
             }
             let now = clock::now();
-            let ready: Vec<_> =
-                std::iter::from_fn(|| dispatcher.next_to_send(slot, now)).collect();
+            let ready: Vec<_> = std::iter::from_fn(|| dispatcher.next_to_send(slot, now)).collect();
             if !ready.is_empty() {
                 return Some(ready);
             }
