@@ -2,6 +2,7 @@
 
 _GO = "@rules_go//go/config:gc_goopts"
 _RUST = "@rules_rust//:extra_rustc_flags"
+_NO_VET = "@rules_go//go/private:bootstrap_nogo"
 
 # What LLVM's pass inserts is what libFuzzer reads: counters of edges, which edges there are, and
 # the operands of comparisons, from which it learns the bytes that a reader waits for.
@@ -15,17 +16,20 @@ _SANITIZER_COVERAGE = [
     "-Cdebug-assertions",
 ]
 
-def _instrumented_impl(settings, _attr):
+def _instrumented_impl(settings, attr):
     return {
         # As `go test -fuzz` compiles.
         _GO: settings[_GO] + ["-d=libfuzzer"],
         _RUST: settings[_RUST] + _SANITIZER_COVERAGE,
+        # rules_go would compile vet with the flags of Go as well, and cannot link it then. The same
+        # code is vetted where it is built ordinarily.
+        _NO_VET: settings[_NO_VET] or attr.is_go,
     }
 
 _instrumented = transition(
     implementation = _instrumented_impl,
-    inputs = [_GO, _RUST],
-    outputs = [_GO, _RUST],
+    inputs = [_GO, _NO_VET, _RUST],
+    outputs = [_GO, _NO_VET, _RUST],
 )
 
 def _coverage_guided_impl(ctx):
@@ -43,6 +47,7 @@ coverage_guided = rule(
     implementation = _coverage_guided_impl,
     executable = True,
     attrs = {
+        "is_go": attr.bool(doc = "Whether the program is one of Go."),
         "program": attr.label(
             doc = "What is built so.",
             cfg = _instrumented,

@@ -136,15 +136,17 @@ def run_go(program: Path, testdata: Path, name: str, seconds: int, findings: Pat
     result = subprocess.run(
         [program, *(f"-test.{option}={value}" for option, value in options.items())],
         cwd=folder,
-        capture_output=True,
+        # Go's fuzzing writes its progress to the one and its findings to the other.
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         timeout=seconds + GRACE_SECONDS,
         check=False,
     )
     if result.returncode != 0:
-        sys.stderr.write(result.stdout + result.stderr)
-        (folder / "log").write_text(result.stdout + result.stderr)
+        sys.stderr.write(result.stdout)
+        (folder / "log").write_text(result.stdout)
     else:
         shutil.rmtree(folder)
     return Total(

@@ -99,7 +99,7 @@ fn pem(kind: &str, content: &[u8]) -> String {
             .iter()
             .chain(&[0, 0])
             .take(3)
-            .fold(0, |word, byte| word << 8 | u32::from(*byte));
+            .fold(0, |word, byte| (word << 8) | u32::from(*byte));
         for place in 0..4 {
             let digit = digits[(word >> (18 - 6 * place)) as usize & 63];
             text.push(if place > bytes.len() { '=' } else { digit });

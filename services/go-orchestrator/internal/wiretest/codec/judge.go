@@ -103,7 +103,8 @@ func readUpdate(frame *capnp.Message) (read string, err error) {
 	return fmt.Sprintf("%d %t\n", update.Step(), update.Final()) + reports + tensors, err
 }
 
-func readReports(update tensor.GradientUpdate) (read string, err error) {
+func readReports(update tensor.GradientUpdate) (string, error) {
+	var read strings.Builder
 	list, err := update.Reports()
 	if err != nil {
 		return "", err
@@ -118,7 +119,7 @@ func readReports(update tensor.GradientUpdate) (read string, err error) {
 		if err != nil {
 			return "", err
 		}
-		read += fmt.Sprintf("report %d %d %016x %016x %t %x %x\n", report.Shard(), report.Samples(),
+		fmt.Fprintf(&read, "report %d %d %016x %016x %t %x %x\n", report.Shard(), report.Samples(),
 			math.Float64bits(report.LossSum()), math.Float64bits(report.Weight()), report.Summed(), hash, stop)
 		figures, err := report.Figures()
 		if err != nil {
@@ -129,13 +130,14 @@ func readReports(update tensor.GradientUpdate) (read string, err error) {
 			if err != nil {
 				return "", err
 			}
-			read += fmt.Sprintf("figure %x %016x\n", name, math.Float64bits(figures.At(k).Value()))
+			fmt.Fprintf(&read, "figure %x %016x\n", name, math.Float64bits(figures.At(k).Value()))
 		}
 	}
-	return read, nil
+	return read.String(), nil
 }
 
-func readTensors(update tensor.GradientUpdate) (read string, err error) {
+func readTensors(update tensor.GradientUpdate) (string, error) {
+	var read strings.Builder
 	list, err := update.Gradients()
 	if err != nil {
 		return "", err
@@ -154,13 +156,13 @@ func readTensors(update tensor.GradientUpdate) (read string, err error) {
 		if err != nil {
 			return "", err
 		}
-		read += fmt.Sprintf("tensor %x %d %d %x", name, uint16(piece.Dtype()), piece.ByteOffset(), sha256.Sum256(data))
+		fmt.Fprintf(&read, "tensor %x %d %d %x", name, uint16(piece.Dtype()), piece.ByteOffset(), sha256.Sum256(data))
 		for k := range shape.Len() {
-			read += fmt.Sprintf(" %d", shape.At(k))
+			fmt.Fprintf(&read, " %d", shape.At(k))
 		}
-		read += "\n"
+		read.WriteString("\n")
 	}
-	return read, nil
+	return read.String(), nil
 }
 
 // readText refuses what is not UTF-8, as the services do.
