@@ -27,6 +27,7 @@ import (
 	"pangea.example/pangea/services/go-orchestrator/internal/run"
 	"pangea.example/pangea/services/go-orchestrator/internal/rundir"
 	"pangea.example/pangea/services/go-orchestrator/internal/server"
+	"pangea.example/pangea/services/go-orchestrator/internal/servicemanager"
 	"pangea.example/pangea/services/go-orchestrator/internal/settings"
 	"pangea.example/pangea/services/go-orchestrator/internal/shared"
 	"pangea.example/pangea/services/go-orchestrator/internal/telemetry"
@@ -203,6 +204,7 @@ func serve(ctx context.Context, s settings.Settings) (err error) {
 		}
 	}
 	defer checkpoints(workers)()
+	defer servicemanager.Report(ctx, clock.System{}, workers.Alive, log)()
 	err = workers.Run(ctx, listeners...)
 	closing, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

@@ -115,6 +115,8 @@ def test_a_pod_has_no_rights_and_has_limits(manifest: Manifest) -> None:
     context = spec["securityContext"]
     assert (context["runAsNonRoot"], context["runAsUser"], context["runAsGroup"]) == (True, 65532, 65532)
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    # The runtime's own where there is AppArmor; a pod that names a profile is refused where there is none.
+    assert "appArmorProfile" not in context
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
     kinds = {"persistentVolumeClaim", "emptyDir", "projected"}
     assert all(kinds & volume.keys() for volume in spec.get("volumes", []))

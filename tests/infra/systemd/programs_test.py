@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import os
 import re
 import signal
+import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,37 +31,92 @@ ORCHESTRATOR, DATA, WORKER = UNITS
 FREE = {"LISTEN": "127.0.0.1:0", "HTTP": "127.0.0.1:0"}
 
 
-def start(name: str, words: list[str], folder: Path) -> tuple[Child, dict[str, str]]:
+class ServiceManager:
+    """What a unit's process tells systemd, whose watchdog is in a hurry here."""
+
+    def __init__(self, listening: socket.socket, path: str) -> None:
+        self._listening = listening
+        self._listening.settimeout(PATIENCE_SECONDS)
+        self._listening.bind(path)
+        self.environment = os.environ | {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"}
+
+    def told(self) -> str:
+        return self._listening.recv(1000).decode().strip()
+
+    def until_told(self, state: str) -> set[str]:
+        """Waits for a word; gives the others that were said before."""
+        return set(iter(self.told, state))
+
+
+@pytest.fixture
+def manager() -> Iterator[ServiceManager]:
+    # The path of a socket has at most 107 bytes, which tmp_path may exceed.
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        yield ServiceManager(listening, f"{folder}/notify")
+
+
+def start(name: str, words: list[str], folder: Path, manager: ServiceManager) -> tuple[Child, dict[str, str]]:
     """Starts a service as its unit does; gives it and its addresses."""
     assert words[0] == f"/usr/local/bin/{name}"
     ports = folder / f"{name}.json"
-    child = Child(name, [str(program(name)), *words[1:], f"--port-file={ports}"], folder / f"{name}.log")
+    command_line = [str(program(name)), *words[1:], f"--port-file={ports}"]
+    child = Child(name, command_line, folder / f"{name}.log", manager.environment)
     return child, child.wait_ready(ports, PATIENCE_SECONDS)
 
 
-def test_the_orchestrator_starts_by_its_unit_and_stops_as_systemd_stops_it(tmp_path: Path) -> None:
+def stop_as_systemd_does(child: Child, manager: ServiceManager) -> None:
+    """Stops a service that was ready and alive to its last word."""
+    assert manager.told() == "READY=1"
+    for _ in range(3):
+        assert manager.told() == "WATCHDOG=1"
+    child.signal(signal.SIGTERM)
+    assert manager.until_told("STOPPING=1") <= {"WATCHDOG=1"}
+    assert wait_exit(child) == 0, child.log_tail()
+
+
+def test_the_orchestrator_starts_by_its_unit_and_stops_as_systemd_stops_it(
+    tmp_path: Path, manager: ServiceManager
+) -> None:
     state = tmp_path / read(ORCHESTRATOR)["StateDirectory"][0]
     state.mkdir()
     child, addresses = start(
-        "go-orchestrator", command(ORCHESTRATOR, environment(ORCHESTRATOR) | FREE, {"S": str(tmp_path)}), tmp_path
+        "go-orchestrator",
+        command(ORCHESTRATOR, environment(ORCHESTRATOR) | FREE, {"S": str(tmp_path)}),
+        tmp_path,
+        manager,
     )
     assert http_get(addresses["http"], "/readyz")[0] == 200
-    child.signal(signal.SIGTERM)
-    assert wait_exit(child) == 0, child.log_tail()
+    stop_as_systemd_does(child, manager)
     # It has written nothing but what the unit allows.
     assert {path.name for path in tmp_path.iterdir()} == {state.name, "go-orchestrator.json", "go-orchestrator.log"}
     assert (state / "run" / "run.json").exists()
 
 
-def test_the_data_service_starts_by_its_unit_with_the_data_of_its_example(tmp_path: Path) -> None:
+def test_the_data_service_starts_by_its_unit_with_the_data_of_its_example(
+    tmp_path: Path, manager: ServiceManager
+) -> None:
     text = Path("infra/systemd", DATA).read_text()
     example = re.search(r"DATA=(.+)", text)
     assert example is not None
     data = example[1].replace("/srv/pangea/digits.csv.gz", str(data_file("digits.csv.gz")))
-    child, addresses = start("rust-compute", command(DATA, environment(DATA) | FREE | {"DATA": data}, {}), tmp_path)
+    words = command(DATA, environment(DATA) | FREE | {"DATA": data}, {})
+    child, addresses = start("rust-compute", words, tmp_path, manager)
     eventually(lambda: http_get(addresses["http"], "/readyz")[0] == 200, "the data service is ready")
-    child.signal(signal.SIGTERM)
-    assert wait_exit(child) == 0, child.log_tail()
+    stop_as_systemd_does(child, manager)
+
+
+@pytest.mark.parametrize("unit", [ORCHESTRATOR, DATA])
+def test_a_service_that_hangs_is_restarted(unit: str) -> None:
+    values = read(unit)
+    assert (values["Type"], values["NotifyAccess"]) == (["notify"], ["main"])
+    # The socket of systemd is a Unix socket.
+    assert "AF_UNIX" in values["RestrictAddressFamilies"][0].split()
+    # Services are unhealthy after 30 s, and looked at four times in this time: what recovers is left alone.
+    assert values["WatchdogSec"] == ["2min"]
+    # Ready is a service that has read its ledger or its dataset, which takes as long as it takes.
+    assert values["TimeoutStartSec"] == ["infinity"]
+    # A dump of memory has a key.
+    assert values["LimitCORE"] == ["0"]
 
 
 def test_a_worker_joins_by_its_unit_and_stops_as_systemd_stops_it(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ mod port_file;
 mod pulse;
 mod secure;
 mod serve;
+mod service_manager;
 mod settings;
 mod telemetry;
 

@@ -26,6 +26,7 @@ use crate::places::{Allowance, Places};
 use crate::port_file::write_ports;
 use crate::pulse::Pulse;
 use crate::secure::Secure;
+use crate::service_manager::{report, report_stopping};
 use crate::settings::Settings;
 use crate::telemetry::{keep_metrics_small, start_logging, start_metrics};
 
@@ -60,6 +61,7 @@ async fn run(settings: &Settings, spec: Spec, regions: usize) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        report_stopping();
         stop.send_replace(true);
         // Keeps the channel open until the process ends.
         std::future::pending::<()>().await;
@@ -88,7 +90,7 @@ async fn run(settings: &Settings, spec: Spec, regions: usize) -> Result<()> {
     metrics::gauge!("pangea_compute_memory_limit_bytes").set(settings.max_memory_bytes as f64);
     let pulse = Pulse::new(clock::monotonic);
     tokio::spawn(pulse.clone().run());
-    let router = pages(ready.clone(), pulse, pool.clone(), handle);
+    let router = pages(ready.clone(), pulse.clone(), pool.clone(), handle);
     let secure_pages = secure.clone().filter(|_| is_exposed(http_address));
     tokio::spawn(serve_pages(http, router, secure_pages));
 
@@ -137,6 +139,7 @@ async fn run(settings: &Settings, spec: Spec, regions: usize) -> Result<()> {
             socket,
         )?;
     }
+    tokio::spawn(report(pulse));
     let places = Places::new(Allowance {
         places: settings.max_connections,
         per_address: settings.max_connections_per_address,
