@@ -10,7 +10,7 @@ import pytest
 
 from tests.fuzz.main import RUST, go_targets, run_go, run_rust
 
-SECONDS = 2
+SECONDS = 1
 GO = go_targets()
 
 
