@@ -240,7 +240,10 @@ class UnsavedWatch:
         saved: list[object] = [*self._model.modules(), *self._optimizers]
         saved += [kept.content if isinstance(kept, DictState) else kept for kept in state.values()]
         tensors = [*self._model.parameters(), *self._model.buffers()]
-        for holder in (*self._optimizers, *state.values()):
+        for optimizer in self._optimizers:
+            # Those of torch have nothing else, and a hook of the script on their state_dict is for checkpoints.
+            tensors += _tensors(optimizer.state_dict() if optimizer in self._own else optimizer.state)
+        for holder in state.values():
             tensors += _tensors(holder.state_dict())
         storages = {_storage(tensor) for tensor in tensors}
         seen: dict[tuple[str, str], Mapping[str, bytes]] = {}

@@ -237,3 +237,13 @@ def test_an_optimizer_that_saves_what_it_counts_is_not_refused() -> None:
     own = training(student, Saving(student.parameters(), lr=0.1))
     for number in range(3):
         step(own, number)
+
+
+def test_a_hook_for_checkpoints_is_not_called_by_steps() -> None:
+    one = model()
+    optimizer, called = torch.optim.Adam(one.parameters()), list[int]()
+    own = training(one, optimizer)
+    optimizer.register_state_dict_pre_hook(lambda _: called.append(1))
+    own.after.append(lambda _: None)
+    steps(own, 4)
+    assert not called
