@@ -81,3 +81,11 @@ def alarm() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, previous)
+
+
+def joined(address: str, parameters: list[tuple[str, str, tuple[int, ...]]]) -> _native.OrchestratorClient:
+    """Returns a client that has joined a run."""
+    client = _native.OrchestratorClient(address)
+    reply = client.join("worker", "torch", parameters, HASH, 0, dataset_info())
+    assert (reply.run_id, reply.worker_id, reply.seed, reply.shards, reply.total_steps) == ("r", 1, 5, 8, 46)
+    return client
